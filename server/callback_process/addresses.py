@@ -1,0 +1,53 @@
+"""Addresses to listen on, as people write them: `HOST:PORT`, an IPv6 host in brackets."""
+
+import ipaddress
+from typing import NamedTuple
+
+
+class Address(NamedTuple):
+    """A host and a TCP port. Its `str` is what `parse_bind` reads."""
+
+    host: str
+    """A name or an IP address; IPv6 without its brackets."""
+    port: int
+    """0 to 65535. 0 asks the system to pick one."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. A name counts only if it is `localhost`: others are not looked up."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_bind(text: str) -> Address:
+    """Read an address to listen on.
+
+    Args:
+        text: `127.0.0.1:8080`, `localhost:8080` or `[::1]:8080`; port 0 asks the system to pick one.
+
+    Raises:
+        ValueError: it is something else. The message says what is expected, and can be shown to people.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise ValueError(f"must be HOST:PORT, as in 127.0.0.1:8080; got {text!r}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError(f"must have an IPv6 address in the brackets, as in [::1]:8080; got {text!r}") from None
+    elif ":" in host:
+        raise ValueError(f"must have its IPv6 address in brackets, as in [::1]:8080; got {text!r}")
+    elif any(c.isspace() or c in "/@[]" for c in host):
+        raise ValueError(f"must be HOST:PORT without a scheme or path, as in 127.0.0.1:8080; got {text!r}")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"must have a port from 0 to 65535; got {text!r}")
+    return Address(host, int(port))
