@@ -1,0 +1,24 @@
+"""Who decides what happens on a call, and how long that may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LEASE_SLACK_MS: Final = 10_000
+"""A lease is the handler's deadline and this (spec, "A case's life")."""
+DEFAULT_DEADLINE_MS: Final = 8_000
+"""The deadline of an activity that does not say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """An activity that the configuration declares."""
+
+    name: str
+    deadline_ms: int = DEFAULT_DEADLINE_MS
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a call of this activity may hold its case."""
+        return self.deadline_ms + LEASE_SLACK_MS

@@ -1,0 +1,92 @@
+"""A call: one HTTP request that reached a case, and what became of it."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from callback_server.domain.case import Mode, Settings
+from callback_server.domain.response import Response
+
+
+class CallStatus(enum.StrEnum):
+    """What became of a call (spec, "A case's life")."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    NOT_STARTED = "NOT_STARTED"
+
+
+class CallFailure(enum.StrEnum):
+    """Why a call has no result of its handler. With NOT_STARTED only the last two."""
+
+    HANDLER_ERROR = "HANDLER_ERROR"
+    HANDLER_LOST = "HANDLER_LOST"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    INVALID_RESPONSE = "INVALID_RESPONSE"
+    HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
+    NO_HANDLER = "NO_HANDLER"
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """The HTTP request, as it came.
+
+    Stored as an array, with the body apart: append fields at the end, with a default, and never reuse a place.
+    """
+
+    method: str
+    """In lower case."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """In order; each byte of a value is one character."""
+    query: tuple[tuple[str, str], ...] = ()
+    """In order, decoded."""
+    query_string: str = ""
+    """As it was sent."""
+    client_address: str = ""
+    body: bytes = b""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A claim that was granted: the case is ours for this call until the lease ends."""
+
+    call_id: str
+    attempt: int
+    owner: str
+    activity: str
+    mode: Mode
+    settings: Settings
+    response: Response
+    """The case's response as it was at the claim."""
+    lease_left_ms: int
+    """How much of the lease was left when the store answered."""
+    recorded: bool
+    """The call has ended already: its activity is ``record``."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a call ended."""
+
+    status: CallStatus
+    response: Response | None = None
+    """What the caller gets, complete, if the call succeeded or was rejected."""
+    keep_open: bool = False
+    failure: CallFailure | None = None
+    detail: str = ""
+    """A sentence about the failure, for the owner."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call as it is recorded. Times are milliseconds since the epoch, by the store's clock."""
+
+    id: str
+    status: CallStatus
+    attempt: int
+    request: Request
+    request_body_size: int
+    start_ms: int
+    end_ms: int | None
+    outcome: Outcome

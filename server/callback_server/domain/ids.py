@@ -1,0 +1,55 @@
+"""The secret in a URL, and the public ids that come from it.
+
+The state is the only secret. Its SHA-256 is all that is kept, and the first half of that hash names the case, so that a
+call finds its case without an index. A call's id contains its case's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import uuid
+from typing import Final
+
+_STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def new_state() -> str:
+    """A new state: a version 4 UUID from the system's secure source, in lower case."""
+    return str(uuid.uuid4())
+
+
+def derived_state(key: bytes, *, owner: str, request_id: str) -> str:
+    """The state for a ``request_id``, the same each time: an HMAC-SHA-256 under ``key``, shaped as a version 4 UUID.
+
+    The owner's length is part of the message, so that no two pairs of owner and request id give the same one.
+    """
+    message = f"{len(owner)}:{owner}{request_id}".encode()
+    return str(uuid.UUID(bytes=hmac.digest(key, message, "sha256")[:16], version=4))
+
+
+def is_state(text: str) -> bool:
+    """Whether ``text`` is a state in its one canonical spelling."""
+    return _STATE.fullmatch(text) is not None
+
+
+def state_hash(state: str) -> bytes:
+    """What is kept of a state: its SHA-256, 32 bytes."""
+    return hashlib.sha256(state.encode()).digest()
+
+
+def case_id_of(state_sha256: bytes) -> str:
+    """The public id of the case with this hash: 32 lower-case hexadecimal digits."""
+    return state_sha256[:16].hex()
+
+
+def new_call_id(case_id: str) -> str:
+    """A new call's id: its case's, a dash, 16 random hexadecimal digits."""
+    return f"{case_id}-{secrets.token_hex(8)}"
+
+
+def case_id_of_call(call_id: str) -> str:
+    """The id of the case that a call belongs to."""
+    return call_id[:32]

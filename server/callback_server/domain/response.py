@@ -1,0 +1,99 @@
+"""What a caller gets: a case's response, a handler's override, and the answer that the two make.
+
+Bounds of single fields are rules of the contract (``callback.proto``). Here is what holds between fields, for every
+response that becomes effective.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from callback_server.errors import Violation
+
+MAX_HEADERS_BYTES: Final = 8192
+"""Names and values of a response's headers together."""
+
+
+class ResponseType(enum.StrEnum):
+    """What a caller gets."""
+
+    REDIRECT = "REDIRECT"
+    """A redirect to ``redirect_url``."""
+    RESPONSE = "RESPONSE"
+    """An answer with code, headers and body."""
+
+
+class Response(msgspec.Struct, frozen=True, array_like=True):
+    """The five response attributes. None is "not given": the default in a case, "as it was" in an override.
+
+    Stored as an array: append fields at the end, with a default, and never reuse a place.
+    """
+
+    type: ResponseType | None = None
+    redirect_url: str | None = None
+    code: int | None = None
+    headers: tuple[tuple[str, str], ...] | None = None
+    body: bytes | None = None
+
+
+REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422)
+"""What a caller gets whose data was rejected, where the handler does not say otherwise."""
+
+
+def overlay(base: Response, override: Response) -> Response:
+    """``base`` with each attribute that ``override`` gives."""
+    given = {name: value for name, value in msgspec.structs.asdict(override).items() if value is not None}
+    return msgspec.structs.replace(base, **given) if given else base
+
+
+def problems(response: Response, *, platform_url: str | None, needs_url: bool) -> list[Violation]:
+    """What forbids ``response`` to be effective; empty if nothing does.
+
+    Args:
+        response: The whole response, after any overlay.
+        platform_url: Where ``/path`` leads; None if none is configured.
+        needs_url: Whether a redirect must have its URL already. A case's may get it from its handler.
+    """
+    found = []
+    if response.type is None:
+        found.append(Violation("response_type", "required", "must be redirect or response"))
+    if response.redirect_url is None:
+        if response.type is ResponseType.REDIRECT and needs_url:
+            found.append(Violation("response_redirect_url", "required", "a redirect needs a URL"))
+    elif response.redirect_url.startswith("/") and platform_url is None:
+        found.append(
+            Violation("response_redirect_url", "platform_url", "/path needs a platform_url, and none is configured")
+        )
+    if sum(len(name) + len(value) for name, value in response.headers or ()) > MAX_HEADERS_BYTES:
+        found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes together"))
+    return found
+
+
+def complete(response: Response, *, platform_url: str | None) -> Response:
+    """The answer as it is sent: with its code, and ``/path`` made absolute. ``response`` has no problems."""
+    if response.type is ResponseType.REDIRECT:
+        url = response.redirect_url or ""
+        if url.startswith("/"):
+            url = f"{platform_url}{url}"
+        return Response(type=ResponseType.REDIRECT, redirect_url=url)
+    return Response(
+        type=ResponseType.RESPONSE, code=response.code or 200, headers=response.headers or (), body=response.body or b""
+    )
+
+
+FIELDS: Final = {
+    "response_type": "type",
+    "response_redirect_url": "redirect_url",
+    "response_body": "body",
+    "response_code": "code",
+    "response_headers": "headers",
+}
+"""The contract's names of the attributes and ours."""
+
+
+def masked_overlay(base: Response, new: Response, names: list[str]) -> Response:
+    """``base`` with the attributes ``names`` (of the contract) as ``new`` has them, given there or not."""
+    return msgspec.structs.replace(base, **{FIELDS[name]: getattr(new, FIELDS[name]) for name in names})

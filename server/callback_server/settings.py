@@ -1,0 +1,140 @@
+"""The settings of the control plane. Units are in the names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from callback_process.settings import Bind, LogLevel, ProcessSettings
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS
+from callback_server.domain.case import RECORD
+from callback_server.store.client import SCHEMES
+from callback_server.store.safety import Durability
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$")]
+
+
+class TlsSettings(BaseModel):
+    """TLS to a handler. Without files: the system's certificate authorities, and no certificate of our own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca_file: Path | None = None
+    """Certificate authorities that a handler's certificate must come from, PEM."""
+    cert_file: Path | None = None
+    """Our own certificate, PEM; with ``key_file``."""
+    key_file: Path | None = None
+    """The key of our own certificate, PEM."""
+    server_name: str | None = None
+    """The name that the handler's certificate must have, if it is not the target's."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
+
+
+class ActivitySettings(BaseModel):
+    """An activity and its push handler."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str = Field(pattern=r"^((dns|ipv4|ipv6):\S+|[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+)$")
+    """Where the handler listens: ``host:port`` or a gRPC target (``dns:///orders:50051``)."""
+    deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
+    """How long the handler may take, in seconds."""
+    connect_timeout_s: float = Field(default=2, gt=0, le=60)
+    """How long to wait for a connection before the handler counts as not started, in seconds."""
+    tls: TlsSettings | None = None
+    """TLS to the handler; None is plain text."""
+
+
+class ServerSettings(ProcessSettings):
+    """Settings of ``callback server``."""
+
+    table: ClassVar[str] = "server"
+    shared_tables: ClassVar[frozenset[str]] = frozenset({"activities"})
+    model_config = SettingsConfigDict(env_prefix="CALLBACK_")
+
+    grpc_bind: Bind = "127.0.0.1:50051"
+    """Where the gRPC services listen. Port 0 picks one."""
+    box_url: Origin = "http://127.0.0.1:8080"
+    """The base of the URLs that are generated: where the edge is reached from outside."""
+    platform_url: Origin | None = None
+    """Where a redirect to ``/path`` leads. None: such redirects are refused."""
+    alternative_domains: list[str] | None = None
+    """The alternative domains that may be used. None: any."""
+    state_key: SecretStr | None = Field(default=None, min_length=32)
+    """The key from which the URL of a ``request_id`` is made, at least 32 characters. Without one, ``request_id`` is refused."""
+    state_key_file: Path | None = None
+    """A file that holds ``state_key``, byte for byte: at least 32 bytes."""
+    store_url: str = "redis://127.0.0.1:6379/0"
+    """The store: ``redis://``, ``rediss://``, ``unix:///path`` or ``redis+cluster://``."""
+    store_durability: Durability = Durability.ALWAYS
+    """What is accepted of the store: ``always``, ``everysec``, or ``unchecked`` if it hides its settings."""
+    default_time_to_live_s: int | None = Field(default=None, ge=1)
+    """When a case expires that does not say so, in seconds. None: never."""
+    max_time_to_live_s: int | None = Field(default=None, ge=1)
+    """The longest time to live of a case, in seconds; a case that asks for none gets it. None: no bound."""
+    retention_s: int = Field(default=7 * 24 * 3600, ge=0)
+    """How long closed cases and ended calls are kept, in seconds."""
+    recorded_calls_per_case: int = Field(default=100, ge=1)
+    """How many ended calls of a case are kept."""
+    recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
+    """How many bytes of ended calls of a case are kept."""
+    max_in_flight_calls: int = Field(default=1000, ge=1)
+    """How many calls this process runs at a time; beyond, callers get a 503."""
+    grace_s: float = Field(default=25, ge=0)
+    """How long running calls may go on after a signal to stop, in seconds."""
+    reflection: bool = False
+    """Whether gRPC reflection is on. For development."""
+    log_level: LogLevel = "INFO"
+    """The least severe log events that are written."""
+    activities: dict[str, ActivitySettings] = Field(default_factory=dict)
+    """The activities that push handlers serve, by name."""
+
+    @field_validator("store_url")
+    @classmethod
+    def _store_url(cls, url: str) -> str:
+        if urlsplit(url).scheme not in SCHEMES:
+            raise ValueError(f"must begin with {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        return url
+
+    @field_validator("activities")
+    @classmethod
+    def _activities(cls, activities: dict[str, ActivitySettings]) -> dict[str, ActivitySettings]:
+        for name in activities:
+            if name == RECORD:
+                raise ValueError(f"{RECORD} is built in and can not be declared")
+            if not 1 <= len(name) <= 200:
+                raise ValueError("the name of an activity has 1 to 200 characters")
+        return activities
+
+    @model_validator(mode="after")
+    def _one_key(self) -> ServerSettings:
+        if self.state_key is not None and self.state_key_file is not None:
+            raise ValueError("state_key and state_key_file exclude each other")
+        return self
+
+    def read_state_key(self) -> bytes | None:
+        """The key for ``request_id``, or None if none is configured.
+
+        Raises:
+            ValueError: the file can not be read, or is too short.
+        """
+        if self.state_key is not None:
+            return self.state_key.get_secret_value().encode()
+        if self.state_key_file is None:
+            return None
+        try:
+            key = self.state_key_file.read_bytes()
+        except OSError as error:
+            raise ValueError(f"state_key_file {self.state_key_file}: {error.strerror}") from error
+        if len(key) < 32:
+            raise ValueError(f"state_key_file {self.state_key_file}: has {len(key)} bytes, needs at least 32")
+        return key

@@ -1,0 +1,122 @@
+"""The connection to the store, and what its errors mean to us.
+
+redis-py resends a command by default when its reply is lost. Nothing is resent here: retries are off, and what is safe
+to send again is decided where its meaning is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError as RedisConnectionError,
+    MaxConnectionsError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+from redis.maint_notifications import MaintNotificationsConfig
+
+SOCKET_TIMEOUT_S: Final = 2.0
+"""How long one command may take. With ``appendfsync always`` that includes an fsync."""
+CONNECT_TIMEOUT_S: Final = 1.0
+POOL_SIZE: Final = 64
+POOL_WAIT_S: Final = 2.0
+
+StoreClient = Redis | RedisCluster
+
+
+class StoreError(Exception):
+    """The store did not do, or did not say that it did, what it was asked.
+
+    ``maybe_done`` is False only where it is certain that nothing was changed.
+    """
+
+    def __init__(self, message: str, *, maybe_done: bool) -> None:
+        super().__init__(message)
+        self.maybe_done = maybe_done
+
+
+class _NotSentError(RedisConnectionError):
+    """No connection could be made, so nothing was sent."""
+
+
+class _ConnectMixin:
+    async def connect(self) -> None:
+        try:
+            await super().connect()  # type: ignore[misc]  # of the connection class that this is mixed into
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise _NotSentError(str(error)) from error
+
+
+class _TcpConnection(_ConnectMixin, Connection):
+    pass
+
+
+class _TlsConnection(_ConnectMixin, SSLConnection):
+    pass
+
+
+class _UnixConnection(_ConnectMixin, UnixDomainSocketConnection):
+    pass
+
+
+_CLASSES: Final = {"redis": _TcpConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
+_CLUSTER: Final = "redis+cluster"
+SCHEMES: Final = (*_CLASSES, _CLUSTER)
+"""What a store's URL can begin with."""
+
+
+def connect(url: str) -> StoreClient:
+    """A client for a URL of one of our schemes: `redis://host:port/db`, `unix:///path`, `redis+cluster://host:port`.
+
+    Connects at the first command. User, password and database are part of the URL, as redis-py reads them.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        # On, it makes redis-py 8.1 overlook an unread reply on a pooled connection, and a connection that has died.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    scheme = urlsplit(url).scheme
+    if scheme == _CLUSTER:
+        return RedisCluster.from_url(url.replace(_CLUSTER, "redis", 1), max_connections=POOL_SIZE, **options)
+    pool = BlockingConnectionPool.from_url(url, max_connections=POOL_SIZE, timeout=POOL_WAIT_S, **options)
+    pool.connection_class = _CLASSES[scheme]
+    return Redis(connection_pool=pool)
+
+
+_REFUSALS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
+"""The store answered that it does nothing now."""
+_REFUSAL_WORDS: Final = ("MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM")
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turns what redis-py raises into :class:`StoreError`. A fault of ours (a script's error) passes through."""
+    try:
+        yield
+    except (_NotSentError, MaxConnectionsError, *_REFUSALS) as error:
+        raise StoreError(str(error), maybe_done=False) from error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        # The blocking pool says in this way that no connection became free.
+        sent = str(error) != "No connection available."
+        raise StoreError(str(error), maybe_done=sent) from error
+    except ResponseError as error:
+        if str(error).startswith(_REFUSAL_WORDS):
+            raise StoreError(str(error), maybe_done=False) from error
+        raise
+    except RedisError as error:
+        raise StoreError(str(error), maybe_done=True) from error

@@ -1,0 +1,46 @@
+"""The transition that stores a new case."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from callback_server.domain.case import NewCase
+from callback_server.store import keys
+from callback_server.store.packing import pack_content
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("create_case")
+
+
+class Created(enum.Enum):
+    """What became of it."""
+
+    OK = b"OK"
+    """It is stored, now or by the same request before."""
+    CONFLICT = b"CONFLICT"
+    """Its state exists with another owner or content."""
+
+
+async def create_case(scripts: Scripts, case: NewCase) -> Created:
+    """Stores ``case``, durably. Safe to send again.
+
+    Raises:
+        StoreError: it is not known whether it was stored.
+    """
+    content, body = pack_content(case.settings, case.response)
+    reply = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case.id),
+        case.id,
+        case.state_sha256,
+        case.fingerprint,
+        case.owner,
+        case.activity,
+        case.mode,
+        case.parameter,
+        "" if case.time_to_live_ms is None else case.time_to_live_ms,
+        content,
+        body,
+    )
+    return Created(reply[0])

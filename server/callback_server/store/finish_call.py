@@ -1,0 +1,50 @@
+"""The transition that records the end of a call."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from callback_server.domain.call import Outcome
+from callback_server.domain.case import Settings
+from callback_server.domain.ids import case_id_of_call
+from callback_server.store import keys
+from callback_server.store.packing import pack_content
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("finish_call")
+
+
+class Finished(enum.Enum):
+    """What became of it."""
+
+    OK = b"OK"
+    """The end is recorded, now or by the same message before."""
+    STALE = b"STALE"
+    """The call has ended otherwise: its lease was over."""
+
+
+async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention) -> Finished:
+    """Records how ``call_id`` ended, durably, and what that makes of its case. Safe to send again.
+
+    Raises:
+        StoreError: it is not known whether it was recorded.
+    """
+    case_id = case_id_of_call(call_id)
+    response, body = (b"", b"") if outcome.response is None else pack_content(Settings(), outcome.response)
+    reply = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id,
+        call_id,
+        outcome.status,
+        "1" if outcome.keep_open else "0",
+        outcome.failure or "",
+        outcome.detail,
+        response,
+        body,
+        retention.calls_per_case,
+        retention.bytes_per_case,
+    )
+    return Finished(reply[0])

@@ -1,0 +1,64 @@
+"""The only place where a Redis key is spelled.
+
+Every key of a case lies in the case's **partition** and carries its hash tag, ``{cb:17}``, so that one script changes a
+case and its indexes atomically, on Cluster too. Which keys a transition touches depends on what it reads (the indexes on
+owner and activity, the running call), so a script is routed by its partition's tag as its one declared key, and spells
+the others with the functions made here from the same table. Undeclared keys of one slot are legal in a script; those of
+another slot are refused by the server, and a test on a cluster would show it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+"""Version of what is stored. A release reads what the one before it wrote."""
+PARTITIONS: Final = 64
+"""Fixed by the first start on a store, and checked by every later one."""
+SCHEMA_KEY: Final = "cb:schema"
+"""String: ``{version}:{partitions}``."""
+
+LAYOUT: Final = {
+    "case": "case:{}",  # hash: what changes about a case, and what transitions look at
+    "content": "content:{}",  # string: its settings and response, packed; without the response's body
+    "body": "body:{}",  # string: the response's body; absent if empty
+    "calls": "calls:{}",  # zset: the case's calls by attempt
+    "call": "call:{}",  # hash: one call
+    "index": "index:{}:{}:{}",  # zset: cases of an (owner, status, activity) by creation, in microseconds
+    "activities": "activities:{}",  # set: activities that an owner's cases have named
+    "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
+    "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
+    "closed": "closed",  # zset: closed cases by close, in milliseconds
+    "ended": "ended",  # zset: ended calls by end, in milliseconds
+    "newest": "newest",  # string: creation of the partition's newest case, in microseconds: each has its own
+}
+"""Every key of a partition, after its tag and a colon; ``{}`` is filled in order."""
+
+
+def partition_of(case_id: str) -> int:
+    """The partition of a case. Its id is a hash, so they fill evenly."""
+    return int(case_id[:8], 16) % PARTITIONS
+
+
+def tag(partition: int) -> str:
+    """The hash tag of a partition, which is also the key that a script on it is routed by. No such key exists."""
+    return f"{{cb:{partition}}}"
+
+
+def key(partition: int, name: str, *parts: str) -> str:
+    """A key of the table above."""
+    return f"{tag(partition)}:{LAYOUT[name].format(*parts)}"
+
+
+def lua_functions() -> str:
+    """The table above as Lua: ``case_key(id)`` and so on, under the tag in ``KEYS[1]``."""
+    lines = []
+    for name, pattern in LAYOUT.items():
+        parameters = [f"p{i}" for i in range(1, pattern.count("{}") + 1)]
+        pieces = [f"':{piece}'" if i == 0 else f"'{piece}'" for i, piece in enumerate(pattern.split("{}"))]
+        terms = ["KEYS[1]", pieces[0]]
+        for parameter, piece in zip(parameters, pieces[1:], strict=True):
+            terms += [parameter, piece]
+        body = " .. ".join(term for term in terms if term != "''")
+        lines.append(f"local function {name}_key({', '.join(parameters)}) return {body} end")
+    return "\n".join(lines)

@@ -1,0 +1,35 @@
+#!lua
+-- Stores a new case. Sent twice, it stores it once.
+--
+-- KEYS: partition
+-- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
+--       body ('' = none)
+-- Returns: OK; CONFLICT if the case exists with another owner or content.
+-- Transition: nothing -> OPEN
+-- @include life
+
+local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local mode, parameter, time_to_live_ms, content, body = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+
+local existing = load_case(case_id)
+if existing then
+  if existing.owner == owner and existing.sha == sha and existing.fingerprint == fingerprint then return {'OK'} end
+  return {'CONFLICT'}
+end
+
+-- A creation time of its own for each case of a partition, so that a page token can name a place between two.
+local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
+redis.call('SET', newest_key(), string.format('%.0f', created))
+redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', sha,
+  'parameter', parameter, 'fingerprint', fingerprint, 'created', created, 'attempts', 0, 'running', 0, 'bytes', 0,
+  'version', 0)
+redis.call('SET', content_key(case_id), content)
+if body ~= '' then redis.call('SET', body_key(case_id), body) end
+redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
+redis.call('SADD', activities_key(owner), activity)
+if time_to_live_ms ~= '' then
+  local expires = math.floor(now_us() / 1000) + time_to_live_ms
+  redis.call('HSET', case_key(case_id), 'expires', expires)
+  redis.call('ZADD', expiries_key(), expires, case_id)
+end
+return {'OK'}

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- Records the end of a call. Only the holder of the call_id can, once; sent again with the same status, it changes nothing.
+-- A call whose lease is over ends as INTERRUPTED whatever its holder says.
+--
+-- KEYS: partition
+-- ARGV: case_id, call_id, status, keep_open ('1' or '0'), failure, detail, response ('' = none), response_body,
+--       keep_calls, keep_bytes
+-- Returns: OK; STALE (the call has ended otherwise, or is no longer kept).
+-- Transition: the life table; a case that has been closed meanwhile stays as it is.
+-- @include life
+
+local case_id, call_id, status, keep_open = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local failure, detail, response, response_body = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local keep = {calls = tonumber(ARGV[9]), bytes = tonumber(ARGV[10])}
+
+local case = load_case(case_id)
+local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body')
+if not case or not call[1] then return {'STALE'} end
+if call[1] ~= 'RUNNING' then return {call[1] == status and 'OK' or 'STALE'} end
+
+local now = math.floor(now_us() / 1000)
+settle(case, now, keep)
+if redis.call('HGET', call_key(call_id), 'status') ~= 'RUNNING' then return {'STALE'} end
+if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then
+  end_call(case, call_id, 'INTERRUPTED', false, now, keep)
+  return {'STALE'}
+end
+
+local grown = #response + #response_body - #call[3] - #(call[4] or '')
+redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'failure', failure,
+  'detail', detail, 'keep_open', keep_open and '1' or '0', 'size', call[2] + grown)
+redis.call('HINCRBY', case_key(case_id), 'bytes', grown)
+end_call(case, call_id, status, keep_open, now, keep)
+return {'OK'}

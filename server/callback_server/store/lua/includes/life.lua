@@ -1,0 +1,100 @@
+-- What more than one transition does to a case and its calls. The key functions (`case_key` and so on) stand above this
+-- text; they come from keys.py. Every transition reads all, decides, then writes: Lua has no rollback.
+
+local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
+                'attempts', 'running', 'bytes', 'version', 'call'}
+
+---@return number now in microseconds, by the store's clock; frozen while a script runs
+local function now_us()
+  local t = redis.call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+
+---@return table|nil case the fields of a case as strings or nil, with its id
+local function load_case(id)
+  local values = redis.call('HMGET', case_key(id), unpack(FIELDS))
+  if not values[1] then return nil end
+  local case = {id = id}
+  for i, name in ipairs(FIELDS) do case[name] = values[i] or nil end
+  return case
+end
+
+-- Moves a case to another status: the field and the index are one thing.
+local function move(case, status)
+  redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)
+  redis.call('ZADD', index_key(case.owner, status, case.activity), case.created, case.id)
+  redis.call('HSET', case_key(case.id), 'status', status)
+  case.status = status
+end
+
+-- CLOSED, for good. Calls that run go on; their end is recorded on the call only.
+local function close(case, reason, now)
+  move(case, 'CLOSED')
+  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
+  redis.call('ZREM', expiries_key(), case.id)
+  redis.call('ZADD', closed_key(), now, case.id)
+  case.reason = reason
+end
+
+-- Forgets an ended call.
+local function drop_call(case_id, call_id)
+  local size = redis.call('HGET', call_key(call_id), 'size')
+  redis.call('UNLINK', call_key(call_id))
+  redis.call('ZREM', calls_key(case_id), call_id)
+  redis.call('ZREM', ended_key(), call_id)
+  if size then redis.call('HINCRBY', case_key(case_id), 'bytes', -size) end
+end
+
+-- Keeps the newest `keep.calls` ended calls of a case and at most `keep.bytes` of them. A running call is never dropped,
+-- and among the oldest `running + 1` calls at least one has ended.
+local function trim(case, keep)
+  local running = tonumber(redis.call('HGET', case_key(case.id), 'running'))
+  while true do
+    local ended = redis.call('ZCARD', calls_key(case.id)) - running
+    local bytes = tonumber(redis.call('HGET', case_key(case.id), 'bytes'))
+    if ended < 1 or (ended <= keep.calls and bytes <= keep.bytes) then return end
+    for _, id in ipairs(redis.call('ZRANGE', calls_key(case.id), 0, running)) do
+      if not redis.call('ZSCORE', leases_key(), id) then
+        drop_call(case.id, id)
+        break
+      end
+    end
+  end
+end
+
+-- The life table (spec, "A case's life"): what the end of a call does to its case. The tests' model has the same table.
+---@return string status
+---@return string|nil reason
+local function consequence(mode, call_status, keep_open)
+  if mode == 'MULTIPLE' or call_status == 'NOT_STARTED' then return 'OPEN' end
+  if call_status == 'SUCCEEDED' then
+    if keep_open then return 'OPEN' end
+    return 'CLOSED', 'CONSUMED'
+  end
+  if mode == 'RETRYABLE' then return 'OPEN' end
+  if call_status == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end
+  return 'CLOSED', 'FAILED'
+end
+
+-- Ends a running call, and moves its case unless that has been closed meanwhile.
+local function end_call(case, call_id, call_status, keep_open, now, keep)
+  redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now)
+  redis.call('ZREM', leases_key(), call_id)
+  redis.call('ZADD', ended_key(), now, call_id)
+  redis.call('HINCRBY', case_key(case.id), 'running', -1)
+  if case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and case.call == call_id then
+    local status, reason = consequence(case.mode, call_status, keep_open)
+    if status == 'CLOSED' then close(case, reason, now) else move(case, status) end
+  end
+  trim(case, keep)
+end
+
+-- What is due on a single case by now, in the order of its times: the end of its running call's lease, its expiry.
+local function settle(case, now, keep)
+  local expires = case.status ~= 'CLOSED' and tonumber(case.expires)
+  local lease = case.status == 'IN_PROGRESS' and tonumber(redis.call('ZSCORE', leases_key(), case.call))
+  if lease and lease <= now and not (expires and expires < lease) then
+    end_call(case, case.call, 'INTERRUPTED', false, now, keep)
+  end
+  if expires and expires <= now and case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end
+end

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Does what is due in a partition: ends calls whose lease is over, closes cases that have expired.
+--
+-- KEYS: partition
+-- ARGV: limit (of each kind), keep_calls, keep_bytes
+-- Returns: how many calls ended, how many cases expired. Less than the limit means that nothing is left.
+-- Transition: of a call RUNNING -> INTERRUPTED with the life table; of a case to CLOSED (EXPIRED).
+-- @include life
+
+local limit, keep = tonumber(ARGV[1]), {calls = tonumber(ARGV[2]), bytes = tonumber(ARGV[3])}
+local now = math.floor(now_us() / 1000)
+
+local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, call_id in ipairs(calls) do
+  local case = load_case(string.sub(call_id, 1, 32))
+  settle(case, now, keep)
+  -- Of a case with multiple calls, or one that is closed, settle leaves the call to us.
+  if redis.call('ZSCORE', leases_key(), call_id) then
+    end_call(case, call_id, 'INTERRUPTED', false, now, keep)
+  end
+end
+local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, case_id in ipairs(cases) do settle(load_case(case_id), now, keep) end
+return {#calls, #cases}

@@ -1,0 +1,37 @@
+"""How a case's content and a call's request are packed: msgpack arrays, read by position (see the domain's structs).
+
+Bodies are kept apart from the rest, so that a list can be read without them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from callback_server.domain.call import Request
+from callback_server.domain.case import Settings
+from callback_server.domain.response import Response
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
+_decode_request = msgspec.msgpack.Decoder(Request).decode
+
+
+def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
+    """A case's settings and response, and the response's body."""
+    return _encode((settings, msgspec.structs.replace(response, body=None))), response.body or b""
+
+
+def unpack_content(content: bytes, body: bytes) -> tuple[Settings, Response]:
+    """What :func:`pack_content` packed."""
+    settings, response = _decode_content(content)
+    return settings, msgspec.structs.replace(response, body=body or None)
+
+
+def pack_request(request: Request) -> tuple[bytes, bytes]:
+    """A request, and its body."""
+    return _encode(msgspec.structs.replace(request, body=b"")), request.body
+
+
+def unpack_request(request: bytes, body: bytes) -> Request:
+    """What :func:`pack_request` packed."""
+    return msgspec.structs.replace(_decode_request(request), body=body)

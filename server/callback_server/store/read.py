@@ -1,0 +1,149 @@
+"""Reads of cases and calls. They change nothing, so what is due on a case shows once a transition or a sweep did it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome
+from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
+from callback_server.domain.ids import case_id_of_call
+from callback_server.store import keys
+from callback_server.store.client import store_errors
+from callback_server.store.packing import unpack_content, unpack_request
+from callback_server.store.scripts import Scripts
+
+_CALL_FIELDS: Final = (
+    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open"
+)  # fmt: skip
+
+
+async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool) -> list[Case | None]:
+    """The cases with these ids, None for each that does not exist; with or without their responses' bodies.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    if not case_ids:
+        return []
+    with store_errors():
+        pipeline = scripts.client.pipeline(transaction=False)
+        for case_id in case_ids:
+            partition = keys.partition_of(case_id)
+            pipeline.hgetall(keys.key(partition, "case", case_id))
+            pipeline.get(keys.key(partition, "content", case_id))
+            if bodies:
+                pipeline.get(keys.key(partition, "body", case_id))
+        replies = iter(await pipeline.execute())
+    cases: list[Case | None] = []
+    for case_id in case_ids:
+        fields, content = next(replies), next(replies)
+        body = next(replies) if bodies else None
+        cases.append(_case(case_id, fields, content, body or b"") if fields and content else None)
+    return cases
+
+
+async def read_case(scripts: Scripts, case_id: str) -> Case | None:
+    """The case with this id, whole.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    return (await read_cases(scripts, [case_id], bodies=True))[0]
+
+
+def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes) -> Case:
+    settings, response = unpack_content(content, body)
+    reason = fields.get(b"reason")
+    return Case(
+        id=case_id,
+        owner=fields[b"owner"].decode(),
+        activity=fields[b"activity"].decode(),
+        mode=Mode(fields[b"mode"].decode()),
+        parameter=fields[b"parameter"].decode(),
+        settings=settings,
+        response=response,
+        status=CaseStatus(fields[b"status"].decode()),
+        close_reason=CloseReason(reason.decode()) if reason else None,
+        created_ms=int(fields[b"created"]) // 1000,
+        expires_ms=_number(fields.get(b"expires")),
+        closed_ms=_number(fields.get(b"closed")),
+        calls=int(fields[b"attempts"]),
+        version=int(fields[b"version"]),
+    )
+
+
+async def read_call(scripts: Scripts, call_id: str) -> Call | None:
+    """The call with this id, with its bodies.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    partition = keys.partition_of(case_id_of_call(call_id))
+    with store_errors():
+        pipeline = scripts.client.pipeline(transaction=False)
+        pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, "request_body", "response_body")
+        (fields,) = await pipeline.execute()
+    body = fields[-2] or b""
+    return _call(call_id, fields, len(body), body, fields[-1] or b"") if fields[0] else None
+
+
+async def list_calls(
+    scripts: Scripts, case_id: str, *, before: int | None, limit: int
+) -> tuple[list[Call], int | None]:
+    """The newest calls of a case whose attempt is below ``before``, without bodies; and where to go on, if there are more.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    partition = keys.partition_of(case_id)
+    highest = "+inf" if before is None else f"({before}"
+    with store_errors():
+        ids = await scripts.client.zrange(
+            keys.key(partition, "calls", case_id),
+            highest,  # type: ignore[arg-type]  # redis-py's stub knows only numbers; a score bound is text
+            "-inf",  # type: ignore[arg-type]  # as above
+            desc=True,
+            byscore=True,
+            offset=0,
+            num=limit + 1,
+        )
+        pipeline = scripts.client.pipeline(transaction=False)
+        for call_id in ids[:limit]:
+            key = keys.key(partition, "call", call_id.decode())
+            pipeline.hmget(key, *_CALL_FIELDS)
+            pipeline.hstrlen(key, "request_body")
+        replies = iter(await pipeline.execute() if ids else [])
+    calls = []
+    for call_id in ids[:limit]:
+        fields, size = next(replies), next(replies)
+        if fields[0]:  # else it was dropped meanwhile
+            calls.append(_call(call_id.decode(), fields, size, b"", b""))
+    return calls, calls[-1].attempt if len(ids) > limit and calls else None
+
+
+def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, response_body: bytes) -> Call:
+    status, attempt, start, end, request, response, failure, detail, keep_open = fields[: len(_CALL_FIELDS)]
+    status = CallStatus(status.decode())
+    answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED)
+    return Call(
+        id=call_id,
+        status=status,
+        attempt=int(attempt),
+        request=unpack_request(request, body),
+        request_body_size=body_size,
+        start_ms=int(start),
+        end_ms=_number(end),
+        outcome=Outcome(
+            status=status,
+            # A call that runs keeps here the case's response as it was at the claim.
+            response=unpack_content(response, response_body)[1] if answered else None,
+            keep_open=keep_open == b"1",
+            failure=CallFailure(failure.decode()) if failure else None,
+            detail=(detail or b"").decode(),
+        ),
+    )
+
+
+def _number(field: bytes | None) -> int | None:
+    return int(field) if field else None

@@ -1,0 +1,122 @@
+"""What a store must be before we keep promises on it: checked once, at start-up.
+
+An acknowledged step must survive a crash and a power loss (spec, "What is promised"). That is the store's doing, so a
+store that is set up to forget is refused, with the setting to change.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+
+from redis.asyncio import RedisCluster
+from redis.exceptions import NoPermissionError, ResponseError
+
+from callback_server.store import keys
+from callback_server.store.client import StoreClient, store_errors
+
+MIN_REDIS: Final = (7, 0)
+MIN_VALKEY: Final = (8, 0)
+
+
+class Durability(enum.StrEnum):
+    """What the operator says of the store's ``appendfsync``."""
+
+    ALWAYS = "always"
+    """Every acknowledged step is on disk. Anything else is refused."""
+    EVERYSEC = "everysec"
+    """A power loss may cost the last second; a crash of the store alone does not."""
+    UNCHECKED = "unchecked"
+    """The store hides its settings, as managed ones do; the operator vouches for them."""
+
+
+class UnsafeStoreError(Exception):
+    """The store is not one to keep promises on. The text says which setting to change."""
+
+
+async def check_store(client: StoreClient, durability: Durability) -> None:
+    """Refuses a store that is unsafe, too old, or laid out by another version.
+
+    Raises:
+        UnsafeStoreError: with all that is wrong.
+        StoreError: it can not be reached.
+    """
+    with store_errors():
+        wrong: list[str] = []
+        for ask in _primaries(client):
+            wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
+            if durability is not Durability.UNCHECKED:
+                wrong += await _setting_problems(ask, durability)
+        if wrong:
+            raise UnsafeStoreError("; ".join(dict.fromkeys(wrong)))
+        await _check_schema(client)
+
+
+Ask = Callable[..., Awaitable[Any]]
+
+
+def _primaries(client: StoreClient) -> list[Ask]:
+    if not isinstance(client, RedisCluster):
+        return [client.execute_command]
+
+    def on(node: Any) -> Ask:
+        async def ask(*command: str) -> Any:
+            return await client.execute_command(*command, target_nodes=node)
+
+        return ask
+
+    return [on(node) for node in client.get_primaries()]
+
+
+def _version_problems(info: Mapping[str, Any]) -> list[str]:
+    name, minimum = ("valkey", MIN_VALKEY) if info.get("server_name") == "valkey" else ("redis", MIN_REDIS)
+    version = str(info[f"{name}_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < minimum:
+        return [f"{name.capitalize()} {version} is too old; use {'.'.join(map(str, minimum))} or newer"]
+    return []
+
+
+async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
+    try:
+        settings = {
+            name: (await ask("CONFIG GET", name))[name]
+            for name in ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
+        }
+    except (NoPermissionError, ResponseError, KeyError):
+        return [
+            "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
+            "maxmemory-policy noeviction, then set store_durability to unchecked"
+        ]
+    wrong = []
+    if settings["appendonly"] != "yes":
+        wrong.append("appendonly is no, so the store forgets everything when it stops; set appendonly yes")
+    elif settings["appendfsync"] == "no" or (
+        settings["appendfsync"] != "always" and durability is not Durability.EVERYSEC
+    ):
+        wrong.append(
+            f"appendfsync is {settings['appendfsync']}, so a power loss loses acknowledged calls; set appendfsync always"
+            + (", or accept the loss of a second with store_durability everysec" if durability is Durability.ALWAYS else "")
+        )
+    elif settings["no-appendfsync-on-rewrite"] != "no":
+        wrong.append(
+            "no-appendfsync-on-rewrite is yes, so nothing is safe while the log is rewritten; "
+            "set no-appendfsync-on-rewrite no"
+        )
+    if settings["maxmemory-policy"] != "noeviction":
+        wrong.append(
+            f"maxmemory-policy is {settings['maxmemory-policy']}, so a full store throws cases away; "
+            "set maxmemory-policy noeviction"
+        )
+    return wrong
+
+
+async def _check_schema(client: StoreClient) -> None:
+    ours = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
+    await client.set(keys.SCHEMA_KEY, ours, nx=True)
+    stored = (await client.get(keys.SCHEMA_KEY)).decode()
+    if stored != ours:
+        raise UnsafeStoreError(
+            f"the store is laid out as {stored} (version:partitions) and this release reads {ours}; "
+            "use the release that wrote it, or another store"
+        )

@@ -1,0 +1,36 @@
+"""The transitions that time brings: leases that end, cases that expire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("sweep_partition")
+LIMIT: Final = 100
+"""How many of each kind one script does: it blocks the store meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did."""
+
+    leases_ended: int
+    cases_expired: int
+
+    @property
+    def more(self) -> bool:
+        """Whether more may be due."""
+        return LIMIT in (self.leases_ended, self.cases_expired)
+
+
+async def sweep_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Swept:
+    """Does at most ``LIMIT`` of each kind of what is due in a partition.
+
+    Raises:
+        StoreError: it is not known whether it was done; the next sweep does it.
+    """
+    calls, cases = await scripts.run(SCRIPT, partition, LIMIT, retention.calls_per_case, retention.bytes_per_case)
+    return Swept(calls, cases)
