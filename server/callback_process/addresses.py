@@ -36,7 +36,7 @@ def parse_bind(text: str) -> Address:
         ValueError: it is something else. The message says what is expected, and can be shown to people.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not host:
+    if not colon or not host or any(c.isspace() or c in "/@" for c in host):
         raise ValueError(f"must be HOST:PORT, as in 127.0.0.1:8080; got {text!r}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -46,8 +46,6 @@ def parse_bind(text: str) -> Address:
             raise ValueError(f"must have an IPv6 address in the brackets, as in [::1]:8080; got {text!r}") from None
     elif ":" in host:
         raise ValueError(f"must have its IPv6 address in brackets, as in [::1]:8080; got {text!r}")
-    elif any(c.isspace() or c in "/@[]" for c in host):
-        raise ValueError(f"must be HOST:PORT without a scheme or path, as in 127.0.0.1:8080; got {text!r}")
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError(f"must have a port from 0 to 65535; got {text!r}")
     return Address(host, int(port))

@@ -88,7 +88,7 @@ def get_logger() -> structlog.stdlib.BoundLogger:
 
 def _order(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Put what every line has first, for those who read logs by eye."""
-    return {name: event[name] for name in ("timestamp", "level", "process", "pid", "event")} | event
+    return {**{name: event[name] for name in ("timestamp", "level", "process", "pid", "event")}, **event}
 
 
 def _mask_line(_logger: Any, _method: str, line: Any) -> str:

@@ -165,7 +165,11 @@ class ProcessSettings(BaseSettings):
         # A rule between fields has no field, and so no single origin.
         origin = origins.get(location[0], "default") if location else ""
         if detail["type"] == "extra_forbidden":
-            message = f"unknown; known: {_listed(cls.model_fields)}" if len(location) == 1 else "unknown"
+            message = (
+                f"unknown; known: {_listed(cls.model_fields.keys() - cls.shared_tables)}"
+                if len(location) == 1
+                else "unknown"
+            )
         else:
             message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
         return f"{name} ({origin}): {message}" if location else message

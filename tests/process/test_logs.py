@@ -1,0 +1,110 @@
+"""Logs, as a real process writes them to its standard error."""
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+
+from callback_process.logs import mask
+
+STATE = "0b1c2d3e-4f5a-4b6c-8d7e-9f0a1b2c3d4e"
+CASE = "0b1c2d3e4f5a4b6c8d7e9f0a1b2c3d4e"
+
+PROLOGUE = """
+import logging, sys, threading
+from callback_process import logs
+STATE = sys.argv[1]
+log = logs.get_logger()
+logs.configure("server", "INFO")
+"""
+
+
+def lines(program: str) -> list[dict]:
+    """Run a program that logs, and return what it logged."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + program, STATE], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == ""
+    assert STATE not in done.stderr.lower().replace("%2d", "-")
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_a_line_says_when_how_bad_which_process_and_what():
+    (line,) = lines('log.warning("call ended", call_id="x-1", status=3)')
+    assert list(line) == ["timestamp", "level", "process", "pid", "event", "call_id", "status"]
+    assert line["timestamp"].endswith("Z")
+    assert datetime.fromisoformat(line["timestamp"]).utcoffset().total_seconds() == 0
+    assert {**line, "timestamp": "", "pid": 0} == {
+        "timestamp": "",
+        "level": "warning",
+        "process": "server",
+        "pid": 0,
+        "event": "call ended",
+        "call_id": "x-1",
+        "status": 3,
+    }
+
+
+def test_a_library_s_line_looks_like_ours():
+    (line,) = lines('logging.getLogger("hypercorn.error").info("Running on %s", "127.0.0.1:1")')
+    assert list(line) == ["timestamp", "level", "process", "pid", "event", "logger"]
+    assert (line["event"], line["logger"]) == ("Running on 127.0.0.1:1", "hypercorn.error")
+
+
+def test_lines_below_the_level_are_not_written():
+    assert lines('log.debug("x"); logging.getLogger("grpc").debug("y")') == []
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        'log.info("called", path="/cb/" + STATE)',
+        'log.info("called", scope={"raw_path": b"/cbq/state", "query_string": b"state=" + STATE.encode()})',
+        'log.info("called", **{STATE: 1})',
+        'log.info("called", error=ValueError([STATE]))',
+        'log.info(f"called {STATE.upper()}")',
+        'log.info("called", target="/cb/" + STATE.replace("-", "%2D"))',
+        'logging.getLogger("quart.app").error("Exception on request GET %s", "/cb/" + STATE)',
+        'logging.getLogger("quart.app").error("x %d", STATE)',
+        'logging.getLogger("x").error("x", stack_info=STATE)',
+        "raise RuntimeError(STATE)",
+        "t = threading.Thread(target=int, args=(STATE,)); t.start(); t.join()",
+        'try: raise KeyError(STATE)\nexcept KeyError: log.exception("failed")',
+        'import warnings; warnings.warn("/cb/" + STATE)',
+        """
+import asyncio
+loop = asyncio.new_event_loop()
+loop.call_soon(int, STATE)
+loop.call_soon(loop.stop)
+loop.run_forever()
+loop.close()
+""",
+    ],
+)
+def test_a_state_never_reaches_a_log_whichever_way_it_goes(program):
+    assert len(lines(program)) == 1
+
+
+def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
+    (line,) = lines("raise RuntimeError('lost')")
+    assert (line["event"], line["level"]) == ("uncaught exception", "critical")
+    assert line["exception"].endswith("RuntimeError: lost")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"GET /cb/{STATE}?trxid=1 HTTP/1.1", "GET /cb/*** HTTP/1.1"),
+        (f"/cbq/state?state={STATE}&x=1", "/cbq/***"),
+        (f"state={STATE}&x=1", "state=***&x=1"),
+        (f'{{"path": "/cb/{STATE}"}}', '{"path": "/cb/***"}'),
+        ("/cb/not-a-uuid", "/cb/***"),
+        (f"/cb%2F{STATE}", "/cb/***"),
+        (f"case {CASE}, call {CASE}-0123456789abcdef", f"case {CASE}, call {CASE}-0123456789abcdef"),
+        ("/cbx/1 /page/thankyou", "/cbx/1 /page/thankyou"),
+    ],
+)
+def test_only_states_and_callback_paths_are_masked(text, masked):
+    assert mask(text) == masked
