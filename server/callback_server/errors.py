@@ -1,7 +1,7 @@
 """Every refusal of the control plane, with its reason and facts.
 
-The reasons are those of ``callback/v1/error_reason.proto`` (a test compares them). No gRPC codes and no HTTP here:
-``rpc/status.py`` and the edge's table map them, once each.
+The reasons are those of `callback/v1/error_reason.proto` (a test compares them). No gRPC codes and no HTTP here:
+`rpc/status.py` and the edge's table map them, once each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Violation:
     """One bad field of a request."""
 
     field: str
-    """Path of the field, in the proto's names, like ``response.response_headers.headers[0].name``."""
+    """Path of the field, in the proto's names, like `response.response_headers.headers[0].name`."""
     rule: str
     """Stable name of the rule that it breaks."""
     message: str
@@ -173,7 +173,7 @@ class OutcomeUnknownError(CallbackError):
 
 
 class TooManyCallsError(CallbackError):
-    """This process runs as many calls as it may."""
+    """The process runs as many calls as it may."""
 
     reason = "TOO_MANY_CALLS"
     retry_after_s = 1
@@ -183,7 +183,7 @@ class TooManyCallsError(CallbackError):
 
 
 class ServerStoppingError(CallbackError):
-    """This process takes no new calls."""
+    """The process takes no new calls."""
 
     reason = "SERVER_STOPPING"
     retry_after_s = 1

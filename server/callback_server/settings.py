@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from callback_process.settings import Bind, LogLevel, ProcessSettings
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from callback_process.settings import Bind, LogLevel, ProcessSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import RECORD
 from callback_server.store.client import SCHEMES
@@ -26,7 +26,7 @@ class TlsSettings(BaseModel):
     ca_file: Path | None = None
     """Certificate authorities that a handler's certificate must come from, PEM."""
     cert_file: Path | None = None
-    """Our own certificate, PEM; with ``key_file``."""
+    """Our own certificate, PEM; with `key_file`."""
     key_file: Path | None = None
     """The key of our own certificate, PEM."""
     server_name: str | None = None
@@ -45,7 +45,7 @@ class ActivitySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: str = Field(pattern=r"^((dns|ipv4|ipv6):\S+|[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+)$")
-    """Where the handler listens: ``host:port`` or a gRPC target (``dns:///orders:50051``)."""
+    """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`)."""
     deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
     """How long the handler may take, in seconds."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
@@ -55,7 +55,7 @@ class ActivitySettings(BaseModel):
 
 
 class ServerSettings(ProcessSettings):
-    """Settings of ``callback server``."""
+    """Settings of `callback server`."""
 
     table: ClassVar[str] = "server"
     shared_tables: ClassVar[frozenset[str]] = frozenset({"activities"})
@@ -66,17 +66,17 @@ class ServerSettings(ProcessSettings):
     box_url: Origin = "http://127.0.0.1:8080"
     """The base of the URLs that are generated: where the edge is reached from outside."""
     platform_url: Origin | None = None
-    """Where a redirect to ``/path`` leads. None: such redirects are refused."""
+    """Where a redirect to `/path` leads. None: such redirects are refused."""
     alternative_domains: list[str] | None = None
     """The alternative domains that may be used. None: any."""
     state_key: SecretStr | None = Field(default=None, min_length=32)
-    """The key from which the URL of a ``request_id`` is made, at least 32 characters. Without one, ``request_id`` is refused."""
+    """The key from which the URL of a `request_id` is made, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
-    """A file that holds ``state_key``, byte for byte: at least 32 bytes."""
+    """A file that holds `state_key`, byte for byte: at least 32 bytes."""
     store_url: str = "redis://127.0.0.1:6379/0"
-    """The store: ``redis://``, ``rediss://``, ``unix:///path`` or ``redis+cluster://``."""
+    """The store: `redis://`, `rediss://`, `unix:///path` or `redis+cluster://`."""
     store_durability: Durability = Durability.ALWAYS
-    """What is accepted of the store: ``always``, ``everysec``, or ``unchecked`` if it hides its settings."""
+    """What is accepted of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
     """When a case expires that does not say so, in seconds. None: never."""
     max_time_to_live_s: int | None = Field(default=None, ge=1)
@@ -122,7 +122,7 @@ class ServerSettings(ProcessSettings):
         return self
 
     def read_state_key(self) -> bytes | None:
-        """The key for ``request_id``, or None if none is configured.
+        """The key for `request_id`, or None if none is configured.
 
         Raises:
             ValueError: the file can not be read, or is too short.

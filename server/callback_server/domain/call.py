@@ -64,7 +64,7 @@ class Grant(msgspec.Struct, frozen=True):
     lease_left_ms: int
     """How much of the lease was left when the store answered."""
     recorded: bool
-    """The call has ended already: its activity is ``record``."""
+    """The call has ended already: its activity is `record`."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

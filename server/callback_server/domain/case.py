@@ -40,7 +40,7 @@ class Mode(enum.StrEnum):
     RETRYABLE = "RETRYABLE"
     """One call that succeeds."""
     MULTIPLE = "MULTIPLE"
-    """Any number; ``retryable_after_error`` adds nothing."""
+    """Any number; `retryable_after_error` adds nothing."""
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     alternative_domain: str = ""
     labels: dict[str, str] = {}
     retryable: bool = False
-    """As it was given; ``Mode`` keeps only what has an effect."""
+    """As it was given; `Mode` keeps only what has an effect."""
 
 
 class NewCase(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class NewCase(msgspec.Struct, frozen=True):
     activity: str
     mode: Mode
     parameter: str
-    """The state query parameter; empty for a ``/cb/`` URL."""
+    """The state query parameter; empty for a `/cb/` URL."""
     time_to_live_ms: int | None
     settings: Settings
     response: Response

@@ -22,7 +22,7 @@ def new_state() -> str:
 
 
 def derived_state(key: bytes, *, owner: str, request_id: str) -> str:
-    """The state for a ``request_id``, the same each time: an HMAC-SHA-256 under ``key``, shaped as a version 4 UUID.
+    """The state for a `request_id`, the same each time: an HMAC-SHA-256 under `key`, shaped as a version 4 UUID.
 
     The owner's length is part of the message, so that no two pairs of owner and request id give the same one.
     """
@@ -31,7 +31,7 @@ def derived_state(key: bytes, *, owner: str, request_id: str) -> str:
 
 
 def is_state(text: str) -> bool:
-    """Whether ``text`` is a state in its one canonical spelling."""
+    """Whether `text` is a state in its one canonical spelling."""
     return _STATE.fullmatch(text) is not None
 
 

@@ -1,6 +1,6 @@
 """What a caller gets: a case's response, a handler's override, and the answer that the two make.
 
-Bounds of single fields are rules of the contract (``callback.proto``). Here is what holds between fields, for every
+Bounds of single fields are rules of the contract (`callback.proto`). Here is what holds between fields, for every
 response that becomes effective.
 """
 
@@ -21,7 +21,7 @@ class ResponseType(enum.StrEnum):
     """What a caller gets."""
 
     REDIRECT = "REDIRECT"
-    """A redirect to ``redirect_url``."""
+    """A redirect to `redirect_url`."""
     RESPONSE = "RESPONSE"
     """An answer with code, headers and body."""
 
@@ -44,17 +44,17 @@ REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422)
 
 
 def overlay(base: Response, override: Response) -> Response:
-    """``base`` with each attribute that ``override`` gives."""
+    """`base` with each attribute that `override` gives."""
     given = {name: value for name, value in msgspec.structs.asdict(override).items() if value is not None}
     return msgspec.structs.replace(base, **given) if given else base
 
 
 def problems(response: Response, *, platform_url: str | None, needs_url: bool) -> list[Violation]:
-    """What forbids ``response`` to be effective; empty if nothing does.
+    """What forbids `response` to be effective; empty if nothing does.
 
     Args:
         response: The whole response, after any overlay.
-        platform_url: Where ``/path`` leads; None if none is configured.
+        platform_url: Where `/path` leads; None if none is configured.
         needs_url: Whether a redirect must have its URL already. A case's may get it from its handler.
     """
     found = []
@@ -68,12 +68,12 @@ def problems(response: Response, *, platform_url: str | None, needs_url: bool) -
             Violation("response_redirect_url", "platform_url", "/path needs a platform_url, and none is configured")
         )
     if sum(len(name) + len(value) for name, value in response.headers or ()) > MAX_HEADERS_BYTES:
-        found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes together"))
+        found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes"))
     return found
 
 
 def complete(response: Response, *, platform_url: str | None) -> Response:
-    """The answer as it is sent: with its code, and ``/path`` made absolute. ``response`` has no problems."""
+    """The answer as it is sent: with its code, and `/path` made absolute. `response` has no problems."""
     if response.type is ResponseType.REDIRECT:
         url = response.redirect_url or ""
         if url.startswith("/"):
@@ -95,5 +95,5 @@ FIELDS: Final = {
 
 
 def masked_overlay(base: Response, new: Response, names: list[str]) -> Response:
-    """``base`` with the attributes ``names`` (of the contract) as ``new`` has them, given there or not."""
+    """`base` with the attributes `names` (of the contract) as `new` has them, given there or not."""
     return msgspec.structs.replace(base, **{FIELDS[name]: getattr(new, FIELDS[name]) for name in names})

@@ -62,10 +62,10 @@ async def claim_call(
     leases: Leases,
     retention: Retention,
 ) -> Grant | Closed | Refused:
-    """Claims the case with this state for ``call_id``, durably. Safe to send again: the same call gets the same grant.
+    """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
     Raises:
-        StoreError: it is not known, unless ``maybe_done`` is False, whether the case was claimed.
+        StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
     """
     case_id = case_id_of(state_sha256)
     packed, body = pack_request(request)

@@ -18,18 +18,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
-    ConnectionError as RedisConnectionError,
     MaxConnectionsError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.maint_notifications import MaintNotificationsConfig
 
 SOCKET_TIMEOUT_S: Final = 2.0
-"""How long one command may take. With ``appendfsync always`` that includes an fsync."""
+"""How long one command may take. With `appendfsync always` that includes an fsync."""
 CONNECT_TIMEOUT_S: Final = 1.0
 POOL_SIZE: Final = 64
 POOL_WAIT_S: Final = 2.0
@@ -40,7 +44,7 @@ StoreClient = Redis | RedisCluster
 class StoreError(Exception):
     """The store did not do, or did not say that it did, what it was asked.
 
-    ``maybe_done`` is False only where it is certain that nothing was changed.
+    `maybe_done` is False only where it is certain that nothing was changed.
     """
 
     def __init__(self, message: str, *, maybe_done: bool) -> None:

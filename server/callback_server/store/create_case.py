@@ -23,7 +23,7 @@ class Created(enum.Enum):
 
 
 async def create_case(scripts: Scripts, case: NewCase) -> Created:
-    """Stores ``case``, durably. Safe to send again.
+    """Stores `case`, durably. Safe to send again.
 
     Raises:
         StoreError: it is not known whether it was stored.

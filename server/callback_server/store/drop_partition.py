@@ -24,7 +24,7 @@ class Dropped:
 
 
 async def drop_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Dropped:
-    """Forgets at most ``LIMIT`` of each kind of what is past its retention in a partition.
+    """Forgets at most `LIMIT` of each kind of what is past its retention in a partition.
 
     Raises:
         StoreError: it is not known whether it was done; the next one does it.

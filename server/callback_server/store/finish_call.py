@@ -26,7 +26,7 @@ class Finished(enum.Enum):
 
 
 async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention) -> Finished:
-    """Records how ``call_id`` ended, durably, and what that makes of its case. Safe to send again.
+    """Records how `call_id` ended, durably, and what that makes of its case. Safe to send again.
 
     Raises:
         StoreError: it is not known whether it was recorded.

@@ -1,10 +1,10 @@
 """The only place where a Redis key is spelled.
 
-Every key of a case lies in the case's **partition** and carries its hash tag, ``{cb:17}``, so that one script changes a
-case and its indexes atomically, on Cluster too. Which keys a transition touches depends on what it reads (the indexes on
-owner and activity, the running call), so a script is routed by its partition's tag as its one declared key, and spells
-the others with the functions made here from the same table. Undeclared keys of one slot are legal in a script; those of
-another slot are refused by the server, and a test on a cluster would show it.
+Every key of a case lies in the case's *partition* and carries its hash tag, `{cb:17}`, so that one script changes a
+case and its indexes atomically, on Cluster too. Which keys a transition touches depends on what it reads (the indexes
+on owner and activity, the running call), so a script is routed by its partition's tag as its one declared key, and
+spells the others with the functions made here from the same table. Undeclared keys of the same slot are legal in a
+script; those of another slot are refused by the server, which the tests on a cluster would show.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SCHEMA_VERSION: Final = 1
 PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
-"""String: ``{version}:{partitions}``."""
+"""String: `{version}:{partitions}`."""
 
 LAYOUT: Final = {
     "case": "case:{}",  # hash: what changes about a case, and what transitions look at
@@ -32,7 +32,7 @@ LAYOUT: Final = {
     "ended": "ended",  # zset: ended calls by end, in milliseconds
     "newest": "newest",  # string: creation of the partition's newest case, in microseconds: each has its own
 }
-"""Every key of a partition, after its tag and a colon; ``{}`` is filled in order."""
+"""Every key of a partition, after its tag and a colon; `{}` is filled in order."""
 
 
 def partition_of(case_id: str) -> int:
@@ -51,7 +51,7 @@ def key(partition: int, name: str, *parts: str) -> str:
 
 
 def lua_functions() -> str:
-    """The table above as Lua: ``case_key(id)`` and so on, under the tag in ``KEYS[1]``."""
+    """The table above as Lua: `case_key(id)` and so on, under the tag in `KEYS[1]`."""
     lines = []
     for name, pattern in LAYOUT.items():
         parameters = [f"p{i}" for i in range(1, pattern.count("{}") + 1)]

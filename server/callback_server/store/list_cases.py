@@ -1,8 +1,9 @@
 """Pages of an owner's cases, newest first, across partitions.
 
-Creation times are microseconds and differ within a partition, so (creation, partition) names a place in the list. A page
-token is the place of the last case of the page before. Each partition is asked for a few of its newest cases from there
-on, and for more only if it gave all of them to the page: the cost of a page does not depend on how many cases there are.
+Creation times are microseconds and differ within a partition, so (creation, partition) names a place in the list. A
+page token is the place of the last case of the page before. Each partition is asked for a few of its newest cases from
+there on, and for more only if it gave all of them to the page: what a page costs does not depend on how many cases
+there are.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Place:
 async def list_cases(
     scripts: Scripts, *, owner: str, activity: str | None, status: CaseStatus | None, after: Place | None, limit: int
 ) -> tuple[list[str], Place | None]:
-    """The ids of the next ``limit`` cases after a place, newest first, and the place after them if there are more.
+    """The ids of the next `limit` cases after a place, newest first, and the place after them if there are more.
 
     Raises:
         StoreError: the store did not answer.

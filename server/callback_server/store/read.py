@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome
 from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
@@ -91,7 +91,7 @@ async def read_call(scripts: Scripts, call_id: str) -> Call | None:
 async def list_calls(
     scripts: Scripts, case_id: str, *, before: int | None, limit: int
 ) -> tuple[list[Call], int | None]:
-    """The newest calls of a case whose attempt is below ``before``, without bodies; and where to go on, if there are more.
+    """The newest calls of a case whose attempt is below `before`, without bodies; where to go on, if there are more.
 
     Raises:
         StoreError: the store did not answer.
@@ -99,14 +99,11 @@ async def list_calls(
     partition = keys.partition_of(case_id)
     highest = "+inf" if before is None else f"({before}"
     with store_errors():
-        ids = await scripts.client.zrange(
-            keys.key(partition, "calls", case_id),
-            highest,  # type: ignore[arg-type]  # redis-py's stub knows only numbers; a score bound is text
-            "-inf",  # type: ignore[arg-type]  # as above
-            desc=True,
-            byscore=True,
-            offset=0,
-            num=limit + 1,
+        ids = cast(
+            "list[bytes]",
+            await scripts.client.zrevrangebyscore(
+                keys.key(partition, "calls", case_id), highest, "-inf", start=0, num=limit + 1
+            ),
         )
         pipeline = scripts.client.pipeline(transaction=False)
         for call_id in ids[:limit]:

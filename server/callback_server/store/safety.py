@@ -20,8 +20,14 @@ MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
 
 
+_HIDDEN: Final = (
+    "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
+    "maxmemory-policy noeviction, then set store_durability to unchecked"
+)
+
+
 class Durability(enum.StrEnum):
-    """What the operator says of the store's ``appendfsync``."""
+    """What the operator says of the store's `appendfsync`."""
 
     ALWAYS = "always"
     """Every acknowledged step is on disk. Anything else is refused."""
@@ -84,19 +90,17 @@ async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
             for name in ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
         }
     except (NoPermissionError, ResponseError, KeyError):
-        return [
-            "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
-            "maxmemory-policy noeviction, then set store_durability to unchecked"
-        ]
+        return [_HIDDEN]
     wrong = []
     if settings["appendonly"] != "yes":
         wrong.append("appendonly is no, so the store forgets everything when it stops; set appendonly yes")
     elif settings["appendfsync"] == "no" or (
         settings["appendfsync"] != "always" and durability is not Durability.EVERYSEC
     ):
+        accept = ", or accept that with store_durability everysec" if durability is Durability.ALWAYS else ""
         wrong.append(
-            f"appendfsync is {settings['appendfsync']}, so a power loss loses acknowledged calls; set appendfsync always"
-            + (", or accept the loss of a second with store_durability everysec" if durability is Durability.ALWAYS else "")
+            f"appendfsync is {settings['appendfsync']}, so a power loss loses acknowledged calls; "
+            f"set appendfsync always{accept}"
         )
     elif settings["no-appendfsync-on-rewrite"] != "no":
         wrong.append(
@@ -114,7 +118,7 @@ async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
 async def _check_schema(client: StoreClient) -> None:
     ours = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
     await client.set(keys.SCHEMA_KEY, ours, nx=True)
-    stored = (await client.get(keys.SCHEMA_KEY)).decode()
+    stored = cast("bytes", await client.get(keys.SCHEMA_KEY)).decode()
     if stored != ours:
         raise UnsafeStoreError(
             f"the store is laid out as {stored} (version:partitions) and this release reads {ours}; "

@@ -41,7 +41,7 @@ class Scripts:
         self.client = client
 
     async def run(self, script: Script, partition: int, *args: str | bytes | int) -> Any:
-        """Runs ``script`` on a partition and returns its reply.
+        """Runs `script` on a partition and returns its reply.
 
         Raises:
             StoreError: the store could not be reached, gave no answer, or refused to run anything.

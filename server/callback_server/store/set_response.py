@@ -23,13 +23,13 @@ class ResponseSet(enum.Enum):
     UNKNOWN = b"UNKNOWN"
     """No such case of this owner (any more)."""
     CONFLICT = b"CONFLICT"
-    """The response has changed since ``case`` was read: read again and decide again."""
+    """The response has changed since `case` was read: read again and decide again."""
 
 
 async def set_response(
     scripts: Scripts, case: Case, response: Response, *, owner: str | None, retention: Retention
 ) -> ResponseSet | Closed:
-    """Gives ``case`` another response, durably, if its own is still as it was read. ``owner`` None: whoever's it is.
+    """Gives `case` another response, durably, if its own is still as it was read. `owner` None: whoever's it is.
 
     Raises:
         StoreError: it is not known whether it was replaced.

@@ -27,7 +27,7 @@ class Swept:
 
 
 async def sweep_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Swept:
-    """Does at most ``LIMIT`` of each kind of what is due in a partition.
+    """Does at most `LIMIT` of each kind of what is due in a partition.
 
     Raises:
         StoreError: it is not known whether it was done; the next sweep does it.

@@ -1,0 +1,207 @@
+"""The path of a call: claim, handler, finish. From the claim on, nothing but the end of this process stops it.
+
+1. The claim is durable before a handler starts; the end is durable before anyone is answered.
+2. A call runs in a task of its own. A caller that hangs up, an edge that dies or a deadline there does not cancel it.
+3. Claim and finish are sent again, with the same call_id, until the store answers or the lease is over.
+4. A handler that was provably not asked is NOT_STARTED; one that may have been asked never is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from callback_process.logs import get_logger
+from callback_server import errors
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
+from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
+from callback_server.domain.ids import case_id_of, is_state, new_call_id, state_hash
+from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
+from callback_server.handlers.handler import Decision, Handler, HandlerError
+from callback_server.store.claim_call import Closed, Leases, Refused, claim_call
+from callback_server.store.client import StoreError
+from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.resend import resend
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Scripts
+
+log = get_logger()
+
+UNSENT_S: Final = 2.0
+"""How long a call waits for a store that can not be reached at all, in seconds."""
+
+_REFUSALS: Final = {Refused.UNKNOWN: errors.StateUnknownError, Refused.BUSY: errors.CallInProgressError}
+_NOT_STARTED: Final = (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
+_FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
+    CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
+    CallFailure.HANDLER_LOST: errors.HandlerLostError,
+    CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
+    CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
+    CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
+    CallFailure.NO_HANDLER: errors.HandlerNotStartedError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call is answered with, complete."""
+
+    call_id: str
+    response: Response
+
+
+class Calls:
+    """Runs calls, and waits for those that run when it is asked to stop."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        handlers: Mapping[str, Handler],
+        activities: Mapping[str, Activity],
+        retention: Retention,
+        platform_url: str | None,
+        max_in_flight: int,
+    ) -> None:
+        self._scripts = scripts
+        self._handlers = handlers
+        self._activities = activities
+        self._leases = Leases(activities)
+        self._retention = retention
+        self._platform_url = platform_url
+        self._max_in_flight = max_in_flight
+        self._running: set[asyncio.Task[Answer]] = set()
+        self._stopping = False
+
+    async def invoke(self, state: str, parameter: str, request: Request) -> Answer:
+        """Makes the call: `request` reached the case of `state`, in the form that `parameter` says.
+
+        Raises:
+            CallbackError: there is no answer of a handler; it says why, and whether the caller may come again.
+        """
+        if self._stopping:
+            raise errors.ServerStoppingError
+        if len(self._running) >= self._max_in_flight:
+            raise errors.TooManyCallsError
+        if not is_state(state):
+            raise errors.StateUnknownError
+        task = asyncio.create_task(self._run(state_hash(state), parameter, request))
+        self._running.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Takes no new calls, and returns when those that run have ended."""
+        self._stopping = True
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited for it may be gone; it was logged where it was known
+
+    async def _run(self, state_sha256: bytes, parameter: str, request: Request) -> Answer:
+        call_id = new_call_id(case_id_of(state_sha256))
+        grant = await self._claim(call_id, state_sha256, parameter, request)
+        lease_end = time.monotonic() + grant.lease_left_ms / 1000
+        if grant.recorded:
+            log.info("call_ended", call_id=call_id, activity=grant.activity, status=CallStatus.SUCCEEDED)
+            outcome = self._answered(grant.response, CallStatus.SUCCEEDED, keep_open=False)
+        else:
+            log.info("call_started", call_id=call_id, activity=grant.activity, attempt=grant.attempt)
+            outcome = await self._ask(grant, request)
+            await self._finish(call_id, outcome, lease_end)
+            log.info(
+                "call_ended",
+                call_id=call_id,
+                activity=grant.activity,
+                status=outcome.status,
+                **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
+            )
+        if outcome.response is None:
+            raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](call_id)
+        return Answer(call_id, outcome.response)
+
+    async def _claim(self, call_id: str, state_sha256: bytes, parameter: str, request: Request) -> Grant:
+        try:
+            reply = await resend(
+                lambda: claim_call(
+                    self._scripts,
+                    call_id=call_id,
+                    state_sha256=state_sha256,
+                    parameter=parameter,
+                    request=request,
+                    leases=self._leases,
+                    retention=self._retention,
+                ),
+                unsent_s=UNSENT_S,
+                unsure_s=self._leases.longest_ms / 1000,
+            )
+        except StoreError as error:
+            log.error("claim_unanswered", call_id=call_id, error=str(error), maybe_done=error.maybe_done)
+            if error.maybe_done:
+                raise errors.OutcomeUnknownError(call_id) from error
+            raise errors.StoreUnavailableError from error
+        if isinstance(reply, Grant):
+            return reply
+        if isinstance(reply, Closed):
+            raise errors.CaseClosedError(reply.reason)
+        if reply is Refused.STALE:
+            log.error("claim_answered_too_late", call_id=call_id)
+            raise errors.OutcomeUnknownError(call_id)
+        raise _REFUSALS[reply]
+
+    async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> None:
+        left_s = lease_end - time.monotonic()
+        try:
+            finished = await resend(
+                lambda: finish_call(self._scripts, call_id=call_id, outcome=outcome, retention=self._retention),
+                unsent_s=left_s,
+                unsure_s=left_s,
+            )
+        except StoreError as error:
+            log.error("finish_unanswered", call_id=call_id, status=outcome.status, error=str(error))
+            raise errors.OutcomeUnknownError(call_id) from error
+        if finished is Finished.STALE:
+            log.error("finish_too_late", call_id=call_id, status=outcome.status)
+            raise errors.OutcomeUnknownError(call_id)
+
+    async def _ask(self, grant: Grant, request: Request) -> Outcome:
+        """Has the handler decide, in the time that its deadline and the lease leave."""
+        handler = self._handlers.get(grant.activity)
+        if handler is None:
+            return _failed(CallFailure.NO_HANDLER, f"no handler is configured for {grant.activity}")
+        activity = self._activities.get(grant.activity)
+        deadline_ms = activity.deadline_ms if activity else DEFAULT_DEADLINE_MS
+        timeout_ms = min(deadline_ms, grant.lease_left_ms - LEASE_SLACK_MS)
+        if timeout_ms <= 0:
+            return _failed(CallFailure.HANDLER_UNREACHABLE, "the store answered too late for the handler to be asked")
+        try:
+            decision = await handler.handle(grant, request, timeout_s=timeout_ms / 1000)
+        except HandlerError as error:
+            return _failed(error.failure, error.detail)
+        except Exception:
+            log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
+            return _failed(CallFailure.HANDLER_ERROR, "a fault of the server; its log says more")
+        return self._decided(grant, decision)
+
+    def _decided(self, grant: Grant, decision: Decision) -> Outcome:
+        if decision.accepted:
+            response = overlay(grant.response, decision.override)
+            return self._answered(response, CallStatus.SUCCEEDED, keep_open=decision.keep_open)
+        return self._answered(overlay(REJECTION, decision.override), CallStatus.REJECTED, keep_open=False)
+
+    def _answered(self, response: Response, status: CallStatus, *, keep_open: bool) -> Outcome:
+        broken = problems(response, platform_url=self._platform_url, needs_url=True)
+        if broken:
+            return _failed(CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken))
+        return Outcome(status, complete(response, platform_url=self._platform_url), keep_open=keep_open)
+
+
+def _failed(failure: CallFailure, detail: str) -> Outcome:
+    status = CallStatus.NOT_STARTED if failure in _NOT_STARTED else CallStatus.FAILED
+    return Outcome(status, failure=failure, detail=detail[:500])

@@ -1,0 +1,122 @@
+"""Push: an activity's handler is a gRPC service of somebody else's, `CallbackHandlerService`, that we call.
+
+What has never left this process is told apart from what may have: the connection is made first, on its own, and only
+when it stands is the handler asked, once. gRPC's own retries are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
+from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
+from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.handlers.handler import Decision, HandlerError
+from callback_server.settings import ActivitySettings, TlsSettings
+from callback_server.wire import converters
+from callback_server.wire.validation import violations
+
+_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", 16 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
+_FAILURES: Final = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: CallFailure.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE: CallFailure.HANDLER_LOST,
+}
+
+
+class PushHandler:
+    """The handler of one activity. Connects when it is first needed, and again when it must."""
+
+    def __init__(self, activity: str, settings: ActivitySettings) -> None:
+        """Raises OSError if a file of the TLS settings can not be read."""
+        self._activity = activity
+        self._connect_timeout_s = settings.connect_timeout_s
+        self._channel = _channel(settings)
+        self._stub = handler_grpc.CallbackHandlerServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._channel.close()
+
+    async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Decision:
+        """Asks the service for its decision. See `Handler`."""
+        deadline = time.time() + timeout_s
+        await self._connected(min(self._connect_timeout_s, timeout_s))
+        try:
+            answer = await self._stub.HandleCallback(
+                _message(grant, request, deadline), timeout=max(deadline - time.time(), 0.001)
+            )
+        except grpc.aio.AioRpcError as error:
+            failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
+            raise HandlerError(failure, f"the handler answered {error.code().name}") from error
+        broken = violations(answer)
+        if broken:
+            raise HandlerError(
+                CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
+            )
+        return Decision(
+            accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
+            override=converters.response_from(answer.response),
+            keep_open=answer.keep_open,
+        )
+
+    async def _connected(self, timeout_s: float) -> None:
+        """Waits for a connection. Nothing of the call is sent before it stands."""
+        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            raise HandlerError(
+                CallFailure.HANDLER_UNREACHABLE, f"no connection to the handler of {self._activity} in {timeout_s:g} s"
+            ) from None
+
+
+def _message(grant: Grant, request: Request, deadline: float) -> handler_pb2.HandleCallbackRequest:
+    return handler_pb2.HandleCallbackRequest(
+        call_id=grant.call_id,
+        callback_system_case=grant.call_id[:32],
+        callback_activity=grant.activity,
+        callback_activity_case=grant.settings.activity_case,
+        attempt=grant.attempt,
+        request_method=request.method,
+        request_headers=converters.headers_to(request.headers),
+        request_query=converters.query_to(request.query),
+        request_query_string=request.query_string,
+        request_body=request.body,
+        client_address=request.client_address,
+        response=converters.response_to(grant.response),
+        labels=grant.settings.labels,
+        deadline=converters.timestamp(int(deadline * 1000)),
+    )
+
+
+def _channel(settings: ActivitySettings) -> grpc.aio.Channel:
+    if settings.tls is None:
+        return grpc.aio.insecure_channel(settings.target, options=_OPTIONS)
+    options = list(_OPTIONS)
+    if settings.tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
+    return grpc.aio.secure_channel(settings.target, _credentials(settings.tls), options=options)
+
+
+def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
+    def read(file: Path | None) -> bytes | None:
+        return None if file is None else file.read_bytes()
+
+    return grpc.ssl_channel_credentials(read(tls.ca_file), read(tls.key_file), read(tls.cert_file))

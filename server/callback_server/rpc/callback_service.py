@@ -1,0 +1,277 @@
+"""`CallbackService`: what internal services do with their cases."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
+
+from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import callback_service_pb2_grpc as pb2_grpc
+from callback_process.logs import get_logger
+from callback_server import errors
+from callback_server.domain import ids
+from callback_server.domain.case import RECORD, Case, Mode, NewCase, Settings
+from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
+from callback_server.domain.url import callback_url
+from callback_server.errors import InvalidRequestError, Violation
+from callback_server.rpc.status import rpc
+from callback_server.store.claim_call import Closed
+from callback_server.store.close_case import close_case
+from callback_server.store.create_case import Created, create_case
+from callback_server.store.list_cases import Place, list_cases
+from callback_server.store.read import list_calls, read_call, read_case, read_cases
+from callback_server.store.resend import resend
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Scripts
+from callback_server.store.set_response import ResponseSet, set_response
+from callback_server.wire import converters
+from callback_server.wire.validation import violations
+
+log = get_logger()
+T = TypeVar("T")
+
+LOCAL: Final = "local"
+"""The owner of every case where no principals are configured."""
+DEFAULT_PAGE_SIZE: Final = 50
+RESEND_S: Final = 3.0
+"""How long a method waits for a store that does not answer, in seconds; its caller can send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator says about the cases that are made."""
+
+    box_url: str
+    platform_url: str | None
+    alternative_domains: Collection[str] | None
+    """None: any."""
+    activities: Collection[str]
+    """Those that handlers serve, without `record`."""
+    state_key: bytes | None
+    default_time_to_live_s: int | None
+    max_time_to_live_s: int | None
+
+
+class CallbackServicer(pb2_grpc.CallbackServiceServicer):
+    """Makes, changes and shows cases."""
+
+    def __init__(self, scripts: Scripts, policy: Policy, retention: Retention) -> None:
+        self._scripts = scripts
+        self._policy = policy
+        self._retention = retention
+
+    @rpc
+    async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
+        self, request: pb2.GenerateCallbackUrlRequest
+    ) -> pb2.GenerateCallbackUrlResponse:
+        """Stores a case and returns its URL."""
+        response = converters.response_from(request.response)
+        broken = [*violations(request), *self._generate_problems(request, response)]
+        if broken:
+            raise InvalidRequestError(broken)
+        if not request.request_id:
+            state = ids.new_state()
+        elif self._policy.state_key is not None:
+            state = ids.derived_state(self._policy.state_key, owner=LOCAL, request_id=request.request_id)
+        else:
+            raise errors.RequestIdUnsupportedError
+        case = self._new_case(request, response, state)
+        if await _resent(lambda: create_case(self._scripts, case)) is Created.CONFLICT:
+            raise errors.RequestIdReusedError
+        log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
+        return pb2.GenerateCallbackUrlResponse(
+            callback_url=callback_url(
+                request.alternative_domain or self._policy.box_url, state, request.state_query_parameter
+            ),
+            callback_state=state,
+            callback_case_id=case.id,
+        )
+
+    def _generate_problems(self, request: pb2.GenerateCallbackUrlRequest, response: Response) -> list[Violation]:
+        """What the operator's policy and the rules between fields forbid."""
+        policy, found = self._policy, []
+        if request.callback_activity not in (RECORD, *policy.activities, ""):
+            served = ", ".join(sorted([RECORD, *policy.activities]))
+            found.append(
+                Violation("callback_activity", "activity_not_served", f"nothing serves it; served are {served}"[:300])
+            )
+        if (
+            request.alternative_domain
+            and policy.alternative_domains is not None
+            and request.alternative_domain not in policy.alternative_domains
+        ):
+            found.append(Violation("alternative_domain", "not_allowed", "is not among the allowed domains"))
+        longest = policy.max_time_to_live_s
+        if longest is not None and request.time_to_live.seconds > longest:
+            found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
+        if request.HasField("response"):
+            found += _response_problems(response, policy.platform_url, request.callback_activity)
+        return found
+
+    def _new_case(self, request: pb2.GenerateCallbackUrlRequest, response: Response, state: str) -> NewCase:
+        state_sha256 = ids.state_hash(state)
+        content = pb2.GenerateCallbackUrlRequest()
+        content.CopyFrom(request)
+        content.ClearField("request_id")
+        return NewCase(
+            id=ids.case_id_of(state_sha256),
+            state_sha256=state_sha256,
+            fingerprint=hashlib.sha256(content.SerializeToString(deterministic=True)).digest(),
+            owner=LOCAL,
+            activity=request.callback_activity,
+            mode=_mode(request),
+            parameter=request.state_query_parameter,
+            time_to_live_ms=self._time_to_live_ms(request),
+            settings=Settings(
+                activity_case=request.callback_activity_case,
+                alternative_domain=request.alternative_domain,
+                labels=dict(request.labels),
+                retryable=request.retryable_after_error,
+            ),
+            response=response,
+        )
+
+    def _time_to_live_ms(self, request: pb2.GenerateCallbackUrlRequest) -> int | None:
+        if request.HasField("time_to_live"):
+            return request.time_to_live.ToMilliseconds()
+        bounds = [self._policy.default_time_to_live_s, self._policy.max_time_to_live_s]
+        given = [bound for bound in bounds if bound is not None]
+        return min(given) * 1000 if given else None
+
+    @rpc
+    async def SetResponse(self, request: pb2.SetResponseRequest) -> pb2.SetResponseResponse:  # noqa: N802  # gRPC's name
+        """Replaces attributes of a case's response."""
+        _require_valid(request)
+        new = converters.response_from(request.response)
+        names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
+        while True:
+            case = await self._case(request.callback_case_id)
+            merged = masked_overlay(case.response, new, names)
+            broken = _response_problems(merged, self._policy.platform_url, case.activity)
+            if broken:
+                raise InvalidRequestError(broken)
+            reply = await self._set(case, merged)
+            if isinstance(reply, Closed):
+                raise errors.CaseClosedError(reply.reason)
+            if reply is ResponseSet.OK:
+                break
+            # Somebody else was faster: read the case again, and decide again on what it is now.
+        log.info("response_set", case_id=case.id, attributes=names)
+        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id)))
+
+    async def _set(self, case: Case, response: Response) -> ResponseSet | Closed:
+        return await _resent(
+            lambda: set_response(self._scripts, case, response, owner=LOCAL, retention=self._retention)
+        )
+
+    @rpc
+    async def CloseCallback(self, request: pb2.CloseCallbackRequest) -> pb2.CloseCallbackResponse:  # noqa: N802  # gRPC's
+        """Closes a case."""
+        _require_valid(request)
+        case_id = request.callback_case_id
+        if not await _resent(lambda: close_case(self._scripts, case_id, owner=LOCAL, retention=self._retention)):
+            raise errors.CaseNotFoundError
+        case = await self._case(case_id)
+        log.info("case_closed", case_id=case_id, reason=case.close_reason)
+        return pb2.CloseCallbackResponse(callback=converters.case_to(case))
+
+    @rpc
+    async def GetCallback(self, request: pb2.GetCallbackRequest) -> pb2.GetCallbackResponse:  # noqa: N802  # gRPC's name
+        """Shows a case."""
+        _require_valid(request)
+        return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id)))
+
+    @rpc
+    async def ListCallbacks(self, request: pb2.ListCallbacksRequest) -> pb2.ListCallbacksResponse:  # noqa: N802  # gRPC's
+        """Shows a page of cases."""
+        _require_valid(request)
+        status = converters.status_from(request.status)
+        case_ids, more = await list_cases(
+            self._scripts,
+            owner=LOCAL,
+            activity=request.callback_activity or None,
+            status=status,
+            after=_token(Place.from_token, request.page_token),
+            limit=request.page_size or DEFAULT_PAGE_SIZE,
+        )
+        cases = await read_cases(self._scripts, case_ids, bodies=False)
+        return pb2.ListCallbacksResponse(
+            # One that was dropped or moved on since the index was read is not what was asked for.
+            callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
+            next_page_token=more.token() if more else "",
+        )
+
+    @rpc
+    async def GetCall(self, request: pb2.GetCallRequest) -> pb2.GetCallResponse:  # noqa: N802  # gRPC's name
+        """Shows a call."""
+        _require_valid(request)
+        case_id = ids.case_id_of_call(request.call_id)
+        (case,) = await read_cases(self._scripts, [case_id], bodies=False)
+        call = await read_call(self._scripts, request.call_id) if case and case.owner == LOCAL else None
+        if call is None:
+            raise errors.CallNotFoundError
+        return pb2.GetCallResponse(call=converters.call_to(call, case_id, platform_url=self._policy.platform_url))
+
+    @rpc
+    async def ListCalls(self, request: pb2.ListCallsRequest) -> pb2.ListCallsResponse:  # noqa: N802  # gRPC's name
+        """Shows a page of a case's calls."""
+        _require_valid(request)
+        case = await self._case(request.callback_case_id)
+        calls, more = await list_calls(
+            self._scripts,
+            case.id,
+            before=_token(int, request.page_token),
+            limit=request.page_size or DEFAULT_PAGE_SIZE,
+        )
+        return pb2.ListCallsResponse(
+            calls=[converters.call_to(call, case.id, platform_url=self._policy.platform_url) for call in calls],
+            next_page_token=str(more) if more else "",
+        )
+
+    async def _case(self, case_id: str) -> Case:
+        case = await read_case(self._scripts, case_id)
+        if case is None or case.owner != LOCAL:
+            raise errors.CaseNotFoundError
+        return case
+
+
+async def _resent(send: Callable[[], Awaitable[T]]) -> T:
+    return await resend(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
+
+
+def _require_valid(request: Message) -> None:
+    broken = violations(request)
+    if broken:
+        raise InvalidRequestError(broken)
+
+
+def _response_problems(response: Response, platform_url: str | None, activity: str) -> list[Violation]:
+    """Those of a case's response; a recorded call has nobody else to fill in the URL of a redirect."""
+    return [
+        Violation(f"response.{each.field}", each.rule, each.message)
+        for each in problems(response, platform_url=platform_url, needs_url=activity == RECORD)
+    ]
+
+
+def _mode(request: pb2.GenerateCallbackUrlRequest) -> Mode:
+    if request.allow_multiple_calls:
+        return Mode.MULTIPLE
+    return Mode.RETRYABLE if request.retryable_after_error else Mode.SINGLE
+
+
+def _given(response: Response, name: str) -> bool:
+    return getattr(response, FIELDS[name]) is not None
+
+
+def _token(read: Callable[[str], T], token: str) -> T | None:
+    if not token:
+        return None
+    try:
+        return read(token)
+    except ValueError:
+        violation = Violation("page_token", "page_token", "is not a token of an earlier page")
+        raise InvalidRequestError([violation]) from None

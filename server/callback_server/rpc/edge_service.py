@@ -1,0 +1,29 @@
+"""`EdgeService`: one HTTP request in, what to answer out."""
+
+from __future__ import annotations
+
+from callback.v1 import edge_service_pb2 as edge_pb2
+from callback.v1 import edge_service_pb2_grpc as edge_grpc
+from callback_server.calls import Calls
+from callback_server.errors import InvalidRequestError
+from callback_server.rpc.status import rpc
+from callback_server.wire import converters
+from callback_server.wire.validation import violations
+
+
+class EdgeServicer(edge_grpc.EdgeServiceServicer):
+    """Hands requests of the edge to the call's path."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    @rpc
+    async def Invoke(self, request: edge_pb2.InvokeRequest) -> edge_pb2.InvokeResponse:  # noqa: N802  # gRPC's name
+        """Makes the call. It runs to its recorded end even if this RPC is cancelled."""
+        broken = violations(request)
+        if broken:
+            raise InvalidRequestError(broken)
+        answer = await self._calls.invoke(
+            request.state, request.state_query_parameter, converters.request_from(request)
+        )
+        return edge_pb2.InvokeResponse(call_id=answer.call_id, response=converters.response_to(answer.response))

@@ -1,0 +1,68 @@
+"""The gRPC server: its services, its limits, its health."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from callback.v1 import callback_service_pb2, edge_service_pb2
+from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
+from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
+from callback_server.rpc.callback_service import CallbackServicer
+from callback_server.rpc.edge_service import EdgeServicer
+
+SERVICES: Final = (
+    callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name,
+    edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name,
+)
+HEALTH_NAMES: Final = ("", *SERVICES)
+"""What a health check can ask for; "" is the process as a whole."""
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""The largest message taken, in bytes: a request with its body, whatever the edge's limit."""
+_OPTIONS: Final[list[tuple[str, Any]]] = [
+    # Without it, a second process on the same port takes half of the connections, silently.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Peers may ping each 20 s, also without a call; the default cuts them off for it.
+    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+
+class Health:
+    """What health checks are told: whether the store answers, and whether this process takes new work."""
+
+    def __init__(self) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._serving: bool | None = None
+        self._stopping = False
+
+    async def set(self, *, serving: bool) -> None:
+        """Tells whether the store answers. Without effect once the process stops."""
+        if not self._stopping and serving is not self._serving:
+            self._serving = serving
+            status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+            for name in HEALTH_NAMES:
+                await self.servicer.set(name, status)
+
+    async def stop(self) -> None:
+        """Tells everyone that no new work is taken."""
+        self._stopping = True
+        await self.servicer.enter_graceful_shutdown()
+
+
+def make_server(callbacks: CallbackServicer, edge: EdgeServicer, told: Health, *, reflect: bool) -> grpc.aio.Server:
+    """The server with all its services, bound to nothing yet."""
+    server = grpc.aio.server(options=_OPTIONS)
+    add_CallbackServiceServicer_to_server(callbacks, server)
+    add_EdgeServiceServicer_to_server(edge, server)
+    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
+    if reflect:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    return server

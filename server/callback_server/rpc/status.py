@@ -1,0 +1,104 @@
+"""From a refusal to a `google.rpc.Status`: the one place where a domain error gets a gRPC code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from callback_process.logs import get_logger
+from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
+from callback_server.store.client import StoreError
+
+log = get_logger()
+
+DOMAIN: Final = "callback"
+_CODES: Final = {
+    "INVALID_REQUEST": code_pb2.INVALID_ARGUMENT,
+    "REQUEST_ID_REUSED": code_pb2.ALREADY_EXISTS,
+    "REQUEST_ID_UNSUPPORTED": code_pb2.FAILED_PRECONDITION,
+    "CALLBACK_NOT_FOUND": code_pb2.NOT_FOUND,
+    "CALL_NOT_FOUND": code_pb2.NOT_FOUND,
+    "CALLBACK_CLOSED": code_pb2.FAILED_PRECONDITION,
+    "STATE_UNKNOWN": code_pb2.NOT_FOUND,
+    "CALL_IN_PROGRESS": code_pb2.ABORTED,
+    "HANDLER_FAILED": code_pb2.INTERNAL,
+    "RESPONSE_INVALID": code_pb2.INTERNAL,
+    "HANDLER_DEADLINE_EXCEEDED": code_pb2.DEADLINE_EXCEEDED,
+    "HANDLER_NOT_STARTED": code_pb2.UNAVAILABLE,
+    "HANDLER_LOST": code_pb2.UNAVAILABLE,
+    "STORE_UNAVAILABLE": code_pb2.UNAVAILABLE,
+    "OUTCOME_UNKNOWN": code_pb2.UNAVAILABLE,
+    "TOO_MANY_CALLS": code_pb2.RESOURCE_EXHAUSTED,
+    "SERVER_STOPPING": code_pb2.UNAVAILABLE,
+}
+"""Every reason and its code (`error_reason.proto` says the same)."""
+
+_MAX_DETAILS_BYTES: Final = 5000
+"""Details travel as metadata: beyond 8 kB a peer may drop the whole status, code included."""
+
+
+def status_of(error: CallbackError) -> status_pb2.Status:
+    """The status of a refusal, with ErrorInfo, and BadRequest or RetryInfo where they say something."""
+    status = status_pb2.Status(code=_CODES[error.reason], message=str(error)[:1000])
+    _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
+    if isinstance(error, InvalidRequestError):
+        bad = error_details_pb2.BadRequest()
+        for each in error.violations:
+            bad.field_violations.add(field=each.field[:200], description=each.message[:300], reason=each.rule)
+            if bad.ByteSize() > _MAX_DETAILS_BYTES:
+                del bad.field_violations[-1]
+                break
+        _add(status, bad)
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.seconds = error.retry_after_s
+        _add(status, retry)
+    return status
+
+
+def _fault() -> status_pb2.Status:
+    """What the outside learns of a fault of ours: one fixed text."""
+    status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
+    _add(status, error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
+    return status
+
+
+def _add(status: status_pb2.Status, detail: Message) -> None:
+    status.details.add().Pack(detail)
+
+
+Servicer = TypeVar("Servicer")
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
+
+def rpc(
+    method: Callable[[Servicer, Request], Awaitable[Reply]],
+) -> Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]:
+    """Makes a method of a servicer out of one that takes a request, returns a reply, and raises domain errors."""
+
+    @functools.wraps(method)
+    async def servicer_method(
+        self: Servicer, request: Request, context: grpc.aio.ServicerContext[Request, Reply]
+    ) -> Reply:
+        try:
+            return await method(self, request)
+        except CallbackError as error:
+            status = status_of(error)
+        except StoreError as error:
+            log.error("store_unavailable", method=method.__name__, error=str(error))
+            status = status_of(StoreUnavailableError())
+        except Exception:
+            log.exception("fault", method=method.__name__)
+            status = _fault()
+        # types-grpcio does not know that abort_with_status takes what rpc_status makes.
+        await context.abort_with_status(cast("Any", rpc_status.to_status(status)))
+        raise AssertionError("abort_with_status returned")
+
+    return servicer_method
