@@ -1,0 +1,279 @@
+"""What one does with this repository, one task each: `python3 tasks.py TASK`.
+
+Needs Python 3.11 or newer and nothing else: a task sets up what it needs in `.venv`, from `requirements/*.lock` with
+hashes, and goes on in there. The lines below the name of each task are what `python3 tasks.py` prints about it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who start it with an older one that this is here
+    sys.exit(f"Callback needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.13 tasks.py …")
+
+import importlib.util
+import inspect
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+STUBS = ROOT / "clients" / "python"
+LOCKS = {"up": ROOT / "requirements" / "up.lock", "dev": ROOT / "requirements" / "dev.lock"}
+"""What runs; and that, in the same versions, with all that develops and tests it."""
+
+SYSTEM_PACKAGES = {"chromium": "chromium", "redis-server": "redis-server", "strace": "strace"}
+"""Programs that tests run, and Debian's packages that have them."""
+
+
+# ---- The tasks, in the order in which they are listed ----
+
+
+def up(*arguments: str) -> NoReturn:
+    """Set up, then run Callback on this machine: `up [--demo] [--data-dir DIR] [--edge HOST:PORT] [--grpc HOST:PORT]`.
+
+    The first time installs what it needs; afterwards it starts at once. Ctrl-C stops it.
+    """
+    set_up("up")
+    replace_this_process(BIN / "callback", "up", *arguments)
+
+
+def test(*arguments: str) -> None:
+    """Set up, then run what CI runs: lint, types, generate --check and all tests. `test ARGS` is `pytest ARGS` alone.
+
+    The system packages that tests use are installed by apt where this runs as root. Elsewhere it says which are
+    missing, and the tests that need them are skipped by name; under CI (`CI=true`) a missing one is a failure.
+    """
+    enter("dev")
+    require_system_packages()
+    if not arguments:
+        lint()
+        types()
+        generate("--check")
+    run("pytest", *arguments)
+
+
+def soak(*arguments: str) -> None:
+    """Run the proofs with their full counts: `soak [PYTEST ARGS]`. Takes long and all of the machine."""
+    enter("dev")
+    require_system_packages()
+    os.environ["CALLBACK_SOAK"] = "1"
+    run("pytest", "tests/soak", "--timeout=0", *arguments)
+
+
+def lint() -> None:
+    """Check style: ruff over the Python code, buf over the contract, and the contract against its last release."""
+    enter("dev")
+    run("ruff", "check")
+    run("ruff", "format", "--check")
+    run("buf", "lint", "proto")
+    run("buf", "format", "proto", "--path", "proto/callback", "--diff", "--exit-code")
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder, "now.binpb")
+        run("buf", "build", "proto", "--path", "proto/callback", "--output", image)
+        run("buf", "breaking", image, "--against", "proto/baseline.binpb", "--config", "proto/buf.yaml")
+
+
+def types() -> None:
+    """Check types, strictly: all packages, then this file."""
+    enter("dev")
+    run("mypy")
+    run("mypy", "tasks.py")
+
+
+def generate(*arguments: str) -> None:
+    """Make the Python stubs from the contract. With `--check`: change nothing, and fail where they differ."""
+    enter("dev")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        generate_stubs(made)
+        fresh = {path.relative_to(made): path.read_bytes() for path in made.rglob("*.py*")}
+    present = {path.relative_to(STUBS): path.read_bytes() for path in (STUBS / "callback" / "v1").glob("*_pb2*.py*")}
+    differing = sorted(name for name in fresh | present if fresh.get(name) != present.get(name))
+    if "--check" in arguments:
+        if differing:
+            sys.exit(f"not what the contract says; run python3 tasks.py generate: {', '.join(map(str, differing))}")
+        return
+    for name in differing:
+        if name in fresh:
+            (STUBS / name).write_bytes(fresh[name])
+        else:
+            (STUBS / name).unlink()
+        print(f"generated {name}" if name in fresh else f"removed {name}")
+
+
+def lock(*arguments: str) -> None:
+    """Write requirements/*.lock from pyproject.toml, keeping what still fits; `lock --upgrade` takes the newest."""
+    enter("dev")
+    compile_lock = ["uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal", "--python-version", "3.11"]
+    compile_lock += ["--generate-hashes", "--no-emit-index-url", "--custom-compile-command", "python3 tasks.py lock"]
+    compile_lock += ["--extra", "up", *arguments]
+    run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
+    run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])
+
+
+def build() -> None:
+    """Build the wheel and the source distribution into dist/."""
+    enter("dev")
+    run("python", "-m", "hatchling", "build", "--directory", "dist")
+
+
+TASKS: dict[str, Callable[..., None]] = {
+    task.__name__: task for task in (up, test, soak, lint, types, generate, lock, build)
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Run the task that is named first, with what follows it; without one, say what there is."""
+    name, *rest = arguments or ["help"]
+    if name not in TASKS:
+        for known, task in TASKS.items():
+            print(
+                f"  {known:9} " + "\n            ".join((inspect.getdoc(task) or "").replace("\n\n", "\n").split("\n"))
+            )
+        sys.exit(0 if name in ("help", "-h", "--help") else f"\nno such task: {name}")
+    try:
+        inspect.signature(TASKS[name]).bind(*rest)
+    except TypeError:
+        sys.exit(f"{name} takes no arguments")
+    os.chdir(ROOT)
+    try:
+        TASKS[name](*rest)
+    except subprocess.CalledProcessError as failed:
+        sys.exit(failed.returncode)
+
+
+# ---- The environment ----
+
+
+def enter(kind: str) -> None:
+    """Set up; then, if this is not the environment's own Python, become it, which starts the task again in there."""
+    set_up(kind)
+    if not inside():
+        os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+        replace_this_process(BIN / "python", __file__, *sys.argv[1:])
+
+
+def inside() -> bool:
+    """Whether this process runs in `.venv`."""
+    return Path(sys.prefix) == VENV
+
+
+def set_up(kind: str) -> None:
+    """Make `.venv` what `requirements/{kind}.lock` says, unless it is so already."""
+    place = {"venv": str(VENV), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    content = {
+        name: hashlib.sha256(path.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+        for name, path in LOCKS.items()
+    }
+    stamp = VENV / "callback-installed.json"
+    present = json.loads(stamp.read_text()) if stamp.exists() and (BIN / "python").exists() else {}
+    usable = place.items() <= present.items()
+    if usable and present.get(kind) == content[kind]:
+        return
+    if not usable and not inside():
+        make_environment()
+    stamp.unlink(missing_ok=True)
+    print(f"installing requirements/{kind}.lock into .venv …", file=sys.stderr)
+    install: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(*install, "--no-deps", "--require-hashes", "-r", LOCKS[kind])
+    run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+    covered = ("up", "dev") if kind == "dev" else ("up",)
+    stamp.write_text(json.dumps({**place, **{name: content[name] for name in covered}}))
+
+
+def make_environment() -> None:
+    """Make an empty `.venv` with pip in it. Debian keeps what that needs in a package of its own."""
+    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
+        package = f"python3.{sys.version_info.minor}-venv"
+        if not apt_install([package]):
+            sys.exit(
+                f"this Python can not make environments. Install {package} (apt install {package}), then try again."
+            )
+    shutil.rmtree(VENV, ignore_errors=True)
+    run(sys.executable, "-m", "venv", VENV)
+
+
+def require_system_packages() -> None:
+    """Install the programs that tests use, or say which are missing. Under CI a missing one ends it."""
+
+    def missing() -> list[str]:
+        return [package for program, package in SYSTEM_PACKAGES.items() if shutil.which(program) is None]
+
+    if missing():
+        apt_install(missing())
+    if packages := missing():
+        print(f"missing, so what needs them is skipped: apt install {' '.join(packages)}", file=sys.stderr)
+        if os.environ.get("CI") == "true":
+            sys.exit("nothing may be skipped under CI")
+
+
+def apt_install(packages: list[str]) -> bool:
+    """Install Debian packages, where there is apt and this is root. Returns whether it did."""
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        return False
+    print(f"installing {' '.join(packages)} by apt …", file=sys.stderr)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-q=2"], ["install", "-q=2", "--yes", "--no-install-recommends", *packages]):
+        if subprocess.run(["apt-get", *command], env=quiet, stdout=sys.stderr, check=False).returncode != 0:
+            return False
+    return True
+
+
+# ---- The stubs ----
+
+
+def generate_stubs(target: Path) -> None:
+    """Generate the Python stubs of `callback.v1` into a folder.
+
+    The rules (`buf.validate`) stay in the descriptors as options that nobody needs to understand, and the import of the
+    file that defines them is dropped: so the stubs need protobuf alone, and the server, which has protovalidate, still
+    finds the rules. Clients are thus free of it. Only files with a service get gRPC stubs.
+    """
+    from google.protobuf import descriptor_pb2
+
+    contract = ROOT / "proto"
+    sources = sorted(path.relative_to(contract) for path in (contract / "callback" / "v1").glob("*.proto"))
+    protoc = ["python", "-m", "grpc_tools.protoc"]
+    everything, ours = target / "everything.binpb", target / "ours.binpb"
+    include = [f"-I{contract}", f"-I{contract}/third_party", "--include_imports", "--include_source_info"]
+    run(*protoc, *include, f"--descriptor_set_out={everything}", *sources)
+    files = descriptor_pb2.FileDescriptorSet.FromString(everything.read_bytes())
+    kept = [file for file in files.file if not file.name.startswith("buf/")]
+    for file in kept:
+        file.dependency[:] = [name for name in file.dependency if not name.startswith("buf/")]
+    ours.write_bytes(descriptor_pb2.FileDescriptorSet(file=kept).SerializeToString())
+    messages = [file.name for file in kept if file.name.startswith("callback/")]
+    services = [file.name for file in kept if file.service]
+    run(*protoc, f"--descriptor_set_in={ours}", f"--python_out={target}", f"--mypy_out=quiet:{target}", *messages)
+    run(
+        *protoc,
+        f"--descriptor_set_in={ours}",
+        f"--grpc_python_out={target}",
+        f"--mypy_grpc_out=quiet:{target}",
+        *services,
+    )
+
+
+# ---- Running programs ----
+
+
+def run(*command: str | Path) -> None:
+    """Run a program to its end; if it fails, this process ends with the same status."""
+    subprocess.run([str(part) for part in command], check=True)
+
+
+def replace_this_process(*command: str | Path) -> NoReturn:
+    """Become another program: it gets the terminal, the signals and the last word."""
+    sys.stdout.flush()
+    os.execv(command[0], [str(part) for part in command])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
