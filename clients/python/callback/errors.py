@@ -1,0 +1,216 @@
+"""What goes wrong when the server is asked, as one tree of exceptions.
+
+Every refusal carries its reason and its facts as fields; nobody has to read a text, or know gRPC. The reasons are those
+of `callback.v1.error_reason_pb2`; a test holds `ErrorReason` to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from callback.values import CloseReason
+
+_DOMAIN = "callback"
+"""The domain of the server's own `ErrorInfo`."""
+
+
+class ErrorReason(StrEnum):
+    """Every reason for a refusal."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    """The request is wrong in itself; the violations name every bad field."""
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    """A case with this request id and other content exists."""
+    REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
+    """The server has no `state_key`, so it can not give the same URL twice."""
+    CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
+    """No such case, or it is somebody else's."""
+    CALL_NOT_FOUND = "CALL_NOT_FOUND"
+    """No such call, or it is somebody else's, or it is no longer kept."""
+    CALLBACK_CLOSED = "CALLBACK_CLOSED"
+    """The case is closed."""
+    STATE_UNKNOWN = "STATE_UNKNOWN"
+    """No case is reached by this state in this form. Between edge and server only."""
+    CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
+    """Another call is running on a single-use case. Between edge and server only."""
+    HANDLER_FAILED = "HANDLER_FAILED"
+    """The handler answered with an error. Between edge and server only."""
+    RESPONSE_INVALID = "RESPONSE_INVALID"
+    """The handler's answer can not be rendered. Between edge and server only."""
+    HANDLER_DEADLINE_EXCEEDED = "HANDLER_DEADLINE_EXCEEDED"
+    """The handler missed its deadline. Between edge and server only."""
+    HANDLER_NOT_STARTED = "HANDLER_NOT_STARTED"
+    """The handler never started. Between edge and server only."""
+    HANDLER_LOST = "HANDLER_LOST"
+    """The connection broke after the handler was asked. Between edge and server only."""
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    """The store can not be reached; the request can be sent again."""
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    """The store did not answer in time. Between edge and server only."""
+    TOO_MANY_CALLS = "TOO_MANY_CALLS"
+    """The server runs as many calls as it may. Between edge and server only."""
+    SERVER_STOPPING = "SERVER_STOPPING"
+    """The server takes no new calls. Between edge and server only."""
+    INTERNAL = "INTERNAL"
+    """A fault of the server, described in its log only."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One bad field of a refused request."""
+
+    field: str
+    """Its path in the contract, such as `response.response_redirect_url` or `labels["colour"]`."""
+    description: str
+    """What is wrong with it."""
+    rule: str
+    """The rule's stable name, such as `string.max_len`. Can be empty."""
+
+
+class CallbackError(Exception):
+    """The server refused, or gave no answer. Every error of this client's calls is one of these."""
+
+    reason: ErrorReason | str
+    """Why. A plain string if this version does not know the reason; empty if the error is not the server's own."""
+    code: grpc.StatusCode
+    """The gRPC status code."""
+    message: str
+    """A sentence, for people."""
+    facts: Mapping[str, str]
+    """What belongs to the reason, such as `close_reason`."""
+    violations: tuple[FieldViolation, ...]
+    """Every bad field. Empty unless the reason is INVALID_REQUEST."""
+    retry_after: timedelta | None
+    """When the server says that the same request may be sent again. None: it does not say."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode,
+        reason: ErrorReason | str = "",
+        facts: Mapping[str, str] | None = None,
+        violations: tuple[FieldViolation, ...] = (),
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.facts = dict(facts or {})
+        self.violations = violations
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        text = f"{self.reason or self.code.name}: {self.message}"
+        return "\n".join([text, *(f"  {each.field}: {each.description}" for each in self.violations)])
+
+
+class InvalidRequestError(CallbackError):
+    """The request is wrong in itself: `violations` names every bad field. Nothing was stored."""
+
+
+class NotFoundError(CallbackError):
+    """There is no such case or call, or it is somebody else's, or it is no longer kept."""
+
+
+class CallbackClosedError(CallbackError):
+    """The case is closed, so its response can not be set."""
+
+    @property
+    def close_reason(self) -> CloseReason:
+        """Why the case closed."""
+        word = self.facts.get("close_reason", "")
+        return CloseReason(word) if word in set(CloseReason) else CloseReason.UNKNOWN
+
+
+class RequestIdReusedError(CallbackError):
+    """A case with this request id and other content exists."""
+
+
+class UnavailableError(CallbackError):
+    """The server, or its store, can not be reached.
+
+    Everything can be sent again; `generate_callback_url` with the same `request_id`, else a case may be made twice.
+    """
+
+
+class DeadlineExceededError(UnavailableError, TimeoutError):
+    """No answer came in time. Whether the request was carried out is not known."""
+
+
+_BY_REASON: Mapping[str, type[CallbackError]] = {
+    ErrorReason.INVALID_REQUEST: InvalidRequestError,
+    ErrorReason.CALLBACK_NOT_FOUND: NotFoundError,
+    ErrorReason.CALL_NOT_FOUND: NotFoundError,
+    ErrorReason.CALLBACK_CLOSED: CallbackClosedError,
+    ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
+    ErrorReason.STORE_UNAVAILABLE: UnavailableError,
+}
+_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+}
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> CallbackError:
+    """Return the error that a failed gRPC call stands for.
+
+    Args:
+        error: What gRPC raised.
+        target: The address that was asked, for the text.
+    """
+    info, violations, retry_after = error_details_pb2.ErrorInfo(), [], None
+    for detail in _details(error):
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad_request = error_details_pb2.BadRequest()
+            detail.Unpack(bad_request)
+            violations += [FieldViolation(v.field, v.description, v.reason) for v in bad_request.field_violations]
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry_info = error_details_pb2.RetryInfo()
+            detail.Unpack(retry_info)
+            retry_after = retry_info.retry_delay.ToTimedelta()
+    code, message = error.code(), error.details() or ""
+    if info.domain != _DOMAIN:
+        return _foreign(code, message, target)
+    kind = _BY_REASON.get(info.reason) or _BY_CODE.get(code) or CallbackError
+    return kind(
+        message,
+        code=code,
+        reason=ErrorReason(info.reason) if info.reason in set(ErrorReason) else info.reason,
+        facts=info.metadata,
+        violations=tuple(violations),
+        retry_after=retry_after,
+    )
+
+
+def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
+    """An error that is not the server's own: of gRPC, the network, or something else that listens there."""
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            text = f"{target} can not be reached: {message}"
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            text = f"{target} did not answer in time"
+        case grpc.StatusCode.UNIMPLEMENTED:
+            text = f"{target} is not a Callback server of this version: {message}"
+        case _:
+            text = f"{target}: {message}"
+    return _BY_CODE.get(code, CallbackError)(text, code=code)
+
+
+def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
+    """The details of the `google.rpc.Status`, none if there is no sound one."""
+    try:
+        status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type] # it reads like a Call
+    except (ValueError, DecodeError):  # contradicts the call's own status, or is not a Status at all
+        return []
+    return list(status.details) if status else []

@@ -1,0 +1,284 @@
+"""A server for handlers: the functions that decide what happens on a call.
+
+::
+
+    handlers = Handlers()
+
+    @handlers.activity("order-paid")
+    async def paid(call: IncomingCall) -> Response:
+        if call.query.get("trxid") is None:
+            raise Reject("trxid is missing")
+        return Redirect("/page/thankyou")
+
+    asyncio.run(handlers.serve("127.0.0.1:50061"))
+
+What becomes of a call:
+
+1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
+   it and keeps the case's response. `Accept` does either, and can keep the case open.
+2. `Reject`, raised, says that incorrect data was sent. Only its own response is used.
+3. Any other exception fails the call. It is logged here, with the call's id, and nothing of it leaves the process.
+4. At its deadline a handler is cancelled, and the call fails. A caller that hangs up cancels nothing.
+5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
+   put blocking work into `await asyncio.to_thread(…)`.
+"""
+
+import asyncio
+import inspect
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+
+from callback.channel import SERVER_OPTIONS
+from callback.converters import incoming_call_from_proto, response_to_proto
+from callback.v1 import callback_handler_service_pb2 as messages
+from callback.v1 import callback_handler_service_pb2_grpc as services
+from callback.values import IncomingCall, Response
+
+DEFAULT_GRACE = 10.0
+"""How long running calls may take to end after a stop, in seconds, unless another time is given."""
+
+_SERVICE = messages.DESCRIPTOR.services_by_name["CallbackHandlerService"].full_name
+
+_log = logging.getLogger("callback.handlers")
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The data was accepted.
+
+    Args:
+        response: What overrides the case's response. None keeps it.
+        keep_open: The call succeeded, but it was not yet the one: a single-use case is open again.
+    """
+
+    response: Response | None = None
+    keep_open: bool = False
+
+
+class Reject(Exception):  # noqa: N818 - it is a handler's answer, not a fault
+    """Raised by a handler: incorrect data was sent.
+
+    Args:
+        response: What the caller gets; text or bytes are the body of a response. Default an empty one. Its code is by
+            default 422. Nothing of the case's own response is used.
+    """
+
+    def __init__(self, response: Response | bytes | str | None = None) -> None:
+        super().__init__()
+        self.response = Response(response) if isinstance(response, bytes | str) else response
+
+
+Answer = Response | Accept | None
+"""What a handler returns."""
+
+Handler = Callable[[IncomingCall], Awaitable[Answer]]
+"""A coroutine function that decides what happens on a call."""
+
+_Handler = TypeVar("_Handler", bound=Handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a handler server listens."""
+
+    address: str
+    """`host:port` with the real port, or the address as it was given if it has none."""
+    port: int
+    """The real port. 0 for a Unix socket."""
+
+
+class Handlers:
+    """The handlers of one service, by activity."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    @property
+    def activities(self) -> tuple[str, ...]:
+        """The activities that have a handler here."""
+        return tuple(self._handlers)
+
+    def activity(self, name: str) -> Callable[[_Handler], _Handler]:
+        """Register the decorated coroutine function as the handler of an activity, and return it unchanged.
+
+        Raises:
+            TypeError: It is not a coroutine function.
+            ValueError: The name is empty, or has a handler already.
+        """
+
+        def register(handler: _Handler) -> _Handler:
+            if not name:
+                raise ValueError("an activity has a name")
+            if name in self._handlers:
+                raise ValueError(f"the activity {name!r} has a handler already")
+            if not _is_async(handler):
+                raise TypeError(
+                    f"the handler of {name!r} is not a coroutine function: write `async def`,"
+                    " and put blocking work into `await asyncio.to_thread(…)`"
+                )
+            self._handlers[name] = handler
+            return handler
+
+        return register
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Add the service to a gRPC server of one's own, instead of `serve`."""
+        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers), server)
+
+    async def serve(
+        self,
+        address: str,
+        *,
+        credentials: grpc.ServerCredentials | None = None,
+        grace: float = DEFAULT_GRACE,
+    ) -> None:
+        """Serve until SIGTERM or SIGINT arrives or this is cancelled; then take no new calls and let running ones end.
+
+        A second signal has its usual effect. Outside the main thread signals can not be caught: cancel it there.
+
+        Args:
+            address: `host:port`; `unix:/path` works too.
+            credentials: For TLS, from `grpc.ssl_server_credentials`. Default: none, plain text.
+            grace: How long running calls may take to end, in seconds. What still runs then is cancelled.
+
+        Raises:
+            OSError: The address can not be listened on.
+        """
+        async with self.listen(address, credentials=credentials, grace=grace) as listening:
+            with _stop_signals() as stop:
+                _log.info("handling %s on %s", ", ".join(self._handlers) or "nothing", listening.address)
+                await stop.wait()
+                _log.info("stopping; running calls have %g s to end", grace)
+
+    @asynccontextmanager
+    async def listen(
+        self,
+        address: str,
+        *,
+        credentials: grpc.ServerCredentials | None = None,
+        grace: float = DEFAULT_GRACE,
+    ) -> AsyncIterator[Listening]:
+        """Serve inside an `async with` block, as tests do; port 0 picks a free one.
+
+        ::
+
+            async with handlers.listen("127.0.0.1:0") as listening:
+                print(listening.address)
+
+        Args and errors are those of `serve`.
+        """
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        self.add_to(server)
+        servicer = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        await servicer.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        port = _bind(server, address, credentials)
+        await server.start()
+        try:
+            yield Listening(f"{address.rpartition(':')[0]}:{port}" if port else address, port)
+        finally:
+            await servicer.enter_graceful_shutdown()
+            await server.stop(grace)
+
+
+class _Servicer(services.CallbackHandlerServiceServicer):
+    """`CallbackHandlerService` over a table of handlers."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
+
+    async def HandleCallback(  # noqa: N802 - the contract's name
+        self,
+        request: messages.HandleCallbackRequest,
+        context: grpc.aio.ServicerContext[messages.HandleCallbackRequest, messages.HandleCallbackResponse],
+    ) -> messages.HandleCallbackResponse:
+        """Run the activity's handler and return its decision."""
+        activity, call_id = request.callback_activity, request.call_id
+        handler = self._handlers.get(activity)
+        if handler is None:
+            _log.error("call %s is for the activity %r, which has no handler here", call_id, activity)
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
+        try:
+            return _decision(await handler(incoming_call_from_proto(request)))
+        except Reject as rejection:
+            return messages.HandleCallbackResponse(
+                verdict=messages.VERDICT_REJECTED,
+                response=response_to_proto(rejection.response) if rejection.response else None,
+            )
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
+                raise
+            # Raised by the handler itself. gRPC would send nothing at all, and the server wait to its deadline.
+            _log.exception("the handler of %r failed in call %s", activity, call_id)
+        except Exception:
+            _log.exception("the handler of %r failed in call %s", activity, call_id)
+        await context.abort(grpc.StatusCode.INTERNAL, "the handler failed")
+        raise AssertionError("abort does not return")
+
+
+def _decision(answer: Answer) -> messages.HandleCallbackResponse:
+    accept = answer if isinstance(answer, Accept) else Accept(answer)
+    if accept.response is not None and not isinstance(accept.response, Response):
+        raise TypeError(f"a handler returns a Response, an Accept or None, not {type(accept.response).__name__}")
+    return messages.HandleCallbackResponse(
+        verdict=messages.VERDICT_ACCEPTED,
+        response=response_to_proto(accept.response) if accept.response else None,
+        keep_open=accept.keep_open,
+    )
+
+
+def _is_async(handler: Handler) -> bool:
+    """Whether calling it gives a coroutine: an `async def`, a partial of one, or an object whose `__call__` is one."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(
+            f"can not listen on {address}: the port is taken, or the address is not this machine's"
+        ) from error
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """An event that the first SIGTERM or SIGINT sets; from then on both have the effect that they had before."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        restore()
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        restore()
