@@ -1,0 +1,117 @@
+"""The public application: both families of callback addresses, and a problem for everything else."""
+
+from typing import Final
+
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from callback_edge import status
+from callback_edge.answer import Answer, render
+from callback_edge.exchange import Exchanges
+from callback_edge.problems import problem_answer
+from callback_edge.request import ALLOW, CALL_METHODS, HttpRequest, is_prefetch, parse_path, to_invoke
+from callback_edge.settings import EdgeSettings
+from callback_edge.upstream import Upstream
+from callback_process import logs
+
+_log = logs.get_logger()
+
+_HTTP_PROBLEMS: Final = {404: status.NOT_FOUND, 408: status.BODY_TIMEOUT}
+"""What Quart itself raises, by its status."""
+
+
+def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
+    """Make the application.
+
+    Args:
+        settings: its limits.
+        upstream: who answers the calls; opened and closed by the caller.
+    """
+    app = Quart("callback_edge", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = None  # Exchanges sees to it, on every version of Quart
+    app.config["BODY_TIMEOUT"] = settings.body_timeout_s
+    app.asgi_app = Exchanges(app.asgi_app, settings.body_limit_bytes)  # type: ignore[method-assign]
+
+    async def call(**_segments: str) -> Response:
+        return _to_response(await _answer(upstream))
+
+    for path in ("/cb/<segment>", "/cbq/<parameter>"):
+        _add_route(app, path, call)
+    app.register_error_handler(status.Refusal, _refused)
+    app.register_error_handler(HTTPException, _refused_by_quart)
+    app.register_error_handler(Exception, _failed)
+    return app
+
+
+def _add_route(app: Quart, path: str, view: object) -> None:
+    """Add a route for every method, with and without a trailing slash, that never redirects.
+
+    A redirect would repeat the state in a `Location` made from the Host header.
+    """
+    rule = app.url_rule_class(path, endpoint=path, methods=None, strict_slashes=False, merge_slashes=False)
+    rule.provide_automatic_options = False
+    app.url_map.merge_slashes = False
+    app.url_map.add(rule)
+    app.view_functions[path] = view  # type: ignore[assignment]
+
+
+async def _answer(upstream: Upstream) -> Answer:
+    """Answer the request: what needs no look-up first, then its body, then the server."""
+    scope = request.scope
+    target = parse_path(scope["raw_path"])
+    if target is None:
+        raise status.Refusal(status.NOT_FOUND)
+    if request.method == "HEAD":
+        return Answer(200)
+    if request.method == "OPTIONS":
+        return Answer(204, [("allow", ALLOW)])
+    if request.method not in CALL_METHODS:
+        return problem_answer(status.METHOD_NOT_ALLOWED, _accept(), headers=[("allow", ALLOW)])
+    headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    if is_prefetch(headers):
+        raise status.Refusal(status.PREFETCH_REFUSED)
+    client = scope["client"]
+    received = HttpRequest(
+        method=request.method,
+        headers=headers,
+        query_string=scope["query_string"],
+        body=await request.get_data(cache=False, as_text=False, parse_form_data=False),
+        client_address=client[0] if client else "",
+    )
+    try:
+        return render(await upstream.invoke(to_invoke(target, received)), request.method)
+    except status.Refusal as refusal:
+        refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)
+        raise
+
+
+async def _refused(refusal: status.Refusal) -> Response:
+    if refusal.problem.status >= 500 and refusal.problem is not status.PREFETCH_REFUSED:
+        _log.warning("call refused", code=refusal.problem.code, call_id=refusal.call_id)
+    return _to_response(problem_answer(refusal.problem, _accept(), retry_after_s=refusal.retry_after_s))
+
+
+async def _refused_by_quart(error: HTTPException) -> Response:
+    return _to_response(problem_answer(_HTTP_PROBLEMS.get(error.code or 0, status.BAD_REQUEST), _accept()))
+
+
+async def _failed(error: Exception) -> Response:
+    _log.error("request failed", exc_info=error)
+    return _to_response(problem_answer(status.INTERNAL, _accept()))
+
+
+def _accept() -> str:
+    return ",".join(request.headers.getlist("accept"))
+
+
+class _Response(Response):
+    """Quart's response without its own ideas: no default type, no length where none belongs."""
+
+    default_mimetype = None  # type: ignore[assignment]
+    automatically_set_content_length = False
+
+
+def _to_response(answer: Answer) -> Response:
+    response = _Response(answer.body, answer.status)
+    response.headers.extend(answer.framed_headers)
+    return response

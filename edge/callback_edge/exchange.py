@@ -1,0 +1,122 @@
+"""One request and its answer, between Hypercorn and Quart: what must hold whatever the application does.
+
+1. A body has its limit, with or without a `Content-Length`, and is never held beyond it. Quart 0.22 counts chunked
+   bodies as they come, 0.23 only once they have come whole.
+2. An answer given before its request has arrived says `Connection: close`, and what still arrives is dropped for a
+   moment before the connection closes: otherwise the peer may get a reset in place of the answer.
+3. Header values leave as ISO-8859-1, the bytes that were meant; Quart writes UTF-8.
+4. An error in the framework itself is answered like any other.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from callback_edge import status
+from callback_edge.problems import problem_answer
+from callback_edge.server import LINGER_S
+from callback_process import logs
+
+_log = logs.get_logger()
+_Message = dict[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Exchanges:
+    """An ASGI application around another: `app.asgi_app = Exchanges(app.asgi_app, limit)`."""
+
+    def __init__(self, app: _App, body_limit_bytes: int) -> None:
+        self._app = app
+        self._body_limit_bytes = body_limit_bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request. It is always HTTP: the connection refuses upgrades, and `HttpServer` uses no lifespan."""
+        await _Exchange(scope, receive, send, self._body_limit_bytes).run(self._app)
+
+
+class _Exchange:
+    def __init__(self, scope: Any, receive: _Receive, send: _Send, body_limit_bytes: int) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._limit = body_limit_bytes
+        self._received_bytes = 0
+        self._arrived = asyncio.Event()
+        """The request has arrived whole, or its sender is gone."""
+        self._answering = False
+        """The head of the answer is out."""
+        self._refused = False
+        """The answer is ours, and whatever the application says now comes too late."""
+
+    async def run(self, app: _App) -> None:
+        headers = dict(self._scope["headers"])
+        declared = int(headers.get(b"content-length", b"0"))  # digits only: h11 has seen to that
+        if declared == 0 and b"transfer-encoding" not in headers:
+            self._arrived.set()
+        if declared > self._limit:
+            await self._refuse(status.BODY_TOO_LARGE)
+            return
+        try:
+            await app(self._scope, self._take, self._give)
+        except Exception:
+            _log.exception("the framework failed")
+            if self._answering:
+                raise  # Hypercorn cuts the connection: half an answer must not look whole
+            await self._refuse(status.INTERNAL)
+
+    async def _take(self) -> _Message:
+        """Receive, for the application."""
+        message = await self._receive_counted()
+        if self._received_bytes > self._limit and not self._answering:
+            await self._refuse(status.BODY_TOO_LARGE)
+        if self._refused:
+            return {"type": "http.disconnect"}
+        if self._answering and message["type"] == "http.request":
+            message = {**message, "body": b""}  # nobody reads it any more
+        return message
+
+    async def _receive_counted(self) -> _Message:
+        message = await self._receive()
+        self._received_bytes += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            self._arrived.set()
+        return message
+
+    async def _give(self, message: _Message) -> None:
+        """Send, for the application."""
+        if self._refused:
+            return
+        if message["type"] == "http.response.start":
+            self._answering = True
+            headers = [(name, value.decode().encode("latin-1")) for name, value in message["headers"]]
+            await self._send({**message, "headers": self._closing(headers)})
+            return
+        if not message.get("more_body", False) and not self._arrived.is_set():
+            await self._send({**message, "more_body": True})
+            await self._linger(self._arrived.wait())  # the application goes on receiving meanwhile
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def _refuse(self, problem: status.Problem) -> None:
+        self._answering = self._refused = True
+        accept = ",".join(value.decode("latin-1") for name, value in self._scope["headers"] if name == b"accept")
+        answer = problem_answer(problem, accept)
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": self._closing(headers)})
+        await self._send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await self._linger(self._drop_the_rest())
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _closing(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return headers if self._arrived.is_set() else [*headers, (b"connection", b"close")]
+
+    async def _drop_the_rest(self) -> None:
+        while not self._arrived.is_set():
+            await self._receive_counted()
+
+    async def _linger(self, until: Awaitable[object]) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(until, LINGER_S)

@@ -1,0 +1,140 @@
+"""HTTP/1.1, read strictly, on Hypercorn 0.18 and h11 0.16.
+
+Both read generously where a proxy in front may read otherwise; two who disagree on where a request ends can be made to
+see different requests. So what is ambiguous is refused before the application hears of it. Hypercorn has no settings
+for this: what is used here is internal to it and to h11, and both are pinned for that reason.
+
+1. HTTP/2 can not be reached: nothing makes one of its connections. The `PRI` preface is a 505; `Upgrade`, to h2c or to
+   websocket, is a 400.
+2. A message's length is said once: `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0, is a 400.
+3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2); anything else is a 400.
+4. The target begins with `/`. Absolute form, authority form and `*` are a 400, the method CONNECT a 501, and so is a
+   method that is not in upper case, which Hypercorn would change.
+5. A head has at most 16 KiB, however it arrives (431). h11's own limit holds only for a head that comes in pieces.
+6. What comes after a request that says `Connection: close` is dropped; h11 would answer 400 while that request runs.
+7. Every refusal is a problem like the application's, and every answer carries the four fixed headers and no `Server`.
+"""
+
+import logging
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+import h11
+from h11._receivebuffer import ReceiveBuffer
+from hypercorn.config import Config
+from hypercorn.events import Closed
+from hypercorn.protocol.events import Event, Response
+from hypercorn.protocol.h11 import H11Protocol
+
+from callback_edge import status
+from callback_edge.answer import FIXED_HEADERS
+from callback_edge.problems import problem_answer
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+"""Request line and header fields together."""
+
+_FIXED_FIELDS: Final = [(name.encode(), value.encode()) for name, value in FIXED_HEADERS]
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+_BARE_LF_OR_FOLD: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
+
+
+class EdgeConfig(Config):
+    """Hypercorn's configuration, as the edge uses it."""
+
+    accesslog = None  # paths hold states
+    errorlog = logging.getLogger("hypercorn.error")  # through the process's own logs
+    h11_max_incomplete_size = MAX_HEAD_BYTES
+    include_server_header = False
+    keep_alive_timeout = 5  # seconds; bounds a slow head as well, from its connection's first byte
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Return what every answer carries, Hypercorn's own included."""
+        return super().response_headers(protocol) + _FIXED_FIELDS
+
+
+class _StrictBuffer(ReceiveBuffer):
+    """Refuses a head before h11 has made it look orderly (rules 3 and 5)."""
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        if end := _HEAD_END.search(self._data):
+            if end.end() > MAX_HEAD_BYTES:
+                raise h11.RemoteProtocolError("head too large", error_status_hint=431)
+            if _BARE_LF_OR_FOLD.search(self._data, 0, end.end()):
+                raise h11.RemoteProtocolError("bare LF or folded line")
+        return super().maybe_extract_lines()
+
+
+class _StrictConnection(h11.Connection):
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._receive_buffer = _StrictBuffer()
+
+    def next_event(self) -> Any:
+        if self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+            return h11.NEED_DATA  # rule 6
+        return super().next_event()
+
+    @property
+    def answers_head(self) -> bool:
+        """Whether the request being answered is a HEAD, whose answer has no body."""
+        return self._request_method == b"HEAD"
+
+
+class StrictHTTP(H11Protocol):
+    """One connection's HTTP, by the rules above."""
+
+    connection: _StrictConnection
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connection = _StrictConnection()
+
+    async def stream_send(self, event: Event) -> None:
+        """Send what the application says; while stopping, with a word that this connection ends (RFC 9112, 9.6)."""
+        if isinstance(event, Response) and self.context.terminated.is_set():
+            others = [(name, value) for name, value in event.headers if name != b"connection"]
+            event = replace(event, headers=[*others, (b"connection", b"close")])
+        await super().stream_send(event)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Offer no other protocol (rule 1)."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        problem = _fault(request)
+        if problem is None:
+            await super()._create_stream(request)
+        else:
+            await self._refuse(problem, _accept(request))
+            await self.send(Closed())
+
+    async def _send_error_response(self, status_code: int) -> None:
+        known = {431: status.HEAD_TOO_LARGE, 501: status.NOT_IMPLEMENTED}
+        await self._refuse(known.get(status_code, status.BAD_REQUEST))
+
+    async def _refuse(self, problem: status.Problem, accept: str = "") -> None:
+        answer = problem_answer(problem, accept)
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
+        fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
+        await self._send_h11_event(h11.Response(status_code=answer.status, headers=fields))
+        if not self.connection.answers_head:
+            await self._send_h11_event(h11.Data(data=answer.body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+
+def _fault(request: h11.Request) -> status.Problem | None:
+    """Return what is wrong with a head that h11 accepts, or None."""
+    names = {name for name, _ in request.headers}
+    if request.http_version not in (b"1.0", b"1.1"):
+        return status.VERSION_NOT_SUPPORTED
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
+        return status.BAD_REQUEST
+    if not request.target.startswith(b"/") or b"upgrade" in names:
+        return status.BAD_REQUEST
+    if request.method == b"CONNECT" or request.method != request.method.upper():
+        return status.NOT_IMPLEMENTED
+    return None
+
+
+def _accept(request: h11.Request) -> str:
+    return ",".join(value.decode("latin-1") for name, value in request.headers if name == b"accept")

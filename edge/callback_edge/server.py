@@ -1,0 +1,152 @@
+"""Connections, from accepting to closing: nobody holds one, or the process, longer than they may.
+
+Hypercorn waits for slow readers without end, and its own stop waits for them too. Here a connection is given up when
+its peer takes nothing for `WRITE_TIMEOUT_S`, and a stop is over when its grace is. The pieces that are replaced are
+internal to Hypercorn 0.18.
+"""
+
+import asyncio
+import socket
+from typing import Final
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from callback_edge.http11 import EdgeConfig, StrictHTTP
+from callback_process import logs
+
+_log = logs.get_logger()
+
+WRITE_TIMEOUT_S: Final = 30
+"""How long a peer may take to make room for an answer, and again for its last 64 KiB."""
+LINGER_S: Final = 2
+"""How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
+with unread bytes resets its connection, and the peer may never see the answer."""
+_BACKLOG: Final = 2048
+_ABORT_S: Final = 0.5
+"""How long after a stop's grace connections may take to flush the answers that were given at its end."""
+
+
+class Connection(TCPServer):
+    """One connection of ours: strict HTTP, and an end to waiting for its peer."""
+
+    protocol: StrictHTTP  # type: ignore[assignment]
+
+    async def run(self) -> None:
+        """Serve the connection until it is closed."""
+        peer = self.writer.get_extra_info("socket")
+        self._reading = asyncio.current_task()
+        try:
+            client = parse_socket_addr(peer.family, peer.getpeername())
+            server = parse_socket_addr(peer.family, peer.getsockname())
+            async with TaskGroup(self.loop) as task_group:
+                self._task_group = task_group
+                self.protocol = StrictHTTP(
+                    self.app,
+                    self.config,
+                    self.context,
+                    task_group,
+                    ConnectionState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass  # the peer is gone
+        finally:
+            await self._close()
+
+    def abort(self) -> None:
+        """Close the connection at once, whatever is still to be sent."""
+        self.writer.transport.abort()
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do what the protocol says: send, close, or mark the connection as idle or busy."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+            return
+        if isinstance(event, Closed) and asyncio.current_task() is self._reading:
+            await self._linger()  # refused by the protocol; the application does its own lingering
+        await super().protocol_send(event)
+
+    async def _write(self, data: bytes) -> None:
+        async with self.send_lock:
+            try:
+                self.writer.write(data)
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await self.writer.drain()
+            except asyncio.CancelledError:
+                self.abort()  # half an answer may be out: nothing can follow it
+                raise
+            except (OSError, RuntimeError):  # TimeoutError is an OSError
+                self.abort()
+                await self.protocol.handle(Closed())
+
+    async def _linger(self) -> None:
+        try:
+            self.writer.write_eof()
+            async with asyncio.timeout(LINGER_S):
+                while await self.reader.read(MAX_RECV):
+                    pass
+        except (OSError, RuntimeError):
+            pass
+
+    async def _close(self) -> None:
+        giving_up = self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
+        try:
+            await super()._close()
+        finally:
+            giving_up.cancel()
+
+
+class HttpServer:
+    """Serves one application on one socket, from `start` to `stop`."""
+
+    def __init__(self, app: ASGIFramework) -> None:
+        self._app = ASGIWrapper(app)
+        self._config = EdgeConfig()
+        self._context = WorkerContext(max_requests=None)
+        self._running: dict[asyncio.Task[None], Connection] = {}
+        self._listener: asyncio.Server
+
+    async def start(self, listening: socket.socket) -> None:
+        """Accept connections on a bound socket, which is ours from now on."""
+        self._listener = await asyncio.start_server(self._connected, sock=listening, backlog=_BACKLOG)
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nothing more, let running requests end, and close every connection.
+
+        Idle connections close at once. Those that are still busy when the grace is over have half a second to flush
+        what they were answered, then they are cut.
+        """
+        await self._context.terminated.set()
+        self._listener.close()  # not wait_closed(): since Python 3.12 it waits for connections, for ever
+        for patience_s in (grace_s, _ABORT_S):
+            if self._running:
+                await asyncio.wait([*self._running], timeout=patience_s)
+        for connection in self._running.values():
+            connection.abort()
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait([*self._running], timeout=_ABORT_S)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        connection = Connection(self._app, loop, self._config, self._context, {}, reader, writer)
+        task = loop.create_task(connection.run())
+        self._running[task] = connection
+        task.add_done_callback(self._disconnected)
+
+    def _disconnected(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a connection failed", exc_info=error)
