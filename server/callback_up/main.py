@@ -1,0 +1,92 @@
+"""`callback up`, from its options to its end."""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+from callback_process import logs
+from callback_process.addresses import Address, parse_bind
+from callback_process.settings import SettingsError
+from callback_process.stop import stop_on_signals
+from callback_up import children, data
+from callback_up.demo import make_demo
+from callback_up.errors import UpError
+from callback_up.ports import reserve
+from callback_up.supervisor import Supervisor
+
+
+def run(
+    data_dir: Path | None = None,
+    edge: str | None = None,
+    grpc: str | None = None,
+    demo: bool = False,
+    config: Path | None = None,
+) -> int:
+    """Run store, server and edge until SIGTERM or SIGINT. On the main thread.
+
+    Prints `ready edge=HOST:PORT grpc=HOST:PORT` on standard output when all are healthy; logs go to standard error.
+
+    Args:
+        data_dir: where everything is kept; None is `data.default_path()`.
+        edge: where callers reach it, `HOST:PORT`; None is what the settings say, else 127.0.0.1:8080. Port 0 picks one.
+        grpc: where the gRPC services listen; None is what the settings say, else 127.0.0.1:50051. Port 0 picks one.
+        demo: make two callbacks when ready, and print what to try.
+        config: the settings file of all processes; None takes the one that CALLBACK_CONFIG names, if any.
+
+    Returns:
+        The exit code: 0 after a stop, 1 if it can not start or go on, 2 if a setting is wrong. What is wrong is said on
+        standard error.
+    """
+    try:
+        server_part = children.ServerPart.load(config, grpc_bind=grpc)
+        edge_part = children.EdgePart.load(config, bind=edge)
+    except SettingsError as error:
+        for problem in error.problems:
+            _say(problem)
+        return 2
+    logs.configure("up", server_part.log_level)
+    try:
+        with contextlib.ExitStack() as held:
+            directory = held.enter_context(data.open_directory(data_dir or data.default_path()))
+            addresses = []
+            for option, bind in (
+                ("--edge", edge_part.bind),
+                ("--grpc", server_part.grpc_bind),
+                ("CALLBACK_EDGE_ADMIN_BIND", edge_part.admin_bind),
+            ):
+                address, socket = reserve(parse_bind(bind), option)
+                held.enter_context(socket)
+                addresses.append(address)
+            edge_address, grpc_address, admin_address = addresses
+            store = children.store(directory)
+            server = children.server(
+                server_part,
+                bind=grpc_address,
+                box_url=f"http://{edge_address}",
+                directory=directory,
+                config=config,
+                after=store,
+            )
+            front = children.edge(
+                edge_part, bind=edge_address, admin=admin_address, target=grpc_address, config=config, after=store
+            )
+            supervisor = Supervisor([store, server, front], inherit=[directory.lock])
+            asyncio.run(_run(supervisor, edge_address, grpc_address, demo=demo))
+    except UpError as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+async def _run(supervisor: Supervisor, edge: Address, grpc: Address, *, demo: bool) -> None:
+    async def when_ready() -> None:
+        print(f"ready edge={edge} grpc={grpc}", flush=True)  # noqa: T201 - what the caller waits for
+        if demo:
+            print(await make_demo(grpc), flush=True)  # noqa: T201 - what the caller asked for
+
+    await supervisor.run(stop_on_signals(), when_ready)
+
+
+def _say(problem: str) -> None:
+    sys.stderr.write(f"callback up: {problem}\n")
