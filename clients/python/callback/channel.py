@@ -1,7 +1,7 @@
 """How this library's channels and servers are set, and why."""
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""The largest message accepted. gRPC's 4 MiB would cut a full page of a list, or a body whose limit was raised."""
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The largest message accepted, as the server does. gRPC's 4 MiB would cut a full page of a list."""
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

@@ -185,7 +185,7 @@ class Handlers:
         port = _bind(server, address, credentials)
         await server.start()
         try:
-            yield Listening(f"{address.rpartition(':')[0]}:{port}" if port else address, port)
+            yield _listening(address, port)
         finally:
             await servicer.enter_graceful_shutdown()
             await server.stop(grace)
@@ -257,6 +257,12 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
         raise OSError(
             f"can not listen on {address}: the port is taken, or the address is not this machine's"
         ) from error
+
+
+def _listening(address: str, port: int) -> Listening:
+    if address.startswith("unix"):  # gRPC's "port" of a Unix socket means nothing
+        return Listening(address, 0)
+    return Listening(f"{address.rpartition(':')[0]}:{port}", port)
 
 
 @contextmanager

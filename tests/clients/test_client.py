@@ -1,0 +1,294 @@
+"""The client sends what it is given, and gives what it gets, as plain values."""
+
+import contextlib
+from datetime import UTC, timedelta
+
+import pytest
+from support.clients import CALL, CASE, CREATED, STATE, call_message, callback_message, scripted_server, timestamp
+from support.wait import wait_until
+
+from callback import (
+    CallbackClient,
+    CallbackStatus,
+    CallFailure,
+    CallStatus,
+    CloseReason,
+    Headers,
+    Query,
+    Redirect,
+    Response,
+    ResponseType,
+    UnavailableError,
+)
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
+
+
+async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_the_case(server, client):
+    server.answers["GenerateCallbackUrl"] = messages.GenerateCallbackUrlResponse(
+        callback_url=f"https://pay.example/cbq/state?state={STATE}", callback_state=STATE, callback_case_id=CASE
+    )
+    generated = await client.generate_callback_url(
+        "order-paid",
+        Response("thank you", code=201, headers={"x-a": ["1", "2"]}, redirect_url="/later"),
+        activity_case="1:142:432",
+        state_query_parameter="state",
+        retryable_after_error=True,
+        allow_multiple_calls=True,
+        alternative_domain="https://pay.example",
+        request_id="order 5",
+        time_to_live=timedelta(hours=1, milliseconds=500),
+        labels={"order": "5"},
+    )
+    assert (generated.url, generated.state, generated.case_id) == (
+        f"https://pay.example/cbq/state?state={STATE}",
+        STATE,
+        CASE,
+    )
+    expected = messages.GenerateCallbackUrlRequest(
+        callback_activity="order-paid",
+        callback_activity_case="1:142:432",
+        state_query_parameter="state",
+        retryable_after_error=True,
+        allow_multiple_calls=True,
+        alternative_domain="https://pay.example",
+        response=resources.Response(
+            response_type=resources.RESPONSE_TYPE_RESPONSE,
+            response_redirect_url="/later",
+            response_body=b"thank you",
+            response_code=201,
+            response_headers=resources.ResponseHeaders(
+                headers=[
+                    resources.ResponseHeader(name="x-a", value="1"),
+                    resources.ResponseHeader(name="x-a", value="2"),
+                ]
+            ),
+        ),
+        request_id="order 5",
+        labels={"order": "5"},
+    )
+    expected.time_to_live.FromMilliseconds(3_600_500)
+    assert server.requests == [expected]
+
+
+async def test_generate_leaves_unset_what_is_not_given(server, client):
+    server.answers["GenerateCallbackUrl"] = messages.GenerateCallbackUrlResponse()
+    await client.generate_callback_url("record", Redirect("https://shop.example/thanks"))
+    assert server.requests == [
+        messages.GenerateCallbackUrlRequest(
+            callback_activity="record",
+            response=resources.Response(
+                response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="https://shop.example/thanks"
+            ),
+        )
+    ]
+
+
+async def test_a_generated_url_is_not_in_the_values_repr(server, client):
+    server.answers["GenerateCallbackUrl"] = messages.GenerateCallbackUrlResponse(
+        callback_url=f"http://127.0.0.1:8080/cb/{STATE}", callback_state=STATE, callback_case_id=CASE
+    )
+    generated = await client.generate_callback_url("record", Response(b""))
+    assert STATE not in repr(generated)
+    assert CASE in repr(generated)
+
+
+async def test_a_case_arrives_with_aware_times_words_and_none_for_what_is_not_there(server, client):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    callback = await client.get_callback(CASE)
+    assert server.requests == [messages.GetCallbackRequest(callback_case_id=CASE)]
+    assert callback.case_id == CASE
+    assert callback.status is CallbackStatus.OPEN
+    assert callback.close_reason is None
+    assert (callback.activity, callback.activity_case, callback.owner) == ("order-paid", "1:142:432", "local")
+    assert callback.response == Redirect("/page/thankyou")
+    assert callback.response.type is ResponseType.REDIRECT
+    assert callback.response.body is None
+    assert callback.labels == {"order": "5"}
+    assert callback.create_time == CREATED
+    assert callback.create_time.tzinfo is UTC
+    assert (callback.expire_time, callback.close_time, callback.call_count) == (None, None, 3)
+
+
+async def test_a_closed_case_says_why_and_when(server, client):
+    server.answers["CloseCallback"] = messages.CloseCallbackResponse(
+        callback=callback_message(
+            status=resources.CALLBACK_STATUS_CLOSED,
+            close_reason=resources.CLOSE_REASON_CLOSED_BY_OWNER,
+            close_time=timestamp(CREATED),
+            expire_time=timestamp(CREATED + timedelta(days=1)),
+        )
+    )
+    callback = await client.close_callback(CASE)
+    assert server.requests == [messages.CloseCallbackRequest(callback_case_id=CASE)]
+    assert (callback.status, callback.close_reason) == (CallbackStatus.CLOSED, CloseReason.CLOSED_BY_OWNER)
+    assert (callback.close_time, callback.expire_time) == (CREATED, CREATED + timedelta(days=1))
+
+
+async def test_words_of_a_newer_server_are_unknown_and_break_nothing(server, client):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(status=99, close_reason=99))
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(status=99, failure=99))
+    callback, call = await client.get_callback(CASE), await client.get_call(CALL)
+    assert (callback.status, callback.close_reason) == (CallbackStatus.UNKNOWN, CloseReason.UNKNOWN)
+    assert (call.status, call.failure) == (CallStatus.UNKNOWN, CallFailure.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("response", "reset", "paths"),
+    [
+        (Response(b"x"), (), ["response_type", "response_body"]),
+        (Redirect("/x"), (), ["response_type", "response_redirect_url"]),
+        (Response(type=None, code=503), (), ["response_code"]),
+        (Response(type=None, headers={}), (), ["response_headers"]),
+        (Response(type=None, body=b""), (), ["response_body"]),
+        (Response(type=None), ["headers", "redirect_url"], ["response_redirect_url", "response_headers"]),
+    ],
+)
+async def test_set_response_names_what_is_given_and_what_is_reset(server, client, response, reset, paths):
+    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message())
+    callback = await client.set_response(CASE, response, reset=reset)
+    assert callback.case_id == CASE
+    [request] = server.requests
+    assert request.callback_case_id == CASE
+    assert list(request.update_mask.paths) == paths
+    assert request.response.HasField("response_headers") == (response.headers is not None)
+
+
+@pytest.mark.parametrize("reset", [["type"], ["colour"], ["body"]])
+async def test_set_response_refuses_to_reset_what_it_sets_or_does_not_know(server, client, reset):
+    with pytest.raises(ValueError, match=reset[0]):
+        await client.set_response(CASE, Response(b"x"), reset=reset)
+    assert server.requests == []
+
+
+async def test_a_call_arrives_with_exact_bytes_and_every_pair(server, client):
+    server.answers["GetCall"] = messages.GetCallResponse(
+        call=call_message(
+            request_body=b"\x00\xff\r\n",
+            request_body_size=4,
+            request_query=[
+                resources.QueryParameter(name="id", value="5"),
+                resources.QueryParameter(name="id", value="6"),
+            ],
+            keep_open=True,
+        )
+    )
+    call = await client.get_call(CALL)
+    assert server.requests == [messages.GetCallRequest(call_id=CALL)]
+    assert (call.call_id, call.case_id, call.attempt, call.method) == (CALL, CASE, 1, "post")
+    assert (call.body, call.body_size) == (b"\x00\xff\r\n", 4)
+    assert call.headers == Headers([("content-type", "application/json"), ("x-trace", "a"), ("x-trace", "b")])
+    assert call.query == Query([("id", "5"), ("id", "6")])
+    assert (call.query_string, call.client_address) == ("id=5&status=ok", "192.0.2.7")
+    assert (call.status, call.failure, call.keep_open) == (CallStatus.SUCCEEDED, None, True)
+    assert call.response == Response(b"ok", code=200)
+    assert (call.start_time, call.end_time) == (CREATED, CREATED + timedelta(milliseconds=12))
+
+
+async def test_a_running_call_has_no_response_and_no_end(server, client):
+    message = call_message(status=resources.CALL_STATUS_RUNNING)
+    message.ClearField("response")
+    message.ClearField("end_time")
+    server.answers["GetCall"] = messages.GetCallResponse(call=message)
+    call = await client.get_call(CALL)
+    assert (call.status, call.response, call.end_time) == (CallStatus.RUNNING, None, None)
+
+
+async def test_listing_cases_walks_all_pages_even_short_and_empty_ones(server, client):
+    pages = [(["1" * 32, "2" * 32], "a"), ([], "b"), (["3" * 32], "")]
+    server.answers["ListCallbacks"] = [
+        messages.ListCallbacksResponse(
+            callbacks=[callback_message(callback_case_id=case) for case in cases], next_page_token=token
+        )
+        for cases, token in pages
+    ]
+    found = [
+        callback.case_id
+        async for callback in client.list_callbacks(status=CallbackStatus.OPEN, activity="order-paid", page_size=2)
+    ]
+    assert found == ["1" * 32, "2" * 32, "3" * 32]
+    assert [request.page_token for request in server.requests] == ["", "a", "b"]
+    for request in server.requests:
+        assert request.status == resources.CALLBACK_STATUS_OPEN
+        assert (request.callback_activity, request.page_size) == ("order-paid", 2)
+
+
+async def test_listing_asks_for_a_page_only_when_it_is_needed(server, client):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
+        callbacks=[callback_message(), callback_message()], next_page_token="more"
+    )
+    async for _ in client.list_callbacks():
+        break
+    assert len(server.requests) == 1
+
+
+async def test_one_page_can_be_asked_for(server, client):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
+        callbacks=[callback_message()], next_page_token="more"
+    )
+    page = await client.list_callbacks_page(page_size=1, page_token="here")
+    assert ([callback.case_id for callback in page.items], page.next_page_token) == ([CASE], "more")
+    assert server.requests == [messages.ListCallbacksRequest(page_size=1, page_token="here")]
+
+
+async def test_listing_calls_walks_all_pages(server, client):
+    server.answers["ListCalls"] = [
+        messages.ListCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
+        messages.ListCallsResponse(calls=[call_message(attempt=1)]),
+    ]
+    assert [call.attempt async for call in client.list_calls(CASE, page_size=1)] == [2, 1]
+    assert server.requests == [
+        messages.ListCallsRequest(callback_case_id=CASE, page_size=1),
+        messages.ListCallsRequest(callback_case_id=CASE, page_size=1, page_token="a"),
+    ]
+
+
+async def test_every_call_has_a_deadline_the_default_the_clients_or_its_own(server):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    async with CallbackClient(server.address) as client:
+        await client.get_callback(CASE)
+        await client.get_callback(CASE, timeout=100)
+    async with CallbackClient(server.address, timeout=50) as client:
+        await client.get_callback(CASE)
+    default, own, clients = server.deadlines
+    assert 5 < default < 11
+    assert 95 < own < 101
+    assert 45 < clients < 51
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+async def test_a_timeout_that_is_none_is_refused(client, timeout):
+    with pytest.raises(ValueError, match="positive"):
+        CallbackClient(timeout=timeout)
+    with pytest.raises(ValueError, match="positive"):
+        await client.get_callback(CASE, timeout=timeout)
+
+
+def test_a_client_can_be_made_without_a_running_loop():
+    CallbackClient("127.0.0.1:1")
+
+
+async def test_a_closed_client_says_that_it_is_closed(server):
+    client = CallbackClient(server.address)
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    await client.get_callback(CASE)
+    await client.close()
+    await client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.get_callback(CASE)
+
+
+async def test_it_connects_again_after_the_server_was_gone(unused_port):
+    address = f"127.0.0.1:{unused_port}"
+    async with CallbackClient(address) as client:
+        for _ in range(2):
+            async with scripted_server(address) as server:
+                server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+
+                async def answered():
+                    with contextlib.suppress(UnavailableError):
+                        return await client.get_callback(CASE)
+
+                await wait_until(answered, what="an answer")
+            with pytest.raises(UnavailableError):
+                await client.get_callback(CASE)

@@ -1,0 +1,165 @@
+"""Whatever goes wrong is one tree of errors, with reason, fields and facts; gRPC never shows through."""
+
+import asyncio
+from datetime import timedelta
+
+import grpc
+import pytest
+from support.clients import CASE, Refusal
+
+from callback import (
+    CallbackClient,
+    CallbackClosedError,
+    CallbackError,
+    CloseReason,
+    DeadlineExceededError,
+    ErrorReason,
+    FieldViolation,
+    InvalidRequestError,
+    NotFoundError,
+    RequestIdReusedError,
+    Response,
+    UnavailableError,
+)
+from callback.v1 import callback_service_pb2 as messages
+
+Code = grpc.StatusCode
+
+
+async def error_of(server, client, answer):
+    server.answers["GetCallback"] = answer
+    with pytest.raises(CallbackError) as caught:
+        await client.get_callback(CASE)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (Code.INVALID_ARGUMENT, ErrorReason.INVALID_REQUEST, InvalidRequestError),
+        (Code.ALREADY_EXISTS, ErrorReason.REQUEST_ID_REUSED, RequestIdReusedError),
+        (Code.FAILED_PRECONDITION, ErrorReason.REQUEST_ID_UNSUPPORTED, CallbackError),
+        (Code.NOT_FOUND, ErrorReason.CALLBACK_NOT_FOUND, NotFoundError),
+        (Code.NOT_FOUND, ErrorReason.CALL_NOT_FOUND, NotFoundError),
+        (Code.FAILED_PRECONDITION, ErrorReason.CALLBACK_CLOSED, CallbackClosedError),
+        (Code.UNAVAILABLE, ErrorReason.STORE_UNAVAILABLE, UnavailableError),
+        (Code.UNAVAILABLE, ErrorReason.SERVER_STOPPING, UnavailableError),
+        (Code.INTERNAL, ErrorReason.INTERNAL, CallbackError),
+    ],
+)
+async def test_each_reason_has_its_kind(server, client, code, reason, kind):
+    error = await error_of(server, client, Refusal(code, reason, "what happened"))
+    assert type(error) is kind
+    assert (error.reason, error.code, error.message) == (reason, code, "what happened")
+    assert isinstance(error.reason, ErrorReason)
+    assert str(error) == f"{reason}: what happened"
+
+
+async def test_every_bad_field_is_listed(server, client):
+    violations = [
+        ("callback_activity", "must be at least 1 character", "string.min_len"),
+        ("response.response_code", "must be 200-299 or 400-599", "response_code"),
+    ]
+    server.answers["GenerateCallbackUrl"] = Refusal(
+        Code.INVALID_ARGUMENT, "INVALID_REQUEST", "2 fields are wrong", violations=violations
+    )
+    with pytest.raises(InvalidRequestError) as caught:
+        await client.generate_callback_url("", Response(code=300))
+    assert caught.value.violations == tuple(FieldViolation(*each) for each in violations)
+    assert "response.response_code: must be 200-299 or 400-599" in str(caught.value)
+
+
+async def test_a_closed_case_says_why_it_closed(server, client):
+    error = await error_of(
+        server, client, Refusal(Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", facts={"close_reason": "EXPIRED"})
+    )
+    assert error.close_reason is CloseReason.EXPIRED
+    assert error.facts == {"close_reason": "EXPIRED"}
+
+
+@pytest.mark.parametrize("facts", [{}, {"close_reason": "ABDUCTED"}])
+async def test_a_close_reason_that_is_not_known_is_unknown(server, client, facts):
+    error = await error_of(server, client, Refusal(Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", facts=facts))
+    assert error.close_reason is CloseReason.UNKNOWN
+
+
+async def test_when_to_try_again_is_told(server, client):
+    error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1.5))
+    assert error.retry_after == timedelta(seconds=1.5)
+    error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE"))
+    assert error.retry_after is None
+
+
+async def test_a_reason_of_a_newer_server_is_kept_as_its_word(server, client):
+    error = await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "QUOTA_USED_UP"))
+    assert type(error) is CallbackError
+    assert (error.reason, error.code) == ("QUOTA_USED_UP", Code.RESOURCE_EXHAUSTED)
+
+
+async def test_an_unreachable_server_is_unavailable_and_named(unused_port):
+    async with CallbackClient(f"127.0.0.1:{unused_port}") as client:
+        with pytest.raises(UnavailableError) as caught:
+            await client.get_callback(CASE)
+    assert (caught.value.reason, caught.value.code) == ("", Code.UNAVAILABLE)
+    assert f"127.0.0.1:{unused_port} can not be reached" in str(caught.value)
+
+
+async def test_no_answer_in_time_is_its_own_kind_of_unavailable_and_a_timeout(server, client):
+    async def never(_request):
+        await asyncio.Event().wait()
+
+    server.answers["GetCallback"] = never
+    with pytest.raises(DeadlineExceededError) as caught:
+        await client.get_callback(CASE, timeout=0.2)
+    assert isinstance(caught.value, UnavailableError)
+    assert isinstance(caught.value, TimeoutError)
+    assert f"{server.address} did not answer in time" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [Code.UNKNOWN, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED])
+async def test_an_error_of_something_else_has_no_reason_and_names_the_target(server, client, code):
+    error = await error_of(server, client, code)
+    assert type(error) is CallbackError
+    assert (error.reason, error.code) == ("", code)
+    assert server.address in str(error)
+    assert "says gRPC" in str(error)
+
+
+@pytest.mark.parametrize("wrong", ["code", "details", "trailing_metadata"])
+async def test_details_that_contradict_the_status_or_are_no_details_are_not_believed(server, client, wrong):
+    class Wrong(Refusal):
+        def wire(self):
+            metadata = (("grpc-status-details-bin", b"\xff\xff"),)
+            other = {"code": Code.ABORTED, "details": "something else", "trailing_metadata": metadata}
+            return super().wire()._replace(**{wrong: other[wrong]})
+
+    error = await error_of(server, client, Wrong(Code.NOT_FOUND, "CALLBACK_NOT_FOUND"))
+    assert type(error) is CallbackError
+    assert error.reason == ""
+
+
+async def test_a_reason_of_another_domain_is_not_taken_for_ours(server, client):
+    error = await error_of(server, client, Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND", domain="storage"))
+    assert type(error) is CallbackError
+    assert error.reason == ""
+
+
+async def test_cancelling_a_call_is_a_cancellation_and_no_error(server, client):
+    asked = asyncio.Event()
+
+    async def never(_request):
+        asked.set()
+        await asyncio.Event().wait()
+
+    server.answers["GetCallback"] = never
+    call = asyncio.create_task(client.get_callback(CASE))
+    await asked.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+def test_there_is_nothing_to_ask_that_the_client_can_not():
+    methods = messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_name
+    snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in methods}
+    assert all(callable(getattr(CallbackClient, name)) for name in snake)

@@ -1,0 +1,431 @@
+"""A handler decides what happens on a call; what goes wrong in it is logged here and said to no one."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import socket
+import sys
+import textwrap
+from asyncio.subprocess import PIPE
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.clients import CALL, CASE, CREATED, ask_handler, handle_request
+from support.wait import wait_until
+
+from callback import Accept, Handlers, Headers, IncomingCall, Query, Redirect, Reject, Response
+from callback.v1 import callback_handler_service_pb2 as messages
+from callback.v1 import callback_pb2 as resources
+
+Code = grpc.StatusCode
+
+
+async def decide(handler, request=None, *, timeout=30):
+    """What a server gets from this handler."""
+    handlers = Handlers()
+    handlers.activity("order-paid")(handler)
+    async with handlers.listen("127.0.0.1:0") as listening:
+        return await ask_handler(listening.address, request or handle_request(), timeout=timeout)
+
+
+async def status_of(handler, **how):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await decide(handler, **how)
+    return caught.value.code(), caught.value.details()
+
+
+def returning(answer):
+    async def handler(_call):
+        return answer
+
+    return handler
+
+
+def raising(error):
+    async def handler(_call):
+        raise error
+
+    return handler
+
+
+async def test_a_handler_gets_the_call_as_it_came():
+    calls = []
+
+    async def handler(call):
+        calls.append(call)
+
+    await decide(
+        handler,
+        handle_request(
+            callback_activity_case="1:142:432",
+            attempt=2,
+            request_method="post",
+            request_headers=[
+                resources.Header(name="content-type", value="text/plain"),
+                resources.Header(name="x-trace", value="a"),
+                resources.Header(name="x-trace", value="b"),
+            ],
+            request_query=[
+                resources.QueryParameter(name="id", value="5"),
+                resources.QueryParameter(name="Id", value="6"),
+            ],
+            request_query_string="id=5&Id=%36",
+            request_body=b"\x00\xff\r\n",
+            client_address="192.0.2.7",
+            response=resources.Response(
+                response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
+            ),
+            labels={"order": "5"},
+        ),
+    )
+    assert calls == [
+        IncomingCall(
+            call_id=CALL,
+            case_id=CASE,
+            activity="order-paid",
+            activity_case="1:142:432",
+            attempt=2,
+            method="post",
+            headers=Headers([("content-type", "text/plain"), ("x-trace", "a"), ("x-trace", "b")]),
+            query=Query([("id", "5"), ("Id", "6")]),
+            query_string="id=5&Id=%36",
+            body=b"\x00\xff\r\n",
+            client_address="192.0.2.7",
+            response=Redirect("/page/thankyou"),
+            labels={"order": "5"},
+            deadline=CREATED,
+        )
+    ]
+
+
+def response(**fields):
+    return resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, **fields)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, messages.HandleCallbackResponse()),
+        (Accept(), messages.HandleCallbackResponse()),
+        (Accept(keep_open=True), messages.HandleCallbackResponse(keep_open=True)),
+        (Response(b"ok"), messages.HandleCallbackResponse(response=response(response_body=b"ok"))),
+        (Response(b""), messages.HandleCallbackResponse(response=response(response_body=b""))),
+        (
+            Accept(Response(code=202), keep_open=True),
+            messages.HandleCallbackResponse(response=response(response_code=202), keep_open=True),
+        ),
+        (
+            Redirect("/page/thankyou"),
+            messages.HandleCallbackResponse(
+                response=resources.Response(
+                    response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
+                )
+            ),
+        ),
+    ],
+)
+async def test_what_a_handler_returns_accepts_and_overrides(answer, message):
+    message.verdict = messages.VERDICT_ACCEPTED
+    assert await decide(returning(answer)) == message
+
+
+@pytest.mark.parametrize(
+    ("rejection", "message"),
+    [
+        (Reject(), messages.HandleCallbackResponse()),
+        (Reject("no trxid"), messages.HandleCallbackResponse(response=response(response_body=b"no trxid"))),
+        (
+            Reject(Response(b"no", code=400, headers={"x-a": "1"})),
+            messages.HandleCallbackResponse(
+                response=response(
+                    response_body=b"no",
+                    response_code=400,
+                    response_headers=resources.ResponseHeaders(
+                        headers=[resources.ResponseHeader(name="x-a", value="1")]
+                    ),
+                )
+            ),
+        ),
+    ],
+)
+async def test_a_handler_that_raises_reject_rejects_with_its_own_response_only(rejection, message):
+    message.verdict = messages.VERDICT_REJECTED
+    assert await decide(raising(rejection)) == message
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        raising(ValueError("the password is hunter2")),
+        raising(TimeoutError("hunter2")),
+        raising(asyncio.CancelledError("hunter2")),
+        returning({"hunter2": 1}),
+        returning("hunter2"),
+        returning(Accept("hunter2")),
+    ],
+    ids=["error", "timeout of its own", "cancellation of its own", "a dict", "a string", "a wrong accept"],
+)
+async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_process(handler, caplog):
+    assert await status_of(handler) == (Code.INTERNAL, "the handler failed")
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert CALL in record.getMessage()
+    assert record.exc_info is not None
+
+
+async def test_an_activity_without_a_handler_is_unimplemented_and_logged(caplog):
+    status = await status_of(returning(None), request=handle_request("refund"))
+    assert status == (Code.UNIMPLEMENTED, "no handler for the activity 'refund' here")
+    assert CALL in caplog.text
+
+
+async def test_a_handler_past_its_deadline_is_cancelled_and_that_is_logged(caplog):
+    cancelled = asyncio.Event()
+
+    async def handler(_call):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    code, _ = await status_of(handler, timeout=0.2)
+    assert code is Code.DEADLINE_EXCEEDED
+    await asyncio.wait_for(cancelled.wait(), 30)
+    await wait_until(lambda: "was cancelled" in caplog.text)
+    assert CALL in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_calls_run_beside_each_other():
+    both = asyncio.Barrier(2)
+
+    async def handler(_call):
+        await both.wait()
+
+    handlers = Handlers()
+    handlers.activity("order-paid")(handler)
+    async with handlers.listen("127.0.0.1:0") as listening:
+        await asyncio.gather(*(ask_handler(listening.address, handle_request()) for _ in range(2)))
+
+
+def test_a_plain_function_is_refused_when_it_is_decorated():
+    with pytest.raises(TypeError, match=r"'order-paid' is not a coroutine function.*to_thread"):
+
+        @Handlers().activity("order-paid")
+        def handler(_call):
+            return None
+
+
+async def test_partials_and_objects_that_are_called_asynchronously_are_handlers():
+    async def answer(body, _call):
+        return Response(body)
+
+    class Handler:
+        async def __call__(self, _call):
+            return Response(b"object")
+
+    assert (await decide(functools.partial(answer, b"partial"))).response.response_body == b"partial"
+    assert (await decide(Handler())).response.response_body == b"object"
+
+
+def test_a_name_is_given_once_and_not_empty():
+    handlers = Handlers()
+    handlers.activity("order-paid")(returning(None))
+    with pytest.raises(ValueError, match="'order-paid' has a handler already"):
+        handlers.activity("order-paid")(returning(None))
+    with pytest.raises(ValueError, match="has a name"):
+        handlers.activity("")(returning(None))
+    assert handlers.activities == ("order-paid",)
+
+
+async def test_a_decorated_handler_stays_what_it_was():
+    @Handlers().activity("order-paid")
+    async def paid(call):
+        return Response(call.body)
+
+    assert await paid(IncomingCall(activity="order-paid", body=b"x")) == Response(b"x")
+
+
+async def test_a_taken_port_is_an_os_error_that_names_it():
+    async with Handlers().listen("127.0.0.1:0") as listening:
+        with pytest.raises(OSError, match=listening.address):
+            async with Handlers().listen(listening.address):
+                pass
+
+
+async def test_it_listens_on_a_unix_socket(tmp_path):
+    handlers = Handlers()
+    handlers.activity("order-paid")(returning(None))
+    async with handlers.listen(f"unix:{tmp_path}/h") as listening:
+        assert (listening.address, listening.port) == (f"unix:{tmp_path}/h", 0)
+        await ask_handler(listening.address, handle_request())
+
+
+async def test_a_body_of_ten_mebibytes_reaches_a_handler():
+    sizes = []
+
+    async def handler(call):
+        sizes.append(len(call.body))
+
+    await decide(handler, handle_request(request_body=bytes(10 << 20)))
+    assert sizes == [10 << 20]
+
+
+async def test_health_is_told():
+    async with (
+        Handlers().listen("127.0.0.1:0") as listening,
+        grpc.aio.insecure_channel(listening.address) as channel,
+    ):
+        for name in ("", "callback.v1.CallbackHandlerService"):
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_handlers_can_join_a_server_of_ones_own():
+    handlers = Handlers()
+    handlers.activity("order-paid")(returning(Response(b"ok")))
+    server = grpc.aio.server()
+    handlers.add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        answer = await ask_handler(f"127.0.0.1:{port}", handle_request())
+    finally:
+        await server.stop(0)
+    assert answer.response.response_body == b"ok"
+
+
+async def test_a_stop_lets_a_running_call_end_and_takes_no_new_one():
+    running, finish = asyncio.Event(), asyncio.Event()
+    handlers = Handlers()
+
+    @handlers.activity("order-paid")
+    async def handler(_call):
+        running.set()
+        await finish.wait()
+        return Response(b"done")
+
+    async with asyncio.TaskGroup() as tasks:
+        async with handlers.listen("127.0.0.1:0") as listening:
+            call = tasks.create_task(ask_handler(listening.address, handle_request()))
+            await running.wait()
+            stop = tasks.create_task(_refused_then(listening.address, finish.set))
+        await stop
+    assert call.result().response.response_body == b"done"
+
+
+async def _refused_then(address, go_on):
+    """Wait until nothing new is taken there, then go on."""
+
+    async def refused():
+        try:
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))):
+                return False
+        except OSError:
+            return True
+
+    await wait_until(refused, what="the port to be closed")
+    go_on()
+
+
+async def test_what_still_runs_after_the_grace_is_cancelled(caplog):
+    handlers, running = Handlers(), asyncio.Event()
+
+    @handlers.activity("order-paid")
+    async def handler(_call):
+        running.set()
+        await asyncio.Event().wait()
+
+    async with handlers.listen("127.0.0.1:0", grace=0.1) as listening:
+        call = asyncio.create_task(ask_handler(listening.address, handle_request()))
+        await running.wait()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.code() is Code.UNAVAILABLE
+    await wait_until(lambda: "was cancelled" in caplog.text)
+
+
+async def test_serving_ends_when_it_is_cancelled_and_lets_go_of_the_port(unused_port):
+    handlers, address = Handlers(), f"127.0.0.1:{unused_port}"
+    handlers.activity("order-paid")(returning(None))
+    for _ in range(2):
+        serving = asyncio.create_task(handlers.serve(address))
+
+        async def answered():
+            try:
+                return await ask_handler(address, handle_request())
+            except grpc.aio.AioRpcError:
+                return None
+
+        await wait_until(answered, what="an answer")
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+
+PROGRAM = textwrap.dedent("""
+    import asyncio, logging, sys
+    from callback import Handlers, Response
+
+    logging.basicConfig(level=logging.INFO)
+    handlers = Handlers()
+
+    @handlers.activity("order-paid")
+    async def paid(call):
+        if call.body == b"wait":
+            print("running", flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+        return Response(b"done")
+
+    asyncio.run(handlers.serve("127.0.0.1:{port}"))
+    print("served", flush=True)
+""")
+
+
+@contextlib.asynccontextmanager
+async def program_with_a_running_call(port):
+    """A program that serves, and the call that runs in it until a line is written to it."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM.format(port=port), stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        call = asyncio.create_task(_ask_when_there(port))
+        assert await program.stdout.readline() == b"running\n"
+        yield program, call
+    finally:
+        if program.returncode is None:
+            program.kill()
+        await program.communicate()
+
+
+async def _signal_a_stop(program, number):
+    program.send_signal(number)
+    while b"stopping" not in (line := await program.stderr.readline()):
+        assert line
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_after_the_running_call(unused_port, number):
+    async with program_with_a_running_call(unused_port) as (program, call):
+        await _signal_a_stop(program, number)
+        output, _ = await asyncio.wait_for(program.communicate(b"\n"), 30)
+        assert (await call).response.response_body == b"done"
+        assert (program.returncode, output) == (0, b"served\n")
+
+
+async def test_a_second_signal_ends_it_at_once(unused_port):
+    async with program_with_a_running_call(unused_port) as (program, call):
+        await _signal_a_stop(program, signal.SIGTERM)
+        program.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(program.wait(), 30) == -signal.SIGTERM
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+
+
+async def _ask_when_there(port):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await channel.channel_ready()
+        return await ask_handler(f"127.0.0.1:{port}", handle_request(request_body=b"wait"))

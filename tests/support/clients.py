@@ -1,0 +1,172 @@
+"""A control plane that says what a test tells it to, on a real gRPC server; and calls as a server makes them."""
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from callback.v1 import callback_handler_service_pb2 as handler_messages
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
+from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
+from callback.v1.callback_service_pb2_grpc import CallbackServiceServicer, add_CallbackServiceServicer_to_server
+
+CASE = "5f0c" * 8
+CALL = f"{CASE}-{'0123456789abcdef'}"
+STATE = "33931129-8459-4714-8c9b-ad9d15090289"
+CREATED = datetime(2026, 11, 25, 9, 30, 15, 250000, tzinfo=UTC)
+
+
+class Refusal:
+    """A refusal with its details, as the server sends it."""
+
+    def __init__(
+        self, code, reason, message="refused", *, domain="callback", facts=None, violations=(), retry_after=None
+    ):
+        self.status = status_pb2.Status(code=code.value[0], message=message)
+        self.add(error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata=facts))
+        if violations:
+            bad_request = error_details_pb2.BadRequest()
+            for field, description, rule in violations:
+                bad_request.field_violations.add(field=field, description=description, reason=rule)
+            self.add(bad_request)
+        if retry_after is not None:
+            retry_info = error_details_pb2.RetryInfo()
+            retry_info.retry_delay.FromTimedelta(timedelta(seconds=retry_after))
+            self.add(retry_info)
+
+    def add(self, detail):
+        self.status.details.add().Pack(detail)
+
+    def wire(self):
+        """What gRPC sends: code, text and metadata."""
+        return rpc_status.to_status(self.status)
+
+
+class ScriptedServer(CallbackServiceServicer):
+    """Answers each method with what `answers` holds for its name.
+
+    That is a message, a list of messages to give one after the other, a `Refusal`, a gRPC status code to abort with, or
+    a coroutine function of the request. `requests` has what was asked, in order.
+    """
+
+    def __init__(self):
+        self.answers = {}
+        self.requests = []
+        self.deadlines = []
+        self.address = None
+
+    async def _answer(self, name, request, context):
+        self.requests.append(request)
+        self.deadlines.append(context.time_remaining())
+        answer = self.answers[name]
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, Refusal):
+            await context.abort_with_status(answer.wire())
+        if isinstance(answer, grpc.StatusCode):
+            await context.abort(answer, "says gRPC")
+        return await answer(request) if callable(answer) else answer
+
+
+def _method(name):
+    async def method(self, request, context):
+        return await self._answer(name, request, context)
+
+    return method
+
+
+for _name in messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_name:
+    setattr(ScriptedServer, _name, _method(_name))
+
+
+@contextlib.asynccontextmanager
+async def scripted_server(address="127.0.0.1:0"):
+    """A running `ScriptedServer`; `address` says where."""
+    servicer = ScriptedServer()
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    add_CallbackServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port(address)}"
+    await server.start()
+    try:
+        yield servicer
+    finally:
+        await server.stop(0)
+
+
+def timestamp(when):
+    """A time as a message."""
+    message = Timestamp()
+    message.FromDatetime(when)
+    return message
+
+
+def callback_message(**changes):
+    """An open redirect case of `order-paid`."""
+    values = {
+        "callback_case_id": CASE,
+        "owner": "local",
+        "status": resources.CALLBACK_STATUS_OPEN,
+        "callback_activity": "order-paid",
+        "callback_activity_case": "1:142:432",
+        "response": resources.Response(
+            response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
+        ),
+        "labels": {"order": "5"},
+        "create_time": timestamp(CREATED),
+        "call_count": 3,
+    }
+    return resources.Callback(**(values | changes))
+
+
+def call_message(**changes):
+    """A recorded call that succeeded with a response."""
+    values = {
+        "call_id": CALL,
+        "callback_case_id": CASE,
+        "status": resources.CALL_STATUS_SUCCEEDED,
+        "attempt": 1,
+        "request_method": "post",
+        "request_headers": [
+            resources.Header(name="content-type", value="application/json"),
+            resources.Header(name="x-trace", value="a"),
+            resources.Header(name="x-trace", value="b"),
+        ],
+        "request_query": [
+            resources.QueryParameter(name="id", value="5"),
+            resources.QueryParameter(name="status", value="ok"),
+        ],
+        "request_query_string": "id=5&status=ok",
+        "request_body": b'{"paid": true}',
+        "request_body_size": 14,
+        "client_address": "192.0.2.7",
+        "response": resources.Response(
+            response_type=resources.RESPONSE_TYPE_RESPONSE, response_code=200, response_body=b"ok"
+        ),
+        "start_time": timestamp(CREATED),
+        "end_time": timestamp(CREATED + timedelta(milliseconds=12)),
+    }
+    return resources.Call(**(values | changes))
+
+
+def handle_request(activity="order-paid", **changes):
+    """What a server sends to a handler."""
+    values = {
+        "call_id": CALL,
+        "callback_system_case": CASE,
+        "callback_activity": activity,
+        "attempt": 1,
+        "request_method": "get",
+        "response": resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"the case's own"),
+        "deadline": timestamp(CREATED),
+    }
+    return handler_messages.HandleCallbackRequest(**(values | changes))
+
+
+async def ask_handler(address, request, *, timeout=30):
+    """Ask a handler as a server does: with the bare stub, once."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        return await CallbackHandlerServiceStub(channel).HandleCallback(request, timeout=timeout)
