@@ -1,0 +1,107 @@
+"""Values as JSON, with the contract's names.
+
+What the contract leaves unset is left out; everything else is always there. Enums are their words, times RFC 3339 in
+UTC, counts numbers. A body that is not UTF-8 is in base64 under a name of its own. Headers and query are flat: a
+repeated name has a list.
+"""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from callback import Call, Callback, GeneratedCallback, Response
+
+Json = dict[str, Any]
+
+
+def dumps(view: Json | list[Json]) -> str:
+    """Return the text: indented, and in ASCII, so that no byte of it can mean something to a terminal."""
+    return json.dumps(view, indent=2)
+
+
+def generated(value: GeneratedCallback) -> Json:
+    """Return the view of a new callback."""
+    return {"callbackUrl": value.url, "callbackState": value.state, "callbackCaseId": value.case_id}
+
+
+def callback(value: Callback) -> Json:
+    """Return the view of a case."""
+    return _without_none(
+        {
+            "callbackCaseId": value.case_id,
+            "owner": value.owner,
+            "status": value.status,
+            "closeReason": value.close_reason,
+            "callbackActivity": value.activity,
+            "callbackActivityCase": value.activity_case,
+            "stateQueryParameter": value.state_query_parameter,
+            "retryableAfterError": value.retryable_after_error,
+            "allowMultipleCalls": value.allow_multiple_calls,
+            "alternativeDomain": value.alternative_domain,
+            "response": response(value.response),
+            "labels": dict(value.labels),
+            "createTime": _time(value.create_time),
+            "expireTime": _time(value.expire_time),
+            "closeTime": _time(value.close_time),
+            "callCount": value.call_count,
+        }
+    )
+
+
+def call(value: Call) -> Json:
+    """Return the view of a call. A body that is not there, though it has a size, was left out or not recorded."""
+    has_body = bool(value.body) or value.body_size == 0
+    return _without_none(
+        {
+            "callId": value.call_id,
+            "callbackCaseId": value.case_id,
+            "status": value.status,
+            "failure": value.failure,
+            "failureDetail": value.failure_detail,
+            "attempt": value.attempt,
+            "requestMethod": value.method,
+            "requestHeaders": value.headers.as_json(),
+            "requestQuery": value.query.as_json(),
+            "requestQueryString": value.query_string,
+            **_body("requestBody", value.body if has_body else None),
+            "requestBodySize": value.body_size,
+            "clientAddress": value.client_address,
+            "response": None if value.response is None else response(value.response),
+            "keepOpen": value.keep_open,
+            "startTime": _time(value.start_time),
+            "endTime": _time(value.end_time),
+        }
+    )
+
+
+def response(value: Response) -> Json:
+    """Return the view of a response."""
+    return _without_none(
+        {
+            "responseType": value.type,
+            "responseRedirectUrl": value.redirect_url,
+            **_body("responseBody", value.body),
+            "responseCode": value.code,
+            "responseHeaders": None if value.headers is None else value.headers.as_json(),
+        }
+    )
+
+
+def _body(name: str, body: bytes | None) -> Json:
+    if body is None:
+        return {}
+    try:
+        return {name: body.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}Base64": base64.b64encode(body).decode()}
+
+
+def _time(when: datetime | None) -> str | None:
+    if when is None:
+        return None
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _without_none(view: Json) -> Json:
+    return {name: value for name, value in view.items() if value is not None}

@@ -1,0 +1,74 @@
+"""The entry point `callback` and its help."""
+
+from importlib import metadata
+
+import click
+
+from callback_cli import callbacks, calls, processes
+
+COMMANDS: tuple[click.Command, ...] = (
+    processes.up,
+    callbacks.generate,
+    callbacks.list_callbacks,
+    callbacks.get,
+    calls.list_calls,
+    calls.get_call,
+    callbacks.set_response,
+    callbacks.close,
+    processes.server,
+    processes.edge,
+)
+"""Every command, in the order in which one meets them."""
+
+FIVE_MINUTES = """\b
+Five minutes:
+  callback up                      everything, on this machine; leave it running
+  callback generate --activity record --type response --body 'thank you'
+  curl -d status=paid URL          as the other system would
+  callback calls CASE              what came in
+  callback call CALL               one of them, whole
+
+\b
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 not found, 69 unavailable.
+"""
+
+
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(self.commands)
+
+
+def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        try:
+            click.echo(f"callback {metadata.version('callback')}")
+        except metadata.PackageNotFoundError:
+            click.echo("callback, from a source tree")
+        context.exit()
+
+
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=FIVE_MINUTES,
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def cli() -> None:
+    """URLs that someone outside can call, and the answer they get, decided by you.
+
+    The other system calls the URL, or sends a browser to it. An activity decides what happens then: `record` keeps the
+    call and gives the response that was set; any other is declared in the server's configuration, and decided by a
+    handler of your own.
+    """
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    cli(prog_name="callback")
