@@ -1,9 +1,8 @@
 """A scripted control plane and a client of it."""
 
-import socket
-
 import pytest
 from support.clients import scripted_server
+from support.store import free_port
 
 from callback import CallbackClient
 
@@ -23,6 +22,4 @@ async def client(server):
 @pytest.fixture
 def unused_port():
     """A port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()

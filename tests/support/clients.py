@@ -1,6 +1,11 @@
-"""A control plane that says what a test tells it to, on a real gRPC server; and calls as a server makes them."""
+"""For tests of clients: a control plane that is told what to say, calls as a server makes them, the command line."""
 
+import asyncio
 import contextlib
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -170,3 +175,35 @@ async def ask_handler(address, request, *, timeout=30):
     """Ask a handler as a server does: with the bare stub, once."""
     async with grpc.aio.insecure_channel(address) as channel:
         return await CallbackHandlerServiceStub(channel).HandleCallback(request, timeout=timeout)
+
+
+class Ran:
+    """What a run of the command line gave."""
+
+    def __init__(self, code, output, errors):
+        self.code = code
+        self.output = output.decode()
+        self.errors = errors.decode()
+
+    @property
+    def json(self):
+        """Standard output of a command that succeeded, as JSON."""
+        assert (self.code, self.errors) == (0, ""), self
+        return json.loads(self.output)
+
+    def __repr__(self):
+        return f"exit code {self.code}\n{self.output}\n{self.errors}"
+
+
+async def run_callback(*arguments, stdin=b"", **environment):
+    """Run the command line as a program of its own."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "callback_cli", *arguments,
+        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | environment,
+    )  # fmt: skip
+    try:
+        output, errors = await asyncio.wait_for(program.communicate(stdin), 60)
+    finally:
+        if program.returncode is None:
+            program.kill()
+    return Ran(program.returncode, output, errors)

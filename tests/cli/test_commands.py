@@ -1,0 +1,350 @@
+"""Each command asks what it was told to, prints the answer, and ends with the right code."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from datetime import timedelta
+
+import grpc
+import pytest
+from support.clients import (
+    CALL,
+    CASE,
+    CREATED,
+    STATE,
+    Refusal,
+    call_message,
+    callback_message,
+    run_callback,
+    timestamp,
+)
+
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
+
+Code = grpc.StatusCode
+URL = f"http://127.0.0.1:8080/cb/{STATE}"
+
+CALLBACK_JSON = {
+    "callbackCaseId": CASE,
+    "owner": "local",
+    "status": "OPEN",
+    "callbackActivity": "order-paid",
+    "callbackActivityCase": "1:142:432",
+    "stateQueryParameter": "",
+    "retryableAfterError": False,
+    "allowMultipleCalls": False,
+    "alternativeDomain": "",
+    "response": {"responseType": "REDIRECT", "responseRedirectUrl": "/page/thankyou"},
+    "labels": {"order": "5"},
+    "createTime": "2026-11-25T09:30:15.250Z",
+    "callCount": 3,
+}
+CALL_JSON = {
+    "callId": CALL,
+    "callbackCaseId": CASE,
+    "status": "SUCCEEDED",
+    "failureDetail": "",
+    "attempt": 1,
+    "requestMethod": "post",
+    "requestHeaders": {"content-type": "application/json", "x-trace": ["a", "b"]},
+    "requestQuery": {"id": "5", "status": "ok"},
+    "requestQueryString": "id=5&status=ok",
+    "requestBody": '{"paid": true}',
+    "requestBodySize": 14,
+    "clientAddress": "192.0.2.7",
+    "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
+    "keepOpen": False,
+    "startTime": "2026-11-25T09:30:15.250Z",
+    "endTime": "2026-11-25T09:30:15.262Z",
+}
+
+
+@pytest.fixture
+def generated(server):
+    server.answers["GenerateCallbackUrl"] = messages.GenerateCallbackUrlResponse(
+        callback_url=URL, callback_state=STATE, callback_case_id=CASE
+    )
+
+
+async def test_generate_sends_every_option(server, callback, generated):
+    ran = await callback(
+        *("generate", "--activity", "order-paid", "--type", "response", "--redirect-url", "/later", "--body", "één"),
+        *("--code", "201", "--header", "x-a=1", "--header", "X-A=2=3", "--param", "state", "--retryable", "--multiple"),
+        *("--domain", "https://pay.example", "--activity-case", "1:142:432", "--request-id", "order 5"),
+        *("--ttl", "1h30m", "--label", "order=5", "--label", "a=b=c", "--json"),
+    )
+    assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
+    expected = messages.GenerateCallbackUrlRequest(
+        callback_activity="order-paid",
+        callback_activity_case="1:142:432",
+        state_query_parameter="state",
+        retryable_after_error=True,
+        allow_multiple_calls=True,
+        alternative_domain="https://pay.example",
+        response=resources.Response(
+            response_type=resources.RESPONSE_TYPE_RESPONSE,
+            response_redirect_url="/later",
+            response_body="één".encode(),
+            response_code=201,
+            response_headers=resources.ResponseHeaders(
+                headers=[
+                    resources.ResponseHeader(name="x-a", value="1"),
+                    resources.ResponseHeader(name="X-A", value="2=3"),
+                ]
+            ),
+        ),
+        request_id="order 5",
+        labels={"order": "5", "a": "b=c"},
+    )
+    expected.time_to_live.FromSeconds(5400)
+    assert server.requests == [expected]
+
+
+async def test_generate_leaves_unset_what_is_not_given_and_prints_for_people(server, callback, generated):
+    ran = await callback("generate", "--activity", "record", "--type", "redirect", "--redirect-url", "/page/thankyou")
+    assert (ran.code, ran.errors) == (0, "")
+    assert ran.output == f"  URL    {URL}\n  state  {STATE}\n  case   {CASE}\n"
+    assert server.requests == [
+        messages.GenerateCallbackUrlRequest(
+            callback_activity="record",
+            response=resources.Response(
+                response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
+            ),
+        )
+    ]
+
+
+async def test_a_body_comes_from_a_file_or_standard_input_byte_for_byte(server, callback, generated, tmp_path):
+    body = bytes(range(256)) + b"\r\n"
+    (tmp_path / "body").write_bytes(body)
+    for source, stdin in ((tmp_path / "body", b""), ("-", body)):
+        ran = await callback(
+            "generate", "--activity", "record", "--type", "response", "--body-file", str(source), stdin=stdin
+        )
+        assert ran.code == 0, ran
+        assert server.requests.pop().response.response_body == body
+
+
+async def test_set_response_names_only_what_is_given(server, callback):
+    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message())
+    ran = await callback("set-response", CASE, "--code", "503", "--body", "", "--json")
+    assert ran.json == CALLBACK_JSON
+    [request] = server.requests
+    assert request.callback_case_id == CASE
+    assert request.response == resources.Response(response_code=503, response_body=b"")
+    assert list(request.update_mask.paths) == ["response_body", "response_code"]
+
+
+@pytest.mark.parametrize(("command", "method"), [("get", "GetCallback"), ("close", "CloseCallback")])
+async def test_get_and_close_print_the_case(server, callback, command, method):
+    server.answers[method] = getattr(messages, f"{method}Response")(callback=callback_message())
+    ran = await callback(command, CASE, "--json")
+    assert ran.json == CALLBACK_JSON
+    assert server.requests == [getattr(messages, f"{method}Request")(callback_case_id=CASE)]
+    ran = await callback(command, CASE)
+    assert ran.code == 0
+    assert f"Case {CASE}\n" in ran.output
+    assert "redirect to /page/thankyou" in ran.output
+
+
+async def test_a_closed_case_has_its_reason_and_times(server, callback):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(
+        callback=callback_message(
+            status=resources.CALLBACK_STATUS_CLOSED,
+            close_reason=resources.CLOSE_REASON_CONSUMED,
+            close_time=timestamp(CREATED + timedelta(seconds=1)),
+            expire_time=timestamp(CREATED + timedelta(days=1)),
+        )
+    )
+    assert (await callback("get", CASE, "--json")).json == CALLBACK_JSON | {
+        "status": "CLOSED",
+        "closeReason": "CONSUMED",
+        "closeTime": "2026-11-25T09:30:16.250Z",
+        "expireTime": "2026-11-26T09:30:15.250Z",
+    }
+
+
+async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_there_are_more(server, callback):
+    def pages():
+        return [
+            messages.ListCallbacksResponse(callbacks=[callback_message()] * 2, next_page_token="a"),
+            messages.ListCallbacksResponse(callbacks=[callback_message()]),
+        ]
+
+    server.answers["ListCallbacks"] = pages()
+    ran = await callback("list", "--status", "OPEN", "--activity", "order-paid", "--json")
+    assert ran.json == [CALLBACK_JSON] * 3
+    assert server.requests[0] == messages.ListCallbacksRequest(
+        page_size=1000, status=resources.CALLBACK_STATUS_OPEN, callback_activity="order-paid"
+    )
+
+    server.answers["ListCallbacks"] = pages()
+    ran = await callback("list", "--limit", "2", "--json")
+    assert json.loads(ran.output) == [CALLBACK_JSON] * 2
+    assert (ran.code, ran.errors) == (0, "There are more than these 2: see them with a higher --limit.\n")
+
+    server.answers["ListCallbacks"] = pages()
+    ran = await callback("list", "--limit", "3")
+    assert (ran.code, ran.errors) == (0, "")
+    assert ran.output.count(CASE) == 3
+
+
+async def test_lists_of_nothing_are_an_empty_array_or_say_so(server, callback):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
+    server.answers["ListCalls"] = messages.ListCallsResponse()
+    assert (await callback("list", "--json")).json == []
+    assert (await callback("list")).output == "No cases.\n"
+    assert (await callback("calls", CASE, "--json")).json == []
+    assert (await callback("calls", CASE)).output == "No calls.\n"
+
+
+async def test_calls_prints_an_array_without_the_bodies_that_a_list_leaves_out(server, callback):
+    call = call_message()
+    call.ClearField("request_body")
+    call.response.ClearField("response_body")
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    server.answers["ListCalls"] = [
+        messages.ListCallsResponse(calls=[call], next_page_token="a"),
+        messages.ListCallsResponse(calls=[call]),
+    ]
+    listed = {name: value for name, value in CALL_JSON.items() if name != "requestBody"}
+    listed["response"] = {"responseType": "RESPONSE", "responseCode": 200}
+    assert (await callback("calls", CASE, "--json")).json == [listed] * 2
+
+
+async def test_call_prints_all_of_a_call(server, callback):
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    assert (await callback("call", CALL, "--json")).json == CALL_JSON
+    assert server.requests[0] == messages.GetCallRequest(call_id=CALL)
+    ran = await callback("call", CALL)
+    assert ran.code == 0
+    for part in (
+        f"Call {CALL}\n",
+        "POST ?id=5&status=ok\n",
+        "x-trace: b\n",
+        '\n  {"paid": true}\n',
+        "\n  200\n",
+        "  ok\n",
+    ):
+        assert part in ran.output
+
+
+async def test_states_and_credentials_are_masked_in_both_forms_unless_asked_for(server, callback):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(
+        callback=callback_message(state_query_parameter="state")
+    )
+    server.answers["GetCall"] = messages.GetCallResponse(
+        call=call_message(
+            request_headers=[resources.Header(name="cookie", value="hunter2")],
+            request_query=[resources.QueryParameter(name="state", value=STATE)],
+            request_query_string=f"state={STATE}",
+        )
+    )
+    for form in ([], ["--json"]):
+        ran = await callback("call", CALL, *form)
+        assert ran.code == 0
+        assert STATE not in ran.output
+        assert "hunter2" not in ran.output
+        assert "***" in ran.output
+        shown = await callback("call", CALL, *form, "--show-secrets")
+        assert STATE in shown.output
+        assert "hunter2" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND"), 3),
+        (Refusal(Code.INVALID_ARGUMENT, "INVALID_REQUEST"), 1),
+        (Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE"), 69),
+        (Refusal(Code.INTERNAL, "INTERNAL"), 1),
+        (Code.UNIMPLEMENTED, 1),
+    ],
+)
+async def test_the_exit_code_says_what_kind_of_failure_it_is(server, callback, refusal, code):
+    server.answers["GetCallback"] = refusal
+    ran = await callback("get", CASE)
+    assert (ran.code, ran.output) == (code, "")
+    assert ran.errors.startswith("Error: ")
+    assert "Traceback" not in ran.errors
+
+
+async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
+    server.answers["GenerateCallbackUrl"] = Refusal(
+        Code.INVALID_ARGUMENT,
+        "INVALID_REQUEST",
+        "2 fields are wrong",
+        violations=[
+            ("response.response_code", "must be 200-299 or 400-599", "response_code"),
+            ("labels['UP']", "is too long", "string.max_len"),
+        ],
+    )
+    arguments = ["generate", "--activity", "record", "--type", "response"]
+    ran = await callback(*arguments)
+    assert (ran.code, ran.output) == (1, "")
+    assert ran.errors.splitlines() == [
+        "Error: 2 fields are wrong (INVALID_REQUEST)",
+        "  --code (response.response_code): must be 200-299 or 400-599",
+        "  --label (labels['UP']): is too long",
+    ]
+    ran = await callback(*arguments, "--json")
+    assert (ran.code, ran.output) == (1, "")
+    assert json.loads(ran.errors) == {
+        "error": {
+            "reason": "INVALID_REQUEST",
+            "message": "2 fields are wrong",
+            "facts": {},
+            "fields": [
+                {
+                    "field": "response.response_code",
+                    "description": "must be 200-299 or 400-599",
+                    "rule": "response_code",
+                },
+                {"field": "labels['UP']", "description": "is too long", "rule": "string.max_len"},
+            ],
+        }
+    }
+
+
+async def test_a_refusal_tells_its_facts_and_what_to_do(server, callback):
+    server.answers["SetResponse"] = Refusal(
+        Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", "the case is closed", facts={"close_reason": "EXPIRED"}
+    )
+    ran = await callback("set-response", CASE, "--code", "200")
+    assert ran.code == 1
+    assert ran.errors.splitlines() == [
+        "Error: the case is closed (CALLBACK_CLOSED, close_reason EXPIRED)",
+        "It stays closed: generate a new one.",
+    ]
+
+
+async def test_without_a_server_it_says_so_and_how_to_get_one(unused_port):
+    target = f"127.0.0.1:{unused_port}"
+    for arguments, environment in ((["--target", target], {}), ([], {"CALLBACK_TARGET": target})):
+        ran = await run_callback("list", *arguments, **environment)
+        assert (ran.code, ran.output) == (69, "")
+        assert f"{target} can not be reached" in ran.errors
+        assert "`callback up`" in ran.errors
+    ran = await run_callback("list", "--json", "--target", target)
+    assert json.loads(ran.errors)["error"]["reason"] == "UNAVAILABLE"
+
+
+async def test_a_target_that_is_given_wins_over_the_environment(server, callback, unused_port):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
+    ran = await run_callback("list", "--json", "--target", server.address, CALLBACK_TARGET=f"127.0.0.1:{unused_port}")
+    assert ran.json == []
+
+
+async def test_a_reader_that_goes_away_is_no_traceback(server):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()] * 900)
+    program = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m callback_cli list --target {server.address} | head -1",
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    output, errors = await program.communicate()
+    assert output.startswith(b"CASE")
+    assert errors == b""

@@ -1,0 +1,85 @@
+"""The JSON form: the contract's names and no others."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clients import CREATED, call_message, callback_message, timestamp
+
+from callback import Headers, Response, ResponseType
+from callback.converters import call_from_proto, callback_from_proto
+from callback.v1 import callback_pb2 as resources
+from callback_cli import json_view
+
+
+def names_of(message):
+    return {field.json_name for field in message.DESCRIPTOR.fields}
+
+
+def test_every_name_is_one_of_the_contract_and_none_is_missing():
+    response = resources.Response(
+        response_type=resources.RESPONSE_TYPE_RESPONSE,
+        response_redirect_url="/",
+        response_body=b"ok",
+        response_code=200,
+        response_headers=resources.ResponseHeaders(),
+    )
+    callback = callback_message(
+        response=response,
+        close_reason=resources.CLOSE_REASON_CONSUMED,
+        expire_time=timestamp(CREATED),
+        close_time=timestamp(CREATED),
+    )
+    call = call_message(response=response, failure=resources.CALL_FAILURE_HANDLER_ERROR)
+    assert set(json_view.callback(callback_from_proto(callback))) == names_of(callback)
+    assert set(json_view.call(call_from_proto(call))) == names_of(call)
+    assert set(json_view.call(call_from_proto(call))["response"]) == names_of(response)
+
+
+@given(st.binary())
+def test_a_body_comes_back_byte_for_byte(body):
+    view = json.loads(json_view.dumps(json_view.response(Response(body))))
+    [name] = view.keys() - {"responseType"}
+    if name == "responseBody":
+        assert view[name].encode() == body
+    else:
+        assert name == "responseBodyBase64"
+        assert base64.b64decode(view[name]) == body
+        with pytest.raises(UnicodeDecodeError):
+            body.decode()
+
+
+def test_a_call_with_a_body_that_is_not_text_has_it_in_base64():
+    call = call_from_proto(call_message(request_body=b"\xff\x00", request_body_size=2))
+    view = json_view.call(call)
+    assert "requestBody" not in view
+    assert view["requestBodyBase64"] == "/wA="
+
+
+def test_an_empty_body_is_told_from_one_that_is_not_recorded():
+    empty = call_from_proto(call_message(request_body=b"", request_body_size=0))
+    assert json_view.call(empty)["requestBody"] == ""
+    left_out = call_from_proto(call_message(request_body=b"", request_body_size=5))
+    assert "requestBody" not in json_view.call(left_out)
+
+
+def test_response_headers_are_in_the_flat_view():
+    response = Response(headers=[("Content-Type", "text/plain"), ("Set-Cookie", "a"), ("set-cookie", "b")])
+    assert json_view.response(response) == {
+        "responseType": "RESPONSE",
+        "responseHeaders": {"Content-Type": "text/plain", "Set-Cookie": ["a", "b"]},
+    }
+    assert json_view.response(Response(headers=Headers(), type=ResponseType.REDIRECT)) == {
+        "responseType": "REDIRECT",
+        "responseHeaders": {},
+    }
+
+
+@given(st.text())
+def test_the_text_is_ascii_whatever_came_in(text):
+    output = json_view.dumps({"requestBody": text})
+    assert output.replace("\n", "").isprintable()
+    assert output.isascii()
+    assert json.loads(output) == {"requestBody": text}

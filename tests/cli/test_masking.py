@@ -1,0 +1,112 @@
+"""No state and no credential is seen of a recorded call, wherever it stands; all else is left as it came."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clients import CALL, CASE, STATE
+
+from callback import Call, CallStatus, Headers, Query, Response
+from callback_cli.masking import masked
+
+OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e"
+FORM = Headers({"content-type": "application/x-www-form-urlencoded; charset=utf-8"})
+
+
+def a_call(**values):
+    return Call(call_id=CALL, case_id=CASE, status=CallStatus.SUCCEEDED, **values)
+
+
+def test_the_state_in_the_query_is_masked_and_its_neighbours_are_not():
+    call = masked(
+        a_call(query=Query([("code", OTHER), ("state", STATE)]), query_string=f"code={OTHER}&state={STATE}&x"), "state"
+    )
+    assert call.query == Query([("code", OTHER), ("state", "***")])
+    assert call.query_string == f"code={OTHER}&state=***&x"
+
+
+def test_the_state_in_a_form_is_masked():
+    call = masked(a_call(headers=FORM, body=f"SAMLResponse=PHM%2B&RelayState={STATE}&x=1".encode()), "RelayState")
+    assert call.body == b"SAMLResponse=PHM%2B&RelayState=***&x=1"
+
+
+@pytest.mark.parametrize("spelled", [STATE.replace("-", "%2D"), STATE.replace("3", "%33", 1)])
+def test_an_encoded_state_and_an_encoded_name_are_masked(spelled):
+    query = Query([("st.ate", STATE)])
+    assert masked(a_call(query=query, query_string=f"st%2Eate={spelled}"), "st.ate").query_string == "st%2Eate=***"
+    form = a_call(headers=FORM, body=f"a=\xff&st%2Eate={spelled}".encode("latin-1"))
+    assert masked(form, "st.ate").body == b"a=\xff&st%2Eate=***"
+
+
+def test_a_state_that_is_repeated_elsewhere_is_masked_there():
+    call = masked(
+        a_call(
+            query=Query([("state", STATE), ("copy", f"<{STATE}>")]),
+            query_string=f"state={STATE}&copy=<{STATE}>",
+            headers=Headers({"referer": f"https://pay.example/?s={STATE}"}),
+            body=b"\xff" + STATE.encode(),
+            response=Response(
+                f"thanks {STATE}", headers={"x-state": STATE}, redirect_url=f"https://pay.example/{STATE}"
+            ),
+        ),
+        "state",
+    )
+    assert call.query["copy"] == "<***>"
+    assert call.query_string == "state=***&copy=<***>"
+    assert call.headers["referer"] == "https://pay.example/?s=***"
+    assert call.body == b"\xff***"
+    assert call.response == Response("thanks ***", headers={"x-state": "***"}, redirect_url="https://pay.example/***")
+
+
+def test_a_state_in_a_path_is_masked():
+    call = masked(
+        a_call(
+            headers=Headers({"referer": f"https://pay.example/cb/{STATE}?x=1"}),
+            query=Query({"back": f"https://pay.example/cb/{STATE}"}),
+            query_string=f"back=https%3A%2F%2Fpay.example%2Fcb%2F{STATE}",
+        ),
+        "",
+    )
+    assert call.headers["referer"] == "https://pay.example/cb/***?x=1"
+    assert call.query["back"] == "https://pay.example/cb/***"
+    assert call.query_string == "back=https%3A%2F%2Fpay.example%2Fcb%2F***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization", "Proxy-Authorization", "cookie", "set-cookie", "x-api-key", "apikey", "x-auth-token",
+        "x-gitlab-token", "x-telegram-bot-api-secret-token", "x-password", "x-amz-security-token",
+    ],
+)  # fmt: skip
+def test_header_fields_that_carry_a_credential_are_masked(name):
+    headers = Headers([(name, "hunter2"), (name, "hunter3")])
+    call = masked(a_call(headers=headers, response=Response(headers=headers)), "")
+    assert call.headers.pairs == call.response.headers.pairs == ((name, "***"), (name, "***"))
+
+
+@pytest.mark.parametrize("name", ["content-type", "user-agent", "x-request-id", "stripe-signature", "webhook-id"])
+def test_other_header_fields_are_not_masked(name):
+    assert masked(a_call(headers=Headers({name: OTHER})), "").headers[name] == OTHER
+
+
+TEXT = st.text(max_size=8)
+
+
+@given(
+    body=st.binary(),
+    is_form=st.booleans(),
+    query=st.lists(st.tuples(TEXT, TEXT), max_size=4),
+    query_string=TEXT,
+    value=st.text(st.characters(max_codepoint=255), max_size=8),
+)
+def test_a_call_without_state_and_credentials_is_left_as_it_came(body, is_form, query, query_string, value):
+    headers = Headers([*(FORM.pairs if is_form else ()), ("x-a", value)])
+    call = a_call(headers=headers, body=body, query=Query(query), query_string=query_string, response=Response(body))
+    assert masked(call, "") == call
+    assert masked(call, "no-such-parameter") == call
+
+
+def test_a_short_value_of_the_parameter_is_masked_there_only():
+    call = masked(a_call(query=Query({"state": "a", "x": "banana"}), query_string="state=a&x=banana"), "state")
+    assert call.query == Query({"state": "***", "x": "banana"})
+    assert call.query_string == "state=***&x=banana"

