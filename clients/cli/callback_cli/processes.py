@@ -36,7 +36,7 @@ def up(data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, co
     """
     with _needs_extra("up"):
         from callback_up.main import run
-    sys.exit(_run(lambda: run(data_dir=data_dir, edge=edge, grpc=grpc, demo=demo, config=config)))
+    sys.exit(run(data_dir=data_dir, edge=edge, grpc=grpc, demo=demo, config=config))
 
 
 @click.command(epilog=examples("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml"))

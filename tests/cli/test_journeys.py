@@ -1,0 +1,205 @@
+"""From the command line through the real thing and back: store, server, edge, handler, and a caller over HTTP."""
+
+import contextlib
+import functools
+import json
+import re
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from support.clients import CASE, run_callback, running_process
+
+from callback import Accept, CallbackClient, Handlers, Redirect, Reject, Response
+
+
+def make_handlers():
+    handlers = Handlers()
+
+    @handlers.activity("order-paid")
+    async def order_paid(call):
+        if "trxid" not in call.query:
+            raise Reject(Response("trxid is missing", code=400))
+        if call.query.get("status") == "open":
+            return Accept(keep_open=True)
+        return Redirect(f"/page/{call.query['trxid']}/{call.activity_case}/{call.labels['order']}")
+
+    @handlers.activity("broken")
+    async def broken(_call):
+        raise ValueError("hunter2")
+
+    return handlers
+
+
+@pytest.fixture(scope="module")
+async def system(store_of, tmp_path_factory):
+    """Everything, running: `callback` is the command line, `http` a caller, `client` a Python client."""
+    config = tmp_path_factory.mktemp("system") / "callback.toml"
+    async with contextlib.AsyncExitStack() as stack:
+        handlers = await stack.enter_async_context(make_handlers().listen("127.0.0.1:0"))
+        config.write_text(
+            "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in ("order-paid", "broken"))
+        )
+        server = await stack.enter_async_context(
+            running_process(
+                *("server", "--config", str(config), "--grpc", "127.0.0.1:0"),
+                CALLBACK_STORE_URL=store_of("valkey").url,
+                CALLBACK_PLATFORM_URL="https://shop.example",
+                CALLBACK_STATE_KEY="k" * 32,
+            )
+        )
+        edge = await stack.enter_async_context(
+            running_process(*("edge", "--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--server", server["grpc"]))
+        )
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{edge['edge']}"))
+        client = await stack.enter_async_context(CallbackClient(server["grpc"]))
+        yield SimpleNamespace(
+            callback=functools.partial(run_callback, CALLBACK_TARGET=server["grpc"]), http=http, client=client
+        )
+
+
+def path_of(generated):
+    """The path of a generated URL: its host is the one that the operator configured."""
+    return re.fullmatch(r"http://127\.0\.0\.1:8080(/cbq?/.*)", generated["callbackUrl"])[1]
+
+
+async def test_a_recorded_webhook_can_be_read_to_the_byte_and_then_is_closed(system):
+    generated = (
+        await system.callback(
+            *("generate", "--activity", "record", "--type", "response", "--body", "thank you", "--code", "202"),
+            *("--header", "x-seen=yes", "--label", "order=5", "--json"),
+        )
+    ).json
+    case = generated["callbackCaseId"]
+    assert (await system.callback("get", case, "--json")).json["status"] == "OPEN"
+
+    body = bytes(range(256))
+    answer = await system.http.post(
+        path_of(generated), params=[("id", "5"), ("id", "6")], content=body, headers={"cookie": "sid=hunter2"}
+    )
+    assert (answer.status_code, answer.content, answer.headers["x-seen"]) == (202, b"thank you", "yes")
+
+    shown = (await system.callback("get", case, "--json")).json
+    assert (shown["status"], shown["closeReason"], shown["callCount"]) == ("CLOSED", "CONSUMED", 1)
+    [listed] = (await system.callback("calls", case, "--json")).json
+    assert (listed["status"], listed["requestBodySize"]) == ("SUCCEEDED", 256)
+    assert "requestBodyBase64" not in listed
+    call = (await system.callback("call", listed["callId"], "--json")).json
+    assert call["requestQuery"] == {"id": ["5", "6"]}
+    assert call["requestHeaders"]["cookie"] == "***"
+    assert call["response"]["responseBody"] == "thank you"
+    recorded = await system.client.get_call(listed["callId"])
+    assert recorded.body == body
+    assert recorded.headers["cookie"] == "sid=hunter2"
+
+    assert (await system.http.post(path_of(generated))).status_code == 410
+    ran = await system.callback("set-response", case, "--code", "200")
+    assert ran.code == 1
+    assert "CALLBACK_CLOSED, close_reason CONSUMED" in ran.errors
+
+
+async def test_a_handler_rejects_waits_and_redirects(system):
+    generated = (
+        await system.callback(
+            *("generate", "--activity", "order-paid", "--type", "redirect", "--redirect-url", "/page/wait"),
+            *("--activity-case", "1:142:432", "--label", "order=5", "--param", "state", "--retryable", "--json"),
+        )
+    ).json
+    case, path = generated["callbackCaseId"], path_of(generated)
+    answer = await system.http.get(path)
+    assert (answer.status_code, answer.text) == (400, "trxid is missing")
+    answer = await system.http.get(f"{path}&trxid=7&status=open")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/wait")
+    answer = await system.http.get(f"{path}&trxid=7")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/7/1:142:432/5")
+
+    calls = (await system.callback("calls", case, "--json")).json
+    assert [(call["attempt"], call["status"], call["keepOpen"]) for call in calls] == [
+        (3, "SUCCEEDED", False),
+        (2, "SUCCEEDED", True),
+        (1, "REJECTED", False),
+    ]
+    assert all(call["requestQuery"]["state"] == "***" for call in calls)
+    for form in ([], ["--json"]):
+        ran = await system.callback("call", calls[0]["callId"], *form)
+        assert generated["callbackState"] not in ran.output
+
+
+async def test_a_handler_that_fails_is_a_failed_call_of_which_nothing_is_told_outside(system):
+    generated = (await system.callback("generate", "--activity", "broken", "--type", "response", "--json")).json
+    answer = await system.http.get(path_of(generated))
+    assert answer.status_code == 502
+    [call] = (await system.callback("calls", generated["callbackCaseId"], "--json")).json
+    assert (call["status"], call["failure"]) == ("FAILED", "HANDLER_ERROR")
+    assert "hunter2" not in answer.text + json.dumps(call)
+
+
+async def test_the_response_is_changed_and_the_case_closed_by_its_owner(system):
+    generated = (
+        await system.callback("generate", "--activity", "record", "--type", "response", "--multiple", "--json")
+    ).json
+    case, path = generated["callbackCaseId"], path_of(generated)
+    assert (await system.http.get(path)).status_code == 200
+    shown = (await system.callback("set-response", case, "--code", "503", "--body", "later", "--json")).json
+    assert shown["response"] == {"responseType": "RESPONSE", "responseBody": "later", "responseCode": 503}
+    answer = await system.http.get(path)
+    assert (answer.status_code, answer.text) == (503, "later")
+    ran = await system.callback("set-response", case, "--type", "redirect", "--redirect-url", "/page/moved")
+    assert "redirect to /page/moved" in ran.output
+    assert (await system.http.get(path)).headers["location"] == "https://shop.example/page/moved"
+    ran = await system.callback("close", case)
+    assert "closed, by owner" in ran.output
+    assert (await system.http.get(path)).status_code == 410
+
+
+async def test_the_same_request_id_gives_the_same_url_and_other_content_is_refused(system):
+    arguments = ["generate", "--activity", "record", "--type", "response", "--request-id", "order 5", "--json"]
+    first = (await system.callback(*arguments)).json
+    assert (await system.callback(*arguments)).json == first
+    ran = await system.callback(*arguments, "--code", "201")
+    assert ran.code == 1
+    assert json.loads(ran.errors)["error"]["reason"] == "REQUEST_ID_REUSED"
+
+
+async def test_cases_are_listed_newest_first_and_filtered(system):
+    made = [(await system.client.generate_callback_url("record", Response(b"x"))).case_id for _ in range(3)]
+    await system.client.close_callback(made[1])
+    listed = (await system.callback("list", "--status", "open", "--activity", "record", "--json")).json
+    assert [each["callbackCaseId"] for each in listed[:2]] == [made[2], made[0]]
+    assert made[1] not in {each["callbackCaseId"] for each in listed}
+    ran = await system.callback("list", "--limit", "1")
+    assert (ran.code, ran.output.split()[5]) == (0, made[2])
+
+
+async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(system):
+    before = len((await system.callback("list", "--json")).json)
+    ran = await system.callback(
+        *("generate", "--activity", "nobody", "--type", "redirect", "--redirect-url", "ftp://x", "--param", "1"),
+        *("--code", "300", "--header", "Location=/x", "--domain", "http://x", "--ttl", "0s", "--label", "ö=1"),
+    )
+    assert ran.code == 1
+    for option in ("--redirect-url", "--param", "--code", "--header", "--domain", "--ttl", "--label"):
+        assert f"  {option} (" in ran.errors
+    ran = await system.callback("generate", "--activity", "nobody", "--type", "response")
+    assert ran.code == 1
+    assert "  --activity (callback_activity)" in ran.errors
+    assert len((await system.callback("list", "--json")).json) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["get", CASE], 3),
+        (["close", CASE], 3),
+        (["set-response", CASE, "--code", "200"], 3),
+        (["calls", CASE], 3),
+        (["call", f"{CASE}-0123456789abcdef"], 3),
+        (["get", "nonsense"], 1),
+        (["call", "nonsense"], 1),
+    ],
+)
+async def test_what_does_not_exist_is_not_found_and_nonsense_is_refused(system, arguments, code):
+    ran = await system.callback(*arguments)
+    assert (ran.code, ran.output) == (code, "")
+    if code == 1:
+        assert re.search(r"^  (CASE|CALL) \(", ran.errors, re.MULTILINE)
