@@ -13,7 +13,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
@@ -41,6 +41,7 @@ class Connection(TCPServer):
         """Serve the connection until it is closed."""
         peer = self.writer.get_extra_info("socket")
         self._reading = asyncio.current_task()
+        self._peer_has_ended = False
         try:
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
@@ -59,6 +60,8 @@ class Connection(TCPServer):
                 )
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
+                self._peer_has_ended = True
+                await self.idle_task.stop()
         except OSError:
             pass  # the peer is gone
         finally:
@@ -73,12 +76,16 @@ class Connection(TCPServer):
         if isinstance(event, RawData):
             await self._write(event.data)
             return
+        if isinstance(event, Updated) and self._peer_has_ended:
+            return  # no next request to wait for: the idle timer would keep the connection for its whole time
         if isinstance(event, Closed) and asyncio.current_task() is self._reading:
             await self._linger()  # refused by the protocol; the application does its own lingering
         await super().protocol_send(event)
 
     async def _write(self, data: bytes) -> None:
         async with self.send_lock:
+            if self.writer.transport.is_closing():
+                return  # given up before: requests that were already in are served, nobody hears the answers
             try:
                 self.writer.write(data)
                 async with asyncio.timeout(WRITE_TIMEOUT_S):

@@ -1,0 +1,235 @@
+"""Which addresses reach a case, by which methods, and where the state is found."""
+
+import json
+
+import pytest
+from support.edge import ask, new_state, parse_answers, send_raw
+
+STATE = "3f2b8c1e-9d4a-4b6f-8e21-7c5d0a9b1e34"
+OTHER = "a1b2c3d4-0000-4000-a000-000000000000"
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+ALLOW = "GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS"
+
+
+def code_of(answer):
+    assert answer["content-type"] == "application/problem+json"
+    document = json.loads(answer.body)
+    assert document["status"] == answer.status
+    return document["code"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        (f"/cb/{STATE}", ""),
+        (f"/cb/{STATE}/", ""),
+        (f"/cb/{STATE}?a=b", ""),
+        (f"/cbq/state?state={STATE}", "state"),
+        (f"/cbq/state/?state={STATE}", "state"),
+        (f"/cbq/Relay.State_2-x?Relay.State_2-x={STATE}", "Relay.State_2-x"),
+        (f"/cbq/{'p' * 64}?{'p' * 64}={STATE}", "p" * 64),
+    ],
+)
+async def test_both_families_are_called_by_every_calling_method_with_and_without_a_trailing_slash(
+    plane, edge, method, path, parameter
+):
+    answer = await ask(edge, path, method)
+    assert (answer.status, answer.body) == (200, b"ok")
+    (invoked,) = plane.requests
+    assert (invoked.state, invoked.state_query_parameter) == (STATE, parameter)
+    assert invoked.request_method == method.lower()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/cb",
+        "/cb/",
+        "/cbq",
+        "/cbq/",
+        f"//cb/{STATE}",
+        f"/cb//{STATE}",
+        f"/cb/{STATE}//",
+        f"/cb/{STATE}/more",
+        f"/CB/{STATE}",
+        f"/cb%2F{STATE}",
+        f"/%63b/{STATE}",
+        f"/cb/../cb/{STATE}",
+        f"/cbq/{STATE}",
+        f"/cbq/1state?1state={STATE}",
+        f"/cbq/st%61te?state={STATE}",
+        f"/cbq/{'p' * 65}?{'p' * 65}={STATE}",
+        f"/cbq/a~b?a~b={STATE}",
+        f"/cbq/%ff?state={STATE}",
+        "/healthz",
+        "/favicon.ico",
+        "/%00",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+async def test_any_other_address_is_not_found_and_never_redirected(plane, edge, path, method):
+    answer = await ask(edge, path, method)
+    assert answer.status == 404
+    assert answer.all("location") == []
+    assert plane.requests == []
+    answer.assert_fixed_headers()
+    if method != "HEAD" and not path.startswith(f"/cbq/{STATE}"):
+        assert code_of(answer) == "not_found"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        STATE.upper(),
+        STATE.replace("-", ""),
+        f"{{{STATE}}}",
+        STATE.replace("-", "%2D"),
+        STATE[:-1],
+        STATE + "0",
+        STATE.replace("4b6f", "1b6f"),  # version 1
+        STATE.replace("8e21", "ce21"),  # another variant
+        "00000000-0000-0000-0000-000000000000",
+        f"{STATE}%00",
+        f"{STATE}%0a",
+        f"{STATE};x",
+        f"{STATE}#x",
+        f"urn:uuid:{STATE}",
+        "x",
+    ],
+)
+async def test_a_state_that_is_not_canonical_is_unknown_without_asking(plane, edge, spelling):
+    answer = await ask(edge, f"/cb/{spelling}")
+    assert (answer.status, code_of(answer)) == (404, "state_unknown")
+    in_query = (
+        await ask(edge, f"/cbq/state?state={spelling}") if "#" not in spelling and "%2D" not in spelling else answer
+    )
+    assert (in_query.status, in_query.body) == (404, answer.body)
+    assert plane.requests == []
+
+
+async def test_the_host_is_ignored_and_need_not_be_ours(plane, edge):
+    for host in (b"evil.example", b"", b"\xff\xfe", b"box.example:1"):
+        raw = await send_raw(
+            edge.port, b"GET /cb/%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (STATE.encode(), host)
+        )
+        assert parse_answers(raw)[0].status == 200
+    raw = await send_raw(edge.port, b"GET /cb/%s HTTP/1.0\r\n\r\n" % STATE.encode())
+    assert parse_answers(raw)[0].status == 200
+
+
+@pytest.mark.parametrize("path", [f"/cb/{STATE}", f"/cb/{STATE}/", "/cb/x", "/cbq/state", f"/cbq/state?state={STATE}"])
+async def test_head_options_and_other_methods_are_answered_without_a_look_up(plane, edge, path):
+    head = await ask(edge, path, "HEAD")
+    assert (head.status, head["content-length"]) == (200, "0")
+    options = await ask(edge, path, "OPTIONS")
+    assert (options.status, options["allow"], options.body) == (204, ALLOW, b"")
+    for method in ("TRACE", "PROPFIND", "FOO", "M-SEARCH"):
+        other = await ask(edge, path, method)
+        assert (other.status, other["allow"], code_of(other)) == (405, ALLOW, "method_not_allowed")
+    for answer in (head, options, other):
+        answer.assert_fixed_headers()
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Sec-Purpose", "prefetch"),
+        ("Sec-Purpose", "prefetch;prerender"),
+        ("sec-purpose", "Prefetch;anonymous-client-ip"),
+        ("Purpose", "prefetch"),
+        ("X-Moz", "prefetch"),
+    ],
+)
+async def test_a_prefetch_is_refused_without_a_look_up(plane, edge, name, value):
+    for path in (f"/cb/{STATE}", f"/cbq/state?state={STATE}", "/cb/x"):
+        answer = await ask(edge, path, headers=[(name, value)])
+        assert (answer.status, code_of(answer)) == (503, "prefetch_refused")
+        assert answer.all("retry-after") == []
+        answer.assert_fixed_headers()
+    assert plane.requests == []
+
+
+async def test_a_purpose_that_is_no_prefetch_is_a_call(plane, edge):
+    assert (await ask(edge, f"/cb/{STATE}", headers=[("Purpose", "navigate")])).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        (f"state={STATE}", b""),
+        (f"a=1&state={STATE}&b=2", b""),
+        (f"st%61te={STATE}", b""),
+        (f"s%74at%65={STATE.replace('-', '%2d')}", b""),
+        ("", f"state={STATE}".encode()),
+        ("x=1", f"SAMLResponse=PHNhbWw%2B&state={STATE}".encode()),
+        ("", f"code=abc&id_token=x.y.z&%73tate={STATE.replace('-', '%2D')}&session_state=q".encode()),
+        (f"state={STATE}", f"state={STATE}".encode()),
+        (f"state={STATE}", b"other=1&statee=x&xstate=y&state2"),
+        (f"state={STATE}&STATE={OTHER}&state%20={OTHER}", b""),
+        (f"state={STATE}", b"\x00\xff&&==&\xc3"),
+    ],
+)
+async def test_the_state_is_found_in_the_query_or_the_form(plane, edge, query, body):
+    answer = await ask(edge, f"/cbq/state?{query}", "POST", [FORM], body)
+    assert answer.status == 200
+    (invoked,) = plane.requests
+    assert invoked.state == STATE
+    assert invoked.request_body == body
+    assert invoked.request_query_string == query
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "code"),
+    [
+        ("", b"", "state_missing"),
+        ("x=1", b"y=2", "state_missing"),
+        (f"State={STATE}", b"", "state_missing"),
+        (f"state={STATE}&state={STATE}", b"", "state_repeated"),
+        (f"state={STATE}&state={OTHER}", b"", "state_repeated"),
+        (f"state={STATE}&st%61te={STATE}", b"", "state_repeated"),
+        (f"state={STATE}&state", b"", "state_repeated"),
+        ("", f"state={STATE}&state={STATE}".encode(), "state_repeated"),
+        (f"state={STATE}", f"state={OTHER}".encode(), "state_contradictory"),
+        (f"state={STATE}", b"state=", "state_contradictory"),
+        (f"state={STATE}", f"state={STATE.upper()}".encode(), "state_contradictory"),
+    ],
+)
+async def test_a_state_that_is_absent_doubled_or_contradictory_is_a_bad_request(plane, edge, query, body, code):
+    answer = await ask(edge, f"/cbq/state?{query}", "POST", [FORM], body)
+    assert (answer.status, code_of(answer)) == (400, code)
+    answer.assert_fixed_headers()
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize(
+    ("method", "content_type"),
+    [
+        ("POST", "text/plain"),
+        ("POST", "application/json"),
+        ("POST", "multipart/form-data; boundary=x"),
+        ("POST", "application/x-www-form-urlencoded-not"),
+        ("PUT", "application/x-www-form-urlencoded"),
+        ("PATCH", "application/x-www-form-urlencoded"),
+    ],
+)
+async def test_only_the_form_of_a_post_is_searched(plane, edge, method, content_type):
+    body = f"state={STATE}".encode()
+    answer = await ask(edge, "/cbq/state", method, [("Content-Type", content_type)], body)
+    assert (answer.status, code_of(answer)) == (400, "state_missing")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["APPLICATION/X-WWW-Form-URLEncoded", "application/x-www-form-urlencoded ;charset=UTF-8"]
+)
+async def test_the_form_is_known_by_its_type_in_any_case_and_with_parameters(plane, edge, content_type):
+    answer = await ask(edge, "/cbq/state", "POST", [("Content-Type", content_type)], f"state={STATE}".encode())
+    assert answer.status == 200
+
+
+async def test_a_form_of_half_a_million_fields_is_searched_at_once(plane, edge):
+    body = b"&a" * 500_000 + f"&state={new_state()}".encode()
+    assert (await ask(edge, "/cbq/state", "POST", [FORM], body)).status == 200
+    assert plane.requests[0].request_body == body

@@ -1,0 +1,293 @@
+"""What the caller sees: every row of the specification's table, exact bytes, and the four headers on all of it."""
+
+import json
+import re
+
+import pytest
+from support.edge import FIXED, answering, ask, new_state, plain, redirect, refusing, seconds
+
+from callback.v1 import callback_pb2, edge_service_pb2, error_reason_pb2
+from callback_edge import status
+from callback_edge.problems import problem_answer
+
+BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
+EVERY_BYTE = bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    ("reason", "grpc_code", "retry_after", "http_status", "says"),
+    [
+        ("STATE_UNKNOWN", "NOT_FOUND", None, 404, None),
+        ("CALLBACK_CLOSED", "FAILED_PRECONDITION", None, 410, None),
+        ("CALL_IN_PROGRESS", "ABORTED", seconds(1), 409, "1"),
+        ("HANDLER_FAILED", "INTERNAL", None, 502, None),
+        ("RESPONSE_INVALID", "INTERNAL", None, 502, None),
+        ("HANDLER_DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", None, 504, None),
+        ("HANDLER_NOT_STARTED", "UNAVAILABLE", seconds(2), 503, "2"),
+        ("HANDLER_LOST", "UNAVAILABLE", None, 503, None),
+        ("STORE_UNAVAILABLE", "UNAVAILABLE", seconds(0, 5), 503, "1"),
+        ("OUTCOME_UNKNOWN", "UNAVAILABLE", None, 503, None),
+        ("TOO_MANY_CALLS", "RESOURCE_EXHAUSTED", seconds(1, 1), 503, "2"),
+        ("SERVER_STOPPING", "UNAVAILABLE", seconds(3), 503, "3"),
+        ("INTERNAL", "INTERNAL", None, 500, None),
+    ],
+)
+@pytest.mark.parametrize("page", [False, True])
+async def test_each_reason_has_its_status_and_code(
+    plane, edge, reason, grpc_code, retry_after, http_status, says, page
+):
+    plane.script = refusing(reason, grpc_code, retry_after=retry_after)
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER] if page else [])
+    assert answer.status == http_status
+    assert answer.all("retry-after") == ([says] if says else [])
+    answer.assert_fixed_headers()
+    if page:
+        assert answer["content-type"] == "text/html; charset=utf-8"
+        assert reason.lower() in answer.body.decode()
+    else:
+        document = json.loads(answer.body)
+        assert document.keys() == {"title", "status", "detail", "code"}
+        assert (document["status"], document["code"]) == (http_status, reason.lower())
+    assert b"redis" not in answer.body
+    assert b"the-call" not in answer.body
+
+
+async def test_a_closed_case_can_not_be_told_from_an_unknown_one_on_a_shared_address(plane, edge):
+    path = f"/cbq/state?state={new_state()}"
+    answers = []
+    for reason in ("CALLBACK_CLOSED", "STATE_UNKNOWN"):
+        plane.script = refusing(reason)
+        answers += [await ask(edge, path), await ask(edge, path, headers=[BROWSER])]
+    answers.append(await ask(edge, "/cbq/state?state=nonsense"))
+    without_date = [(a.status, [h for h in a.headers if h[0] != "date"], a.body) for a in answers]
+    assert without_date[0] == without_date[2] == without_date[4]
+    assert without_date[1] == without_date[3]
+    assert answers[0].status == 404
+
+
+@pytest.mark.parametrize(
+    ("reason", "domain"),
+    [("NEVER_HEARD_OF", "callback"), ("INVALID_REQUEST", "callback"), ("STATE_UNKNOWN", "elsewhere.example")],
+)
+async def test_a_reason_that_an_invoke_does_not_give_is_a_fault_of_ours(plane, edge, reason, domain):
+    plane.script = refusing(reason, "NOT_FOUND", domain=domain)
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer.status, json.loads(answer.body)["code"]) == (500, "internal")
+
+
+async def test_an_error_without_details_shows_nothing_of_the_server(plane, edge):
+    async def script(_request, _context):
+        raise RuntimeError("password=hunter2")
+
+    plane.script = script
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer.status, json.loads(answer.body)["code"]) == (500, "internal")
+    assert b"hunter2" not in answer.body
+
+
+@pytest.mark.parametrize(("delay", "says"), [(seconds(-5), "1"), (seconds(0), "1"), (seconds(10**9), "86400")])
+async def test_retry_after_stays_within_reason(plane, edge, delay, says):
+    plane.script = refusing("TOO_MANY_CALLS", "RESOURCE_EXHAUSTED", retry_after=delay)
+    assert (await ask(edge, f"/cb/{new_state()}"))["retry-after"] == says
+
+
+def test_every_problem_is_a_proper_status_with_a_code_and_a_text_of_its_own():
+    problems = [value for value in vars(status).values() if isinstance(value, status.Problem)]
+    problems += status.BY_REASON.values()
+    by_code = {}
+    for problem in problems:
+        assert by_code.setdefault(problem.code, problem) is problem
+        assert re.fullmatch("[a-z_]+", problem.code)
+        assert 400 <= problem.status <= 599
+        assert problem.heading
+        assert problem.text.endswith(".")
+    for reason, problem in status.BY_REASON.items():
+        assert problem.code == reason.lower()
+        assert f"ERROR_REASON_{reason}" in list(error_reason_pb2.ErrorReason.keys())
+
+
+@pytest.mark.parametrize(
+    ("method", "code"), [("GET", 302), ("POST", 303), ("PUT", 303), ("DELETE", 303), ("PATCH", 303)]
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://shop.example/page/thankyou",
+        "http://shop.example",
+        "HTTPS://shop.example:8443/a?b=c&d=%20#frag",
+        "https://[2001:db8::1]/x",
+        "https://shop.example/" + "a" * 2027,
+    ],
+)
+async def test_a_redirect_goes_where_the_server_says(plane, edge, method, code, url):
+    plane.script = answering(redirect(url))
+    answer = await ask(edge, f"/cb/{new_state()}", method)
+    assert (answer.status, answer["location"], answer.body) == (code, url, b"")
+    answer.assert_fixed_headers()
+
+
+async def test_of_a_redirect_only_the_url_is_used(plane, edge):
+    response = plain(b"body", 418, [("X-A", "1")])
+    response.response.response_type = callback_pb2.RESPONSE_TYPE_REDIRECT
+    response.response.response_redirect_url = "https://shop.example/"
+    plane.script = answering(response)
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer.status, answer.body, answer.all("x-a"), answer.all("content-type")) == (302, b"", [], [])
+
+
+@pytest.mark.parametrize("code", [200, 201, 202, 203, 206, 207, 226, 299, 400, 404, 418, 422, 451, 499, 500, 503, 599])
+async def test_a_response_has_the_code_body_and_headers_it_was_given(plane, edge, code):
+    headers = [
+        ("X-Twice", "b"),
+        ("Content-Type", "application/x-own"),
+        ("x-twice", "a"),
+        ("Set-Cookie", "a=1; Path=/"),
+        ("Set-Cookie", "b=2"),
+    ]
+    plane.script = answering(plain(EVERY_BYTE, code, headers))
+    answer = await ask(edge, f"/cb/{new_state()}", "POST")
+    assert (answer.status, answer.body) == (code, EVERY_BYTE)
+    own = [
+        (name, value) for name, value in answer.headers if name not in {*FIXED, "date", "content-length", "connection"}
+    ]
+    assert own == [(name.lower(), value) for name, value in headers]
+    answer.assert_fixed_headers()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1 << 20])
+async def test_a_body_leaves_byte_for_byte_at_any_size(plane, edge, size):
+    body = (EVERY_BYTE * (size // 256 + 1))[:size]
+    plane.script = answering(plain(body, headers=[("content-type", "a/b")]))
+    assert (await ask(edge, f"/cb/{new_state()}")).body == body
+
+
+async def test_header_values_leave_as_iso_8859_1(plane, edge):
+    value = "".join(map(chr, [*range(0x21, 0x7F), *range(0x80, 0x100)])) + " \t" + "\u00e9"
+    plane.script = answering(plain(b"", headers=[("x-value", value), ("x-empty", "")]))
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer["x-value"], answer["x-empty"]) == (value, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "text/plain; charset=utf-8"),
+        (b"hello", "text/plain; charset=utf-8"),
+        ("é€😀".encode(), "text/plain; charset=utf-8"),
+        (b"<script>alert(1)</script>", "text/plain; charset=utf-8"),
+        (b"\xff", "application/octet-stream"),
+        (b"\xed\xa0\x80", "application/octet-stream"),
+    ],
+)
+async def test_without_a_content_type_it_follows_from_the_body(plane, edge, body, content_type):
+    plane.script = answering(plain(body))
+    assert (await ask(edge, f"/cb/{new_state()}"))["content-type"] == content_type
+
+
+@pytest.mark.parametrize(("code", "length"), [(204, []), (205, ["0"])])
+async def test_204_and_205_carry_no_body(plane, edge, code, length):
+    plane.script = answering(plain(b"never sent", code, [("X-A", "1")]))
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer.status, answer.body, answer["x-a"]) == (code, b"", "1")
+    assert answer.all("content-length") == length
+    assert answer.all("content-type") == []
+    answer.assert_fixed_headers()
+
+
+async def test_a_handler_can_not_change_the_four_headers(plane, edge):
+    mine = [
+        ("Cache-Control", "public"),
+        ("REFERRER-POLICY", "unsafe-url"),
+        ("x-content-type-options", "x"),
+        ("X-Robots-Tag", "all"),
+        ("cache-control", "no-cache"),
+    ]
+    for code in (200, 204, 500):
+        plane.script = answering(plain(b"", code, mine))
+        (await ask(edge, f"/cb/{new_state()}")).assert_fixed_headers()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        edge_service_pb2.InvokeResponse(),
+        edge_service_pb2.InvokeResponse(response=callback_pb2.Response(response_code=200)),
+        edge_service_pb2.InvokeResponse(response=callback_pb2.Response(response_type=2)),
+        edge_service_pb2.InvokeResponse(response=callback_pb2.Response(response_type=1)),
+        edge_service_pb2.InvokeResponse(response=callback_pb2.Response(response_type=7, response_code=200)),
+        redirect("/page"),
+        redirect("//evil.example"),
+        redirect("javascript:alert(1)"),
+        redirect("https://a.example/\r\nX-Evil: 1"),
+        redirect("https://a.example/ x"),
+        redirect("https://user@a.example/"),
+        redirect("https://é.example/"),
+        redirect("https://a.example/" + "a" * 3000),
+        *(plain(b"", code) for code in (-1, 0, 100, 101, 103, 199, 300, 302, 304, 399, 600, 999, 2**31 - 1)),
+        *(
+            plain(b"", 200, [(name, "x")])
+            for name in ("", "a b", " a", "a:", "a\r\nb", "é", "content-length", "Transfer-Encoding", "connection")
+        ),
+        *(
+            plain(b"", 200, [(name, "x")])
+            for name in ("date", "Server", "location", "upgrade", "trailer", "keep-alive")
+        ),
+        *(
+            plain(b"", 200, [("a", value)])
+            for value in ("a\r\nb: c", "a\nb", "\x00", "\x01", "\x7f", " a", "a ", "\t", "\u0100", "😀")
+        ),
+        plain(b"", 200, [("a", "b")] * 65),
+        plain(b"", 200, [("a", "b" * 8192)]),
+        plain(b"x" * ((1 << 20) + 1)),
+    ],
+    ids=lambda response: repr(str(response.response)[:60]),
+)
+async def test_what_can_not_be_rendered_is_a_clean_502(plane, edge, response):
+    plane.script = answering(response)
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer.status, json.loads(answer.body)["code"]) == (502, "response_invalid")
+    assert answer.all("x-evil") == answer.all("a") == []
+    answer.assert_fixed_headers()
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        ([], False),
+        (["*/*"], False),
+        (["application/json"], False),
+        (["application/problem+json"], False),
+        (["text/html"], True),
+        ([BROWSER[1]], True),
+        (["text/*"], True),
+        (["application/json, text/html;q=0.5"], False),
+        (["text/html;q=0.5, application/problem+json"], False),
+        (["text/html, application/json"], None),
+        (["image/png"], False),
+        (["text/plain", "text/html"], True),
+        (["text/html;q=0"], False),
+        ([";;;,=,\xff q=nan"], False),
+    ],
+)
+async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, accept, page):
+    for path in ("/cb/unknown", "/nowhere", "/cbq/state"):
+        answer = await ask(edge, path, headers=[("Accept", value) for value in accept])
+        is_page = answer["content-type"].startswith("text/html")
+        assert page is None or is_page is page
+        assert is_page or answer["content-type"] == "application/problem+json"
+
+
+async def test_a_page_is_readable_and_stands_by_itself(plane, edge):
+    plane.script = refusing("CALLBACK_CLOSED")
+    answer = await ask(edge, f"/cb/{new_state()}?q=<script>alert(1)</script>", headers=[BROWSER])
+    page = answer.body.decode()
+    assert "This link can no longer be used" in page
+    assert "script" not in page
+    assert not re.search(r"https?:|src=|href=|url\(|@import", page)
+    assert "default-src 'none'" in answer["content-security-policy"]
+    assert '<html lang="en">' in page
+
+
+def test_no_answer_repeats_what_was_asked():
+    answer = problem_answer(status.NOT_FOUND, "text/html, <script>")
+    assert b"<script>" not in answer.body

@@ -1,0 +1,77 @@
+"""A client that hangs up changes nothing: the call runs to its end."""
+
+import asyncio
+import random
+import socket
+import struct
+
+import pytest
+from support.counts import count
+from support.edge import http_request, new_state, plain
+from support.wait import wait_until
+
+
+def close(sock):
+    sock.close()
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def half_close(sock):
+    sock.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("hang_up", [close, reset, half_close])
+async def test_a_call_that_has_begun_is_not_cancelled_by_its_caller(plane, edge, hang_up):
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return plain(b"ok")
+
+    plane.script = script
+    client = socket.create_connection(("127.0.0.1", edge.port))
+    client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
+    await plane.until(lambda: plane.started)
+    hang_up(client)
+    await wait_until(lambda: not edge.server._running)  # the edge has noticed
+    gate.set()
+    await plane.until(lambda: plane.ended)
+    assert (plane.started, plane.ended, plane.cancelled) == (1, 1, 0)
+    client.close()
+
+
+async def test_callers_that_hang_up_at_any_moment_leave_every_call_with_its_end(plane, edge):
+    rng = random.Random(8)
+
+    async def script(_request, _context):
+        await asyncio.sleep(rng.uniform(0, 0.05))
+        return plain(b"ok" * rng.choice([1000, 250_000]))
+
+    plane.script = script
+
+    async def caller():
+        sock = socket.create_connection(("127.0.0.1", edge.port))
+        sock.setblocking(False)
+        requests = [
+            http_request(f"/cb/{new_state()}", "POST", [], b"b" * 500, close=False) for _ in range(rng.randint(1, 3))
+        ]
+        payload = b"".join(requests)
+        cut = rng.choice([len(payload), len(payload), rng.randrange(len(payload))])
+        await asyncio.get_running_loop().sock_sendall(sock, payload[:cut])
+        await asyncio.sleep(rng.uniform(0, 0.05))
+        rng.choice([close, reset])(sock)
+        return cut // len(requests[0])
+
+    total = count(100, 1000)
+    whole = 0
+    for _ in range(total // 50):
+        whole += sum(await asyncio.gather(*(caller() for _ in range(50))))
+    await wait_until(lambda: not edge.server._running)  # and no connection stays behind
+    await plane.until(lambda: plane.ended == plane.started)
+    assert plane.cancelled == 0
+    assert plane.started > whole / 3  # some left before they were heard
+    assert {len(invoked.request_body) for invoked in plane.requests} == {500}

@@ -1,0 +1,170 @@
+"""No request and no reader gets more room or time than it may have, and each learns why."""
+
+import asyncio
+import json
+import socket
+
+import pytest
+from support.edge import (
+    DEADLINE_S,
+    answering,
+    ask,
+    http_request,
+    new_state,
+    parse_answers,
+    plain,
+    refusing,
+    running_edge,
+    send_raw,
+)
+from support.wait import wait_until
+
+from callback_edge import server
+
+LIMIT = 1 << 20
+
+
+def chunked_head(path, *fields):
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", *fields, "", ""]).encode()
+
+
+def code_of(raw):
+    (answer,) = parse_answers(raw)
+    answer.assert_fixed_headers()
+    return answer.status, json.loads(answer.body)["code"]
+
+
+async def test_a_body_of_exactly_the_limit_is_a_call(plane, edge):
+    body = b"x" * LIMIT
+    assert (await ask(edge, f"/cb/{new_state()}", "POST", [], body)).status == 200
+    head = chunked_head(f"/cb/{new_state()}", "Connection: close")
+    raw = await send_raw(edge.port, head + b"%x\r\n%s\r\n0\r\n\r\n" % (LIMIT, body))
+    assert parse_answers(raw)[0].status == 200
+    assert [len(invoked.request_body) for invoked in plane.requests] == [LIMIT, LIMIT]
+
+
+async def test_a_body_of_one_byte_more_is_too_large_and_no_call(plane, edge):
+    body = b"x" * (LIMIT + 1)
+    assert code_of(await send_raw(edge.port, http_request(f"/cb/{new_state()}", "POST", [], body))) == (
+        413,
+        "body_too_large",
+    )
+    head = chunked_head(f"/cb/{new_state()}")
+    raw = await send_raw(edge.port, head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert code_of(raw) == (413, "body_too_large")
+    assert plane.requests == []
+
+
+async def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes(plane, edge):
+    head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nContent-Length: {10**15}\r\n\r\n".encode()
+    assert code_of(await send_raw(edge.port, head)) == (413, "body_too_large")
+
+
+async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, edge):
+    """Without a Content-Length, and whether the client reads meanwhile or not."""
+    reader, writer = await edge.connect()
+    writer.write(chunked_head(f"/cb/{new_state()}"))
+    sent = 0
+    chunk = b"%x\r\n%s\r\n" % (65_536, b"x" * 65_536)
+    async with asyncio.timeout(DEADLINE_S):
+        while sent < 50 * LIMIT:
+            try:
+                writer.write(chunk)
+                await writer.drain()
+            except ConnectionError:
+                break
+            sent += 65_536
+            if reader._buffer:
+                break  # the answer has come
+        raw = await reader.read()
+    assert code_of(raw) == (413, "body_too_large")
+    assert sent < 20 * LIMIT
+    assert plane.requests == []
+    writer.close()
+
+
+async def test_tiny_chunks_count_like_large_ones(plane):
+    async with running_edge(plane.target, body_limit_bytes=100) as edge:
+        raw = await send_raw(edge.port, chunked_head(f"/cb/{new_state()}") + b"1\r\nx\r\n" * 1000)
+        assert code_of(raw) == (413, "body_too_large")
+        assert plane.requests == []
+
+
+async def test_a_limit_of_nothing_allows_no_body(plane):
+    async with running_edge(plane.target, body_limit_bytes=0) as edge:
+        assert (await ask(edge, f"/cb/{new_state()}", "POST")).status == 200
+        assert (await ask(edge, f"/cb/{new_state()}", "POST", [], b"x")).status == 413
+
+
+async def test_too_large_is_a_page_for_a_browser(plane, edge):
+    head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nContent-Length: {LIMIT * 2}\r\n\r\n"
+    (answer,) = parse_answers(await send_raw(edge.port, head.encode()))
+    assert (answer.status, answer["content-type"]) == (413, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+async def test_a_body_that_does_not_arrive_in_time_is_no_call(plane, framing):
+    async with running_edge(plane.target, body_timeout_s=0.2) as edge:
+        head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
+        assert code_of(await send_raw(edge.port, head.encode() + b"1")) == (408, "body_timeout")
+        assert plane.requests == []
+
+
+async def test_a_client_that_leaves_within_its_body_makes_no_call(plane, edge):
+    _, writer = await edge.connect()
+    writer.write(f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123".encode())
+    await writer.drain()
+    writer.close()
+    await ask(edge, f"/cb/{new_state()}")
+    await wait_until(lambda: not edge.server._running)
+    assert len(plane.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("HEAD", "/cb/x", 200), ("OPTIONS", "/cb/x", 204), ("FOO", "/cb/x", 405), ("POST", "/nowhere", 404)],
+)
+async def test_an_answer_before_the_body_says_that_the_connection_ends_and_is_not_lost(
+    plane, edge, method, path, status
+):
+    reader, writer = await edge.connect()
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"x" * 900_000)
+    await writer.drain()
+    (answer,) = parse_answers(head + await edge.rest(reader, writer), [method])
+    assert (answer.status, answer["connection"]) == (status, "close")
+    answer.assert_fixed_headers()
+
+
+async def test_a_refused_call_whose_body_was_read_keeps_its_connection(plane, edge):
+    plane.script = refusing("STATE_UNKNOWN")
+    requests = [http_request(f"/cb/{new_state()}", "POST", [], b"x" * 1000, close=False) for _ in range(3)]
+    requests.append(http_request(f"/cb/{new_state()}"))
+    answers = parse_answers(await send_raw(edge.port, b"".join(requests)))
+    assert [answer.status for answer in answers] == [404] * 4
+
+
+async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, monkeypatch):
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.2)
+    plane.script = answering(plain(b"x" * LIMIT))
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", edge.port))
+        lazy.sendall(http_request(f"/cb/{new_state()}", close=False) * 8)
+        await plane.until(lambda: plane.ended)
+        await wait_until(lambda: not edge.server._running)
+
+
+async def test_a_reader_that_is_slow_but_reads_gets_all_of_it(plane, edge, monkeypatch):
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 2)
+    body = bytes(range(256)) * 4096
+    plane.script = answering(plain(body))
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, limit=1024)
+    writer.write(http_request(f"/cb/{new_state()}"))
+    raw = b""
+    while data := await reader.read(4096):
+        raw += data
+        await asyncio.sleep(0)
+    writer.close()
+    assert parse_answers(raw)[0].body == body

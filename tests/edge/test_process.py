@@ -1,0 +1,269 @@
+"""The process: ready, healthy, refused a port, and stopped within its grace whatever hangs on it."""
+
+import asyncio
+import json
+import signal
+import socket
+import time
+
+import pytest
+from support.edge import (
+    DEADLINE_S,
+    EdgeProcess,
+    answering,
+    http_request,
+    new_state,
+    parse_answers,
+    plain,
+    refusing,
+    send_raw,
+)
+from support.wait import wait_until
+
+LOOPS = ["uvloop", "asyncio"]
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request):
+    return request.param
+
+
+def waiting_for(gate):
+    async def script(_request, _context):
+        await gate.wait()
+        return plain(b"done")
+
+    return script
+
+
+async def refuses_connections(port):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_it_announces_its_real_addresses_and_answers_there(plane, loop):
+    async with EdgeProcess(plane.target, loop=loop) as edge:
+        ready = await edge.until_logged("ready")
+        assert ready["edge"].startswith("127.0.0.1:")
+        assert ready["admin"].startswith("127.0.0.1:")
+        (answer,) = parse_answers(await send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
+        assert (answer.status, answer.body) == (200, b"ok")
+        answer.assert_fixed_headers()
+
+
+async def test_it_listens_on_ipv6(plane):
+    async with EdgeProcess(plane.target, bind="[::1]:0") as edge:
+        ready = await edge.until_logged("ready")
+        assert ready["edge"].startswith("[::1]:")
+        reader, writer = await asyncio.open_connection("::1", await edge.port())
+        writer.write(http_request(f"/cb/{new_state()}"))
+        assert parse_answers(await reader.read())[0].status == 200
+        assert plane.requests[0].client_address == "::1"
+        writer.close()
+
+
+async def test_health_is_on_a_port_of_its_own(plane):
+    async with EdgeProcess(plane.target) as edge:
+        await wait_until(lambda: ready(edge, 200))
+        answer = await edge.admin("/healthz")
+        assert (answer.status, answer.body) == (200, b"ok\n")
+        answer.assert_fixed_headers()
+        (public,) = parse_answers(await send_raw(await edge.port(), http_request("/healthz")))
+        assert public.status == 404
+        assert (await edge.admin(f"/cb/{new_state()}")).status == 404
+        assert (await edge.admin("/readyz", "POST")).status == 405
+        raw = await send_raw(await edge.port("admin"), http_request("/healthz", "POST", body=b"x"))
+        assert parse_answers(raw)[0].status == 413
+
+
+async def ready(edge, status):
+    return (await edge.admin("/readyz")).status == status
+
+
+async def test_it_is_ready_only_while_the_server_serves(plane):
+    async with EdgeProcess(plane.target) as edge:
+        await wait_until(lambda: ready(edge, 200))
+        await plane.serving(False)
+        try:
+            assert (await edge.admin("/readyz")).status == 503
+            assert (await edge.admin("/healthz")).status == 200
+        finally:
+            await plane.serving(True)
+        assert (await edge.admin("/readyz")).status == 200
+
+
+async def test_without_a_server_it_lives_but_is_not_ready():
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    async with EdgeProcess(f"127.0.0.1:{port}") as edge:
+        assert (await edge.admin("/healthz")).status == 200
+        assert (await edge.admin("/readyz")).status == 503
+
+
+@pytest.mark.parametrize("which", ["bind", "admin_bind"])
+async def test_a_port_that_is_taken_is_said_in_one_plain_line(plane, which):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        edge = EdgeProcess(plane.target, **{which: address})
+        await edge.start()
+        assert await edge.end() == 1
+        assert edge.lines == [f"callback edge: can not listen on {address}: Address already in use\n"]
+
+
+async def test_wrong_settings_are_said_plainly(plane):
+    edge = EdgeProcess(plane.target, bind="nowhere", body_limit_bytes=-1)
+    await edge.start()
+    assert await edge.end() == 2
+    assert len(edge.lines) == 2
+    assert "CALLBACK_EDGE_BIND" in edge.lines[0]
+    assert "CALLBACK_EDGE_BODY_LIMIT_BYTES" in edge.lines[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_process_stops_at_once(plane, loop, number):
+    async with EdgeProcess(plane.target, loop=loop) as edge:
+        # An idle connection, half a head, and one that says nothing hold nothing up.
+        idle, half, silent = [await asyncio.open_connection("127.0.0.1", await edge.port()) for _ in range(3)]
+        idle[1].write(http_request(f"/cb/{new_state()}", close=False))
+        await idle[0].readuntil(b"ok")
+        half[1].write(b"GET / HTTP/1.1\r\n")
+        began = time.monotonic()
+        edge.process.send_signal(number)
+        assert await edge.end() == 0
+        assert time.monotonic() - began < 5  # of a grace of 25
+        for _, writer in (idle, half, silent):
+            writer.close()
+
+
+async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
+    gate = asyncio.Event()
+    plane.script = waiting_for(gate)
+    async with EdgeProcess(plane.target, loop=loop) as edge:
+        port = await edge.port()
+        kept = await asyncio.open_connection("127.0.0.1", port)
+        kept[1].write(http_request(f"/cb/{new_state()}", close=False))
+        gone = await asyncio.open_connection("127.0.0.1", port)
+        gone[1].write(http_request(f"/cb/{new_state()}"))
+        await plane.until(lambda: plane.started == 2)
+        gone[1].close()  # hung up: its call is waited for all the same
+
+        edge.process.terminate()
+        await edge.until_logged("stopping")
+        await wait_until(lambda: refuses_connections(port))
+        answer = await edge.admin("/readyz")
+        assert (answer.status, answer.body) == (503, b"stopping\n")
+        assert (await edge.admin("/healthz")).status == 200
+        assert edge.process.returncode is None
+
+        gate.set()
+        (answer,) = parse_answers(await kept[0].read())
+        assert (answer.status, answer.body, answer["connection"]) == (200, b"done", "close")
+        answer.assert_fixed_headers()
+        assert await edge.end() == 0
+        assert (plane.ended, plane.cancelled) == (2, 0)
+        kept[1].close()
+
+
+async def test_whatever_is_stuck_a_stop_is_over_two_seconds_after_its_grace(plane, loop):
+    grace = 1
+    gate = asyncio.Event()
+
+    async def script(request, _context):
+        if request.request_query_string != "large":
+            await gate.wait()
+        return plain(b"x" * (1 << 20))
+
+    plane.script = script
+    async with EdgeProcess(plane.target, loop=loop, grace_s=grace) as edge:
+        port = await edge.port()
+        stuck = await asyncio.open_connection("127.0.0.1", port)
+        stuck[1].write(http_request(f"/cb/{new_state()}"))
+        uploading = await asyncio.open_connection("127.0.0.1", port)
+        uploading[1].write(b"POST /cb/x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123")
+        with socket.socket() as lazy:
+            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            lazy.connect(("127.0.0.1", port))
+            lazy.sendall(http_request(f"/cb/{new_state()}?large", close=False) * 20)
+            await plane.until(lambda: plane.started >= 2)
+            began = time.monotonic()
+            edge.process.terminate()
+            (answer,) = parse_answers(await stuck[0].read())
+            assert (answer.status, json.loads(answer.body)["code"]) == (503, "outcome_unknown")
+            assert answer.all("retry-after") == []
+            assert await edge.end() == 0
+            took = time.monotonic() - began
+        assert grace <= took <= grace + 2
+        gate.set()
+        for _, writer in (stuck, uploading):
+            writer.close()
+
+
+async def test_a_second_signal_ends_it_at_once(plane):
+    plane.script = waiting_for(asyncio.Event())
+    async with EdgeProcess(plane.target) as edge:
+        call = asyncio.create_task(send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
+        await plane.until(lambda: plane.started)
+        edge.process.terminate()
+        await edge.until_logged("stopping")
+        edge.process.terminate()
+        assert await edge.end() == 128 + signal.SIGTERM
+        (heard,) = await asyncio.gather(call, return_exceptions=True)
+        assert heard == b"" or isinstance(heard, ConnectionError)
+
+
+async def test_a_state_reaches_no_log_whatever_goes_wrong(plane):
+    async def crash(_request, _context):
+        raise RuntimeError("crashed on " + state)
+
+    state = new_state()
+    async with EdgeProcess(plane.target, log_level="DEBUG") as edge:
+        port = await edge.port()
+        for script in (
+            answering(plain(b"ok")),
+            answering(plain(b"", 999)),
+            refusing("INTERNAL"),
+            refusing("NEW"),
+            crash,
+        ):
+            plane.script = script
+            for path in (f"/cb/{state}", f"/cbq/state?state={state}", f"/nowhere/{state}", f"/cb/{state.upper()}"):
+                await send_raw(port, http_request(path))
+        await send_raw(port, f"GET /cb/{state} HTTP/1.1\nHost: {state}\n\n".encode())
+        edge.process.terminate()
+        await edge.end()
+        log = "".join(edge.lines)
+        assert "crashed on" in log
+        assert state not in log.lower()
+        assert not [line for line in edge.lines if not line.startswith("{")]
+
+
+async def test_flooding_bodies_are_not_kept(plane):
+    """50 MiB in chunks on each of four connections leave no trace in the process's size."""
+    async with EdgeProcess(plane.target) as edge:
+        port = await edge.port()
+        await send_raw(port, http_request(f"/cb/{new_state()}"))
+        before = edge.resident_bytes()
+        peak = 0
+        chunk = b"%x\r\n%s\r\n" % (1 << 16, b"x" * (1 << 16))
+
+        async def flood(path):
+            nonlocal peak
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            try:
+                for _ in range(800):
+                    writer.write(chunk)
+                    await writer.drain()
+                    peak = max(peak, edge.resident_bytes())
+            except ConnectionError:
+                pass
+            writer.close()
+
+        async with asyncio.timeout(DEADLINE_S * 2):
+            await asyncio.gather(*(flood(path) for path in (f"/cb/{new_state()}", "/cb/x", "/nowhere", "/cbq/state")))
+        assert peak - before < 24 * 1024 * 1024
+        assert plane.started == 1

@@ -1,0 +1,131 @@
+"""What the server gets of a request: exactly what was sent."""
+
+import random
+
+import pytest
+from support.edge import ask, http_request, new_state, parse_answers, send_raw
+
+EVERY_BYTE = bytes(range(256))
+
+
+def chunked(body, sizes):
+    out, rest = b"", body
+    while rest:
+        size = next(sizes)
+        out += b"%x\r\n%s\r\n" % (len(rest[:size]), rest[:size])
+        rest = rest[size:]
+    return out + b"0\r\n\r\n"
+
+
+BODIES = {
+    "empty": b"",
+    "every byte": EVERY_BYTE,
+    "one byte": b"\x00",
+    "not UTF-8": b"\xff\xfe\xc3(",
+    "line ends": b"\r\n\r\n\n\r",
+    "1 MiB": random.Random(1).randbytes(1 << 20),
+    "form": b"a=1&a=2&%zz=+",
+    "gzip, never unpacked": bytes.fromhex("1f8b0800000000000003cb48cdc9c95728cf2fca49010085114a0d0b000000"),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/octet-stream", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain"],
+)
+async def test_a_body_arrives_byte_for_byte_whatever_its_type(plane, edge, body, content_type):
+    headers = [("Content-Type", content_type), ("Content-Encoding", "gzip")]
+    await ask(edge, f"/cb/{new_state()}", "POST", headers, body)
+    assert plane.requests[0].request_body == body
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH"])
+async def test_every_calling_method_may_have_a_body(plane, edge, method):
+    await ask(edge, f"/cb/{new_state()}", method, [], EVERY_BYTE)
+    assert plane.requests[0].request_body == EVERY_BYTE
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+async def test_a_chunked_body_arrives_byte_for_byte(plane, edge, body):
+    rng = random.Random(2)
+    sizes = iter(lambda: rng.choice([1, 7, 200, 65_536]) if len(body) < 1000 else rng.choice([4000, 65_536]), None)
+    head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw = await send_raw(edge.port, head.encode() + chunked(body, sizes))
+    assert parse_answers(raw)[0].status == 200
+    assert plane.requests[0].request_body == body
+
+
+async def test_headers_keep_their_order_and_repetitions_and_nothing_is_added(plane, edge):
+    sent = [
+        ("X-Twice", "b"),
+        ("Accept", "*/*"),
+        ("x-twice", "a"),
+        ("Remote-Addr", "6.6.6.6"),
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("Cookie", "a=1"),
+        ("X-Latin", b"caf\xe9 \x80\xff"),
+        ("X-Empty", ""),
+        ("Cookie", "b=2"),
+        ("X-Tab", "a\tb"),
+        ("X-Twice", "b"),
+    ]
+    await ask(edge, f"/cb/{new_state()}", headers=sent)
+    got = [(field.name, field.value) for field in plane.requests[0].request_headers]
+    as_text = [(name.lower(), value.decode("latin-1") if isinstance(value, bytes) else value) for name, value in sent]
+    assert got == [("host", "box.example"), ("connection", "close"), *as_text]
+
+
+async def test_the_client_address_is_the_peer_whatever_the_headers_say(plane, edge):
+    await ask(edge, f"/cb/{new_state()}", headers=[("Remote-Addr", "6.6.6.6"), ("Forwarded", "for=6.6.6.6")])
+    assert plane.requests[0].client_address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("query", "pairs"),
+    [
+        ("", []),
+        ("a=1", [("a", "1")]),
+        ("b=2&a=1&b=1&b=2", [("b", "2"), ("a", "1"), ("b", "1"), ("b", "2")]),
+        ("flag&empty=&=nameless", [("flag", ""), ("empty", ""), ("", "nameless")]),
+        ("a=b=c", [("a", "b=c")]),
+        ("a=1+2%2B3", [("a", "1 2+3")]),
+        ("%C3%A9=%E2%82%AC", [("é", "€")]),
+        ("bad=%ff%C3", [("bad", "\ufffd\ufffd")]),
+        ("broken=%zz%", [("broken", "%zz%")]),
+        ("nul=%00&line=%0d%0a", [("nul", "\x00"), ("line", "\r\n")]),
+        ("a=1;b=2", [("a", "1;b=2")]),
+        ("&&a=1&&", [("a", "1")]),
+        ("trxid=123&ec=?x", [("trxid", "123"), ("ec", "?x")]),
+    ],
+)
+async def test_the_query_arrives_as_pairs_in_order_and_as_it_was_sent(plane, edge, query, pairs):
+    await ask(edge, f"/cb/{new_state()}?{query}")
+    (invoked,) = plane.requests
+    assert invoked.request_query_string == query
+    assert [(pair.name, pair.value) for pair in invoked.request_query] == pairs
+
+
+async def test_on_a_shared_address_the_state_stays_among_the_pairs(plane, edge):
+    state = new_state()
+    await ask(edge, f"/cbq/state?a=1&state={state}")
+    assert [(pair.name, pair.value) for pair in plane.requests[0].request_query] == [("a", "1"), ("state", state)]
+
+
+async def test_requests_on_one_connection_are_answered_in_turn(plane, edge):
+    states = [new_state() for _ in range(5)]
+    requests = [http_request(f"/cb/{state}", "POST", [], state.encode(), close=False) for state in states[:-1]]
+    requests.append(http_request(f"/cb/{states[-1]}", "POST", [], states[-1].encode()))
+    answers = parse_answers(await send_raw(edge.port, b"".join(requests)))
+    assert [answer.status for answer in answers] == [200] * 5
+    assert [invoked.state for invoked in plane.requests] == states
+    assert [invoked.request_body.decode() for invoked in plane.requests] == states
+
+
+async def test_a_client_that_expects_100_continue_gets_it_and_then_its_answer(plane, edge):
+    request = http_request(f"/cb/{new_state()}", "POST", [("Expect", "100-continue")], b"abc")
+    raw = await send_raw(edge.port, request)
+    statuses = [answer.status for answer in parse_answers(raw, keep_informational=True)]
+    assert statuses[-1] == 200
+    assert set(statuses[:-1]) <= {100}
+    assert plane.requests[0].request_body == b"abc"

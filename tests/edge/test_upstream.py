@@ -1,0 +1,139 @@
+"""The server unreachable, lost, or silent: what callers are told, and that nothing is ever sent twice."""
+
+import asyncio
+import json
+import socket
+
+import grpc
+import pytest
+from support.edge import ControlPlane, answering, ask, control_plane, new_state, plain, running_edge
+from support.wait import wait_until
+
+
+def told(answer):
+    answer.assert_fixed_headers()
+    return answer.status, json.loads(answer.body)["code"], answer.all("retry-after")
+
+
+UNREACHABLE = (503, "server_unreachable", ["5"])
+UNKNOWN = (503, "outcome_unknown", [])
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+async def test_where_nothing_listens_nothing_was_sent_and_the_caller_may_try_again():
+    async with running_edge(f"127.0.0.1:{free_port()}") as edge:
+        assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
+        assert not await edge.upstream.is_serving()
+
+
+async def test_a_peer_that_takes_connections_but_speaks_no_grpc_is_unreachable():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        async with running_edge(f"127.0.0.1:{mute.getsockname()[1]}") as edge:
+            assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
+
+
+async def test_a_server_that_comes_back_is_found_by_itself():
+    port = free_port()
+    async with running_edge(f"127.0.0.1:{port}") as edge:
+        assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
+        plane = ControlPlane()
+        for _ in range(2):
+            await plane.start(port)
+            await wait_until(edge.upstream.is_serving)
+            assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+            await plane.stop()
+            await wait_until(lambda: not edge.upstream._connected.is_set())
+            assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
+
+
+async def test_a_call_waits_a_moment_for_a_server_that_is_just_starting():
+    port = free_port()
+    plane = ControlPlane()
+    async with running_edge(f"127.0.0.1:{port}") as edge:
+        call = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+        await plane.start(port)
+        assert (await call).status == 200
+        await plane.stop()
+
+
+async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unknown_and_nothing_is_sent_again():
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+
+        async def script(_request, _context):
+            await asyncio.Event().wait()
+
+        plane.script = script
+        call = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+        await plane.until(lambda: plane.started)
+        await plane.stop()
+        assert told(await call) == UNKNOWN
+
+        plane.script = answering(plain(b"ok"))
+        await plane.start(plane.port)
+        await wait_until(edge.upstream.is_serving)
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        assert plane.started == 2  # the lost one was not sent again
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED]
+)
+async def test_a_failure_that_grpc_would_retry_is_not_retried(plane, edge, code):
+    async def script(_request, context):
+        await context.abort(code, "try again")
+
+    plane.script = script
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert answer.status in (500, 503)
+    assert answer.all("retry-after") == []
+    assert plane.started == 1
+
+
+async def test_a_server_that_never_answers_is_not_waited_for_longer_than_the_timeout(plane):
+    async with running_edge(plane.target, invoke_timeout_s=0.2) as edge:
+
+        async def script(_request, _context):
+            await asyncio.Event().wait()
+
+        plane.script = script
+        assert told(await ask(edge, f"/cb/{new_state()}")) == UNKNOWN
+
+
+async def test_a_garbled_answer_is_a_fault_that_shows_nothing(edge, plane):
+    async def script(_request, _context):
+        return None
+
+    plane.script = script
+    assert told(await ask(edge, f"/cb/{new_state()}")) == (500, "internal", [])
+
+
+async def test_the_largest_request_and_answer_fit_in_a_message(plane):
+    async with running_edge(plane.target) as edge:
+        body = bytes(range(256)) * 4096
+        plane.script = answering(plain(body, headers=[("x", "\u00e9" * 8000)]))
+        head = [(f"X-{i}", "\u00e9" * 1500) for i in range(10)]
+        answer = await ask(edge, f"/cb/{new_state()}?{'a&' * 400}", "POST", head, body)
+        assert answer.body == body
+
+
+async def test_giving_up_answers_who_waits_and_leaves_the_calls_alone(plane):
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return plain(b"late")
+
+    plane.script = script
+    async with running_edge(plane.target) as edge:
+        callers = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(5)]
+        await plane.until(lambda: plane.started == 5)
+        edge.upstream.give_up()
+        edge.upstream.give_up()
+        assert [told(answer) for answer in await asyncio.gather(*callers)] == [UNKNOWN] * 5
+        gate.set()
+        await edge.upstream.finish(timeout_s=10)
+        assert (plane.ended, plane.cancelled) == (5, 0)

@@ -1,0 +1,379 @@
+"""For tests of the edge: an EdgeService that does as it is told, an edge in front of it, and raw HTTP to talk to that.
+
+The EdgeService stands for the control plane. Everything between a socket and it is real: Hypercorn, Quart, gRPC.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import grpc
+import grpc.aio
+from google.protobuf import duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
+from callback_edge.app import create_app
+from callback_edge.server import HttpServer
+from callback_edge.settings import EdgeSettings
+from callback_edge.upstream import Upstream
+
+DEADLINE_S = 20
+"""Generous: nothing that works comes near it."""
+
+FIXED = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-robots-tag": "noindex",
+}
+
+Invoked = edge_service_pb2.InvokeRequest
+Script = Callable[[Invoked, grpc.aio.ServicerContext], Awaitable[edge_service_pb2.InvokeResponse]]
+
+
+def new_state() -> str:
+    """Return a state that no test has used."""
+    return str(uuid.uuid4())
+
+
+def plain(body=b"", code=200, headers=(), **more):
+    """Return the server's answer for type response."""
+    return edge_service_pb2.InvokeResponse(
+        response=callback_pb2.Response(
+            response_type=callback_pb2.RESPONSE_TYPE_RESPONSE,
+            response_code=code,
+            response_body=body,
+            response_headers=callback_pb2.ResponseHeaders(
+                headers=[callback_pb2.ResponseHeader(name=name, value=value) for name, value in headers]
+            ),
+        ),
+        **more,
+    )
+
+
+def redirect(url):
+    """Return the server's answer for type redirect."""
+    return edge_service_pb2.InvokeResponse(
+        response=callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_REDIRECT, response_redirect_url=url)
+    )
+
+
+def answering(response) -> Script:
+    """Script: give this answer."""
+
+    async def script(_request, _context):
+        return response
+
+    return script
+
+
+def refusing(reason, code="UNKNOWN", *, retry_after=None, domain="callback", message="internals: redis down") -> Script:
+    """Script: refuse with this reason; `retry_after` is a Duration."""
+
+    async def script(_request, context):
+        details = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
+        info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"call_id": "the-call"})
+        details.details.add().Pack(info)
+        if retry_after is not None:
+            details.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=retry_after))
+        await context.abort_with_status(rpc_status.to_status(details))
+
+    return script
+
+
+def seconds(whole, nanos=0) -> duration_pb2.Duration:
+    return duration_pb2.Duration(seconds=whole, nanos=nanos)
+
+
+class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
+    """A gRPC server with an EdgeService that follows `script` and keeps what it was asked."""
+
+    def __init__(self):
+        self.reset()
+        self.health = health.aio.HealthServicer()
+        self.port = 0
+
+    def reset(self):
+        self.script = answering(plain(b"ok"))
+        self.requests = []
+        self.started = 0
+        self.ended = 0
+        self.cancelled = 0
+        self.changed = asyncio.Event()
+
+    async def Invoke(self, request, context):  # noqa: N802 - gRPC's name
+        self.requests.append(request)
+        self._count("started")
+        try:
+            response = await self.script(request, context)
+        except asyncio.CancelledError:
+            self._count("cancelled")
+            raise
+        except Exception:
+            self._count("ended")
+            raise
+        self._count("ended")
+        return response
+
+    def _count(self, what):
+        setattr(self, what, getattr(self, what) + 1)
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def until(self, condition):
+        """Wait until a condition on the counts holds."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                await self.changed.wait()
+
+    async def start(self, port=0):
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        await self._server.start()
+        await self.serving(True)
+
+    async def serving(self, whether):
+        states = health_pb2.HealthCheckResponse
+        await self.health.set("", states.SERVING if whether else states.NOT_SERVING)
+
+    async def stop(self, grace=None):
+        await self._server.stop(grace)
+
+    @property
+    def target(self):
+        return f"127.0.0.1:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def control_plane() -> AsyncIterator[ControlPlane]:
+    plane = ControlPlane()
+    await plane.start()
+    yield plane
+    await plane.stop()
+
+
+@dataclass
+class RunningEdge:
+    port: int
+    upstream: Upstream
+    server: HttpServer
+    stopped: bool = field(default=False)
+
+    async def connect(self):
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def rest(self, reader, writer) -> bytes:
+        """Return all that still comes until the edge closes the connection."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await reader.read()
+        finally:
+            writer.close()
+
+    async def stop(self, grace_s=0):
+        if not self.stopped:
+            self.stopped = True
+            await self.server.stop(grace_s)
+
+
+@contextlib.asynccontextmanager
+async def running_edge(target: str, **settings) -> AsyncIterator[RunningEdge]:
+    """Run an edge in this process, on a port of its own."""
+    values = EdgeSettings(server_target=target, **settings)
+    async with Upstream(target, invoke_timeout_s=values.invoke_timeout_s) as upstream:
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(create_app(values, upstream))
+        edge = RunningEdge(listening.getsockname()[1], upstream, server)
+        await server.start(listening)
+        yield edge
+        await edge.stop()
+
+
+@dataclass
+class HttpAnswer:
+    """One answer as it was on the wire."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def __getitem__(self, name):
+        """Return the value of a field that is there exactly once."""
+        (value,) = self.all(name)
+        return value
+
+    def all(self, name):
+        return [value for each, value in self.headers if each == name]
+
+    def assert_fixed_headers(self):
+        for name, value in FIXED.items():
+            assert self.all(name) == [value], name
+        assert self.all("server") == []
+        assert len(self.all("date")) == 1
+
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [ -~]*")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
+
+
+def parse_answers(raw: bytes, methods=("GET",), *, keep_informational=False) -> list[HttpAnswer]:
+    """Read answers off the wire, strictly: anything that is not exactly answers fails."""
+    answers = []
+    methods = list(methods)
+    while raw:
+        head, end, raw = raw.partition(b"\r\n\r\n")
+        assert end, f"no end of a head: {head!r}"
+        first, *lines = head.split(b"\r\n")
+        match = _STATUS_LINE.fullmatch(first)
+        assert match, f"bad status line: {first!r}"
+        status = int(match[1])
+        headers = []
+        for line in lines:
+            field_match = _FIELD.fullmatch(line)
+            assert field_match, f"bad field: {line!r}"
+            headers.append((field_match[1].decode().lower(), (field_match[2] or b"").decode("latin-1")))
+        answer = HttpAnswer(status, headers, b"")
+        if status < 200:
+            if keep_informational:
+                answers.append(answer)
+            continue
+        method = methods.pop(0) if methods else "GET"
+        if method != "HEAD" and status != 204:
+            assert answer.all("transfer-encoding") == []
+            length = int(answer["content-length"])
+            assert len(raw) >= length, f"cut short: {len(raw)} of {length}"
+            answer.body, raw = raw[:length], raw[length:]
+        elif status == 204:
+            assert answer.all("content-length") == answer.all("transfer-encoding") == []
+        answers.append(answer)
+    return answers
+
+
+async def send_raw(port: int, payload: bytes) -> bytes:
+    """Send bytes, and return all that comes back until the edge closes the connection."""
+    async with asyncio.timeout(DEADLINE_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(payload)
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            return await reader.read()
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+def http_request(path, method="GET", headers=(), body=b"", *, close=True) -> bytes:
+    """Return a request's bytes. A body is framed by its length."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: box.example"]
+    if close:
+        lines.append("Connection: close")
+    if body or method in ("POST", "PUT", "PATCH"):
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join(lines).encode()
+    for name, value in headers:
+        head += b"\r\n" + _bytes(name) + b": " + _bytes(value)
+    return head + b"\r\n\r\n" + body
+
+
+def _bytes(text):
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+async def ask(edge: RunningEdge, path, method="GET", headers=(), body=b"") -> HttpAnswer:
+    """Make one request on a connection of its own."""
+    raw = await send_raw(edge.port, http_request(path, method, headers, body))
+    (answer,) = parse_answers(raw, [method])
+    return answer
+
+
+class EdgeProcess:
+    """`python -m callback_edge` as a process of its own, on ports that it picks."""
+
+    LOOPS: ClassVar = {
+        "uvloop": ["-m", "callback_edge"],
+        "asyncio": [
+            "-c",
+            "import sys; sys.modules['uvloop'] = None; from callback_edge.main import main; sys.exit(main())",
+        ],
+    }
+
+    def __init__(self, target, *, loop="uvloop", **settings):
+        settings = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, **settings}
+        self._arguments = self.LOOPS[loop]
+        self._environment = {f"CALLBACK_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
+        self.lines = []
+
+    async def __aenter__(self):
+        await self.start()
+        await self.until_logged("ready")
+        return self
+
+    async def __aexit__(self, *_exception):
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        await self._reading
+
+    async def start(self):
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            env={**os.environ, **self._environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._more = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self):
+        async for line in self.process.stderr:
+            self.lines.append(line.decode())
+            self._more.set()
+        self._more.set()
+
+    async def until_logged(self, event):
+        """Wait for an event in the log, and return its line."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                self._more.clear()
+                for line in self.lines:
+                    if line.startswith("{") and (entry := json.loads(line))["event"] == event:
+                        return entry
+                assert not self._reading.done(), self.lines
+                await self._more.wait()
+
+    async def port(self, which="edge"):
+        return int((await self.until_logged("ready"))[which].rpartition(":")[2])
+
+    async def admin(self, path, method="GET"):
+        raw = await send_raw(await self.port("admin"), http_request(path, method))
+        (answer,) = parse_answers(raw, [method])
+        return answer
+
+    async def end(self):
+        """Wait for the end, and return the exit code."""
+        async with asyncio.timeout(DEADLINE_S * 2):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+    def resident_bytes(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
