@@ -99,7 +99,7 @@ def connect(url: str) -> StoreClient:
         return RedisCluster.from_url(url.replace(_CLUSTER, "redis", 1), max_connections=POOL_SIZE, **options)
     pool = BlockingConnectionPool.from_url(url, max_connections=POOL_SIZE, timeout=POOL_WAIT_S, **options)
     pool.connection_class = _CLASSES[scheme]
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # and so closes it
 
 
 _REFUSALS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)

@@ -45,28 +45,31 @@ local function drop_call(case_id, call_id)
   if size then redis.call('HINCRBY', case_key(case_id), 'bytes', -size) end
 end
 
--- Keeps the newest `keep.calls` ended calls of a case and at most `keep.bytes` of them. A running call is never dropped,
--- and among the oldest `running + 1` calls at least one has ended.
-local function trim(case, keep)
-  local running = tonumber(redis.call('HGET', case_key(case.id), 'running'))
-  while true do
-    local ended = redis.call('ZCARD', calls_key(case.id)) - running
-    local bytes = tonumber(redis.call('HGET', case_key(case.id), 'bytes'))
-    if ended < 1 or (ended <= keep.calls and bytes <= keep.bytes) then return end
-    for _, id in ipairs(redis.call('ZRANGE', calls_key(case.id), 0, running)) do
-      if not redis.call('ZSCORE', leases_key(), id) then
-        drop_call(case.id, id)
-        break
-      end
-    end
+-- The oldest ended call of a case: among the oldest `running + 1` calls at least one has ended.
+local function oldest_ended(case, running)
+  for _, call_id in ipairs(redis.call('ZRANGE', calls_key(case.id), 0, running)) do
+    if not redis.call('ZSCORE', leases_key(), call_id) then return call_id end
   end
 end
 
--- The life table (spec, "A case's life"): what the end of a call does to its case. The tests' model has the same table.
+-- Keeps the newest `keep.calls` ended calls of a case and at most `keep.bytes` of them. A running call is never dropped.
+local function trim(case, keep)
+  local running = tonumber(redis.call('HGET', case_key(case.id), 'running'))
+  local excess = redis.call('ZCARD', calls_key(case.id)) - running - keep.calls
+  while excess > 0 or tonumber(redis.call('HGET', case_key(case.id), 'bytes')) > keep.bytes do
+    local oldest = oldest_ended(case, running)
+    if not oldest then return end
+    drop_call(case.id, oldest)
+    excess = excess - 1
+  end
+end
+
+-- The life table (spec, "A case's life"): what the end of its call does to a single-use case. One with multiple calls
+-- stays open. The tests' model has the same table.
 ---@return string status
 ---@return string|nil reason
 local function consequence(mode, call_status, keep_open)
-  if mode == 'MULTIPLE' or call_status == 'NOT_STARTED' then return 'OPEN' end
+  if call_status == 'NOT_STARTED' then return 'OPEN' end
   if call_status == 'SUCCEEDED' then
     if keep_open then return 'OPEN' end
     return 'CLOSED', 'CONSUMED'

@@ -1,0 +1,165 @@
+"""The life of a case and of its calls, as a plain Python model: the spec's life table as data, and what goes with it.
+
+The scripts are checked against this, step by step; the diagram in the documentation is drawn from `LIFE`. Time is what
+the machine says is due: a lease or an expiry has no due time, or one that has passed.
+"""
+
+from dataclasses import dataclass, field
+
+SINGLE, RETRYABLE, MULTIPLE = "SINGLE", "RETRYABLE", "MULTIPLE"
+OPEN, IN_PROGRESS, CLOSED = "OPEN", "IN_PROGRESS", "CLOSED"
+RUNNING, SUCCEEDED, REJECTED, FAILED = "RUNNING", "SUCCEEDED", "REJECTED", "FAILED"
+INTERRUPTED, NOT_STARTED, KEPT_OPEN = "INTERRUPTED", "NOT_STARTED", "KEPT_OPEN"
+
+LIFE = {
+    # mode: {how the call ended: what becomes of the case}
+    SINGLE: {
+        SUCCEEDED: (CLOSED, "CONSUMED"),
+        KEPT_OPEN: (OPEN, None),
+        REJECTED: (CLOSED, "FAILED"),
+        FAILED: (CLOSED, "FAILED"),
+        INTERRUPTED: (CLOSED, "INTERRUPTED"),
+        NOT_STARTED: (OPEN, None),
+    },
+    RETRYABLE: {
+        SUCCEEDED: (CLOSED, "CONSUMED"),
+        KEPT_OPEN: (OPEN, None),
+        REJECTED: (OPEN, None),
+        FAILED: (OPEN, None),
+        INTERRUPTED: (OPEN, None),
+        NOT_STARTED: (OPEN, None),
+    },
+    MULTIPLE: {
+        SUCCEEDED: (OPEN, None),
+        KEPT_OPEN: (OPEN, None),
+        REJECTED: (OPEN, None),
+        FAILED: (OPEN, None),
+        INTERRUPTED: (OPEN, None),
+        NOT_STARTED: (OPEN, None),
+    },
+}
+"""The life table of the spec. `KEPT_OPEN` is a success whose handler said `keep_open`."""
+
+
+@dataclass
+class ModelCall:
+    id: str
+    attempt: int
+    response: object
+    status: str = RUNNING
+    lease_due: int | None = None
+    """When the lease ended; None while it lasts."""
+    recorded: bool = False
+
+
+@dataclass
+class ModelCase:
+    mode: str
+    activity: str
+    owner: str
+    response: object
+    keep: int
+    """How many ended calls are kept."""
+    status: str = OPEN
+    reason: str | None = None
+    attempts: int = 0
+    version: int = 0
+    holder: str | None = None
+    """The call that holds a single-use case."""
+    expires_due: int | None = None
+    """When it expired; None while it has not."""
+    calls: dict[str, ModelCall] = field(default_factory=dict)
+    """Those that are kept, oldest first."""
+
+    def claim(self, call_id):
+        """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`BUSY` | `STALE`, None)."""
+        if call_id in self.calls:
+            call = self.calls[call_id]
+            if call.status == RUNNING and call.lease_due is None:
+                return "CLAIMED", call
+            return ("RECORDED", call) if call.recorded else ("STALE", None)
+        self.settle()
+        if self.status == CLOSED:
+            return "CLOSED", self.reason
+        if self.status == IN_PROGRESS:
+            return "BUSY", None
+        self.attempts += 1
+        call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response)
+        if self.mode != MULTIPLE:
+            self.status, self.holder = IN_PROGRESS, call_id
+        if self.activity == "record":
+            call.recorded = True
+            self.end(call, SUCCEEDED)
+            return "RECORDED", call
+        return "CLAIMED", call
+
+    def finish(self, call_id, status, *, keep_open):
+        """`OK` | `STALE`."""
+        call = self.calls.get(call_id)
+        if call is None:
+            return "STALE"
+        if call.status != RUNNING:
+            return "OK" if call.status == status else "STALE"
+        self.settle()
+        if call.status != RUNNING:
+            return "STALE"
+        if call.lease_due is not None:
+            self.end(call, INTERRUPTED)
+            return "STALE"
+        self.end(call, status, keep_open=keep_open)
+        return "OK"
+
+    def set_response(self, response, version):
+        """`OK` | `CONFLICT` | `CLOSED`."""
+        self.settle()
+        if self.status == CLOSED:
+            return "CLOSED"
+        if version != self.version:
+            return "CONFLICT"
+        self.response = response
+        self.version += 1
+        return "OK"
+
+    def close(self):
+        self.settle()
+        if self.status != CLOSED:
+            self._close("CLOSED_BY_OWNER")
+
+    def sweep(self):
+        for call in list(self.calls.values()):
+            if call.status == RUNNING and call.lease_due is not None:
+                self.settle()
+                if call.status == RUNNING:
+                    self.end(call, INTERRUPTED)
+        self.settle()
+
+    def end(self, call, status, *, keep_open=False):
+        call.status = status
+        if self.status != CLOSED and self.holder == call.id:
+            ended = KEPT_OPEN if status == SUCCEEDED and keep_open else status
+            new, reason = LIFE[self.mode][ended]
+            self.holder = None
+            if new == CLOSED:
+                self._close(reason)
+            else:
+                self.status = new
+        ended = [each for each in self.calls.values() if each.status != RUNNING]
+        for each in ended[: max(len(ended) - self.keep, 0)]:
+            del self.calls[each.id]
+
+    def settle(self):
+        """What is due on a single case, in the order of its times."""
+        holder = self.calls.get(self.holder) if self.status == IN_PROGRESS else None
+        lease = holder.lease_due if holder else None
+        expiry = self.expires_due if self.status != CLOSED else None
+        if lease is not None and not (expiry is not None and expiry < lease):
+            self.end(holder, INTERRUPTED)
+        if expiry is not None and self.status != CLOSED:
+            self._close("EXPIRED")
+
+    def _close(self, reason):
+        self.status, self.reason = CLOSED, reason
+
+    @property
+    def running(self):
+        return [call.id for call in self.calls.values() if call.status == RUNNING]

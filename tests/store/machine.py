@@ -1,0 +1,326 @@
+"""A Hypothesis state machine: the scripts on a real store against the model, the whole after-state compared each step."""
+
+import asyncio
+import contextlib
+
+from callback_server.domain import ids
+from callback_server.domain.activity import Activity
+from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
+from callback_server.domain.case import CloseReason, Mode, NewCase, Settings
+from callback_server.domain.response import Response, ResponseType
+from callback_server.store import keys
+from callback_server.store.claim_call import Closed, Leases, Refused, claim_call
+from callback_server.store.client import connect
+from callback_server.store.close_case import close_case
+from callback_server.store.create_case import Created, create_case
+from callback_server.store.drop_partition import drop_partition
+from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.list_cases import list_cases
+from callback_server.store.read import list_calls, read_call, read_case
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Scripts
+from callback_server.store.set_response import ResponseSet, set_response
+from callback_server.store.sweep_partition import sweep_partition
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from model.life import (
+    CLOSED, FAILED, IN_PROGRESS, MULTIPLE, NOT_STARTED, OPEN, REJECTED, RETRYABLE, RUNNING, SINGLE, SUCCEEDED, ModelCase
+)  # fmt: skip
+
+KEEP = 3
+RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
+FORGET = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
+LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
+EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
+
+@contextlib.contextmanager
+def machine_on(store):
+    """The machine's class for a store."""
+    loop = asyncio.new_event_loop()
+    client = connect(store.url)
+    yield type("Machine", (LifeMachine,), {"store": store, "loop": loop, "client": client})
+    loop.run_until_complete(client.aclose())
+    loop.close()
+
+
+MOST_CASES = 3
+ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
+bodies = st.sampled_from([b"", b"one", b"\x00\xff two"])
+
+
+class LifeMachine(RuleBasedStateMachine):
+    """Cases of two owners. Made by `machine_on`; its store is emptied before each example."""
+
+    store = loop = client = None
+    def __init__(self):
+        super().__init__()
+        self.store.flush()
+        self.scripts = Scripts(self.client)
+        self.model = {}  # case id -> ModelCase
+        self.new = {}  # case id -> NewCase, also of those that were dropped
+        self.granted = []  # call ids
+
+    def do(self, awaitable):
+        return self.loop.run_until_complete(awaitable)
+
+    # --- what the owner does
+
+    @initialize(modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2))
+    def create_some(self, modes):
+        for mode in modes:
+            self._create(mode, "push", "shop", "", expires=True, body=b"")
+
+    @precondition(lambda self: len(self.new) < MOST_CASES)
+    @rule(
+        mode=st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]),
+        activity=st.sampled_from(["push", "push", "record"]),
+        owner=st.sampled_from(["shop", "shop", "other"]),
+        parameter=st.sampled_from(["", "state"]),
+        expires=st.booleans(),
+        body=bodies,
+    )
+    def create(self, mode, activity, owner, parameter, expires, body):
+        self._create(mode, activity, owner, parameter, expires=expires, body=body)
+
+    def _create(self, mode, activity, owner, parameter, *, expires, body):
+        sha = ids.state_hash(ids.new_state())
+        case = NewCase(
+            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
+            mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None, settings=Settings(),
+            response=Response(type=ResponseType.RESPONSE, body=body or None),
+        )  # fmt: skip
+        assert self.do(create_case(self.scripts, case)) is Created.OK
+        self.new[case.id] = case
+        self.model[case.id] = ModelCase(mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), same=st.booleans())
+    def create_again(self, data, same):
+        case = self.new[data.draw(st.sampled_from(list(self.model)))]
+        if not same:
+            case = NewCase(**{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32})
+        assert self.do(create_case(self.scripts, case)) is (Created.OK if same else Created.CONFLICT)
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), body=bodies, stale=st.booleans())
+    def set_response(self, data, body, stale):
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        case = self.do(read_case(self.scripts, case_id))
+        if model is None:
+            assert case is None
+            return
+        response = Response(type=ResponseType.RESPONSE, code=201, body=body or None)
+        if stale:
+            case = type(case)(
+                **{name: getattr(case, name) for name in case.__struct_fields__} | {"version": case.version + 1}
+            )
+        reply = self.do(set_response(self.scripts, case, response, owner=model.owner, retention=RETENTION))
+        word = "CLOSED" if isinstance(reply, Closed) else reply.name
+        assert word == model.set_response(response, case.version)
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), foreign=st.booleans())
+    def close(self, data, foreign):
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        owner = "nobody" if foreign or model is None else model.owner
+        known = self.do(close_case(self.scripts, case_id, owner=owner, retention=RETENTION))
+        assert known is (model is not None and not foreign)
+        if known:
+            model.close()
+
+    # --- what callers and handlers do
+
+    def _claim(self, case_id, call_id, *, parameter=None):
+        new = self.new[case_id]
+        return self.do(
+            claim_call(
+                self.scripts, call_id=call_id, state_sha256=new.state_sha256,
+                parameter=new.parameter if parameter is None else parameter,
+                request=Request("post", body=b"body"), leases=LEASES, retention=RETENTION,
+            )
+        )  # fmt: skip
+
+    def _compare_claim(self, reply, expected):
+        word, fact = expected
+        if word in ("CLAIMED", "RECORDED"):
+            assert isinstance(reply, Grant), (reply, expected)
+            assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
+        elif word == "CLOSED":
+            assert reply == Closed(CloseReason(fact))
+        else:
+            assert reply is Refused[word]
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data())
+    def claim(self, data):
+        self._claim_new(self._any_case(data))
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data())
+    def claim_where_a_call_runs(self, data):
+        self._claim_new(ids.case_id_of_call(data.draw(st.sampled_from(self._running()))))
+
+    def _claim_new(self, case_id):
+        call_id = ids.new_call_id(case_id)
+        reply = self._claim(case_id, call_id)
+        if case_id not in self.model:
+            assert reply is Refused.UNKNOWN
+            return
+        self._compare_claim(reply, self.model[case_id].claim(call_id))
+        if isinstance(reply, Grant):
+            self.granted.append(call_id)
+
+    @precondition(lambda self: any(model.calls for model in self.model.values()))
+    @rule(data=st.data())
+    def claim_again(self, data):
+        kept = [call_id for model in self.model.values() for call_id in model.calls]
+        call_id = data.draw(st.sampled_from(kept))
+        case_id = ids.case_id_of_call(call_id)
+        self._compare_claim(self._claim(case_id, call_id), self.model[case_id].claim(call_id))
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data())
+    def claim_in_the_wrong_form(self, data):
+        case_id = self._any_case(data)
+        wrong = "" if self.new[case_id].parameter else "state"
+        assert self._claim(case_id, ids.new_call_id(case_id), parameter=wrong) is Refused.UNKNOWN
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
+    def finish(self, data, status, keep_open, body):
+        self._finish(data.draw(st.sampled_from(self._running())), status, keep_open, body)
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
+    def finish_late_or_again(self, data, status, keep_open, body):
+        self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
+
+    def _finish(self, call_id, status, keep_open, body):
+        answered = status in (SUCCEEDED, REJECTED)
+        outcome = Outcome(
+            CallStatus(status),
+            response=Response(type=ResponseType.RESPONSE, code=200, body=body or None) if answered else None,
+            keep_open=keep_open,
+            failure=None if answered else CallFailure.HANDLER_ERROR,
+        )
+        was_running = call_id in self._running()
+        reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=RETENTION))
+        model = self.model.get(ids.case_id_of_call(call_id))
+        expected = model.finish(call_id, status, keep_open=keep_open) if model else "STALE"
+        assert reply is Finished[expected]
+        if was_running and expected == "OK" and call_id in model.calls:
+            assert self.do(read_call(self.scripts, call_id)).outcome == outcome
+
+    def _any_case(self, data):
+        return data.draw(st.sampled_from(list(self.new)))
+
+    def _running(self):
+        return [call_id for model in self.model.values() for call_id in model.running]
+
+    # --- what time brings
+
+    def _partition_key(self, case_id, name):
+        return keys.key(keys.partition_of(case_id), name)
+
+    @precondition(lambda self: self._in_lease())
+    @rule(data=st.data(), due=st.sampled_from([EARLY, LATE]))
+    def lease_ends(self, data, due):
+        call = data.draw(st.sampled_from(self._in_lease()))
+        call.lease_due = due
+        self.do(self.client.zadd(self._partition_key(call.id, "leases"), {call.id: due}, xx=True))
+
+    @precondition(lambda self: self._can_expire())
+    @rule(data=st.data())
+    def expires(self, data):
+        case_id = data.draw(st.sampled_from(self._can_expire()))
+        self.model[case_id].expires_due = MIDDLE
+        self.do(self.client.hset(keys.key(keys.partition_of(case_id), "case", case_id), "expires", MIDDLE))
+        self.do(self.client.zadd(self._partition_key(case_id, "expiries"), {case_id: MIDDLE}, xx=True))
+
+    def _in_lease(self):
+        calls = [call for model in self.model.values() for call in model.calls.values()]
+        return [call for call in calls if call.status == RUNNING and call.lease_due is None]
+
+    def _can_expire(self):
+        return [
+            case_id
+            for case_id, model in self.model.items()
+            if model.status != CLOSED and self.new[case_id].time_to_live_ms and model.expires_due is None
+        ]
+
+    @rule()
+    def sweep(self):
+        for partition in {keys.partition_of(case_id) for case_id in self.new}:
+            self.do(sweep_partition(self.scripts, partition, retention=RETENTION))
+        for model in self.model.values():
+            model.sweep()
+
+    @rule(past=st.booleans())
+    def drop(self, past):
+        for partition in {keys.partition_of(case_id) for case_id in self.new}:
+            self.do(drop_partition(self.scripts, partition, retention=FORGET if past else RETENTION))
+        if past:
+            for case_id, model in list(self.model.items()):
+                model.calls = {call_id: call for call_id, call in model.calls.items() if call.status == RUNNING}
+                if model.status == CLOSED and not model.calls:
+                    del self.model[case_id]
+
+    # --- what must be so at any time
+
+    @invariant()
+    def store_and_model_agree(self):
+        self.do(self._compare())
+
+    async def _compare(self):
+        leases, expiries, closed, ended = set(), set(), set(), set()
+        for case_id, new in self.new.items():
+            partition = keys.partition_of(case_id)
+            model = self.model.get(case_id)
+            case = await read_case(self.scripts, case_id)
+            if model is None:
+                assert case is None
+                continue
+            assert (case.status, case.close_reason, case.calls, case.version, case.response, case.owner) == (
+                model.status, model.reason, model.attempts, model.version, model.response, model.owner
+            )  # fmt: skip
+            assert (case.expires_ms is None) is (new.time_to_live_ms is None)
+            calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
+            assert more is None
+            assert [(call.id, call.status) for call in reversed(calls)] == [
+                (call.id, call.status) for call in model.calls.values()
+            ]
+            fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
+            assert int(fields[0]) == len(model.running)
+            sizes = [await self.client.hget(keys.key(partition, "call", call.id), "size") for call in calls]
+            assert int(fields[1]) == sum(int(size) for size in sizes)
+            leases |= set(model.running)
+            ended |= set(model.calls) - set(model.running)
+            if model.status == CLOSED:
+                closed.add(case_id)
+            elif new.time_to_live_ms is not None:
+                expiries.add(case_id)
+        for name, expected in (("leases", leases), ("expiries", expiries), ("closed", closed), ("ended", ended)):
+            found = set()
+            for partition in {keys.partition_of(case_id) for case_id in self.new}:
+                found |= {member.decode() for member in await self.client.zrange(keys.key(partition, name), 0, -1)}
+            assert found == expected, name
+
+    @rule(owner=st.sampled_from(["shop", "other"]), status=st.sampled_from([None, OPEN, IN_PROGRESS, CLOSED]),
+          activity=st.sampled_from([None, "push", "record"]), size=st.integers(1, 4))  # fmt: skip
+    def list_in_pages(self, owner, status, activity, size):
+        expected = [
+            case_id for case_id, model in self.model.items()
+            if model.owner == owner and status in (None, model.status) and activity in (None, model.activity)
+        ]  # fmt: skip
+        found, after = [], None
+        while True:
+            page, after = self.do(
+                list_cases(self.scripts, owner=owner, activity=activity, status=status, after=after, limit=size)
+            )
+            found += page
+            if after is None:
+                break
+        assert found == expected[::-1]

@@ -1,0 +1,17 @@
+"""The scripts do what the model says, on every kind of store."""
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from store.machine import machine_on
+from support.counts import count
+from support.store import KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.timeout(count(240, 36_000))
+def test_the_scripts_and_the_model_agree_after_every_step(store_of, kind):
+    counts = settings(max_examples=count(40, 2500), stateful_step_count=count(30, 50))
+    with machine_on(store_of(kind)) as machine:
+        run_state_machine_as_test(machine, settings=counts)

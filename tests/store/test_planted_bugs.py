@@ -1,0 +1,98 @@
+"""The machine catches bugs: each of these, planted in the scripts, makes it fail."""
+
+import contextlib
+import hashlib
+
+import pytest
+from callback_server.store import (
+    claim_call,
+    close_case,
+    create_case,
+    drop_partition,
+    finish_call,
+    list_cases,
+    set_response,
+    sweep_partition,
+)
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from redis.exceptions import ResponseError
+
+from store.machine import machine_on
+
+SCRIPTS = [
+    module.SCRIPT
+    for module in (
+        claim_call, close_case, create_case, drop_partition, finish_call, list_cases, set_response, sweep_partition
+    )
+]  # fmt: skip
+
+BUGS = {
+    "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return {'BUSY'} end", ""),
+    "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
+    "a claim that comes late is granted": ("if left <= 0 then return {'STALE'} end", ""),
+    "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
+    "an over-lease call keeps its case": ("settle(case, now, keep)\nif case.status == 'CLOSED' then return {'CLOSED'",
+                                          "if case.status == 'CLOSED' then return {'CLOSED'"),
+    "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
+                          "if false then"),
+    "an end counts twice": ("if call[1] ~= 'RUNNING' then return", "if call[1] == 'NEVER' then return"),
+    "the end of a call reopens a closed case": ("case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and",
+                                                "case.mode ~= 'MULTIPLE' and"),
+    "a failed call can be tried again where it must not": ("if mode == 'RETRYABLE' then return 'OPEN' end",
+                                                           "do return 'OPEN' end"),
+    "an interrupted call runs again": ("if call_status == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
+                                       "if call_status == 'INTERRUPTED' then return 'OPEN' end"),
+    "a call that never started closes its case": ("if call_status == 'NOT_STARTED' then return 'OPEN' end", ""),
+    "keep_open is forgotten": ("if keep_open then return 'OPEN' end", ""),
+    "a case with multiple calls closes": ("if case.mode ~= 'MULTIPLE' and case.status", "if case.status"),
+    "an index is left behind": ("redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)\n"
+                                "  redis.call('ZADD'", "redis.call('ZADD'"),
+    "an expired case stays open": ("case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end",
+                                   "false then close(case, 'EXPIRED', now) end"),
+    "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
+    "a running call is forgotten": ("if not redis.call('ZSCORE', leases_key(), call_id) then return call_id end",
+                                    "return call_id"),
+    "a case is dropped under its running call": ("if tonumber(case.running) == 0 then", "if true then"),
+    "a foreign owner can close": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n"
+                                  "local now", "if not case then return {'UNKNOWN'} end\nlocal now"),
+    "a lost update of the response": ("if case.version ~= version then return {'CONFLICT'} end", ""),
+    "a call sees the response as it is now": ("return grant('CLAIMED', mine[2], left, mine[3], mine[4] or '')",
+                                              "return grant('CLAIMED', mine[2], left, redis.call('GET', "
+                                              "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
+    "another request's case is given again": ("and existing.fingerprint == fingerprint then", "then"),
+    "a lease outlives its call": ("redis.call('ZREM', leases_key(), call_id)\n  redis.call('ZADD', ended_key()",
+                                  "redis.call('ZADD', ended_key()"),
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def planted(old, new):
+    before = [(script, script.source, script.sha) for script in SCRIPTS]
+    for script in SCRIPTS:
+        script.source = script.source.replace(old, new)
+        script.sha = hashlib.sha1(script.source.encode()).hexdigest()
+    try:
+        assert [script.source for script, *_ in before] != [source for _, source, _ in before], "nothing was changed"
+        yield
+    finally:
+        for script, source, sha in before:
+            script.source, script.sha = source, sha
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_caught(store_of, bug):
+    counts = settings(
+        max_examples=2000,
+        stateful_step_count=40,
+        phases=[Phase.generate],  # the first failure will do: no replay, no shrinking, no search for more
+        report_multiple_bugs=False,
+        database=None,
+        print_blob=False,
+    )
+    with (
+        machine_on(store_of()) as machine,
+        planted(*BUGS[bug]),
+        pytest.raises((AssertionError, ResponseError)),  # a difference, or a broken invariant that a script ran into
+    ):
+        run_state_machine_as_test(machine, settings=counts)

