@@ -1,0 +1,112 @@
+"""`callback up` as a real process, with what tests ask of it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from support.wait import wait_until_sync
+
+READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)\n")
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from callback_up.main import run
+options = json.loads(sys.argv[1])
+for name in ("data_dir", "config"):
+    options[name] = options.get(name) and Path(options[name])
+sys.exit(run(**options))
+"""
+
+
+def is_running(pid):
+    """Whether a process runs; one that has ended and waits for its parent to ask does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Up:
+    """One `callback up` on a data directory. It begins with `start()`; `log` is the standard error of all its runs."""
+
+    def __init__(self, data_dir, log, **options):
+        self.options = {"data_dir": str(data_dir), "edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", **options}
+        self.log = log
+        self.environment = {}
+        self.process = None
+        self.edge = self.grpc = None
+        self._seen = 0
+
+    def spawn(self):
+        """Starts it, in a process group of its own, as a shell does, and does not wait. What it was before is over."""
+        self.close()
+        self._seen = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, json.dumps(self.options)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0,
+                env={**os.environ, **self.environment},
+            )  # fmt: skip
+        return self
+
+    def start(self):
+        """Starts it and waits for its ready line."""
+        self.spawn()
+        found = READY.fullmatch(line := self.process.stdout.readline())
+        assert found, f"{line!r}\n{self.said()}"
+        self.edge, self.grpc = found["edge"], found["grpc"]
+        return self
+
+    def said(self):
+        """What the present run and its children have written to standard error so far."""
+        with self.log.open() as log:
+            log.seek(self._seen)
+            return log.read()
+
+    def events(self, name=None):
+        """The log lines of the present run, as mappings; those of one event if it is named."""
+        lines = [json.loads(line) for line in self.said().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in lines if name in (None, line["event"])]
+
+    def child(self, name):
+        """The process id of a child, as last started."""
+        return [event["child_pid"] for event in self.events("child_started") if event["child"] == name][-1]
+
+    def children(self):
+        """The process ids of all children that were ever started in this run."""
+        return [event["child_pid"] for event in self.events("child_started")]
+
+    def is_healthy(self):
+        """Whether store, server and edge answer: a state that nobody has is looked up, and not found."""
+        try:
+            answer = httpx.get(f"http://{self.edge}/cb/00000000-0000-4000-8000-000000000000", timeout=5)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 404
+
+    def wait_healthy(self):
+        """Waits until everything answers."""
+        wait_until_sync(self.is_healthy, what="callback up")
+
+    def kill(self):
+        """Kills the supervisor as a crash does, and waits until no child is left."""
+        self.process.kill()
+        self.process.wait(30)
+        wait_until_sync(lambda: not any(map(is_running, self.children())), what="the end of all children")
+
+    def interrupt(self):
+        """Presses Ctrl-C: the whole group of the terminal gets the signal. Returns the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(60)
+
+    def close(self):
+        """Kills the supervisor if it still runs, and waits for nothing else."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(30)
+            self.process.stdout.close()

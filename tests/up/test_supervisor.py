@@ -1,0 +1,264 @@
+"""The supervisor, with small programs in place of store, server and edge."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.up import is_running
+from support.wait import wait_until, wait_until_sync
+
+from callback_up import supervisor as supervision
+from callback_up import tied
+from callback_up.errors import UpError
+from callback_up.supervisor import Child, Supervisor
+
+SLEEPER = "import time; time.sleep(3600)"
+POLITE = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("bye", flush=True), sys.exit(0)))
+print("hello", flush=True)
+signal.pause()
+"""
+
+
+async def yes():
+    return True
+
+
+async def no():
+    return False
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE_S", 0.1)
+
+
+@pytest.fixture
+def lines():
+    """What the children print, as pairs of name and line."""
+    return []
+
+
+@pytest.fixture
+def make(lines):
+    """Makes a child from the text of a program."""
+
+    def make(name, program, **fields):
+        return Child(
+            name=name,
+            command=[sys.executable, "-S", "-c", program],
+            on_line=lambda line: lines.append((name, line)),
+            **{"is_healthy": yes, "stop_s": 30, **fields},
+        )
+
+    return make
+
+
+class Run:
+    """A supervisor that runs in a task."""
+
+    def __init__(self, *children, **options):
+        self.supervisor = Supervisor(children, **options)
+        self.stopping = asyncio.Event()
+        self.ready = 0
+        self.task = asyncio.create_task(self.supervisor.run(self.stopping, self._count))
+
+    async def _count(self):
+        self.ready += 1
+
+    def pid(self, child):
+        process = self.supervisor._processes.get(child)
+        return process and process.pid
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.stopping.set()
+        await asyncio.wait([self.task])
+
+
+async def test_children_start_in_order_and_stop_in_the_opposite_one(make, lines):
+    first = make("first", POLITE)
+    second = make("second", POLITE, after=first)
+    async with Run(first, second) as run:
+        await wait_until(lambda: len(lines) == 2)
+    assert run.ready == 1
+    assert lines == [("first", "hello"), ("second", "hello"), ("second", "bye"), ("first", "bye")]
+
+
+async def test_nothing_is_ready_before_every_child_is_healthy(make, lines):
+    healthy = asyncio.Event()
+
+    async def is_healthy():
+        return healthy.is_set()
+
+    async with Run(make("quick", POLITE), make("slow", POLITE, is_healthy=is_healthy)) as run:
+        await wait_until(lambda: len(lines) == 2)
+        assert run.ready == 0
+        healthy.set()
+        await wait_until(lambda: run.ready == 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_child_that_dies_is_started_again(make, number):
+    child = make("child", SLEEPER)
+    async with Run(child) as run:
+        await wait_until(lambda: run.ready)
+        before = run.pid(child)
+        os.kill(before, number)
+        await wait_until(lambda: run.pid(child) != before)
+    assert run.ready == 1
+
+
+async def test_a_child_that_lives_for_moments_is_started_again_with_growing_pauses(make, lines, monkeypatch):
+    pauses = []
+
+    async def sleep(seconds, real=asyncio.sleep):
+        if seconds != supervision.POLL_S:
+            pauses.append(seconds)
+        await real(0)
+
+    child = make("child", "print('hello', flush=True)")
+    with monkeypatch.context() as patch:
+        patch.setattr(supervision.asyncio, "sleep", sleep)
+        async with Run(child) as run:
+            while len(pauses) < 6:
+                await asyncio.wait([run.task], timeout=0.01)
+    assert pauses[:6] == [0.01, 0.02, 0.04, 0.08, 0.1, 0.1]
+
+
+async def test_a_child_that_never_gets_healthy_ends_everything_and_is_named(make, lines):
+    other = make("other", POLITE)
+    async with Run(other, make("child", "print('cannot', flush=True); raise SystemExit(3)", is_healthy=no)) as run:
+        with pytest.raises(UpError, match="the child does not start: ended with status 3, 5 times in a row"):
+            await run.task
+    assert run.ready == 0
+    assert lines.count(("child", "cannot")) == 5
+    assert lines.count(("other", "bye")) == 1
+
+
+async def test_a_child_that_was_healthy_in_between_is_not_given_up(make, lines):
+    async def is_healthy():
+        return len(lines) % 4 == 0
+
+    child = make("child", "print('x', flush=True); raise SystemExit(3)", is_healthy=is_healthy)
+    async with Run(child) as run:
+        await wait_until(lambda: run.task.done() or len(lines) > 12)
+        assert not run.task.done()
+
+
+async def test_a_child_that_refuses_its_settings_is_not_started_twice(make, lines):
+    async with Run(make("child", "print('no', flush=True); raise SystemExit(2)", is_healthy=no)) as run:
+        with pytest.raises(UpError, match="the child refuses its settings"):
+            await run.task
+    assert lines == [("child", "no")]
+
+
+async def test_a_child_that_takes_too_long_to_start_is_killed_and_counts_as_failed(make):
+    async with Run(make("child", SLEEPER, is_healthy=no, start_s=0.05)) as run:
+        with pytest.raises(UpError, match="the child does not start: ended by signal 9, 5 times"):
+            await run.task
+
+
+async def test_a_child_that_does_not_stop_is_killed(make, lines):
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('hello', flush=True)\n" + SLEEPER
+    child = make("child", stubborn, stop_s=0.05)
+    async with Run(child) as run:
+        await wait_until(lambda: lines)
+        pid = run.pid(child)
+    assert run.task.exception() is None
+    assert not is_running(pid)
+
+
+async def test_a_child_waits_for_what_it_needs_whenever_it_is_started(make, lines):
+    open_gate = asyncio.Event()
+    open_gate.set()
+
+    async def is_healthy():
+        return open_gate.is_set()
+
+    needed = make("needed", POLITE, is_healthy=is_healthy)
+    child = make("child", POLITE, after=needed)
+    async with Run(needed, child) as run:
+        await wait_until(lambda: run.ready and len(lines) == 2)
+        before = run.pid(child), run.pid(needed)
+        open_gate.clear()
+        os.kill(before[1], signal.SIGKILL)
+        await wait_until(lambda: run.pid(needed) != before[1])
+        os.kill(before[0], signal.SIGKILL)
+        await wait_until(lambda: lines.count(("needed", "hello")) == 2)
+        await wait_until(lambda: not is_running(before[0]))
+        assert run.pid(child) == before[0]
+        open_gate.set()
+        await wait_until(lambda: run.pid(child) != before[0])
+
+
+async def test_a_check_that_can_not_connect_means_not_yet(make):
+    asked = []
+
+    async def is_healthy():
+        asked.append(1)
+        if len(asked) < 3:
+            raise ConnectionRefusedError
+        return True
+
+    async with Run(make("child", SLEEPER, is_healthy=is_healthy)) as run:
+        await wait_until(lambda: run.ready)
+
+
+async def test_a_child_has_a_session_of_its_own_and_its_own_environment(make, lines):
+    program = "import os; print(os.getsid(0) == os.getpid(), os.environ['COLOUR'], flush=True)\n" + SLEEPER
+    async with Run(make("child", program, environment={"COLOUR": "red"})):
+        await wait_until(lambda: lines)
+    assert lines == [("child", "True red")]
+
+
+async def test_a_child_keeps_the_descriptors_that_it_is_to_inherit_and_no_others(make, lines):
+    program = (
+        "import os; print([n for n in range(3, 99) if os.path.exists(f'/proc/self/fd/{n}')], flush=True)\n" + SLEEPER
+    )
+    reading, writing = os.pipe()
+    try:
+        async with Run(make("child", program), inherit=[writing]):
+            await wait_until(lambda: lines)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert lines == [("child", f"[{writing}]")]
+
+
+async def test_a_line_without_an_end_does_not_block_a_child(make, lines):
+    program = "print('x' * 300_000, flush=True); print('done', flush=True)\n" + SLEEPER
+    async with Run(make("child", program)):
+        await wait_until(lambda: lines)
+        await wait_until(lambda: lines[-1] == ("child", "done"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_tied_program_ends_with_its_parent(number):
+    parent = f"""
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, {tied.__file__!r}, str(os.getpid()), "{int(number)}",
+                          sys.executable, "-c", "print('hello', flush=True); import time; time.sleep(3600)"])
+print(child.pid, flush=True)
+child.wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        said = {process.stdout.readline(), process.stdout.readline()}
+        assert "hello\n" in said
+        (child,) = (int(line) for line in said - {"hello\n"})
+        assert is_running(child)
+        process.kill()
+    wait_until_sync(lambda: not is_running(child), what="the end of the child")
+
+
+def test_a_program_whose_parent_is_gone_already_does_not_begin():
+    command = [sys.executable, tied.__file__, "1", "9", sys.executable, "-c", "print('hello')"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b""

@@ -1,0 +1,247 @@
+"""`callback up`: everything is real, and is started, called, killed and started again."""
+
+import os
+import re
+import signal
+import socket
+
+import httpx
+import pytest
+from support.up import is_running
+from support.wait import wait_until_sync
+
+from callback.v1 import callback_pb2
+from callback.v1 import callback_service_pb2 as messages
+
+CALL = callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_body=b"thanks")
+
+
+def generate(stub, **fields):
+    request = messages.GenerateCallbackUrlRequest(
+        **{"callback_activity": "record", "response": CALL, "allow_multiple_calls": True, **fields}
+    )
+    return stub.GenerateCallbackUrl(request, timeout=10)
+
+
+def attempts(stub, case_id):
+    answer = stub.ListCalls(messages.ListCallsRequest(callback_case_id=case_id), timeout=10)
+    return [call.attempt for call in answer.calls]
+
+
+def gone(up):
+    wait_until_sync(lambda: not any(map(is_running, up.children())), what="the end of all children")
+    return True
+
+
+def test_it_prints_one_ready_line_and_then_callbacks_can_be_made_and_called(up, service):
+    up.start()
+    made = generate(service(up.grpc))
+    assert made.callback_url.startswith(f"http://{up.edge}/cb/")
+    answer = httpx.post(made.callback_url, content=b"hello")
+    assert (answer.status_code, answer.text) == (200, "thanks")
+    assert up.interrupt() == 0
+    assert up.process.stdout.read() == ""
+
+
+def test_what_is_stored_and_the_urls_of_request_ids_are_the_same_after_a_restart(up, service):
+    up.start()
+    up.options |= {"edge": up.edge, "grpc": up.grpc}
+    made = generate(service(up.grpc), request_id="order-5")
+    assert httpx.get(made.callback_url).status_code == 200
+    assert up.interrupt() == 0
+    up.start()
+    assert httpx.get(made.callback_url).status_code == 200
+    assert attempts(service(up.grpc), made.callback_case_id) == [2, 1]
+    assert generate(service(up.grpc), request_id="order-5") == made
+
+
+def test_one_ctrl_c_stops_edge_server_and_store_in_this_order_and_leaves_nothing(up):
+    up.start()
+    assert up.interrupt() == 0
+    assert [(e["child"], e["how"]) for e in up.events("child_stopped")] == [
+        ("edge", "ended with status 0"),
+        ("server", "ended with status 0"),
+        ("store", "ended with status 0"),
+    ]
+    assert gone(up)
+
+
+def test_a_stop_before_it_is_ready_is_as_clean(up):
+    up.spawn()
+    wait_until_sync(lambda: len(up.children()) == 3, what="the start of the children")
+    assert up.interrupt() == 0
+    assert up.process.stdout.read() == ""
+    assert gone(up)
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
+    up.start()
+    up.process.send_signal(signal.SIGSTOP)  # both are then delivered before it does anything else
+    up.process.send_signal(signal.SIGTERM)
+    up.process.send_signal(signal.SIGINT)
+    up.process.send_signal(signal.SIGCONT)
+    assert up.process.wait(30) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert gone(up)
+
+
+@pytest.mark.parametrize("child", ["store", "server", "edge"])
+def test_a_child_that_is_killed_is_started_again_at_the_same_address_with_all_that_was_stored(up, service, child):
+    up.start()
+    made = generate(service(up.grpc))
+    before = up.child(child)
+    os.kill(before, signal.SIGKILL)
+    wait_until_sync(lambda: up.child(child) != before, what="another start of the child")
+    up.wait_healthy()
+    assert httpx.get(made.callback_url).text == "thanks"
+    assert attempts(service(up.grpc), made.callback_case_id) == [1]
+    assert [(e["child"], e["how"]) for e in up.events("child_died")] == [(child, "ended by signal 9")]
+    assert up.interrupt() == 0
+    assert up.process.stdout.read() == ""  # it was ready once
+
+
+def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
+    up.start()
+    up.options |= {"edge": up.edge, "grpc": up.grpc}
+    made = generate(service(up.grpc))
+    assert httpx.get(made.callback_url).status_code == 200
+    children = up.children()
+    assert len(children) == 3
+    up.kill()
+    assert not any(map(is_running, children))
+    up.start()
+    assert httpx.get(made.callback_url).status_code == 200
+    assert attempts(service(up.grpc), made.callback_case_id) == [2, 1]
+
+
+def test_it_can_be_started_again_at_once_after_it_was_killed(up):
+    up.start()
+    up.options |= {"edge": up.edge, "grpc": up.grpc}
+    up.process.kill()  # and nobody waits for anything
+    up.start()
+    assert up.is_healthy()
+
+
+@pytest.mark.parametrize("option", ["edge", "grpc"])
+def test_a_taken_port_is_named_with_the_option_that_changes_it_before_anything_starts(make_up, option):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = make_up(**{option: f"127.0.0.1:{port}"}).spawn()
+        assert up.process.wait(30) == 1
+    assert up.said() == (
+        f"callback up: port {port} of 127.0.0.1 is taken by another program; choose another with "
+        f"--{option} 127.0.0.1:0, which picks one, or stop that program\n"
+    )
+
+
+def test_a_directory_that_is_in_use_is_refused_with_who_uses_it(up, make_up, tmp_path):
+    up.start()
+    second = make_up().spawn()
+    assert second.process.wait(30) == 1
+    assert second.said() == (
+        f"callback up: the data directory {tmp_path}/data is in use by another `callback up` "
+        f"(process {up.process.pid}); stop that one, or choose another with --data-dir\n"
+    )
+    assert up.is_healthy()
+
+
+@pytest.mark.parametrize("option", ["edge", "grpc"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1"])
+def test_an_address_beyond_this_machine_is_refused(make_up, option, host):
+    up = make_up(**{option: f"{host}:0"}).spawn()
+    assert up.process.wait(30) == 1
+    assert up.said().startswith(f"callback up: --{option} {host}:0 could be reached from other machines")
+    assert up.children() == []
+
+
+def test_an_address_that_is_none_is_a_wrong_setting(make_up):
+    up = make_up(edge="nowhere").spawn()
+    assert up.process.wait(30) == 2
+    assert up.said() == "callback up: bind (option): must be HOST:PORT, as in 127.0.0.1:8080; got 'nowhere'\n"
+
+
+def test_without_options_the_addresses_are_those_of_the_settings(make_up, tmp_path):
+    config = tmp_path / "callback.toml"
+    config.write_text('[server]\ngrpc_bind = "localhost:0"\n')
+    up = make_up(config=str(config), edge=None, grpc=None)
+    up.environment["CALLBACK_EDGE_BIND"] = "[::1]:0"
+    up.start()
+    assert (up.grpc.split(":")[0], up.edge.rpartition(":")[0]) == ("localhost", "[::1]")
+    assert up.is_healthy()
+
+
+def test_settings_that_a_child_refuses_end_it_with_what_the_child_says(make_up, tmp_path):
+    config = tmp_path / "callback.toml"
+    config.write_text("[edge]\nspeed = 1\n")
+    up = make_up(config=str(config)).spawn()
+    assert up.process.wait(60) == 1
+    assert f"speed ({config}): unknown" in up.said()
+    assert up.said().endswith("callback up: the edge refuses its settings; it says above which and why\n")
+    assert gone(up)
+
+
+def test_the_url_and_the_key_can_be_set(make_up, tmp_path, service):
+    config = tmp_path / "callback.toml"
+    config.write_text(f'[server]\nbox_url = "https://box.example"\nstate_key = "{"k" * 32}"\n')
+    first = generate(service(make_up(config=str(config)).start().grpc), request_id="x")
+    other = make_up(tmp_path / "other", config=str(config)).start()
+    assert first.callback_url.startswith("https://box.example/cb/")
+    assert generate(service(other.grpc), request_id="x") == first
+
+
+@pytest.mark.parametrize("folder", ["it's a %20 ?#é", "deep" * 25 + "/" + "deeper" * 25])
+def test_any_directory_will_do(make_up, tmp_path, service, folder):
+    up = make_up(tmp_path / folder).start()
+    assert httpx.get(generate(service(up.grpc)).callback_url).status_code == 200
+    assert up.interrupt() == 0
+
+
+def test_what_is_kept_is_for_this_user_only(up, tmp_path):
+    up.start()
+    data = tmp_path / "data"
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (data, *data.iterdir())}
+    assert modes == {"data": 0o700, "lock": 0o600, "state-key": 0o600, "store": 0o700, "store.sock": 0o700}
+
+
+def test_a_store_whose_file_is_damaged_is_not_started_for_ever(up, tmp_path, service):
+    up.start()
+    for _ in range(3):
+        generate(service(up.grpc))
+    assert up.interrupt() == 0
+    (file,) = (tmp_path / "data" / "store").rglob("*.incr.aof")
+    damaged = bytearray(file.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 200] = b"X" * 200
+    file.write_bytes(damaged)
+    up.spawn()
+    assert up.process.wait(60) == 1
+    assert up.said().endswith(
+        "callback up: the store does not start: ended with status 1, 5 times in a row; its last lines are above\n"
+    )
+    assert "Bad file format reading the append only file" in up.said()
+    assert file.read_bytes() == damaged
+
+
+def test_the_demo_makes_a_redirect_and_a_webhook_and_says_what_to_type(make_up, service):
+    up = make_up(demo=True).start()
+    lines = iter(up.process.stdout.readline, None)
+    text = ""
+    while text.count(" close ") == 0:
+        text += next(lines)
+    redirect, webhook = re.findall(r"curl -i '(http://\S+)'", text)
+    first, second = dict.fromkeys(re.findall(r"\b[0-9a-f]{32}\b", text))
+    assert httpx.get(redirect).headers["location"] == "https://example.com/thankyou"
+    assert httpx.post(webhook, json={"id": "5"}).json() == {"received": True}
+    assert attempts(service(up.grpc), first) == [1]
+    assert attempts(service(up.grpc), second) == [1]
+    assert f"--target {up.grpc}" in text
+
+
+def test_no_state_is_in_the_logs_or_in_the_data(make_up, tmp_path, service):
+    up = make_up().start()
+    made = generate(service(up.grpc))
+    assert httpx.get(made.callback_url).status_code == 200
+    assert up.interrupt() == 0
+    kept = [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert made.callback_case_id.encode() in b"".join(kept)
+    for content in (up.said().encode(), *kept):
+        assert made.callback_state.encode() not in content
