@@ -25,7 +25,8 @@ def refused(path, because):
         pass
 
 
-def test_a_directory_belongs_to_one_at_a_time(tmp_path):
+def test_a_directory_belongs_to_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "ORPHANS_S", 3600)  # there are none to wait for
     with data.open_directory(tmp_path / "data"):
         refused(tmp_path / "data", f"in use by another `callback up` (process {os.getpid()})")
     with data.open_directory(tmp_path / "data"):

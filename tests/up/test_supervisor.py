@@ -180,7 +180,10 @@ async def test_a_child_waits_for_what_it_needs_whenever_it_is_started(make, line
     open_gate = asyncio.Event()
     open_gate.set()
 
+    asked = []
+
     async def is_healthy():
+        asked.append(1)
         return open_gate.is_set()
 
     needed = make("needed", POLITE, is_healthy=is_healthy)
@@ -194,6 +197,8 @@ async def test_a_child_waits_for_what_it_needs_whenever_it_is_started(make, line
         os.kill(before[0], signal.SIGKILL)
         await wait_until(lambda: lines.count(("needed", "hello")) == 2)
         await wait_until(lambda: not is_running(before[0]))
+        asked.clear()
+        await wait_until(lambda: len(asked) > 4)  # time enough for a start that did not wait
         assert run.pid(child) == before[0]
         open_gate.set()
         await wait_until(lambda: run.pid(child) != before[0])

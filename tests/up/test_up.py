@@ -1,5 +1,6 @@
 """`callback up`: everything is real, and is started, called, killed and started again."""
 
+import errno
 import os
 import re
 import signal
@@ -97,6 +98,17 @@ def test_a_child_that_is_killed_is_started_again_at_the_same_address_with_all_th
     assert [(e["child"], e["how"]) for e in up.events("child_died")] == [(child, "ended by signal 9")]
     assert up.interrupt() == 0
     assert up.process.stdout.read() == ""  # it was ready once
+
+
+@pytest.mark.parametrize("child", ["server", "edge"])
+def test_nobody_else_gets_the_port_of_a_child_that_is_down(up, child):
+    up.start()
+    host, port = (up.edge if child == "edge" else up.grpc).split(":")
+    down = up.child(child)
+    os.kill(down, signal.SIGKILL)
+    wait_until_sync(lambda: not is_running(down), what="the end of the child")
+    with socket.socket() as stranger, pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+        stranger.bind((host, int(port)))
 
 
 def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
@@ -230,9 +242,10 @@ def test_the_demo_makes_a_redirect_and_a_webhook_and_says_what_to_type(make_up, 
     redirect, webhook = re.findall(r"curl -i '(http://\S+)'", text)
     first, second = dict.fromkeys(re.findall(r"\b[0-9a-f]{32}\b", text))
     assert httpx.get(redirect).headers["location"] == "https://example.com/thankyou"
-    assert httpx.post(webhook, json={"id": "5"}).json() == {"received": True}
+    for _ in range(2):
+        assert httpx.post(webhook, json={"id": "5"}).json() == {"received": True}
     assert attempts(service(up.grpc), first) == [1]
-    assert attempts(service(up.grpc), second) == [1]
+    assert attempts(service(up.grpc), second) == [2, 1]
     assert f"--target {up.grpc}" in text
 
 
