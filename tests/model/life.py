@@ -1,7 +1,7 @@
 """The life of a case and of its calls, as a plain Python model: the spec's life table as data, and what goes with it.
 
-The scripts are checked against this, step by step; the diagram in the documentation is drawn from `LIFE`. Time is what
-the machine says is due: a lease or an expiry has no due time, or one that has passed.
+The scripts are checked against this, step by step. Time is what the machine says is due: a lease or an expiry has no
+due time, or one that has passed.
 """
 
 from dataclasses import dataclass, field

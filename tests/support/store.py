@@ -47,7 +47,7 @@ class StoreProcess:
         with redis.Redis(port=self.port) as client:
             if self.cluster:
                 wait_until_sync(lambda: self._answers(client), what="the store")
-                if client.cluster("info")["cluster_state"] != "ok":
+                if client.cluster("info")["cluster_slots_assigned"] == "0":
                     client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
                 wait_until_sync(lambda: client.cluster("info")["cluster_state"] == "ok", what="the cluster")
             else:

@@ -21,6 +21,7 @@ from redis.exceptions import (
     MaxConnectionsError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
 )
@@ -112,7 +113,8 @@ def store_errors() -> Iterator[None]:
     """Turns what redis-py raises into :class:`StoreError`. A fault of ours (a script's error) passes through."""
     try:
         yield
-    except (_NotSentError, MaxConnectionsError, *_REFUSALS) as error:
+    # A RedisClusterException: no node could be reached, or none has the slot.
+    except (_NotSentError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
         raise StoreError(str(error), maybe_done=False) from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         # The blocking pool says in this way that no connection became free.
