@@ -1,0 +1,124 @@
+"""The whole of it, each part a process of its own: a store, a server, an edge; and handlers that tests write.
+
+`running_system` is for tests that break things: each process can be killed, stopped and started again on the same
+address, and what it logged can be read.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from callback import CallbackClient
+from support.store import StoreProcess, free_port
+from support.wait import wait_until
+
+
+class Process:
+    """`python -m module` with settings from the environment; `facts` is what its `ready` event said."""
+
+    def __init__(self, module, log, **environment):
+        self._command = [sys.executable, "-m", module]
+        self._environment = {**os.environ, **environment}
+        self.log = log
+        self.facts = {}
+        self.process = None
+        self._seen = 0
+
+    async def start(self):
+        """Starts it and waits until it says that it is ready."""
+        self._seen = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
+        self.facts = await wait_until(self._ready, what=f"ready in {self.log}")
+        return self
+
+    def _ready(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return next((event for event in self.events() if event["event"] == "ready"), None)
+
+    def events(self, name=None):
+        """The events that it logged since its last start."""
+        with self.log.open("rb") as log:
+            log.seek(self._seen)
+            lines = log.read().splitlines()
+        events = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+        return [event for event in events if name in (None, event["event"])]
+
+    def signal(self, number):
+        """Sends it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self):
+        """Kills it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self):
+        """Stops it in good order; returns its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(60)
+        return self.process.returncode if self.process else None
+
+
+class System:
+    """A running system. `http` calls the edge, `client` is an internal service's."""
+
+    def __init__(self, directory, store, *, store_url=None, config="", server=(), edge=()):
+        self.directory = directory
+        self.store = store
+        file = directory / "callback.toml"
+        file.write_text(config)
+        common = {"CALLBACK_CONFIG": str(file)}
+        grpc, http, admin = (f"127.0.0.1:{free_port()}" for _ in range(3))
+        self.url = f"http://{http}"
+        self.grpc = grpc
+        self.server = Process(
+            "callback_server", directory / "server.log", **common, CALLBACK_GRPC_BIND=grpc, CALLBACK_BOX_URL=self.url,
+            CALLBACK_STORE_URL=store_url or store.url, CALLBACK_STATE_KEY="k" * 32,
+            CALLBACK_PLATFORM_URL="https://platform.example", **dict(server),
+        )  # fmt: skip
+        self.edge = Process(
+            "callback_edge", directory / "edge.log", **common, CALLBACK_EDGE_BIND=http, CALLBACK_EDGE_ADMIN_BIND=admin,
+            CALLBACK_EDGE_SERVER_TARGET=grpc, **dict(edge),
+        )  # fmt: skip
+        self.http = self.client = None
+
+
+@contextlib.asynccontextmanager
+async def running_system(directory, store, **options):
+    """A `System` on a running store, in an empty directory.
+
+    Args:
+        directory: where its logs and its configuration go.
+        store: a `StoreProcess` that runs.
+        options: `config` (TOML: activities), `store_url` (a proxy before the store), `server` and `edge` (environment).
+    """
+    system = System(directory, store, **options)
+    try:
+        await system.server.start()
+        await system.edge.start()
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        async with (
+            httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
+            CallbackClient(system.grpc) as system.client,
+        ):
+            yield system
+    finally:
+        system.edge.stop()
+        system.server.stop()
+
+
+def own_store(directory: Path, **options):
+    """A store for one test alone, to be killed and cut; in a directory of its own."""
+    home = directory / "store"
+    home.mkdir()
+    return StoreProcess(home, **options)
