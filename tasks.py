@@ -90,22 +90,17 @@ def types() -> None:
 def generate(*arguments: str) -> None:
     """Make the Python stubs from the contract. With `--check`: change nothing, and fail where they differ."""
     enter("dev")
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder)
-        generate_stubs(made)
-        fresh = {path.relative_to(made): path.read_bytes() for path in made.rglob("*.py*")}
-    present = {path.relative_to(STUBS): path.read_bytes() for path in (STUBS / "callback" / "v1").glob("*_pb2*.py*")}
-    differing = sorted(name for name in fresh | present if fresh.get(name) != present.get(name))
+    changes = stale_stubs()
     if "--check" in arguments:
-        if differing:
-            sys.exit(f"not what the contract says; run python3 tasks.py generate: {', '.join(map(str, differing))}")
+        if changes:
+            sys.exit(f"not what the contract says; run python3 tasks.py generate: {', '.join(map(str, changes))}")
         return
-    for name in differing:
-        if name in fresh:
-            (STUBS / name).write_bytes(fresh[name])
-        else:
+    for name, content in changes.items():
+        if content is None:
             (STUBS / name).unlink()
-        print(f"generated {name}" if name in fresh else f"removed {name}")
+        else:
+            (STUBS / name).write_bytes(content)
+        print(f"{'removed' if content is None else 'generated'} {name}")
 
 
 def lock(*arguments: str) -> None:
@@ -185,7 +180,7 @@ def set_up(kind: str) -> None:
     run(*install, "--no-deps", "--require-hashes", "-r", LOCKS[kind])
     run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT)
     covered = ("up", "dev") if kind == "dev" else ("up",)
-    stamp.write_text(json.dumps({**place, **{name: content[name] for name in covered}}))
+    stamp.write_text(json.dumps({**place, **{name: content[name] for name in covered}}) + "\n")
 
 
 def make_environment() -> None:
@@ -229,6 +224,16 @@ def apt_install(packages: list[str]) -> bool:
 # ---- The stubs ----
 
 
+def stale_stubs() -> dict[Path, bytes | None]:
+    """Return the stubs that are not what the contract says, with what they should be; None for one too many."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        generate_stubs(made)
+        fresh = {path.relative_to(made): path.read_bytes() for path in made.rglob("*.py*")}
+    present = {path.relative_to(STUBS): path.read_bytes() for path in (STUBS / "callback" / "v1").glob("*_pb2*.py*")}
+    return {name: fresh.get(name) for name in sorted(fresh | present) if fresh.get(name) != present.get(name)}
+
+
 def generate_stubs(target: Path) -> None:
     """Generate the Python stubs of `callback.v1` into a folder.
 
@@ -240,9 +245,12 @@ def generate_stubs(target: Path) -> None:
 
     contract = ROOT / "proto"
     sources = sorted(path.relative_to(contract) for path in (contract / "callback" / "v1").glob("*.proto"))
-    protoc = ["python", "-m", "grpc_tools.protoc"]
+    plugins = [
+        f"--plugin={Path(sys.executable).with_name(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    ]
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", *plugins]
     everything, ours = target / "everything.binpb", target / "ours.binpb"
-    include = [f"-I{contract}", f"-I{contract}/third_party", "--include_imports", "--include_source_info"]
+    include = [f"-I{contract}", f"-I{contract / 'third_party'}", "--include_imports", "--include_source_info"]
     run(*protoc, *include, f"--descriptor_set_out={everything}", *sources)
     files = descriptor_pb2.FileDescriptorSet.FromString(everything.read_bytes())
     kept = [file for file in files.file if not file.name.startswith("buf/")]

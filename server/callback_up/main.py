@@ -38,6 +38,13 @@ def run(
         The exit code: 0 after a stop, 1 if it can not start or go on, 2 if a setting is wrong. What is wrong is said on
         standard error.
     """
+    for option, given in (("--edge", edge), ("--grpc", grpc)):
+        try:
+            if given is not None:
+                parse_bind(given)
+        except ValueError as error:
+            _say(f"{option} {error}")
+            return 2
     try:
         server_part = children.ServerPart.load(config, grpc_bind=grpc)
         edge_part = children.EdgePart.load(config, bind=edge)

@@ -65,7 +65,7 @@ def test_lines_below_the_level_are_not_written():
         'log.info("called", **{STATE: 1})',
         'log.info("called", error=ValueError([STATE]))',
         'log.info(f"called {STATE.upper()}")',
-        'log.info("called", target="/cb/" + STATE.replace("-", "%2D"))',
+        'log.info("called", form="state=" + STATE.replace("-", "%2D"))',
         'logging.getLogger("quart.app").error("Exception on request GET %s", "/cb/" + STATE)',
         'logging.getLogger("quart.app").error("x %d", STATE)',
         'logging.getLogger("x").error("x", stack_info=STATE)',

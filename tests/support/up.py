@@ -12,15 +12,6 @@ import httpx
 from support.wait import wait_until_sync
 
 READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)\n")
-PROGRAM = """
-import json, sys
-from pathlib import Path
-from callback_up.main import run
-options = json.loads(sys.argv[1])
-for name in ("data_dir", "config"):
-    options[name] = options.get(name) and Path(options[name])
-sys.exit(run(**options))
-"""
 
 
 def is_running(pid):
@@ -32,10 +23,13 @@ def is_running(pid):
 
 
 class Up:
-    """One `callback up` on a data directory. It begins with `start()`; `log` is the standard error of all its runs."""
+    """One `callback up` on a data directory. It begins with `start()`; `log` is the standard error of all its runs.
+
+    Options are those of the command line: `edge="127.0.0.1:0"`, `demo=True`; None leaves one out.
+    """
 
     def __init__(self, data_dir, log, **options):
-        self.options = {"data_dir": str(data_dir), "edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", **options}
+        self.options = {"data-dir": str(data_dir), "edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", **options}
         self.log = log
         self.environment = {}
         self.process = None
@@ -46,9 +40,14 @@ class Up:
         """Starts it, in a process group of its own, as a shell does, and does not wait. What it was before is over."""
         self.close()
         self._seen = self.log.stat().st_size if self.log.exists() else 0
+        options = [
+            f"--{name}" if value is True else f"--{name}={value}"
+            for name, value in self.options.items()
+            if value is not None
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, json.dumps(self.options)],
+                [sys.executable, "-m", "callback_cli", "up", *options],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0,
                 env={**os.environ, **self.environment},
             )  # fmt: skip
