@@ -1,7 +1,24 @@
-"""A Hypothesis state machine: the scripts on a real store against the model, the whole after-state compared each step."""
+"""A Hypothesis state machine: the scripts on a real store against the model, everything compared after each step."""
 
 import asyncio
 import contextlib
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from model.life import (
+    CLOSED,
+    FAILED,
+    IN_PROGRESS,
+    MULTIPLE,
+    NOT_STARTED,
+    OPEN,
+    REJECTED,
+    RETRYABLE,
+    RUNNING,
+    SINGLE,
+    SUCCEEDED,
+    ModelCase,
+)  # fmt: skip
 
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
@@ -19,20 +36,15 @@ from callback_server.store.list_cases import list_cases
 from callback_server.store.read import list_calls, read_call, read_case
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.set_response import ResponseSet, set_response
+from callback_server.store.set_response import set_response
 from callback_server.store.sweep_partition import sweep_partition
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from model.life import (
-    CLOSED, FAILED, IN_PROGRESS, MULTIPLE, NOT_STARTED, OPEN, REJECTED, RETRYABLE, RUNNING, SINGLE, SUCCEEDED, ModelCase
-)  # fmt: skip
 
 KEEP = 2
 RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
 FORGET = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
+
 
 @contextlib.contextmanager
 def machine_on(store):
@@ -53,6 +65,7 @@ class LifeMachine(RuleBasedStateMachine):
     """Cases of two owners. Made by `machine_on`; its store is emptied before each example."""
 
     store = loop = client = None
+
     def __init__(self):
         super().__init__()
         self.store.flush()
@@ -99,7 +112,9 @@ class LifeMachine(RuleBasedStateMachine):
     def create_again(self, data, same):
         case = self.new[data.draw(st.sampled_from(list(self.model)))]
         if not same:
-            case = NewCase(**{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32})
+            case = NewCase(
+                **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
+            )
         assert self.do(create_case(self.scripts, case)) is (Created.OK if same else Created.CONFLICT)
 
     @precondition(lambda self: self.new)
@@ -278,6 +293,7 @@ class LifeMachine(RuleBasedStateMachine):
             if model is None:
                 assert case is None
                 continue
+            assert case is not None
             assert (case.status, case.close_reason, case.calls, case.version, case.response, case.owner) == (
                 model.status, model.reason, model.attempts, model.version, model.response, model.owner
             )  # fmt: skip

@@ -4,6 +4,11 @@ import contextlib
 import hashlib
 
 import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from redis.exceptions import ResponseError
+from store.machine import machine_on
+
 from callback_server.store import (
     claim_call,
     close_case,
@@ -14,11 +19,6 @@ from callback_server.store import (
     set_response,
     sweep_partition,
 )
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
-from redis.exceptions import ResponseError
-
-from store.machine import machine_on
 
 SCRIPTS = [
     module.SCRIPT

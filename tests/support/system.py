@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import httpx
-
-from callback import CallbackClient
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
+
+from callback import CallbackClient
 
 
 class Process:

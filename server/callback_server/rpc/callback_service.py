@@ -70,9 +70,10 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.GenerateCallbackUrlResponse:
         """Stores a case and returns its URL."""
         response = converters.response_from(request.response)
-        broken = [*violations(request), *self._generate_problems(request, response)]
+        # One violation a field: what breaks a rule of its own need not be told what else it can not be.
+        broken = {each.field: each for each in [*self._generate_problems(request, response), *violations(request)]}
         if broken:
-            raise InvalidRequestError(broken)
+            raise InvalidRequestError(list(broken.values()))
         if not request.request_id:
             state = ids.new_state()
         elif self._policy.state_key is not None:

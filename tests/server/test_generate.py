@@ -1,0 +1,210 @@
+"""GenerateCallbackUrl: what is made, what is refused, and that a refusal names every bad field at once."""
+
+import re
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from support.services import redirect, refusal, response, running_services
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain import ids
+
+STATE = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+def request(**fields):
+    return rpc.GenerateCallbackUrlRequest(**{"callback_activity": "record", "response": response(), **fields})
+
+
+def header(name, value="x"):
+    return response(response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name=name, value=value)]))
+
+
+async def test_the_url_is_the_base_the_form_and_the_state(services):
+    made = await services.callbacks.GenerateCallbackUrl(request())
+    assert re.fullmatch(STATE, made.callback_state)
+    assert made.callback_url == f"https://box.example/cb/{made.callback_state}"
+    assert made.callback_case_id == ids.case_id_of(ids.state_hash(made.callback_state))
+
+
+async def test_a_state_query_parameter_makes_a_shared_url(services):
+    made = await services.callbacks.GenerateCallbackUrl(request(state_query_parameter="RelayState"))
+    assert made.callback_url == f"https://box.example/cbq/RelayState?RelayState={made.callback_state}"
+
+
+async def test_an_alternative_domain_is_the_base_of_the_url(services):
+    made = await services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://pay.example:8443"))
+    assert made.callback_url == f"https://pay.example:8443/cb/{made.callback_state}"
+
+
+async def test_no_other_answer_contains_the_state(services):
+    made = await services.callbacks.GenerateCallbackUrl(request(request_id="once"))
+    case = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+    shown = [
+        await services.callbacks.GetCallback(case),
+        await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest()),
+        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get")),
+        await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id)),
+    ]
+    assert not [message for message in shown if made.callback_state in str(message)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"callback_activity": ""}, "callback_activity"),
+        ({"callback_activity": "x" * 201}, "callback_activity"),
+        ({"callback_activity": "a\nb"}, "callback_activity"),
+        ({"callback_activity": "nobody-serves-this"}, "callback_activity"),
+        ({"callback_activity_case": "x" * 201}, "callback_activity_case"),
+        ({"state_query_parameter": "1state"}, "state_query_parameter"),
+        ({"state_query_parameter": "s" * 65}, "state_query_parameter"),
+        ({"alternative_domain": "http://pay.example"}, "alternative_domain"),
+        ({"alternative_domain": "https://pay.example/"}, "alternative_domain"),
+        ({"alternative_domain": "https://me@pay.example"}, "alternative_domain"),
+        ({"alternative_domain": "https://pay.example?x"}, "alternative_domain"),
+        ({"response": None}, "response"),
+        ({"response": pb.Response()}, "response.response_type"),
+        ({"response": pb.Response(response_type=9)}, "response.response_type"),
+        ({"response": redirect()}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="//evil.example")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="/\\evil.example")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="https://me@evil.example")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="javascript:alert(1)")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="https://x.example/\r\n")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="https://x.example/a b")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="/" + "x" * 2048)}, "response.response_redirect_url"),
+        ({"response": response(response_body=b"x" * (1024 * 1024 + 1))}, "response.response_body"),
+        ({"response": response(response_code=199)}, "response.response_code"),
+        ({"response": response(response_code=302)}, "response.response_code"),
+        ({"response": response(response_code=600)}, "response.response_code"),
+        ({"response": header("bad name")}, "response.response_headers.headers[0].name"),
+        ({"response": header("Location")}, "response.response_headers.headers[0].name"),
+        ({"response": header("X-Accel-Redirect")}, "response.response_headers.headers[0].name"),
+        ({"response": header("Transfer-Encoding")}, "response.response_headers.headers[0].name"),
+        ({"response": header("x", "a\r\nset-cookie: b")}, "response.response_headers.headers[0].value"),
+        ({"response": header("x", "a\0")}, "response.response_headers.headers[0].value"),
+        ({"response": header("x", "\u20ac")}, "response.response_headers.headers[0].value"),
+        (
+            {"response": response(response_headers=pb.ResponseHeaders(headers=[{"name": "x"}] * 65))},
+            "response.response_headers.headers",
+        ),
+        (
+            {
+                "response": response(
+                    response_headers=pb.ResponseHeaders(headers=[{"name": "x", "value": "y" * 4096}] * 2)
+                )
+            },
+            "response.response_headers",
+        ),
+        ({"time_to_live": Duration(nanos=5)}, "time_to_live"),
+        ({"time_to_live": Duration(seconds=-5)}, "time_to_live"),
+        ({"labels": {f"label-{i}": "" for i in range(17)}}, "labels"),
+        ({"labels": {"a b": ""}}, "labels['a b']"),
+        ({"labels": {"a": "x" * 201}}, "labels['a']"),
+        ({"request_id": "x" * 201}, "request_id"),
+    ],
+)
+async def test_a_bad_field_is_named_and_nothing_is_stored(services, fields, field):
+    said = await refusal(services.callbacks.GenerateCallbackUrl(request(**fields)))
+    assert (said.code, said.reason, said.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", "callback")
+    assert said.fields == [field]
+    assert not (await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks
+
+
+async def test_every_bad_field_is_named_at_once(services):
+    bad = request(
+        callback_activity="nobody-serves-this",
+        alternative_domain="x",
+        response=pb.Response(response_code=99),
+        labels={"a b": ""},
+    )
+    said = await refusal(services.callbacks.GenerateCallbackUrl(bad))
+    assert set(said.rules) == {
+        "callback_activity", "alternative_domain", "response.response_code", "response.response_type",
+        "labels['a b']",
+    }  # fmt: skip
+
+
+async def test_so_many_bad_fields_that_a_status_can_not_hold_them_still_say_what_is_wrong(services):
+    headers = pb.ResponseHeaders(headers=[{"name": "bad name", "value": "\0"}] * 64)
+    said = await refusal(services.callbacks.GenerateCallbackUrl(request(response=response(response_headers=headers))))
+    assert said.reason == "INVALID_REQUEST"
+    assert len(said.fields) > 10
+
+
+@pytest.mark.parametrize(
+    "url", ["/", "/page/thankyou", "https://shop.example", "HTTP://shop.example:8080/a//b?c#d", "https://[::1]/"]
+)
+async def test_a_good_redirect_is_taken(services, url):
+    made = await services.callbacks.GenerateCallbackUrl(request(response=redirect(response_redirect_url=url)))
+    answer = await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+    expected = f"https://platform.example{url}" if url.startswith("/") else url
+    assert answer.response.response_redirect_url == expected
+
+
+async def test_a_path_is_refused_where_no_platform_is_configured(store_of):
+    async with running_services(store_of(), platform_url=None) as services:
+        asked = request(response=redirect(response_redirect_url="/page"))
+        said = await refusal(services.callbacks.GenerateCallbackUrl(asked))
+        assert said.rules == {"response.response_redirect_url": "platform_url"}
+
+
+async def test_a_redirect_may_leave_its_url_to_a_handler(store_of):
+    async with running_services(store_of(), served=["login"]) as services:
+        await services.callbacks.GenerateCallbackUrl(request(callback_activity="login", response=redirect()))
+
+
+async def test_the_operator_can_name_the_domains(store_of):
+    async with running_services(store_of(), alternative_domains=["https://pay.example"]) as services:
+        await services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://pay.example"))
+        said = await refusal(
+            services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://other.example"))
+        )
+        assert said.rules == {"alternative_domain": "not_allowed"}
+
+
+async def test_the_operator_can_bound_the_time_to_live(store_of):
+    async with running_services(store_of(), default_time_to_live_s=60, max_time_to_live_s=120) as services:
+
+        async def lives_s(**fields):
+            made = await services.callbacks.GenerateCallbackUrl(request(**fields))
+            shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+            return round(shown.callback.expire_time.ToMilliseconds() / 1000 - shown.callback.create_time.seconds)
+
+        assert abs(await lives_s() - 60) <= 1
+        assert abs(await lives_s(time_to_live=Duration(seconds=120)) - 120) <= 1
+        said = await refusal(services.callbacks.GenerateCallbackUrl(request(time_to_live=Duration(seconds=121))))
+        assert said.rules == {"time_to_live": "too_long"}
+
+
+async def test_the_same_request_id_and_content_gives_the_same_url(services):
+    first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+    again = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+    assert again == first
+    assert re.fullmatch(STATE, first.callback_state)
+    assert len((await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks) == 1
+
+
+async def test_it_still_does_once_the_case_is_closed(services):
+    first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+    assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == first
+
+
+async def test_the_same_request_id_with_other_content_is_refused(services):
+    await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+    said = await refusal(
+        services.callbacks.GenerateCallbackUrl(request(request_id="order-5", allow_multiple_calls=True))
+    )
+    assert (said.code, said.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+async def test_a_request_id_needs_a_key(store_of):
+    async with running_services(store_of(), state_key=None) as services:
+        said = await refusal(services.callbacks.GenerateCallbackUrl(request(request_id="order-5")))
+        assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_ID_UNSUPPORTED")
+        assert (await services.callbacks.GenerateCallbackUrl(request())).callback_url

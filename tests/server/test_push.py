@@ -1,0 +1,286 @@
+"""Push handlers: what they are asked, how they can fail, and TLS to them."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+
+import grpc
+import pytest
+import trustme
+from support.services import refusal, response, running_services
+from support.store import free_port
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback.v1.callback_handler_service_pb2_grpc import (
+    CallbackHandlerServiceServicer,
+    add_CallbackHandlerServiceServicer_to_server,
+)
+from callback_server.domain.activity import Activity
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings, TlsSettings
+
+ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED)
+
+
+class Service(CallbackHandlerServiceServicer):
+    """Answers with what `answer(request, context)` gives; keeps what it was asked."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = []
+
+    async def HandleCallback(self, request, context):
+        self.asked.append(request)
+        return await self.answer(request, context)
+
+
+@contextlib.asynccontextmanager
+async def listening(service, credentials=None):
+    server = grpc.aio.server()
+    add_CallbackHandlerServiceServicer_to_server(service, server)
+    port = (
+        server.add_secure_port("127.0.0.1:0", credentials) if credentials else server.add_insecure_port("127.0.0.1:0")
+    )
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+
+
+@contextlib.asynccontextmanager
+async def one_activity(store, **settings):
+    """The services with one activity, `act`; `call(**request)` makes a case of it and calls it."""
+    handler = PushHandler("act", ActivitySettings(**settings))
+    activity = Activity("act", round(ActivitySettings(**settings).deadline_s * 1000))
+    async with running_services(store, handlers={"act": handler}, activities={"act": activity}, served=["act"]) as up:
+
+        async def call(case=None, **request):
+            made = await up.callbacks.GenerateCallbackUrl(
+                rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response(), **(case or {}))
+            )
+            return made, up.edge.Invoke(
+                edge.InvokeRequest(state=made.callback_state, **{"request_method": "post", **request})
+            )
+
+        async def ended(made):
+            calls = await up.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+            return calls.calls[0]
+
+        yield SimpleNamespace(call=call, ended=ended, **vars(up))
+    await handler.close()
+
+
+def answering(answer):
+    async def give(_request, _context):
+        return answer
+
+    return Service(give)
+
+
+async def test_a_handler_gets_everything_that_came(store_of):
+    service = answering(ACCEPTED)
+    async with listening(service) as port, one_activity(store_of(), target=f"127.0.0.1:{port}", deadline_s=7) as up:
+        headers = [pb.Header(name="x-a", value="1"), pb.Header(name="x-a", value="\xe9")]
+        query = [pb.QueryParameter(name="id", value="5")]
+        made, answer = await up.call(
+            {"callback_activity_case": "order 5", "labels": {"shop": "nl"}, "retryable_after_error": True},
+            request_headers=headers, request_query=query, request_query_string="id=5", request_body=b"\0\xff",
+            client_address="192.0.2.1",
+        )  # fmt: skip
+        call_id = (await answer).call_id
+    (asked,) = service.asked
+    assert asked.call_id == call_id
+    assert asked.callback_system_case == made.callback_case_id
+    assert (asked.callback_activity, asked.callback_activity_case, asked.attempt) == ("act", "order 5", 1)
+    assert (asked.request_method, asked.request_body, asked.client_address) == ("post", b"\0\xff", "192.0.2.1")
+    assert (list(asked.request_headers), list(asked.request_query)) == (headers, query)
+    assert (asked.request_query_string, dict(asked.labels)) == ("id=5", {"shop": "nl"})
+    assert asked.response.response_type == pb.RESPONSE_TYPE_RESPONSE
+    assert asked.HasField("deadline")
+
+
+async def test_a_handler_that_answers_an_error_fails_the_call(store_of):
+    async def fail(_request, context):
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "hunter2")
+
+    async with listening(Service(fail)) as port, one_activity(store_of(), target=f"127.0.0.1:{port}") as up:
+        made, answer = await up.call()
+        said = await refusal(answer)
+        ended = await up.ended(made)
+    assert (said.code, said.reason, said.retry_after_s) == (grpc.StatusCode.INTERNAL, "HANDLER_FAILED", 0)
+    assert "hunter2" not in said.text
+    assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_HANDLER_ERROR)
+    assert ended.failure_detail == "the handler answered PERMISSION_DENIED"
+
+
+async def test_a_handler_that_is_late_fails_the_call(store_of):
+    async def hang(_request, _context):
+        await asyncio.Event().wait()
+
+    async with (
+        listening(Service(hang)) as port,
+        one_activity(store_of(), target=f"127.0.0.1:{port}", deadline_s=0.2) as up,
+    ):
+        made, answer = await up.call()
+        said = await refusal(answer)
+        ended = await up.ended(made)
+    assert (said.code, said.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "HANDLER_DEADLINE_EXCEEDED")
+    assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
+
+
+async def test_a_handler_that_can_not_be_reached_was_not_started_and_costs_nothing(store_of):
+    async with one_activity(store_of(), target=f"127.0.0.1:{free_port()}", connect_timeout_s=0.2) as up:
+        made, answer = await up.call()
+        said = await refusal(answer)
+        ended = await up.ended(made)
+        case = await up.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    assert (said.code, said.reason) == (grpc.StatusCode.UNAVAILABLE, "HANDLER_NOT_STARTED")
+    assert said.retry_after_s > 0
+    assert (ended.status, ended.failure) == (pb.CALL_STATUS_NOT_STARTED, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
+    assert case.callback.status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_a_handler_that_is_back_is_reached_again(store_of):
+    port = free_port()
+    async with one_activity(store_of(), target=f"127.0.0.1:{port}", connect_timeout_s=0.2) as up:
+        _, answer = await up.call()
+        assert (await refusal(answer)).reason == "HANDLER_NOT_STARTED"
+        server = grpc.aio.server()
+        add_CallbackHandlerServiceServicer_to_server(answering(ACCEPTED), server)
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        reached = None
+        while reached is None:  # gRPC connects again by its own clock
+            _, answer = await up.call()
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                reached = await answer
+        await server.stop(0)
+    assert reached.response.response_code == 200
+
+
+async def test_an_activity_that_is_served_no_more_is_not_started(store_of):
+    async with running_services(store_of(), served=["gone"]) as up:
+        made = await up.callbacks.GenerateCallbackUrl(
+            rpc.GenerateCallbackUrlRequest(callback_activity="gone", response=response())
+        )
+        said = await refusal(up.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get")))
+        calls = await up.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+    assert said.reason == "HANDLER_NOT_STARTED"
+    assert calls.calls[0].failure == pb.CALL_FAILURE_NO_HANDLER
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        handler_pb.HandleCallbackResponse(),
+        handler_pb.HandleCallbackResponse(verdict=9),
+        handler_pb.HandleCallbackResponse(verdict=1, response=pb.Response(response_code=302)),
+        handler_pb.HandleCallbackResponse(verdict=1, response=pb.Response(response_type=1)),
+        handler_pb.HandleCallbackResponse(verdict=1, response=pb.Response(response_redirect_url="//evil.example")),
+        handler_pb.HandleCallbackResponse(verdict=2, response=pb.Response(response_type=1)),
+        handler_pb.HandleCallbackResponse(
+            verdict=1, response=pb.Response(response_headers=pb.ResponseHeaders(headers=[{"name": "a b"}]))
+        ),
+        handler_pb.HandleCallbackResponse(
+            verdict=1,
+            response=pb.Response(response_headers=pb.ResponseHeaders(headers=[{"name": "a", "value": "x" * 5000}] * 2)),
+        ),
+    ],
+)
+async def test_an_answer_that_can_not_be_rendered_fails_the_call(store_of, answer):
+    async with listening(answering(answer)) as port, one_activity(store_of(), target=f"127.0.0.1:{port}") as up:
+        made, invoked = await up.call()
+        said = await refusal(invoked)
+        ended = await up.ended(made)
+    assert (said.code, said.reason) == (grpc.StatusCode.INTERNAL, "RESPONSE_INVALID")
+    assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_INVALID_RESPONSE)
+    assert ended.failure_detail
+
+
+async def test_no_more_calls_run_than_may(store_of):
+    release, running = asyncio.Event(), asyncio.Event()
+
+    class Waiting:
+        async def handle(self, _grant, _request, *, timeout_s):
+            running.set()
+            await release.wait()
+            raise AssertionError(timeout_s)
+
+    async with running_services(store_of(), handlers={"act": Waiting()}, served=["act"], max_in_flight=1) as up:
+        made = [
+            await up.callbacks.GenerateCallbackUrl(
+                rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response())
+            )
+            for _ in range(2)
+        ]
+        first = up.edge.Invoke(edge.InvokeRequest(state=made[0].callback_state, request_method="get"))
+        waiting = asyncio.ensure_future(refusal(first))
+        await running.wait()
+        second = up.edge.Invoke(edge.InvokeRequest(state=made[1].callback_state, request_method="get"))
+        said = await refusal(second)
+        release.set()
+        await waiting
+    assert (said.code, said.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+    assert said.retry_after_s > 0
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A certificate authority, and files of its own, of ours and of a stranger's certificate."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ours, other = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(folder / "ca.pem")
+    other.cert_pem.write_to_path(folder / "other.pem")
+    client = ours.issue_cert("callback.example")
+    client.private_key_pem.write_to_path(folder / "client.key")
+    client.cert_chain_pems[0].write_to_path(folder / "client.pem")
+    handler = ours.issue_cert("handler.example")
+    credentials = grpc.ssl_server_credentials(
+        [(handler.private_key_pem.bytes(), handler.cert_chain_pems[0].bytes())],
+        root_certificates=ours.cert_pem.bytes(),
+        require_client_auth=True,
+    )
+    return SimpleNamespace(folder=folder, credentials=credentials)
+
+
+def tls(authority, **differing):
+    files = {
+        "ca_file": authority.folder / "ca.pem", "cert_file": authority.folder / "client.pem",
+        "key_file": authority.folder / "client.key", "server_name": "handler.example",
+    }  # fmt: skip
+    return TlsSettings(**(files | differing))
+
+
+async def test_a_handler_is_reached_over_mutual_tls(store_of, authority):
+    async with (
+        listening(answering(ACCEPTED), authority.credentials) as port,
+        one_activity(store_of(), target=f"127.0.0.1:{port}", tls=tls(authority)) as up,
+    ):
+        _, answer = await up.call()
+        assert (await answer).response.response_code == 200
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name", "no_certificate"])
+async def test_a_handler_that_is_not_who_it_must_be_is_not_asked(store_of, authority, wrong):
+    differing = {
+        "authority": {"ca_file": authority.folder / "other.pem"},
+        "name": {"server_name": "other.example"},
+        "no_certificate": {"cert_file": None, "key_file": None},
+    }[wrong]
+    service = answering(ACCEPTED)
+    async with (
+        listening(service, authority.credentials) as port,
+        one_activity(
+            store_of(), target=f"127.0.0.1:{port}", connect_timeout_s=0.5, tls=tls(authority, **differing)
+        ) as up,
+    ):
+        made, answer = await up.call()
+        assert (await refusal(answer)).reason in {"HANDLER_NOT_STARTED", "HANDLER_LOST"}
+        case = await up.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    assert not service.asked
+    if wrong != "no_certificate":  # a handler that wants one can refuse us only after the connection stood
+        assert case.callback.status == pb.CALLBACK_STATUS_OPEN

@@ -1,0 +1,118 @@
+"""SetResponse, CloseCallback and the reads: masks, merged validity, closed and unknown cases."""
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from support.services import redirect, refusal, response
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+
+UNKNOWN_CASE = "0" * 32
+HEADERS = pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-a", value="1")])
+
+
+@pytest.fixture
+async def made(services):
+    case = response(response_body=b"first", response_code=201, response_headers=HEADERS)
+    return await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=case, allow_multiple_calls=True)
+    )
+
+
+async def set_response(services, made, new, *paths):
+    mask = FieldMask(paths=paths) if paths else None
+    asked = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=new, update_mask=mask)
+    return (await services.callbacks.SetResponse(asked)).callback.response
+
+
+async def test_without_a_mask_what_is_given_is_replaced(services, made):
+    now = await set_response(services, made, pb.Response(response_body=b"second"))
+    assert (now.response_body, now.response_code, now.response_headers) == (b"second", 201, HEADERS)
+
+
+async def test_a_mask_names_what_is_replaced_and_what_goes_back_to_its_default(services, made):
+    given = pb.Response(response_body=b"not named", response_code=202)
+    now = await set_response(services, made, given, "response_code", "response_headers")
+    assert (now.response_body, now.response_code) == (b"first", 202)
+    assert not now.HasField("response_headers")
+
+
+async def test_headers_are_replaced_as_a_whole(services, made):
+    now = await set_response(services, made, pb.Response(response_headers=pb.ResponseHeaders()))
+    assert now.HasField("response_headers")
+    assert not now.response_headers.headers
+
+
+async def test_the_next_call_gets_the_new_response(services, made):
+    await set_response(services, made, pb.Response(response_code=418))
+    answer = await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+    assert (answer.response.response_code, answer.response.response_body) == (418, b"first")
+
+
+@pytest.mark.parametrize(
+    ("new", "paths", "field"),
+    [
+        (redirect(), (), "response.response_redirect_url"),
+        (pb.Response(response_body=b"x"), ("response_type",), "response.response_type"),
+        (pb.Response(response_code=302), (), "response.response_code"),
+        (pb.Response(), ("nonsense",), "update_mask"),
+    ],
+)
+async def test_what_would_not_be_valid_is_refused_and_changes_nothing(services, made, new, paths, field):
+    said = await refusal(set_response(services, made, new, *paths))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", [field])
+    shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    assert (shown.callback.response.response_body, shown.callback.response.response_code) == (b"first", 201)
+
+
+async def test_a_closed_case_is_refused_with_its_reason(services, made):
+    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    said = await refusal(set_response(services, made, pb.Response(response_code=202)))
+    assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CALLBACK_CLOSED")
+    assert said.metadata == {"close_reason": "CLOSED_BY_OWNER"}
+
+
+async def test_closing_a_closed_case_returns_it_unchanged(services, made):
+    asked = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
+    first = await services.callbacks.CloseCallback(asked)
+    assert (first.callback.status, first.callback.close_reason) == (pb.CALLBACK_STATUS_CLOSED, 4)
+    assert await services.callbacks.CloseCallback(asked) == rpc.CloseCallbackResponse(callback=first.callback)
+
+
+async def test_an_unknown_case_is_not_found_by_any_method(services):
+    callbacks = services.callbacks
+    for asked in (
+        callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=UNKNOWN_CASE)),
+        callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=UNKNOWN_CASE)),
+        callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=UNKNOWN_CASE)),
+        callbacks.SetResponse(rpc.SetResponseRequest(callback_case_id=UNKNOWN_CASE, response=response())),
+    ):
+        said = await refusal(asked)
+        assert (said.code, said.reason) == (grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND")
+
+
+async def test_an_unknown_call_is_not_found(services, made):
+    said = await refusal(services.callbacks.GetCall(rpc.GetCallRequest(call_id=f"{made.callback_case_id}-{'0' * 16}")))
+    assert (said.code, said.reason) == (grpc.StatusCode.NOT_FOUND, "CALL_NOT_FOUND")
+
+
+@pytest.mark.parametrize("token", ["nonsense", "AA==", "\u20ac", "AQAAAAAAAAAA_w=="])
+async def test_a_page_token_of_another_s_making_is_refused(services, token):
+    said = await refusal(services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_token=token)))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
+
+
+async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
+    invoke = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"body")
+    sent = [(await services.edge.Invoke(invoke)).call_id for _ in range(5)]
+    found, token = [], ""
+    while True:
+        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2, page_token=token)
+        page = await services.callbacks.ListCalls(asked)
+        found += [call.call_id for call in page.calls]
+        assert all(not call.request_body and call.request_body_size == 4 for call in page.calls)
+        if not (token := page.next_page_token):
+            break
+    assert found == sent[::-1]

@@ -1,0 +1,83 @@
+"""The gRPC services on a real store, in this process."""
+
+import contextlib
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
+from callback_server.calls import Calls
+from callback_server.rpc.callback_service import CallbackServicer, Policy
+from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.server import Health, make_server
+from callback_server.store.client import connect
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Scripts
+
+
+@contextlib.asynccontextmanager
+async def running_services(store, *, handlers=None, activities=None, served=(), max_in_flight=1000, **policy):
+    """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
+    client = connect(store.url)
+    scripts = Scripts(client)
+    rules = {
+        "box_url": "https://box.example", "platform_url": "https://platform.example", "alternative_domains": None, "activities": served,
+        "state_key": b"k" * 32, "default_time_to_live_s": None, "max_time_to_live_s": None, **policy,
+    }  # fmt: skip
+    calls = Calls(
+        scripts, handlers=handlers or {}, activities=activities or {}, retention=Retention(),
+        platform_url=rules["platform_url"], max_in_flight=max_in_flight,
+    )  # fmt: skip
+    server = make_server(
+        CallbackServicer(scripts, Policy(**rules), Retention()), EdgeServicer(calls), Health(), reflect=True
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield SimpleNamespace(
+            callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, scripts=scripts,
+            channel=channel,
+        )  # fmt: skip
+    await server.stop(0)
+    await client.aclose()
+
+
+class Refusal(SimpleNamespace):
+    """What a refused RPC said."""
+
+
+async def refusal(awaitable):
+    """The refusal of an RPC: `code`, `reason`, `metadata`, `fields` (a list), `rules` (by field), `retry_after_s`."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await awaitable
+    status = rpc_status.from_call(caught.value)
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for message in (info, bad, retry):
+            if detail.Is(message.DESCRIPTOR):
+                detail.Unpack(message)
+    return Refusal(
+        code=caught.value.code(),
+        reason=info.reason,
+        domain=info.domain,
+        metadata=dict(info.metadata),
+        fields=[violation.field for violation in bad.field_violations],
+        rules={violation.field: violation.reason for violation in bad.field_violations},
+        retry_after_s=retry.retry_delay.seconds,
+        text=caught.value.details(),
+    )
+
+
+def response(**attributes):
+    """A response of type response."""
+    return pb.Response(response_type=pb.RESPONSE_TYPE_RESPONSE, **attributes)
+
+
+def redirect(**attributes):
+    """A response of type redirect."""
+    return pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT, **attributes)
