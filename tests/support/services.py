@@ -26,9 +26,15 @@ async def running_services(store, *, handlers=None, activities=None, served=(), 
     client = connect(store.url)
     scripts = Scripts(client)
     rules = {
-        "box_url": "https://box.example", "platform_url": "https://platform.example", "alternative_domains": None, "activities": served,
-        "state_key": b"k" * 32, "default_time_to_live_s": None, "max_time_to_live_s": None, **policy,
-    }  # fmt: skip
+        "box_url": "https://box.example",
+        "platform_url": "https://platform.example",
+        "alternative_domains": None,
+        "activities": served,
+        "state_key": b"k" * 32,
+        "default_time_to_live_s": None,
+        "max_time_to_live_s": None,
+        **policy,
+    }
     calls = Calls(
         scripts, handlers=handlers or {}, activities=activities or {}, retention=Retention(),
         platform_url=rules["platform_url"], max_in_flight=max_in_flight,
