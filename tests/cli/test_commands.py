@@ -185,10 +185,11 @@ async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_t
     assert json.loads(ran.output) == [CALLBACK_JSON] * 2
     assert (ran.code, ran.errors) == (0, "There are more than these 2: see them with a higher --limit.\n")
 
-    server.answers["ListCallbacks"] = pages()
-    ran = await callback("list", "--limit", "3")
-    assert (ran.code, ran.errors) == (0, "")
-    assert ran.output.count(CASE) == 3
+    for limit, more in ((2, True), (3, False)):
+        server.answers["ListCallbacks"] = pages()
+        ran = await callback("list", "--limit", str(limit))
+        assert (ran.code, bool(ran.errors)) == (0, more)
+        assert ran.output.count(CASE) == limit
 
 
 async def test_lists_of_nothing_are_an_empty_array_or_say_so(server, callback):
@@ -276,26 +277,30 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
     server.answers["GenerateCallbackUrl"] = Refusal(
         Code.INVALID_ARGUMENT,
         "INVALID_REQUEST",
-        "2 fields are wrong",
+        "4 fields are wrong",
         violations=[
             ("response.response_code", "must be 200-299 or 400-599", "response_code"),
             ("labels['UP']", "is too long", "string.max_len"),
+            ("callback_activity_case", "is too long", "string.max_len"),
+            ("colour", "is not ours", ""),
         ],
     )
     arguments = ["generate", "--activity", "record", "--type", "response"]
     ran = await callback(*arguments)
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines() == [
-        "Error: 2 fields are wrong (INVALID_REQUEST)",
+        "Error: 4 fields are wrong (INVALID_REQUEST)",
         "  --code (response.response_code): must be 200-299 or 400-599",
         "  --label (labels['UP']): is too long",
+        "  --activity-case (callback_activity_case): is too long",
+        "  colour: is not ours",
     ]
     ran = await callback(*arguments, "--json")
     assert (ran.code, ran.output) == (1, "")
     assert json.loads(ran.errors) == {
         "error": {
             "reason": "INVALID_REQUEST",
-            "message": "2 fields are wrong",
+            "message": "4 fields are wrong",
             "facts": {},
             "fields": [
                 {
@@ -304,6 +309,8 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
                     "rule": "response_code",
                 },
                 {"field": "labels['UP']", "description": "is too long", "rule": "string.max_len"},
+                {"field": "callback_activity_case", "description": "is too long", "rule": "string.max_len"},
+                {"field": "colour", "description": "is not ours", "rule": ""},
             ],
         }
     }
@@ -335,6 +342,13 @@ async def test_without_a_server_it_says_so_and_how_to_get_one(unused_port):
 async def test_a_target_that_is_given_wins_over_the_environment(server, callback, unused_port):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
     ran = await run_callback("list", "--json", "--target", server.address, CALLBACK_TARGET=f"127.0.0.1:{unused_port}")
+    assert ran.json == []
+
+
+async def test_the_proxy_for_the_web_is_not_asked_for_an_internal_service(server, callback, unused_port):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
+    proxy = f"http://127.0.0.1:{unused_port}"
+    ran = await callback("list", "--json", http_proxy=proxy, https_proxy=proxy, grpc_proxy=proxy, no_proxy="")
     assert ran.json == []
 
 

@@ -57,6 +57,13 @@ def test_a_state_that_is_repeated_elsewhere_is_masked_there():
     assert call.response == Response("thanks ***", headers={"x-state": "***"}, redirect_url="https://pay.example/***")
 
 
+def test_a_state_that_came_in_a_form_is_masked_where_it_is_repeated():
+    headers = Headers([*FORM.pairs, ("x-state", STATE)])
+    call = masked(a_call(headers=headers, body=f"state={STATE}".encode(), response=Response(STATE)), "state")
+    assert call.headers["x-state"] == "***"
+    assert call.response == Response("***")
+
+
 def test_a_state_in_a_path_is_masked():
     call = masked(
         a_call(
