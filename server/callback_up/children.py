@@ -49,6 +49,8 @@ class ServerPart(ProcessSettings):
     """If given, the data directory's is not used."""
     grace_s: float = 25
     """How long running calls may go on after a signal to stop."""
+    reflection: bool = True
+    """Whether gRPC reflection is on. Here it is, unless somebody says otherwise: nothing here is for production."""
     log_level: LogLevel = "INFO"
     """The least level to log; here as well."""
 
@@ -103,6 +105,7 @@ def server(
     environment = {
         "CALLBACK_GRPC_BIND": str(bind),
         "CALLBACK_BOX_URL": settings.box_url or box_url,
+        "CALLBACK_REFLECTION": str(settings.reflection),
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
     }
     if settings.state_key is None and settings.state_key_file is None:
