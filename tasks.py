@@ -216,7 +216,7 @@ def apt_install(packages: list[str]) -> bool:
     print(f"installing {' '.join(packages)} by apt …", file=sys.stderr)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-q=2"], ["install", "-q=2", "--yes", "--no-install-recommends", *packages]):
-        if subprocess.run(["apt-get", *command], env=quiet, stdout=sys.stderr, check=False).returncode != 0:
+        if subprocess.run(["apt-get", *command], env=quiet, stdout=subprocess.DEVNULL, check=False).returncode != 0:
             return False
     return True
 
