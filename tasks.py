@@ -60,11 +60,11 @@ def test(*arguments: str) -> None:
 
 
 def soak(*arguments: str) -> None:
-    """Run the proofs with their full counts: `soak [PYTEST ARGS]`. Takes long and all of the machine."""
+    """Run all tests, the proofs with their full counts: `soak [PYTEST ARGS]`. Takes long, and the whole machine."""
     enter("dev")
     require_system_packages()
     os.environ["CALLBACK_SOAK"] = "1"
-    run("pytest", "tests/soak", "--timeout=0", *arguments)
+    run("pytest", "--timeout=0", *arguments)
 
 
 def lint() -> None:

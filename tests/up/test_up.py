@@ -6,8 +6,10 @@ import re
 import signal
 import socket
 
+import grpc
 import httpx
 import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from support.up import is_running
 from support.wait import wait_until_sync
 
@@ -198,6 +200,19 @@ def test_the_url_and_the_key_can_be_set(make_up, tmp_path, service):
     other = make_up(tmp_path / "other", config=str(config)).start()
     assert first.callback_url.startswith("https://box.example/cb/")
     assert generate(service(other.grpc), request_id="x") == first
+
+
+@pytest.mark.parametrize(("said", "on"), [("", True), ("false", False)])
+def test_reflection_is_on_unless_somebody_says_otherwise(up, said, on):
+    up.environment["CALLBACK_REFLECTION"] = said
+    up.start()
+    with grpc.insecure_channel(up.grpc) as channel:
+        services = ProtoReflectionDescriptorDatabase(channel)
+        if on:
+            assert "callback.v1.CallbackService" in services.get_services()
+        else:
+            with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
+                services.get_services()
 
 
 @pytest.mark.parametrize("folder", ["it's a %20 ?#é", "deep" * 25 + "/" + "deeper" * 25])
