@@ -1,0 +1,21 @@
+"""Fixtures of the reliability proofs: a handler service, and a store and system that a test can break."""
+
+import pytest
+
+from support.handler import handler_service
+from support.system import own_store
+
+
+@pytest.fixture
+async def handler():
+    """A handler service for the activity `work`."""
+    async with handler_service("work", deadline_s=5) as service:
+        yield service
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A running store of this test alone."""
+    process = own_store(tmp_path).start()
+    yield process
+    process.stop()

@@ -1,0 +1,36 @@
+"""Of any number of simultaneous calls on a single-use case exactly one runs."""
+
+import asyncio
+from collections import Counter
+
+from callback import CallbackStatus, CallStatus, CloseReason, Response
+from support.counts import count
+from support.system import running_system
+
+CALLERS = 20
+AT_ONCE = 25  # cases: stays below what a server runs at a time
+
+
+async def test_of_many_simultaneous_callers_exactly_one_gets_through(tmp_path, store, handler):
+    cases = count(50, 500)
+    answers = Counter()
+    async with running_system(tmp_path, store, config=handler.config) as system:
+
+        async def race():
+            case = await system.client.generate_callback_url("work", Response("won"))
+            got = await asyncio.gather(*(system.http.post(case.url, content=b"%d" % n) for n in range(CALLERS)))
+            won = [answer for answer in got if answer.status_code == 200]
+            assert [answer.text for answer in won] == ["won"]
+            assert {answer.status_code for answer in got} <= {200, 409, 410}
+            answers.update(answer.status_code for answer in got)
+            kept = await system.client.get_callback(case.case_id)
+            assert (kept.status, kept.close_reason) == (CallbackStatus.CLOSED, CloseReason.CONSUMED)
+            calls = (await system.client.list_calls_page(case.case_id)).items
+            assert [call.status for call in calls] == [CallStatus.SUCCEEDED]
+
+        for _ in range(cases // AT_ONCE):
+            await asyncio.gather(*(race() for _ in range(AT_ONCE)))
+    print(f"\n{cases} cases x {CALLERS} callers: {len(handler.calls)} starts, answers {dict(answers)}")
+    assert len(handler.calls) == len(handler.starts) == cases
+    assert answers[200] == cases
+    assert answers.total() == cases * CALLERS

@@ -1,0 +1,52 @@
+"""A push handler of the tests' own: it counts what it is asked, and does what a test tells it to do."""
+
+import asyncio
+import contextlib
+from collections import Counter
+
+from callback import Handlers
+from support.wait import wait_until
+
+
+class HandlerService:
+    """Serves the given activities with `script`, a coroutine function of the call; by default it accepts."""
+
+    def __init__(self):
+        self.starts = Counter()
+        """How often a handler was started, by case."""
+        self.calls = []
+        """The ids of the calls that a handler was started for."""
+        self.config = ""
+        """The activities for the server's configuration, in TOML."""
+        self.gate = asyncio.Event()
+        """What `wait_at_the_gate` waits for."""
+        self.script = self.accept
+
+    async def accept(self, _call):
+        """Script: accept, and keep the case's response."""
+
+    async def wait_at_the_gate(self, _call):
+        """Script: accept once the gate is open."""
+        await self.gate.wait()
+
+    async def until_started(self, calls=1):
+        """Waits until handlers were started for this many calls."""
+        await wait_until(lambda: len(self.calls) >= calls, what=f"start {calls} of a handler")
+
+    async def _handle(self, call):
+        self.starts[call.case_id] += 1
+        self.calls.append(call.call_id)
+        return await self.script(call)
+
+
+@contextlib.asynccontextmanager
+async def handler_service(*activities, deadline_s=8):
+    """A running `HandlerService` for these activities."""
+    service, handlers = HandlerService(), Handlers()
+    for name in activities:
+        handlers.activity(name)(service._handle)
+    async with handlers.listen("127.0.0.1:0", grace=0) as listening:
+        service.config = "\n".join(
+            f'[activities.{name}]\ntarget = "{listening.address}"\ndeadline_s = {deadline_s}' for name in activities
+        )
+        yield service

@@ -1,0 +1,122 @@
+"""A network between server and store that loses replies: the store has done what it was asked, and nobody hears of it."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import Counter
+
+from callback_server.store import (
+    claim_call, close_case, create_case, drop_partition, finish_call, set_response, sweep_partition
+)  # fmt: skip
+
+_MODULES = (claim_call, close_case, create_case, drop_partition, finish_call, set_response, sweep_partition)
+_NAMES = {module.SCRIPT.sha.encode(): module.SCRIPT.name for module in _MODULES}
+
+
+def script_of(command):
+    """The name of the script that a command runs, or None."""
+    word = command[0].upper()
+    if word == b"EVALSHA":
+        return _NAMES.get(command[1])
+    if word == b"EVAL":
+        return _NAMES.get(hashlib.sha1(command[1], usedforsecurity=False).hexdigest().encode())
+    return None
+
+
+def each_once(*names):
+    """Says, to the proxy, to lose the first reply to each different command that runs one of these scripts."""
+    seen = set()
+
+    def lose(command):
+        script = script_of(command)
+        if script not in names:
+            return False
+        # Each try to set a response names the version it was made from; they are one command all the same.
+        same = command[:6] + command[7:] if script == "set_response" else command
+        known = hashlib.sha256(repr(same).encode()).digest()
+        if known in seen:
+            return False
+        seen.add(known)
+        return True
+
+    return lose
+
+
+class StoreProxy:
+    """Forwards commands to a store. The reply to one that `lose` chooses is dropped, and the connection with it.
+
+    `lost` counts, by script, the replies that were dropped.
+    """
+
+    def __init__(self, store, lose):
+        self._port = store.port
+        self._lose = lose
+        self.lost = Counter()
+        self._connections = set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_error):
+        self._server.close()
+        for connection in list(self._connections):
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader, writer):
+        task = asyncio.current_task()
+        self._connections.add(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self._serve(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _serve(self, reader, writer):
+        store_reader, store_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        losing = []  # the command that waits for a reply nobody will hear
+
+        async def commands():
+            while True:
+                command = await read_command(reader)
+                if self._lose(command):
+                    losing.append(command)
+                store_writer.write(encoded(command))
+                await store_writer.drain()
+
+        async def replies():
+            while chunk := await store_reader.read(1 << 16):
+                if losing:  # a client sends a script only when all before it has been answered
+                    self.lost[script_of(losing[0])] += 1
+                    return
+                writer.write(chunk)
+                await writer.drain()
+
+        tasks = [asyncio.create_task(commands()), asyncio.create_task(replies())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            store_writer.transport.abort()
+
+
+async def read_command(reader):
+    """One command as a client sends it: an array of strings."""
+    head = await reader.readuntil(b"\r\n")
+    assert head[:1] == b"*", head
+    command = []
+    for _ in range(int(head[1:])):
+        size = int((await reader.readuntil(b"\r\n"))[1:])
+        command.append((await reader.readexactly(size + 2))[:-2])
+    return command
+
+
+def encoded(command):
+    """The bytes of a command."""
+    return b"".join([b"*%d\r\n" % len(command), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in command)])
