@@ -81,15 +81,17 @@ class System:
         grpc, http, admin = (f"127.0.0.1:{free_port()}" for _ in range(3))
         self.url = f"http://{http}"
         self.grpc = grpc
-        self.server = Process(
-            "callback_server", directory / "server.log", **common, CALLBACK_GRPC_BIND=grpc, CALLBACK_BOX_URL=self.url,
-            CALLBACK_STORE_URL=store_url or store.url, CALLBACK_STATE_KEY="k" * 32,
-            CALLBACK_PLATFORM_URL="https://platform.example", **dict(server),
-        )  # fmt: skip
-        self.edge = Process(
-            "callback_edge", directory / "edge.log", **common, CALLBACK_EDGE_BIND=http, CALLBACK_EDGE_ADMIN_BIND=admin,
-            CALLBACK_EDGE_SERVER_TARGET=grpc, **dict(edge),
-        )  # fmt: skip
+        server_environment = {
+            **common, "CALLBACK_GRPC_BIND": grpc, "CALLBACK_BOX_URL": self.url,
+            "CALLBACK_STORE_URL": store_url or store.url, "CALLBACK_STATE_KEY": "k" * 32,
+            "CALLBACK_PLATFORM_URL": "https://platform.example", **dict(server),
+        }  # fmt: skip
+        edge_environment = {
+            **common, "CALLBACK_EDGE_BIND": http, "CALLBACK_EDGE_ADMIN_BIND": admin,
+            "CALLBACK_EDGE_SERVER_TARGET": grpc, **dict(edge),
+        }  # fmt: skip
+        self.server = Process("callback_server", directory / "server.log", **server_environment)
+        self.edge = Process("callback_edge", directory / "edge.log", **edge_environment)
         self.http = self.client = None
 
 

@@ -1,0 +1,57 @@
+"""One running system for all of these tests, with a handler that does what a test tells it to."""
+
+from types import SimpleNamespace
+
+import pytest
+from support.edge import http_request, parse_answers, send_raw
+from support.handlers import stub_handler
+from support.store import free_port
+from support.system import own_store, running_system
+
+PLATFORM = "https://platform.example"
+HASTY_S = 0.3
+
+
+@pytest.fixture(scope="session")
+async def world(tmp_path_factory):
+    """The system and what is around it.
+
+    `push` is served by `handler`, `hasty` as well but in 0.3 s, `mortal` at a target where a test starts a handler of
+    its own, and nobody listens for `nobody`.
+    """
+    directory = tmp_path_factory.mktemp("system")
+    store = own_store(directory).start()
+    mortal, nobody = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    try:
+        async with stub_handler() as handler:
+            config = f"""
+                activities.push = {{ target = "{handler.target}", deadline_s = 30 }}
+                activities.hasty = {{ target = "{handler.target}", deadline_s = {HASTY_S} }}
+                activities.mortal = {{ target = "{mortal}", deadline_s = 30, connect_timeout_s = 10 }}
+                activities.nobody = {{ target = "{nobody}", connect_timeout_s = 0.2 }}
+            """
+            async with running_system(directory, store, config=config) as system:
+                yield World(system, handler, mortal)
+    finally:
+        store.stop()
+
+
+class World(SimpleNamespace):
+    """A running system and its handlers."""
+
+    def __init__(self, system, handler, mortal):
+        super().__init__(system=system, client=system.client, handler=handler, mortal=mortal)
+        self.port = int(system.url.rpartition(":")[2])
+
+    async def ask(self, url, method="GET", headers=(), body=b""):
+        """One request on a connection of its own; the answer as it was on the wire."""
+        path = url.removeprefix(self.system.url)
+        raw = await send_raw(self.port, http_request(path, method, headers, body))
+        (answer,) = parse_answers(raw, [method])
+        answer.assert_fixed_headers()
+        return answer
+
+    async def last_call(self, case):
+        """The newest recorded call of a case, with its body; None if there is none."""
+        page = await self.client.list_calls_page(case.case_id, page_size=1)
+        return await self.client.get_call(page.items[0].call_id) if page.items else None

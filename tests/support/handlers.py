@@ -1,0 +1,93 @@
+"""Push handlers made of the generated stubs alone, without the client library: any answer at all, bytes included.
+
+What a handler does is said by the case: its `callback_activity_case` names the script.
+"""
+
+import contextlib
+import itertools
+
+import grpc
+
+from callback.v1 import callback_handler_service_pb2 as messages
+from callback.v1 import callback_pb2 as resources
+
+_names = itertools.count(1)
+
+
+def accept(response=None, **more):
+    """The answer ACCEPTED."""
+    return messages.HandleCallbackResponse(verdict=messages.VERDICT_ACCEPTED, response=response, **more)
+
+
+def reject(response=None):
+    """The answer REJECTED."""
+    return messages.HandleCallbackResponse(verdict=messages.VERDICT_REJECTED, response=response)
+
+
+def override(headers=None, **attributes):
+    """A response with some attributes; `headers` are pairs."""
+    if headers is not None:
+        attributes["response_headers"] = resources.ResponseHeaders(
+            headers=[resources.ResponseHeader(name=name, value=value) for name, value in headers]
+        )
+    return resources.Response(**attributes)
+
+
+def answering(answer):
+    """Script: give this answer, a message or bytes in its place."""
+
+    async def script(_request, _context):
+        return answer
+
+    return script
+
+
+class StubHandler:
+    """A gRPC server with `CallbackHandlerService`; `target` says where."""
+
+    def __init__(self):
+        self._scripts = {}
+        self._requests = {}
+        self.target = None
+
+    def play(self, script):
+        """The `callback_activity_case` for cases whose calls are handled by this coroutine function."""
+        name = f"script-{next(_names)}"
+        self._scripts[name] = script
+        self._requests[name] = []
+        return name
+
+    def requests(self, name):
+        """What the script of this name was asked, in order."""
+        return self._requests[name]
+
+    async def handle(self, request, context):
+        name = request.callback_activity_case
+        self._requests[name].append(request)
+        return await self._scripts[name](request, context)
+
+
+@contextlib.asynccontextmanager
+async def stub_handler():
+    """A running `StubHandler`."""
+    handler = StubHandler()
+    method = grpc.unary_unary_rpc_method_handler(
+        handler.handle,
+        request_deserializer=messages.HandleCallbackRequest.FromString,
+        response_serializer=lambda answer: answer if isinstance(answer, bytes) else answer.SerializeToString(),
+    )
+    service = messages.DESCRIPTOR.services_by_name["CallbackHandlerService"].full_name
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+        ]
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"HandleCallback": method}),))
+    handler.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield handler
+    finally:
+        await server.stop(0)
