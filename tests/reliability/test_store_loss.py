@@ -1,0 +1,165 @@
+"""The store dies, and even the machine under it: nothing that was acknowledged is lost."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+from callback import CallbackStatus, CallStatus, CloseReason, NotFoundError, Response, UnavailableError
+from support.counts import count
+from support.cut import kill_traced, lose_power, traced
+from support.system import own_store, running_system
+from support.wait import wait_until
+
+CALLERS = 16
+
+
+@dataclass
+class Acknowledged:
+    """What was promised to somebody, to be compared with what is kept."""
+
+    cases: dict = field(default_factory=dict)  # case id -> its URL, once that was given
+    answered: dict = field(default_factory=dict)  # case id -> the body of the call that got a 2xx
+    untouched: set = field(default_factory=set)  # cases whose caller was told that nothing was done
+    answers: Counter = field(default_factory=Counter)
+
+    async def callers(self, system, stopping):
+        """Generates cases and calls each once, until `stopping` is set. Only right answers and 503s are fine."""
+
+        async def caller(number):
+            n = 0
+            while not stopping.is_set():
+                n += 1
+                body = f"{number}.{n}"
+                try:
+                    case = await system.client.generate_callback_url(
+                        "work" if n % 2 else "record", Response(body), retryable_after_error=n % 4 > 1
+                    )
+                except UnavailableError:
+                    self.answers["no URL"] += 1
+                    continue
+                self.cases[case.case_id] = case.url
+                answer = await system.http.post(case.url, content=body.encode())
+                self.answers[answer.status_code] += 1
+                if answer.status_code == 200:
+                    assert answer.text == body
+                    self.answered[case.case_id] = body.encode()
+                else:
+                    assert answer.status_code == 503, answer.text
+                    if "retry-after" in answer.headers:
+                        self.untouched.add(case.case_id)
+
+        await asyncio.gather(*(caller(number) for number in range(CALLERS)))
+
+    async def lost(self, system):
+        """Which of the acknowledged steps are not there any more."""
+        missing = []
+        for case_id in self.cases:
+            try:
+                case = await system.client.get_callback(case_id)
+            except NotFoundError:
+                missing.append(("case", case_id))
+                continue
+            calls = (await system.client.list_calls_page(case_id)).items
+            if case_id in self.answered:
+                if (case.status, case.close_reason) != (CallbackStatus.CLOSED, CloseReason.CONSUMED):
+                    missing.append(("close", case_id))
+                if [call.status for call in calls] != [CallStatus.SUCCEEDED]:
+                    missing.append(("call", case_id))
+                elif (await system.client.get_call(calls[0].call_id)).body != self.answered[case_id]:
+                    missing.append(("body", case_id))
+            elif case_id in self.untouched and (case.status, calls) != (CallbackStatus.OPEN, ()):
+                missing.append(("told that nothing was done", case_id))
+        return missing
+
+    async def until_nothing_runs(self, system):
+        """Waits until no call runs any more: long before the end of a lease, as the server still lives."""
+
+        async def nothing_runs():
+            page = await system.client.list_callbacks_page(status=CallbackStatus.IN_PROGRESS)
+            return not page.items
+
+        await wait_until(nothing_runs, deadline_s=20, what="the end of all calls")
+
+
+async def healthy(system):
+    """Waits until the server reaches its store again."""
+
+    async def reached():
+        try:
+            await system.client.list_callbacks_page(page_size=1)
+        except UnavailableError:
+            return False
+        return True
+
+    await wait_until(reached, what="a store that answers")
+
+
+async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged(tmp_path, store, handler):
+    rounds, seen = count(4, 100), Acknowledged()
+    async with running_system(tmp_path, store, config=handler.config) as system:
+        stopping = asyncio.Event()
+        load = asyncio.create_task(seen.callers(system, stopping))
+        for n in range(rounds):
+            goal = seen.answers[200] + 40
+            await wait_until(lambda goal=goal: load.done() or seen.answers[200] >= goal, what="calls that are answered")
+            store.kill()
+            if n % 2:  # long enough away for callers to be told so
+                known = seen.answers[503]
+                await wait_until(lambda known=known: load.done() or seen.answers[503] > known, what="a 503")
+            await asyncio.to_thread(store.start)
+        await healthy(system)
+        stopping.set()
+        await load
+        await seen.until_nothing_runs(system)
+        missing = await seen.lost(system)
+    print(f"\n{rounds} kills; {len(seen.cases)} cases, answers {dict(seen.answers)}; lost {len(missing)}")
+    assert not missing
+    assert max(handler.starts.values()) == 1
+    asked = seen.answers[200] + seen.answers[503]
+    assert seen.answers[200] >= 0.6 * asked
+
+
+async def power_loss(directory, handler, fsync):
+    """One power loss under load. Returns what was lost of what had been acknowledged, and what of handlers' starts."""
+    directory.mkdir()
+    trace, seen = directory / "trace", Acknowledged()
+    started = len(handler.calls)
+    store = own_store(directory, fsync=fsync, wrapper=traced(trace)).start()
+    try:
+        options = {"config": handler.config, "server": {"CALLBACK_STORE_DURABILITY": fsync}}
+        async with running_system(directory, store, **options) as system:
+            stopping = asyncio.Event()
+            load = asyncio.create_task(seen.callers(system, stopping))
+            await wait_until(lambda: load.done() or seen.answers[200] >= 60, what="calls that are answered")
+            cut = await asyncio.to_thread(lose_power, store, trace)
+            stopping.set()
+            trace.unlink()
+            await asyncio.to_thread(store.start)
+            await load
+            await healthy(system)
+            missing = await seen.lost(system)
+            unclaimed = []
+            for call_id in handler.calls[started:]:
+                try:
+                    await system.client.get_call(call_id)
+                except NotFoundError:
+                    unclaimed.append(call_id)
+            print(
+                f"\n{fsync}: {len(seen.cases)} cases, answers {dict(seen.answers)}; cut {cut} bytes; "
+                f"lost {dict(Counter(what for what, _ in missing))}; starts without a claim {len(unclaimed)}"
+            )
+            return missing, unclaimed
+    finally:
+        kill_traced(store)
+
+
+async def test_a_power_loss_loses_nothing_acknowledged(tmp_path, handler):
+    for n in range(count(1, 200)):
+        missing, unclaimed = await power_loss(tmp_path / str(n), handler, "always")
+        assert not missing
+        assert not unclaimed  # the claim was on disk before its handler started
+
+
+async def test_the_same_power_loss_does_lose_where_everysec_was_accepted(tmp_path, handler):
+    missing, unclaimed = await power_loss(tmp_path / "everysec", handler, "everysec")
+    assert {what for what, _ in missing} & {"case", "close", "call"}
