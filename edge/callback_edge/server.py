@@ -42,6 +42,7 @@ class Connection(TCPServer):
         peer = self.writer.get_extra_info("socket")
         self._reading = asyncio.current_task()
         self._peer_has_ended = False
+        self._giving_up: asyncio.TimerHandle | None = None
         try:
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
@@ -66,6 +67,8 @@ class Connection(TCPServer):
             pass  # the peer is gone
         finally:
             await self._close()
+            if self._giving_up:
+                self._giving_up.cancel()
 
     def abort(self) -> None:
         """Close the connection at once, whatever is still to be sent."""
@@ -107,11 +110,10 @@ class Connection(TCPServer):
             pass
 
     async def _close(self) -> None:
-        giving_up = self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
-        try:
-            await super()._close()
-        finally:
-            giving_up.cancel()
+        # Not undone when this is cancelled, as Quart does to a view that it thinks is done: the last bytes may still be
+        # waiting for a peer that does not take them.
+        self._giving_up = self._giving_up or self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
+        await super()._close()
 
 
 class HttpServer:

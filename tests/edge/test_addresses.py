@@ -181,6 +181,12 @@ async def test_the_state_is_found_in_the_query_or_the_form(plane, edge, query, b
     assert invoked.request_query_string == query
 
 
+@pytest.mark.parametrize("name", ["RelayState", "Re%6cayState", "Re%6CayState", "%52%65%6C%61%79%53%74%61%74%65"])
+async def test_a_name_counts_however_it_is_encoded(plane, edge, name):
+    answer = await ask(edge, "/cbq/RelayState", "POST", [FORM], f"{name}={STATE}".encode())
+    assert (answer.status, plane.requests[0].state) == (200, STATE)
+
+
 @pytest.mark.parametrize(
     ("query", "body", "code"),
     [

@@ -20,6 +20,7 @@ from support.edge import (
 from support.wait import wait_until
 
 from callback_edge import server
+from callback_edge.http11 import EdgeConfig
 
 LIMIT = 1 << 20
 
@@ -145,15 +146,52 @@ async def test_a_refused_call_whose_body_was_read_keeps_its_connection(plane, ed
     assert [answer.status for answer in answers] == [404] * 4
 
 
+def lazy_client(port, *, requests, close=False):
+    """Connect, ask, and read nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.sendall(http_request(f"/cb/{new_state()}", close=close) * requests)
+    return client
+
+
+BEFORE_IDLE_S = EdgeConfig.keep_alive_timeout - 1.5
+"""By then the idle timer would not have closed a connection."""
+
+
 async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, monkeypatch):
     monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.2)
     plane.script = answering(plain(b"x" * LIMIT))
-    with socket.socket() as lazy:
-        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        lazy.connect(("127.0.0.1", edge.port))
-        lazy.sendall(http_request(f"/cb/{new_state()}", close=False) * 8)
+    with lazy_client(edge.port, requests=8):
         await plane.until(lambda: plane.ended)
-        await wait_until(lambda: not edge.server._running)
+        await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
+
+
+async def test_a_reader_that_leaves_the_last_bytes_loses_its_connection(plane, monkeypatch):
+    """What is left fits in the buffers, so nothing waits for room: the close does."""
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.2)
+    plane.script = answering(plain(b"x" * 60_000))
+    async with running_edge(plane.target, send_buffer_bytes=4096) as edge:
+        with lazy_client(edge.port, requests=1, close=True):
+            await plane.until(lambda: plane.ended)
+            await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
+
+
+async def test_a_stop_cuts_whoever_does_not_read(plane):
+    plane.script = answering(plain(b"x" * LIMIT))
+    async with running_edge(plane.target) as edge:
+        with lazy_client(edge.port, requests=8):
+            await plane.until(lambda: plane.ended)
+            await edge.stop(0)
+            assert not edge.server._running
+
+
+async def test_a_connection_that_its_client_closes_is_not_kept(plane, edge):
+    reader, writer = await edge.connect()
+    writer.write(http_request(f"/cb/{new_state()}", close=False))
+    await reader.readuntil(b"ok")
+    writer.close()
+    await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
 
 
 async def test_a_reader_that_is_slow_but_reads_gets_all_of_it(plane, edge, monkeypatch):

@@ -12,7 +12,7 @@ import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -113,7 +113,7 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         self.cancelled = 0
         self.changed = asyncio.Event()
 
-    async def Invoke(self, request, context):  # noqa: N802 - gRPC's name
+    async def Invoke(self, request, context):
         self.requests.append(request)
         self._count("started")
         try:
@@ -169,9 +169,9 @@ async def control_plane() -> AsyncIterator[ControlPlane]:
 @dataclass
 class RunningEdge:
     port: int
-    upstream: Upstream
     server: HttpServer
-    stopped: bool = field(default=False)
+    upstream: Upstream | None = None
+    stopped: bool = False
 
     async def connect(self):
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -191,15 +191,28 @@ class RunningEdge:
 
 
 @contextlib.asynccontextmanager
-async def running_edge(target: str, **settings) -> AsyncIterator[RunningEdge]:
+async def running_edge(target: str, *, send_buffer_bytes=None, **settings) -> AsyncIterator[RunningEdge]:
     """Run an edge in this process, on a port of its own."""
     values = EdgeSettings(server_target=target, **settings)
-    async with Upstream(target, invoke_timeout_s=values.invoke_timeout_s) as upstream:
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = HttpServer(create_app(values, upstream))
-        edge = RunningEdge(listening.getsockname()[1], upstream, server)
-        await server.start(listening)
+    async with (
+        Upstream(target, invoke_timeout_s=values.invoke_timeout_s) as upstream,
+        serving(create_app(values, upstream), send_buffer_bytes=send_buffer_bytes) as edge,
+    ):
+        edge.upstream = upstream
         yield edge
+
+
+@contextlib.asynccontextmanager
+async def serving(app, *, send_buffer_bytes=None) -> AsyncIterator[RunningEdge]:
+    """Serve an ASGI application as the edge serves its own."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    if send_buffer_bytes:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    edge = RunningEdge(listening.getsockname()[1], HttpServer(app))
+    await edge.server.start(listening)
+    try:
+        yield edge
+    finally:
         await edge.stop()
 
 
