@@ -1,0 +1,195 @@
+"""What a real browser does: sent back by a bank, or made to post by another origin, it arrives where it should."""
+
+import json
+
+import pytest
+from support.browser import chromium, site
+from support.handlers import accept, answering, override, reject
+from support.store import free_port
+from support.system import own_store, running_system
+
+from callback import CallStatus, CloseReason, InvalidRequestError, Redirect, Response
+from callback.v1 import callback_pb2 as resources
+
+REDIRECT = resources.RESPONSE_TYPE_REDIRECT
+HOSTILE = [
+    "//evil.example/", "/\\evil.example/", "\\\\evil.example/", "javascript:document.title='evil'",
+    "data:text/html,evil",
+    "https:evil.example", "http:/\\evil.example", "https://user@evil.example/", "///evil.example", "/\t/evil.example/",
+    " //evil.example/", "https://evil.example\\@platform.example/", "file:///etc/passwd", "",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def sites():
+    """The bank (or identity provider, or whoever sends the browser), and the own platform."""
+    async with site("127.0.0.2") as bank, site("127.0.0.3") as platform:
+        platform.pages["/page/thankyou"] = "<title>Thank you</title>"
+        yield bank, platform
+
+
+@pytest.fixture(scope="module")
+async def around(sites, world, tmp_path_factory):
+    """A system whose platform is one of these sites; with the handler of `world`."""
+    directory = tmp_path_factory.mktemp("browser")
+    store = own_store(directory).start()
+    config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
+    try:
+        async with running_system(
+            directory, store, config=config, server={"CALLBACK_PLATFORM_URL": sites[1].origin}
+        ) as system:
+            yield type(world)(system, world.handler, f"127.0.0.1:{free_port()}")
+    finally:
+        store.stop()
+
+
+@pytest.fixture(scope="module")
+async def browser():
+    async with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+async def page(browser, sites):
+    """A page of a browser without history; the sites forget whom they saw."""
+    for each in sites:
+        each.requests.clear()
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
+
+
+def link(url):
+    return f'<title>Bank</title><a id="back" href="{url}">Back to the shop</a>'
+
+
+def form(action, **fields):
+    """A page that posts a form by itself, as OAuth's `form_post` and SAML's POST binding do."""
+    inputs = "".join(f"<input type=hidden name='{name}' value='{value}'>" for name, value in fields.items())
+    return f"<body onload='document.forms[0].submit()'><form method=post action='{action}'>{inputs}</form>"
+
+
+async def test_a_bank_sends_the_browser_back_and_it_lands_on_the_platform(page, sites, around, tmp_path):
+    bank, platform = sites
+
+    async def decide(request, _context):
+        query = {pair.name: pair.value for pair in request.request_query}
+        return accept() if query.get("trxid") == "0050000513453434" else reject()
+
+    name = around.handler.play(decide)
+    case = await around.client.generate_callback_url("push", Redirect("/page/thankyou"), activity_case=name)
+    bank.pages["/pay"] = link(f"{case.url}?trxid=0050000513453434&ec=a%20b")
+    await page.goto(f"{bank.origin}/pay?session=secret")
+    await page.click("#back")
+    await page.wait_for_url(f"{platform.origin}/page/thankyou")
+    assert await page.title() == "Thank you"
+
+    (request,) = around.handler.requests(name)
+    assert (request.request_method, request.request_body) == ("get", b"")
+    assert request.request_query_string == "trxid=0050000513453434&ec=a%20b"
+    assert (await around.client.get_callback(case.case_id)).close_reason is CloseReason.CONSUMED
+    ((method, target, headers),) = platform.visits()
+    assert (method, target) == ("GET", "/page/thankyou")
+    assert_tells_nothing(headers, case)
+
+    answer = await page.goto(f"{case.url}?trxid=0050000513453434")
+    assert answer.status == 410
+    assert "can no longer be used" in await page.inner_text("h1")
+    assert case.state not in await page.content()
+    assert len(around.handler.requests(name)) == 1
+    shot = tmp_path / "closed.png"
+    await page.screenshot(path=shot)
+    print(f"\nscreenshot: {shot}")
+
+
+def assert_tells_nothing(headers, case):
+    """A site that a callback leads to learns neither its URL nor who sent the browser there."""
+    assert case.state not in json.dumps(headers)
+    assert "referer" not in headers
+
+
+@pytest.mark.parametrize(
+    ("parameter", "fields"),
+    [
+        ("state", {"code": "SplxlOBeZQQYbYS6WxSbIA", "iss": "https://idp.example", "note": "a+b &amp; é"}),
+        ("RelayState", {"SAMLResponse": "PHNhbWxwOlJlc3BvbnNlLz4=" * 2000}),
+    ],
+)
+async def test_a_form_of_another_origin_arrives_and_is_followed_by_get(page, sites, around, parameter, fields):
+    idp, platform = sites
+    name = around.handler.play(answering(accept()))
+    case = await around.client.generate_callback_url(
+        "push", Redirect("/page/thankyou?from=idp"), activity_case=name, state_query_parameter=parameter
+    )
+    idp.pages["/login"] = form(case.url.partition("?")[0], **{parameter: case.state}, **fields)
+    sent = []
+
+    async def note(route):
+        sent.append(route.request.post_data_buffer)
+        await route.continue_()
+
+    await page.route("**/cbq/**", note)
+    await page.goto(f"{idp.origin}/login")
+    await page.wait_for_url(f"{platform.origin}/page/thankyou?from=idp")
+
+    (request,) = around.handler.requests(name)
+    assert (request.request_method, request.request_query_string) == ("post", "")
+    assert [request.request_body] == sent
+    assert request.request_body.startswith(f"{parameter}={case.state}&".encode())
+    headers = {field.name: field.value for field in request.request_headers}
+    assert headers["content-type"] == "application/x-www-form-urlencoded"
+    assert headers["origin"] == idp.origin
+    assert (await around.last_call(case)).body == request.request_body
+    ((method, target, headers),) = platform.visits()
+    assert (method, target) == ("GET", "/page/thankyou?from=idp")
+    assert_tells_nothing(headers, case)
+
+
+async def test_a_page_that_a_handler_answers_with_gives_its_address_to_no_one(page, sites, around):
+    _, platform = sites
+    body = f'<a id="on" href="{platform.origin}/page/thankyou">on</a><img src="{platform.origin}/pixel">'
+    case = await around.client.generate_callback_url(
+        "record", Response(body, headers={"Content-Type": "text/html"}), allow_multiple_calls=True
+    )
+    await page.goto(case.url)
+    await page.click("#on")
+    await page.wait_for_url(f"{platform.origin}/page/thankyou")
+    assert {target for _, target, _ in platform.visits()} == {"/pixel", "/page/thankyou"}
+    for _, _, headers in platform.visits():
+        assert "referer" not in headers
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+async def test_a_hostile_redirect_never_leads_a_browser_anywhere(page, sites, around, url):
+    bank, platform = sites
+    if url:
+        with pytest.raises(InvalidRequestError):
+            await around.client.generate_callback_url("push", Redirect(url))
+    name = around.handler.play(answering(accept(override(response_type=REDIRECT, response_redirect_url=url))))
+    case = await around.client.generate_callback_url("push", Response(b""), activity_case=name)
+    left = []
+    page.on("request", lambda request: left.append(request.url))
+    bank.pages["/pay"] = link(case.url)
+    await page.goto(f"{bank.origin}/pay")
+    async with page.expect_response(case.url) as answered:
+        await page.click("#back")
+    answer = await answered.value
+    assert (answer.status, await answer.header_value("location")) == (502, None)
+    await page.wait_for_load_state()
+    assert page.url == case.url
+    assert [each for each in left if not each.endswith("/favicon.ico")] == [f"{bank.origin}/pay", case.url]
+    assert platform.visits() == []
+    assert (await around.last_call(case)).status is CallStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/page/thankyou?next=//evil.example#x", "/a//b", "/.//evil.example", "/%2f%2fevil.example", "/@evil"]
+)
+async def test_a_path_stays_on_the_platform(page, sites, around, path):
+    bank, platform = sites
+    case = await around.client.generate_callback_url("record", Redirect(path))
+    bank.pages["/pay"] = link(case.url)
+    await page.goto(f"{bank.origin}/pay")
+    await page.click("#back")
+    await page.wait_for_url(f"{platform.origin}/**")
+    assert [method for method, _, _ in platform.visits()] == ["GET"]

@@ -1,0 +1,81 @@
+"""A real browser, and the sites around it: each an origin of its own on loopback, made of pages that a test writes."""
+
+import asyncio
+import contextlib
+from urllib.parse import urlsplit
+
+import h11
+from playwright.async_api import async_playwright
+from support.tools import require
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def chromium():
+    """A running Chromium."""
+    path = require("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Site:
+    """Serves `pages` (path: HTML) and keeps the `requests` that it got: (method, target, header fields in a dict)."""
+
+    def __init__(self):
+        self.pages = {}
+        self.requests = []
+        self.origin = None
+
+    def visits(self):
+        """The requests, without the browser's own for an icon."""
+        return [request for request in self.requests if request[1] != "/favicon.ico"]
+
+    async def answer(self, reader, writer):
+        connection = h11.Connection(h11.SERVER)
+        try:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    connection.receive_data(await reader.read(65536))
+                elif isinstance(event, h11.Request):
+                    writer.write(self._respond(connection, event))
+                elif isinstance(event, h11.EndOfMessage):
+                    await writer.drain()
+                    break
+                elif isinstance(event, h11.ConnectionClosed):
+                    break
+        finally:
+            writer.close()
+
+    def _respond(self, connection, request):
+        target = request.target.decode()
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        self.requests.append((request.method.decode(), target, headers))
+        page = self.pages.get(urlsplit(target).path)
+        body = (page or "nothing here").encode()
+        headers = [("content-type", "text/html; charset=utf-8"), ("content-length", str(len(body)))]
+        head = h11.Response(status_code=404 if page is None else 200, headers=[*headers, ("connection", "close")])
+        parts = [head, h11.Data(data=body), h11.EndOfMessage()]
+        return b"".join(connection.send(part) for part in parts)
+
+
+@contextlib.asynccontextmanager
+async def site(host):
+    """A running `Site` on an address of loopback, 127.0.0.x, so that it is another site to a browser, not only another
+    origin."""
+    it = Site()
+    server = await asyncio.start_server(it.answer, host, 0)
+    it.origin = f"http://{host}:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield it
+    finally:
+        server.close()
+        await server.wait_closed()
