@@ -1,0 +1,321 @@
+"""What a caller sees of the life of a case: while it runs, when it is changed under way, and by whom it is reached."""
+
+import asyncio
+import re
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from support.edge import http_request, send_raw
+from support.handlers import accept, answering, override
+from support.wait import wait_until
+
+from callback import (
+    CallbackClosedError,
+    CallbackStatus,
+    CallStatus,
+    CloseReason,
+    Redirect,
+    RequestIdReusedError,
+    Response,
+)
+from callback.v1 import callback_pb2 as resources
+
+PLATFORM = "https://platform.example"
+FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+FAMILIES = ["", "state"]
+
+
+class Gate:
+    """A script that waits until it is opened."""
+
+    def __init__(self):
+        self.opened = asyncio.Event()
+        self.entered = asyncio.Semaphore(0)
+
+    async def __call__(self, _request, _context):
+        self.entered.release()
+        await self.opened.wait()
+        return accept()
+
+    async def until_entered(self):
+        await asyncio.wait_for(self.entered.acquire(), 30)
+
+
+@pytest.fixture
+async def gate():
+    it = Gate()
+    yield it
+    it.opened.set()
+
+
+async def start(world, case, gate, **request):
+    """A call that is running."""
+    call = asyncio.create_task(world.ask(case.url, **request))
+    await gate.until_entered()
+    return call
+
+
+async def status_of(world, case):
+    kept = await world.client.get_callback(case.case_id)
+    return kept.status, kept.close_reason
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+@pytest.mark.parametrize("parameter", FAMILIES)
+async def test_while_a_call_runs_others_are_told_to_come_again(world, gate, parameter, retryable):
+    name = world.handler.play(gate)
+    case = await world.client.generate_callback_url(
+        "push", Response(b"done"), activity_case=name, state_query_parameter=parameter, retryable_after_error=retryable
+    )
+    call = await start(world, case, gate)
+    assert await status_of(world, case) == (CallbackStatus.IN_PROGRESS, None)
+    for answer in await asyncio.gather(*(world.ask(case.url, method) for method in METHODS)):
+        assert (answer.status, answer["retry-after"]) == (409, "1")
+    gate.opened.set()
+    assert ((await call).status, (await call).body) == (200, b"done")
+    assert await status_of(world, case) == (CallbackStatus.CLOSED, CloseReason.CONSUMED)
+    assert len(world.handler.requests(name)) == 1
+    assert (await world.client.get_callback(case.case_id)).call_count == 1
+
+
+async def test_calls_on_a_case_for_multiple_calls_run_at_the_same_time(world, gate):
+    case = await world.client.generate_callback_url(
+        "push", Response(b"done"), activity_case=world.handler.play(gate), allow_multiple_calls=True
+    )
+    calls = [await start(world, case, gate) for _ in range(5)]
+    assert await status_of(world, case) == (CallbackStatus.OPEN, None)
+    gate.opened.set()
+    assert [answer.status for answer in await asyncio.gather(*calls)] == [200] * 5
+    attempts = [call.attempt async for call in world.client.list_calls(case.case_id)]
+    assert attempts == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+@pytest.mark.parametrize(("parameter", "then"), [("", 410), ("state", 404)])
+async def test_a_call_that_runs_while_its_case_is_closed_is_answered(world, gate, multiple, parameter, then):
+    case = await world.client.generate_callback_url(
+        "push", Response(b"done"), activity_case=world.handler.play(gate), allow_multiple_calls=multiple,
+        state_query_parameter=parameter,
+    )  # fmt: skip
+    call = await start(world, case, gate)
+    closed = await world.client.close_callback(case.case_id)
+    assert (closed.status, closed.close_reason) == (CallbackStatus.CLOSED, CloseReason.CLOSED_BY_OWNER)
+    assert (await world.ask(case.url)).status == then
+    gate.opened.set()
+    assert ((await call).status, (await call).body) == (200, b"done")
+    assert (await world.last_call(case)).status is CallStatus.SUCCEEDED
+    assert (await world.ask(case.url)).status == then
+    assert await world.client.close_callback(case.case_id) == closed
+    assert (await world.client.get_callback(case.case_id)).close_reason is CloseReason.CLOSED_BY_OWNER
+
+
+async def test_a_new_response_is_for_the_next_call_and_not_for_the_one_that_runs(world, gate):
+    case = await world.client.generate_callback_url(
+        "push", Response(b"old", 201, {"X-A": "old"}), activity_case=world.handler.play(gate), allow_multiple_calls=True
+    )
+    call = await start(world, case, gate)
+    await world.client.set_response(case.case_id, Response(b"new", headers={"X-B": "new"}))
+    gate.opened.set()
+    old, new = await call, await world.ask(case.url)
+    assert (old.status, old.body, old.all("x-a"), old.all("x-b")) == (201, b"old", ["old"], [])
+    assert (new.status, new.body, new.all("x-a"), new.all("x-b")) == (201, b"new", [], ["new"])
+    await world.client.set_response(case.case_id, Redirect("/elsewhere"))
+    assert (await world.ask(case.url))["location"] == f"{PLATFORM}/elsewhere"
+
+
+async def test_a_case_that_is_closed_takes_no_new_response(world):
+    case = await world.client.generate_callback_url("record", Response(b"once"))
+    assert (await world.ask(case.url)).body == b"once"
+    with pytest.raises(CallbackClosedError):
+        await world.client.set_response(case.case_id, Response(b"twice"))
+
+
+@pytest.mark.parametrize(("parameter", "then"), [("", 410), ("state", 404)])
+async def test_a_case_expires_and_what_runs_is_answered(world, gate, parameter, then):
+    case = await world.client.generate_callback_url(
+        "push", Response(b"done"), activity_case=world.handler.play(gate), state_query_parameter=parameter,
+        time_to_live=timedelta(seconds=1),
+    )  # fmt: skip
+    call = await start(world, case, gate)
+
+    async def expired():
+        return await status_of(world, case) == (CallbackStatus.CLOSED, CloseReason.EXPIRED)
+
+    await wait_until(expired, what="the expiry")
+    assert (await world.ask(case.url)).status == then
+    gate.opened.set()
+    assert ((await call).status, (await call).body) == (200, b"done")
+    assert await expired()
+    assert (await world.ask(case.url)).status == then
+
+
+@pytest.mark.parametrize("parameter", FAMILIES)
+async def test_the_same_request_gives_the_same_url_as_long_as_the_case_is_kept(world, parameter):
+    request_id = str(uuid4())
+
+    async def generate(body=b"done"):
+        return await world.client.generate_callback_url(
+            "record", Response(body), request_id=request_id, state_query_parameter=parameter
+        )
+
+    first, *others = await asyncio.gather(*(generate() for _ in range(5)))
+    assert others == [first] * 4
+    assert (await world.ask(first.url)).body == b"done"
+    assert await generate() == first
+    with pytest.raises(RequestIdReusedError):
+        await generate(b"other")
+    assert (await world.ask(first.url)).status == (404 if parameter else 410)
+    assert (await world.client.get_callback(first.case_id)).call_count == 1
+
+
+async def test_a_call_that_arrives_at_once_finds_its_case(world):
+    async def at_once():
+        case = await world.client.generate_callback_url("record", Response(b"here"))
+        return (await world.ask(case.url)).body
+
+    assert await asyncio.gather(*(at_once() for _ in range(50))) == [b"here"] * 50
+
+
+async def test_a_case_is_reached_by_its_own_form_and_parameter_only(world):
+    plain = await world.client.generate_callback_url("record", Response(b"plain"))
+    query = await world.client.generate_callback_url("record", Response(b"query"), state_query_parameter="state")
+    unknown = await world.ask(f"/cb/{uuid4()}")
+    for path, method, headers, body in [
+        (f"/cbq/state?state={plain.state}", "GET", [], b""),
+        ("/cbq/state", "POST", FORM, b"state=" + plain.state.encode()),
+        (f"/cb/{query.state}", "GET", [], b""),
+        (f"/cbq/State?State={query.state}", "GET", [], b""),
+        (f"/cbq/RelayState?RelayState={query.state}", "GET", [], b""),
+        (f"/cb/{plain.state.upper()}", "GET", [], b""),
+        (f"/cb/{{{plain.state}}}", "GET", [], b""),
+        (f"/cb/{plain.case_id}", "GET", [], b""),
+        (f"/cb/{plain.state}0", "GET", [], b""),
+        (f"/cbq/state?state={query.state.upper()}", "GET", [], b""),
+    ]:
+        answer = await world.ask(path, method, headers, body)
+        assert (answer.status, answer.body) == (404, unknown.body), path
+    for case, path in [(plain, f"/cb/{plain.state}/"), (query, f"/cbq/state/?state={query.state}")]:
+        assert (await world.client.get_callback(case.case_id)).call_count == 0
+        assert (await world.ask(path)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "form", "status"),
+    [
+        ("", "", 400),
+        ("?other=1", "a=b", 400),
+        ("?state={s}&state={s}", "", 400),
+        ("", "state={s}&state={s}", 400),
+        ("?state={s}", "state=11111111-1111-4111-8111-111111111111", 400),
+        ("?state={s}", "state={s}", 200),
+        ("", "a=b&state={s}", 200),
+        ("?state={s}", "", 200),
+    ],
+)
+async def test_a_state_is_given_once_or_the_same_in_query_and_form(world, query, form, status):
+    case = await world.client.generate_callback_url("record", Response(), state_query_parameter="state")
+    path, body = (text.replace("{s}", case.state) for text in (f"/cbq/state{query}", form))
+    answer = await world.ask(path, "POST", FORM, body.encode())
+    assert answer.status == status
+    assert (await world.client.get_callback(case.case_id)).call_count == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize("parameter", FAMILIES)
+async def test_what_only_looks_makes_no_call(world, parameter):
+    case = await world.client.generate_callback_url("record", Response(), state_query_parameter=parameter)
+    for method, headers, status in [
+        ("HEAD", [], 200),
+        ("OPTIONS", [], 204),
+        ("TRACE", [], 405),
+        ("PROPFIND", [], 405),
+        ("GET", [("Sec-Purpose", "prefetch;prerender")], 503),
+        ("GET", [("Purpose", "prefetch")], 503),
+        ("GET", [("X-Moz", "prefetch")], 503),
+    ]:
+        assert (await world.ask(case.url, method, headers)).status == status
+    assert (await world.client.get_callback(case.case_id)).call_count == 0
+    assert (await world.ask(case.url)).status == 200
+
+
+@pytest.mark.parametrize("parameter", FAMILIES)
+async def test_an_alternative_domain_is_in_the_url_and_the_host_of_a_request_in_none(world, parameter):
+    domain = "https://pay.example:8443"
+    case = await world.client.generate_callback_url(
+        "record", Redirect("/thanks"), state_query_parameter=parameter, alternative_domain=domain
+    )
+    assert case.url.startswith(f"{domain}/cb")
+    path = case.url.removeprefix(domain)
+    request = http_request(path).replace(b"Host: box.example", b"Host: evil.example")
+    raw = await send_raw(world.port, request)
+    assert raw.startswith(b"HTTP/1.1 302 ")
+    assert b"evil" not in raw
+    assert f"location: {PLATFORM}/thanks\r\n".encode() in raw
+    assert (await world.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
+
+
+@pytest.mark.parametrize("activity", ["record", "push"])
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_redirect_is_followed_by_get_whatever_the_method(world, activity, method):
+    case = await world.client.generate_callback_url(
+        activity, Redirect("/page"), activity_case=world.handler.play(answering(accept()))
+    )
+    answer = await world.ask(case.url, method)
+    assert answer.status == (302 if method == "GET" else 303)
+    assert (answer["location"], answer.body) == (f"{PLATFORM}/page", b"")
+    assert (await world.last_call(case)).method == method.lower()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("code", "length"), [(204, []), (205, ["0"])])
+async def test_an_answer_without_content_has_none(world, method, code, length):
+    by_handler = world.handler.play(answering(accept(override(response_code=code, response_body=b"body"))))
+    for activity, response in [("record", Response(b"body", code)), ("push", Response(b"body"))]:
+        case = await world.client.generate_callback_url(activity, response, activity_case=by_handler)
+        answer = await world.ask(case.url, method)
+        assert (answer.status, answer.body, answer.all("content-length")) == (code, b"", length)
+        assert answer.all("content-type") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "content_type"),
+    [
+        (b"", [], "text/plain; charset=utf-8"),
+        ("tést".encode(), [], "text/plain; charset=utf-8"),
+        (b"\xff\xfe", [], "application/octet-stream"),
+        (b"<b>", [("Content-Type", "text/html")], "text/html"),
+        (b"\xff", [("CONTENT-TYPE", "image/x-own")], "image/x-own"),
+    ],
+)
+async def test_a_body_has_the_type_that_was_given_or_that_it_looks_like(world, body, headers, content_type):
+    given = override(headers, response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=body)
+    name = world.handler.play(answering(accept(given)))
+    for activity, response in [("record", Response(body, headers=headers)), ("push", Redirect("/page"))]:
+        case = await world.client.generate_callback_url(activity, response, activity_case=name)
+        answer = await world.ask(case.url)
+        assert (answer.status, answer.body, answer["content-type"]) == (200, body, content_type)
+
+
+@pytest.mark.parametrize("accepts", ["*/*", "text/html"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_on_a_shared_address_a_closed_case_can_not_be_told_from_one_that_never_was(world, accepts, method):
+    answers = []
+    for state in [await closed_by(world, how) for how in ("call", "owner")] + [str(uuid4()), "nonsense"]:
+        path, headers, body = f"/cbq/state?state={state}", [("Accept", accepts)], b""
+        if method == "POST":
+            path, headers, body = "/cbq/state", [*headers, *FORM], f"state={state}".encode()
+        raw = await send_raw(world.port, http_request(path, method, headers, body))
+        answers.append(re.sub(rb"\r\ndate: [^\r]+", b"", raw))
+    assert answers[0].startswith(b"HTTP/1.1 404 ")
+    assert set(answers) == {answers[0]}
+
+
+async def closed_by(world, how):
+    case = await world.client.generate_callback_url("record", Response(), state_query_parameter="state")
+    if how == "call":
+        assert (await world.ask(case.url)).status == 200
+    else:
+        await world.client.close_callback(case.case_id)
+    assert (await status_of(world, case))[0] is CallbackStatus.CLOSED
+    return case.state
