@@ -1,0 +1,114 @@
+"""Whatever a handler answers: on the wire it is as the model says, or a clean 502. Never a hang, never a split."""
+
+import json
+
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.counts import count
+from support.edge import FIXED
+from support.handlers import answering
+from support.hostile import allowed_name, allowed_url, allowed_value, rendered, responses
+
+from callback import CallFailure, CallStatus, Redirect, Response
+from callback.v1 import callback_handler_service_pb2 as messages
+from callback.v1 import callback_pb2 as resources
+
+PLATFORM = "https://platform.example"
+CASES = {
+    "response": (Response(b"own", 201, {"X-Own": "1"}, "/unused"), (2, "/unused", 201, [("X-Own", "1")], b"own")),
+    "redirect": (Redirect("/page"), (1, "/page", None, [], b"")),
+    "nowhere": (Redirect(), (1, None, None, [], b"")),
+}
+REJECTION = (2, None, 422, [], b"")
+
+answers = st.builds(
+    messages.HandleCallbackResponse,
+    verdict=st.sampled_from([1, 1, 1, 1, 2, 2, 0, 3]),
+    response=responses(),
+    keep_open=st.booleans(),
+)
+
+
+def model(own, answer, method):
+    """What must be on the wire: (status, headers, body), or None for a 502."""
+    if answer.verdict not in (1, 2) or not _allowed(answer.response):
+        return None
+    type_, url, code, headers, body = own if answer.verdict == 1 else REJECTION
+    given_ = answer.response
+    type_ = given_.response_type or type_
+    url = given_.response_redirect_url if given_.HasField("response_redirect_url") else url
+    code = given_.response_code if given_.HasField("response_code") else code
+    body = given_.response_body if given_.HasField("response_body") else body
+    if given_.HasField("response_headers"):
+        headers = [(field.name, field.value) for field in given_.response_headers.headers]
+    if sum(len(name) + len(value) for name, value in headers) > 8192 or (type_ == 1 and url is None):
+        return None
+    if url is not None and url.startswith("/"):
+        url = PLATFORM + url
+    fields = [resources.ResponseHeader(name=name, value=value) for name, value in headers]
+    return rendered(
+        resources.Response(
+            response_type=type_, response_redirect_url=url, response_code=code or 200, response_body=body,
+            response_headers=resources.ResponseHeaders(headers=fields),
+        ),
+        method,
+    )  # fmt: skip
+
+
+def _allowed(response):
+    """Whether each attribute that is given is allowed for itself."""
+    code, fields = response.response_code, response.response_headers.headers
+    return (
+        response.response_type in (0, 1, 2)
+        and (not response.HasField("response_redirect_url") or allowed_url(response.response_redirect_url))
+        and (not response.HasField("response_code") or 200 <= code <= 299 or 400 <= code <= 599)
+        and len(response.response_body) <= 1024 * 1024
+        and len(fields) <= 64
+        and all(allowed_name(field.name) and allowed_value(field.value) for field in fields)
+        and all(len(field.value) <= 8192 for field in fields)
+    )
+
+
+async def assert_rendered(world, case_name, method, answer, expected, problem="response_invalid"):
+    response, _ = CASES[case_name]
+    name = world.handler.play(answering(answer))
+    case = await world.client.generate_callback_url("push", response, activity_case=name)
+    got = await world.ask(case.url, method)  # read until the connection ends: a second answer would be seen
+    recorded = await world.last_call(case)
+    if expected is None:
+        assert (got.status, json.loads(got.body)["code"]) == (502, problem)
+        assert got["content-type"] == "application/problem+json"
+        assert recorded.status is CallStatus.FAILED
+        assert recorded.failure in (CallFailure.INVALID_RESPONSE, CallFailure.HANDLER_ERROR)
+        return
+    own = [field for field in got.headers if field[0] not in {*FIXED, "date", "content-length", "connection"}]
+    assert (got.status, own, got.body) == expected
+    assert recorded.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED)
+
+
+@settings(max_examples=count(150, 10_000))
+@given(case_name=st.sampled_from(list(CASES)), method=st.sampled_from(["GET", "POST", "DELETE"]), answer=answers)
+async def test_a_hostile_answer_is_as_the_model_says_or_a_clean_502(world, case_name, method, answer):
+    await assert_rendered(world, case_name, method, answer, model(CASES[case_name][1], answer, method))
+
+
+@st.composite
+def damaged(draw):
+    """The bytes of an answer, with some of them changed, cut off or put in."""
+    raw = bytearray(draw(answers).SerializeToString())
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(raw)))
+        raw[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=3))
+    return bytes(raw)
+
+
+@settings(max_examples=count(100, 10_000))
+@given(case_name=st.sampled_from(list(CASES)), method=st.sampled_from(["GET", "POST"]), raw=damaged())
+async def test_a_damaged_answer_is_as_the_model_says_or_a_clean_502(world, case_name, method, raw):
+    try:
+        answer = messages.HandleCallbackResponse.FromString(raw)
+    except DecodeError:
+        await assert_rendered(world, case_name, method, raw, None, "handler_failed")
+    else:
+        await assert_rendered(world, case_name, method, raw, model(CASES[case_name][1], answer, method))

@@ -1,0 +1,141 @@
+"""Responses of all kinds, most of them hostile, and what each must be on the wire.
+
+The model is written from the specification and the proto's comments, apart from the code of edge and server.
+"""
+
+import re
+
+from hypothesis import strategies as st
+from support.edge import FIXED
+
+from callback.v1 import callback_pb2
+
+RESERVED = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "date",
+    "server",
+    "via",
+    "x-sendfile",
+    "location",
+    "refresh",
+    "clear-site-data",
+    "strict-transport-security",
+]
+
+hostile = st.one_of(
+    st.text(max_size=20),
+    st.text(alphabet="\r\n\x00\t :;,a\x7f\x80\xff\u0100", max_size=12),
+    st.sampled_from(
+        ["a\r\nX-Evil: 1", "a\r\n\r\nHTTP/1.1 200 \r\n\r\n", "\r\n", "\n", " a", "a\t", "chunked", "0", "-1", "close"]
+    ),
+)
+names = st.one_of(
+    st.sampled_from(
+        ["X-A", "content-type", "Content-Type", "Cache-Control", "x-robots-tag", "set-cookie", "x-accel-redirect"]
+    ),
+    st.sampled_from(RESERVED).map(str.title),
+    st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True),
+    hostile,
+)
+values = st.one_of(st.text(alphabet=[chr(n) for n in range(0x20, 0x100)], max_size=30), st.just("x"), hostile)
+urls = st.one_of(
+    st.sampled_from(
+        ["https://a.example/", "http://a.example:80/x?y#z", "/page", "//a", "https:/a", "javascript:1", "https://a@b/"]
+    ),
+    st.builds("https://a.example/{}".format, hostile),
+    st.from_regex(r"https?://[a-z.]{1,10}(/[!-~]{0,20})?", fullmatch=True),
+    hostile,
+)
+codes = st.one_of(
+    st.sampled_from([200, 204, 205, 299, 300, 302, 304, 400, 500, 599, 600, 100, 101, 103, 0]),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(190, 610),
+)
+
+
+@st.composite
+def responses(draw):
+    response = callback_pb2.Response()
+    response.response_type = draw(st.sampled_from([2, 2, 2, 2, 1, 1, 0, 3, -1]))
+    if draw(st.integers(0, 9)):
+        response.response_code = draw(codes if draw(st.booleans()) else st.sampled_from([200, 201, 204, 205, 422, 500]))
+    if draw(st.booleans()):
+        response.response_body = draw(st.binary(max_size=200))
+    if response.response_type == 1 or draw(st.booleans()):
+        response.response_redirect_url = draw(urls)
+    if draw(st.booleans()):
+        wild = draw(st.booleans())
+        many = draw(st.sampled_from([0, 1, 2, 3, 5, 64, 65]))
+        for _ in range(many):
+            name = draw(names) if wild and many < 10 else draw(st.sampled_from(["x-a", "X-B", "Content-Type"]))
+            value = draw(values) if many < 10 else "v" * draw(st.sampled_from([1, 100, 200]))
+            response.response_headers.headers.add(
+                name=name, value=value if wild else value.strip().encode("latin-1", "replace").decode("latin-1")
+            )
+    return response
+
+
+def rendered(response, method):
+    """Return (status, headers, body) as it must be on the wire, or None if it must be a 502."""
+    url = response.response_redirect_url
+    if response.HasField("response_redirect_url") and not allowed_url(url):
+        return None
+    code = response.response_code
+    if response.HasField("response_code") and not (200 <= code <= 299 or 400 <= code <= 599):
+        return None
+    fields = [(each.name, each.value) for each in response.response_headers.headers]
+    if len(fields) > 64 or not all(allowed_name(name) and allowed_value(value) for name, value in fields):
+        return None
+    if response.response_type == 1:
+        if not url.lower().startswith("http"):
+            return None
+        return (302 if method == "GET" else 303), [("location", url)], b""
+    if response.response_type != 2 or not response.HasField("response_code"):
+        return None
+    if sum(len(name) + len(value) for name, value in fields) > 8192:
+        return None
+    headers = [(name.lower(), value) for name, value in fields if name.lower() not in FIXED]
+    if code in (204, 205):
+        return code, headers, b""
+    if "content-type" not in dict(headers):
+        try:
+            response.response_body.decode()
+            headers.append(("content-type", "text/plain; charset=utf-8"))
+        except UnicodeDecodeError:
+            headers.append(("content-type", "application/octet-stream"))
+    return code, headers, response.response_body
+
+
+def allowed_name(name):
+    return (
+        0 < len(name) <= 256
+        and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in name)
+        and name.lower() not in RESERVED
+        and not name.lower().startswith("x-accel-")
+    )
+
+
+def allowed_value(value):
+    return value == value.strip(" \t") and all(
+        c == "\t" or 0x20 <= ord(c) < 0x7F or 0x80 <= ord(c) <= 0xFF for c in value
+    )
+
+
+def allowed_url(url):
+    if len(url) > 2048 or "\\" in url or not all("!" <= c <= "~" for c in url):
+        return False
+    if url.startswith("/"):
+        return not url.startswith("//")
+    match = re.match(r"https?://([^/?#]+)", url, re.IGNORECASE)
+    if not match:
+        return False
+    return bool(re.fullmatch(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", match[1]))
