@@ -157,7 +157,10 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
+        # Once is not enough: a cancellation that meets the store's answer on its way is lost in the client library.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
