@@ -1,0 +1,163 @@
+"""A store that answers, but refuses: callers are told to come again, nothing has changed, and then all is well."""
+
+import asyncio
+import contextlib
+import resource
+
+import pytest
+import redis.asyncio
+from redis.exceptions import ResponseError
+
+from callback import CallStatus, Response, UnavailableError
+from support.system import own_store, running_system
+from support.wait import wait_until
+
+
+async def contents(client):
+    """Every key of a store with its value."""
+    return {key: await client.dump(key) async for key in client.scan_iter()}
+
+
+@contextlib.asynccontextmanager
+async def out_of_memory(client, _store):
+    await client.config_set("maxmemory", 1)
+    yield "maxmemory"
+    await client.config_set("maxmemory", 0)
+
+
+@contextlib.asynccontextmanager
+async def read_only(client, _store):
+    await client.replicaof("127.0.0.1", 1)
+    yield "replica"
+    await client.replicaof("NO", "ONE")
+
+
+@contextlib.asynccontextmanager
+async def can_not_save(client, _store):
+    # A store that is to write snapshots and can not, as on a full disk: here it may open no file.
+    await client.config_set("save", "3600 1")
+    await client.set("unrelated", "change")
+    pid = (await client.info("server"))["process_id"]
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (8, before[1]))
+    await client.bgsave()
+
+    async def failed():
+        return (await client.info("persistence"))["rdb_last_bgsave_status"] == "err"
+
+    await wait_until(failed, what="a snapshot that fails")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    yield "MISCONF"
+    await client.config_set("save", "")
+    await client.config_set("stop-writes-on-bgsave-error", "no")
+
+
+@contextlib.asynccontextmanager
+async def busy(client, store):
+    await client.config_set("busy-reply-threshold", 20)
+    async with redis.asyncio.Redis(port=store.port, socket_timeout=60) as other:
+        script = asyncio.create_task(other.eval("while true do end", 0))
+
+        async def is_busy():
+            try:
+                await client.ping()
+            except ResponseError as error:
+                return str(error).startswith("BUSY")
+            return False
+
+        await wait_until(is_busy, what="a busy store")
+        yield "BUSY"
+        await client.script_kill()
+        with contextlib.suppress(ResponseError):
+            await script
+
+
+@pytest.mark.parametrize("failing", [out_of_memory, read_only, can_not_save, busy])
+async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(tmp_path, store, handler, failing):
+    async with (
+        running_system(tmp_path, store, config=handler.config) as system,
+        redis.asyncio.Redis(port=store.port) as client,
+    ):
+        cases = [
+            await system.client.generate_callback_url(activity, Response("ok"), retryable_after_error=retryable)
+            for activity in ("record", "work")
+            for retryable in (False, True)
+        ]
+        before = await contents(client)
+        async with failing(client, store) as word:
+            answers = await asyncio.gather(*(system.http.post(case.url) for case in cases))
+            for answer in answers:
+                assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+                assert int(answer.headers["retry-after"]) > 0
+            with pytest.raises(UnavailableError) as refused:
+                await system.client.generate_callback_url("record", Response("ok"))
+            assert word not in str(refused.value)
+            refusals = system.server.events("claim_unanswered")
+            assert len(refusals) == len(cases)
+            assert all(word in event["error"] and not event["maybe_done"] for event in refusals)
+        await client.delete("unrelated")
+        assert await contents(client) == before
+        assert not handler.calls
+
+        answers = await asyncio.gather(*(system.http.post(case.url) for case in cases))
+        assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok")] * len(cases)
+
+
+@pytest.mark.parametrize("failing", [out_of_memory, read_only, can_not_save, busy])
+async def test_a_call_that_runs_meanwhile_ends_well(tmp_path, store, handler, failing):
+    handler.script = handler.wait_at_the_gate
+    async with (
+        running_system(tmp_path, store, config=handler.config) as system,
+        redis.asyncio.Redis(port=store.port) as client,
+    ):
+        case = await system.client.generate_callback_url("work", Response("ok"))
+        calling = asyncio.create_task(system.http.post(case.url))
+        await handler.until_started()
+        async with failing(client, store):
+            handler.gate.set()
+            if failing is out_of_memory:  # work that ends needs no room
+                assert (await calling).status_code == 200
+        assert (await calling).status_code == 200
+        (call,) = (await system.client.list_calls_page(case.case_id)).items
+        assert call.status is CallStatus.SUCCEEDED
+
+
+async def test_a_store_that_is_still_loading_is_waited_for(tmp_path, handler):
+    slow = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
+    store = own_store(tmp_path).start()
+    try:
+        async with (
+            running_system(tmp_path, store, config=handler.config) as system,
+            redis.asyncio.Redis(port=store.port) as client,
+        ):
+            cases = [await system.client.generate_callback_url("work", Response("x" * 2000)) for _ in range(12)]
+            await client.bgrewriteaof()
+
+            async def rewritten():
+                return not (await client.info("persistence"))["aof_rewrite_in_progress"]
+
+            await wait_until(rewritten, what="a compact log")
+            await client.aclose()
+            store.kill()
+            store._command += slow
+            starting = asyncio.create_task(asyncio.to_thread(store.start))
+
+            async def loading():
+                try:
+                    return bool((await client.info("persistence"))["loading"])
+                except redis.ConnectionError:
+                    return False
+
+            await wait_until(loading, what="a store that loads")
+            answer = await system.http.post(cases[0].url)
+            if await loading():  # else it was just ready in time
+                assert answer.status_code == 503
+                assert "retry-after" in answer.headers
+                assert not handler.calls
+            await starting
+            if answer.status_code == 503:
+                answer = await system.http.post(cases[0].url)
+            assert answer.status_code == 200
+            assert [(await system.http.post(case.url)).status_code for case in cases[1:]] == [200] * len(cases[1:])
+    finally:
+        store.stop()

@@ -1,0 +1,62 @@
+"""What time brings, without anyone asking: expiry, and the end of what is kept."""
+
+from datetime import timedelta
+
+import pytest
+import redis.asyncio
+
+from callback import CallbackStatus, CloseReason, NotFoundError, Response
+from support.system import Process, running_system
+from support.store import free_port
+from support.wait import wait_until
+
+
+async def test_a_case_expires_by_itself(tmp_path, store):
+    async with running_system(tmp_path, store) as system:
+        case = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(seconds=1))
+        later = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(hours=1))
+        assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
+
+        async def closed():
+            return (await system.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
+
+        await wait_until(closed, what="the expiry")  # a look changes nothing: the sweeper did it
+        assert (await system.client.get_callback(case.case_id)).close_reason is CloseReason.EXPIRED
+        assert (await system.http.get(case.url)).status_code == 410
+        assert (await system.http.get(later.url)).status_code == 200
+
+
+async def test_what_is_past_its_retention_is_forgotten_and_leaves_nothing_behind(tmp_path, store):
+    async with running_system(tmp_path, store) as system, redis.asyncio.Redis(port=store.port) as client:
+        consumed = await system.client.generate_callback_url("record", Response("ok"))
+        closed = await system.client.generate_callback_url("record", Response("ok"))
+        multiple = await system.client.generate_callback_url("record", Response("ok"), allow_multiple_calls=True)
+        for case in (consumed, multiple, multiple):
+            assert (await system.http.get(case.url)).status_code == 200
+        await system.client.close_callback(closed.case_id)
+
+        forgetful = Process(
+            "callback_server", tmp_path / "forgetful.log", CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}",
+            CALLBACK_STORE_URL=store.url, CALLBACK_RETENTION_S="0",
+        )  # fmt: skip
+        try:
+            await forgetful.start()
+
+            async def keys_of(case):
+                return [key async for key in client.scan_iter(f"*{case.case_id}*")]
+
+            async def forgotten():
+                return not (await keys_of(consumed) or await keys_of(closed))
+
+            await wait_until(forgotten, what="the end of what is kept")
+        finally:
+            forgetful.stop()
+        for case in (consumed, closed):
+            assert (await system.http.get(case.url)).status_code == 404
+            with pytest.raises(NotFoundError):
+                await system.client.get_callback(case.case_id)
+        kept = await system.client.get_callback(multiple.case_id)
+        assert (kept.status, kept.call_count) == (CallbackStatus.OPEN, 2)
+        assert (await system.client.list_calls_page(multiple.case_id)).items == ()
+        assert [case.case_id for case in (await system.client.list_callbacks_page()).items] == [multiple.case_id]
+        assert (await system.http.get(multiple.url)).status_code == 200
