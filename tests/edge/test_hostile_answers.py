@@ -1,4 +1,4 @@
-"""Whatever the server returns is a well-formed answer that equals the model, or a clean 502; never a hang or a split."""
+"""Whatever the server returns is a well-formed answer that equals the model, or a clean 502; never a hang or split."""
 
 import json
 
