@@ -1,0 +1,194 @@
+"""A store that would break the promises is refused at the start, with the setting to change."""
+
+import asyncio
+import contextlib
+import signal
+
+import pytest
+import redis
+from callback_server.store import keys
+from callback_server.store.client import connect
+from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
+
+from support.counts import SOAK
+from support.store import StoreProcess, free_port
+from support.system import Process
+from support.wait import wait_until
+
+POLICIES = (
+    "volatile-lru", "allkeys-lru", "volatile-lfu", "allkeys-lfu", "volatile-random", "allkeys-random", "volatile-ttl"
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    process = StoreProcess(tmp_path_factory.mktemp("store")).start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def server(tmp_path, store):
+    """Makes a server on the store, not yet started."""
+    made = []
+
+    def make(**environment):
+        common = {"CALLBACK_STORE_URL": store.url, "CALLBACK_GRPC_BIND": f"127.0.0.1:{free_port()}"}
+        made.append(Process("callback_server", tmp_path / "server.log", **(common | environment)))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.kill()
+
+
+@contextlib.contextmanager
+def set_up(store, **settings):
+    """The store with other settings, for a while. Names have `_` for `-`."""
+    with redis.Redis(port=store.port, decode_responses=True) as client:
+        before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
+        for name, value in settings.items():
+            client.config_set(name.replace("_", "-"), value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+
+
+async def refusal(server):
+    """Starts a server that is to refuse; returns what it said, after its exit with 1."""
+    with pytest.raises(AssertionError):  # it ended before it was ready
+        await server.start()
+    assert await asyncio.to_thread(server.process.wait, 60) == 1
+    (line,) = [line for line in server.log.read_text().splitlines() if not line.startswith("{")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"appendonly": "no"}, "appendonly is no, so the store forgets everything when it stops; set appendonly yes"),
+        (
+            {"appendfsync": "everysec"},
+            "appendfsync is everysec, so a power loss loses acknowledged calls; set appendfsync always, "
+            "or accept that with store_durability everysec",
+        ),
+        ({"appendfsync": "no"}, "appendfsync is no, so a power loss loses acknowledged calls; set appendfsync always"),
+        (
+            {"no_appendfsync_on_rewrite": "yes"},
+            "no-appendfsync-on-rewrite is yes, so nothing is safe while the log is rewritten; "
+            "set no-appendfsync-on-rewrite no",
+        ),
+        (
+            {"maxmemory_policy": "allkeys-lru"},
+            "maxmemory-policy is allkeys-lru, so a full store throws cases away; set maxmemory-policy noeviction",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+async def test_an_unsafe_setting_is_refused_with_its_name_and_its_cure(store, server, settings, text):
+    with set_up(store, **settings):
+        assert (await refusal(server())).startswith(f"callback server: the store is not safe: {text}")
+    assert (await server().start()).stop() == 0  # and nothing but that was wrong
+
+
+async def test_all_that_is_wrong_is_said_at_once(store, server):
+    with set_up(store, appendfsync="no", maxmemory_policy="volatile-ttl"):
+        said = await refusal(server())
+    assert "appendfsync is no" in said
+    assert "maxmemory-policy is volatile-ttl" in said
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_every_policy_that_throws_away_is_refused(store, policy):
+    with set_up(store, maxmemory_policy=policy):
+        with pytest.raises(UnsafeStoreError, match=f"maxmemory-policy is {policy}"):
+            await checked(store.url, Durability.ALWAYS)
+        with pytest.raises(UnsafeStoreError, match=policy):
+            await checked(store.url, Durability.EVERYSEC)
+    await checked(store.url, Durability.ALWAYS)
+
+
+async def checked(url, durability):
+    """Checks a store as a start does."""
+    client = connect(url)
+    try:
+        await check_store(client, durability)
+    finally:
+        await client.aclose()
+
+
+async def test_everysec_is_fine_for_who_says_so_and_no_sync_for_nobody(store, server):
+    with set_up(store, appendfsync="everysec"):
+        accepting = server(CALLBACK_STORE_DURABILITY="everysec")
+        assert (await accepting.start()).stop() == 0
+    with set_up(store, appendfsync="no"):
+        with pytest.raises(UnsafeStoreError, match="appendfsync is no"):
+            await checked(store.url, Durability.EVERYSEC)
+
+
+async def test_a_store_of_another_layout_is_refused(store, server):
+    with redis.Redis(port=store.port) as client:
+        ours = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
+        for theirs in (f"{keys.SCHEMA_VERSION + 1}:{keys.PARTITIONS}", f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS * 2}"):
+            client.set(keys.SCHEMA_KEY, theirs)
+            with pytest.raises(UnsafeStoreError, match=f"laid out as {theirs} .* this release reads {ours}"):
+                await checked(store.url, Durability.ALWAYS)
+        assert "the store is laid out as" in await refusal(server())
+        client.delete(keys.SCHEMA_KEY)
+        assert (await server().start()).stop() == 0
+        assert client.get(keys.SCHEMA_KEY).decode() == ours
+
+
+async def test_a_store_that_hides_its_settings_needs_the_operators_word(store, server):
+    with redis.Redis(port=store.port) as client:
+        client.execute_command("ACL SETUSER", "guest", "on", ">secret-word", "~*", "&*", "+@all", "-config")
+    url = f"redis://guest:secret-word@127.0.0.1:{store.port}"
+    said = await refusal(server(CALLBACK_STORE_URL=url))
+    assert "the store hides its settings" in said
+    assert "set store_durability to unchecked" in said
+    assert "secret-word" not in said
+    trusting = server(CALLBACK_STORE_URL=url, CALLBACK_STORE_DURABILITY="unchecked")
+    assert (await trusting.start()).stop() == 0
+
+
+async def test_a_store_that_can_not_be_reached_is_waited_for_but_not_for_ever(server):
+    waiting = server(CALLBACK_STORE_URL=f"redis://127.0.0.1:{free_port()}")
+    starting = asyncio.create_task(refusal(waiting))
+    await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
+    if not SOAK:  # the wait itself is 30 s
+        waiting.signal(signal.SIGTERM)
+    assert (await starting).startswith("callback server: the store can not be reached: ")
+
+
+async def test_a_store_that_comes_late_is_found(tmp_path, server):
+    home = tmp_path / "late"
+    home.mkdir()
+    late = StoreProcess(home)
+    waiting = server(CALLBACK_STORE_URL=late.url)
+    starting = asyncio.create_task(waiting.start())
+    try:
+        await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
+        await asyncio.to_thread(late.start)
+        await starting
+    finally:
+        waiting.stop()
+        late.stop()
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({"redis_version": "6.2.14"}, ["Redis 6.2.14 is too old; use 7.0 or newer"]),
+        ({"redis_version": "7.0.0"}, []),
+        ({"redis_version": "10.0.1"}, []),
+        # Valkey says that it is Redis 7.2.4, for those who do not know it.
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "7.2.5"},
+         ["Valkey 7.2.5 is too old; use 8.0 or newer"]),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1"}, []),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, []),
+    ],
+)  # fmt: skip
+def test_a_version_that_is_too_old_is_named(info, said):
+    assert _version_problems(info) == said
