@@ -1,14 +1,18 @@
 """From the command line through the real thing and back: store, server, edge, handler, and a caller over HTTP."""
 
+import asyncio
 import contextlib
 import functools
 import json
+import os
 import re
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from types import SimpleNamespace
 
 import httpx
 import pytest
-from support.clients import CASE, run_callback, running_process
+from support.clients import CASE, run_callback
 
 from callback import Accept, CallbackClient, Handlers, Redirect, Reject, Response
 
@@ -29,6 +33,34 @@ def make_handlers():
         raise ValueError("hunter2")
 
     return handlers
+
+
+@contextlib.asynccontextmanager
+async def running_process(*arguments, **environment):
+    """Run `callback server` or `callback edge` as a program; gives its `ready` event, and stops it afterwards."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "callback_cli", *arguments,
+        stdin=DEVNULL, stderr=PIPE, env=os.environ | environment,
+    )  # fmt: skip
+    lines, ready = [], asyncio.get_running_loop().create_future()
+
+    async def read_log():
+        async for line in program.stderr:
+            lines.append(line)
+            if not ready.done() and b'"ready"' in line:
+                ready.set_result(json.loads(line))
+        if not ready.done():
+            ready.set_exception(AssertionError(b"".join(lines).decode()))
+
+    reading = asyncio.create_task(read_log())
+    try:
+        yield await asyncio.wait_for(ready, 60)
+    finally:
+        if program.returncode is None:
+            program.terminate()
+        code = await asyncio.wait_for(program.wait(), 60)
+        await reading
+    assert code == 0, b"".join(lines).decode()
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,13 @@ import subprocess
 import sys
 import textwrap
 
-import grpc
 import pytest
-from support.clients import ask_handler, handle_request, running_process
+from support.clients import ask_handler, handle_request
+from support.system import running_system
 
-from callback import CallbackClient, CloseReason, Response
+from callback import CloseReason, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import edge_service_pb2 as edge_messages
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 
 DECIDES = """
     from callback.v1 import callback_handler_service_pb2 as messages
@@ -95,17 +93,9 @@ async def test_a_handler_of_bare_stubs_decides(handler_address):
 
 
 async def test_a_handler_of_bare_stubs_decides_for_a_real_server(handler_address, store_of, tmp_path):
-    config = tmp_path / "callback.toml"
-    config.write_text(f'[activities.order-paid]\ntarget = "{handler_address}"\n')
-    arguments = ["server", "--config", str(config), "--grpc", "127.0.0.1:0"]
-    async with (
-        running_process(*arguments, CALLBACK_STORE_URL=store_of("valkey").url) as server,
-        CallbackClient(server["grpc"]) as client,
-        grpc.aio.insecure_channel(server["grpc"]) as channel,
-    ):
-        generated = await client.generate_callback_url("order-paid", Response(b"unused"))
-        answer = await EdgeServiceStub(channel).Invoke(
-            edge_messages.InvokeRequest(state=generated.state, request_method="post", request_body=b"\x00paid\xff")
-        )
-        assert answer.response.response_body == b"\xffdiap\x00"
-        assert (await client.get_callback(generated.case_id)).close_reason is CloseReason.CONSUMED
+    config = f'[activities.order-paid]\ntarget = "{handler_address}"\n'
+    async with running_system(tmp_path, store_of("valkey"), config=config) as system:
+        generated = await system.client.generate_callback_url("order-paid", Response(b"unused"))
+        answer = await system.http.post(generated.url, content=b"\x00paid\xff")
+        assert (answer.status_code, answer.content) == (200, b"\xffdiap\x00")
+        assert (await system.client.get_callback(generated.case_id)).close_reason is CloseReason.CONSUMED

@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -207,31 +207,3 @@ async def run_callback(*arguments, stdin=b"", **environment):
         if program.returncode is None:
             program.kill()
     return Ran(program.returncode, output, errors)
-
-
-@contextlib.asynccontextmanager
-async def running_process(*arguments, **environment):
-    """Run `callback server` or `callback edge` as a program; gives its `ready` event, and stops it afterwards."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callback_cli", *arguments,
-        stdin=DEVNULL, stderr=PIPE, env=os.environ | environment,
-    )  # fmt: skip
-    lines, ready = [], asyncio.get_running_loop().create_future()
-
-    async def read_log():
-        async for line in program.stderr:
-            lines.append(line)
-            if not ready.done() and b'"ready"' in line:
-                ready.set_result(json.loads(line))
-        if not ready.done():
-            ready.set_exception(AssertionError(b"".join(lines).decode()))
-
-    reading = asyncio.create_task(read_log())
-    try:
-        yield await asyncio.wait_for(ready, 60)
-    finally:
-        if program.returncode is None:
-            program.terminate()
-        code = await asyncio.wait_for(program.wait(), 60)
-        await reading
-    assert code == 0, b"".join(lines).decode()
