@@ -1,0 +1,108 @@
+"""The list of cases over gRPC: newest first, by status and activity, in pages that miss nothing and repeat nothing."""
+
+import asyncio
+
+import httpx
+import pytest
+from support.handlers import stub_handler
+from support.system import own_store, running_system
+
+from callback import CallbackStatus, InvalidRequestError, Response
+
+OPEN, CLOSED = CallbackStatus.OPEN, CallbackStatus.CLOSED
+CASES = 120
+"""More than there are partitions, and than a page holds by default."""
+
+
+@pytest.fixture(scope="module")
+async def listed(tmp_path_factory):
+    """A client of a system with these cases alone, and [(case_id, activity, status)], newest first.
+
+    Every third is of another activity; every fourth was closed by a call, every fourth by its owner.
+    """
+    directory = tmp_path_factory.mktemp("lists")
+    store = own_store(directory).start()
+    try:
+        async with stub_handler() as handler:
+            config = f'activities.push = {{ target = "{handler.target}" }}'
+            async with running_system(directory, store, config=config) as system:
+                made = [await _make(system, number) for number in range(CASES)]
+                yield system.client, made[::-1]
+    finally:
+        store.stop()
+
+
+async def _make(system, number):
+    activity = "push" if number % 3 == 0 else "record"
+    case = await system.client.generate_callback_url(
+        activity, Response(b"body"), labels={"number": str(number)}, activity_case=f"case {number}"
+    )
+    if number % 4 == 0 and activity == "record":
+        assert (await system.http.get(case.url)).status_code == httpx.codes.OK
+    elif number % 2 == 0:
+        await system.client.close_callback(case.case_id)
+    return case.case_id, activity, CLOSED if number % 2 == 0 else OPEN
+
+
+FILTERS = [{}, {"status": OPEN}, {"status": CLOSED}, {"activity": "push"}, {"status": CLOSED, "activity": "record"},
+           {"status": CallbackStatus.IN_PROGRESS}, {"activity": "nobody's"}]  # fmt: skip
+
+
+def fitting(made, *, status=None, activity=""):
+    return [each for each in made if status in (None, each[2]) and activity in ("", each[1])]
+
+
+@pytest.mark.parametrize("chosen", FILTERS, ids=str)
+async def test_a_list_has_what_fits_newest_first(listed, chosen):
+    client, made = listed
+    found = [case async for case in client.list_callbacks(**chosen)]
+    assert [(case.case_id, case.activity, case.status) for case in found] == fitting(made, **chosen)
+    assert found == sorted(found, key=lambda case: case.create_time, reverse=True)
+    for case in found:
+        whole = await client.get_callback(case.case_id)
+        assert whole.response.body == b"body"
+        assert not case.response.body
+        assert (case.labels, case.activity_case, case.close_reason, case.call_count) == (
+            whole.labels, whole.activity_case, whole.close_reason, whole.call_count,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, CASES, 1000])
+@pytest.mark.parametrize("chosen", FILTERS[:4], ids=str)
+async def test_pages_of_any_size_make_up_the_list(listed, chosen, size):
+    client, made = listed
+    pages, token = [], ""
+    while not pages or token:
+        page = await client.list_callbacks_page(page_size=size, page_token=token, **chosen)
+        assert len(page.items) <= size
+        pages.append(page.items)
+        token = page.next_page_token
+    found = [case.case_id for page in pages for case in page]
+    assert found == [case_id for case_id, _, _ in fitting(made, **chosen)]
+    assert len(pages) == max(1, -(-len(fitting(made, **chosen)) // size))
+
+
+async def test_a_page_is_fifty_cases_by_default(listed):
+    client, made = listed
+    assert len((await client.list_callbacks_page()).items) == 50 < len(made)
+
+
+async def test_new_cases_do_not_move_the_pages_that_follow(tmp_path):
+    store = own_store(tmp_path).start()
+    try:
+        async with running_system(tmp_path, store) as system:
+            old = [(await system.client.generate_callback_url("record", Response())).case_id for _ in range(20)]
+            first = await system.client.list_callbacks_page(page_size=5)
+            await asyncio.gather(*(system.client.generate_callback_url("record", Response()) for _ in range(20)))
+            rest = await system.client.list_callbacks_page(page_size=50, page_token=first.next_page_token)
+            assert [case.case_id for case in (*first.items, *rest.items)] == old[::-1]
+            assert rest.next_page_token == ""
+    finally:
+        store.stop()
+
+
+@pytest.mark.parametrize("wrong", [{"page_size": -1}, {"page_size": 1001}, {"page_token": "AQ=="}, {"page_token": "é"}])
+async def test_what_is_no_page_is_refused(listed, wrong):
+    client, _ = listed
+    with pytest.raises(InvalidRequestError):
+        await client.list_callbacks_page(**wrong)
