@@ -25,12 +25,13 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # in truth: how long an attempt to connect may take
+    ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it a peer that hangs is found only after a minute more
 ]
 _FAILURES: Final = {
     grpc.StatusCode.DEADLINE_EXCEEDED: CallFailure.DEADLINE_EXCEEDED,
@@ -39,7 +40,7 @@ _FAILURES: Final = {
 
 
 class PushHandler:
-    """The handler of one activity. Connects when it is first needed, and again when it must."""
+    """The handler of one activity. Keeps a connection, from its making on a running loop to `close`."""
 
     def __init__(self, activity: str, settings: ActivitySettings) -> None:
         """Raises OSError if a file of the TLS settings can not be read."""
@@ -47,15 +48,19 @@ class PushHandler:
         self._connect_timeout_s = settings.connect_timeout_s
         self._channel = _channel(settings)
         self._stub = handler_grpc.CallbackHandlerServiceStub(self._channel)
+        self._changed = asyncio.Event()
+        self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Closes the connection."""
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
         await self._channel.close()
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Decision:
         """Asks the service for its decision. See `Handler`."""
         deadline = time.time() + timeout_s
-        await self._connected(min(self._connect_timeout_s, timeout_s))
+        await self._connect(min(self._connect_timeout_s, timeout_s))
         try:
             answer = await self._stub.HandleCallback(
                 _message(grant, request, deadline), timeout=max(deadline - time.time(), 0.001)
@@ -74,17 +79,23 @@ class PushHandler:
             keep_open=answer.keep_open,
         )
 
-    async def _connected(self, timeout_s: float) -> None:
+    async def _connect(self, timeout_s: float) -> None:
         """Waits for a connection. Nothing of the call is sent before it stands."""
-        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
-            return
         try:
             async with asyncio.timeout(timeout_s):
-                await self._channel.channel_ready()
+                while self._channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY:
+                    await self._changed.wait()
         except TimeoutError:
             raise HandlerError(
                 CallFailure.HANDLER_UNREACHABLE, f"no connection to the handler of {self._activity} in {timeout_s:g} s"
             ) from None
+
+    async def _watch(self) -> None:
+        """Tells who waits when the connection changes. One watcher for all: each that gave up waiting would leak."""
+        while True:
+            await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
+            self._changed.set()  # wakes those who wait now
+            self._changed.clear()
 
 
 def _message(grant: Grant, request: Request, deadline: float) -> handler_pb2.HandleCallbackRequest:
