@@ -89,12 +89,13 @@ for _name in messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_
 
 
 @contextlib.asynccontextmanager
-async def scripted_server(address="127.0.0.1:0"):
-    """A running `ScriptedServer`; `address` says where."""
+async def scripted_server(address="127.0.0.1:0", *, credentials=None):
+    """A running `ScriptedServer`, over TLS if it has credentials; `address` says where."""
     servicer = ScriptedServer()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_CallbackServiceServicer_to_server(servicer, server)
-    servicer.address = f"127.0.0.1:{server.add_insecure_port(address)}"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    servicer.address = f"127.0.0.1:{port}"
     await server.start()
     try:
         yield servicer
