@@ -1,7 +1,6 @@
 """Fixtures of the reliability proofs: a handler service, and a store and system that a test can break."""
 
 import pytest
-
 from support.handler import handler_service
 from support.system import own_store
 

@@ -4,10 +4,11 @@ import asyncio
 import random
 from urllib.parse import urlsplit
 
-from callback import CallbackStatus, CallStatus, Response
 from support.counts import count
 from support.system import running_system
 from support.wait import wait_until
+
+from callback import CallbackStatus, CallStatus, Response
 
 AT_ONCE = 50
 WITHIN_S = 0.05

@@ -3,11 +3,11 @@
 import asyncio
 
 import redis.asyncio
-
-from callback import CallbackStatus, CallStatus, CloseReason, Reject, Response
 from support.counts import count
 from support.proxy import StoreProxy, each_once
 from support.system import running_system
+
+from callback import CallbackStatus, CallStatus, CloseReason, Reject, Response
 
 AT_ONCE = 20
 

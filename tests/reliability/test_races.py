@@ -3,9 +3,10 @@
 import asyncio
 from collections import Counter
 
-from callback import CallbackStatus, CallStatus, CloseReason, Response
 from support.counts import count
 from support.system import running_system
+
+from callback import CallbackStatus, CallStatus, CloseReason, Response
 
 CALLERS = 20
 AT_ONCE = 25  # cases: stays below what a server runs at a time

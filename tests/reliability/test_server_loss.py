@@ -5,12 +5,12 @@ import signal
 from dataclasses import dataclass
 
 import pytest
-
-from callback import CallbackStatus, CallStatus, CloseReason, GeneratedCallback, Response
 from support.counts import count
 from support.leases import end_leases
 from support.system import running_system
 from support.wait import wait_until
+
+from callback import CallbackStatus, CallStatus, CloseReason, GeneratedCallback, Response
 
 MODES = {
     "single": {},
@@ -67,7 +67,9 @@ async def until_interrupted(system, running):
     await wait_until(ended, what="the sweeper's ends")
     for each in running:
         case = await system.other.client.get_callback(each.case.case_id)
-        expected = (CallbackStatus.CLOSED, CloseReason.INTERRUPTED) if each.mode == "single" else (CallbackStatus.OPEN, None)
+        expected = (
+            (CallbackStatus.CLOSED, CloseReason.INTERRUPTED) if each.mode == "single" else (CallbackStatus.OPEN, None)
+        )
         assert (case.status, case.close_reason) == expected, each.mode
 
 

@@ -7,10 +7,10 @@ import resource
 import pytest
 import redis.asyncio
 from redis.exceptions import ResponseError
-
-from callback import CallStatus, Response, UnavailableError
 from support.system import own_store, running_system
 from support.wait import wait_until
+
+from callback import CallStatus, Response, UnavailableError
 
 
 async def contents(client):

@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-from callback import CallbackStatus, CallStatus, CloseReason, NotFoundError, Response, UnavailableError
 from support.counts import count
 from support.cut import kill_traced, lose_power, traced
 from support.system import own_store, running_system
 from support.wait import wait_until
+
+from callback import CallbackStatus, CallStatus, CloseReason, NotFoundError, Response, UnavailableError
 
 CALLERS = 16
 
@@ -122,8 +123,9 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged
 
 
 async def power_loss(directory, handler, fsync):
-    """One power loss under load. Returns what was acknowledged, what of it was lost, and which starts of handlers have no
-    claim any more.
+    """One power loss under load.
+
+    Returns what was acknowledged, what of it was lost, and which starts of handlers have no claim any more.
     """
     directory.mkdir()
     trace, seen = directory / "trace", Acknowledged()

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 import redis.asyncio
+from support.store import free_port
+from support.system import Process, running_system
+from support.wait import wait_until
 
 from callback import CallbackStatus, CloseReason, NotFoundError, Response
-from support.system import Process, running_system
-from support.store import free_port
-from support.wait import wait_until
 
 
 async def test_a_case_expires_by_itself(tmp_path, store):

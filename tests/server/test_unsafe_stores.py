@@ -6,14 +6,14 @@ import signal
 
 import pytest
 import redis
-from callback_server.store import keys
-from callback_server.store.client import connect
-from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
-
 from support.counts import SOAK
 from support.store import StoreProcess, free_port
 from support.system import Process
 from support.wait import wait_until
+
+from callback_server.store import keys
+from callback_server.store.client import connect
+from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
 
 POLICIES = (
     "volatile-lru", "allkeys-lru", "volatile-lfu", "allkeys-lfu", "volatile-random", "allkeys-random", "volatile-ttl"
@@ -123,9 +123,8 @@ async def test_everysec_is_fine_for_who_says_so_and_no_sync_for_nobody(store, se
     with set_up(store, appendfsync="everysec"):
         accepting = server(CALLBACK_STORE_DURABILITY="everysec")
         assert (await accepting.start()).stop() == 0
-    with set_up(store, appendfsync="no"):
-        with pytest.raises(UnsafeStoreError, match="appendfsync is no"):
-            await checked(store.url, Durability.EVERYSEC)
+    with set_up(store, appendfsync="no"), pytest.raises(UnsafeStoreError, match="appendfsync is no"):
+        await checked(store.url, Durability.EVERYSEC)
 
 
 async def test_a_store_of_another_layout_is_refused(store, server):

@@ -1,4 +1,4 @@
-"""A power loss: what the store had written but not yet forced to disk is gone. A trace of its system calls shows which."""
+"""A power loss: what the store had written but not yet forced to disk is gone. A trace of its calls shows what."""
 
 import os
 import re
@@ -28,8 +28,9 @@ def kill_traced(store):
 
 
 def synced_size(trace, name):
-    """How much of the append-only file `name` was on disk for certain: what had been written when its last completed
-    sync began. Returns that, and all that was written.
+    """How much of the append-only file `name` was on disk for certain, and how much was written at all, in bytes.
+
+    For certain is what had been written when its last completed sync began.
     """
     written = synced = 0
     pending = {}  # thread -> (path, what was written when its call began)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections import Counter
 
-from callback import Handlers
 from support.wait import wait_until
+
+from callback import Handlers
 
 
 class HandlerService:

@@ -1,4 +1,4 @@
-"""A network between server and store that loses replies: the store has done what it was asked, and nobody hears of it."""
+"""A network between server and store that loses replies: the store has done what it was asked, and nobody hears."""
 
 import asyncio
 import contextlib
@@ -6,8 +6,14 @@ import hashlib
 from collections import Counter
 
 from callback_server.store import (
-    claim_call, close_case, create_case, drop_partition, finish_call, set_response, sweep_partition
-)  # fmt: skip
+    claim_call,
+    close_case,
+    create_case,
+    drop_partition,
+    finish_call,
+    set_response,
+    sweep_partition,
+)
 
 _MODULES = (claim_call, close_case, create_case, drop_partition, finish_call, set_response, sweep_partition)
 _NAMES = {module.SCRIPT.sha.encode(): module.SCRIPT.name for module in _MODULES}

@@ -12,11 +12,12 @@ def spellings(state):
     """Every way to write a state that is looked for: as it is, and what a library or a log may make of it."""
     plain, raw = state.encode(), uuid.UUID(state).bytes
     found = {plain, plain.upper(), plain.replace(b"-", b""), plain.replace(b"-", b"").upper(), raw}
-    found |= {plain.replace(b"-", b"%2D"), plain.replace(b"-", b"%2d"), plain.hex().encode(), plain.hex().upper().encode()}
+    found |= {plain.replace(b"-", b"%2D"), plain.replace(b"-", b"%2d")}
+    found |= {plain.hex().encode(), plain.hex().upper().encode()}
     found.add("".join(f"%{byte:02X}" for byte in plain).encode())
     found.add(quote(raw).encode())
     for secret in (plain, raw):
-        for shift in range(3):  # base64 looks different at each of three places in what is encoded; its ends depend on it
+        for shift in range(3):  # base64 looks different at each of three places; its ends depend on what is around
             text = base64.b64encode(bytes(shift) + secret + bytes(2))
             inner = text[(shift * 4 + 2) // 3 : ((shift + len(secret)) * 8) // 6]
             found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
