@@ -289,7 +289,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
     ran = await callback(*arguments)
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines() == [
-        "Error: 4 fields are wrong (INVALID_REQUEST)",
+        "Error: the request is refused (INVALID_REQUEST)",
         "  --code (response.response_code): must be 200-299 or 400-599",
         "  --label (labels['UP']): is too long",
         "  --activity-case (callback_activity_case): is too long",

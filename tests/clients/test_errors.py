@@ -66,7 +66,10 @@ async def test_every_bad_field_is_listed(server, client):
     with pytest.raises(InvalidRequestError) as caught:
         await client.generate_callback_url("", Response(code=300))
     assert caught.value.violations == tuple(FieldViolation(*each) for each in violations)
-    assert "response.response_code: must be 200-299 or 400-599" in str(caught.value)
+    assert str(caught.value) == (
+        "INVALID_REQUEST: callback_activity: must be at least 1 character;"
+        " response.response_code: must be 200-299 or 400-599"
+    )
 
 
 async def test_a_closed_case_says_why_it_closed(server, client):

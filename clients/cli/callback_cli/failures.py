@@ -52,7 +52,8 @@ def exit_code(error: CallbackError) -> int:
 def readable(error: CallbackError) -> str:
     """Return what is wrong, every bad field by its option, and what to do."""
     facts = "".join(f", {name} {value}" for name, value in error.facts.items())
-    lines = [f"Error: {error.message} ({_word(error)}{facts})"]
+    what = "the request is refused" if error.violations else error.message  # which has the bad fields in one long line
+    lines = [f"Error: {what} ({_word(error)}{facts})"]
     lines += [f"  {_option(each.field)}: {each.description}" for each in error.violations]
     if not error.reason and isinstance(error, UnavailableError):
         lines.append(_NO_SERVER)

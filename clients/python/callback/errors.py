@@ -109,8 +109,9 @@ class CallbackError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        text = f"{self.reason or self.code.name}: {self.message}"
-        return "\n".join([text, *(f"  {each.field}: {each.description}" for each in self.violations)])
+        # The violations say the same as the message, and all of it.
+        what = "; ".join(f"{each.field}: {each.description}" for each in self.violations) or self.message
+        return f"{self.reason or self.code.name}: {what}"
 
 
 class InvalidRequestError(CallbackError):
