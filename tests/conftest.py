@@ -3,7 +3,6 @@
 
 import hypothesis
 import pytest
-
 from support.store import StoreProcess
 
 hypothesis.settings.register_profile(

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"callback/v1/callback_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xe6\x07\n\x1aGenerateCallbackUrlRequest\x12\x9f\x01\n\x11\x63\x61llback_activity\x18\x01 \x01(\tBr\xbaHor\x05\x10\x01\x18\xc8\x01\xba\x01\x65\n\x15no_control_characters\x12#must not contain control characters\x1a\'!this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x10\x63\x61llbackActivity\x12>\n\x16\x63\x61llback_activity_case\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x14\x63\x61llbackActivityCase\x12\\\n\x15state_query_parameter\x18\x03 \x01(\tB(\xbaH%r 2\x1e^[A-Za-z][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01R\x13stateQueryParameter\x12\x32\n\x15retryable_after_error\x18\x04 \x01(\x08R\x13retryableAfterError\x12\x30\n\x14\x61llow_multiple_calls\x18\x05 \x01(\x08R\x12\x61llowMultipleCalls\x12\xb6\x01\n\x12\x61lternative_domain\x18\x06 \x01(\tB\x86\x01\xbaH\x82\x01r}\x18\x85\x02\x32x^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*|\\[[0-9a-f:.]+\\])(:[1-9][0-9]{0,4})?$\xd8\x01\x01R\x11\x61lternativeDomain\x12\x39\n\x08response\x18\x07 \x01(\x0b\x32\x15.callback.v1.ResponseB\x06\xbaH\x03\xc8\x01\x01R\x08response\x12\'\n\nrequest_id\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\trequestId\x12O\n\x0ctime_to_live\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01R\ntimeToLive\x12y\n\x06labels\x18\n \x03(\x0b\x32\x33.callback.v1.GenerateCallbackUrlRequest.LabelsEntryB,\xbaH)\x9a\x01&\x10\x10\"\x1br\x19\x32\x17^[A-Za-z0-9_./-]{1,63}$*\x05r\x03\x18\xc8\x01R\x06labels\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x91\x01\n\x1bGenerateCallbackUrlResponse\x12!\n\x0c\x63\x61llback_url\x18\x01 \x01(\tR\x0b\x63\x61llbackUrl\x12%\n\x0e\x63\x61llback_state\x18\x02 \x01(\tR\rcallbackState\x12(\n\x10\x63\x61llback_case_id\x18\x03 \x01(\tR\x0e\x63\x61llbackCaseId\"\xac\x02\n\x12SetResponseRequest\x12?\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$R\x0e\x63\x61llbackCaseId\x12\x39\n\x08response\x18\x02 \x01(\x0b\x32\x15.callback.v1.ResponseB\x06\xbaH\x03\xc8\x01\x01R\x08response\x12\x99\x01\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\\\xbaHY\xe2\x01V\x12\rresponse_type\x12\x15response_redirect_url\x12\rresponse_body\x12\rresponse_code\x12\x10response_headersR\nupdateMask\"H\n\x13SetResponseResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.callback.v1.CallbackR\x08\x63\x61llback\"W\n\x14\x43loseCallbackRequest\x12?\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$R\x0e\x63\x61llbackCaseId\"J\n\x15\x43loseCallbackResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.callback.v1.CallbackR\x08\x63\x61llback\"U\n\x12GetCallbackRequest\x12?\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$R\x0e\x63\x61llbackCaseId\"H\n\x13GetCallbackResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.callback.v1.CallbackR\x08\x63\x61llback\"\xde\x01\n\x14ListCallbacksRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12=\n\x06status\x18\x03 \x01(\x0e\x32\x1b.callback.v1.CallbackStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x06status\x12\x35\n\x11\x63\x61llback_activity\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x10\x63\x61llbackActivity\"t\n\x15ListCallbacksResponse\x12\x33\n\tcallbacks\x18\x01 \x03(\x0b\x32\x15.callback.v1.CallbackR\tcallbacks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n\x0eGetCallRequest\x12;\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[0-9a-f]{32}-[0-9a-f]{16}$R\x06\x63\x61llId\"8\n\x0fGetCallResponse\x12%\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x11.callback.v1.CallR\x04\x63\x61ll\"\xa4\x01\n\x10ListCallsRequest\x12?\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$R\x0e\x63\x61llbackCaseId\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"d\n\x11ListCallsResponse\x12\'\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x11.callback.v1.CallR\x05\x63\x61lls\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe1\x04\n\x0f\x43\x61llbackService\x12h\n\x13GenerateCallbackUrl\x12\'.callback.v1.GenerateCallbackUrlRequest\x1a(.callback.v1.GenerateCallbackUrlResponse\x12P\n\x0bSetResponse\x12\x1f.callback.v1.SetResponseRequest\x1a .callback.v1.SetResponseResponse\x12V\n\rCloseCallback\x12!.callback.v1.CloseCallbackRequest\x1a\".callback.v1.CloseCallbackResponse\x12P\n\x0bGetCallback\x12\x1f.callback.v1.GetCallbackRequest\x1a .callback.v1.GetCallbackResponse\x12V\n\rListCallbacks\x12!.callback.v1.ListCallbacksRequest\x1a\".callback.v1.ListCallbacksResponse\x12\x44\n\x07GetCall\x12\x1b.callback.v1.GetCallRequest\x1a\x1c.callback.v1.GetCallResponse\x12J\n\tListCalls\x12\x1d.callback.v1.ListCallsRequest\x1a\x1e.callback.v1.ListCallsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"callback/v1/callback_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xa6\n\n\x1aGenerateCallbackUrlRequest\x12\x9f\x01\n\x11\x63\x61llback_activity\x18\x01 \x01(\tBr\xbaHor\x05\x10\x01\x18\xc8\x01\xba\x01\x65\n\x15no_control_characters\x12#must not contain control characters\x1a\'!this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x10\x63\x61llbackActivity\x12>\n\x16\x63\x61llback_activity_case\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x14\x63\x61llbackActivityCase\x12\xc5\x01\n\x15state_query_parameter\x18\x03 \x01(\tB\x90\x01\xbaH\x8c\x01\xba\x01\x85\x01\n\x15state_query_parameter\x12<must be a letter, then at most 63 letters, digits, _, . or -\x1a.this.matches(\'^[A-Za-z][A-Za-z0-9_.-]{0,63}$\')\xd8\x01\x01R\x13stateQueryParameter\x12\x32\n\x15retryable_after_error\x18\x04 \x01(\x08R\x13retryableAfterError\x12\x30\n\x14\x61llow_multiple_calls\x18\x05 \x01(\x08R\x12\x61llowMultipleCalls\x12\xc2\x02\n\x12\x61lternative_domain\x18\x06 \x01(\tB\x92\x02\xbaH\x8e\x02r\x03\x18\x85\x02\xba\x01\x82\x02\n\x12\x61lternative_domain\x12^must be https://host or https://host:port in lower case, without path, query, fragment or user\x1a\x8b\x01this.matches(\'^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*|\\\\[[0-9a-f:.]+\\\\])(:[1-9][0-9]{0,4})?$\')\xd8\x01\x01R\x11\x61lternativeDomain\x12\x39\n\x08response\x18\x07 \x01(\x0b\x32\x15.callback.v1.ResponseB\x06\xbaH\x03\xc8\x01\x01R\x08response\x12\'\n\nrequest_id\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\trequestId\x12O\n\x0ctime_to_live\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01R\ntimeToLive\x12\xc2\x01\n\x06labels\x18\n \x03(\x0b\x32\x33.callback.v1.GenerateCallbackUrlRequest.LabelsEntryBu\xbaHr\x9a\x01o\x10\x10\"d\xba\x01\x61\n\nlabel_name\x12*must be 1-63 letters, digits, _, ., / or -\x1a\'this.matches(\'^[A-Za-z0-9_./-]{1,63}$\')*\x05r\x03\x18\xc8\x01R\x06labels\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x91\x01\n\x1bGenerateCallbackUrlResponse\x12!\n\x0c\x63\x61llback_url\x18\x01 \x01(\tR\x0b\x63\x61llbackUrl\x12%\n\x0e\x63\x61llback_state\x18\x02 \x01(\tR\rcallbackState\x12(\n\x10\x63\x61llback_case_id\x18\x03 \x01(\tR\x0e\x63\x61llbackCaseId\"\xfa\x02\n\x12SetResponseRequest\x12\x8c\x01\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tBb\xbaH_\xba\x01\\\n\x10\x63\x61llback_case_id\x12(must be 32 lower-case hexadecimal digits\x1a\x1ethis.matches(\'^[0-9a-f]{32}$\')R\x0e\x63\x61llbackCaseId\x12\x39\n\x08response\x18\x02 \x01(\x0b\x32\x15.callback.v1.ResponseB\x06\xbaH\x03\xc8\x01\x01R\x08response\x12\x99\x01\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\\\xbaHY\xe2\x01V\x12\rresponse_type\x12\x15response_redirect_url\x12\rresponse_body\x12\rresponse_code\x12\x10response_headersR\nupdateMask\"H\n\x13SetResponseResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.callback.v1.CallbackR\x08\x63\x61llback\"\xa5\x01\n\x14\x43loseCallbackRequest\x12\x8c\x01\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tBb\xbaH_\xba\x01\\\n\x10\x63\x61llback_case_id\x12(must be 32 lower-case hexadecimal digits\x1a\x1ethis.matches(\'^[0-9a-f]{32}$\')R\x0e\x63\x61llbackCaseId\"J\n\x15\x43loseCallbackResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.callback.v1.CallbackR\x08\x63\x61llback\"\xa3\x01\n\x12GetCallbackRequest\x12\x8c\x01\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tBb\xbaH_\xba\x01\\\n\x10\x63\x61llback_case_id\x12(must be 32 lower-case hexadecimal digits\x1a\x1ethis.matches(\'^[0-9a-f]{32}$\')R\x0e\x63\x61llbackCaseId\"H\n\x13GetCallbackResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.callback.v1.CallbackR\x08\x63\x61llback\"\xde\x01\n\x14ListCallbacksRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12=\n\x06status\x18\x03 \x01(\x0e\x32\x1b.callback.v1.CallbackStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x06status\x12\x35\n\x11\x63\x61llback_activity\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x10\x63\x61llbackActivity\"t\n\x15ListCallbacksResponse\x12\x33\n\tcallbacks\x18\x01 \x03(\x0b\x32\x15.callback.v1.CallbackR\tcallbacks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbb\x01\n\x0eGetCallRequest\x12\xa8\x01\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x8e\x01\xbaH\x8a\x01\xba\x01\x86\x01\n\x07\x63\x61ll_id\x12Nmust be a call id: the case\'s 32 hexadecimal digits, -, 16 more, in lower case\x1a+this.matches(\'^[0-9a-f]{32}-[0-9a-f]{16}$\')R\x06\x63\x61llId\"8\n\x0fGetCallResponse\x12%\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x11.callback.v1.CallR\x04\x63\x61ll\"\xf2\x01\n\x10ListCallsRequest\x12\x8c\x01\n\x10\x63\x61llback_case_id\x18\x01 \x01(\tBb\xbaH_\xba\x01\\\n\x10\x63\x61llback_case_id\x12(must be 32 lower-case hexadecimal digits\x1a\x1ethis.matches(\'^[0-9a-f]{32}$\')R\x0e\x63\x61llbackCaseId\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"d\n\x11ListCallsResponse\x12\'\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x11.callback.v1.CallR\x05\x63\x61lls\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe1\x04\n\x0f\x43\x61llbackService\x12h\n\x13GenerateCallbackUrl\x12\'.callback.v1.GenerateCallbackUrlRequest\x1a(.callback.v1.GenerateCallbackUrlResponse\x12P\n\x0bSetResponse\x12\x1f.callback.v1.SetResponseRequest\x1a .callback.v1.SetResponseResponse\x12V\n\rCloseCallback\x12!.callback.v1.CloseCallbackRequest\x1a\".callback.v1.CloseCallbackResponse\x12P\n\x0bGetCallback\x12\x1f.callback.v1.GetCallbackRequest\x1a .callback.v1.GetCallbackResponse\x12V\n\rListCallbacks\x12!.callback.v1.ListCallbacksRequest\x1a\".callback.v1.ListCallbacksResponse\x12\x44\n\x07GetCall\x12\x1b.callback.v1.GetCallRequest\x1a\x1c.callback.v1.GetCallResponse\x12J\n\tListCalls\x12\x1d.callback.v1.ListCallsRequest\x1a\x1e.callback.v1.ListCallsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['callback_activity_case']._loaded_options = None
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['callback_activity_case']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['state_query_parameter']._loaded_options = None
-  _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['state_query_parameter']._serialized_options = b'\272H%r 2\036^[A-Za-z][A-Za-z0-9_.-]{0,63}$\330\001\001'
+  _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['state_query_parameter']._serialized_options = b'\272H\214\001\272\001\205\001\n\025state_query_parameter\022<must be a letter, then at most 63 letters, digits, _, . or -\032.this.matches(\'^[A-Za-z][A-Za-z0-9_.-]{0,63}$\')\330\001\001'
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['alternative_domain']._loaded_options = None
-  _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['alternative_domain']._serialized_options = b'\272H\202\001r}\030\205\0022x^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*|\\[[0-9a-f:.]+\\])(:[1-9][0-9]{0,4})?$\330\001\001'
+  _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['alternative_domain']._serialized_options = b'\272H\216\002r\003\030\205\002\272\001\202\002\n\022alternative_domain\022^must be https://host or https://host:port in lower case, without path, query, fragment or user\032\213\001this.matches(\'^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*|\\\\[[0-9a-f:.]+\\\\])(:[1-9][0-9]{0,4})?$\')\330\001\001'
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['response']._loaded_options = None
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['response']._serialized_options = b'\272H\003\310\001\001'
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -51,17 +51,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['time_to_live']._loaded_options = None
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['time_to_live']._serialized_options = b'\272H\017\252\001\014\"\006\010\200\206\260\226\0012\002\010\001'
   _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['labels']._loaded_options = None
-  _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['labels']._serialized_options = b'\272H)\232\001&\020\020\"\033r\0312\027^[A-Za-z0-9_./-]{1,63}$*\005r\003\030\310\001'
+  _globals['_GENERATECALLBACKURLREQUEST'].fields_by_name['labels']._serialized_options = b'\272Hr\232\001o\020\020\"d\272\001a\n\nlabel_name\022*must be 1-63 letters, digits, _, ., / or -\032\'this.matches(\'^[A-Za-z0-9_./-]{1,63}$\')*\005r\003\030\310\001'
   _globals['_SETRESPONSEREQUEST'].fields_by_name['callback_case_id']._loaded_options = None
-  _globals['_SETRESPONSEREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
+  _globals['_SETRESPONSEREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H_\272\001\\\n\020callback_case_id\022(must be 32 lower-case hexadecimal digits\032\036this.matches(\'^[0-9a-f]{32}$\')'
   _globals['_SETRESPONSEREQUEST'].fields_by_name['response']._loaded_options = None
   _globals['_SETRESPONSEREQUEST'].fields_by_name['response']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SETRESPONSEREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_SETRESPONSEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272HY\342\001V\022\rresponse_type\022\025response_redirect_url\022\rresponse_body\022\rresponse_code\022\020response_headers'
   _globals['_CLOSECALLBACKREQUEST'].fields_by_name['callback_case_id']._loaded_options = None
-  _globals['_CLOSECALLBACKREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
+  _globals['_CLOSECALLBACKREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H_\272\001\\\n\020callback_case_id\022(must be 32 lower-case hexadecimal digits\032\036this.matches(\'^[0-9a-f]{32}$\')'
   _globals['_GETCALLBACKREQUEST'].fields_by_name['callback_case_id']._loaded_options = None
-  _globals['_GETCALLBACKREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
+  _globals['_GETCALLBACKREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H_\272\001\\\n\020callback_case_id\022(must be 32 lower-case hexadecimal digits\032\036this.matches(\'^[0-9a-f]{32}$\')'
   _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -71,43 +71,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCALLBACKSREQUEST'].fields_by_name['callback_activity']._loaded_options = None
   _globals['_LISTCALLBACKSREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_GETCALLREQUEST'].fields_by_name['call_id']._loaded_options = None
-  _globals['_GETCALLREQUEST'].fields_by_name['call_id']._serialized_options = b'\272H\037r\0352\033^[0-9a-f]{32}-[0-9a-f]{16}$'
+  _globals['_GETCALLREQUEST'].fields_by_name['call_id']._serialized_options = b'\272H\212\001\272\001\206\001\n\007call_id\022Nmust be a call id: the case\'s 32 hexadecimal digits, -, 16 more, in lower case\032+this.matches(\'^[0-9a-f]{32}-[0-9a-f]{16}$\')'
   _globals['_LISTCALLSREQUEST'].fields_by_name['callback_case_id']._loaded_options = None
-  _globals['_LISTCALLSREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
+  _globals['_LISTCALLSREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272H_\272\001\\\n\020callback_case_id\022(must be 32 lower-case hexadecimal digits\032\036this.matches(\'^[0-9a-f]{32}$\')'
   _globals['_LISTCALLSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTCALLSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_LISTCALLSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCALLSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_GENERATECALLBACKURLREQUEST']._serialized_start=146
-  _globals['_GENERATECALLBACKURLREQUEST']._serialized_end=1144
-  _globals['_GENERATECALLBACKURLREQUEST_LABELSENTRY']._serialized_start=1087
-  _globals['_GENERATECALLBACKURLREQUEST_LABELSENTRY']._serialized_end=1144
-  _globals['_GENERATECALLBACKURLRESPONSE']._serialized_start=1147
-  _globals['_GENERATECALLBACKURLRESPONSE']._serialized_end=1292
-  _globals['_SETRESPONSEREQUEST']._serialized_start=1295
-  _globals['_SETRESPONSEREQUEST']._serialized_end=1595
-  _globals['_SETRESPONSERESPONSE']._serialized_start=1597
-  _globals['_SETRESPONSERESPONSE']._serialized_end=1669
-  _globals['_CLOSECALLBACKREQUEST']._serialized_start=1671
-  _globals['_CLOSECALLBACKREQUEST']._serialized_end=1758
-  _globals['_CLOSECALLBACKRESPONSE']._serialized_start=1760
-  _globals['_CLOSECALLBACKRESPONSE']._serialized_end=1834
-  _globals['_GETCALLBACKREQUEST']._serialized_start=1836
-  _globals['_GETCALLBACKREQUEST']._serialized_end=1921
-  _globals['_GETCALLBACKRESPONSE']._serialized_start=1923
-  _globals['_GETCALLBACKRESPONSE']._serialized_end=1995
-  _globals['_LISTCALLBACKSREQUEST']._serialized_start=1998
-  _globals['_LISTCALLBACKSREQUEST']._serialized_end=2220
-  _globals['_LISTCALLBACKSRESPONSE']._serialized_start=2222
-  _globals['_LISTCALLBACKSRESPONSE']._serialized_end=2338
-  _globals['_GETCALLREQUEST']._serialized_start=2340
-  _globals['_GETCALLREQUEST']._serialized_end=2417
-  _globals['_GETCALLRESPONSE']._serialized_start=2419
-  _globals['_GETCALLRESPONSE']._serialized_end=2475
-  _globals['_LISTCALLSREQUEST']._serialized_start=2478
-  _globals['_LISTCALLSREQUEST']._serialized_end=2642
-  _globals['_LISTCALLSRESPONSE']._serialized_start=2644
-  _globals['_LISTCALLSRESPONSE']._serialized_end=2744
-  _globals['_CALLBACKSERVICE']._serialized_start=2747
-  _globals['_CALLBACKSERVICE']._serialized_end=3356
+  _globals['_GENERATECALLBACKURLREQUEST']._serialized_end=1464
+  _globals['_GENERATECALLBACKURLREQUEST_LABELSENTRY']._serialized_start=1407
+  _globals['_GENERATECALLBACKURLREQUEST_LABELSENTRY']._serialized_end=1464
+  _globals['_GENERATECALLBACKURLRESPONSE']._serialized_start=1467
+  _globals['_GENERATECALLBACKURLRESPONSE']._serialized_end=1612
+  _globals['_SETRESPONSEREQUEST']._serialized_start=1615
+  _globals['_SETRESPONSEREQUEST']._serialized_end=1993
+  _globals['_SETRESPONSERESPONSE']._serialized_start=1995
+  _globals['_SETRESPONSERESPONSE']._serialized_end=2067
+  _globals['_CLOSECALLBACKREQUEST']._serialized_start=2070
+  _globals['_CLOSECALLBACKREQUEST']._serialized_end=2235
+  _globals['_CLOSECALLBACKRESPONSE']._serialized_start=2237
+  _globals['_CLOSECALLBACKRESPONSE']._serialized_end=2311
+  _globals['_GETCALLBACKREQUEST']._serialized_start=2314
+  _globals['_GETCALLBACKREQUEST']._serialized_end=2477
+  _globals['_GETCALLBACKRESPONSE']._serialized_start=2479
+  _globals['_GETCALLBACKRESPONSE']._serialized_end=2551
+  _globals['_LISTCALLBACKSREQUEST']._serialized_start=2554
+  _globals['_LISTCALLBACKSREQUEST']._serialized_end=2776
+  _globals['_LISTCALLBACKSRESPONSE']._serialized_start=2778
+  _globals['_LISTCALLBACKSRESPONSE']._serialized_end=2894
+  _globals['_GETCALLREQUEST']._serialized_start=2897
+  _globals['_GETCALLREQUEST']._serialized_end=3084
+  _globals['_GETCALLRESPONSE']._serialized_start=3086
+  _globals['_GETCALLRESPONSE']._serialized_end=3142
+  _globals['_LISTCALLSREQUEST']._serialized_start=3145
+  _globals['_LISTCALLSREQUEST']._serialized_end=3387
+  _globals['_LISTCALLSRESPONSE']._serialized_start=3389
+  _globals['_LISTCALLSRESPONSE']._serialized_end=3489
+  _globals['_CALLBACKSERVICE']._serialized_start=3492
+  _globals['_CALLBACKSERVICE']._serialized_end=4101
 # @@protoc_insertion_point(module_scope)
