@@ -29,14 +29,10 @@ def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
             f"{option} {address} could be reached from other machines, and nothing here asks who is calling: "
             f"take an address on loopback, as in {option} 127.0.0.1:{address.port}"
         )
-    try:
-        family, kind, protocol, _, name = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        held = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UpError(f"{option} {address}: {error.strerror}") from None
+    held = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(name)
+        held.bind((address.host, address.port))
     except OSError as error:
         held.close()
         if error.errno == errno.EADDRINUSE:
