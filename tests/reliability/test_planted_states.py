@@ -68,7 +68,8 @@ async def made_and_called(system, handler, haystack):
     # Malformed, unknown and in the wrong form.
     state, other = plain[0].state, shared[0].state
     for path in (f"/cb/{state.upper()}", f"/cb/{state}x", f"/cb//{state}", f"/cb/{state}%00", f"/{state}",
-                 f"/cb/{state.replace('-', '%2D')}", f"/cbq/wrong?wrong={other}", f"/cbq/state?state={other}&state={other}", f"/cbq/state?state={state}",
+                 f"/cb/{state.replace('-', '%2D')}",
+                 f"/cbq/wrong?wrong={other}", f"/cbq/state?state={other}&state={other}", f"/cbq/state?state={state}",
                  f"/cb/{uuid.uuid4()}/{state}", f"/cb/{other}"):  # fmt: skip
         for headers in (BROWSER, {}):
             keep(await system.http.get(path, headers=headers))
