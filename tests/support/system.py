@@ -4,6 +4,7 @@
 address, and what it logged can be read.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -108,15 +109,17 @@ async def running_system(directory, store, **options):
     try:
         await system.server.start()
         await system.edge.start()
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        # Idle connections go before the edge closes them: a request on one that is being closed fails.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
         async with (
             httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
             CallbackClient(system.grpc) as system.client,
         ):
             yield system
     finally:
-        system.edge.stop()
-        system.server.stop()
+        # Not in this thread: handlers of a test that failed may still have calls to answer before the two can end.
+        await asyncio.to_thread(system.edge.stop)
+        await asyncio.to_thread(system.server.stop)
 
 
 def own_store(directory: Path, **options):
