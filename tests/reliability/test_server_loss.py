@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from support.counts import count
+from support.handler import handler_service
 from support.leases import end_leases
 from support.system import running_system
 from support.wait import wait_until
@@ -26,6 +27,14 @@ class Running:
     mode: str
     case: GeneratedCallback
     answer: asyncio.Task
+
+
+@pytest.fixture
+async def handler():
+    """A handler service whose deadline is beyond what the test takes."""
+    async with handler_service("work", deadline_s=200) as service:
+        yield service
+        service.gate.set()
 
 
 @pytest.fixture
