@@ -207,14 +207,15 @@ _STORE_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<even
 
 
 def _log_store_line(line: str) -> None:
-    """Log a line of the store's as one of ours: `12:M 25 Nov 2026 10:00:00.000 # Server initialized`."""
+    """Log a line of the store's as one of ours: `12:M 25 Nov 2026 10:00:00.000 # Server initialized`.
+
+    Its warnings are warnings; what it only tells (`*`, `-`, `.`) is for those who look closer.
+    """
     found = _STORE_LINE.fullmatch(line)
     if found is None:
         if line:
             log.info(line, child="store")
     elif found["level"] == "#":
         log.warning(found["event"], child="store")
-    elif found["level"] == "*":
-        log.info(found["event"], child="store")
     else:
         log.debug(found["event"], child="store")

@@ -48,7 +48,11 @@ class DataDirectory:
     def store_socket(self) -> Path:
         """Where the store listens. Elsewhere if the directory lies too deep for the path of a socket."""
         path = self.path / "store.sock"
-        return path if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH else _runtime_directory(self.path) / "store.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        runtime = _runtime_directory(self.path)
+        _make_private(runtime)
+        return runtime / "store.sock"
 
 
 def default_path() -> Path:
@@ -80,7 +84,11 @@ def open_directory(path: Path) -> Iterator[DataDirectory]:
             _make_state_key(directory.state_key)
         except OSError as error:
             raise UpError(f"the data directory {path} can not be used: {error.strerror}") from None
-        yield directory
+        try:
+            yield directory
+        finally:
+            with contextlib.suppress(OSError):  # there is none, or a killed store's socket is left in it for the next
+                _runtime_directory(path).rmdir()
     finally:
         os.close(lock)
 
@@ -137,11 +145,14 @@ def _make_state_key(path: Path) -> None:
 
 
 def _runtime_directory(data: Path) -> Path:
-    """A short directory that belongs to one data directory and to nobody but this user. The same one every time."""
+    """Return a short path that belongs to one data directory: the same one every time."""
     name = f"callback-{os.geteuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
-    path = Path(tempfile.gettempdir(), name)
+    return Path(tempfile.gettempdir(), name)
+
+
+def _make_private(path: Path) -> None:
+    """Make a directory for this user alone, in a place where anyone could have made it first."""
     path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()  # anyone could have made it first
+    found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
         raise UpError(f"{path} is not a directory that only this user can use; remove it")
-    return path

@@ -67,7 +67,9 @@ Then see what was sent:
 
 
 def _command() -> str:
-    """Return how to type our command line: by its name if that finds it, else by where it is."""
+    """Return how to type our command line: by its name if that finds it, else by where it is, as seen from here."""
     if shutil.which("callback"):
         return "callback"
-    return shlex.quote(str(Path(sys.executable).with_name("callback")))
+    place = Path(sys.executable).with_name("callback")
+    here = Path.cwd()
+    return shlex.quote(str(place.relative_to(here) if place.is_relative_to(here) else place))

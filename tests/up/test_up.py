@@ -1,10 +1,13 @@
 """`callback up`: everything is real, and is started, called, killed and started again."""
 
 import errno
+import json
 import os
 import re
+import shlex
 import signal
 import socket
+import subprocess
 
 import grpc
 import httpx
@@ -262,6 +265,9 @@ def test_the_demo_makes_a_redirect_and_a_webhook_and_says_what_to_type(make_up, 
     assert attempts(service(up.grpc), first) == [1]
     assert attempts(service(up.grpc), second) == [2, 1]
     assert f"--target {up.grpc}" in text
+    command = re.search(r"^  (.* get .*)$", text, flags=re.MULTILINE)[1]
+    shown = subprocess.run([*shlex.split(command), "--json"], capture_output=True, check=True, text=True)
+    assert json.loads(shown.stdout)["callbackCaseId"] == first
 
 
 def test_no_state_is_in_the_logs_or_in_the_data(make_up, tmp_path, service):
