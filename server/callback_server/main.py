@@ -39,7 +39,7 @@ STORE_WAIT_S: Final = 30.0
 """How long a start waits for its store, in seconds."""
 HEALTH_INTERVAL_S: Final = 1.0
 """How often the store is asked whether it answers, in seconds."""
-STOP_SLACK_S: Final = 1.5
+STOP_SLACK_S: Final = 1.0
 """How long after the grace the process ends at the latest, in seconds, whatever is stuck."""
 
 
@@ -76,7 +76,8 @@ async def _serve(settings: ServerSettings) -> None:
     _warm_up()
     client = connect(settings.store_url)
     try:
-        await _store_ready(client, settings, stopping)
+        if not await _store_ready(client, settings, stopping):
+            return
         async with contextlib.AsyncExitStack() as stack:
             await _serve_on(client, settings, bind, state_key, stopping, stack)
     finally:
@@ -165,21 +166,22 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await task
 
 
-async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: asyncio.Event) -> None:
-    """Waits for the store, and refuses one that is unsafe."""
+async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: asyncio.Event) -> bool:
+    """Waits for the store, and refuses one that is unsafe. False: asked to stop before it was there."""
     began = time.monotonic()
-    while True:
+    while not stopping.is_set():
         try:
             await check_store(client, settings.store_durability)
-            return
+            return True
         except UnsafeStoreError as error:
             raise StartError(f"the store is not safe: {error}") from error
         except StoreError as error:
-            if stopping.is_set() or time.monotonic() - began > STORE_WAIT_S:
+            if time.monotonic() - began > STORE_WAIT_S:
                 raise StartError(f"the store can not be reached: {error}") from error
             log.warning("waiting_for_store", error=str(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), 0.5)
+    return False
 
 
 async def _watch_store(client: StoreClient, health: Health) -> None:

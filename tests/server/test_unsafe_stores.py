@@ -6,11 +6,12 @@ import signal
 
 import pytest
 import redis
-from support.counts import SOAK
 from support.store import StoreProcess, free_port
 from support.system import Process
 from support.wait import wait_until
 
+from callback_server import main
+from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.client import connect
 from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
@@ -152,13 +153,23 @@ async def test_a_store_that_hides_its_settings_needs_the_operators_word(store, s
     assert (await trusting.start()).stop() == 0
 
 
-async def test_a_store_that_can_not_be_reached_is_waited_for_but_not_for_ever(server):
+async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     waiting = server(CALLBACK_STORE_URL=f"redis://127.0.0.1:{free_port()}")
-    starting = asyncio.create_task(refusal(waiting))
+    starting = asyncio.create_task(waiting.start())
     await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
-    if not SOAK:  # the wait itself is 30 s
-        waiting.signal(signal.SIGTERM)
-    assert (await starting).startswith("callback server: the store can not be reached: ")
+    waiting.signal(signal.SIGTERM)
+    with pytest.raises(AssertionError):  # it ended before it was ready
+        await starting
+    assert await asyncio.to_thread(waiting.process.wait, 60) == 0
+
+
+async def test_a_store_that_can_not_be_reached_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(main, "STORE_WAIT_S", 0.2)
+    settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
+    client = connect(settings.store_url)
+    with pytest.raises(main.StartError, match="the store can not be reached: "):
+        await main._store_ready(client, settings, asyncio.Event())
+    await client.aclose()
 
 
 async def test_a_store_that_comes_late_is_found(tmp_path, server):

@@ -149,9 +149,12 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         _require_valid(request)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
+        again = False
         while True:
             case = await self._case(request.callback_case_id)
             merged = masked_overlay(case.response, new, names)
+            if again and merged == case.response:
+                break  # it was us: the store's first answer was lost
             broken = _response_problems(merged, self._policy.platform_url, case.activity)
             if broken:
                 raise InvalidRequestError(broken)
@@ -160,7 +163,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
                 raise errors.CaseClosedError(reply.reason)
             if reply is ResponseSet.OK:
                 break
-            # Somebody else was faster: read the case again, and decide again on what it is now.
+            again = True  # somebody else was faster: decide again, on what the case is now
         log.info("response_set", case_id=case.id, attributes=names)
         return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id)))
 

@@ -60,7 +60,7 @@ async def list_cases(
         StoreError: the store did not answer.
     """
     statuses = ",".join([status] if status else CaseStatus)
-    chunk = 4 + 2 * (limit + 1) // keys.PARTITIONS
+    chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
 
     async def ask(partition: int, place: Place | None) -> list[tuple[Place, str]]:
         if place is None:
