@@ -4,6 +4,7 @@ Needs Python 3.11 or newer and nothing else: a task sets up what it needs in `.v
 hashes, and goes on in there. The lines below the name of each task are what `python3 tasks.py` prints about it.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -67,6 +68,18 @@ def soak(*arguments: str) -> None:
     run("pytest", "--timeout=0", *arguments)
 
 
+def bench(*arguments: str) -> None:
+    """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, say which there are."""
+    enter("dev")
+    known = {path.stem: path for path in sorted((ROOT / "tests" / "bench").glob("*.py"))}
+    name, *rest = arguments or [""]
+    if name not in known:
+        for stem, path in known.items():
+            print(f"  {stem}: {(ast.get_docstring(ast.parse(path.read_text())) or '').splitlines()[0]}")
+        sys.exit(f"no such measurement: {name}" if name else 0)
+    run("python", known[name], *rest)
+
+
 def lint() -> None:
     """Check style: ruff over the Python code, buf over the contract, and the contract against its last release."""
     enter("dev")
@@ -120,7 +133,7 @@ def build() -> None:
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (up, test, soak, lint, types, generate, lock, build)
+    task.__name__: task for task in (up, test, soak, bench, lint, types, generate, lock, build)
 }
 
 
