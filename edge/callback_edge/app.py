@@ -35,6 +35,7 @@ def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
     async def call(**_segments: str) -> Response:
         return _to_response(await _answer(upstream))
 
+    app.url_map.merge_slashes = False
     for path in ("/cb/<segment>", "/cbq/<parameter>"):
         _add_route(app, path, call)
     app.register_error_handler(status.Refusal, _refused)
@@ -48,9 +49,8 @@ def _add_route(app: Quart, path: str, view: object) -> None:
 
     A redirect would repeat the state in a `Location` made from the Host header.
     """
-    rule = app.url_rule_class(path, endpoint=path, methods=None, strict_slashes=False, merge_slashes=False)
+    rule = app.url_rule_class(path, endpoint=path, methods=None, strict_slashes=False)
     rule.provide_automatic_options = False
-    app.url_map.merge_slashes = False
     app.url_map.add(rule)
     app.view_functions[path] = view  # type: ignore[assignment]
 

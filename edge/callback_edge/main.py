@@ -55,16 +55,15 @@ class _CanNotListenError(Exception):
 
 
 def _listen(bind: str) -> socket.socket:
-    """Bind, but do not accept yet."""
+    """Take an address; nothing is accepted yet."""
     host, port = parse_bind(bind)
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier run do not count
-        listening.bind(address)
+        listening.bind((host, port))
+        listening.listen()  # with that option two may bind an address: this finds out
     except OSError as error:
+        listening.close()
         raise _CanNotListenError(f"can not listen on {bind}: {error.strerror}") from None
     return listening
 

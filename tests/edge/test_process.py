@@ -140,14 +140,18 @@ async def test_an_idle_process_stops_at_once(plane, loop, number):
 
 
 async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
-    gate = asyncio.Event()
-    plane.script = waiting_for(gate)
+    gate, gate_of_the_gone = asyncio.Event(), asyncio.Event()
+
+    async def script(request, context):
+        return await waiting_for(gate_of_the_gone if request.request_query_string else gate)(request, context)
+
+    plane.script = script
     async with EdgeProcess(plane.target, loop=loop) as edge:
         port = await edge.port()
         kept = await asyncio.open_connection("127.0.0.1", port)
         kept[1].write(http_request(f"/cb/{new_state()}", close=False))
         gone = await asyncio.open_connection("127.0.0.1", port)
-        gone[1].write(http_request(f"/cb/{new_state()}"))
+        gone[1].write(http_request(f"/cb/{new_state()}?gone"))
         await plane.until(lambda: plane.started == 2)
         gone[1].close()  # hung up: its call is waited for all the same
 
@@ -163,6 +167,9 @@ async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
         (answer,) = parse_answers(await kept[0].read())
         assert (answer.status, answer.body, answer["connection"]) == (200, b"done", "close")
         answer.assert_fixed_headers()
+        for _ in range(20):  # it is still there, for the call whose caller is gone
+            assert (await edge.admin("/healthz")).status == 200
+        gate_of_the_gone.set()
         assert await edge.end() == 0
         assert (plane.ended, plane.cancelled) == (2, 0)
         kept[1].close()
@@ -200,6 +207,15 @@ async def test_whatever_is_stuck_a_stop_is_over_two_seconds_after_its_grace(plan
         gate.set()
         for _, writer in (stuck, uploading):
             writer.close()
+
+
+async def test_a_stop_that_is_stuck_in_python_itself_is_cut(plane):
+    stuck = "import time; from callback_edge.upstream import Upstream; Upstream.finish = lambda *_: time.sleep(60)"
+    async with EdgeProcess(plane.target, first=stuck, grace_s=0.5) as edge:
+        began = time.monotonic()
+        edge.process.terminate()
+        assert await edge.end() == 1
+        assert time.monotonic() - began <= 2.5
 
 
 async def test_a_second_signal_ends_it_at_once(plane):

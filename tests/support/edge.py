@@ -14,7 +14,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import grpc
 import grpc.aio
@@ -318,17 +317,13 @@ async def ask(edge: RunningEdge, path, method="GET", headers=(), body=b"") -> Ht
 class EdgeProcess:
     """`python -m callback_edge` as a process of its own, on ports that it picks."""
 
-    LOOPS: ClassVar = {
-        "uvloop": ["-m", "callback_edge"],
-        "asyncio": [
-            "-c",
-            "import sys; sys.modules['uvloop'] = None; from callback_edge.main import main; sys.exit(main())",
-        ],
-    }
-
-    def __init__(self, target, *, loop="uvloop", **settings):
+    def __init__(self, target, *, loop="uvloop", first="", **settings):
+        """`first` is Python to run before the edge; `loop` is uvloop, or asyncio as where there is no uvloop."""
         settings = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, **settings}
-        self._arguments = self.LOOPS[loop]
+        if loop == "asyncio":
+            first = "import sys; sys.modules['uvloop'] = None"
+        code = f"{first}\nimport sys; from callback_edge.main import main; sys.exit(main())"
+        self._arguments = ["-c", code] if first else ["-m", "callback_edge"]
         self._environment = {f"CALLBACK_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
         self.lines = []
 
