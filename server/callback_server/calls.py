@@ -30,6 +30,8 @@ from callback_server.store.scripts import Scripts
 
 log = get_logger()
 
+LATE_S: Final = 2.0
+"""How long after its deadline a handler is given up that should have ended by itself, in seconds: well in the lease."""
 UNSENT_S: Final = 2.0
 """How long a call waits for a store that can not be reached at all, in seconds."""
 
@@ -101,27 +103,29 @@ class Calls:
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waited for it may be gone; it was logged where it was known
+        # Whoever waited for it may be gone. A refusal was logged where it was known; anything else is a fault of ours.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, errors.CallbackError):
+            log.error("call_fault", exc_info=error)
 
     async def _run(self, state_sha256: bytes, parameter: str, request: Request) -> Answer:
         call_id = new_call_id(case_id_of(state_sha256))
         grant = await self._claim(call_id, state_sha256, parameter, request)
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         if grant.recorded:
-            log.info("call_ended", call_id=call_id, activity=grant.activity, status=CallStatus.SUCCEEDED)
+            # The claim decided by the same rule: no /path without a platform.
             outcome = self._answered(grant.response, CallStatus.SUCCEEDED, keep_open=False)
         else:
             log.info("call_started", call_id=call_id, activity=grant.activity, attempt=grant.attempt)
             outcome = await self._ask(grant, request)
             await self._finish(call_id, outcome, lease_end)
-            log.info(
-                "call_ended",
-                call_id=call_id,
-                activity=grant.activity,
-                status=outcome.status,
-                **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
-            )
+        log.info(
+            "call_ended",
+            call_id=call_id,
+            activity=grant.activity,
+            status=outcome.status,
+            **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
+        )
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](call_id)
         return Answer(call_id, outcome.response)
@@ -137,6 +141,7 @@ class Calls:
                     request=request,
                     leases=self._leases,
                     retention=self._retention,
+                    platform_url=self._platform_url,
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=self._leases.longest_ms / 1000,
@@ -181,9 +186,12 @@ class Calls:
         if timeout_ms <= 0:
             return _failed(CallFailure.HANDLER_UNREACHABLE, "the store answered too late for the handler to be asked")
         try:
-            decision = await handler.handle(grant, request, timeout_s=timeout_ms / 1000)
+            async with asyncio.timeout(timeout_ms / 1000 + LATE_S):
+                decision = await handler.handle(grant, request, timeout_s=timeout_ms / 1000)
         except HandlerError as error:
             return _failed(error.failure, error.detail)
+        except TimeoutError:
+            return _failed(CallFailure.DEADLINE_EXCEEDED, "the handler did not end at its deadline")
         except Exception:
             log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
             return _failed(CallFailure.HANDLER_ERROR, "a fault of the server; its log says more")

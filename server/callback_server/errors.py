@@ -40,7 +40,9 @@ class InvalidRequestError(CallbackError):
     reason = "INVALID_REQUEST"
 
     def __init__(self, violations: list[Violation]) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.message}" if v.field else v.message for v in violations[:8]))
+        told = [f"{each.field}: {each.message}" if each.field else each.message for each in violations[:3]]
+        more = [f"and {len(violations) - 3} more"] if len(violations) > 3 else []
+        super().__init__("; ".join(told + more))
         self.violations = violations
 
 

@@ -26,10 +26,11 @@ from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
 from callback_server.settings import ServerSettings
-from callback_server.store.client import StoreClient, StoreError, connect, store_errors
+from callback_server.store.client import StoreClient, StoreError, connect
 from callback_server.store.retention import Retention
 from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
+from callback_server.store.sweep_partition import sweep_partition
 from callback_server.sweeper import Sweeper
 from callback_server.wire.validation import violations
 
@@ -135,8 +136,9 @@ async def _serve_on(
     except RuntimeError as error:
         raise StartError(f"grpc_bind {bind} can not be bound; is the port taken?") from error
     await server.start()
-    await stack.enter_async_context(_background(Sweeper(scripts, retention).run()))
-    await stack.enter_async_context(_background(_watch_store(client, health)))
+    sweeper = Sweeper(scripts, retention)
+    for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)):
+        await stack.enter_async_context(_background(work))
     log.info("ready", grpc=str(bind._replace(port=port)))
 
     await stopping.wait()
@@ -184,15 +186,17 @@ async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: 
     return False
 
 
-async def _watch_store(client: StoreClient, health: Health) -> None:
-    """Keeps health checks told whether the store answers."""
+async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -> None:
+    """Keeps health checks told whether the store works: a sweep needs of it all that a call does."""
     while True:
         try:
-            with store_errors():
-                await client.ping()
+            await sweep_partition(scripts, 0, retention=retention)
             await health.set(serving=True)
         except StoreError as error:
-            log.warning("store_unreachable", error=str(error))
+            log.warning("store_unavailable", error=str(error))
+            await health.set(serving=False)
+        except Exception:
+            log.exception("store_watch_failed")
             await health.set(serving=False)
         await asyncio.sleep(HEALTH_INTERVAL_S)
 

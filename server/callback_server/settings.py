@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -12,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from callback_process.settings import Bind, LogLevel, ProcessSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import RECORD
-from callback_server.store.client import SCHEMES
+from callback_server.store.client import check_url
 from callback_server.store.safety import Durability
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$")]
@@ -101,8 +100,7 @@ class ServerSettings(ProcessSettings):
     @field_validator("store_url")
     @classmethod
     def _store_url(cls, url: str) -> str:
-        if urlsplit(url).scheme not in SCHEMES:
-            raise ValueError(f"must begin with {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        check_url(url)
         return url
 
     @field_validator("activities")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from callback_process.logs import get_logger
@@ -19,58 +20,52 @@ from callback_server.store.sweep_partition import sweep_partition
 
 log = get_logger()
 
-INTERVAL_S: Final = 1.0
+SWEEP_INTERVAL_S: Final = 1.0
 """How often what is due is looked for, in seconds."""
-DROP_EVERY: Final = 30
-"""How many rounds pass between two that also forget."""
+DROP_INTERVAL_S: Final = 30.0
+"""How often what is past its retention is looked for, in seconds."""
 
 
 class Sweeper:
-    """Sweeps all partitions of a store, round after round."""
+    """Sweeps all partitions of a store, round after round. Forgetting much does not hold up what is due."""
 
     def __init__(self, scripts: Scripts, retention: Retention) -> None:
         self._scripts = scripts
         self._retention = retention
 
-    async def run(self) -> None:
-        """Sweeps until it is cancelled. A store that does not answer is tried again in the next round."""
-        rounds = 0
-        while True:
+    async def sweep_for_ever(self) -> None:
+        """Ends leases and closes what has expired, until it is cancelled."""
+        await _for_ever(self._sweep, SWEEP_INTERVAL_S)
+
+    async def drop_for_ever(self) -> None:
+        """Forgets what is past its retention, until it is cancelled."""
+        await _for_ever(self._drop, DROP_INTERVAL_S)
+
+    async def _sweep(self, partition: int) -> bool:
+        swept = await sweep_partition(self._scripts, partition, retention=self._retention)
+        if swept.leases_ended or swept.cases_expired:
+            log.info("swept", leases_ended=swept.leases_ended, cases_expired=swept.cases_expired)
+        return swept.more
+
+    async def _drop(self, partition: int) -> bool:
+        dropped = await drop_partition(self._scripts, partition, retention=self._retention)
+        if dropped.calls or dropped.cases:
+            log.info("dropped", calls=dropped.calls, cases=dropped.cases)
+        return dropped.more
+
+
+async def _for_ever(work: Callable[[int], Awaitable[bool]], interval_s: float) -> None:
+    """Does `work` on each partition, as long as it says that there is more; then again after the interval.
+
+    What fails in one partition, a store that is away or a case that is broken, does not keep it from the others.
+    """
+    while True:
+        for partition in range(keys.PARTITIONS):
             try:
-                await self.sweep()
-                if rounds % DROP_EVERY == 0:
-                    await self.drop()
+                while await work(partition):
+                    pass
             except StoreError as error:
-                log.warning("sweep_failed", error=str(error))
-            except Exception:  # one bad case must not stop the sweeper for all others
-                log.exception("sweep_failed")
-            rounds += 1
-            await asyncio.sleep(INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
-
-    async def sweep(self) -> None:
-        """Does what is due in every partition.
-
-        Raises:
-            StoreError: the store did not answer.
-        """
-        for partition in range(keys.PARTITIONS):
-            while True:
-                swept = await sweep_partition(self._scripts, partition, retention=self._retention)
-                if swept.leases_ended or swept.cases_expired:
-                    log.info("swept", leases_ended=swept.leases_ended, cases_expired=swept.cases_expired)
-                if not swept.more:
-                    break
-
-    async def drop(self) -> None:
-        """Forgets what is past its retention in every partition.
-
-        Raises:
-            StoreError: the store did not answer.
-        """
-        for partition in range(keys.PARTITIONS):
-            while True:
-                dropped = await drop_partition(self._scripts, partition, retention=self._retention)
-                if dropped.calls or dropped.cases:
-                    log.info("dropped", calls=dropped.calls, cases=dropped.cases)
-                if not dropped.more:
-                    break
+                log.warning("sweep_failed", partition=partition, error=str(error))
+            except Exception:
+                log.exception("sweep_failed", partition=partition)
+        await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas

@@ -70,11 +70,13 @@ class ModelCase:
     """When it expired; None while it has not."""
     calls: dict[str, ModelCall] = field(default_factory=dict)
     """Those that are kept, oldest first."""
+    gone: dict[str, ModelCall] = field(default_factory=dict)
+    """Ended ones that are no longer kept, and still known to a message that is sent again."""
 
     def claim(self, call_id):
         """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`BUSY` | `STALE`, None)."""
-        if call_id in self.calls:
-            call = self.calls[call_id]
+        if call_id in self.calls or call_id in self.gone:
+            call = self.calls.get(call_id) or self.gone[call_id]
             if call.status == RUNNING and call.lease_due is None:
                 return "CLAIMED", call
             return ("RECORDED", call) if call.recorded else ("STALE", None)
@@ -95,9 +97,7 @@ class ModelCase:
 
     def finish(self, call_id, status, *, keep_open):
         """`OK` | `STALE`."""
-        call = self.calls.get(call_id)
-        if call is None:
-            return "STALE"
+        call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
             return "OK" if call.status == status else "STALE"
         self.settle()
@@ -145,7 +145,11 @@ class ModelCase:
                 self.status = new
         ended = [each for each in self.calls.values() if each.status != RUNNING]
         for each in ended[: max(len(ended) - self.keep, 0)]:
-            del self.calls[each.id]
+            self.forget(each.id)
+
+    def forget(self, call_id):
+        """An ended call is no longer kept."""
+        self.gone[call_id] = self.calls.pop(call_id)
 
     def settle(self):
         """What is due on a single case, in the order of its times."""

@@ -71,6 +71,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.store.flush()
         self.scripts = Scripts(self.client)
         self.model = {}  # case id -> ModelCase
+        self.dropped = {}  # the same, of those that were dropped
         self.new = {}  # case id -> NewCase, also of those that were dropped
         self.granted = []  # call ids
 
@@ -155,6 +156,7 @@ class LifeMachine(RuleBasedStateMachine):
                 self.scripts, call_id=call_id, state_sha256=new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=Request("post", body=b"body"), leases=LEASES, retention=RETENTION,
+                platform_url=None,
             )
         )  # fmt: skip
 
@@ -181,13 +183,16 @@ class LifeMachine(RuleBasedStateMachine):
         if isinstance(reply, Grant):
             self.granted.append(call_id)
 
-    @precondition(lambda self: any(model.calls for model in self.model.values()))
+    @precondition(lambda self: self.granted)
     @rule(data=st.data())
     def claim_again(self, data):
-        kept = [call_id for model in self.model.values() for call_id in model.calls]
-        call_id = data.draw(st.sampled_from(kept))
+        call_id = data.draw(st.sampled_from(self.granted))
         case_id = ids.case_id_of_call(call_id)
-        self._compare_claim(self._claim(case_id, call_id), self.model[case_id].claim(call_id))
+        reply = self._claim(case_id, call_id)
+        if case_id in self.model:
+            self._compare_claim(reply, self.model[case_id].claim(call_id))
+        else:
+            assert reply is Refused.STALE
 
     @precondition(lambda self: self.new)
     @rule(data=st.data())
@@ -210,14 +215,15 @@ class LifeMachine(RuleBasedStateMachine):
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
-            response=Response(type=ResponseType.RESPONSE, code=200, body=body or None) if answered else None,
+            response=Response(type=ResponseType.RESPONSE, code=200, headers=(), body=body) if answered else None,
             keep_open=keep_open,
             failure=None if answered else CallFailure.HANDLER_ERROR,
         )
         was_running = call_id in self._running()
         reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=RETENTION))
-        model = self.model.get(ids.case_id_of_call(call_id))
-        expected = model.finish(call_id, status, keep_open=keep_open) if model else "STALE"
+        case_id = ids.case_id_of_call(call_id)
+        model = self.model.get(case_id) or self.dropped[case_id]
+        expected = model.finish(call_id, status, keep_open=keep_open)
         assert reply is Finished[expected]
         if was_running and expected == "OK" and call_id in model.calls:
             assert self.do(read_call(self.scripts, call_id)).outcome == outcome
@@ -274,9 +280,10 @@ class LifeMachine(RuleBasedStateMachine):
             self.do(drop_partition(self.scripts, partition, retention=FORGET if past else RETENTION))
         if past:
             for case_id, model in list(self.model.items()):
-                model.calls = {call_id: call for call_id, call in model.calls.items() if call.status == RUNNING}
+                for call in [call for call in model.calls.values() if call.status != RUNNING]:
+                    model.forget(call.id)
                 if model.status == CLOSED and not model.calls:
-                    del self.model[case_id]
+                    self.dropped[case_id] = self.model.pop(case_id)
 
     # --- what must be so at any time
 
@@ -305,7 +312,11 @@ class LifeMachine(RuleBasedStateMachine):
             ]
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
             assert int(fields[0]) == len(model.running)
-            sizes = [await self.client.hget(keys.key(partition, "call", call.id), "size") for call in calls]
+            sizes = [
+                await self.client.hget(keys.key(partition, "call", call.id), "size")
+                for call in calls
+                if call.status != RUNNING
+            ]
             assert int(fields[1]) == sum(int(size) for size in sizes)
             leases |= set(model.running)
             ended |= set(model.calls) - set(model.running)

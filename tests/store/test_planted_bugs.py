@@ -53,7 +53,7 @@ BUGS = {
     "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
     "a running call is forgotten": ("if not redis.call('ZSCORE', leases_key(), call_id) then return call_id end",
                                     "return call_id"),
-    "a case is dropped under its running call": ("if tonumber(case.running) == 0 then", "if true then"),
+    "a case is dropped under its running call": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
     "a foreign owner can close": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n"
                                   "local now", "if not case then return {'UNKNOWN'} end\nlocal now"),
     "a lost update of the response": ("if case.version ~= version then return {'CONFLICT'} end", ""),
@@ -61,6 +61,12 @@ BUGS = {
                                               "return grant('CLAIMED', mine[2], left, redis.call('GET', "
                                               "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
     "another request's case is given again": ("and existing.fingerprint == fingerprint then", "then"),
+    "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
+                                                    "redis.call('DEL', call_key(call_id))"),
+    "a running call takes the room of those that have ended": (
+        "redis.call('ZADD', leases_key(), now + lease_ms, call_id)",
+        "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\n"
+        "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
     "a lease outlives its call": ("redis.call('ZREM', leases_key(), call_id)\n  redis.call('ZADD', ended_key()",
                                   "redis.call('ZADD', ended_key()"),
 }  # fmt: skip

@@ -63,7 +63,7 @@ def problems(response: Response, *, platform_url: str | None, needs_url: bool) -
     if response.redirect_url is None:
         if response.type is ResponseType.REDIRECT and needs_url:
             found.append(Violation("response_redirect_url", "required", "a redirect needs a URL"))
-    elif response.redirect_url.startswith("/") and platform_url is None:
+    elif needs_platform(response) and platform_url is None:
         found.append(
             Violation("response_redirect_url", "platform_url", "/path needs a platform_url, and none is configured")
         )
@@ -72,16 +72,19 @@ def problems(response: Response, *, platform_url: str | None, needs_url: bool) -
     return found
 
 
+def needs_platform(response: Response) -> bool:
+    """Whether it names a `/path`, which is one only where there is a platform."""
+    return response.redirect_url is not None and response.redirect_url.startswith("/")
+
+
 def complete(response: Response, *, platform_url: str | None) -> Response:
     """The answer as it is sent: with its code, and `/path` made absolute. `response` has no problems."""
     if response.type is ResponseType.REDIRECT:
-        url = response.redirect_url or ""
-        if url.startswith("/"):
-            url = f"{platform_url}{url}"
+        url = f"{platform_url}{response.redirect_url}" if needs_platform(response) else response.redirect_url
         return Response(type=ResponseType.REDIRECT, redirect_url=url)
-    return Response(
-        type=ResponseType.RESPONSE, code=response.code or 200, headers=response.headers or (), body=response.body or b""
-    )
+    code = response.code or 200
+    body = b"" if code in (204, 205) else response.body or b""  # those carry none (RFC 9110, sections 15.3.5 and 6)
+    return Response(type=ResponseType.RESPONSE, code=code, headers=response.headers or (), body=body)
 
 
 FIELDS: Final = {

@@ -16,6 +16,7 @@ import grpc
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.ids import case_id_of_call
 from callback_server.handlers.handler import Decision, HandlerError
 from callback_server.settings import ActivitySettings, TlsSettings
 from callback_server.wire import converters
@@ -23,9 +24,9 @@ from callback_server.wire.validation import violations
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),  # the environment may name one for the web; a handler is not out there
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 5000),  # in truth: how long an attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
@@ -59,11 +60,12 @@ class PushHandler:
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Decision:
         """Asks the service for its decision. See `Handler`."""
-        deadline = time.time() + timeout_s
+        end = time.monotonic() + timeout_s
         await self._connect(min(self._connect_timeout_s, timeout_s))
+        left_s = max(end - time.monotonic(), 0.001)
         try:
             answer = await self._stub.HandleCallback(
-                _message(grant, request, deadline), timeout=max(deadline - time.time(), 0.001)
+                _message(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
             )
         except grpc.aio.AioRpcError as error:
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
@@ -98,10 +100,10 @@ class PushHandler:
             self._changed.clear()
 
 
-def _message(grant: Grant, request: Request, deadline: float) -> handler_pb2.HandleCallbackRequest:
+def _message(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
     return handler_pb2.HandleCallbackRequest(
         call_id=grant.call_id,
-        callback_system_case=grant.call_id[:32],
+        callback_system_case=case_id_of_call(grant.call_id),
         callback_activity=grant.activity,
         callback_activity_case=grant.settings.activity_case,
         attempt=grant.attempt,
@@ -113,14 +115,15 @@ def _message(grant: Grant, request: Request, deadline: float) -> handler_pb2.Han
         client_address=request.client_address,
         response=converters.response_to(grant.response),
         labels=grant.settings.labels,
-        deadline=converters.timestamp(int(deadline * 1000)),
+        deadline=converters.timestamp(deadline_ms),
     )
 
 
 def _channel(settings: ActivitySettings) -> grpc.aio.Channel:
+    # That is in truth how long one attempt to connect may take.
+    options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
     if settings.tls is None:
-        return grpc.aio.insecure_channel(settings.target, options=_OPTIONS)
-    options = list(_OPTIONS)
+        return grpc.aio.insecure_channel(settings.target, options=options)
     if settings.tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
     return grpc.aio.secure_channel(settings.target, _credentials(settings.tls), options=options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -107,7 +108,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         ):
             found.append(Violation("alternative_domain", "not_allowed", "is not among the allowed domains"))
         longest = policy.max_time_to_live_s
-        if longest is not None and request.time_to_live.seconds > longest:
+        if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
             found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
         if request.HasField("response"):
             found += _response_problems(response, policy.platform_url, request.callback_activity)
@@ -218,7 +219,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         call = await read_call(self._scripts, request.call_id) if case and case.owner == LOCAL else None
         if call is None:
             raise errors.CallNotFoundError
-        return pb2.GetCallResponse(call=converters.call_to(call, case_id, platform_url=self._policy.platform_url))
+        return pb2.GetCallResponse(call=converters.call_to(call, case_id))
 
     @rpc
     async def ListCalls(self, request: pb2.ListCallsRequest) -> pb2.ListCallsResponse:  # noqa: N802  # gRPC's name
@@ -228,11 +229,11 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         calls, more = await list_calls(
             self._scripts,
             case.id,
-            before=_token(int, request.page_token),
+            before=_token(_attempt, request.page_token),
             limit=request.page_size or DEFAULT_PAGE_SIZE,
         )
         return pb2.ListCallsResponse(
-            calls=[converters.call_to(call, case.id, platform_url=self._policy.platform_url) for call in calls],
+            calls=[converters.call_to(call, case.id) for call in calls],
             next_page_token=str(more) if more else "",
         )
 
@@ -269,6 +270,13 @@ def _mode(request: pb2.GenerateCallbackUrlRequest) -> Mode:
 
 def _given(response: Response, name: str) -> bool:
     return getattr(response, FIELDS[name]) is not None
+
+
+def _attempt(token: str) -> int:
+    """The place in a case's calls that a token names. Raises ValueError if it is none of ours."""
+    if not re.fullmatch("[1-9][0-9]{0,15}", token):
+        raise ValueError("not a page token")
+    return int(token)
 
 
 def _token(read: Callable[[str], T], token: str) -> T | None:

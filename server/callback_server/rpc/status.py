@@ -12,7 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from callback_process.logs import get_logger
-from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
+from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError, Violation
 from callback_server.store.client import StoreError
 
 log = get_logger()
@@ -39,27 +39,39 @@ _CODES: Final = {
 }
 """Every reason and its code (`error_reason.proto` says the same)."""
 
-_MAX_DETAILS_BYTES: Final = 5000
-"""Details travel as metadata: beyond 8 kB a peer may drop the whole status, code included."""
+# A status travels as metadata: beyond 8 kB a peer drops it whole, code included. The message goes twice, once with each
+# byte that is not ASCII as three, and the details in base64.
+_MAX_MESSAGE_BYTES: Final = 600
+_MAX_VIOLATIONS_BYTES: Final = 3500
 
 
 def status_of(error: CallbackError) -> status_pb2.Status:
     """The status of a refusal, with ErrorInfo, and BadRequest or RetryInfo where they say something."""
-    status = status_pb2.Status(code=_CODES[error.reason], message=str(error)[:1000])
+    status = status_pb2.Status(code=_CODES[error.reason], message=_cut(str(error), _MAX_MESSAGE_BYTES))
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
     if isinstance(error, InvalidRequestError):
-        bad = error_details_pb2.BadRequest()
-        for each in error.violations:
-            bad.field_violations.add(field=each.field[:200], description=each.message[:300], reason=each.rule)
-            if bad.ByteSize() > _MAX_DETAILS_BYTES:
-                del bad.field_violations[-1]
-                break
-        _add(status, bad)
+        _add(status, _bad_request(error.violations))
     if error.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.seconds = error.retry_after_s
         _add(status, retry)
     return status
+
+
+def _bad_request(violations: list[Violation]) -> error_details_pb2.BadRequest:
+    """Every bad field; of very many as many as a status can hold, and then how many more there are."""
+    bad = error_details_pb2.BadRequest()
+    for told, each in enumerate(violations):
+        bad.field_violations.add(field=_cut(each.field, 200), description=_cut(each.message, 300), reason=each.rule)
+        if bad.ByteSize() > _MAX_VIOLATIONS_BYTES:
+            del bad.field_violations[-1]
+            bad.field_violations.add(reason="more", description=f"and {len(violations) - told} more")
+            break
+    return bad
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 def _fault() -> status_pb2.Status:

@@ -61,6 +61,7 @@ async def claim_call(
     request: Request,
     leases: Leases,
     retention: Retention,
+    platform_url: str | None,
 ) -> Grant | Closed | Refused:
     """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
@@ -81,6 +82,7 @@ async def claim_call(
         leases.default_ms,
         retention.calls_per_case,
         retention.bytes_per_case,
+        platform_url or "",
         *leases.pairs,
     )
     if word in (b"CLAIMED", b"RECORDED"):

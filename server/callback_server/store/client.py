@@ -12,10 +12,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     MaxConnectionsError,
@@ -61,6 +62,8 @@ class _ConnectMixin:
     async def connect(self) -> None:
         try:
             await super().connect()  # type: ignore[misc]  # of the connection class that this is mixed into
+        except AuthenticationError:
+            raise  # it was reached, and trying again will not help
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise _NotSentError(str(error)) from error
 
@@ -83,6 +86,23 @@ SCHEMES: Final = (*_CLASSES, _CLUSTER)
 """What a store's URL can begin with."""
 
 
+def check_url(url: str) -> None:
+    """Refuses what is no URL of a store. The text repeats none of it, for it can hold a password.
+
+    Raises:
+        ValueError: it begins with none of our schemes, or can not be read.
+    """
+    scheme = urlsplit(url).scheme if url.isprintable() else ""
+    if scheme not in SCHEMES:
+        raise ValueError(f"must begin with {', '.join(f'{each}://' for each in SCHEMES)}")
+    try:
+        parse_url(url.replace(_CLUSTER, "redis", 1))
+    except ValueError:
+        raise ValueError(
+            "must be a URL as in redis://user:password@host:6379/0, with what is special in a password percent-encoded"
+        ) from None
+
+
 def connect(url: str) -> StoreClient:
     """A client for a URL of one of our schemes: `redis://host:port/db`, `unix:///path`, `redis+cluster://host:port`.
 
@@ -97,7 +117,13 @@ def connect(url: str) -> StoreClient:
     }
     scheme = urlsplit(url).scheme
     if scheme == _CLUSTER:
-        return RedisCluster.from_url(url.replace(_CLUSTER, "redis", 1), max_connections=POOL_SIZE, **options)
+        client = RedisCluster.from_url(url.replace(_CLUSTER, "redis", 1), max_connections=2 * POOL_SIZE, **options)
+        # Its constructor takes no class for its nodes' connections; they are made with these, now and later.
+        for known in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
+            known["connection_class"] = _TcpConnection
+        for node in client.nodes_manager.startup_nodes.values():
+            node.connection_class = _TcpConnection
+        return client
     pool = BlockingConnectionPool.from_url(url, max_connections=POOL_SIZE, timeout=POOL_WAIT_S, **options)
     pool.connection_class = _CLASSES[scheme]
     return Redis.from_pool(pool)  # and so closes it
@@ -110,11 +136,11 @@ _REFUSAL_WORDS: Final = ("MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAI
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turns what redis-py raises into :class:`StoreError`. A fault of ours (a script's error) passes through."""
+    """Turns what redis-py raises into `StoreError`. A fault of ours (a script's error) passes through."""
     try:
         yield
     # A RedisClusterException: no node could be reached, or none has the slot.
-    except (_NotSentError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
+    except (_NotSentError, AuthenticationError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
         raise StoreError(str(error), maybe_done=False) from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         # The blocking pool says in this way that no connection became free.

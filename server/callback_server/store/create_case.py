@@ -6,6 +6,7 @@ import enum
 from typing import Final
 
 from callback_server.domain.case import NewCase
+from callback_server.domain.response import needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack_content
 from callback_server.store.scripts import Script, Scripts
@@ -42,5 +43,6 @@ async def create_case(scripts: Scripts, case: NewCase) -> Created:
         "" if case.time_to_live_ms is None else case.time_to_live_ms,
         content,
         body,
+        "1" if needs_platform(case.response) else "",
     )
     return Created(reply[0])

@@ -10,7 +10,7 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("drop_partition")
 LIMIT: Final = 100
-"""How many of each kind one script does: it blocks the store meanwhile."""
+"""How many calls and cases one script forgets: it blocks the store meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,18 @@ class Dropped:
 
     calls: int
     cases: int
-    more: bool
-    """Whether more may be due."""
+
+    @property
+    def more(self) -> bool:
+        """Whether more may be due."""
+        return self.calls + self.cases >= LIMIT
 
 
 async def drop_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Dropped:
-    """Forgets at most `LIMIT` of each kind of what is past its retention in a partition.
+    """Forgets at most `LIMIT` of what is past its retention in a partition.
 
     Raises:
         StoreError: it is not known whether it was done; the next one does it.
     """
-    calls, cases, more = await scripts.run(SCRIPT, partition, LIMIT, retention.time_ms)
-    return Dropped(calls, cases, more=bool(more))
+    calls, cases = await scripts.run(SCRIPT, partition, LIMIT, retention.time_ms)
+    return Dropped(calls, cases)

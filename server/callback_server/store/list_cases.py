@@ -69,7 +69,8 @@ async def list_cases(
             highest = str(place.created_us)
         else:
             highest = f"({place.created_us}"
-        flat = await scripts.run(SCRIPT, partition, owner, activity or "", statuses, highest, chunk)
+        async with scripts.lists:
+            flat = await scripts.run(SCRIPT, partition, owner, activity or "", statuses, highest, chunk)
         return [
             (Place(created, partition), case_id.decode())
             for created, case_id in zip(flat[::2], flat[1::2], strict=True)

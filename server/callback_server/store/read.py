@@ -8,13 +8,14 @@ from typing import Any, Final, cast
 from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome
 from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.response import complete
 from callback_server.store import keys
 from callback_server.store.client import store_errors
 from callback_server.store.packing import unpack_content, unpack_request
 from callback_server.store.scripts import Scripts
 
 _CALL_FIELDS: Final = (
-    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open"
+    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url"
 )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ async def read_call(scripts: Scripts, call_id: str) -> Call | None:
         pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, "request_body", "response_body")
         (fields,) = await pipeline.execute()
     body = fields[-2] or b""
-    return _call(call_id, fields, len(body), body, fields[-1] or b"") if fields[0] else None
+    return _call(call_id, fields, len(body), body, fields[-1] or b"") if _is_kept(fields) else None
 
 
 async def list_calls(
@@ -114,13 +115,13 @@ async def list_calls(
     calls = []
     for call_id in ids[:limit]:
         fields, size = next(replies), next(replies)
-        if fields[0]:  # else it was dropped meanwhile
+        if _is_kept(fields):  # else it was dropped meanwhile
             calls.append(_call(call_id.decode(), fields, size, b"", b""))
     return calls, calls[-1].attempt if len(ids) > limit and calls else None
 
 
 def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, response_body: bytes) -> Call:
-    status, attempt, start, end, request, response, failure, detail, keep_open = fields[: len(_CALL_FIELDS)]
+    status, attempt, start, end, request, response, failure, detail, keep_open, platform = fields[: len(_CALL_FIELDS)]
     status = CallStatus(status.decode())
     answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED)
     return Call(
@@ -133,13 +134,20 @@ def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, resp
         end_ms=_number(end),
         outcome=Outcome(
             status=status,
-            # A call that runs keeps here the case's response as it was at the claim.
-            response=unpack_content(response, response_body)[1] if answered else None,
+            # A call that runs keeps here the case's response as it was at the claim, and a recorded one goes on to.
+            response=complete(unpack_content(response, response_body)[1], platform_url=(platform or b"").decode())
+            if answered
+            else None,
             keep_open=keep_open == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
         ),
     )
+
+
+def _is_kept(fields: Sequence[Any]) -> bool:
+    """Whether there is a call, and more of it than what answers a message that is sent again."""
+    return fields[_CALL_FIELDS.index("request")] is not None
 
 
 def _number(field: bytes | None) -> int | None:

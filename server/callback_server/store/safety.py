@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from callback_server.store import keys
-from callback_server.store.client import StoreClient, store_errors
+from callback_server.store.client import StoreClient, StoreError, store_errors
 
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
@@ -48,15 +48,22 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
         UnsafeStoreError: with all that is wrong.
         StoreError: it can not be reached.
     """
-    with store_errors():
-        wrong: list[str] = []
-        for ask in _primaries(client):
-            wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
-            if durability is not Durability.UNCHECKED:
-                wrong += await _setting_problems(ask, durability)
-        if wrong:
-            raise UnsafeStoreError("; ".join(dict.fromkeys(wrong)))
-        await _check_schema(client)
+    try:
+        with store_errors():
+            wrong: list[str] = []
+            for ask in _primaries(client):
+                wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
+                if durability is not Durability.UNCHECKED:
+                    wrong += await _setting_problems(ask, durability)
+            if wrong:
+                raise UnsafeStoreError("; ".join(dict.fromkeys(wrong)))
+            await _check_schema(client)
+    except StoreError as error:
+        if isinstance(error.__cause__, AuthenticationError):
+            raise UnsafeStoreError(f"it refuses user or password of store_url: {error}") from error
+        raise
+    except ResponseError as error:  # it works, and does not do as it is asked: no such database, no right to
+        raise UnsafeStoreError(f"it refuses what is asked of it: {error}") from error
 
 
 Ask = Callable[..., Awaitable[Any]]

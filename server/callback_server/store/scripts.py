@@ -6,6 +6,7 @@ known what the script is for: every script is safe to be sent twice.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from importlib import resources
@@ -14,8 +15,9 @@ from typing import Any, Final
 from redis.exceptions import NoScriptError
 
 from callback_server.store import keys
-from callback_server.store.client import StoreClient, store_errors
+from callback_server.store.client import POOL_SIZE, StoreClient, store_errors
 
+LISTS_AT_ONCE: Final = 8
 _INCLUDE: Final = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
@@ -39,6 +41,10 @@ class Scripts:
 
     def __init__(self, client: StoreClient) -> None:
         self.client = client
+        self._connections = asyncio.Semaphore(POOL_SIZE)
+        """A cluster's client does not wait for a connection, and refuses when it has none."""
+        self.lists = asyncio.Semaphore(LISTS_AT_ONCE)
+        """Held by each script of a list, so that lists do not take the connections that calls need."""
 
     async def run(self, script: Script, partition: int, *args: str | bytes | int) -> Any:
         """Runs `script` on a partition and returns its reply.
@@ -47,8 +53,9 @@ class Scripts:
             StoreError: the store could not be reached, gave no answer, or refused to run anything.
         """
         tag = keys.tag(partition)
-        with store_errors():
-            try:
-                return await self.client.execute_command("EVALSHA", script.sha, 1, tag, *args)
-            except NoScriptError:
-                return await self.client.execute_command("EVAL", script.source, 1, tag, *args)
+        async with self._connections:
+            with store_errors():
+                try:
+                    return await self.client.execute_command("EVALSHA", script.sha, 1, tag, *args)
+                except NoScriptError:
+                    return await self.client.execute_command("EVAL", script.source, 1, tag, *args)

@@ -6,7 +6,7 @@ import enum
 from typing import Final
 
 from callback_server.domain.case import Case, CloseReason
-from callback_server.domain.response import Response
+from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
 from callback_server.store.claim_call import Closed
 from callback_server.store.packing import pack_content
@@ -43,6 +43,7 @@ async def set_response(
         case.version,
         content,
         body,
+        "1" if needs_platform(response) else "",
         retention.calls_per_case,
         retention.bytes_per_case,
     )

@@ -8,7 +8,6 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, edge_service_pb2
-from callback_server.domain import response as responses
 from callback_server.domain.call import Call, CallFailure, CallStatus, Request
 from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
 from callback_server.domain.response import Response, ResponseType
@@ -100,7 +99,7 @@ def case_to(case: Case) -> callback_pb2.Callback:
     return message
 
 
-def call_to(call: Call, case_id: str, *, platform_url: str | None) -> callback_pb2.Call:
+def call_to(call: Call, case_id: str) -> callback_pb2.Call:
     """A call, for the owner of its case."""
     outcome, request = call.outcome, call.request
     message = callback_pb2.Call(
@@ -123,8 +122,7 @@ def call_to(call: Call, case_id: str, *, platform_url: str | None) -> callback_p
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
     if outcome.response is not None:
-        # A recorded call keeps its case's response as it was; what the caller got is that, complete.
-        message.response.CopyFrom(response_to(responses.complete(outcome.response, platform_url=platform_url)))
+        message.response.CopyFrom(response_to(outcome.response))
     return message
 
 

@@ -3,19 +3,23 @@
 -- Sent twice with the same call_id, it claims once and gives the same grant.
 --
 -- KEYS: partition
--- ARGV: case_id, sha (raw), parameter, call_id, request, request_body, lease_ms, keep_calls, keep_bytes, then pairs of
---       activity and lease_ms for those that differ
+-- ARGV: case_id, sha (raw), parameter, call_id, request, request_body, lease_ms, keep_calls, keep_bytes, platform_url
+--       ('' = none), then pairs of activity and lease_ms for those that differ
 -- Returns: CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms, content, body as they were at the claim;
 --          UNKNOWN (no case is reached by this hash and parameter); CLOSED with its reason; BUSY; STALE (this call has
 --          ended already).
--- Transition: OPEN -> IN_PROGRESS (single use), OPEN -> OPEN (multiple); with `record` what its success makes of it.
---             What was due before (a lease's end, the expiry) happens first.
+-- Transition: OPEN -> IN_PROGRESS (single use), OPEN -> OPEN (multiple); with `record` what its success makes of it, or
+--             its failure if it is a redirect to /path and there is no platform. What was due before (a lease's end, the
+--             expiry) happens first.
 -- @include life
 
 local case_id, sha, parameter, call_id, request, request_body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lease_ms, keep = tonumber(ARGV[7]), {calls = tonumber(ARGV[8]), bytes = tonumber(ARGV[9])}
+local platform_url = ARGV[10]
 
 local case = load_case(case_id)
+local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body')
+if not case and mine[1] then return {'STALE'} end
 if not case or case.sha ~= sha or case.parameter ~= parameter then return {'UNKNOWN'} end
 
 local now = math.floor(now_us() / 1000)
@@ -24,12 +28,11 @@ local function grant(word, attempt, lease_left_ms, content, body)
   return {word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body}
 end
 
-local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body')
 if mine[1] == 'RUNNING' then
   local left = tonumber(redis.call('ZSCORE', leases_key(), call_id)) - now
   if left <= 0 then return {'STALE'} end
   return grant('CLAIMED', mine[2], left, mine[3], mine[4] or '')
-elseif mine[1] == 'SUCCEEDED' and case.activity == 'record' then
+elseif mine[1] and case.activity == 'record' then
   return grant('RECORDED', mine[2], 0, mine[3], mine[4] or '')
 elseif mine[1] then
   return {'STALE'}
@@ -39,7 +42,7 @@ settle(case, now, keep)
 if case.status == 'CLOSED' then return {'CLOSED', case.reason} end
 if case.status == 'IN_PROGRESS' then return {'BUSY'} end
 
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
 end
 local content = redis.call('GET', content_key(case_id))
@@ -52,12 +55,17 @@ redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, '
 if body ~= '' then redis.call('HSET', call_key(call_id), 'response_body', body) end
 redis.call('HSET', case_key(case_id), 'attempts', attempt, 'call', call_id)
 redis.call('HINCRBY', case_key(case_id), 'running', 1)
-redis.call('HINCRBY', case_key(case_id), 'bytes', size)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)
 case.call = call_id
 
 if case.activity == 'record' then
-  end_call(case, call_id, 'SUCCEEDED', false, now, keep)
+  if case.path == '1' and platform_url == '' then
+    redis.call('HSET', call_key(call_id), 'failure', 'INVALID_RESPONSE', 'detail', '/path needs a platform_url')
+    end_call(case, call_id, 'FAILED', false, now, keep)
+  else
+    if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
+    end_call(case, call_id, 'SUCCEEDED', false, now, keep)
+  end
   return grant('RECORDED', attempt, 0, content, body)
 end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)

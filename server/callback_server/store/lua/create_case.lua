@@ -3,13 +3,13 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
---       body ('' = none)
+--       body ('' = none), path ('1' if the response is a redirect to /path, else '')
 -- Returns: OK; CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life
 
 local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local mode, parameter, time_to_live_ms, content, body = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 local existing = load_case(case_id)
 if existing then
@@ -25,6 +25,7 @@ redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activit
   'version', 0)
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
+if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
 if time_to_live_ms ~= '' then

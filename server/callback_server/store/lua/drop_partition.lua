@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Forgets what is past its retention in a partition: ended calls, and closed cases with all that belongs to them. A
--- closed case with a call still running waits for that call's end.
+-- Forgets what is past its retention in a partition: ended calls, and closed cases. A case waits for its calls: for the
+-- end of one that runs, and for their retention, which may end a moment later than its own.
 --
 -- KEYS: partition
--- ARGV: limit (of each kind), retention_ms
--- Returns: how many calls and how many cases were dropped, and whether more may be due (1 or 0).
+-- ARGV: limit, retention_ms
+-- Returns: how many calls and how many cases were dropped. Together less than the limit means that nothing is left.
 -- Transition: CLOSED -> nothing
 -- @include life
 
@@ -14,16 +14,18 @@ local due = math.floor(now_us() / 1000) - retention_ms
 local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do drop_call(string.sub(call_id, 1, 32), call_id) end
 
+-- A case goes when its calls have gone: so one script never has more to do than the limit says.
 local dropped = 0
-local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
+local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit - #calls)
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
-  if tonumber(case.running) == 0 then
-    for _, call_id in ipairs(redis.call('ZRANGE', calls_key(case_id), 0, -1)) do drop_call(case_id, call_id) end
+  if not case then
+    redis.call('ZREM', closed_key(), case_id)
+  elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
     redis.call('ZREM', closed_key(), case_id)
-    redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id), calls_key(case_id))
+    redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id))
     dropped = dropped + 1
   end
 end
-return {#calls, dropped, (#calls == limit or dropped == limit) and 1 or 0}
+return {#calls, dropped}

@@ -15,7 +15,6 @@ local keep = {calls = tonumber(ARGV[9]), bytes = tonumber(ARGV[10])}
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body')
-if not case or not call[1] then return {'STALE'} end
 if call[1] ~= 'RUNNING' then return {call[1] == status and 'OK' or 'STALE'} end
 
 local now = math.floor(now_us() / 1000)
@@ -29,6 +28,5 @@ end
 local grown = #response + #response_body - #call[3] - #(call[4] or '')
 redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'failure', failure,
   'detail', detail, 'keep_open', keep_open and '1' or '0', 'size', call[2] + grown)
-redis.call('HINCRBY', case_key(case_id), 'bytes', grown)
 end_call(case, call_id, status, keep_open, now, keep)
 return {'OK'}

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Does what is due in a partition: ends calls whose lease is over, closes cases that have expired.
+-- Does what is due in a partition: ends calls whose lease is over, closes cases that have expired. What has no case, which
+-- can only come from outside, is taken off the list: it must not stand in the way of the others for ever.
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), keep_calls, keep_bytes
@@ -13,12 +14,15 @@ local now = math.floor(now_us() / 1000)
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
-  settle(case, now, keep)
+  if case then settle(case, now, keep) else redis.call('ZREM', leases_key(), call_id) end
   -- Of a case with multiple calls, or one that is closed, settle leaves the call to us.
   if redis.call('ZSCORE', leases_key(), call_id) then
     end_call(case, call_id, 'INTERRUPTED', false, now, keep)
   end
 end
 local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-for _, case_id in ipairs(cases) do settle(load_case(case_id), now, keep) end
+for _, case_id in ipairs(cases) do
+  local case = load_case(case_id)
+  if case then settle(case, now, keep) else redis.call('ZREM', expiries_key(), case_id) end
+end
 return {#calls, #cases}

@@ -2,7 +2,10 @@
 -- text; they come from keys.py. Every transition reads all, decides, then writes: Lua has no rollback.
 
 local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
-                'attempts', 'running', 'bytes', 'version', 'call'}
+                'attempts', 'running', 'bytes', 'version', 'call', 'path'}
+
+-- How long an ended call that is no longer kept is still known to a message sent again: longer than any lease (310 s).
+local ECHO_MS = 330000
 
 ---@return number now in microseconds, by the store's clock; frozen while a script runs
 local function now_us()
@@ -36,13 +39,13 @@ local function close(case, reason, now)
   case.reason = reason
 end
 
--- Forgets an ended call.
+-- Forgets an ended call. What is left of it no read finds: it answers a claim or a finish that is sent again.
 local function drop_call(case_id, call_id)
-  local size = redis.call('HGET', call_key(call_id), 'size')
-  redis.call('UNLINK', call_key(call_id))
+  redis.call('HINCRBY', case_key(case_id), 'bytes', -redis.call('HGET', call_key(call_id), 'size'))
+  redis.call('HDEL', call_key(call_id), 'request', 'request_body')
+  redis.call('PEXPIRE', call_key(call_id), ECHO_MS)
   redis.call('ZREM', calls_key(case_id), call_id)
   redis.call('ZREM', ended_key(), call_id)
-  if size then redis.call('HINCRBY', case_key(case_id), 'bytes', -size) end
 end
 
 -- The oldest ended call of a case: among the oldest `running + 1` calls at least one has ended.
@@ -85,6 +88,7 @@ local function end_call(case, call_id, call_status, keep_open, now, keep)
   redis.call('ZREM', leases_key(), call_id)
   redis.call('ZADD', ended_key(), now, call_id)
   redis.call('HINCRBY', case_key(case.id), 'running', -1)
+  redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
   if case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and case.call == call_id then
     local status, reason = consequence(case.mode, call_status, keep_open)
     if status == 'CLOSED' then close(case, reason, now) else move(case, status) end

@@ -1,0 +1,148 @@
+"""What is kept of ended calls, and that a message sent again is known though its call is kept no more."""
+
+import asyncio
+
+import pytest
+import redis.asyncio
+
+from callback_server.domain import ids
+from callback_server.domain.activity import Activity
+from callback_server.domain.call import CallStatus, Grant, Outcome, Request
+from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
+from callback_server.domain.response import Response, ResponseType
+from callback_server.store import keys
+from callback_server.store.claim_call import Leases, claim_call
+from callback_server.store.client import connect
+from callback_server.store.create_case import create_case
+from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.list_cases import list_cases
+from callback_server.store.read import list_calls, read_call, read_case
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Scripts
+from callback_server.sweeper import Sweeper
+
+LEASES = Leases({"push": Activity("push")})
+DONE = Outcome(CallStatus.SUCCEEDED, Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b""))
+
+
+class Cases:
+    """Cases on one store."""
+
+    def __init__(self, client):
+        self.client = client
+        self.scripts = Scripts(client)
+
+    async def new(self, activity="push", mode=Mode.MULTIPLE, time_to_live_ms=None):
+        sha = ids.state_hash(ids.new_state())
+        case = NewCase(
+            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity=activity, mode=mode,
+            parameter="", time_to_live_ms=time_to_live_ms, settings=Settings(),
+            response=Response(type=ResponseType.RESPONSE),
+        )  # fmt: skip
+        await create_case(self.scripts, case)
+        return case
+
+    async def claim(self, case, call_id=None, *, body=b"", retention=Retention()):  # noqa: B008  # frozen
+        return await claim_call(
+            self.scripts, call_id=call_id or ids.new_call_id(case.id), state_sha256=case.state_sha256, parameter="",
+            request=Request("post", body=body), leases=LEASES, retention=retention, platform_url=None,
+        )  # fmt: skip
+
+    async def finish(self, call_id, *, retention=Retention()):  # noqa: B008  # frozen
+        return await finish_call(self.scripts, call_id=call_id, outcome=DONE, retention=retention)
+
+
+@pytest.fixture(params=["valkey", "valkey-cluster"])
+async def cases(store_of, request):
+    client = connect(store_of(request.param).url)
+    yield Cases(client)
+    await client.aclose()
+
+
+async def test_calls_that_run_take_no_room_from_those_that_have_ended(cases):
+    case, small = await cases.new(), Retention(bytes_per_case=10_000)
+    running = [(await cases.claim(case, body=b"x" * 1000, retention=small)).call_id for _ in range(18)]
+    for call_id in running[:3]:
+        assert await cases.finish(call_id, retention=small) is Finished.OK
+        assert (await read_call(cases.scripts, call_id)).status is CallStatus.SUCCEEDED
+
+
+async def test_no_more_bytes_of_ended_calls_are_kept_than_may(cases):
+    case, small = await cases.new(), Retention(bytes_per_case=3500)
+    for _ in range(6):
+        call_id = (await cases.claim(case, body=b"x" * 1000, retention=small)).call_id
+        await cases.finish(call_id, retention=small)
+    kept, _ = await list_calls(cases.scripts, case.id, before=None, limit=100)
+    assert [call.attempt for call in kept] == [6, 5, 4]
+
+
+async def test_an_end_that_is_sent_again_is_the_same_though_its_call_is_kept_no_more(cases):
+    case, one = await cases.new(), Retention(calls_per_case=1)
+    first = (await cases.claim(case, retention=one)).call_id
+    assert await cases.finish(first, retention=one) is Finished.OK
+    second = (await cases.claim(case, retention=one)).call_id
+    assert await cases.finish(second, retention=one) is Finished.OK
+    assert await read_call(cases.scripts, first) is None
+    assert await cases.finish(first, retention=one) is Finished.OK
+
+
+async def test_a_recorded_call_that_is_sent_again_is_not_made_twice_though_it_is_kept_no_more(cases):
+    case, one = await cases.new("record"), Retention(calls_per_case=1)
+    first = await cases.claim(case, retention=one)
+    await cases.claim(case, retention=one)
+    assert await cases.claim(case, first.call_id, retention=one) == first
+    assert (await read_case(cases.scripts, case.id)).calls == 2
+
+
+async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_where_nothing_is_kept(cases):
+    case, nothing = await cases.new("record", Mode.SINGLE), Retention(bytes_per_case=0)
+    first = await cases.claim(case, retention=nothing)
+    assert isinstance(first, Grant)
+    assert await cases.claim(case, first.call_id, retention=nothing) == first
+
+
+async def test_more_callers_than_connections_all_get_an_answer(cases):
+    made = [await cases.new() for _ in range(200)]
+    grants = await asyncio.gather(*(cases.claim(case) for case in made))
+    assert all(isinstance(grant, Grant) for grant in grants)
+
+
+async def test_many_lists_at_once_all_get_an_answer(cases):
+    await cases.new()
+    listed = await asyncio.gather(
+        *(
+            list_cases(cases.scripts, owner="shop", activity=None, status=None, after=None, limit=50)
+            for _ in range(10)
+        )
+    )
+    assert all(len(page) == 1 for page, _ in listed)
+
+
+async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(store_of):
+    store = store_of()
+    client = connect(store.url)
+    cases = Cases(client)
+    made = [await cases.new(time_to_live_ms=1) for _ in range(200)]
+    await cases.new()
+    async with redis.asyncio.Redis(port=store.port) as plain:
+        for partition in range(keys.PARTITIONS):
+            await plain.zadd(keys.key(partition, "expiries"), {"f" * 32: 1})
+            await plain.zadd(keys.key(partition, "leases"), {f"{'f' * 32}-{'0' * 16}": 1})
+        await plain.set(keys.key(0, "closed"), "not a sorted set")  # a fault that no script can mend
+        sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000))
+        sweeping = [asyncio.create_task(work) for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever())]
+        elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
+
+        async def closed():
+            found = [await read_case(cases.scripts, case.id) for case in elsewhere]
+            return all(case is None or case.status is CaseStatus.CLOSED for case in found)
+
+        try:
+            async with asyncio.timeout(20):
+                while not await closed():
+                    pass
+        finally:
+            for task in sweeping:
+                task.cancel()
+            await asyncio.gather(*sweeping, return_exceptions=True)
+    await client.aclose()
