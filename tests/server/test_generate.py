@@ -66,6 +66,7 @@ async def test_no_other_answer_contains_the_state(services):
         ({"alternative_domain": "https://pay.example/"}, "alternative_domain"),
         ({"alternative_domain": "https://me@pay.example"}, "alternative_domain"),
         ({"alternative_domain": "https://pay.example?x"}, "alternative_domain"),
+        ({"alternative_domain": "https://pay.example:65536"}, "alternative_domain"),
         ({"response": None}, "response"),
         ({"response": pb.Response()}, "response.response_type"),
         ({"response": pb.Response(response_type=9)}, "response.response_type"),
@@ -77,6 +78,8 @@ async def test_no_other_answer_contains_the_state(services):
         ({"response": redirect(response_redirect_url="https://x.example/\r\n")}, "response.response_redirect_url"),
         ({"response": redirect(response_redirect_url="https://x.example/a b")}, "response.response_redirect_url"),
         ({"response": redirect(response_redirect_url="/" + "x" * 2048)}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="http://./")}, "response.response_redirect_url"),
+        ({"response": redirect(response_redirect_url="http://x.example:65536/")}, "response.response_redirect_url"),
         ({"response": response(response_body=b"x" * (1024 * 1024 + 1))}, "response.response_body"),
         ({"response": response(response_code=199)}, "response.response_code"),
         ({"response": response(response_code=302)}, "response.response_code"),
@@ -134,6 +137,12 @@ async def test_so_many_bad_fields_that_a_status_can_not_hold_them_still_say_what
     said = await refusal(services.callbacks.GenerateCallbackUrl(request(response=response(response_headers=headers))))
     assert said.reason == "INVALID_REQUEST"
     assert len(said.fields) > 10
+    assert said.rules[""] == "more"
+
+
+async def test_a_refusal_of_long_names_in_other_scripts_arrives(services):
+    said = await refusal(services.callbacks.GenerateCallbackUrl(request(labels={"\u56de" * 3000: ""})))
+    assert (said.code, said.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(
@@ -177,8 +186,9 @@ async def test_the_operator_can_bound_the_time_to_live(store_of):
 
         assert abs(await lives_s() - 60) <= 1
         assert abs(await lives_s(time_to_live=Duration(seconds=120)) - 120) <= 1
-        said = await refusal(services.callbacks.GenerateCallbackUrl(request(time_to_live=Duration(seconds=121))))
-        assert said.rules == {"time_to_live": "too_long"}
+        for longer in (Duration(seconds=121), Duration(seconds=120, nanos=999_999_999)):
+            said = await refusal(services.callbacks.GenerateCallbackUrl(request(time_to_live=longer)))
+            assert said.rules == {"time_to_live": "too_long"}
 
 
 async def test_the_same_request_id_and_content_gives_the_same_url(services):

@@ -116,3 +116,15 @@ async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
         if not (token := page.next_page_token):
             break
     assert found == sent[::-1]
+
+
+@pytest.mark.parametrize("path", ["response_headers.headers", "response_code.x", "response_code.", "*", ""])
+async def test_a_mask_names_whole_attributes_only(services, made, path):
+    said = await refusal(set_response(services, made, pb.Response(response_code=202), path))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["update_mask"])
+
+
+@pytest.mark.parametrize("token", ["-5", "0", " 1", "1_0", "1" * 17, "x"])
+async def test_a_page_token_of_calls_is_one_that_was_given(services, made, token):
+    asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_token=token)
+    assert (await refusal(services.callbacks.ListCalls(asked))).fields == ["page_token"]

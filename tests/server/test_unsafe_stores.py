@@ -202,3 +202,31 @@ async def test_a_store_that_comes_late_is_found(tmp_path, server):
 )  # fmt: skip
 def test_a_version_that_is_too_old_is_named(info, said):
     assert _version_problems(info) == said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cr#et@127.0.0.1:6379/0",
+        "redis://:pa/ssword@127.0.0.1:6379/0",
+        "redis://127.0.0.1:notaport",
+        "http://127.0.0.1",
+        "",
+    ],
+)
+def test_a_store_url_that_can_not_be_read_is_a_wrong_setting_and_is_not_repeated(url):
+    with pytest.raises(ValueError, match=r"store_url\n  Value error, must b") as caught:
+        ServerSettings(store_url=url)
+    assert not any(secret in str(caught.value) for secret in ("s3cr", "pa/ss", "notaport"))
+
+
+async def test_a_store_that_refuses_user_or_password_is_not_waited_for(server, store):
+    url = f"redis://somebody:hunter2@127.0.0.1:{store.port}"
+    said = await refusal(server(CALLBACK_STORE_URL=url))
+    assert said.startswith("callback server: the store is not safe: it refuses user or password of store_url")
+    assert "hunter2" not in said
+
+
+async def test_a_database_that_is_not_there_is_told(server, store):
+    said = await refusal(server(CALLBACK_STORE_URL=f"{store.url}/99"))
+    assert "it refuses what is asked of it: DB index is out of range" in said

@@ -1,0 +1,33 @@
+"""Health is what the store can do, not whether it answers."""
+
+import grpc
+import redis
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.system import running_system
+from support.wait import wait_until
+
+
+async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
+    store = store_of()
+    async with running_system(tmp_path, store) as system, grpc.aio.insecure_channel(system.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+
+        async def status():
+            return (await health.Check(health_pb2.HealthCheckRequest())).status
+
+        assert await status() == health_pb2.HealthCheckResponse.SERVING
+        with redis.Redis(port=store.port) as client:
+            client.replicaof("127.0.0.1", 1)
+            try:
+
+                async def refuses():
+                    return await status() == health_pb2.HealthCheckResponse.NOT_SERVING
+
+                await wait_until(refuses, what="NOT_SERVING")
+            finally:
+                client.replicaof("NO", "ONE")
+
+        async def serves():
+            return await status() == health_pb2.HealthCheckResponse.SERVING
+
+        await wait_until(serves, what="SERVING")

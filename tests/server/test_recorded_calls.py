@@ -1,0 +1,64 @@
+"""What a recorded call was answered with: complete, and as it was then, whatever the operator changes later."""
+
+import pytest
+from support.services import redirect, refusal, response, running_services
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+
+
+async def generate(services, of, **fields):
+    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=of, **fields)
+    return await services.callbacks.GenerateCallbackUrl(asked)
+
+
+async def call(services, made):
+    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+
+
+async def recorded(services, made):
+    calls = await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+    return [(await services.callbacks.GetCall(rpc.GetCallRequest(call_id=each.call_id))).call for each in calls.calls]
+
+
+async def test_a_recorded_redirect_keeps_the_platform_that_it_led_to(store_of):
+    store = store_of()
+    async with running_services(store, platform_url="https://old.example") as services:
+        made = await generate(services, redirect(response_redirect_url="/page"), allow_multiple_calls=True)
+        assert (await call(services, made)).response.response_redirect_url == "https://old.example/page"
+    async with running_services(store, platform_url="https://new.example") as services:
+        assert (await call(services, made)).response.response_redirect_url == "https://new.example/page"
+        urls = [each.response.response_redirect_url for each in await recorded(services, made)]
+    assert urls == ["https://new.example/page", "https://old.example/page"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_redirect_that_leads_nowhere_any_more_fails_the_call(store_of, later):
+    store = store_of()
+    async with running_services(store) as services:
+        made = await generate(
+            services,
+            redirect(response_redirect_url="https://shop.example/" if later else "/page"),
+            retryable_after_error=True,
+        )
+        if later:
+            asked = rpc.SetResponseRequest(
+                callback_case_id=made.callback_case_id, response=pb.Response(response_redirect_url="/page")
+            )
+            await services.callbacks.SetResponse(asked)
+    async with running_services(store, platform_url=None) as services:
+        said = await refusal(call(services, made))
+        (ended,) = await recorded(services, made)
+        case = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    assert said.reason == "RESPONSE_INVALID"
+    assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_INVALID_RESPONSE)
+    assert not ended.HasField("response")
+    assert case.callback.status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_what_carries_no_body_is_recorded_without_one(services):
+    made = await generate(services, response(response_code=204, response_body=b"x"))
+    assert (await call(services, made)).response.response_body == b""
+    (ended,) = await recorded(services, made)
+    assert (ended.response.response_code, ended.response.response_body) == (204, b"")
