@@ -1,6 +1,5 @@
 """Fixtures for all tests."""
 
-
 import hypothesis
 import pytest
 from support.store import StoreProcess
