@@ -163,8 +163,9 @@ def main(arguments: list[str]) -> None:
 def enter(kind: str) -> None:
     """Set up; then, if this is not the environment's own Python, become it, which starts the task again in there."""
     set_up(kind)
-    if not inside():
+    if not os.environ["PATH"].startswith(f"{BIN}{os.pathsep}"):
         os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    if not inside():
         replace_this_process(BIN / "python", __file__, *sys.argv[1:])
 
 
