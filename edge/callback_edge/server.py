@@ -28,7 +28,7 @@ LINGER_S: Final = 2
 """How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
 with unread bytes resets its connection, and the peer may never see the answer."""
 _BACKLOG: Final = 2048
-_ABORT_S: Final = 0.5
+_ABORT_S: Final = 0.3
 """How long after a stop's grace connections may take to flush the answers that were given at its end."""
 
 
@@ -133,7 +133,7 @@ class HttpServer:
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, let running requests end, and close every connection.
 
-        Idle connections close at once. Those that are still busy when the grace is over have half a second to flush
+        Idle connections close at once. Those that are still busy when the grace is over have a moment to flush
         what they were answered, then they are cut.
         """
         await self._context.terminated.set()

@@ -49,7 +49,21 @@ names = st.one_of(
 values = st.one_of(st.text(alphabet=[chr(n) for n in range(0x20, 0x100)], max_size=30), st.just("x"), hostile)
 urls = st.one_of(
     st.sampled_from(
-        ["https://a.example/", "http://a.example:80/x?y#z", "/page", "//a", "https:/a", "javascript:1", "https://a@b/"]
+        [
+            "https://a.example/",
+            "http://a.example:80/x?y#z",
+            "/page",
+            "//a",
+            "https:/a",
+            "javascript:1",
+            "https://a@b/",
+            "https://a..b/",
+            "https://.a/",
+            "https://a./",
+            "https://a:0/",
+            "https://a:65536/",
+            "https://a:080/",
+        ]
     ),
     st.builds("https://a.example/{}".format, hostile),
     st.from_regex(r"https?://[a-z.]{1,10}(/[!-~]{0,20})?", fullmatch=True),
@@ -138,4 +152,9 @@ def allowed_url(url):
     match = re.match(r"https?://([^/?#]+)", url, re.IGNORECASE)
     if not match:
         return False
-    return bool(re.fullmatch(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", match[1]))
+    authority = re.fullmatch(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]+))?", match[1])
+    if not authority:
+        return False
+    host, port = authority.groups()
+    names = [] if host.startswith("[") else host.removesuffix(".").split(".")
+    return all(names) and (port is None or (port[0] != "0" and int(port) <= 65_535))
