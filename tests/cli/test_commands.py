@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
 from datetime import timedelta
@@ -183,13 +184,56 @@ async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_t
     server.answers["ListCallbacks"] = pages()
     ran = await callback("list", "--limit", "2", "--json")
     assert json.loads(ran.output) == [CALLBACK_JSON] * 2
-    assert (ran.code, ran.errors) == (0, "There are more than these 2: see them with a higher --limit.\n")
+    assert (ran.code, ran.errors) == (0, "There are more: see them with a higher --limit.\n")
 
     for limit, more in ((2, True), (3, False)):
         server.answers["ListCallbacks"] = pages()
         ran = await callback("list", "--limit", str(limit))
         assert (ran.code, bool(ran.errors)) == (0, more)
         assert ran.output.count(CASE) == limit
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
+async def test_output_that_can_not_be_written_is_told_in_one_line(server, arguments, unbuffered):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device, not a file
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "callback_cli", *arguments,
+            stdout=full, stderr=PIPE,
+            env=os.environ | {"CALLBACK_TARGET": server.address, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert program.returncode == 1
+    assert errors == b"Error: the output can not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
+async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "callback_cli", *arguments,
+        stdout=writing, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
+    )  # fmt: skip
+    os.close(writing)
+    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert (program.returncode, errors) == (1, b"")
+
+
+async def test_no_line_of_grpc_itself_reaches_the_terminal(callback, monkeypatch):
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    ran = await callback("list", "--target", "ipv4:nowhere")
+    assert ran.code == 1
+    assert ran.errors.count("\n") == 1
+    assert ran.errors.startswith("Error: ipv4:nowhere")
+
+
+async def test_a_body_that_is_not_text_is_sent_as_typed(server, callback, generated):
+    ran = await callback("generate", "--activity", "record", "--type", "response", "--body", b"\xff")
+    assert ran.code == 0
+    assert server.requests.pop().response.response_body == b"\xff"
 
 
 async def test_lists_of_nothing_are_an_empty_array_or_say_so(server, callback):
@@ -204,7 +248,7 @@ async def test_lists_of_nothing_are_an_empty_array_or_say_so(server, callback):
 async def test_calls_prints_an_array_without_the_bodies_that_a_list_leaves_out(server, callback):
     call = call_message()
     call.ClearField("request_body")
-    call.response.ClearField("response_body")
+    call.response.response_body = b""  # there was one: a server keeps the field
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     server.answers["ListCalls"] = [
         messages.ListCallsResponse(calls=[call], next_page_token="a"),
@@ -282,6 +326,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
             ("response.response_code", "must be 200-299 or 400-599", "response_code"),
             ("labels['UP']", "is too long", "string.max_len"),
             ("callback_activity_case", "is too long", "string.max_len"),
+            ("response.response_body", "is too large", "bytes.max_len"),
             ("colour", "is not ours", ""),
         ],
     )
@@ -293,6 +338,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
         "  --code (response.response_code): must be 200-299 or 400-599",
         "  --label (labels['UP']): is too long",
         "  --activity-case (callback_activity_case): is too long",
+        "  --body or --body-file (response.response_body): is too large",
         "  colour: is not ours",
     ]
     ran = await callback(*arguments, "--json")
@@ -310,6 +356,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
                 },
                 {"field": "labels['UP']", "description": "is too long", "rule": "string.max_len"},
                 {"field": "callback_activity_case", "description": "is too long", "rule": "string.max_len"},
+                {"field": "response.response_body", "description": "is too large", "rule": "bytes.max_len"},
                 {"field": "colour", "description": "is not ours", "rule": ""},
             ],
         }

@@ -65,6 +65,15 @@ def test_an_empty_body_is_told_from_one_that_is_not_recorded():
     assert "requestBody" not in json_view.call(left_out)
 
 
+def test_a_list_says_nothing_of_the_bodies_that_it_leaves_out():
+    response = resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"", response_code=200)
+    call = call_from_proto(call_message(request_body=b"", request_body_size=5, response=response))
+    listed = json_view.listed_call(call)
+    assert "requestBody" not in listed
+    assert listed["response"] == {"responseType": "RESPONSE", "responseCode": 200}
+    assert json_view.call(call)["response"]["responseBody"] == ""
+
+
 def test_response_headers_are_in_the_flat_view():
     response = Response(headers=[("Content-Type", "text/plain"), ("Set-Cookie", "a"), ("set-cookie", "b")])
     assert json_view.response(response) == {

@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 from support.clients import CASE
 
 from callback_cli.main import COMMANDS, cli
+from callback_process.addresses import parse_bind
 
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -27,16 +29,19 @@ def run(*arguments, **environment):
         (["generate", "--activity", "record"], "--type"),
         (["generate", "--activity", "record", "--type", "page"], "'page' is not one of 'redirect', 'response'"),
         ([*GENERATE, "--code", "ok"], "'ok' is not a valid integer"),
+        ([*GENERATE, "--code", "99999999999999"], "'--code': 99999999999999 is not in the range"),
         ([*GENERATE, "--ttl", "1"], "'1' is not a time; write 90s, 15m, 1h, 7d"),
         ([*GENERATE, "--ttl", "1h 5m"], "is not a time"),
         ([*GENERATE, "--ttl", "-1h"], "is not a time"),
         ([*GENERATE, "--ttl", ""], "is not a time"),
         ([*GENERATE, "--ttl", "9999999999d"], "too long"),
+        ([*GENERATE, "--ttl", f"{'9' * 5000}s"], "too long"),
         ([*GENERATE, "--label", "order"], "'order' is not NAME=VALUE"),
         ([*GENERATE, "--label", "a=1", "--label", "a=2"], "each name can be given once"),
         ([*GENERATE, "--header", "=1"], "'=1' is not NAME=VALUE"),
         ([*GENERATE, "--body", "a", "--body-file", "-"], "--body and --body-file exclude each other"),
         ([*GENERATE, "--body-file", "/nowhere"], "/nowhere"),
+        ([*GENERATE, "--body-file", "/proc/self/mem"], "--body-file: '/proc/self/mem': Input/output error"),
         (["set-response", CASE], "Nothing to change"),
         (["set-response", "--code", "200"], "CASE"),
         (["get"], "CASE"),
@@ -52,6 +57,78 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
     assert ran.exit_code == 2
     assert ran.stdout == ""
     assert says in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("", "'' is neither HOST:PORT nor a gRPC target"),
+        ("callback", "neither HOST:PORT"),
+        ("callback:", "neither HOST:PORT"),
+        ("127.0.0.1:0", "neither HOST:PORT"),
+        ("127.0.0.1:65536", "neither HOST:PORT"),
+        ("::1:50051", "neither HOST:PORT"),
+        ("a b:50051", "neither HOST:PORT"),
+        ("dns:///", "neither HOST:PORT"),
+        ("http://127.0.0.1:50051", "leave http:// away and give HOST:PORT"),
+        ("HTTPS://callback", "leave http:// away and give HOST:PORT"),
+        ("caf\udce9:50051", "is not UTF-8"),
+    ],
+)
+def test_a_target_that_can_lead_nowhere_is_wrong_usage(target, says):
+    for ran in (run("list", "--target", target), run("list", CALLBACK_TARGET=target) if target else None):
+        if ran is not None:
+            assert ran.exit_code == 2
+            assert "'--target'" in ran.stderr
+            assert says in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "target", ["127.0.0.1:1", "localhost:1", "[::1]:1", "ipv4:127.0.0.1:1", "unix:/nowhere/a.sock"]
+)
+def test_host_and_port_and_the_targets_of_grpc_are_asked(target):
+    ran = run("list", "--target", target)
+    assert ran.exit_code == 69
+    assert f"{target} can not be reached" in ran.stderr
+
+
+TEXTS = [
+    (command, parameter)
+    for command in COMMANDS
+    for parameter in command.params
+    if isinstance(parameter.type, click.types.StringParamType | click.types.FuncParamType) and parameter.name != "body"
+]
+
+
+@pytest.mark.parametrize(("command", "parameter"), TEXTS, ids=lambda each: each.name)
+def test_text_that_is_not_utf_8_is_wrong_usage_wherever_it_is_given(command, parameter):
+    arguments = ["--activity", "record", "--type", "response"] if command.name == "generate" else []
+    if isinstance(parameter, click.Option):
+        arguments += [parameter.opts[0], "a=\udcff"]
+        arguments += [CASE] if command.name in {"get", "call", "calls", "close", "set-response"} else []
+    else:
+        arguments += ["a=\udcff"]
+    ran = run(command.name, *arguments)
+    assert ran.exit_code == 2
+    assert "Invalid value" in ran.stderr
+    assert r"b'a=\xff' is not UTF-8" in ran.stderr
+
+
+def test_help_says_in_which_form_wrong_usage_is_told():
+    assert "wrong usage is told as text" in " ".join(run("list", "--help").stdout.split())
+    assert run("list", "--limit", "0", "--json").stderr.startswith("Usage: callback list")
+
+
+def test_help_says_where_the_state_is_kept():
+    text = " ".join(run("up", "--help").stdout.split())
+    assert "CALLBACK_DATA_DIR" in text
+    assert "~/.local/state/callback" in text
+
+
+def test_the_edge_of_the_example_asks_a_server_where_one_can_listen():
+    example = run("edge", "--help").stdout.partition("Example")[2]
+    [server] = re.findall(r"--server (\S+)", example)
+    assert parse_bind(server).is_loopback
 
 
 def test_help_shows_the_five_minute_path_with_commands_that_exist():

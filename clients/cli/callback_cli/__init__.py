@@ -5,3 +5,8 @@
 2. Every command ends with 0 (done), 1 (refused), 2 (wrong usage or settings), 3 (not found) or 69 (unavailable).
 3. Server, edge and the embedded store are imported by their own commands only.
 """
+
+import os
+
+# gRPC's own lines on the terminal say nothing that our errors do not. It reads this when it is first imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

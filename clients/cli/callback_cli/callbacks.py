@@ -105,7 +105,7 @@ def list_callbacks(session: Session, *, status: str | None, activity: str, limit
     else:
         Screen().callbacks(values[:limit], datetime.now(UTC))
     if len(values) > limit:
-        click.echo(f"There are more than these {limit}: see them with a higher --limit.", err=True)
+        click.echo("There are more: see them with a higher --limit.", err=True)
 
 
 @click.command(epilog=examples("callback get CASE --json"))

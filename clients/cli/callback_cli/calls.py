@@ -33,7 +33,7 @@ def list_calls(session: Session, *, case_id: str, show_secrets: bool) -> None:
 
     values = session.ask(recorded)
     if session.as_json:
-        click.echo(json_view.dumps([json_view.call(each) for each in values]))
+        click.echo(json_view.dumps([json_view.listed_call(each) for each in values]))
     else:
         Screen().calls(values)
 

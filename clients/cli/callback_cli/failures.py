@@ -23,7 +23,7 @@ _OPTIONS: Mapping[str, str] = {
     "labels": "--label",
     "response.response_type": "--type",
     "response.response_redirect_url": "--redirect-url",
-    "response.response_body": "--body",
+    "response.response_body": "--body or --body-file",
     "response.response_code": "--code",
     "response.response_headers": "--header",
 }

@@ -7,6 +7,7 @@ repeated name has a list.
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,13 @@ def call(value: Call) -> Json:
             "endTime": _time(value.end_time),
         }
     )
+
+
+def listed_call(value: Call) -> Json:
+    """Return the view of a call from a list. Lists leave bodies out, so an empty one says nothing."""
+    if value.response is not None and not value.response.body:
+        value = replace(value, response=replace(value.response, body=None))
+    return call(value)
 
 
 def response(value: Response) -> Json:

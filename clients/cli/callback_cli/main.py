@@ -1,10 +1,15 @@
 """The entry point `callback` and its help."""
 
+import errno
+import os
+import sys
 from importlib import metadata
 
 import click
 
 from callback_cli import callbacks, calls, processes
+from callback_cli.failures import EXIT_REFUSED
+from callback_cli.options import in_utf_8
 
 COMMANDS: tuple[click.Command, ...] = (
     processes.up,
@@ -66,9 +71,20 @@ def cli() -> None:
 
 
 for _command in COMMANDS:
-    cli.add_command(_command)
+    cli.add_command(in_utf_8(_command))
+
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    cli(prog_name="callback")
+    try:
+        cli(prog_name="callback")  # which ends in silence where the reader of its output is gone
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        click.echo(f"Error: the output can not be written: {error.strerror}", err=True)
+        # Python writes what is left when it ends: not there once more, which would be one more error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_REFUSED)

@@ -11,6 +11,48 @@ import click
 
 from callback import Response, ResponseType
 
+_HOST_PORT = re.compile(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+(?:%\w+)?\]):([0-9]{1,5})")
+_GRPC_TARGET = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock):/{0,3}[^\s/].*")
+
+
+def text(value: str) -> str:
+    """Return the text, if it can be sent. An argument that is not UTF-8 reaches Python as text that no encoding takes.
+
+    Raises:
+        click.BadParameter: It is not UTF-8.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{os.fsencode(value)!r} is not UTF-8") from None
+    return value
+
+
+def target(value: str) -> str:
+    """Return the address of a server: HOST:PORT, or a gRPC target.
+
+    Raises:
+        click.BadParameter: It is neither.
+    """
+    text(value)
+    if value.lower().startswith(("http://", "https://")):
+        raise click.BadParameter(f"{value!r} is a URL; leave http:// away and give HOST:PORT, as in 127.0.0.1:50051")
+    given = _HOST_PORT.fullmatch(value)
+    if (given and 0 < int(given[1]) <= 65_535) or _GRPC_TARGET.fullmatch(value):
+        return value
+    raise click.BadParameter(
+        f"{value!r} is neither HOST:PORT nor a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock"
+    )
+
+
+def in_utf_8(command: click.Command) -> click.Command:
+    """Return the command, its text options and arguments such that what is not UTF-8 is wrong usage."""
+    for parameter in command.params:
+        if parameter.type is click.STRING:
+            parameter.type = click.types.FuncParamType(text)
+    return command
+
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -27,7 +69,7 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
         raise click.BadParameter(f"{text!r} is not a time; write 90s, 15m, 1h, 7d or 1h30m", param=parameter)
     try:
         return sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta())
-    except OverflowError:
+    except (OverflowError, ValueError):  # ValueError: more digits than Python reads
         raise click.BadParameter(f"{text!r} is too long a time", param=parameter) from None
 
 
@@ -79,9 +121,14 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             help="Redirect the browser, or give a response.",
         )
         @click.option("--redirect-url", metavar="URL", help="Where a redirect leads: /path, or http(s)://…")
-        @click.option("--body", metavar="TEXT", help="The body of a response.")
+        @click.option("--body", metavar="TEXT", type=os.fsencode, help="The body of a response.")
         @click.option("--body-file", metavar="FILE", type=click.File("rb"), help="The body, from a file; - is stdin.")
-        @click.option("--code", metavar="N", type=int, help="The HTTP status of a response: 200-299 or 400-599.")
+        @click.option(
+            "--code",
+            metavar="N",
+            type=click.IntRange(200, 599),
+            help="The HTTP status of a response: 200-299 or 400-599.",
+        )
         @click.option(
             "--header", "headers", metavar="K=V", multiple=True, callback=pairs, help="A header field; repeat."
         )
@@ -90,7 +137,7 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             *arguments: Any,
             response_type: str | None,
             redirect_url: str | None,
-            body: str | None,
+            body: bytes | None,
             body_file: IO[bytes] | None,
             code: int | None,
             headers: tuple[tuple[str, str], ...],
@@ -101,7 +148,7 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             response = Response(
                 type=None if response_type is None else ResponseType(response_type.upper()),
                 redirect_url=redirect_url,
-                body=_bytes(body, body_file),
+                body=body if body_file is None else _read(body_file),
                 code=code,
                 headers=headers or None,
             )
@@ -112,7 +159,8 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
     return decorate
 
 
-def _bytes(text: str | None, file: IO[bytes] | None) -> bytes | None:
-    if file is not None:
+def _read(file: IO[bytes]) -> bytes:
+    try:
         return file.read()
-    return None if text is None else os.fsencode(text)  # the very bytes that were typed
+    except OSError as error:
+        raise click.BadParameter(f"{file.name!r}: {error.strerror}", param_hint="--body-file") from error

@@ -22,7 +22,10 @@ _config = click.option(
 
 @click.command(epilog=examples("callback up", "callback up --demo --edge 127.0.0.1:0 --grpc 127.0.0.1:0"))
 @click.option(
-    "--data-dir", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Keep the state here."
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the state here.  [env var: CALLBACK_DATA_DIR; default: ~/.local/state/callback]",
 )
 @click.option("--edge", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
 @click.option("--grpc", metavar="HOST:PORT", help="Where the server listens.  [default: 127.0.0.1:50051]")
@@ -53,7 +56,7 @@ def server(config: Path | None, grpc: str | None) -> None:
     sys.exit(_run(lambda: run(ServerSettings.load(config, grpc_bind=grpc))))
 
 
-@click.command(epilog=examples("callback edge --bind 0.0.0.0:8080 --server callback:50051"))
+@click.command(epilog=examples("callback edge --bind 0.0.0.0:8080 --server 127.0.0.1:50051"))
 @_config
 @click.option("--bind", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
 @click.option("--admin", metavar="HOST:PORT", help="Where /healthz and /readyz are.  [default: 127.0.0.1:8081]")

@@ -10,7 +10,7 @@ import click
 
 from callback import CallbackClient, CallbackError
 from callback.client import DEFAULT_TARGET
-from callback_cli import failures
+from callback_cli import failures, options
 
 _Result = TypeVar("_Result")
 
@@ -48,13 +48,14 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--target",
         metavar="HOST:PORT",
+        type=options.target,
         envvar="CALLBACK_TARGET",
         default=DEFAULT_TARGET,
         show_default=True,
         show_envvar=True,
         help="The server.",
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, a refusal too; wrong usage is told as text.")
     @functools.wraps(command)
     def with_session(*, target: str, as_json: bool, **arguments: Any) -> None:
         command(Session(target, as_json), **arguments)
