@@ -328,6 +328,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
             ("callback_activity_case", "is too long", "string.max_len"),
             ("response.response_body", "is too large", "bytes.max_len"),
             ("colour", "is not ours", ""),
+            ("callback_activity", "nothing serves it", "activity_not_served"),
         ],
     )
     arguments = ["generate", "--activity", "record", "--type", "response"]
@@ -340,6 +341,8 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
         "  --activity-case (callback_activity_case): is too long",
         "  --body or --body-file (response.response_body): is too large",
         "  colour: is not ours",
+        "  --activity (callback_activity): nothing serves it",
+        'Declare it in the server\'s configuration: [activities.NAME] with target = "host:port".',
     ]
     ran = await callback(*arguments, "--json")
     assert (ran.code, ran.output) == (1, "")
@@ -358,6 +361,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
                 {"field": "callback_activity_case", "description": "is too long", "rule": "string.max_len"},
                 {"field": "response.response_body", "description": "is too large", "rule": "bytes.max_len"},
                 {"field": "colour", "description": "is not ours", "rule": ""},
+                {"field": "callback_activity", "description": "nothing serves it", "rule": "activity_not_served"},
             ],
         }
     }

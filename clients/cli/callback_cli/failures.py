@@ -39,6 +39,11 @@ _ADVICE: Mapping[str, str] = {
 }
 """What to do about a refusal."""
 
+_RULE_ADVICE: Mapping[str, str] = {
+    "activity_not_served": 'Declare it in the server\'s configuration: [activities.NAME] with target = "host:port".',
+}
+"""What to do about a bad field, by the rule that it breaks."""
+
 _NO_SERVER = "Start one with `callback up`, or say where it is with --target or CALLBACK_TARGET."
 
 
@@ -55,6 +60,7 @@ def readable(error: CallbackError) -> str:
     what = "the request is refused" if error.violations else error.message  # which has the bad fields in one long line
     lines = [f"Error: {what} ({_word(error)}{facts})"]
     lines += [f"  {_option(each.field)}: {each.description}" for each in error.violations]
+    lines += [_RULE_ADVICE[each.rule] for each in error.violations if each.rule in _RULE_ADVICE]
     if not error.reason and isinstance(error, UnavailableError):
         lines.append(_NO_SERVER)
     elif error.reason in _ADVICE:

@@ -127,7 +127,7 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             "--code",
             metavar="N",
             type=click.IntRange(200, 599),
-            help="The HTTP status of a response: 200-299 or 400-599.",
+            help="The HTTP status of a response; none of 300-399.",
         )
         @click.option(
             "--header", "headers", metavar="K=V", multiple=True, callback=pairs, help="A header field; repeat."
