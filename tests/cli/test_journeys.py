@@ -215,6 +215,7 @@ async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(
     ran = await system.callback("generate", "--activity", "nobody", "--type", "response")
     assert ran.code == 1
     assert "  --activity (callback_activity)" in ran.errors
+    assert "[activities.NAME]" in ran.errors
     assert len((await system.callback("list", "--json")).json) == before
 
 
