@@ -8,8 +8,8 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
    websocket, is a 400.
 2. A message's length is said once: `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0, is a 400.
 3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2); anything else is a 400.
-4. The target begins with `/`. Absolute form, authority form and `*` are a 400, the method CONNECT a 501, and so is a
-   method that is not in upper case, which Hypercorn would change.
+4. The target begins with `/`. Absolute form, authority form and `*` are a 400. CONNECT is a 405 before the application
+   hears of it (a 2xx to it leaks a connection), and so is a method in lower case, which Hypercorn would change.
 5. A head has at most 16 KiB, however it arrives (431). h11's own limit holds only for a head that comes in pieces.
 6. What comes after a request that says `Connection: close` is dropped; h11 would answer 400 while that request runs.
 7. Every refusal is a problem like the application's, and every answer carries the four fixed headers and no `Server`.
@@ -30,6 +30,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from callback_edge import status
 from callback_edge.answer import FIXED_HEADERS
 from callback_edge.problems import problem_answer
+from callback_edge.request import ALLOW
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """Request line and header fields together."""
@@ -113,7 +114,8 @@ class StrictHTTP(H11Protocol):
         await self._refuse(known.get(status_code, status.BAD_REQUEST))
 
     async def _refuse(self, problem: status.Problem, accept: str = "") -> None:
-        answer = problem_answer(problem, accept)
+        headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
+        answer = problem_answer(problem, accept, headers=headers)
         fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
         fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=answer.status, headers=fields))
@@ -124,6 +126,8 @@ class StrictHTTP(H11Protocol):
 
 def _fault(request: h11.Request) -> status.Problem | None:
     """Return what is wrong with a head that h11 accepts, or None."""
+    if request.method == b"CONNECT" or request.method != request.method.upper():
+        return status.METHOD_NOT_ALLOWED
     names = {name for name, _ in request.headers}
     if request.http_version not in (b"1.0", b"1.1"):
         return status.VERSION_NOT_SUPPORTED
@@ -131,8 +135,6 @@ def _fault(request: h11.Request) -> status.Problem | None:
         return status.BAD_REQUEST
     if not request.target.startswith(b"/") or b"upgrade" in names:
         return status.BAD_REQUEST
-    if request.method == b"CONNECT" or request.method != request.method.upper():
-        return status.NOT_IMPLEMENTED
     return None
 
 

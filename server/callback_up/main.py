@@ -64,6 +64,8 @@ def run(
             ):
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
+                if address in addresses:  # the system lets us have it twice
+                    raise UpError(f"{option} {address} is given twice; each needs a port of its own")
                 addresses.append(address)
             edge_address, grpc_address, admin_address = addresses
             store = children.store(directory)
@@ -82,7 +84,7 @@ def run(
             asyncio.run(_run(supervisor, edge_address, grpc_address, demo=demo))
     except UpError as error:
         _say(str(error))
-        return 1
+        return error.exit_code
     return 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from callback_process import logs
 from callback_up import tied
-from callback_up.errors import UpError
+from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
 
@@ -124,7 +124,7 @@ class Supervisor:
                 code = await process.wait()
                 failed_starts += 1
                 if code == EXIT_SETTINGS:
-                    raise UpError(f"the {child.name} refuses its settings; it says above which and why")
+                    raise ChildSettingsError(f"the {child.name} refuses its settings; it says above which and why")
                 if failed_starts == MOST_FAILED_STARTS:
                     raise UpError(
                         f"the {child.name} does not start: {_describe(code)}, {failed_starts} times in a row; "

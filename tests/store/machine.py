@@ -39,7 +39,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.set_response import set_response
 from callback_server.store.sweep_partition import sweep_partition
 
-KEEP = 2
+KEEP = 1
 RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
 FORGET = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
@@ -68,7 +68,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.store.flush()
+        self.do(self.client.flushall())  # the scripts stay: to send them anew takes longer than an example
         self.scripts = Scripts(self.client)
         self.model = {}  # case id -> ModelCase
         self.dropped = {}  # the same, of those that were dropped
@@ -173,20 +173,33 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data())
     def claim(self, data):
-        case_id = self._any_case(data)
+        self._claim_new(self._any_case(data))
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data())
+    def others_come_and_go(self, data):
+        """Two more calls where one runs, each made and ended if the case allows it."""
+        case_id = ids.case_id_of_call(data.draw(st.sampled_from(self._running())))
+        for _ in range(2):
+            call_id = self._claim_new(case_id)
+            if call_id in self._running():
+                self._finish(call_id, SUCCEEDED, False, b"")
+
+    def _claim_new(self, case_id):
         call_id = ids.new_call_id(case_id)
         reply = self._claim(case_id, call_id)
         if case_id not in self.model:
             assert reply is Refused.UNKNOWN
-            return
+            return call_id
         self._compare_claim(reply, self.model[case_id].claim(call_id))
         if isinstance(reply, Grant):
             self.granted.append(call_id)
+        return call_id
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
     def claim_again(self, data):
-        call_id = data.draw(st.sampled_from(self.granted))
+        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
         case_id = ids.case_id_of_call(call_id)
         reply = self._claim(case_id, call_id)
         if case_id in self.model:

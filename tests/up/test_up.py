@@ -13,6 +13,7 @@ import grpc
 import httpx
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from support.store import free_port
 from support.up import is_running
 from support.wait import wait_until_sync
 
@@ -190,7 +191,7 @@ def test_settings_that_a_child_refuses_end_it_with_what_the_child_says(make_up, 
     config = tmp_path / "callback.toml"
     config.write_text("[edge]\nspeed = 1\n")
     up = make_up(config=str(config)).spawn()
-    assert up.process.wait(60) == 1
+    assert up.process.wait(60) == 2
     assert f"speed ({config}): unknown" in up.said()
     assert up.said().endswith("callback up: the edge refuses its settings; it says above which and why\n")
     assert gone(up)
@@ -279,3 +280,15 @@ def test_no_state_is_in_the_logs_or_in_the_data(make_up, tmp_path, service):
     assert made.callback_case_id.encode() in b"".join(kept)
     for content in (up.said().encode(), *kept):
         assert made.callback_state.encode() not in content
+
+
+def test_one_port_for_two_is_refused_before_anything_is_started(make_up):
+    both = f"127.0.0.1:{free_port()}"
+    up = make_up(edge=both, grpc=both).spawn()
+    assert up.process.wait(30) == 1
+    assert up.said() == f"callback up: --grpc {both} is given twice; each needs a port of its own\n"
+
+
+def test_a_proxy_for_the_web_is_not_asked(up):
+    up.environment["http_proxy"] = "http://127.0.0.1:9"
+    up.start()
