@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from support.counts import count
+from soak.counts import count
 from support.edge import http_request, new_state, plain
 from support.wait import wait_until
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.counts import count
+from soak.counts import count
 from support.edge import FIXED, answering, http_request, new_state, parse_answers, send_raw
 from support.hostile import rendered, responses
 

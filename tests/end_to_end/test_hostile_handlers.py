@@ -5,7 +5,7 @@ import json
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.counts import count
+from soak.counts import count
 from support.edge import FIXED
 from support.handlers import answering
 from support.hostile import allowed_name, allowed_url, allowed_value, rendered, responses

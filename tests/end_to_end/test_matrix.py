@@ -26,7 +26,7 @@ from model.life import (
     SINGLE,
     SUCCEEDED,
 )
-from support.counts import count
+from soak.counts import count
 from support.handlers import accept, answering, override, reject
 from support.leases import end_leases
 from support.system import own_store, running_system

@@ -4,7 +4,7 @@ import asyncio
 import random
 from urllib.parse import urlsplit
 
-from support.counts import count
+from soak.counts import count
 from support.system import running_system
 from support.wait import wait_until
 

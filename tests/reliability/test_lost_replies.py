@@ -3,7 +3,7 @@
 import asyncio
 
 import redis.asyncio
-from support.counts import count
+from soak.counts import count
 from support.proxy import StoreProxy, each_once
 from support.system import running_system
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from support.counts import count
+from soak.counts import count
 from support.system import running_system
 
 from callback import CallbackStatus, CallStatus, CloseReason, Response

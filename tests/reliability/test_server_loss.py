@@ -5,7 +5,7 @@ import signal
 from dataclasses import dataclass
 
 import pytest
-from support.counts import count
+from soak.counts import count
 from support.handler import handler_service
 from support.leases import end_leases
 from support.system import running_system

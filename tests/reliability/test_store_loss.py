@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-from support.counts import count
+from soak.counts import count
 from support.cut import kill_traced, lose_power, traced
 from support.system import own_store, running_system
 from support.wait import wait_until

@@ -11,7 +11,7 @@ import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.counts import count
+from soak.counts import count
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.system import Process, System

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
+from soak.counts import count
 from store.machine import machine_on
-from support.counts import count
 from support.store import KINDS
 
 
