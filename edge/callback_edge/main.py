@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Callable
 from typing import Final
 
 from callback_edge.admin import create_admin_app
@@ -12,6 +11,7 @@ from callback_edge.server import HttpServer
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
 from callback_process import logs
+from callback_process import loop as event_loop
 from callback_process.addresses import Address, parse_bind
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
@@ -38,12 +38,8 @@ def run(settings: EdgeSettings) -> int:
     """
     logs.configure("edge", settings.log_level)
     try:
-        with (
-            _listen(settings.bind) as public,
-            _listen(settings.admin_bind) as admin,
-            asyncio.Runner(loop_factory=_loop_factory()) as runner,
-        ):
-            runner.run(_serve(settings, public, admin))
+        with _listen(settings.bind) as public, _listen(settings.admin_bind) as admin:
+            event_loop.run(_serve(settings, public, admin))
     except _CanNotListenError as error:
         sys.stderr.write(f"callback edge: {error}\n")
         return 1
@@ -66,14 +62,6 @@ def _listen(bind: str) -> socket.socket:
         listening.close()
         raise _CanNotListenError(f"can not listen on {bind}: {error.strerror}") from None
     return listening
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not on every platform
-        return None
-    return uvloop.new_event_loop
 
 
 async def _serve(settings: EdgeSettings, public: socket.socket, admin: socket.socket) -> None:

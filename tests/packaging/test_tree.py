@@ -15,7 +15,7 @@ GROUPS = PROJECT["dependency-groups"]
 # In pieces, so that this file is not one of those that it looks for.
 REGISTRIES = [
     "pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmjs" + ".com", "yarnpkg" + ".com", "crates" + ".io",
-    "proxy.golang" + ".org", "repo.maven" + ".apache", "rubygems" + ".org", "debian" + ".org",
+    "proxy" + ".golang.org", "repo" + ".maven.apache", "rubygems" + ".org", "debian" + ".org",
     "archive.ubuntu" + ".com",
 ]  # fmt: skip
 MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/tmp" + "/env", ".pye" + "nv/", "/opt" + "/wheels"]
