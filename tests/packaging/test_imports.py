@@ -13,7 +13,7 @@ SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"
 MAY_IMPORT = {
     "callback": {"google", "grpc", "grpc_health", "grpc_status"},
     "callback_cli": {"callback", "click", "rich", "google"},
-    "callback_edge": {*WEB, *RPC, *SETTINGS, "protovalidate", "uvloop"},
+    "callback_edge": {*WEB, *RPC, *SETTINGS, "protovalidate"},
     "callback_process": {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
     "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "protovalidate"},
     "callback_server.domain": {"callback_server.errors", "msgspec"},
