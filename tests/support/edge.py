@@ -28,6 +28,9 @@ from callback_edge.server import HttpServer
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
 
+PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
+"""As the real server: gRPC's default cuts off an edge that asks each 30 s whether it is still there."""
+
 DEADLINE_S = 20
 """Generous: nothing that works comes near it."""
 
@@ -138,7 +141,7 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
                 await self.changed.wait()
 
     async def start(self, port=0):
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *PINGS_WELCOME])
         edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
