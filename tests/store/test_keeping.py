@@ -12,7 +12,7 @@ from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.claim_call import Leases, claim_call
-from callback_server.store.client import connect
+from callback_server.store.client import StoreError, connect, store_errors
 from callback_server.store.create_case import create_case
 from callback_server.store.finish_call import Finished, finish_call
 from callback_server.store.list_cases import list_cases
@@ -99,6 +99,12 @@ async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_where_
     first = await cases.claim(case, retention=nothing)
     assert isinstance(first, Grant)
     assert await cases.claim(case, first.call_id, retention=nothing) == first
+
+
+def test_a_connection_that_uvloop_finds_closed_is_a_store_that_can_not_be_reached():
+    with pytest.raises(StoreError) as caught, store_errors():
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+    assert caught.value.maybe_done
 
 
 async def test_more_callers_than_connections_all_get_an_answer(cases):

@@ -64,7 +64,7 @@ class _ConnectMixin:
             await super().connect()  # type: ignore[misc]  # of the connection class that this is mixed into
         except AuthenticationError:
             raise  # it was reached, and trying again will not help
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except (RedisConnectionError, RedisTimeoutError, RuntimeError) as error:  # RuntimeError: see store_errors
             raise _NotSentError(str(error)) from error
 
 
@@ -142,7 +142,8 @@ def store_errors() -> Iterator[None]:
     # A RedisClusterException: no node could be reached, or none has the slot.
     except (_NotSentError, AuthenticationError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
         raise StoreError(str(error), maybe_done=False) from error
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+    # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
+    except (RedisConnectionError, RedisTimeoutError, OSError, RuntimeError) as error:
         # The blocking pool says in this way that no connection became free.
         sent = str(error) != "No connection available."
         raise StoreError(str(error), maybe_done=sent) from error
