@@ -59,6 +59,19 @@ def make(lines):
     return make
 
 
+@pytest.fixture
+def polite(make, lines):
+    """Makes a child that says hello, is healthy from then on, and says bye when it is asked to stop."""
+
+    def polite(name, **fields):
+        async def has_said_hello():
+            return (name, "hello") in lines
+
+        return make(name, POLITE, is_healthy=has_said_hello, **fields)
+
+    return polite
+
+
 class Run:
     """A supervisor that runs in a task."""
 
@@ -83,11 +96,11 @@ class Run:
         await asyncio.wait([self.task])
 
 
-async def test_children_start_in_order_and_stop_in_the_opposite_one(make, lines):
-    first = make("first", POLITE)
-    second = make("second", POLITE, after=first)
+async def test_children_start_in_order_and_stop_in_the_opposite_one(polite, lines):
+    first = polite("first")
+    second = polite("second", after=first)
     async with Run(first, second) as run:
-        await wait_until(lambda: len(lines) == 2)
+        await wait_until(lambda: run.ready)
     assert run.ready == 1
     assert lines == [("first", "hello"), ("second", "hello"), ("second", "bye"), ("first", "bye")]
 
@@ -133,9 +146,10 @@ async def test_a_child_that_lives_for_moments_is_started_again_with_growing_paus
     assert pauses[:6] == [0.01, 0.02, 0.04, 0.08, 0.1, 0.1]
 
 
-async def test_a_child_that_never_gets_healthy_ends_everything_and_is_named(make, lines):
-    other = make("other", POLITE)
-    async with Run(other, make("child", "print('cannot', flush=True); raise SystemExit(3)", is_healthy=no)) as run:
+async def test_a_child_that_never_gets_healthy_ends_everything_and_is_named(make, polite, lines):
+    other = polite("other")
+    child = make("child", "print('cannot', flush=True); raise SystemExit(3)", is_healthy=no, after=other)
+    async with Run(other, child) as run:
         with pytest.raises(UpError, match="the child does not start: ended with status 3, 5 times in a row"):
             await run.task
     assert run.ready == 0
