@@ -50,8 +50,8 @@ class CallbackHandlerServiceServicer:
 
     def HandleCallback(self, request, context):
         """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-        FAILED and gives the caller a 502 (a 504 past the deadline); its message is never shown to the caller. A caller
-        that hangs up does not cancel it.
+        FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
+        broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,8 +37,8 @@ class CallbackHandlerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallbackHandlerServiceAsyncStub: ...
     HandleCallback: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleCallbackRequest, _callback_handler_service_pb2.HandleCallbackResponse]
     """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-    FAILED and gives the caller a 502 (a 504 past the deadline); its message is never shown to the caller. A caller
-    that hangs up does not cancel it.
+    FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
+    broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
     """
 
 @_typing.type_check_only
@@ -50,8 +50,8 @@ class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     HandleCallback: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleCallbackRequest, _callback_handler_service_pb2.HandleCallbackResponse]  # type: ignore[assignment]
     """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-    FAILED and gives the caller a 502 (a 504 past the deadline); its message is never shown to the caller. A caller
-    that hangs up does not cancel it.
+    FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
+    broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
     """
 
 class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,8 +66,8 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callback_handler_service_pb2.HandleCallbackResponse, _abc.Awaitable[_callback_handler_service_pb2.HandleCallbackResponse]]:
         """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-        FAILED and gives the caller a 502 (a 504 past the deadline); its message is never shown to the caller. A caller
-        that hangs up does not cancel it.
+        FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
+        broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
         """
 
 def add_CallbackHandlerServiceServicer_to_server(servicer: CallbackHandlerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
