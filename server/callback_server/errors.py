@@ -192,3 +192,30 @@ class ServerStoppingError(CallbackError):
 
     def __init__(self) -> None:
         super().__init__("the server is stopping")
+
+
+class UnauthenticatedError(CallbackError):
+    """Nobody that is known: no credential, a wrong one, or one that has expired."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class RoleMissingError(CallbackError):
+    """The principal is known and may not do this."""
+
+    reason = "ROLE_MISSING"
+
+    def __init__(self, principal: str, role: str) -> None:
+        super().__init__(f"{principal} does not have the role {role}", role=role)
+
+
+class TooManyOpenCasesError(CallbackError):
+    """The owner has as many cases that are not closed as it may."""
+
+    reason = "TOO_MANY_OPEN_CALLBACKS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"there are {limit} callbacks that are not closed, and no more are allowed; close some, or let them expire",
+            limit=str(limit),
+        )

@@ -60,6 +60,12 @@ class ErrorReason(StrEnum):
     """The server takes no new calls. Between edge and server only."""
     INTERNAL = "INTERNAL"
     """A fault of the server, described in its log only."""
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    """No token and no certificate that is known, or a token that is wrong or has expired."""
+    ROLE_MISSING = "ROLE_MISSING"
+    """The principal does not have the role that this needs."""
+    TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
+    """The owner has as many callbacks that are not closed as it may."""
 
 
 @dataclass(frozen=True, slots=True)

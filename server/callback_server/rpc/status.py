@@ -36,6 +36,9 @@ _CODES: Final = {
     "OUTCOME_UNKNOWN": code_pb2.UNAVAILABLE,
     "TOO_MANY_CALLS": code_pb2.RESOURCE_EXHAUSTED,
     "SERVER_STOPPING": code_pb2.UNAVAILABLE,
+    "UNAUTHENTICATED": code_pb2.UNAUTHENTICATED,
+    "ROLE_MISSING": code_pb2.PERMISSION_DENIED,
+    "TOO_MANY_OPEN_CALLBACKS": code_pb2.RESOURCE_EXHAUSTED,
 }
 """Every reason and its code (`error_reason.proto` says the same)."""
 

@@ -504,6 +504,7 @@ class Call(_message.Message):
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id names the call. It contains the case's id."""
     callback_case_id: _builtins.str
@@ -528,6 +529,10 @@ class Call(_message.Message):
     """client_address is the address that the request came from. Empty if it is not known."""
     keep_open: _builtins.bool
     """keep_open says that the handler wanted a single-use case to stay open after this success."""
+    erased: _builtins.bool
+    """erased says that what was recorded of the call was erased (EraseCalls): request, response and `failure_detail` are
+    empty.
+    """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the request's header fields in their order, repeated ones kept."""
@@ -570,10 +575,11 @@ class Call(_message.Message):
         keep_open: _builtins.bool = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "client_address", b"client_address", "end_time", b"end_time", "failure", b"failure", "failure_detail", b"failure_detail", "keep_open", b"keep_open", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "client_address", b"client_address", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "keep_open", b"keep_open", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -311,10 +311,32 @@ class ListCallbacksRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """page_size is the most cases to return. Default (0) 50, at most 1,000."""
     page_token: _builtins.str
@@ -323,6 +345,14 @@ class ListCallbacksRequest(_message.Message):
     """status keeps cases in this status. Default UNSPECIFIED: all."""
     callback_activity: _builtins.str
     """callback_activity keeps cases of this activity. Default empty: all."""
+    owner: _builtins.str
+    """owner is whose cases to list. Default empty: the caller's own. Anyone else's are for an administrator; others are
+    refused with ROLE_MISSING.
+    """
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """labels keeps cases that have all of these labels. Default empty: all. At most 16."""
+
     def __init__(
         self,
         *,
@@ -330,10 +360,12 @@ class ListCallbacksRequest(_message.Message):
         page_token: _builtins.str = ...,
         status: _callback_pb2.CallbackStatus.ValueType = ...,
         callback_activity: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "labels", b"labels", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -351,7 +383,9 @@ class ListCallbacksResponse(_message.Message):
     """next_page_token asks for the next page. Empty on the last one."""
     @_builtins.property
     def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Callback]:
-        """callbacks are the cases, newest first, without `response.response_body`. A page can be short before the last one."""
+        """callbacks are the cases, newest first, without `response.response_body`. A page can be short, or empty, before the
+        last one: a search through many cases ends a page in order to answer in time.
+        """
 
     def __init__(
         self,
@@ -470,3 +504,47 @@ class ListCallsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015
+
+@_typing.final
+class EraseCallsRequest(_message.Message):
+    """EraseCallsRequest names the case whose calls to erase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    callback_case_id: _builtins.str
+    """callback_case_id is the case. Required."""
+    def __init__(
+        self,
+        *,
+        callback_case_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseCallsRequest: _TypeAlias = EraseCallsRequest  # noqa: Y015
+
+@_typing.final
+class EraseCallsResponse(_message.Message):
+    """EraseCallsResponse says what was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASED_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    erased_call_count: _builtins.int
+    """erased_call_count is how many calls had recorded data until now, running ones included."""
+    def __init__(
+        self,
+        *,
+        erased_call_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_call_count", b"erased_call_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseCallsResponse: _TypeAlias = EraseCallsResponse  # noqa: Y015

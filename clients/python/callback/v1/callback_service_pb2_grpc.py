@@ -29,8 +29,10 @@ class CallbackServiceStub:
     """CallbackService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
     refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
     a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Only the owner of a case may read or change it; to everyone else it
-    does not exist.
+    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
+    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
+    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
+    else it does not exist.
     """
 
     def __init__(self, channel):
@@ -74,19 +76,26 @@ class CallbackServiceStub:
                 request_serializer=callback_dot_v1_dot_callback__service__pb2.ListCallsRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callback__service__pb2.ListCallsResponse.FromString,
                 _registered_method=True)
+        self.EraseCalls = channel.unary_unary(
+                '/callback.v1.CallbackService/EraseCalls',
+                request_serializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsResponse.FromString,
+                _registered_method=True)
 
 
 class CallbackServiceServicer:
     """CallbackService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
     refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
     a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Only the owner of a case may read or change it; to everyone else it
-    does not exist.
+    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
+    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
+    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
+    else it does not exist.
     """
 
     def GenerateCallbackUrl(self, request, context):
         """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
-        Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED or STORE_UNAVAILABLE.
+        Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +126,8 @@ class CallbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCallbacks(self, request, context):
-        """ListCallbacks returns the caller's cases, newest first. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +143,16 @@ class CallbackServiceServicer:
     def ListCalls(self, request, context):
         """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
         STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseCalls(self, request, context):
+        """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
+        wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
+        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +196,11 @@ def add_CallbackServiceServicer_to_server(servicer, server):
                     request_deserializer=callback_dot_v1_dot_callback__service__pb2.ListCallsRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callback__service__pb2.ListCallsResponse.SerializeToString,
             ),
+            'EraseCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCalls,
+                    request_deserializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'callback.v1.CallbackService', rpc_method_handlers)
@@ -188,8 +213,10 @@ class CallbackService:
     """CallbackService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
     refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
     a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Only the owner of a case may read or change it; to everyone else it
-    does not exist.
+    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
+    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
+    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
+    else it does not exist.
     """
 
     @staticmethod
@@ -371,6 +398,33 @@ class CallbackService:
             '/callback.v1.CallbackService/ListCalls',
             callback_dot_v1_dot_callback__service__pb2.ListCallsRequest.SerializeToString,
             callback_dot_v1_dot_callback__service__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackService/EraseCalls',
+            callback_dot_v1_dot_callback__service__pb2.EraseCallsRequest.SerializeToString,
+            callback_dot_v1_dot_callback__service__pb2.EraseCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

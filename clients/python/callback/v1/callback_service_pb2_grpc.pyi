@@ -30,8 +30,10 @@ class CallbackServiceStub:
     """CallbackService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
     refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
     a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Only the owner of a case may read or change it; to everyone else it
-    does not exist.
+    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
+    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
+    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
+    else it does not exist.
     """
 
     @_typing.overload
@@ -40,7 +42,7 @@ class CallbackServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallbackServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.GenerateCallbackUrlRequest, _callback_service_pb2.GenerateCallbackUrlResponse]
     """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
-    Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED or STORE_UNAVAILABLE.
+    Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.SetResponseRequest, _callback_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
@@ -54,12 +56,20 @@ class CallbackServiceStub:
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.GetCallbackRequest, _callback_service_pb2.GetCallbackResponse]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCallbacks: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ListCallbacksRequest, _callback_service_pb2.ListCallbacksResponse]
-    """ListCallbacks returns the caller's cases, newest first. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
+    STORE_UNAVAILABLE.
+    """
     GetCall: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.GetCallRequest, _callback_service_pb2.GetCallResponse]
     """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ListCallsRequest, _callback_service_pb2.ListCallsResponse]
     """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
     STORE_UNAVAILABLE.
+    """
+    EraseCalls: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.EraseCallsRequest, _callback_service_pb2.EraseCallsResponse]
+    """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
+    wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
+    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -67,14 +77,16 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     """CallbackService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
     refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
     a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Only the owner of a case may read or change it; to everyone else it
-    does not exist.
+    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
+    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
+    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
+    else it does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.GenerateCallbackUrlRequest, _callback_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
     """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
-    Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED or STORE_UNAVAILABLE.
+    Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.SetResponseRequest, _callback_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
@@ -88,20 +100,30 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     GetCallback: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.GetCallbackRequest, _callback_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCallbacks: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ListCallbacksRequest, _callback_service_pb2.ListCallbacksResponse]  # type: ignore[assignment]
-    """ListCallbacks returns the caller's cases, newest first. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
+    STORE_UNAVAILABLE.
+    """
     GetCall: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.GetCallRequest, _callback_service_pb2.GetCallResponse]  # type: ignore[assignment]
     """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ListCallsRequest, _callback_service_pb2.ListCallsResponse]  # type: ignore[assignment]
     """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
     STORE_UNAVAILABLE.
     """
+    EraseCalls: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.EraseCallsRequest, _callback_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
+    """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
+    wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
+    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """
 
 class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
     """CallbackService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
     refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
     a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Only the owner of a case may read or change it; to everyone else it
-    does not exist.
+    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
+    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
+    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
+    else it does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -111,7 +133,7 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callback_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callback_service_pb2.GenerateCallbackUrlResponse]]:
         """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
-        Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED or STORE_UNAVAILABLE.
+        Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +171,9 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_service_pb2.ListCallbacksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_service_pb2.ListCallbacksResponse, _abc.Awaitable[_callback_service_pb2.ListCallbacksResponse]]:
-        """ListCallbacks returns the caller's cases, newest first. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+        """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
+        STORE_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def GetCall(
@@ -167,6 +191,18 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_callback_service_pb2.ListCallsResponse, _abc.Awaitable[_callback_service_pb2.ListCallsResponse]]:
         """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
         STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseCalls(
+        self,
+        request: _callback_service_pb2.EraseCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_service_pb2.EraseCallsResponse, _abc.Awaitable[_callback_service_pb2.EraseCallsResponse]]:
+        """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
+        wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
+        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
 
 def add_CallbackServiceServicer_to_server(servicer: CallbackServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

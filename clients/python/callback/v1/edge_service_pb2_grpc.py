@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EdgeServiceStub:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer.
+    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    configured, it needs one with the role `edge`.
     """
 
     def __init__(self, channel):
@@ -43,7 +44,8 @@ class EdgeServiceStub:
 
 
 class EdgeServiceServicer:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer.
+    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    configured, it needs one with the role `edge`.
     """
 
     def Invoke(self, request, context):
@@ -74,7 +76,8 @@ def add_EdgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EdgeService:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer.
+    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    configured, it needs one with the role `edge`.
     """
 
     @staticmethod

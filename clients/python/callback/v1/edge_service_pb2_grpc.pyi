@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EdgeServiceStub:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer."""
+    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    configured, it needs one with the role `edge`.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -43,7 +45,9 @@ class EdgeServiceStub:
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer."""
+    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    configured, it needs one with the role `edge`.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Invoke: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.InvokeRequest, _edge_service_pb2.InvokeResponse]  # type: ignore[assignment]
@@ -55,7 +59,9 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer."""
+    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    configured, it needs one with the role `edge`.
+    """
 
     @_abc_1.abstractmethod
     def Invoke(

@@ -74,6 +74,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): this process takes no new calls. Invoke only."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
     """ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, described in its log only."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
+    """ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): no token and no certificate that is known, or a token that is wrong
+    or has expired. Any method.
+    """
+    ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 20
+    """ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal is known and does not have the role that this needs.
+    Metadata: `role`. Any method.
+    """
+    ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: _ErrorReason.ValueType  # 21
+    """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has as many cases that are not closed as it may.
+    Metadata: `limit`. GenerateCallbackUrl only.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is every reason for a refusal, sent as `reason` of a `google.rpc.ErrorInfo` with domain `callback`,
@@ -132,4 +144,16 @@ ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
 """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): this process takes no new calls. Invoke only."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, described in its log only."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
+"""ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): no token and no certificate that is known, or a token that is wrong
+or has expired. Any method.
+"""
+ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 20
+"""ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal is known and does not have the role that this needs.
+Metadata: `role`. Any method.
+"""
+ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: ErrorReason.ValueType  # 21
+"""ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has as many cases that are not closed as it may.
+Metadata: `limit`. GenerateCallbackUrl only.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
