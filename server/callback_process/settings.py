@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -36,6 +36,27 @@ LogLevel = Annotated[
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
 """A setting that is the least level to log, in upper or lower case."""
+
+
+class TlsSettings(BaseModel):
+    """TLS to somebody. Without files: the system's certificate authorities, and no certificate of our own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca_file: Path | None = None
+    """Certificate authorities that the other side's certificate must come from, PEM."""
+    cert_file: Path | None = None
+    """Our own certificate, PEM; with `key_file`."""
+    key_file: Path | None = None
+    """The key of our own certificate, PEM."""
+    server_name: str | None = None
+    """The name that the other side's certificate must have, if it is not the target's."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
 
 
 class SettingsError(Exception):

@@ -8,34 +8,13 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback_process.settings import Bind, LogLevel, ProcessSettings
+from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import RECORD
 from callback_server.store.client import check_url
 from callback_server.store.safety import Durability
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$")]
-
-
-class TlsSettings(BaseModel):
-    """TLS to a handler. Without files: the system's certificate authorities, and no certificate of our own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ca_file: Path | None = None
-    """Certificate authorities that a handler's certificate must come from, PEM."""
-    cert_file: Path | None = None
-    """Our own certificate, PEM; with `key_file`."""
-    key_file: Path | None = None
-    """The key of our own certificate, PEM."""
-    server_name: str | None = None
-    """The name that the handler's certificate must have, if it is not the target's."""
-
-    @model_validator(mode="after")
-    def _pair(self) -> TlsSettings:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together")
-        return self
 
 
 class ActivitySettings(BaseModel):

