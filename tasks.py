@@ -29,7 +29,15 @@ STUBS = ROOT / "clients" / "python"
 LOCKS = {"up": ROOT / "requirements" / "up.lock", "dev": ROOT / "requirements" / "dev.lock"}
 """What runs; and that, in the same versions, with all that develops and tests it."""
 
-SYSTEM_PACKAGES = {"chromium": "chromium", "redis-server": "redis-server", "strace": "strace"}
+SYSTEM_PACKAGES = {
+    "chromium": "chromium",
+    "docker-compose": "docker-compose",
+    "haproxy": "haproxy",
+    "nginx": "nginx",
+    "redis-server": "redis-server",
+    "strace": "strace",
+    "systemd-analyze": "systemd",
+}
 """Programs that tests run, and Debian's packages that have them."""
 
 
