@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_process.logs import get_logger
-from callback_server import errors
+from callback_server import errors, metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of, is_state, new_call_id, state_hash
@@ -93,6 +93,7 @@ class Calls:
         task = asyncio.create_task(self._run(state_hash(state), parameter, request))
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._ended)
+        metrics.CALLS_IN_FLIGHT.inc()
         return await asyncio.shield(task)
 
     async def drain(self) -> None:
@@ -103,6 +104,7 @@ class Calls:
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:
         self._running.discard(task)
+        metrics.CALLS_IN_FLIGHT.dec()
         # Whoever waited for it may be gone. A refusal was logged where it was known; anything else is a fault of ours.
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, errors.CallbackError):
@@ -110,15 +112,19 @@ class Calls:
 
     async def _run(self, state_sha256: bytes, parameter: str, request: Request) -> Answer:
         call_id = new_call_id(case_id_of(state_sha256))
-        grant = await self._claim(call_id, state_sha256, parameter, request)
+        with metrics.CLAIM_SECONDS.time():
+            grant = await self._claim(call_id, state_sha256, parameter, request)
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         if grant.recorded:
             # The claim decided by the same rule: no /path without a platform.
             outcome = self._answered(grant.response, CallStatus.SUCCEEDED, keep_open=False)
         else:
             log.info("call_started", call_id=call_id, activity=grant.activity, attempt=grant.attempt)
-            outcome = await self._ask(grant, request)
-            await self._finish(call_id, outcome, lease_end)
+            with metrics.HANDLER_SECONDS.time():
+                outcome = await self._ask(grant, request)
+            with metrics.FINISH_SECONDS.time():
+                await self._finish(call_id, outcome, lease_end)
+        metrics.CALLS.labels(outcome.status, outcome.failure or "").inc()
         log.info(
             "call_ended",
             call_id=call_id,

@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
+import grpc
 from google.protobuf.message_factory import GetMessageClass
 
 from callback.v1 import callback_handler_service_pb2, callback_service_pb2, edge_service_pb2
 from callback_process import logs, loop
-from callback_process.addresses import Address, parse_bind
+from callback_process.addresses import parse_bind
+from callback_process.admin import AdminServer
+from callback_process.listening import address_of, listen
+from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
-from callback_server.calls import Calls
+from callback_server.calls import UNSENT_S, Calls
 from callback_server.domain.activity import Activity
 from callback_server.handlers.push import PushHandler
+from callback_server.principals import PrincipalsFile
+from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
+from callback_server.rpc.tls import server_tls
 from callback_server.settings import ServerSettings
 from callback_server.store.client import StoreClient, StoreError, connect
 from callback_server.store.retention import Retention
@@ -63,24 +72,39 @@ def run(settings: ServerSettings) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the settings name, read before anything is started."""
+
+    state_key: bytes | None
+    principals: PrincipalsFile | None
+    credentials: grpc.ServerCredentials | None
+    admin: socket.socket
+
+
+def _read(settings: ServerSettings) -> _Given:
+    try:
+        return _Given(
+            state_key=settings.read_state_key(),
+            principals=PrincipalsFile(settings.principals_file) if settings.principals_file else None,
+            credentials=tls.credentials() if (tls := server_tls(settings)) else None,
+            admin=listen(settings.admin_bind),
+        )
+    except (SettingsError, ValueError, OSError) as error:
+        raise StartError(str(error)) from error
+
+
 async def _serve(settings: ServerSettings) -> None:
     stopping = stop_on_signals()
-    bind = parse_bind(settings.grpc_bind)
-    if not bind.is_loopback:
-        raise StartError(
-            f"grpc_bind {bind} can be reached from other machines; bind to loopback, as in 127.0.0.1:50051"
-        )
-    try:
-        state_key = settings.read_state_key()
-    except ValueError as error:
-        raise StartError(str(error)) from error
+    given = _read(settings)
     _warm_up()
+    health = Health()
     client = connect(settings.store_url)
     try:
-        if not await _store_ready(client, settings, stopping):
-            return
-        async with contextlib.AsyncExitStack() as stack:
-            await _serve_on(client, settings, bind, state_key, stopping, stack)
+        with AdminServer(given.admin, health.why_not_ready):
+            if await _store_ready(client, settings, stopping):
+                async with contextlib.AsyncExitStack() as stack:
+                    await _serve_on(client, settings, given, health, stopping, stack)
     finally:
         await client.aclose()
 
@@ -88,8 +112,8 @@ async def _serve(settings: ServerSettings) -> None:
 async def _serve_on(
     client: StoreClient,
     settings: ServerSettings,
-    bind: Address,
-    state_key: bytes | None,
+    given: _Given,
+    health: Health,
     stopping: asyncio.Event,
     stack: contextlib.AsyncExitStack,
 ) -> None:
@@ -104,7 +128,7 @@ async def _serve_on(
         platform_url=settings.platform_url,
         alternative_domains=settings.alternative_domains,
         activities=settings.activities.keys(),
-        state_key=state_key,
+        state_key=given.state_key,
         default_time_to_live_s=settings.default_time_to_live_s,
         max_time_to_live_s=settings.max_time_to_live_s,
     )
@@ -126,24 +150,36 @@ async def _serve_on(
         platform_url=settings.platform_url,
         max_in_flight=settings.max_in_flight_calls,
     )
-    health = Health()
-    await health.set(serving=True)
+    await health.set(store_up=True)
+    principals = given.principals
+    access = Access((lambda: principals.current) if principals else None)
     server = make_server(
-        CallbackServicer(scripts, policy, retention), EdgeServicer(calls), health, reflect=settings.reflection
+        CallbackServicer(scripts, policy, retention, access),
+        EdgeServicer(calls, access),
+        health,
+        reflect=settings.reflection,
     )
-    try:
-        port = server.add_insecure_port(str(bind))
-    except RuntimeError as error:
-        raise StartError(f"grpc_bind {bind} can not be bound; is the port taken?") from error
+    port = _bind(server, settings.grpc_bind, given.credentials)
     await server.start()
     sweeper = Sweeper(scripts, retention)
-    for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)):
+    background = [sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)]
+    if principals:
+        background.append(principals.watch_for_ever())
+    for work in background:
         await stack.enter_async_context(_background(work))
-    log.info("ready", grpc=str(bind._replace(port=port)))
+    log.info(
+        "ready",
+        grpc=str(parse_bind(settings.grpc_bind)._replace(port=port)),
+        admin=str(address_of(given.admin)),
+        tls=given.credentials is not None,
+        principals=len(principals.current.entries) if principals else None,
+    )
 
     await stopping.wait()
-    log.info("stopping", grace_s=settings.grace_s)
-    hard_exit_after(settings.grace_s + STOP_SLACK_S)
+    log.info("stopping", drain_s=settings.drain_s, grace_s=settings.grace_s)
+    hard_exit_after(settings.drain_s + settings.grace_s + STOP_SLACK_S)
+    await health.drain()
+    await asyncio.sleep(settings.drain_s)
     await health.stop()
     # Both at once: a call whose caller has gone is no RPC any more, and yet to be finished.
     done, _ = await asyncio.wait(
@@ -151,6 +187,15 @@ async def _serve_on(
         timeout=settings.grace_s,
     )
     log.info("stopped", clean=len(done) == 2)
+
+
+def _bind(server: grpc.aio.Server, bind: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(bind)
+        return server.add_secure_port(bind, credentials)
+    except RuntimeError as error:
+        raise StartError(f"grpc_bind {bind} can not be bound; is the port taken?") from error
 
 
 @contextlib.asynccontextmanager
@@ -187,17 +232,20 @@ async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: 
 
 
 async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -> None:
-    """Keeps health checks told whether the store works: a sweep needs of it all that a call does."""
+    """Keeps health checks told whether the store works: a sweep needs of it all that a call does.
+
+    A store that is away for a moment is no reason to go elsewhere: calls wait for it as long.
+    """
+    answered = time.monotonic()
     while True:
         try:
             await sweep_partition(scripts, 0, retention=retention)
-            await health.set(serving=True)
+            answered = time.monotonic()
         except StoreError as error:
             log.warning("store_unavailable", error=str(error))
-            await health.set(serving=False)
         except Exception:
             log.exception("store_watch_failed")
-            await health.set(serving=False)
+        await health.set(store_up=time.monotonic() - answered <= UNSENT_S)
         await asyncio.sleep(HEALTH_INTERVAL_S)
 
 

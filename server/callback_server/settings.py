@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import RECORD
@@ -41,6 +42,20 @@ class ServerSettings(ProcessSettings):
 
     grpc_bind: Bind = "127.0.0.1:50051"
     """Where the gRPC services listen. Port 0 picks one."""
+    principals_file: Path | None = None
+    """Who may do what, by token or certificate: a TOML file, read again when it changes. None: everyone who reaches the
+    port may do everything, so it must be on loopback."""
+    tls_cert_file: Path | None = None
+    """The certificate of the gRPC port, PEM, with those between it and its authority; read again when it changes. None:
+    plain text."""
+    tls_key_file: Path | None = None
+    """The key of that certificate, PEM."""
+    tls_client_ca_file: Path | None = None
+    """Authorities of client certificates, PEM; then everyone must show a certificate. None: nobody is asked for one."""
+    allow_plaintext: bool = False
+    """Whether the gRPC port may be reached from other machines without TLS: where a mesh or a sidecar encrypts."""
+    admin_bind: Bind = "127.0.0.1:8082"
+    """Where `/healthz`, `/readyz` and `/metrics` answer. Keep it away from callers. Port 0 picks one."""
     box_url: Origin = "http://127.0.0.1:8080"
     """The base of the URLs that are generated: where the edge is reached from outside."""
     platform_url: Origin | None = None
@@ -67,8 +82,10 @@ class ServerSettings(ProcessSettings):
     """How many bytes of ended calls of a case are kept."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """How many calls this process runs at a time; beyond, callers get a 503."""
+    drain_s: float = Field(default=2, ge=0)
+    """How long, after a signal to stop, everything is still served while edges are told to go elsewhere, in seconds."""
     grace_s: float = Field(default=25, ge=0)
-    """How long running calls may go on after a signal to stop, in seconds."""
+    """How long running calls may go on after that, in seconds."""
     reflection: bool = False
     """Whether gRPC reflection is on. For development."""
     log_level: LogLevel = "INFO"
@@ -96,6 +113,30 @@ class ServerSettings(ProcessSettings):
     def _one_key(self) -> ServerSettings:
         if self.state_key is not None and self.state_key_file is not None:
             raise ValueError("state_key and state_key_file exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _tls(self) -> ServerSettings:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _guarded(self) -> ServerSettings:
+        if parse_bind(self.grpc_bind).is_loopback:
+            return self
+        if self.principals_file is None:
+            raise ValueError(
+                f"grpc_bind {self.grpc_bind} can be reached from other machines, and everyone there could do anything;"
+                " set principals_file, or bind to loopback, as in 127.0.0.1:50051"
+            )
+        if self.tls_cert_file is None and not self.allow_plaintext:
+            raise ValueError(
+                f"grpc_bind {self.grpc_bind} can be reached from other machines, and tokens would travel readable;"
+                " set tls_cert_file and tls_key_file, or allow_plaintext where a mesh encrypts"
+            )
         return self
 
     def read_state_key(self) -> bytes | None:

@@ -43,6 +43,8 @@ class ServerPart(ProcessSettings):
 
     grpc_bind: Bind = "127.0.0.1:50051"
     """Where the gRPC services listen."""
+    admin_bind: Bind = "127.0.0.1:0"
+    """Where the server says whether it is ready. Here any port will do."""
     box_url: str | None = None
     """The base of the URLs, if it is not the edge's own address: a tunnel's, say."""
     state_key: SecretStr | None = None
@@ -108,6 +110,8 @@ def server(
         "CALLBACK_GRPC_BIND": str(bind),
         "CALLBACK_BOX_URL": settings.box_url or box_url,
         "CALLBACK_REFLECTION": str(settings.reflection),
+        "CALLBACK_ADMIN_BIND": settings.admin_bind,
+        "CALLBACK_DRAIN_S": "0",  # the edge beside it stops first
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
     }
     if settings.state_key is None and settings.state_key_file is None:

@@ -12,6 +12,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_server.calls import Calls
+from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
@@ -21,7 +22,9 @@ from callback_server.store.scripts import Scripts
 
 
 @contextlib.asynccontextmanager
-async def running_services(store, *, handlers=None, activities=None, served=(), max_in_flight=1000, **policy):
+async def running_services(
+    store, *, handlers=None, activities=None, served=(), max_in_flight=1000, principals=None, **policy
+):
     """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
     client = connect(store.url)
     scripts = Scripts(client)
@@ -39,9 +42,11 @@ async def running_services(store, *, handlers=None, activities=None, served=(), 
         scripts, handlers=handlers or {}, activities=activities or {}, retention=Retention(),
         platform_url=rules["platform_url"], max_in_flight=max_in_flight,
     )  # fmt: skip
+    access = Access(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), Retention()), EdgeServicer(calls), Health(), reflect=True
-    )
+        CallbackServicer(scripts, Policy(**rules), Retention(), access), EdgeServicer(calls, access), Health(),
+        reflect=True,
+    )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -85,7 +85,8 @@ class System:
         server_environment = {
             **common, "CALLBACK_GRPC_BIND": grpc, "CALLBACK_BOX_URL": self.url,
             "CALLBACK_STORE_URL": store_url or store.url, "CALLBACK_STATE_KEY": "k" * 32,
-            "CALLBACK_PLATFORM_URL": "https://platform.example", **dict(server),
+            "CALLBACK_PLATFORM_URL": "https://platform.example", "CALLBACK_ADMIN_BIND": "127.0.0.1:0",
+            "CALLBACK_DRAIN_S": "0", **dict(server),
         }  # fmt: skip
         edge_environment = {
             **common, "CALLBACK_EDGE_BIND": http, "CALLBACK_EDGE_ADMIN_BIND": admin,

@@ -16,13 +16,16 @@ from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain import ids
 from callback_server.domain.case import RECORD, Case, Mode, NewCase, Settings
+from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
+from callback_server.rpc.access import Access
 from callback_server.rpc.status import rpc
 from callback_server.store.claim_call import Closed
 from callback_server.store.close_case import close_case
 from callback_server.store.create_case import Created, create_case
+from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
 from callback_server.store.read import list_calls, read_call, read_case, read_cases
 from callback_server.store.resend import resend
@@ -35,8 +38,6 @@ from callback_server.wire.validation import violations
 log = get_logger()
 T = TypeVar("T")
 
-LOCAL: Final = "local"
-"""The owner of every case where no principals are configured."""
 DEFAULT_PAGE_SIZE: Final = 50
 RESEND_S: Final = 3.0
 """How long a method waits for a store that does not answer, in seconds; its caller can send it again."""
@@ -60,14 +61,15 @@ class Policy:
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     """Makes, changes and shows cases."""
 
-    def __init__(self, scripts: Scripts, policy: Policy, retention: Retention) -> None:
+    def __init__(self, scripts: Scripts, policy: Policy, retention: Retention, access: Access) -> None:
+        self.access = access
         self._scripts = scripts
         self._policy = policy
         self._retention = retention
 
-    @rpc
+    @rpc(Role.OWNER)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
-        self, request: pb2.GenerateCallbackUrlRequest
+        self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
         """Stores a case and returns its URL."""
         response = converters.response_from(request.response)
@@ -78,10 +80,10 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if not request.request_id:
             state = ids.new_state()
         elif self._policy.state_key is not None:
-            state = ids.derived_state(self._policy.state_key, owner=LOCAL, request_id=request.request_id)
+            state = ids.derived_state(self._policy.state_key, owner=caller.name, request_id=request.request_id)
         else:
             raise errors.RequestIdUnsupportedError
-        case = self._new_case(request, response, state)
+        case = self._new_case(request, response, state, owner=caller.name)
         if await _resent(lambda: create_case(self._scripts, case)) is Created.CONFLICT:
             raise errors.RequestIdReusedError
         log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
@@ -114,7 +116,9 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             found += _response_problems(response, policy.platform_url, request.callback_activity)
         return found
 
-    def _new_case(self, request: pb2.GenerateCallbackUrlRequest, response: Response, state: str) -> NewCase:
+    def _new_case(
+        self, request: pb2.GenerateCallbackUrlRequest, response: Response, state: str, *, owner: str
+    ) -> NewCase:
         state_sha256 = ids.state_hash(state)
         content = pb2.GenerateCallbackUrlRequest()
         content.CopyFrom(request)
@@ -123,7 +127,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             id=ids.case_id_of(state_sha256),
             state_sha256=state_sha256,
             fingerprint=hashlib.sha256(content.SerializeToString(deterministic=True)).digest(),
-            owner=LOCAL,
+            owner=owner,
             activity=request.callback_activity,
             mode=_mode(request),
             parameter=request.state_query_parameter,
@@ -144,60 +148,71 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         given = [bound for bound in bounds if bound is not None]
         return min(given) * 1000 if given else None
 
-    @rpc
-    async def SetResponse(self, request: pb2.SetResponseRequest) -> pb2.SetResponseResponse:  # noqa: N802  # gRPC's name
+    @rpc(Role.OWNER)
+    async def SetResponse(  # noqa: N802  # gRPC's name
+        self, request: pb2.SetResponseRequest, caller: Principal
+    ) -> pb2.SetResponseResponse:
         """Replaces attributes of a case's response."""
         _require_valid(request)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
         again = False
         while True:
-            case = await self._case(request.callback_case_id)
+            case = await self._case(request.callback_case_id, caller)
             merged = masked_overlay(case.response, new, names)
             if again and merged == case.response:
                 break  # it was us: the store's first answer was lost
             broken = _response_problems(merged, self._policy.platform_url, case.activity)
             if broken:
                 raise InvalidRequestError(broken)
-            reply = await self._set(case, merged)
+            reply = await self._set(case, merged, caller)
             if isinstance(reply, Closed):
                 raise errors.CaseClosedError(reply.reason)
             if reply is ResponseSet.OK:
                 break
             again = True  # somebody else was faster: decide again, on what the case is now
-        log.info("response_set", case_id=case.id, attributes=names)
-        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id)))
+        log.info("response_set", case_id=case.id, attributes=names, principal=caller.name)
+        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id, caller)))
 
-    async def _set(self, case: Case, response: Response) -> ResponseSet | Closed:
+    async def _set(self, case: Case, response: Response, caller: Principal) -> ResponseSet | Closed:
         return await _resent(
-            lambda: set_response(self._scripts, case, response, owner=LOCAL, retention=self._retention)
+            lambda: set_response(self._scripts, case, response, owner=caller.reach, retention=self._retention)
         )
 
-    @rpc
-    async def CloseCallback(self, request: pb2.CloseCallbackRequest) -> pb2.CloseCallbackResponse:  # noqa: N802  # gRPC's
+    @rpc(Role.OWNER)
+    async def CloseCallback(  # noqa: N802  # gRPC's name
+        self, request: pb2.CloseCallbackRequest, caller: Principal
+    ) -> pb2.CloseCallbackResponse:
         """Closes a case."""
         _require_valid(request)
         case_id = request.callback_case_id
-        if not await _resent(lambda: close_case(self._scripts, case_id, owner=LOCAL, retention=self._retention)):
+        if not await _resent(lambda: close_case(self._scripts, case_id, owner=caller.reach, retention=self._retention)):
             raise errors.CaseNotFoundError
-        case = await self._case(case_id)
-        log.info("case_closed", case_id=case_id, reason=case.close_reason)
+        case = await self._case(case_id, caller)
+        log.info("case_closed", case_id=case_id, reason=case.close_reason, principal=caller.name)
         return pb2.CloseCallbackResponse(callback=converters.case_to(case))
 
-    @rpc
-    async def GetCallback(self, request: pb2.GetCallbackRequest) -> pb2.GetCallbackResponse:  # noqa: N802  # gRPC's name
+    @rpc(Role.OWNER)
+    async def GetCallback(  # noqa: N802  # gRPC's name
+        self, request: pb2.GetCallbackRequest, caller: Principal
+    ) -> pb2.GetCallbackResponse:
         """Shows a case."""
         _require_valid(request)
-        return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id)))
+        return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id, caller)))
 
-    @rpc
-    async def ListCallbacks(self, request: pb2.ListCallbacksRequest) -> pb2.ListCallbacksResponse:  # noqa: N802  # gRPC's
+    @rpc(Role.OWNER)
+    async def ListCallbacks(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListCallbacksRequest, caller: Principal
+    ) -> pb2.ListCallbacksResponse:
         """Shows a page of cases."""
         _require_valid(request)
+        owner = request.owner or caller.name
+        if owner != caller.name and not caller.is_admin:
+            raise errors.RoleMissingError(caller.name, Role.ADMIN)
         status = converters.status_from(request.status)
         case_ids, more = await list_cases(
             self._scripts,
-            owner=LOCAL,
+            owner=owner,
             activity=request.callback_activity or None,
             status=status,
             after=_token(Place.from_token, request.page_token),
@@ -210,22 +225,26 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             next_page_token=more.token() if more else "",
         )
 
-    @rpc
-    async def GetCall(self, request: pb2.GetCallRequest) -> pb2.GetCallResponse:  # noqa: N802  # gRPC's name
+    @rpc(Role.OWNER)
+    async def GetCall(  # noqa: N802  # gRPC's name
+        self, request: pb2.GetCallRequest, caller: Principal
+    ) -> pb2.GetCallResponse:
         """Shows a call."""
         _require_valid(request)
         case_id = ids.case_id_of_call(request.call_id)
         (case,) = await read_cases(self._scripts, [case_id], bodies=False)
-        call = await read_call(self._scripts, request.call_id) if case and case.owner == LOCAL else None
+        call = await read_call(self._scripts, request.call_id) if case and _reaches(caller, case) else None
         if call is None:
             raise errors.CallNotFoundError
         return pb2.GetCallResponse(call=converters.call_to(call, case_id))
 
-    @rpc
-    async def ListCalls(self, request: pb2.ListCallsRequest) -> pb2.ListCallsResponse:  # noqa: N802  # gRPC's name
+    @rpc(Role.OWNER)
+    async def ListCalls(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListCallsRequest, caller: Principal
+    ) -> pb2.ListCallsResponse:
         """Shows a page of a case's calls."""
         _require_valid(request)
-        case = await self._case(request.callback_case_id)
+        case = await self._case(request.callback_case_id, caller)
         calls, more = await list_calls(
             self._scripts,
             case.id,
@@ -237,15 +256,42 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             next_page_token=str(more) if more else "",
         )
 
-    async def _case(self, case_id: str) -> Case:
+    @rpc(Role.OWNER)
+    async def EraseCalls(  # noqa: N802  # gRPC's name
+        self, request: pb2.EraseCallsRequest, caller: Principal
+    ) -> pb2.EraseCallsResponse:
+        """Erases what was recorded of a case's calls."""
+        _require_valid(request)
+        case_id = request.callback_case_id
+        calls, before = 0, None
+        while True:
+            erased = await self._erase(case_id, before, caller)
+            calls, before = calls + erased.calls, erased.before
+            if before is None:
+                break
+        log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
+        return pb2.EraseCallsResponse(erased_call_count=calls)
+
+    async def _erase(self, case_id: str, before: int | None, caller: Principal) -> Erased:
+        erased = await _resent(lambda: erase_calls(self._scripts, case_id, owner=caller.reach, before=before))
+        if erased is None:
+            raise errors.CaseNotFoundError
+        return erased
+
+    async def _case(self, case_id: str, caller: Principal) -> Case:
         case = await read_case(self._scripts, case_id)
-        if case is None or case.owner != LOCAL:
+        if case is None or not _reaches(caller, case):
             raise errors.CaseNotFoundError
         return case
 
 
 async def _resent(send: Callable[[], Awaitable[T]]) -> T:
     return await resend(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
+
+
+def _reaches(caller: Principal, case: Case) -> bool:
+    """Whether a case exists for who asks. Somebody else's does not."""
+    return caller.reach in (None, case.owner)
 
 
 def _require_valid(request: Message) -> None:

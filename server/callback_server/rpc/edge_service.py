@@ -5,7 +5,9 @@ from __future__ import annotations
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1 import edge_service_pb2_grpc as edge_grpc
 from callback_server.calls import Calls
+from callback_server.domain.principal import Principal, Role
 from callback_server.errors import InvalidRequestError
+from callback_server.rpc.access import Access
 from callback_server.rpc.status import rpc
 from callback_server.wire import converters
 from callback_server.wire.validation import violations
@@ -14,11 +16,14 @@ from callback_server.wire.validation import violations
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
     """Hands requests of the edge to the call's path."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, access: Access) -> None:
         self._calls = calls
+        self.access = access
 
-    @rpc
-    async def Invoke(self, request: edge_pb2.InvokeRequest) -> edge_pb2.InvokeResponse:  # noqa: N802  # gRPC's name
+    @rpc(Role.EDGE)
+    async def Invoke(  # noqa: N802  # gRPC's name
+        self, request: edge_pb2.InvokeRequest, _caller: Principal
+    ) -> edge_pb2.InvokeResponse:
         """Makes the call. It runs to its recorded end even if this RPC is cancelled."""
         broken = violations(request)
         if broken:

@@ -11,18 +11,24 @@ from grpc_reflection.v1alpha import reflection
 from callback.v1 import callback_service_pb2, edge_service_pb2
 from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
+from callback_server import metrics
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.status import require_roles
 
 SERVICES: Final = (
     callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name,
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name,
 )
+CALLBACK_SERVICE, EDGE_SERVICE = SERVICES
 HEALTH_NAMES: Final = ("", *SERVICES)
-"""What a health check can ask for; "" is the process as a whole."""
+"""What a health check can ask for: the process as a whole (""), or one service. Edges follow that of EdgeService: while
+a server stops, or has lost the store, they hand their calls to others."""
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """The largest message taken, in bytes: a request with its body, whatever the edge's limit."""
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     # Without it, a second process on the same port takes half of the connections, silently.
     ("grpc.so_reuseport", 0),
@@ -39,16 +45,27 @@ class Health:
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
-        self._serving: bool | None = None
+        self._store_up: bool | None = None
         self._stopping = False
 
-    async def set(self, *, serving: bool) -> None:
+    async def why_not_ready(self) -> str:
+        """Why this process may not get work, in a few words. Empty: it may."""
+        if self._stopping:
+            return "stopping"
+        return "" if self._store_up else "the store does not answer"
+
+    async def set(self, *, store_up: bool) -> None:
         """Tells whether the store answers. Without effect once the process stops."""
-        if not self._stopping and serving is not self._serving:
-            self._serving = serving
-            status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        if not self._stopping and store_up is not self._store_up:
+            self._store_up = store_up
+            metrics.STORE_UP.set(store_up)
             for name in HEALTH_NAMES:
-                await self.servicer.set(name, status)
+                await self.servicer.set(name, _SERVING if store_up else _NOT_SERVING)
+
+    async def drain(self) -> None:
+        """Tells edges to go elsewhere; all else goes on as before."""
+        self._stopping = True
+        await self.servicer.set(EDGE_SERVICE, _NOT_SERVING)
 
     async def stop(self) -> None:
         """Tells everyone that no new work is taken."""
@@ -58,6 +75,8 @@ class Health:
 
 def make_server(callbacks: CallbackServicer, edge: EdgeServicer, told: Health, *, reflect: bool) -> grpc.aio.Server:
     """The server with all its services, bound to nothing yet."""
+    require_roles(callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"], callbacks)
+    require_roles(edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"], edge)
     server = grpc.aio.server(options=_OPTIONS)
     add_CallbackServiceServicer_to_server(callbacks, server)
     add_EdgeServiceServicer_to_server(edge, server)

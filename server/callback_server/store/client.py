@@ -34,6 +34,8 @@ from redis.exceptions import (
 )
 from redis.maint_notifications import MaintNotificationsConfig
 
+from callback_server import metrics
+
 SOCKET_TIMEOUT_S: Final = 2.0
 """How long one command may take. With `appendfsync always` that includes an fsync."""
 CONNECT_TIMEOUT_S: Final = 1.0
@@ -141,15 +143,20 @@ def store_errors() -> Iterator[None]:
         yield
     # A RedisClusterException: no node could be reached, or none has the slot.
     except (_NotSentError, AuthenticationError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
-        raise StoreError(str(error), maybe_done=False) from error
+        raise _counted(error, maybe_done=False) from error
     # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
     except (RedisConnectionError, RedisTimeoutError, OSError, RuntimeError) as error:
         # The blocking pool says in this way that no connection became free.
         sent = str(error) != "No connection available."
-        raise StoreError(str(error), maybe_done=sent) from error
+        raise _counted(error, maybe_done=sent) from error
     except ResponseError as error:
         if str(error).startswith(_REFUSAL_WORDS):
-            raise StoreError(str(error), maybe_done=False) from error
+            raise _counted(error, maybe_done=False) from error
         raise
     except RedisError as error:
-        raise StoreError(str(error), maybe_done=True) from error
+        raise _counted(error, maybe_done=True) from error
+
+
+def _counted(error: Exception, *, maybe_done: bool) -> StoreError:
+    metrics.STORE_ERRORS.labels("unknown" if maybe_done else "refused").inc()
+    return StoreError(str(error), maybe_done=maybe_done)

@@ -1,0 +1,40 @@
+"""The figures of a server process, by Prometheus' conventions.
+
+Labels are bounded: none names a case, an owner, a label or a path.
+"""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+CALLS: Final = Counter(
+    "callback_calls",
+    "Calls that ended here, by what became of them and, of those that failed, why",
+    ["outcome", "reason"],
+)
+CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
+STAGE_SECONDS: Final = Histogram(
+    "callback_call_stage_seconds", "How long each stage of a call took", ["stage"], buckets=_SECONDS
+)
+CLAIM_SECONDS: Final = STAGE_SECONDS.labels("claim")
+HANDLER_SECONDS: Final = STAGE_SECONDS.labels("handler")
+FINISH_SECONDS: Final = STAGE_SECONDS.labels("finish")
+REQUEST_SECONDS: Final = Histogram(
+    "callback_request_seconds", "How long each gRPC method took", ["method"], buckets=_SECONDS
+)
+REFUSED: Final = Counter("callback_refused", "Requests that were refused, by method and reason", ["method", "reason"])
+STORE_ERRORS: Final = Counter(
+    "callback_store_errors",
+    "Requests to the store without an answer: nothing was changed (refused), or that is not known (unknown)",
+    ["outcome"],
+)
+LEASES_ENDED: Final = Counter(
+    "callback_leases_ended", "Calls that were interrupted: their process died or lost the store"
+)
+CASES_EXPIRED: Final = Counter("callback_cases_expired", "Callbacks whose time to live has passed")
+STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0")
+RELOADS_FAILED: Final = Counter(
+    "callback_reloads_failed", "Files that changed and could not be taken over; what held before still holds", ["file"]
+)
