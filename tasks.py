@@ -110,19 +110,20 @@ def types() -> None:
 
 
 def generate(*arguments: str) -> None:
-    """Make the Python stubs from the contract. With `--check`: change nothing, and fail where they differ."""
+    """Make the stubs from the contract, and docs/settings.md from the settings. `--check` fails where they differ."""
     enter("dev")
-    changes = stale_stubs()
+    changes = {STUBS / name: content for name, content in stale_stubs().items()} | stale_settings_page()
     if "--check" in arguments:
         if changes:
-            sys.exit(f"not what the contract says; run python3 tasks.py generate: {', '.join(map(str, changes))}")
+            names = ", ".join(str(path.relative_to(ROOT)) for path in changes)
+            sys.exit(f"not what they are made from; run python3 tasks.py generate: {names}")
         return
-    for name, content in changes.items():
+    for path, content in changes.items():
         if content is None:
-            (STUBS / name).unlink()
+            path.unlink()
         else:
-            (STUBS / name).write_bytes(content)
-        print(f"{'removed' if content is None else 'generated'} {name}")
+            path.write_bytes(content)
+        print(f"{'removed' if content is None else 'generated'} {path.relative_to(ROOT)}")
 
 
 def lock(*arguments: str) -> None:
@@ -290,6 +291,20 @@ def generate_stubs(target: Path) -> None:
         f"--mypy_grpc_out=quiet:{target}",
         *services,
     )
+
+
+# ---- The page of settings ----
+
+
+def stale_settings_page() -> dict[Path, bytes | None]:
+    """Return docs/settings.md with what it should be, if it is not what the settings say."""
+    from callback_edge.settings import EdgeSettings
+    from callback_process.reference import settings_page
+    from callback_server.settings import ServerSettings
+
+    path = ROOT / "docs" / "settings.md"
+    page = settings_page({"callback server": ServerSettings, "callback edge": EdgeSettings}).encode()
+    return {} if path.exists() and path.read_bytes() == page else {path: page}
 
 
 # ---- Running programs ----

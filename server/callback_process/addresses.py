@@ -33,19 +33,20 @@ def parse_bind(text: str) -> Address:
         text: `127.0.0.1:8080`, `localhost:8080` or `[::1]:8080`; port 0 asks the system to pick one.
 
     Raises:
-        ValueError: it is something else. The message says what is expected, and can be shown to people.
+        ValueError: it is something else. The message says what is expected; it does not repeat the text, for what was
+            meant for another setting can be a secret.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not host or any(c.isspace() or c in "/@" for c in host):
-        raise ValueError(f"must be HOST:PORT, as in 127.0.0.1:8080; got {text!r}")
+        raise ValueError("must be HOST:PORT, as in 127.0.0.1:8080")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            raise ValueError(f"must have an IPv6 address in the brackets, as in [::1]:8080; got {text!r}") from None
+            raise ValueError("must have an IPv6 address in the brackets, as in [::1]:8080") from None
     elif ":" in host:
-        raise ValueError(f"must have its IPv6 address in brackets, as in [::1]:8080; got {text!r}")
+        raise ValueError("must have its IPv6 address in brackets, as in [::1]:8080")
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError(f"must have a port from 0 to 65535; got {text!r}")
+        raise ValueError("must have a port from 0 to 65535")
     return Address(host, int(port))

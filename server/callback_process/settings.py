@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -28,7 +28,9 @@ CONFIG_VARIABLE = "CALLBACK_CONFIG"
 TABLES = frozenset({"server", "edge", "activities"})
 """Every table that the file may have."""
 
-Bind = Annotated[str, AfterValidator(lambda text: str(parse_bind(text)))]
+Bind = Annotated[
+    str, AfterValidator(lambda text: str(parse_bind(text))), Field(json_schema_extra={"format": "HOST:PORT"})
+]
 """A setting that is an address to listen on, `HOST:PORT`."""
 
 LogLevel = Annotated[
@@ -41,7 +43,7 @@ LogLevel = Annotated[
 class TlsSettings(BaseModel):
     """TLS to somebody. Without files: the system's certificate authorities, and no certificate of our own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     ca_file: Path | None = None
     """Certificate authorities that the other side's certificate must come from, PEM."""
@@ -83,7 +85,13 @@ class ProcessSettings(BaseSettings):
     A list in the environment is written as JSON or with commas, a table as JSON.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
 
     table: ClassVar[str]
     """The process's own table in the file. Its keys are the fields."""
@@ -100,6 +108,20 @@ class ProcessSettings(BaseSettings):
 
         Raises:
             SettingsError: a value is wrong, a key or table is unknown, or the file can not be read.
+        """
+        settings, _origins = cls.load_with_origins(config_file, **overrides)
+        return settings
+
+    @classmethod
+    def load_with_origins(cls, config_file: Path | None = None, **overrides: Any) -> tuple[Self, Mapping[str, str]]:
+        """Read the settings as `load` does, and say where each came from.
+
+        Returns:
+            The settings; and by field, `option`, the variable's name or the file's path. A field that is not there has
+            its default.
+
+        Raises:
+            SettingsError: as for `load`.
         """
         problems: list[str] = []
         values: dict[str, Any] = {}
@@ -120,7 +142,12 @@ class ProcessSettings(BaseSettings):
             problems += [cls._describe(detail, origins) for detail in error.errors(include_url=False)]
         if problems:
             raise SettingsError(problems)
-        return settings
+        return settings, origins
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        return f"{cls.model_config['env_prefix']}{field}".upper()
 
     @classmethod
     def settings_customise_sources(
@@ -167,7 +194,7 @@ class ProcessSettings(BaseSettings):
             value, _key, is_complex = source.get_field_value(field, name)
             if value is None:
                 continue
-            variable = f"{cls.model_config['env_prefix']}{name}".upper()
+            variable = cls.variable(name)
             if is_complex or source.field_is_complex(field):
                 try:
                     value = _decode(value)

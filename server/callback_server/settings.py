@@ -15,13 +15,17 @@ from callback_server.domain.case import RECORD
 from callback_server.store.client import check_url
 from callback_server.store.safety import Durability
 
-Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$")]
+Origin = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$"),
+    Field(json_schema_extra={"format": "URL"}),
+]
 
 
 class ActivitySettings(BaseModel):
     """An activity and its push handler."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     target: str = Field(pattern=r"^((dns|ipv4|ipv6):\S+|[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+)$")
     """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`)."""

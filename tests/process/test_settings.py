@@ -108,7 +108,7 @@ def test_everything_wrong_is_said_at_once_with_its_name_origin_and_what_is_expec
     assert sorted(problems(path, grpc_bind="nowhere")) == [
         f"activities.paid.extra ({path}): unknown",
         "grace_s (CALLBACK_GRACE_S): must be greater than 0",
-        "grpc_bind (option): must be HOST:PORT, as in 127.0.0.1:8080; got 'nowhere'",
+        "grpc_bind (option): must be HOST:PORT, as in 127.0.0.1:8080",
         f"log_level ({path}): must be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'",
         f"speed ({path}): unknown; known: alternative_domains, grace_s, grpc_bind, log_level, state_key",
     ]

@@ -1,0 +1,94 @@
+"""The settings that hold, and where each came from, fit to be shown: nothing secret is among them."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from callback_process.logs import MASK
+from callback_process.settings import ProcessSettings
+
+Value = bool | int | float | str | list[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """One setting."""
+
+    table: tuple[str, ...]
+    """The table of the file that it belongs to, such as `("activities", "order-paid")`."""
+    key: str
+    """Its key in that table."""
+    value: Value
+    """What holds, as JSON has it; None: it is not set. Secrets are masked."""
+    origin: str
+    """`option`, the name of a variable, the path of a file, or `default`."""
+
+
+def effective(settings: ProcessSettings, origins: Mapping[str, str]) -> list[Effective]:
+    """Every setting of a process, and of the tables within, in the order in which they are declared.
+
+    Args:
+        settings: the settings.
+        origins: where they came from, as `ProcessSettings.load_with_origins` says it.
+    """
+    found: list[Effective] = []
+    for field in type(settings).model_fields:
+        table = () if field in settings.shared_tables else (settings.table,)
+        found += _within(table, field, getattr(settings, field), origins.get(field, "default"))
+    return found
+
+
+def _within(table: tuple[str, ...], key: str, value: Any, origin: str) -> list[Effective]:
+    if isinstance(value, BaseModel):
+        return [
+            each
+            for field in type(value).model_fields
+            for each in _within(
+                (*table, key), field, getattr(value, field), origin if field in value.model_fields_set else "default"
+            )
+        ]
+    if isinstance(value, Mapping):
+        return [each for name, inner in value.items() for each in _within((*table, key), name, inner, origin)]
+    return [Effective(table, key, _shown(value), origin)]
+
+
+def _shown(value: Any) -> Value:
+    match value:
+        case SecretStr():
+            return MASK
+        case enum.Enum():
+            return _shown(value.value)
+        case Path():
+            return _shown(str(value))
+        case str():
+            return mask_url(value)
+        case list() | tuple() | set() | frozenset():
+            return [_shown(each) for each in value]
+        case bool() | int() | float() | None:
+            return value
+    raise TypeError(f"a setting of type {type(value).__name__} can not be shown")
+
+
+def mask_url(text: str) -> str:
+    """Return a URL without its password, and without the values of its query; other text as it is.
+
+    Whoever wrote the URL may have left a `/`, `?` or `@` of the password as it was, so rather too much is masked than
+    too little: up to the last `@`, and all if that stands in the query.
+    """
+    start = text.find("://") + 3 if "://" in text else 0
+    if not start and "@" not in text:
+        return text
+    scheme, rest = text[:start], text[start:]
+    end = min((index for mark in "?#" if (index := rest.find(mark)) >= 0), default=len(rest))
+    base, query = rest[:end], rest[end:]
+    if "@" in query:
+        return f"{scheme}{MASK}"
+    secret, at, place = base.rpartition("@")
+    if at:
+        user, colon, _password = secret.partition(":")
+        base = f"{user}:{MASK}@{place}" if colon else f"{MASK}@{place}"
+    return f"{scheme}{base}{query[0]}{MASK}" if query else f"{scheme}{base}"

@@ -1,0 +1,136 @@
+"""The page of all settings, `docs/settings.md`, made from the models: their fields, bounds, defaults and docstrings."""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from callback_process.settings import CONFIG_VARIABLE, ProcessSettings
+
+_HEAD: Final = f"""\
+<!-- Made from the settings' own docstrings by `python3 tasks.py generate`. Change it there. -->
+# Settings
+
+A setting is an option of the command, else an environment variable, else a key of the TOML file that `--config` or
+`{CONFIG_VARIABLE}` names, else its default. It comes whole from one of these: lists and tables are not merged. One file
+serves all processes; each reads its own table. In a variable, a list has commas between its values or is JSON, and a
+table is JSON.
+
+```toml
+[server]
+store_url = "redis://store:6379/0"
+
+[edge]
+server_target = "dns:///callback:50051"
+
+[activities.order-paid]
+target = "dns:///orders:50051"
+```
+
+A process that finds a setting wrong does not start, and names every one that is. `callback config` shows what holds on
+a machine and where it came from, without secrets; `callback doctor` tries whether it works. Units are in the names:
+`_s` is seconds.
+"""
+_WORDS: Final = {
+    "URL": "URL",
+    "path": "path of a file",
+    "password": "text, secret",
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true` or `false`",
+}
+
+
+def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
+    """Return the page, in Markdown.
+
+    Args:
+        processes: the settings of each process, by the command that starts it.
+    """
+    sections = [_HEAD]
+    nested: dict[str, list[str]] = {}
+    models: dict[str, Any] = {}
+    for command, settings in processes.items():
+        schema = settings.model_json_schema()
+        models |= schema.get("$defs", {})
+        prefix = settings.model_config.get("env_prefix", "")
+        sections.append(
+            f"## {command}\n\nTable `[{settings.table}]`, variables `{prefix}…`.\n\n" + _table(schema, models, settings)
+        )
+        for path, model in _nested(schema["properties"], models, settings):
+            nested.setdefault(model, []).append(f"`[{path}]`")
+    for model, tables in nested.items():
+        description = _flat(models[model]["description"])
+        sections.append(f"## {' and '.join(tables)}\n\n{description}\n\n" + _table(models[model], models))
+    return "\n".join(sections)
+
+
+def _nested(
+    properties: Mapping[str, Any], models: Mapping[str, Any], settings: type[ProcessSettings], *above: str
+) -> Iterator[tuple[str, str]]:
+    """Every table within, by its path in the file, and the model that describes it."""
+    for name, schema in properties.items():
+        inner = _without_null(schema)
+        path = [*above, name] if above or name in settings.shared_tables else [settings.table, name]
+        if "additionalProperties" in inner:  # one table for each name
+            inner, path = inner["additionalProperties"], [*path, "NAME"]
+        model = inner.get("$ref", "").rpartition("/")[2]
+        if model and "properties" in models[model]:
+            yield ".".join(path), model
+            yield from _nested(models[model]["properties"], models, settings, *path)
+
+
+def _table(schema: Mapping[str, Any], models: Mapping[str, Any], settings: type[ProcessSettings] | None = None) -> str:
+    """The keys of a table of the file, one a row; with their variables, if it is a process's own."""
+    head = ("Key, and variable" if settings else "Key", "Value", "Default", "What it is")
+    rows: list[Sequence[str]] = [head, ["---"] * len(head)]
+    for name, field in schema["properties"].items():
+        if settings and name in settings.shared_tables:
+            continue
+        key = f"`{name}`" + (f"<br>`{settings.variable(name)}`" if settings else "")
+        default = "required" if name in schema.get("required", ()) else _default(field.get("default"))
+        rows.append((key, _value(field, models), default, _flat(field["description"])))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _value(schema: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """What a value may be, in words."""
+    schema = _without_null(schema)
+    if "$ref" in schema:
+        schema = models.get(schema["$ref"].rpartition("/")[2], {})
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{each}`" for each in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_value(schema['items'], models)}"
+    if schema.get("type", "object") == "object":
+        return "table"
+    kind = schema.get("format", schema["type"])
+    return ", ".join([_WORDS.get(kind, f"`{kind}`"), *_bounds(schema)])
+
+
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    for bound, words in (("minimum", "at least"), ("exclusiveMinimum", "more than"), ("maximum", "at most")):
+        if bound in schema:
+            yield f"{words} {schema[bound]:,}"
+    if "minLength" in schema:
+        yield "not empty" if schema["minLength"] == 1 else f"at least {schema['minLength']} characters"
+
+
+def _default(value: Any) -> str:
+    if value is None or value == {}:
+        return "none"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a setting where it is set."""
+    choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    return choices[0] if choices else schema
+
+
+def _flat(text: str) -> str:
+    """A docstring as one line of a table."""
+    return " ".join(inspect.cleandoc(text).split()).replace("|", "\\|")
