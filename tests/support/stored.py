@@ -1,0 +1,103 @@
+"""What a release has stored, as a file that can be read: `tests/data/stored-*`. Writes it, and loads it into a store.
+
+Strings are bytes, each one character; a long one that repeats itself is `{"repeat": unit, "times": n}`. Times are
+relative to the moment of the dump, `{"ms": n}` or `{"us": n}`, so that a lease which ran then runs now, wherever they
+stand: what looks like a time of these years is one.
+"""
+
+import json
+import re
+from datetime import datetime
+
+YEARS_MS = 11 * 366 * 24 * 3600 * 1000
+"""How far from the moment of the dump a time can be."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_REPEATED = re.compile(r"(.{1,4}?)\1{200,}", re.DOTALL)
+
+
+def marked(value, now_ms):
+    """`value` as it stands in a file: times relative to `now_ms`, bytes as text, what repeats itself short."""
+    if isinstance(value, dict):
+        return {marked_text(name): marked(each, now_ms) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [marked(each, now_ms) for each in value]
+    text = marked_text(value)
+    if _TIME.fullmatch(text):  # as protobuf's JSON has it
+        return {"ms": round(datetime.fromisoformat(text).timestamp() * 1000) - now_ms}
+    if re.fullmatch(r"\d{13,16}", text):
+        for unit, per_ms in (("ms", 1), ("us", 1000)):
+            if abs(int(text) // per_ms - now_ms) < YEARS_MS:
+                return {unit: int(text) - now_ms * per_ms}
+    if found := _REPEATED.fullmatch(text):
+        return {"repeat": found[1], "times": len(text) // len(found[1])}
+    return value if isinstance(value, bool | int) else text
+
+
+def marked_text(value):
+    """Bytes as text, each one character."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def unmarked(value, now_ms):
+    """The bytes of what :func:`marked` made."""
+    if isinstance(value, dict):
+        if "repeat" in value:
+            value = value["repeat"] * value["times"]
+        else:
+            value = value["us"] + now_ms * 1000 if "us" in value else value["ms"] + now_ms
+    return str(value).encode("latin-1")
+
+
+async def store_now_ms(client):
+    """The store's clock, in milliseconds."""
+    seconds, microseconds = await client.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+async def dumped(client, now_ms):
+    """The lines of a store's dump, by key."""
+    lines = []
+    for key in sorted([key async for key in client.scan_iter(count=1000)]):
+        kind = (await client.type(key)).decode()
+        value = {
+            "string": client.get, "hash": client.hgetall, "set": client.smembers,
+            "zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+        }[kind](key)  # fmt: skip
+        value = await value
+        if kind == "set":
+            value = sorted(value)
+        elif kind == "zset":
+            value = {member: int(score) for member, score in value}
+        line = {"key": key.decode("latin-1"), "type": kind, "value": marked(value, now_ms)}
+        if (left_ms := await client.pttl(key)) >= 0:
+            line["ttl_ms"] = left_ms
+        lines.append(json.dumps(line))
+    return lines
+
+
+async def load(client, directory):
+    """Stores what `directory/store.jsonl` says as if it had been dumped just now; returns the moment in milliseconds."""
+    now_ms = await store_now_ms(client)
+    for line in (directory / "store.jsonl").read_text().splitlines():
+        dump = json.loads(line)
+        key, value = dump["key"].encode("latin-1"), dump["value"]
+        match dump["type"]:
+            case "string":
+                await client.set(key, unmarked(value, now_ms))
+            case "set":
+                await client.sadd(key, *(unmarked(member, now_ms) for member in value))
+            case "hash":
+                await client.hset(
+                    key, mapping={unmarked(name, 0): unmarked(field, now_ms) for name, field in value.items()}
+                )
+            case "zset":
+                await client.zadd(key, {unmarked(name, 0): unmarked(score, now_ms) for name, score in value.items()})
+        if "ttl_ms" in dump:
+            await client.pexpire(key, dump["ttl_ms"])
+    return now_ms
+
+
+def expected(directory):
+    """What the release said of its cases, by name: see the README beside the data."""
+    lines = (directory / "expected.jsonl").read_text().splitlines()
+    return {case["name"]: case for case in map(json.loads, lines)}
