@@ -17,7 +17,9 @@ from support.store import StoreProcess, free_port
 from support.system import Process, System
 from support.wait import wait_until
 
-from callback import CallbackClient, CallStatus, Response
+from callback import AsyncCallbackClient, CallStatus, Response
+from callback.v1 import edge_service_pb2
+from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_server.main import _background
 
 OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
@@ -54,14 +56,15 @@ async def system(tmp_path, store, handler, python):
     """Makes a running system whose server has the given grace."""
     made = []
 
-    async def make(grace_s):
-        system = System(tmp_path, store, config=handler.config, server={"CALLBACK_GRACE_S": str(grace_s)})
+    async def make(grace_s, drain_s=0):
+        settings = {"CALLBACK_GRACE_S": str(grace_s), "CALLBACK_DRAIN_S": str(drain_s)}
+        system = System(tmp_path, store, config=handler.config, server=settings)
         made.append(system)
         for process in (system.server, system.edge):
             process._command[0] = python
             await process.start()
         system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=60))
-        system.client = await stack.enter_async_context(CallbackClient(system.grpc))
+        system.client = await stack.enter_async_context(AsyncCallbackClient(system.grpc, retry=False))
         return system
 
     async with contextlib.AsyncExitStack() as stack:
@@ -122,6 +125,34 @@ async def test_health_says_first_that_no_new_work_is_taken(system, handler):
         handler.gate.set()
         assert (await calling).status_code == 200
         watch.cancel()
+    assert await exit_of(system.server) == 0
+
+
+async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_still_served(system, handler):
+    system = await system(grace_s=20, drain_s=60)
+    handler.gate.set()
+    admin = f"http://{system.server.facts['admin']}"
+    assert (await system.http.get(f"{admin}/readyz")).status_code == 200
+    async with grpc.aio.insecure_channel(system.grpc) as channel:
+        health, edge = health_pb2_grpc.HealthStub(channel), EdgeServiceStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="callback.v1.EdgeService"))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        system.server.signal(signal.SIGTERM)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        whole = await health.Check(health_pb2.HealthCheckRequest(service=""))
+        assert whole.status == health_pb2.HealthCheckResponse.SERVING
+        answer = await system.http.get(f"{admin}/readyz")
+        assert (answer.status_code, answer.text) == (503, "stopping\n")
+
+        case = await system.client.generate_callback_url("work", Response("done"))
+        request = edge_service_pb2.InvokeRequest(state=case.state, request_method="get")
+        assert (await edge.Invoke(request)).response.response_body == b"done"
+        watch.cancel()
+
+
+async def test_after_it_has_drained_it_ends(system):
+    system = await system(grace_s=20, drain_s=0.2)
+    system.server.signal(signal.SIGTERM)
     assert await exit_of(system.server) == 0
 
 

@@ -44,15 +44,26 @@ def server_tls(settings: ServerSettings) -> ServerTls | None:
     """What the settings say. None: plain text.
 
     Raises:
-        ValueError: certificate and key do not belong together, or are not PEM.
-        OSError: a file can not be read.
+        ValueError: a file can not be read or is not PEM, or certificate and key do not belong together.
     """
     if settings.tls_cert_file is None or settings.tls_key_file is None:
         return None
+    for name in ("tls_cert_file", "tls_key_file", "tls_client_ca_file"):
+        path: Path | None = getattr(settings, name)
+        try:
+            if path is not None:
+                path.read_bytes()
+        except OSError as error:
+            raise ValueError(f"{name} {path}: {error.strerror}") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
     except ssl.SSLError as error:
-        raise ValueError(f"tls_cert_file and tls_key_file: {error.reason or error}") from error
+        raise ValueError(f"tls_cert_file and tls_key_file: {error.reason or 'not PEM'}") from error
+    try:
+        context.load_verify_locations(settings.tls_client_ca_file or settings.tls_cert_file)
+    except ssl.SSLError as error:
+        raise ValueError(f"tls_client_ca_file: {error.reason or 'not PEM'}") from error
     return ServerTls(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
 
 

@@ -1,0 +1,253 @@
+"""Who may do what: every method by every role on own and foreign cases, and with every credential that is none.
+
+The methods come from the contract, so one that is new and not in the table here fails the tests.
+"""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+import redis
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from support.services import response, running_services
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2, edge_service_pb2
+from callback.v1 import callback_service_pb2 as rpc
+from callback_server.domain.principal import Role
+from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.rpc.access import Access
+from callback_server.rpc.status import require_roles
+
+SERVICES = [
+    callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],
+    edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
+]
+METHODS = {method.name: method for service in SERVICES for method in service.methods}
+
+NOW = datetime.now(UTC)
+EXPIRED = "callback_expired"
+TOKENS = {
+    "mine": ("owner",),
+    "other": ("owner",),
+    "edge": ("edge",),
+    "admin": ("admin",),
+    "both": ("owner", "edge"),
+}
+"""Principals and their roles; the token of each is `callback_` and its name."""
+
+
+def known():
+    def entry(token, expires=None):
+        return TokenEntry(sha256=hashlib.sha256(token.encode()).hexdigest(), expires=expires)
+
+    later, earlier = NOW + timedelta(days=1), NOW - timedelta(seconds=1)
+    return Principals(
+        {
+            name: PrincipalEntry(
+                roles=frozenset(map(Role, roles)),
+                tokens=(
+                    entry(f"callback_{name}", later),
+                    *((entry(EXPIRED, earlier),) if name == "admin" else ()),
+                ),
+            )
+            for name, roles in TOKENS.items()
+        }
+    )
+
+
+def token(name):
+    return (("authorization", f"Bearer callback_{name}"),)
+
+
+@pytest.fixture
+async def services(store_of):
+    principals = known()
+    store = store_of()
+    async with running_services(store, principals=lambda: principals) as running:
+        running.store = store
+        yield running
+
+
+class Case:
+    """A case of `mine` with one recorded call."""
+
+    def __init__(self, made, call_id):
+        self.id, self.state, self.call_id = made.callback_case_id, made.callback_state, call_id
+
+
+@pytest.fixture
+async def case(services):
+    made = await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), allow_multiple_calls=True),
+        metadata=token("mine"),
+    )
+    answer = await services.edge.Invoke(
+        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"), metadata=token("edge")
+    )
+    return Case(made, answer.call_id)
+
+
+def request(method, case):
+    """A request to a method about a case that anyone could send who knows its name."""
+    fields = {
+        "GenerateCallbackUrl": {"callback_activity": "record", "response": response()},
+        "SetResponse": {"callback_case_id": case.id, "response": pb.Response(response_code=202)},
+        "CloseCallback": {"callback_case_id": case.id},
+        "GetCallback": {"callback_case_id": case.id},
+        "ListCallbacks": {"owner": "mine"},
+        "GetCall": {"call_id": case.call_id},
+        "ListCalls": {"callback_case_id": case.id},
+        "EraseCalls": {"callback_case_id": case.id},
+        "Invoke": {"state": case.state, "request_method": "get"},
+    }[method.name]
+    return GetMessageClass(method.input_type)(**fields)
+
+
+async def ask(services, method, message, metadata=()):
+    """The code and reason of what a method says; OK and nothing if it does as it is asked."""
+    stub = services.edge if method.name == "Invoke" else services.callbacks
+    try:
+        await getattr(stub, method.name)(message, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        info = error_details_pb2.ErrorInfo()
+        for detail in rpc_status.from_call(error).details:
+            detail.Unpack(info)
+        return error.code(), info.reason, dict(info.metadata), error.details()
+    return grpc.StatusCode.OK, "", {}, ""
+
+
+def everything(store):
+    with redis.Redis(port=store.port) as client:
+        return {key: client.dump(key) for key in client.scan_iter()}
+
+
+OK, NOT_FOUND = (grpc.StatusCode.OK, ""), grpc.StatusCode.NOT_FOUND
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"
+ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
+UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
+
+
+def expected(method, principal):
+    """What a principal is told that asks about a case of `mine`."""
+    if method == "Invoke":
+        return OK if principal in ("edge", "both") else ROLE_MISSING
+    if principal == "edge":
+        return ROLE_MISSING
+    if method == "GenerateCallbackUrl" or principal in ("mine", "admin"):
+        return OK
+    if method == "ListCallbacks":
+        return ROLE_MISSING
+    return UNKNOWN_CALL if method == "GetCall" else UNKNOWN_CASE
+
+
+@pytest.mark.parametrize("principal", TOKENS)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+async def test_each_principal_may_do_what_its_roles_say_and_reach_its_own_cases(services, case, method, principal):
+    before = everything(services.store)
+    code, reason, facts, _ = await ask(services, method, request(method, case), token(principal))
+    assert (code, reason) == expected(method.name, principal)
+    if code is not grpc.StatusCode.OK:
+        assert everything(services.store) == before
+    if reason == "ROLE_MISSING":
+        assert facts == {"role": {"Invoke": "edge", "ListCallbacks": "admin"}.get(method.name, "owner")} or (
+            principal == "edge" and facts == {"role": "owner"}
+        )
+
+
+CREDENTIALS = {
+    "none": (),
+    "unknown": (("authorization", "Bearer callback_nobody"),),
+    "expired": (("authorization", f"Bearer {EXPIRED}"),),
+    "empty": (("authorization", "Bearer "),),
+    "no scheme": (("authorization", "callback_admin"),),
+    "another scheme": (("authorization", "Basic callback_admin"),),
+    "its hash": (("authorization", f"Bearer {hashlib.sha256(b'callback_admin').hexdigest()}"),),
+    "twice": (("authorization", "Bearer callback_admin"), ("authorization", "Bearer callback_edge")),
+    "another place": (("x-authorization", "Bearer callback_admin"),),
+}
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+async def test_without_a_good_credential_every_method_refuses_and_nothing_changes(services, case, method, credential):
+    before = everything(services.store)
+    code, reason, _, text = await ask(services, method, request(method, case), CREDENTIALS[credential])
+    assert (code, reason) == UNAUTHENTICATED
+    assert "callback_" not in text
+    assert everything(services.store) == before
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if name not in ("GenerateCallbackUrl", "ListCallbacks", "Invoke")]
+)
+async def test_a_foreign_case_and_one_that_never_was_get_the_same_words(services, case, method):
+    foreign = request(METHODS[method], case)
+    never = type(foreign)()
+    never.CopyFrom(foreign)
+    if method == "GetCall":
+        never.call_id = f"{'0' * 32}-{'0' * 16}"
+    else:
+        never.callback_case_id = "0" * 32
+    assert await ask(services, METHODS[method], foreign, token("other")) == await ask(
+        services, METHODS[method], never, token("other")
+    )
+
+
+async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, case):
+    for value in ("bearer callback_mine", "BEARER callback_mine", "Bearer  callback_mine "):
+        code, *_ = await ask(
+            services, METHODS["GetCallback"], request(METHODS["GetCallback"], case), (("authorization", value),)
+        )
+        assert code is grpc.StatusCode.OK
+
+
+async def test_a_list_holds_the_cases_of_one_owner(services, case):
+    await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response()), metadata=token("other")
+    )
+
+    async def owners(principal, owner=""):
+        page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(owner=owner), metadata=token(principal))
+        return [each.owner for each in page.callbacks]
+
+    assert await owners("mine") == ["mine"]
+    assert await owners("other", "other") == ["other"]
+    assert await owners("admin") == []
+    assert await owners("admin", "other") == ["other"]
+    assert await owners("admin", "nobody") == []
+
+
+async def test_two_owners_may_use_the_same_request_id(services):
+    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), request_id="order-5")
+    mine, again, other = [
+        await services.callbacks.GenerateCallbackUrl(asked, metadata=token(name)) for name in ("mine", "mine", "other")
+    ]
+    assert mine == again
+    assert mine.callback_url != other.callback_url
+
+
+async def test_without_principals_everyone_is_local_and_may_do_everything(store_of):
+    async with running_services(store_of()) as services:
+        made = await services.callbacks.GenerateCallbackUrl(
+            rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+        )
+        case = (
+            await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+        ).callback
+        assert case.owner == "local"
+        await services.edge.Invoke(edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"))
+
+
+async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
+    class Forgetful:
+        access = Access(None)
+
+        async def Invoke(self, request, context):  # the contract's name
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Invoke does not say which role it needs"):
+        require_roles(SERVICES[1], Forgetful())

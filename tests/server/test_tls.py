@@ -1,0 +1,216 @@
+"""The gRPC port of a real server: TLS, client certificates, principals; and files that change while it runs."""
+
+import contextlib
+import hashlib
+import ssl
+
+import grpc
+import httpx
+import pytest
+import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.store import free_port
+from support.system import Process
+from support.wait import wait_until
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+
+
+def hashed(token):
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def principals(*tokens):
+    entries = "".join(f'[[principals.orders.tokens]]\nsha256 = "{hashed(token)}"\n' for token in tokens)
+    return (
+        '[principals.orders]\nroles = ["owner"]\n'
+        'certificates = ["orders.example"]\n'
+        f'{entries}\n[principals.edges]\nroles = ["edge"]\ncertificates = ["edge-1.example", "shared.example"]\n'
+        '[principals.shipping]\nroles = ["owner"]\ncertificates = ["shipping.example"]\n'
+    )
+
+
+class Tls:
+    """Certificates of one authority in a directory, and a server that uses them."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.authority = trustme.CA()
+        self.authority.cert_pem.write_to_path(directory / "ca.pem")
+        self.renew()
+        self.principals = directory / "principals.toml"
+        self.principals.write_text(principals("callback_first"))
+        self.grpc = f"localhost:{free_port()}"
+
+    def renew(self):
+        """Gives the server a new certificate; returns it."""
+        certificate = self.authority.issue_cert("localhost", "127.0.0.1")
+        certificate.private_key_pem.write_to_path(self.directory / "server.key")
+        (self.directory / "server.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
+        return certificate.cert_chain_pems[0].bytes()
+
+    def credentials(self, *names, authority=None):
+        """What a client has: a certificate with these names, or none."""
+        ca = self.authority.cert_pem.bytes()
+        if not names:
+            return grpc.ssl_channel_credentials(ca)
+        own = (authority or self.authority).issue_cert(*names)
+        return grpc.ssl_channel_credentials(ca, own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())
+
+    def environment(self, store, **more):
+        return {
+            "CALLBACK_GRPC_BIND": self.grpc, "CALLBACK_STORE_URL": store.url, "CALLBACK_ADMIN_BIND": "127.0.0.1:0",
+            "CALLBACK_DRAIN_S": "0", "CALLBACK_PRINCIPALS_FILE": str(self.principals),
+            "CALLBACK_TLS_CERT_FILE": str(self.directory / "server.pem"),
+            "CALLBACK_TLS_KEY_FILE": str(self.directory / "server.key"), **more,
+        }  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def running(tls, store, **more):
+    server = await Process("callback_server", tls.directory / "log", **tls.environment(store, **more)).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def tls(tmp_path):
+    return Tls(tmp_path)
+
+
+@pytest.fixture
+def mutual(tls):
+    return {"CALLBACK_TLS_CLIENT_CA_FILE": str(tls.directory / "ca.pem")}
+
+
+async def asked(tls, credentials, token=None):
+    """The code that a list is answered with, over a connection of its own."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    channel = grpc.aio.secure_channel(tls.grpc, credentials) if credentials else grpc.aio.insecure_channel(tls.grpc)
+    async with channel:
+        try:
+            await CallbackServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=metadata, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+    return grpc.StatusCode.OK
+
+
+OK, REFUSED = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
+UNAUTHENTICATED, FORBIDDEN = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_over_tls_a_token_is_enough_and_plain_text_gets_nowhere(tls, store_of):
+    async with running(tls, store_of()):
+        assert await asked(tls, tls.credentials(), "callback_first") is OK
+        assert await asked(tls, tls.credentials()) is UNAUTHENTICATED
+        assert await asked(tls, tls.credentials("orders.example")) is UNAUTHENTICATED  # nobody asked for it
+        assert await asked(tls, None, "callback_first") is REFUSED
+        assert (
+            await asked(tls, grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes()), "callback_first") is REFUSED
+        )
+
+
+async def test_with_client_certificates_each_must_show_one_that_is_trusted_and_known(tls, store_of, mutual):
+    async with running(tls, store_of(), **mutual):
+        assert await asked(tls, tls.credentials("orders.example")) is OK
+        assert await asked(tls, tls.credentials("unknown.example", "orders.example")) is OK
+        assert await asked(tls, tls.credentials("edge-1.example")) is FORBIDDEN
+        assert await asked(tls, tls.credentials("unknown.example")) is UNAUTHENTICATED
+        assert await asked(tls, tls.credentials("orders.example", "shipping.example")) is UNAUTHENTICATED
+        assert await asked(tls, tls.credentials()) is REFUSED
+        assert await asked(tls, tls.credentials("orders.example", authority=trustme.CA())) is REFUSED
+
+
+async def test_a_token_decides_alone_whatever_certificate_comes_with_it(tls, store_of, mutual):
+    async with running(tls, store_of(), **mutual):
+        assert await asked(tls, tls.credentials("edge-1.example"), "callback_first") is OK
+        assert await asked(tls, tls.credentials("orders.example"), "callback_wrong") is UNAUTHENTICATED
+
+
+async def test_health_needs_no_principal(tls, store_of):
+    async with running(tls, store_of()), grpc.aio.secure_channel(tls.grpc, tls.credentials()) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_tokens_come_and_go_while_the_server_runs(tls, store_of):
+    async with running(tls, store_of()) as server:
+        credentials = tls.credentials()
+
+        async def code_of(token):
+            return await asked(tls, credentials, token)
+
+        tls.principals.write_text(principals("callback_first", "callback_second"))
+        await wait_until(lambda: server.events("principals_read"))
+        assert (await code_of("callback_first"), await code_of("callback_second")) == (OK, OK)
+
+        tls.principals.write_text(principals("callback_second") + "broken")
+        await wait_until(lambda: server.events("principals_not_read"))
+        assert (await code_of("callback_first"), await code_of("callback_second")) == (OK, OK)
+        metrics = (await httpx.AsyncClient().get(f"http://{server.facts['admin']}/metrics")).text
+        assert 'callback_reloads_failed_total{file="principals"} 1.0' in metrics
+
+        fresh = tls.directory / "fresh"
+        fresh.write_text(principals("callback_second"))
+        fresh.replace(tls.principals)
+        await wait_until(lambda: len(server.events("principals_read")) == 2)
+        assert (await code_of("callback_first"), await code_of("callback_second")) == (UNAUTHENTICATED, OK)
+
+
+def shown(tls):
+    """The certificate that the server shows at this moment, PEM."""
+    host, port = tls.grpc.split(":")
+    return ssl.get_server_certificate((host, int(port)))
+
+
+def as_pem(certificate):
+    return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(certificate.decode()))
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart_and_half_of_one_breaks_nothing(tls, store_of):
+    async with running(tls, store_of()) as server:
+        first = shown(tls)
+        second = tls.renew()
+        assert shown(tls) == as_pem(second) != first
+
+        key = (tls.directory / "server.key").read_bytes()
+        third = tls.authority.issue_cert("localhost")
+        (tls.directory / "server.pem").write_bytes(third.cert_chain_pems[0].bytes())
+        assert shown(tls) == as_pem(second)  # its key is not there yet
+        assert await asked(tls, tls.credentials(), "callback_first") is OK
+        assert key == (tls.directory / "server.key").read_bytes()
+        third.private_key_pem.write_to_path(tls.directory / "server.key")
+        assert shown(tls) == as_pem(third.cert_chain_pems[0].bytes())
+
+        (tls.directory / "server.key").unlink()
+        assert await asked(tls, tls.credentials(), "callback_first") is OK
+        assert server.events("certificate_not_read")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"CALLBACK_PRINCIPALS_FILE": ""}, "set principals_file, or bind to loopback"),
+        ({"CALLBACK_TLS_CERT_FILE": "", "CALLBACK_TLS_KEY_FILE": ""}, "or allow_plaintext where a mesh encrypts"),
+        ({"CALLBACK_TLS_KEY_FILE": ""}, "tls_cert_file and tls_key_file belong together"),
+        ({"CALLBACK_TLS_KEY_FILE": "{other}"}, "tls_cert_file and tls_key_file: KEY_VALUES_MISMATCH"),
+        ({"CALLBACK_TLS_CERT_FILE": "/nowhere"}, "tls_cert_file /nowhere: No such file or directory"),
+        ({"CALLBACK_TLS_KEY_FILE": "{ca}"}, "tls_cert_file and tls_key_file: "),
+        ({"CALLBACK_TLS_CLIENT_CA_FILE": "{other}"}, "tls_client_ca_file: "),
+        ({"CALLBACK_PRINCIPALS_FILE": "/nowhere"}, "/nowhere: can not be read: No such file or directory"),
+    ],
+)
+async def test_a_server_that_would_be_open_or_half_closed_does_not_start(tls, store_of, change, words):
+    other = tls.directory / "other.key"
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(other)
+    environment = tls.environment(store_of(), CALLBACK_GRPC_BIND="0.0.0.0:0")
+    for name, value in change.items():
+        environment[name] = value.format(other=other, ca=tls.directory / "ca.pem")
+    server = Process("callback_server", tls.directory / "log", **environment)
+    with pytest.raises(AssertionError):
+        await server.start()
+    assert server.process.returncode in (1, 2)
+    assert words in server.log.read_text()
