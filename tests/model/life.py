@@ -46,10 +46,13 @@ class ModelCall:
     id: str
     attempt: int
     response: object
+    version: int
+    """Which of the case's responses that is."""
     status: str = RUNNING
     lease_due: int | None = None
     """When the lease ended; None while it lasts."""
     recorded: bool = False
+    erased: bool = False
 
 
 @dataclass
@@ -79,14 +82,15 @@ class ModelCase:
             call = self.calls.get(call_id) or self.gone[call_id]
             if call.status == RUNNING and call.lease_due is None:
                 return "CLAIMED", call
-            return ("RECORDED", call) if call.recorded else ("STALE", None)
+            answered = call.recorded and (not call.erased or call.version == self.version)
+            return ("RECORDED", call) if answered else ("STALE", None)
         self.settle()
         if self.status == CLOSED:
             return "CLOSED", self.reason
         if self.status == IN_PROGRESS:
             return "BUSY", None
         self.attempts += 1
-        call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response)
+        call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response, self.version)
         if self.mode != MULTIPLE:
             self.status, self.holder = IN_PROGRESS, call_id
         if self.activity == "record":
@@ -124,6 +128,13 @@ class ModelCase:
         self.settle()
         if self.status != CLOSED:
             self._close("CLOSED_BY_OWNER")
+
+    def erase(self):
+        """How many calls had something recorded."""
+        had = [call for call in self.calls.values() if not call.erased]
+        for call in had:
+            call.erased = True
+        return len(had)
 
     def sweep(self):
         for call in list(self.calls.values()):

@@ -31,6 +31,7 @@ from callback_server.store.client import connect
 from callback_server.store.close_case import close_case
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.drop_partition import drop_partition
+from callback_server.store.erase_calls import erase_calls
 from callback_server.store.finish_call import Finished, finish_call
 from callback_server.store.list_cases import list_cases
 from callback_server.store.read import list_calls, read_call, read_case
@@ -57,6 +58,10 @@ def machine_on(store):
 
 
 MOST_CASES = 4
+# The fields of a call. What it was answered stands for the grant while it runs.
+RECORDED = {b"request_body", b"detail"}
+ANSWERED = {b"response", b"response_body", b"platform_url"}
+SIZED = (b"request", b"request_body", b"response", b"response_body")
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
 bodies = st.sampled_from([b"", b"one", b"\x00\xff two"])
 
@@ -121,7 +126,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
     def set_response(self, data, body, stale):
-        case_id = self._any_case(data)
+        self._set_response(self._any_case(data), body, stale=stale)
+
+    def _set_response(self, case_id, body, *, stale=False):
         model = self.model.get(case_id)
         case = self.do(read_case(self.scripts, case_id))
         if model is None:
@@ -147,6 +154,18 @@ class LifeMachine(RuleBasedStateMachine):
         if known:
             model.close()
 
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), foreign=st.booleans())
+    def erase(self, data, foreign):
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        owner = "nobody" if foreign or model is None else model.owner
+        erased = self.do(erase_calls(self.scripts, case_id, owner=owner, before=None))
+        if model is None or foreign:
+            assert erased is None
+        else:
+            assert (erased.calls, erased.before) == (model.erase(), None)
+
     # --- what callers and handlers do
 
     def _claim(self, case_id, call_id, *, parameter=None):
@@ -156,7 +175,7 @@ class LifeMachine(RuleBasedStateMachine):
                 self.scripts, call_id=call_id, state_sha256=new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=Request("post", body=b"body"), leases=LEASES, retention=RETENTION,
-                platform_url=None,
+                platform_url="https://platform.example",
             )
         )  # fmt: skip
 
@@ -207,6 +226,21 @@ class LifeMachine(RuleBasedStateMachine):
         else:
             assert reply is Refused.STALE
 
+    @precondition(lambda self: self._recorded())
+    @rule(data=st.data(), body=st.sampled_from([None, b"", b"another"]))
+    def a_recorded_call_that_was_erased_comes_again(self, data, body):
+        """With another response meanwhile (None: with the same), where the case allows that."""
+        call_id = data.draw(st.sampled_from(self._recorded()))
+        case_id = ids.case_id_of_call(call_id)
+        model = self.model[case_id]
+        assert self.do(erase_calls(self.scripts, case_id, owner=None, before=None)).calls == model.erase()
+        if body is not None:
+            self._set_response(case_id, body)
+        self._compare_claim(self._claim(case_id, call_id), model.claim(call_id))
+
+    def _recorded(self):
+        return [call.id for model in self.model.values() for call in model.calls.values() if call.recorded]
+
     @precondition(lambda self: self.new)
     @rule(data=st.data())
     def claim_in_the_wrong_form(self, data):
@@ -231,6 +265,7 @@ class LifeMachine(RuleBasedStateMachine):
             response=Response(type=ResponseType.RESPONSE, code=200, headers=(), body=body) if answered else None,
             keep_open=keep_open,
             failure=None if answered else CallFailure.HANDLER_ERROR,
+            detail="" if answered else "broken",
         )
         was_running = call_id in self._running()
         reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=RETENTION))
@@ -239,6 +274,8 @@ class LifeMachine(RuleBasedStateMachine):
         expected = model.finish(call_id, status, keep_open=keep_open)
         assert reply is Finished[expected]
         if was_running and expected == "OK" and call_id in model.calls:
+            if model.calls[call_id].erased:
+                outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
             assert self.do(read_call(self.scripts, call_id)).outcome == outcome
 
     def _any_case(self, data):
@@ -320,17 +357,20 @@ class LifeMachine(RuleBasedStateMachine):
             assert (case.expires_ms is None) is (new.time_to_live_ms is None)
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
             assert more is None
-            assert [(call.id, call.status) for call in reversed(calls)] == [
-                (call.id, call.status) for call in model.calls.values()
+            assert [(call.id, call.status, call.erased) for call in reversed(calls)] == [
+                (call.id, call.status, call.erased) for call in model.calls.values()
             ]
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
             assert int(fields[0]) == len(model.running)
-            sizes = [
-                await self.client.hget(keys.key(partition, "call", call.id), "size")
-                for call in calls
-                if call.status != RUNNING
+            kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
+            for call in calls:
+                if call.erased:
+                    assert not set(kept[call.id]) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
+                    assert kept[call.id][b"request"] == b""
+            ended_bytes = [
+                sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if call.status != RUNNING
             ]
-            assert int(fields[1]) == sum(int(size) for size in sizes)
+            assert int(fields[1]) == sum(ended_bytes)
             leases |= set(model.running)
             ended |= set(model.calls) - set(model.running)
             if model.status == CLOSED:

@@ -14,6 +14,7 @@ from callback_server.store import (
     close_case,
     create_case,
     drop_partition,
+    erase_calls,
     finish_call,
     list_cases,
     set_response,
@@ -23,7 +24,8 @@ from callback_server.store import (
 SCRIPTS = [
     module.SCRIPT
     for module in (
-        claim_call, close_case, create_case, drop_partition, finish_call, list_cases, set_response, sweep_partition
+        claim_call, close_case, create_case, drop_partition, erase_calls, finish_call, list_cases, set_response,
+        sweep_partition,
     )
 ]  # fmt: skip
 
@@ -67,6 +69,16 @@ BUGS = {
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)",
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\n"
         "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
+    "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
+                                  "local calls", "if not case then return {'UNKNOWN'} end\n\nlocal calls"),
+    "a body outlives the erasing": ("redis.call('HDEL', call_key(call_id), 'request_body')", ""),
+    "an answer outlives the erasing": ("erase_outcome(call_id)\n    end", "\n    end"),
+    "the erasing of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
+    "the answer of a call that was erased while it ran stays": (
+        "if call[2] == '' then erase_outcome(call_id) end", ""),
+    "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])", ""),
+    "a running call loses its grant to the erasing": ("if call[1] ~= 'RUNNING' then\n", "if true then\n"),
+    "an erased call is answered as the case answers by now": ("and mine[5] == case.version then", "then"),
     "a lease outlives its call": ("redis.call('ZREM', leases_key(), call_id)\n  redis.call('ZADD', ended_key()",
                                   "redis.call('ZADD', ended_key()"),
 }  # fmt: skip

@@ -90,3 +90,5 @@ class Call(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int | None
     outcome: Outcome
+    erased: bool = False
+    """What was recorded of it was erased: its request and its outcome say nothing but how it ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome
+from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome, Request
 from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import complete
@@ -123,12 +123,13 @@ async def list_calls(
 def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, response_body: bytes) -> Call:
     status, attempt, start, end, request, response, failure, detail, keep_open, platform = fields[: len(_CALL_FIELDS)]
     status = CallStatus(status.decode())
-    answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED)
+    erased = request == b""
+    answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased
     return Call(
         id=call_id,
         status=status,
         attempt=int(attempt),
-        request=unpack_request(request, body),
+        request=Request(method="") if erased else unpack_request(request, body),
         request_body_size=body_size,
         start_ms=int(start),
         end_ms=_number(end),
@@ -142,6 +143,7 @@ def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, resp
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
         ),
+        erased=erased,
     )
 
 

@@ -118,6 +118,7 @@ def call_to(call: Call, case_id: str) -> callback_pb2.Call:
         keep_open=outcome.keep_open,
         start_time=timestamp(call.start_ms),
         end_time=None if call.end_ms is None else timestamp(call.end_ms),
+        erased=call.erased,
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]

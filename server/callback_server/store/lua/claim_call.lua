@@ -7,7 +7,7 @@
 --       ('' = none), then pairs of activity and lease_ms for those that differ
 -- Returns: CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms, content, body as they were at the claim;
 --          UNKNOWN (no case is reached by this hash and parameter); CLOSED with its reason; BUSY; STALE (this call has
---          ended already).
+--          ended already; or it is a recorded one that was erased, and the case's response is another one by now).
 -- Transition: OPEN -> IN_PROGRESS (single use), OPEN -> OPEN (multiple); with `record` what its success makes of it, or
 --             its failure if it is a redirect to /path and there is no platform. What was due before (a lease's end, the
 --             expiry) happens first.
@@ -18,7 +18,7 @@ local lease_ms, keep = tonumber(ARGV[7]), {calls = tonumber(ARGV[8]), bytes = to
 local platform_url = ARGV[10]
 
 local case = load_case(case_id)
-local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body')
+local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version')
 if not case and mine[1] then return {'STALE'} end
 if not case or case.sha ~= sha or case.parameter ~= parameter then return {'UNKNOWN'} end
 
@@ -32,8 +32,10 @@ if mine[1] == 'RUNNING' then
   local left = tonumber(redis.call('ZSCORE', leases_key(), call_id)) - now
   if left <= 0 then return {'STALE'} end
   return grant('CLAIMED', mine[2], left, mine[3], mine[4] or '')
-elseif mine[1] and case.activity == 'record' then
+elseif mine[1] and case.activity == 'record' and mine[3] then
   return grant('RECORDED', mine[2], 0, mine[3], mine[4] or '')
+elseif mine[1] and case.activity == 'record' and mine[5] == case.version then -- erased, and the case says the same still
+  return grant('RECORDED', mine[2], 0, redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)) or '')
 elseif mine[1] then
   return {'STALE'}
 end
@@ -51,7 +53,7 @@ local attempt = case.attempts + 1
 local size = #request + #request_body + #content + #body
 
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, 'start', now, 'request', request,
-  'request_body', request_body, 'response', content, 'size', size)
+  'request_body', request_body, 'response', content, 'version', case.version, 'size', size)
 if body ~= '' then redis.call('HSET', call_key(call_id), 'response_body', body) end
 redis.call('HSET', case_key(case_id), 'attempts', attempt, 'call', call_id)
 redis.call('HINCRBY', case_key(case_id), 'running', 1)

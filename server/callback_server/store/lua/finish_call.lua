@@ -14,7 +14,7 @@ local failure, detail, response, response_body = ARGV[5], ARGV[6], ARGV[7], ARGV
 local keep = {calls = tonumber(ARGV[9]), bytes = tonumber(ARGV[10])}
 
 local case = load_case(case_id)
-local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body')
+local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request')
 if call[1] ~= 'RUNNING' then return {call[1] == status and 'OK' or 'STALE'} end
 
 local now = math.floor(now_us() / 1000)
@@ -25,8 +25,11 @@ if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then
   return {'STALE'}
 end
 
-local grown = #response + #response_body - #call[3] - #(call[4] or '')
-redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'failure', failure,
-  'detail', detail, 'keep_open', keep_open and '1' or '0', 'size', call[2] + grown)
+redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
+if call[5] ~= '' then -- else it was erased while it ran
+  local grown = #response + #response_body - #call[3] - #(call[4] or '')
+  redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'detail', detail,
+    'size', call[2] + grown)
+end
 end_call(case, call_id, status, keep_open, now, keep)
 return {'OK'}

@@ -39,10 +39,17 @@ local function close(case, reason, now)
   case.reason = reason
 end
 
+-- What became of an ended call, but for how it ended.
+local function erase_outcome(call_id)
+  redis.call('HDEL', call_key(call_id), 'response', 'response_body', 'platform_url', 'detail')
+end
+
 -- Forgets an ended call. What is left of it no read finds: it answers a claim or a finish that is sent again.
 local function drop_call(case_id, call_id)
   redis.call('HINCRBY', case_key(case_id), 'bytes', -redis.call('HGET', call_key(call_id), 'size'))
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
+  -- Only a recorded call's claim gives its response when it is sent again.
+  if redis.call('HGET', case_key(case_id), 'activity') ~= 'record' then erase_outcome(call_id) end
   redis.call('PEXPIRE', call_key(call_id), ECHO_MS)
   redis.call('ZREM', calls_key(case_id), call_id)
   redis.call('ZREM', ended_key(), call_id)
@@ -88,7 +95,9 @@ local function end_call(case, call_id, call_status, keep_open, now, keep)
   redis.call('ZREM', leases_key(), call_id)
   redis.call('ZADD', ended_key(), now, call_id)
   redis.call('HINCRBY', case_key(case.id), 'running', -1)
-  redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
+  local call = redis.call('HMGET', call_key(call_id), 'size', 'request')
+  redis.call('HINCRBY', case_key(case.id), 'bytes', call[1])
+  if call[2] == '' then erase_outcome(call_id) end -- erased while it ran
   if case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and case.call == call_id then
     local status, reason = consequence(case.mode, call_status, keep_open)
     if status == 'CLOSED' then close(case, reason, now) else move(case, status) end

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- Erases what was recorded of the calls of a case, some at a time, newest first. What is erased stays so: of a call that
+-- runs, its end records nothing but how it ended.
+--
+-- KEYS: partition
+-- ARGV: case_id, owner ('' = any), before (an attempt; '+inf' = all), limit
+-- Returns: OK with how many of these calls had something recorded, and the attempt before which to go on, 0 if there are
+--          no more; UNKNOWN (no such case of this owner).
+-- Transition: none.
+-- @include life
+
+local case_id, owner, before, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local case = load_case(case_id)
+if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
+
+local calls = redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
+  'REV', 'LIMIT', 0, limit, 'WITHSCORES')
+local erased = 0
+for i = 1, #calls, 2 do
+  local call_id = calls[i]
+  local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'request')
+  if call[3] ~= '' then
+    erased = erased + 1
+    redis.call('HSET', call_key(call_id), 'request', '', 'size', 0)
+    redis.call('HDEL', call_key(call_id), 'request_body')
+    -- What a running call has besides is the case's own, for a claim that is sent again. Its end takes that away.
+    if call[1] ~= 'RUNNING' then
+      redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])
+      erase_outcome(call_id)
+    end
+  end
+end
+return {'OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0}
