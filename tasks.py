@@ -17,15 +17,20 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who start it wit
 
 import importlib.util
 import inspect
+import re
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # there only after the environment is
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
-STUBS = ROOT / "clients" / "python"
+PYTHON = ROOT / "clients" / "python"
 LOCKS = {"up": ROOT / "requirements" / "up.lock", "dev": ROOT / "requirements" / "dev.lock"}
 """What runs; and that, in the same versions, with all that develops and tests it."""
 
@@ -110,9 +115,13 @@ def types() -> None:
 
 
 def generate(*arguments: str) -> None:
-    """Make the stubs from the contract, and docs/settings.md from the settings. `--check` fails where they differ."""
+    """Make what is made of something else: `--check` changes nothing, and fails where it differs.
+
+    The stubs and the reasons are made from the contract, the synchronous client from the asyncio one, and
+    docs/settings.md from the settings.
+    """
     enter("dev")
-    changes = {STUBS / name: content for name, content in stale_stubs().items()} | stale_settings_page()
+    changes = {PYTHON / name: content for name, content in stale_code().items()} | stale_settings_page()
     if "--check" in arguments:
         if changes:
             names = ", ".join(str(path.relative_to(ROOT)) for path in changes)
@@ -245,17 +254,80 @@ def apt_install(packages: list[str]) -> bool:
     return True
 
 
-# ---- The stubs ----
+# ---- Generated code ----
+
+GENERATED = ("callback/v1/*_pb2*.py*", "callback/reasons.py", "callback/sync_client.py")
+"""What is generated, in `clients/python`."""
+
+SYNCHRONOUS = (
+    (r"AsyncCallbackClient", "CallbackClient"),
+    (r"An asyncio client", "A client"),
+    (
+        r"This is the source of both clients:.*?from it\.",
+        "Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.",
+    ),
+    (r"all\n    on the event loop of the first one", "from\n    any thread"),
+    (
+        r"a channel belongs to the event loop that runs when it is made",
+        "a program may make its client and then fork, which gRPC does not outlive",
+    ),
+    (r"if TYPE_CHECKING:\n.*?\n\n", ""),
+    (r'"CallbackServiceAsyncStub"', "CallbackServiceStub"),
+    (r"\b(async|await) ", ""),
+    (r"__a(enter|exit)__", r"__\1__"),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\bgrpc\.aio\.", "grpc."),
+    (r"\basyncio\b", "time"),
+)
+"""What becomes of the words of `AsyncCallbackClient`, in code and docstrings alike, in this order."""
 
 
-def stale_stubs() -> dict[Path, bytes | None]:
-    """Return the stubs that are not what the contract says, with what they should be; None for one too many."""
+def stale_code() -> dict[Path, bytes | None]:
+    """Return the generated files that are not what they are made from, as they should be; None for one too many."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         generate_stubs(made)
-        fresh = {path.relative_to(made): path.read_bytes() for path in made.rglob("*.py*")}
-    present = {path.relative_to(STUBS): path.read_bytes() for path in (STUBS / "callback" / "v1").glob("*_pb2*.py*")}
+        generate_client(made)
+        fresh = {path.relative_to(made): path.read_bytes() for pattern in GENERATED for path in made.glob(pattern)}
+    present = {path.relative_to(PYTHON): path.read_bytes() for pattern in GENERATED for path in PYTHON.glob(pattern)}
     return {name: fresh.get(name) for name in sorted(fresh | present) if fresh.get(name) != present.get(name)}
+
+
+def generate_client(target: Path) -> None:
+    """Generate the synchronous client from the asyncio one into a folder."""
+    text = (PYTHON / "callback" / "async_client.py").read_text()
+    for pattern, replacement in SYNCHRONOUS:
+        text, times = re.subn(pattern, replacement, text, flags=re.DOTALL)
+        if times == 0:
+            sys.exit(f"nothing in async_client.py is like {pattern}")
+    made = target / "callback" / "sync_client.py"
+    made.write_text(text)
+    ruff = [sys.executable, "-m", "ruff"]
+    settings = ["--config", str(ROOT / "pyproject.toml"), "--quiet"]
+    run(*ruff, "check", *settings, "--select", "I,F401,UP028", "--fix", "--unsafe-fixes", made)
+    run(*ruff, "format", *settings, made)
+
+
+def generate_reasons(target: Path, contract: "FileDescriptorProto") -> None:
+    """Generate the enum of reasons, each with the contract's comment, into a folder."""
+    (enum,) = contract.enum_type
+    comments = {tuple(place.path): place.leading_comments for place in contract.source_code_info.location}
+    lines = [
+        '"""Every reason for a refusal. Generated from the contract: `python3 tasks.py generate`."""\n',
+        "from enum import StrEnum\n\n",
+        f"class {enum.name}(StrEnum):",
+        '    """Every reason for a refusal, with the gRPC status that it comes with."""\n',
+    ]
+    for index, value in enumerate(enum.value):
+        if value.number != 0:
+            word = value.name.removeprefix("ERROR_REASON_")
+            # 5 is the place of a file's enums, 2 that of an enum's values.
+            comment = " ".join(comments[(5, 0, 2, index)].split()).removeprefix(value.name)
+            code, what = comment.removeprefix(" (").split("): ", 1)
+            lines.append(f'    {word} = "{word}"')
+            text = f'"""{what[0].upper()}{what[1:]} ({code})"""'
+            lines.append(textwrap.fill(text, 120, initial_indent="    ", subsequent_indent="    "))
+    (target / "callback" / "reasons.py").write_text("\n".join(lines) + "\n")
 
 
 def generate_stubs(target: Path) -> None:
@@ -291,6 +363,7 @@ def generate_stubs(target: Path) -> None:
         f"--mypy_grpc_out=quiet:{target}",
         *services,
     )
+    generate_reasons(target, next(file for file in kept if file.name.endswith("/error_reason.proto")))
 
 
 # ---- The page of settings ----

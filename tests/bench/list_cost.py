@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.system import System, own_store
 
-from callback import CallbackClient, CallbackStatus
+from callback import AsyncCallbackClient, CallbackStatus
 from callback_server.domain.case import Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import close_case, create_case, keys
@@ -77,7 +77,7 @@ async def page_seconds(client, chosen):
 
 async def compare(few, many):
     """Prints the cost of a page for each filter, with few cases and with many."""
-    async with CallbackClient(few.grpc) as few_client, CallbackClient(many.grpc) as many_client:
+    async with AsyncCallbackClient(few.grpc) as few_client, AsyncCallbackClient(many.grpc) as many_client:
         for name, chosen in FILTERS.items():
             took = {few_client: [], many_client: []}
             for _ in range(ROUNDS):

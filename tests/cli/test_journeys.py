@@ -14,7 +14,7 @@ import httpx
 import pytest
 from support.clients import CASE, run_callback
 
-from callback import Accept, CallbackClient, Handlers, Redirect, Reject, Response
+from callback import Accept, AsyncCallbackClient, Handlers, Redirect, Reject, Response
 
 
 def make_handlers():
@@ -84,7 +84,7 @@ async def system(store_of, tmp_path_factory):
             running_process(*("edge", "--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--server", server["grpc"]))
         )
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{edge['edge']}"))
-        client = await stack.enter_async_context(CallbackClient(server["grpc"]))
+        client = await stack.enter_async_context(AsyncCallbackClient(server["grpc"]))
         yield SimpleNamespace(
             callback=functools.partial(run_callback, CALLBACK_TARGET=server["grpc"]), http=http, client=client
         )

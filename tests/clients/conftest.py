@@ -1,10 +1,8 @@
-"""A scripted control plane and a client of it."""
+"""A scripted control plane and both clients of it."""
 
 import pytest
-from support.clients import scripted_server
+from support.clients import CLIENTS, scripted_server
 from support.store import free_port
-
-from callback import CallbackClient
 
 
 @pytest.fixture
@@ -13,9 +11,16 @@ async def server():
         yield scripted
 
 
+@pytest.fixture(params=CLIENTS)
+def client_type(request):
+    """Each of the two clients: a test that uses it, or `client`, is for both."""
+    return CLIENTS[request.param]
+
+
 @pytest.fixture
-async def client(server):
-    async with CallbackClient(server.address) as client:
+async def client(server, client_type):
+    """A client of the scripted server which sends everything once."""
+    async with client_type(server.address, retry=False) as client:
         yield client
 
 

@@ -8,7 +8,6 @@ from support.clients import CALL, CASE, CREATED, STATE, call_message, callback_m
 from support.wait import wait_until
 
 from callback import (
-    CallbackClient,
     CallbackStatus,
     CallFailure,
     CallStatus,
@@ -243,12 +242,12 @@ async def test_listing_calls_walks_all_pages(server, client):
     ]
 
 
-async def test_every_call_has_a_deadline_the_default_the_clients_or_its_own(server):
+async def test_every_call_has_a_deadline_the_default_the_clients_or_its_own(server, client_type):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
-    async with CallbackClient(server.address) as client:
+    async with client_type(server.address) as client:
         await client.get_callback(CASE)
         await client.get_callback(CASE, timeout=100)
-    async with CallbackClient(server.address, timeout=50) as client:
+    async with client_type(server.address, timeout=50) as client:
         await client.get_callback(CASE)
     default, own, clients = server.deadlines
     assert 5 < default < 11
@@ -257,19 +256,19 @@ async def test_every_call_has_a_deadline_the_default_the_clients_or_its_own(serv
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-async def test_a_timeout_that_is_none_is_refused(client, timeout):
+async def test_a_timeout_that_is_none_is_refused(client, client_type, timeout):
     with pytest.raises(ValueError, match="positive"):
-        CallbackClient(timeout=timeout)
+        client_type(timeout=timeout)
     with pytest.raises(ValueError, match="positive"):
         await client.get_callback(CASE, timeout=timeout)
 
 
-def test_a_client_can_be_made_without_a_running_loop():
-    CallbackClient("127.0.0.1:1")
+def test_a_client_can_be_made_without_a_running_loop(client_type):
+    client_type("127.0.0.1:1")
 
 
-async def test_a_closed_client_says_that_it_is_closed(server):
-    client = CallbackClient(server.address)
+async def test_a_closed_client_says_that_it_is_closed(server, client_type):
+    client = client_type(server.address)
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     await client.get_callback(CASE)
     await client.close()
@@ -278,9 +277,9 @@ async def test_a_closed_client_says_that_it_is_closed(server):
         await client.get_callback(CASE)
 
 
-async def test_it_connects_again_after_the_server_was_gone(unused_port):
+async def test_it_connects_again_after_the_server_was_gone(unused_port, client_type):
     address = f"127.0.0.1:{unused_port}"
-    async with CallbackClient(address) as client:
+    async with client_type(address, retry=False) as client:
         for _ in range(2):
             async with scripted_server(address) as server:
                 server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())

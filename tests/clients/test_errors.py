@@ -8,6 +8,7 @@ import pytest
 from support.clients import CASE, Refusal
 
 from callback import (
+    AsyncCallbackClient,
     CallbackClient,
     CallbackClosedError,
     CallbackError,
@@ -17,8 +18,12 @@ from callback import (
     FieldViolation,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     RequestIdReusedError,
+    RequestIdUnsupportedError,
     Response,
+    TooManyOpenCallbacksError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from callback.v1 import callback_service_pb2 as messages
@@ -38,13 +43,16 @@ async def error_of(server, client, answer):
     [
         (Code.INVALID_ARGUMENT, ErrorReason.INVALID_REQUEST, InvalidRequestError),
         (Code.ALREADY_EXISTS, ErrorReason.REQUEST_ID_REUSED, RequestIdReusedError),
-        (Code.FAILED_PRECONDITION, ErrorReason.REQUEST_ID_UNSUPPORTED, CallbackError),
+        (Code.FAILED_PRECONDITION, ErrorReason.REQUEST_ID_UNSUPPORTED, RequestIdUnsupportedError),
         (Code.NOT_FOUND, ErrorReason.CALLBACK_NOT_FOUND, NotFoundError),
         (Code.NOT_FOUND, ErrorReason.CALL_NOT_FOUND, NotFoundError),
         (Code.FAILED_PRECONDITION, ErrorReason.CALLBACK_CLOSED, CallbackClosedError),
         (Code.UNAVAILABLE, ErrorReason.STORE_UNAVAILABLE, UnavailableError),
         (Code.UNAVAILABLE, ErrorReason.SERVER_STOPPING, UnavailableError),
         (Code.INTERNAL, ErrorReason.INTERNAL, CallbackError),
+        (Code.UNAUTHENTICATED, ErrorReason.UNAUTHENTICATED, UnauthenticatedError),
+        (Code.PERMISSION_DENIED, ErrorReason.ROLE_MISSING, PermissionDeniedError),
+        (Code.RESOURCE_EXHAUSTED, ErrorReason.TOO_MANY_OPEN_CALLBACKS, TooManyOpenCallbacksError),
     ],
 )
 async def test_each_reason_has_its_kind(server, client, code, reason, kind):
@@ -86,6 +94,17 @@ async def test_a_close_reason_that_is_not_known_is_unknown(server, client, facts
     assert error.close_reason is CloseReason.UNKNOWN
 
 
+async def test_a_missing_role_and_a_limit_are_told(server, client):
+    error = await error_of(server, client, Refusal(Code.PERMISSION_DENIED, "ROLE_MISSING", facts={"role": "owner"}))
+    assert error.role == "owner"
+    error = await error_of(
+        server, client, Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS", facts={"limit": "100"})
+    )
+    assert error.limit == 100
+    assert (await error_of(server, client, Refusal(Code.PERMISSION_DENIED, "ROLE_MISSING"))).role == ""
+    assert (await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS"))).limit is None
+
+
 async def test_when_to_try_again_is_told(server, client):
     error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1.5))
     assert error.retry_after == timedelta(seconds=1.5)
@@ -99,8 +118,8 @@ async def test_a_reason_of_a_newer_server_is_kept_as_its_word(server, client):
     assert (error.reason, error.code) == ("QUOTA_USED_UP", Code.RESOURCE_EXHAUSTED)
 
 
-async def test_an_unreachable_server_is_unavailable_and_named(unused_port):
-    async with CallbackClient(f"127.0.0.1:{unused_port}") as client:
+async def test_an_unreachable_server_is_unavailable_and_named(unused_port, client_type):
+    async with client_type(f"127.0.0.1:{unused_port}", retry=False) as client:
         with pytest.raises(UnavailableError) as caught:
             await client.get_callback(CASE)
     assert (caught.value.reason, caught.value.code) == ("", Code.UNAVAILABLE)
@@ -119,10 +138,19 @@ async def test_no_answer_in_time_is_its_own_kind_of_unavailable_and_a_timeout(se
     assert f"{server.address} did not answer in time" in str(caught.value)
 
 
-@pytest.mark.parametrize("code", [Code.UNKNOWN, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED])
-async def test_an_error_of_something_else_has_no_reason_and_names_the_target(server, client, code):
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (Code.UNKNOWN, CallbackError),
+        (Code.NOT_FOUND, CallbackError),
+        (Code.UNIMPLEMENTED, CallbackError),
+        (Code.UNAUTHENTICATED, UnauthenticatedError),
+        (Code.PERMISSION_DENIED, PermissionDeniedError),
+    ],
+)
+async def test_an_error_of_something_else_has_no_reason_and_names_the_target(server, client, code, kind):
     error = await error_of(server, client, code)
-    assert type(error) is CallbackError
+    assert type(error) is kind
     assert (error.reason, error.code) == ("", code)
     assert server.address in str(error)
     assert "says gRPC" in str(error)
@@ -147,8 +175,8 @@ async def test_a_reason_of_another_domain_is_not_taken_for_ours(server, client):
     assert error.reason == ""
 
 
-async def test_cancelling_a_call_is_a_cancellation_and_no_error(server, client):
-    asked = asyncio.Event()
+async def test_cancelling_a_call_is_a_cancellation_and_no_error(server):
+    client, asked = AsyncCallbackClient(server.address), asyncio.Event()
 
     async def never(_request):
         asked.set()
@@ -160,9 +188,11 @@ async def test_cancelling_a_call_is_a_cancellation_and_no_error(server, client):
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    await client.close()
 
 
-def test_there_is_nothing_to_ask_that_the_client_can_not():
+@pytest.mark.parametrize("client_type", [AsyncCallbackClient, CallbackClient])
+def test_there_is_nothing_to_ask_that_a_client_can_not(client_type):
     methods = messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_name
     snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in methods}
-    assert all(callable(getattr(CallbackClient, name)) for name in snake)
+    assert all(callable(getattr(client_type, name)) for name in snake)

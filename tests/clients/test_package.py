@@ -12,6 +12,7 @@ from callback.v1 import callback_pb2, error_reason_pb2
 EXPORTS = {
     "Accept",
     "Answer",
+    "AsyncCallbackClient",
     "Call",
     "CallFailure",
     "CallStatus",
@@ -35,13 +36,19 @@ EXPORTS = {
     "Page",
     "Pairs",
     "PairsLike",
+    "PermissionDeniedError",
     "Query",
     "Redirect",
     "Reject",
     "Request",
     "RequestIdReusedError",
+    "RequestIdUnsupportedError",
     "Response",
     "ResponseType",
+    "ServerTls",
+    "Tls",
+    "TooManyOpenCallbacksError",
+    "UnauthenticatedError",
     "UnavailableError",
 }
 

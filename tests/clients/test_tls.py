@@ -1,48 +1,190 @@
-"""TLS on both sides: the client asks over it, a handler answers over it."""
+"""TLS on both sides: clients ask over it, handlers answer over it, and certificates are replaced meanwhile."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import pytest
 import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
 
-from callback import CallbackClient, Handlers, Response, UnavailableError
+from callback import Handlers, Response, ServerTls, Tls, UnavailableError
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
+@dataclass
+class Files:
+    """An authority and a certificate of it, as files that can be replaced."""
+
+    directory: Path
+    name: str = "127.0.0.1"
+
+    def __post_init__(self):
+        self.ca_file, self.cert_file, self.key_file = (self.directory / f"{part}.pem" for part in ("ca", "cert", "key"))
+        self.replace()
+
+    def replace(self):
+        """Another authority, and another certificate of it."""
+        self.directory.mkdir(exist_ok=True)
+        authority = trustme.CA()
+        certificate = authority.issue_cert(self.name)
+        authority.cert_pem.write_to_path(self.ca_file)
+        certificate.private_key_pem.write_to_path(self.key_file)
+        certificate.cert_chain_pems[0].write_to_path(self.cert_file)
 
 
-@pytest.fixture(scope="module")
-def server_credentials(authority):
-    certificate = authority.issue_cert("127.0.0.1")
-    return grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())])
+@pytest.fixture
+def ours(tmp_path):
+    """The server's."""
+    return Files(tmp_path / "ours")
 
 
-async def test_the_client_asks_over_tls_and_only_whom_it_trusts(authority, server_credentials):
-    async with scripted_server(credentials=server_credentials) as server:
+@pytest.fixture
+def theirs(tmp_path):
+    """The caller's."""
+    return Files(tmp_path / "theirs", "client.example")
+
+
+def server_credentials(files, client_ca_file=None):
+    pair = (files.key_file.read_bytes(), files.cert_file.read_bytes())
+    if client_ca_file is None:
+        return grpc.ssl_server_credentials([pair])
+    return grpc.ssl_server_credentials([pair], client_ca_file.read_bytes(), require_client_auth=True)
+
+
+async def is_let_in(client):
+    async with client:
+        try:
+            return (await client.get_callback(CASE)).case_id == CASE
+        except UnavailableError:
+            return False
+
+
+async def test_a_client_asks_over_tls_and_only_whom_it_trusts(client_type, ours, theirs):
+    async with scripted_server(credentials=server_credentials(ours)) as server:
         server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
-        trusting = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
-        async with CallbackClient(server.address, credentials=trusting) as client:
-            assert (await client.get_callback(CASE)).case_id == CASE
-        for credentials in (None, grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())):
-            async with CallbackClient(server.address, credentials=credentials) as client:
-                with pytest.raises(UnavailableError):
-                    await client.get_callback(CASE)
+
+        def client(tls):
+            return client_type(server.address, tls=tls, retry=False)
+
+        assert await is_let_in(client(Tls(ca_file=ours.ca_file)))
+        assert await is_let_in(client(Tls(ca_file=str(ours.ca_file))))
+        for tls in (None, Tls(), Tls(ca_file=theirs.ca_file), Tls(ca_file=ours.ca_file, server_name="other.example")):
+            assert not await is_let_in(client(tls))
 
 
-async def test_a_handler_answers_over_tls(authority, server_credentials):
-    handlers = Handlers()
+async def test_a_client_can_say_which_name_the_servers_certificate_has(client_type, theirs):
+    async with scripted_server(credentials=server_credentials(theirs)) as server:
+        server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+        named = Tls(ca_file=theirs.ca_file, server_name="client.example")
+        assert await is_let_in(client_type(server.address, tls=named, retry=False))
+        assert not await is_let_in(client_type(server.address, tls=Tls(ca_file=theirs.ca_file), retry=False))
 
-    @handlers.activity("order-paid")
+
+async def test_a_client_shows_its_certificate(client_type, ours, theirs):
+    async with scripted_server(credentials=server_credentials(ours, theirs.ca_file)) as server:
+        server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+        showing = Tls(ours.ca_file, theirs.cert_file, theirs.key_file)
+        assert await is_let_in(client_type(server.address, tls=showing, retry=False))
+        assert not await is_let_in(client_type(server.address, tls=Tls(ours.ca_file), retry=False))
+        wrong = Tls(ours.ca_file, ours.cert_file, ours.key_file)
+        assert not await is_let_in(client_type(server.address, tls=wrong, retry=False))
+
+
+def test_a_certificate_without_its_key_is_refused(ours):
+    for one in ({"cert_file": ours.cert_file}, {"key_file": ours.key_file}):
+        with pytest.raises(ValueError, match="belong together"):
+            Tls(**one)
+
+
+async def test_files_that_can_not_be_used_are_an_error_of_the_first_call(client_type, ours, theirs, tmp_path):
+    missing = Tls(ca_file=tmp_path / "nowhere.pem")
+    with pytest.raises(FileNotFoundError):
+        await is_let_in(client_type("127.0.0.1:1", tls=missing))
+    with pytest.raises(ssl.SSLError):
+        await is_let_in(client_type("127.0.0.1:1", tls=Tls(ours.ca_file, ours.cert_file, theirs.key_file)))
+
+
+def handlers():
+    made = Handlers()
+
+    @made.activity("order-paid")
     async def paid(_call):
         return Response(b"ok")
 
-    async with (
-        handlers.listen("127.0.0.1:0", credentials=server_credentials) as listening,
-        grpc.aio.secure_channel(listening.address, grpc.ssl_channel_credentials(authority.cert_pem.bytes())) as channel,
+    return made
+
+
+async def answers(address, credentials):
+    """Whether a caller with a new connection is answered."""
+    # Channels with the same settings would share a connection.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
+        try:
+            answer = await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+    return answer.response.response_body == b"ok"
+
+
+async def test_a_handler_answers_over_tls(ours, theirs):
+    async with handlers().listen("127.0.0.1:0", tls=ServerTls(ours.cert_file, ours.key_file)) as listening:
+        assert await answers(listening.address, grpc.ssl_channel_credentials(ours.ca_file.read_bytes()))
+        assert not await answers(listening.address, grpc.ssl_channel_credentials(theirs.ca_file.read_bytes()))
+        async with grpc.aio.insecure_channel(listening.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+
+
+async def test_a_handler_lets_in_only_who_shows_a_certificate_of_the_authority(ours, theirs):
+    mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=theirs.ca_file)
+    async with handlers().listen("127.0.0.1:0", tls=mutual) as listening:
+        trust = ours.ca_file.read_bytes()
+
+        def showing(files):
+            return grpc.ssl_channel_credentials(trust, files.key_file.read_bytes(), files.cert_file.read_bytes())
+
+        assert await answers(listening.address, showing(theirs))
+        assert not await answers(listening.address, showing(ours))
+        assert not await answers(listening.address, grpc.ssl_channel_credentials(trust))
+
+
+async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_serves(ours, theirs, caplog):
+    mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=theirs.ca_file)
+
+    def caller():
+        return grpc.ssl_channel_credentials(
+            ours.ca_file.read_bytes(), theirs.key_file.read_bytes(), theirs.cert_file.read_bytes()
+        )
+
+    async with handlers().listen("127.0.0.1:0", tls=mutual) as listening:
+        before = caller()
+        assert await answers(listening.address, before)
+        ours.replace()
+        theirs.replace()
+        assert await answers(listening.address, caller())
+        assert not await answers(listening.address, before)
+
+        now = caller()
+        ours.key_file.write_text("not a key")
+        assert await answers(listening.address, now)
+        assert "the last one holds" in caplog.text
+        ours.key_file.unlink()
+        assert await answers(listening.address, now)
+        ours.replace()
+        assert await answers(listening.address, caller())
+
+
+async def test_a_handler_server_with_files_that_can_not_be_used_does_not_start(ours, theirs, tmp_path):
+    for wrong in (
+        ServerTls(tmp_path / "nowhere.pem", ours.key_file),
+        ServerTls(ours.cert_file, theirs.key_file),
+        ServerTls(ours.cert_file, ours.key_file, client_ca_file=tmp_path / "nowhere.pem"),
     ):
-        answer = await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
-    assert answer.response.response_body == b"ok"
+        with pytest.raises(OSError):  # noqa: PT011 - which of its kinds depends
+            async with handlers().listen("127.0.0.1:0", tls=wrong):
+                pass

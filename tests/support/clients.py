@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from callback import AsyncCallbackClient, CallbackClient
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callback_service_pb2 as messages
@@ -51,22 +53,56 @@ class Refusal:
         return rpc_status.to_status(self.status)
 
 
+class InThreads:
+    """The synchronous client with the methods of the other one, each call in a thread: one test is for both."""
+
+    def __init__(self, *arguments, **options):
+        self._client = CallbackClient(*arguments, **options)
+
+    async def __aenter__(self):
+        assert self._client.__enter__() is self._client
+        return self
+
+    async def __aexit__(self, *error):
+        await asyncio.to_thread(self._client.__exit__, *error)
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+
+        async def in_thread(*arguments, **options):
+            return await asyncio.to_thread(method, *arguments, **options)
+
+        async def each(*arguments, **options):
+            items = method(*arguments, **options)
+            while (item := await asyncio.to_thread(next, items, items)) is not items:
+                yield item
+
+        return each if inspect.isgeneratorfunction(method) else in_thread
+
+
+CLIENTS = {"asyncio": AsyncCallbackClient, "threads": InThreads}
+"""Both clients, by name, to be used in the same way."""
+
+
 class ScriptedServer(CallbackServiceServicer):
     """Answers each method with what `answers` holds for its name.
 
     That is a message, a list of messages to give one after the other, a `Refusal`, a gRPC status code to abort with, or
-    a coroutine function of the request. `requests` has what was asked, in order.
+    a coroutine function of the request. `requests` has what was asked, in order; `deadlines` and `tokens` came with
+    them.
     """
 
     def __init__(self):
         self.answers = {}
         self.requests = []
         self.deadlines = []
+        self.tokens = []
         self.address = None
 
     async def _answer(self, name, request, context):
         self.requests.append(request)
         self.deadlines.append(context.time_remaining())
+        self.tokens.append(dict(context.invocation_metadata()).get("authorization"))
         answer = self.answers[name]
         if isinstance(answer, list):
             answer = answer.pop(0)

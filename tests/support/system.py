@@ -17,7 +17,7 @@ import httpx
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
-from callback import CallbackClient
+from callback import AsyncCallbackClient
 
 
 class Process:
@@ -114,7 +114,7 @@ async def running_system(directory, store, **options):
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
         async with (
             httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
-            CallbackClient(system.grpc) as system.client,
+            AsyncCallbackClient(system.grpc, retry=False) as system.client,
         ):
             yield system
     finally:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from callback import Callback, CallbackClient, CallbackStatus, Response
+from callback import AsyncCallbackClient, Callback, CallbackStatus, Response
 from callback_cli import json_view, options
 from callback_cli.options import examples, response_options
 from callback_cli.screen import Screen
@@ -89,7 +89,7 @@ def generate(
 def list_callbacks(session: Session, *, status: str | None, activity: str, limit: int) -> None:
     """Show cases, newest first."""
 
-    async def first(client: CallbackClient) -> list[Callback]:
+    async def first(client: AsyncCallbackClient) -> list[Callback]:
         """As many as may be shown, and one more if there is one."""
         found: list[Callback] = []
         wanted = None if status is None else CallbackStatus(status.upper())

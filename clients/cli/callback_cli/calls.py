@@ -2,7 +2,7 @@
 
 import click
 
-from callback import Call, CallbackClient
+from callback import AsyncCallbackClient, Call
 from callback_cli import json_view
 from callback_cli.masking import masked
 from callback_cli.options import examples
@@ -24,7 +24,7 @@ def list_calls(session: Session, *, case_id: str, show_secrets: bool) -> None:
     States and credentials in them are masked as ***, in JSON too.
     """
 
-    async def recorded(client: CallbackClient) -> list[Call]:
+    async def recorded(client: AsyncCallbackClient) -> list[Call]:
         found = [each async for each in client.list_calls(case_id, page_size=100)]
         if show_secrets or not found:
             return found
@@ -48,7 +48,7 @@ def get_call(session: Session, *, call_id: str, show_secrets: bool) -> None:
     States and credentials in it are masked as ***, in JSON too.
     """
 
-    async def recorded(client: CallbackClient) -> Call:
+    async def recorded(client: AsyncCallbackClient) -> Call:
         call = await client.get_call(call_id)
         if show_secrets:
             return call

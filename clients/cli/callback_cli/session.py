@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from callback import CallbackClient, CallbackError
-from callback.client import DEFAULT_TARGET
+from callback import AsyncCallbackClient, CallbackError
+from callback.asking import DEFAULT_TARGET
 from callback_cli import failures, options
 
 _Result = TypeVar("_Result")
@@ -24,7 +24,7 @@ class Session:
     as_json: bool
     """Whether to print JSON."""
 
-    def ask(self, question: Callable[[CallbackClient], Awaitable[_Result]]) -> _Result:
+    def ask(self, question: Callable[[AsyncCallbackClient], Awaitable[_Result]]) -> _Result:
         """Put a question to the server and return its answer.
 
         Raises:
@@ -32,7 +32,7 @@ class Session:
         """
 
         async def ask() -> _Result:
-            async with CallbackClient(self.target) as client:
+            async with AsyncCallbackClient(self.target, retry=False) as client:
                 return await question(client)
 
         try:

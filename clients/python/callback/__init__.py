@@ -2,27 +2,33 @@
 
 ::
 
-    async with CallbackClient("127.0.0.1:50051") as client:
-        callback = await client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
+    with CallbackClient("127.0.0.1:50051") as client:
+        callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
 
-`CallbackClient` asks a server; `Handlers` answers it. The generated messages and stubs are in `callback.v1`, for whom
-they serve better.
+`CallbackClient` asks a server, `AsyncCallbackClient` does so with asyncio; `Handlers` answers it. The generated
+messages and stubs are in `callback.v1`, for whom they serve better.
 """
 
-from callback.client import CallbackClient
+from callback.async_client import AsyncCallbackClient
+from callback.credentials import ServerTls, Tls
 from callback.errors import (
     CallbackClosedError,
     CallbackError,
     DeadlineExceededError,
-    ErrorReason,
     FieldViolation,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     RequestIdReusedError,
+    RequestIdUnsupportedError,
+    TooManyOpenCallbacksError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from callback.handlers import Accept, Answer, Handler, Handlers, Listening, Reject
 from callback.pairs import Headers, Pairs, PairsLike, Query
+from callback.reasons import ErrorReason
+from callback.sync_client import CallbackClient
 from callback.values import (
     Call,
     Callback,
@@ -42,6 +48,7 @@ from callback.values import (
 __all__ = [
     "Accept",
     "Answer",
+    "AsyncCallbackClient",
     "Call",
     "CallFailure",
     "CallStatus",
@@ -65,12 +72,18 @@ __all__ = [
     "Page",
     "Pairs",
     "PairsLike",
+    "PermissionDeniedError",
     "Query",
     "Redirect",
     "Reject",
     "Request",
     "RequestIdReusedError",
+    "RequestIdUnsupportedError",
     "Response",
     "ResponseType",
+    "ServerTls",
+    "Tls",
+    "TooManyOpenCallbacksError",
+    "UnauthenticatedError",
     "UnavailableError",
 ]

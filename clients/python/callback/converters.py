@@ -69,6 +69,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         body_size=message.request_body_size,
         response=response_from_proto(message.response) if message.HasField("response") else None,
         keep_open=message.keep_open,
+        erased=message.erased,
         start_time=_time(message.start_time),
         end_time=_time(message.end_time) if message.HasField("end_time") else None,
     )

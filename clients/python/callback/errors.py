@@ -1,13 +1,12 @@
 """What goes wrong when the server is asked, as one tree of exceptions.
 
-Every refusal carries its reason and its facts as fields; nobody has to read a text, or know gRPC. The reasons are those
-of `callback.v1.error_reason_pb2`; a test holds `ErrorReason` to it.
+Every refusal carries its reason and its facts as fields; nobody has to read a text, or know gRPC. `ErrorReason`, the
+list of reasons, is generated from the contract.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 import grpc
 from google.protobuf import any_pb2
@@ -15,57 +14,11 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from callback.reasons import ErrorReason
 from callback.values import CloseReason
 
 _DOMAIN = "callback"
 """The domain of the server's own `ErrorInfo`."""
-
-
-class ErrorReason(StrEnum):
-    """Every reason for a refusal."""
-
-    INVALID_REQUEST = "INVALID_REQUEST"
-    """The request is wrong in itself; the violations name every bad field."""
-    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
-    """A case with this request id and other content exists."""
-    REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
-    """The server has no `state_key`, so it can not give the same URL twice."""
-    CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
-    """No such case, or it is somebody else's."""
-    CALL_NOT_FOUND = "CALL_NOT_FOUND"
-    """No such call, or it is somebody else's, or it is no longer kept."""
-    CALLBACK_CLOSED = "CALLBACK_CLOSED"
-    """The case is closed."""
-    STATE_UNKNOWN = "STATE_UNKNOWN"
-    """No case is reached by this state in this form. Between edge and server only."""
-    CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
-    """Another call is running on a single-use case. Between edge and server only."""
-    HANDLER_FAILED = "HANDLER_FAILED"
-    """The handler answered with an error. Between edge and server only."""
-    RESPONSE_INVALID = "RESPONSE_INVALID"
-    """The handler's answer can not be rendered. Between edge and server only."""
-    HANDLER_DEADLINE_EXCEEDED = "HANDLER_DEADLINE_EXCEEDED"
-    """The handler missed its deadline. Between edge and server only."""
-    HANDLER_NOT_STARTED = "HANDLER_NOT_STARTED"
-    """The handler never started. Between edge and server only."""
-    HANDLER_LOST = "HANDLER_LOST"
-    """The connection broke after the handler was asked. Between edge and server only."""
-    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
-    """The store can not be reached; the request can be sent again."""
-    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
-    """The store did not answer in time. Between edge and server only."""
-    TOO_MANY_CALLS = "TOO_MANY_CALLS"
-    """The server runs as many calls as it may. Between edge and server only."""
-    SERVER_STOPPING = "SERVER_STOPPING"
-    """The server takes no new calls. Between edge and server only."""
-    INTERNAL = "INTERNAL"
-    """A fault of the server, described in its log only."""
-    UNAUTHENTICATED = "UNAUTHENTICATED"
-    """No token and no certificate that is known, or a token that is wrong or has expired."""
-    ROLE_MISSING = "ROLE_MISSING"
-    """The principal does not have the role that this needs."""
-    TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
-    """The owner has as many callbacks that are not closed as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +95,33 @@ class RequestIdReusedError(CallbackError):
     """A case with this request id and other content exists."""
 
 
+class RequestIdUnsupportedError(CallbackError):
+    """The server has no `state_key`, so it can not give the same URL twice. Leave the `request_id` out."""
+
+
+class UnauthenticatedError(CallbackError):
+    """There is no token and no certificate that is known, or the token is wrong or has expired."""
+
+
+class PermissionDeniedError(CallbackError):
+    """Who asks is known, and does not have the role that this needs."""
+
+    @property
+    def role(self) -> str:
+        """The role that is missing, such as `owner`. Empty if it is not told."""
+        return self.facts.get("role", "")
+
+
+class TooManyOpenCallbacksError(CallbackError):
+    """The owner has as many cases that are not closed as it may. Nothing was stored."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many it may have. None if it is not told."""
+        limit = self.facts.get("limit", "")
+        return int(limit) if limit.isdecimal() else None
+
+
 class UnavailableError(CallbackError):
     """The server, or its store, can not be reached.
 
@@ -159,15 +139,22 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.CALL_NOT_FOUND: NotFoundError,
     ErrorReason.CALLBACK_CLOSED: CallbackClosedError,
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
+    ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
+    ErrorReason.UNAUTHENTICATED: UnauthenticatedError,
+    ErrorReason.ROLE_MISSING: PermissionDeniedError,
+    ErrorReason.TOO_MANY_OPEN_CALLBACKS: TooManyOpenCallbacksError,
     ErrorReason.STORE_UNAVAILABLE: UnavailableError,
 }
 _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    # A proxy in between can refuse as well, without a reason of ours.
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
 }
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> CallbackError:
+def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
     """Return the error that a failed gRPC call stands for.
 
     Args:
@@ -214,7 +201,7 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
     return _BY_CODE.get(code, CallbackError)(text, code=code)
 
 
-def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
+def _details(error: grpc.RpcError) -> list[any_pb2.Any]:
     """The details of the `google.rpc.Status`, none if there is no sound one."""
     try:
         status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type] # it reads like a Call

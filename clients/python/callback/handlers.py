@@ -40,6 +40,7 @@ from grpc_health.v1.health import aio as health
 
 from callback.channel import SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto, response_to_proto
+from callback.credentials import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
 from callback.values import IncomingCall, Response
@@ -108,6 +109,10 @@ class Handlers:
         """The activities that have a handler here."""
         return tuple(self._handlers)
 
+    def get(self, activity: str) -> Handler | None:
+        """Return the handler of an activity. None: it has none here."""
+        return self._handlers.get(activity)
+
     def activity(self, name: str) -> Callable[[_Handler], _Handler]:
         """Register the decorated coroutine function as the handler of an activity, and return it unchanged.
 
@@ -139,7 +144,7 @@ class Handlers:
         self,
         address: str,
         *,
-        credentials: grpc.ServerCredentials | None = None,
+        tls: ServerTls | None = None,
         grace: float = DEFAULT_GRACE,
     ) -> None:
         """Serve until SIGTERM or SIGINT arrives or this is cancelled; then take no new calls and let running ones end.
@@ -148,13 +153,13 @@ class Handlers:
 
         Args:
             address: `host:port`; `unix:/path` works too.
-            credentials: For TLS, from `grpc.ssl_server_credentials`. Default: none, plain text.
+            tls: The certificate to show, and which callers to let in. Default: no TLS.
             grace: How long running calls may take to end, in seconds. What still runs then is cancelled.
 
         Raises:
-            OSError: The address can not be listened on.
+            OSError: The address can not be listened on, or a file of `tls` can not be used.
         """
-        async with self.listen(address, credentials=credentials, grace=grace) as listening:
+        async with self.listen(address, tls=tls, grace=grace) as listening:
             with _stop_signals() as stop:
                 _log.info("handling %s on %s", ", ".join(self._handlers) or "nothing", listening.address)
                 await stop.wait()
@@ -165,7 +170,7 @@ class Handlers:
         self,
         address: str,
         *,
-        credentials: grpc.ServerCredentials | None = None,
+        tls: ServerTls | None = None,
         grace: float = DEFAULT_GRACE,
     ) -> AsyncIterator[Listening]:
         """Serve inside an `async with` block, as tests do; port 0 picks a free one.
@@ -182,7 +187,7 @@ class Handlers:
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         await servicer.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
-        port = _bind(server, address, credentials)
+        port = _bind(server, address, tls)
         await server.start()
         try:
             yield _listening(address, port)
@@ -248,7 +253,8 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    credentials = None if tls is None else server_credentials(tls)
     try:
         if credentials is None:
             return server.add_insecure_port(address)

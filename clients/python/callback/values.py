@@ -149,6 +149,31 @@ class Response:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @staticmethod
+    def json(value: Any, code: int | None = None, headers: PairsLike | None = None) -> "Response":
+        """Return a response with a value as JSON, of the type `application/json`.
+
+        Args:
+            value: What `json.dumps` takes.
+            code: See `Response`.
+            headers: More header fields.
+
+        Raises:
+            TypeError: The value can not be JSON.
+        """
+        return _typed("application/json", json.dumps(value), code, headers)
+
+    @staticmethod
+    def html(page: str, code: int | None = None, headers: PairsLike | None = None) -> "Response":
+        """Return a response with a page, of the type `text/html; charset=utf-8`.
+
+        Args:
+            page: The page, as it is: escape what came from outside.
+            code: See `Response`.
+            headers: More header fields.
+        """
+        return _typed("text/html; charset=utf-8", page, code, headers)
+
     def __eq__(self, other: object) -> bool:
         # By value alone: what the server returns is equal to the Redirect that was sent.
         if not isinstance(other, Response):
@@ -160,6 +185,10 @@ class Response:
 
     def _values(self) -> tuple[object, ...]:
         return (self.body, self.code, self.headers, self.redirect_url, self.type)
+
+
+def _typed(content_type: str, body: str, code: int | None, headers: PairsLike | None) -> Response:
+    return Response(body, code, [("content-type", content_type), *Headers(headers or ()).pairs])
 
 
 class Redirect(Response):
@@ -302,6 +331,8 @@ class Call(Request):
     rejected."""
     keep_open: bool = False
     """Whether the handler wanted a single-use case to stay open after this success."""
+    erased: bool = False
+    """Whether what was recorded was erased (`erase_calls`): request, response and `failure_detail` are empty."""
     start_time: datetime = _EPOCH
     """When the case was claimed for this call."""
     end_time: datetime | None = None

@@ -1,0 +1,170 @@
+"""What both clients do alike, without I/O: make requests, and decide how long and how often to ask.
+
+`AsyncCallbackClient` is written by hand, `CallbackClient` is made from it; what is here needs no second form.
+"""
+
+import math
+import random
+import time
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from callback.converters import response_to_proto
+from callback.errors import CallbackClosedError, CallbackError, DeadlineExceededError, UnavailableError
+from callback.reasons import ErrorReason
+from callback.v1 import callback_pb2
+from callback.v1 import callback_service_pb2 as messages
+from callback.values import Call, Callback, CallbackStatus, CallStatus, Response
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+"""Where `callback up` listens."""
+
+DEFAULT_TIMEOUT = 10.0
+"""How long an answer may take, in seconds, unless another time is given."""
+
+_RESPONSE_FIELDS = {
+    "type": "response_type",
+    "redirect_url": "response_redirect_url",
+    "body": "response_body",
+    "code": "response_code",
+    "headers": "response_headers",
+}
+
+
+class Patience:
+    """The time that a question has, and the pauses in which it is spent.
+
+    Pauses double from `first` to `longest` seconds, each shortened by chance, so that clients that were refused
+    together do not come back together.
+    """
+
+    def __init__(self, timeout: float, *, first: float = 0.1, longest: float = 2.0) -> None:
+        self._end = time.monotonic() + timeout
+        self._next = first
+        self._longest = longest
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left; less than none afterwards."""
+        return self._end - time.monotonic()
+
+    def pause(self, at_least: timedelta | None = None) -> float:
+        """Return how many seconds to wait before asking again."""
+        pause = self._next * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+        self._next = min(self._next * 2, self._longest)
+        return pause if at_least is None else max(pause, at_least.total_seconds())
+
+
+def seconds(timeout: float) -> float:
+    """Return a timeout that is one.
+
+    Raises:
+        ValueError: It is not a positive, finite number.
+    """
+    if not (math.isfinite(timeout) and timeout > 0):
+        raise ValueError(f"a timeout is a positive, finite number of seconds, not {timeout!r}")
+    return timeout
+
+
+def may_succeed_later(error: CallbackError) -> bool:
+    """Whether the same request can have another answer in a moment: nobody was reached, or the store was not."""
+    return isinstance(error, UnavailableError) and not isinstance(error, DeadlineExceededError)
+
+
+def new_request_id() -> str:
+    """Return an id that nobody else uses."""
+    return str(uuid.uuid4())
+
+
+def generate_request(
+    activity: str,
+    response: Response,
+    *,
+    activity_case: str,
+    state_query_parameter: str,
+    retryable_after_error: bool,
+    allow_multiple_calls: bool,
+    alternative_domain: str,
+    request_id: str,
+    time_to_live: timedelta | None,
+    labels: Mapping[str, str] | None,
+) -> messages.GenerateCallbackUrlRequest:
+    """Return the message of `generate_callback_url`."""
+    request = messages.GenerateCallbackUrlRequest(
+        callback_activity=activity,
+        callback_activity_case=activity_case,
+        state_query_parameter=state_query_parameter,
+        retryable_after_error=retryable_after_error,
+        allow_multiple_calls=allow_multiple_calls,
+        alternative_domain=alternative_domain,
+        response=response_to_proto(response),
+        request_id=request_id,
+        labels=dict(labels or {}),
+    )
+    if time_to_live is not None:
+        request.time_to_live.FromTimedelta(time_to_live)
+    return request
+
+
+def set_response_request(case_id: str, response: Response, reset: Collection[str]) -> messages.SetResponseRequest:
+    """Return the message of `set_response`.
+
+    Raises:
+        ValueError: `reset` names what is no attribute, or what `response` sets.
+    """
+    given = {name for name in _RESPONSE_FIELDS if getattr(response, name) is not None}
+    for name in reset:
+        if name not in _RESPONSE_FIELDS or name == "type":
+            raise ValueError(f"reset can not name {name!r}: it takes redirect_url, body, code and headers")
+        if name in given:
+            raise ValueError(f"{name} is both set and reset")
+    paths = [path for name, path in _RESPONSE_FIELDS.items() if name in given or name in reset]
+    return messages.SetResponseRequest(
+        callback_case_id=case_id, response=response_to_proto(response), update_mask=FieldMask(paths=paths)
+    )
+
+
+def list_callbacks_request(
+    *,
+    status: CallbackStatus | None,
+    activity: str,
+    labels: Mapping[str, str] | None,
+    owner: str,
+    page_size: int,
+    page_token: str,
+) -> messages.ListCallbacksRequest:
+    """Return the message of `list_callbacks_page`."""
+    request = messages.ListCallbacksRequest(
+        page_size=page_size, page_token=page_token, callback_activity=activity, labels=dict(labels or {}), owner=owner
+    )
+    if status is not None:
+        request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{status}")
+    return request
+
+
+def awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:
+    """Return the call that a wait is for, or None if it is still to come.
+
+    Args:
+        callback: The case, as it was before the calls were listed.
+        calls: Those that count, newest first.
+
+    Raises:
+        CallbackClosedError: None of them has ended, none runs, and no other can come.
+    """
+    newest_first = list(calls)
+    ended = [call for call in newest_first if call.end_time is not None]
+    if ended:
+        return ended[-1]
+    if callback.status is CallbackStatus.CLOSED and not any(c.status is CallStatus.RUNNING for c in newest_first):
+        raise CallbackClosedError(
+            f"the callback {callback.case_id} is closed, so no call will come",
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            reason=ErrorReason.CALLBACK_CLOSED,
+            facts={"close_reason": callback.close_reason or ""},
+        )
+    return None

@@ -1,0 +1,153 @@
+"""Who one is, and whom one trusts: TLS on either side, and the bearer token of a client.
+
+Files are named, not read, until they are used. Nothing of a key or a token is in a `repr` or an error.
+"""
+
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import grpc
+
+_log = logging.getLogger("callback.credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS of a client: which server to trust, and the certificate to show it.
+
+    Args:
+        ca_file: PEM file of the certificate authorities that the server's certificate must come from. Default: the
+            public ones that gRPC brings.
+        cert_file: PEM file of the certificate to show, with those between it and its authority. Default: none.
+        key_file: PEM file of its private key, without a password. Together with `cert_file`.
+        server_name: The name that the server's certificate must have. Default: the host of the target.
+
+    Raises:
+        ValueError: Only one of `cert_file` and `key_file` is given.
+    """
+
+    ca_file: str | PathLike[str] | None = None
+    cert_file: str | PathLike[str] | None = None
+    key_file: str | PathLike[str] | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """TLS of a handler server: the certificate to show, and which callers to let in.
+
+    The files are looked at with each new connection, so that a certificate is replaced without a restart. Where the new
+    ones can not be used, that is logged and the last ones hold.
+
+    Args:
+        cert_file: PEM file of the server's certificate, with those between it and its authority.
+        key_file: PEM file of its private key, without a password.
+        client_ca_file: PEM file of certificate authorities. Every caller must show a certificate that comes from one of
+            them (mutual TLS). Default: callers show none.
+    """
+
+    cert_file: str | PathLike[str]
+    key_file: str | PathLike[str]
+    client_ca_file: str | PathLike[str] | None = None
+
+
+def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
+    """Read a client's files.
+
+    Raises:
+        OSError: One can not be read, or (`ssl.SSLError`) key and certificate do not belong together.
+    """
+    key, chain = None, None
+    if tls.cert_file is not None and tls.key_file is not None:
+        key, chain = _key_and_chain(tls.cert_file, tls.key_file)
+    return grpc.ssl_channel_credentials(_read(tls.ca_file), key, chain)
+
+
+def channel_options(tls: Tls) -> tuple[tuple[str, str], ...]:
+    """Return what a channel needs besides its credentials."""
+    return () if tls.server_name is None else (("grpc.ssl_target_name_override", tls.server_name),)
+
+
+def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    """Read a server's files, and again with each new connection.
+
+    Raises:
+        OSError: One can not be read, or (`ssl.SSLError`) key and certificate do not belong together.
+    """
+    now = _server_files(tls)
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        """What is new, or None. gRPC asks with each handshake, on a thread of its own."""
+        nonlocal now
+        try:
+            found = _server_files(tls)
+        except OSError as error:
+            _log.error("the new certificate can not be used, the last one holds: %s", error)
+            return None
+        if found == now:
+            return None
+        now = found
+        _log.info("the certificate was replaced from %s", tls.cert_file)
+        return _configuration(*now)
+
+    mutual = tls.client_ca_file is not None
+    # The types do not say that the answer can be None: nothing new.
+    return grpc.dynamic_ssl_server_credentials(_configuration(*now), changed, mutual)  # type: ignore[arg-type]
+
+
+def bearer(
+    token: str | Callable[[], str] | None, token_file: str | PathLike[str] | None
+) -> Callable[[], tuple[tuple[str, str], ...]]:
+    """Return what gives the metadata that proves a client, asked with every request.
+
+    The file is read each time: it is small, and so a new token holds at once.
+
+    Raises:
+        ValueError: There are two tokens; or, from what is returned, the token is none.
+        OSError: From what is returned: the file can not be read.
+    """
+    if token is not None and token_file is not None:
+        raise ValueError("token and token_file are two ways to say one thing: give one")
+    if token_file is not None:
+        path = Path(token_file)
+        return lambda: _authorization(path.read_text("utf-8", "replace").strip())
+    if token is None:
+        return tuple
+    if callable(token):
+        source = token
+        return lambda: _authorization(source())
+    fixed = _authorization(token)
+    return lambda: fixed
+
+
+def _authorization(token: str) -> tuple[tuple[str, str], ...]:
+    # gRPC would refuse it too, and repeat it in the error.
+    if not token or not all("!" <= character <= "~" for character in token):
+        raise ValueError("the token is empty, or has characters that no token has")
+    return (("authorization", f"Bearer {token}"),)
+
+
+def _server_files(tls: ServerTls) -> tuple[bytes, bytes, bytes | None]:
+    return (*_key_and_chain(tls.cert_file, tls.key_file), _read(tls.client_ca_file))
+
+
+def _configuration(key: bytes, chain: bytes, client_ca: bytes | None) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+
+
+def _key_and_chain(cert_file: str | PathLike[str], key_file: str | PathLike[str]) -> tuple[bytes, bytes]:
+    """Read both; gRPC takes what does not fit together without a word, and then refuses every connection."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password="")
+    return Path(key_file).read_bytes(), Path(cert_file).read_bytes()
+
+
+def _read(file: str | PathLike[str] | None) -> bytes | None:
+    return None if file is None else Path(file).read_bytes()

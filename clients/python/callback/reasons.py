@@ -1,0 +1,56 @@
+"""Every reason for a refusal. Generated from the contract: `python3 tasks.py generate`."""
+
+from enum import StrEnum
+
+
+class ErrorReason(StrEnum):
+    """Every reason for a refusal, with the gRPC status that it comes with."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    """The request is wrong in itself. A `google.rpc.BadRequest` names every bad field, with the rule as the violation's
+    `reason`. (INVALID_ARGUMENT)"""
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    """A case with this `request_id` and other content exists. (ALREADY_EXISTS)"""
+    REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
+    """The server has no `state_key`, so it can not give the same URL twice. (FAILED_PRECONDITION)"""
+    CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
+    """No such case, or it is somebody else's. (NOT_FOUND)"""
+    CALL_NOT_FOUND = "CALL_NOT_FOUND"
+    """No such call, or it is somebody else's, or it is no longer kept. (NOT_FOUND)"""
+    CALLBACK_CLOSED = "CALLBACK_CLOSED"
+    """The case is closed. Metadata: `close_reason`. (FAILED_PRECONDITION)"""
+    STATE_UNKNOWN = "STATE_UNKNOWN"
+    """No case is reached by this state in this form. Invoke only. (NOT_FOUND)"""
+    CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
+    """Another call is running on a single-use case. Invoke only. (ABORTED)"""
+    HANDLER_FAILED = "HANDLER_FAILED"
+    """The handler answered with an error. Metadata: `call_id`. Invoke only. (INTERNAL)"""
+    RESPONSE_INVALID = "RESPONSE_INVALID"
+    """The handler's answer can not be rendered. Metadata: `call_id`. Invoke only. (INTERNAL)"""
+    HANDLER_DEADLINE_EXCEEDED = "HANDLER_DEADLINE_EXCEEDED"
+    """The handler missed its deadline. Metadata: `call_id`. Invoke only. (DEADLINE_EXCEEDED)"""
+    HANDLER_NOT_STARTED = "HANDLER_NOT_STARTED"
+    """The handler never started; the case is open again. Metadata: `call_id`. Invoke only. (UNAVAILABLE)"""
+    HANDLER_LOST = "HANDLER_LOST"
+    """The connection broke after the handler was asked. Metadata: `call_id`. Invoke only. (UNAVAILABLE)"""
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    """The store can not be reached, and nothing was changed by an Invoke; any other method can be sent again.
+    (UNAVAILABLE)"""
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    """The store did not answer in time, so it is not known whether the call was made or its result kept. Invoke only.
+    (UNAVAILABLE)"""
+    TOO_MANY_CALLS = "TOO_MANY_CALLS"
+    """This process runs as many calls as it may. Invoke only. (RESOURCE_EXHAUSTED)"""
+    SERVER_STOPPING = "SERVER_STOPPING"
+    """This process takes no new calls. Invoke only. (UNAVAILABLE)"""
+    INTERNAL = "INTERNAL"
+    """A fault of the server, described in its log only. (INTERNAL)"""
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    """No token and no certificate that is known, or a token that is wrong or has expired. Any method.
+    (UNAUTHENTICATED)"""
+    ROLE_MISSING = "ROLE_MISSING"
+    """The principal is known and does not have the role that this needs. Metadata: `role`. Any method.
+    (PERMISSION_DENIED)"""
+    TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
+    """The owner has as many cases that are not closed as it may. Metadata: `limit`. GenerateCallbackUrl only.
+    (RESOURCE_EXHAUSTED)"""

@@ -1,0 +1,425 @@
+"""The client of `CallbackService`: make a URL, decide its answer, close it, look at what came in.
+
+Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import timedelta
+from os import PathLike
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+
+from callback import asking
+from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
+from callback.channel import CHANNEL_OPTIONS
+from callback.converters import call_from_proto, callback_from_proto
+from callback.credentials import Tls, bearer, channel_credentials, channel_options
+from callback.errors import RequestIdUnsupportedError, from_rpc_error
+from callback.v1 import callback_service_pb2 as messages
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.values import Call, Callback, CallbackStatus, GeneratedCallback, Page, Response
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
+class CallbackClient:
+    """A client of one Callback server.
+
+    ::
+
+        with CallbackClient("127.0.0.1:50051") as client:
+            callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
+            print(callback.url)
+
+    It connects with the first call, and again by itself. One client serves any number of calls at the same time, from
+    any thread.
+
+    Every method takes a `timeout` in seconds and raises `CallbackError` or one of its kinds, nothing else of gRPC's.
+    While the server or its store can not be reached, a request is sent again, after pauses that grow, until the timeout
+    would be over; then `UnavailableError` is raised. All requests are safe to send twice (for `generate_callback_url`
+    see there).
+
+    Args:
+        target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
+        tls: Whom to trust, and which certificate to show. Default: no TLS, and so a token is readable on the way.
+        token: The bearer token that proves who asks, or a function that returns it and is called with every request.
+        token_file: A file with that token, read with every request, so that a new one holds without a restart.
+        timeout: How long an answer may take, in seconds, unless a call says otherwise.
+        retry: False sends every request once, and says at once that nobody is there: for programs with a person who
+            waits.
+
+    Raises:
+        ValueError: The timeout is not a positive, finite number, or `token` and `token_file` are both given. Raised by
+            a call: the token is none.
+        OSError: Raised by a call: a file of `tls`, or `token_file`, can not be read.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        tls: Tls | None = None,
+        token: str | Callable[[], str] | None = None,
+        token_file: str | PathLike[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: bool = True,
+    ) -> None:
+        self._target = target
+        self._tls = tls
+        self._proof = bearer(token, token_file)
+        self._timeout = asking.seconds(timeout)
+        self._retry = retry
+        self._channel: grpc.Channel | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Calls that wait for an answer are cancelled. Closing twice is fine."""
+        self._closed = True
+        if self._channel is not None:
+            self._channel.close()
+
+    def generate_callback_url(
+        self,
+        activity: str,
+        response: Response,
+        *,
+        activity_case: str = "",
+        state_query_parameter: str = "",
+        retryable_after_error: bool = False,
+        allow_multiple_calls: bool = False,
+        alternative_domain: str = "",
+        request_id: str = "",
+        time_to_live: timedelta | None = None,
+        labels: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> GeneratedCallback:
+        """Store a case, durably, and return its URL.
+
+        Without a `request_id` the client makes one, so that a request whose answer is lost can be sent again and still
+        makes one case. That holds for the one call of this method: to be safe over a restart of your program, give a
+        `request_id` of your own, such as the order's number.
+
+        A server without a `state_key` refuses such ids. Then the request is sent without one, a second time, and not
+        again: if that answer is lost there may be a case whose URL nobody knows, which a `time_to_live` closes.
+
+        Args:
+            activity: Who decides what happens on a call: `record`, or an activity that the server declares.
+            response: What a call is answered with, unless its handler overrides it.
+            activity_case: Handed to the handler unchanged.
+            state_query_parameter: Makes the URL `/cbq/{param}?{param}={state}`, for OAuth, SAML and the like.
+            retryable_after_error: Leaves a single-use case open after a rejected or failed call.
+            allow_multiple_calls: Leaves the case open, whatever becomes of its calls, until it is closed.
+            alternative_domain: `https://host[:port]` for the URL, instead of the server's own.
+            request_id: The same id and content give the same URL for as long as the case is kept. Default: a new one.
+            time_to_live: Closes the case after this time. Default: what the operator says, else never.
+            labels: Pairs of the owner's own, to find the case again.
+            timeout: Seconds; default the client's.
+
+        Raises:
+            InvalidRequestError: The violations name every bad field; nothing was stored.
+            RequestIdReusedError: A case with this request id and other content exists.
+            RequestIdUnsupportedError: A request id was given, and the server has no `state_key`.
+            TooManyOpenCallbacksError: The owner has as many as it may.
+            UnavailableError: No answer. Safe to send again with a `request_id`.
+        """
+        request = asking.generate_request(
+            activity,
+            response,
+            activity_case=activity_case,
+            state_query_parameter=state_query_parameter,
+            retryable_after_error=retryable_after_error,
+            allow_multiple_calls=allow_multiple_calls,
+            alternative_domain=alternative_domain,
+            request_id=request_id or (asking.new_request_id() if self._retry else ""),
+            time_to_live=time_to_live,
+            labels=labels,
+        )
+        patience = self._patience(timeout)
+        try:
+            answer = self._ask(self._stub.GenerateCallbackUrl, request, patience)
+        except RequestIdUnsupportedError:
+            if request_id:
+                raise
+            request.request_id = ""
+            answer = self._ask(self._stub.GenerateCallbackUrl, request, patience, once=True)
+        return GeneratedCallback(url=answer.callback_url, state=answer.callback_state, case_id=answer.callback_case_id)
+
+    def set_response(
+        self, case_id: str, response: Response, *, reset: Collection[str] = (), timeout: float | None = None
+    ) -> Callback:
+        """Replace attributes of the response of a case that is not closed, and return the case.
+
+        A call that is already running keeps the response as it was when the call began.
+
+        Args:
+            case_id: The case.
+            response: What to replace: each attribute that is not None, the type included. `Response(type=None, …)`
+                keeps the case's type.
+            reset: Names of attributes that go back to their default: `redirect_url`, `body`, `code`, `headers`.
+            timeout: Seconds; default the client's.
+
+        Raises:
+            InvalidRequestError: The response that would result is not valid.
+            NotFoundError: There is no such case.
+            CallbackClosedError: It is closed.
+            UnavailableError: No answer. Safe to send again.
+            ValueError: `reset` names something else, or what `response` sets.
+        """
+        request = asking.set_response_request(case_id, response, reset)
+        answer = self._ask(self._stub.SetResponse, request, self._patience(timeout))
+        return callback_from_proto(answer.callback)
+
+    def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
+        """Close a case at once, whatever its status, and return it.
+
+        Calls that run go on and are answered. Closing a closed case changes nothing.
+
+        Raises:
+            NotFoundError: There is no such case.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = messages.CloseCallbackRequest(callback_case_id=case_id)
+        answer = self._ask(self._stub.CloseCallback, request, self._patience(timeout))
+        return callback_from_proto(answer.callback)
+
+    def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
+        """Erase, for good, what was recorded of a case's calls, and return how many had something until now.
+
+        Headers, query, body, client address, what went wrong and what was answered are gone; the case, its response and
+        labels stay, and so do the calls' ids, times and status. Of a call that is running nothing will be recorded.
+
+        Where an answer was lost and the request sent again, the number is that of the last time, so it can be 0.
+
+        Raises:
+            NotFoundError: There is no such case.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = messages.EraseCallsRequest(callback_case_id=case_id)
+        answer = self._ask(self._stub.EraseCalls, request, self._patience(timeout))
+        return answer.erased_call_count
+
+    def get_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
+        """Return a case.
+
+        Raises:
+            NotFoundError: There is no such case.
+            UnavailableError: No answer.
+        """
+        request = messages.GetCallbackRequest(callback_case_id=case_id)
+        answer = self._ask(self._stub.GetCallback, request, self._patience(timeout))
+        return callback_from_proto(answer.callback)
+
+    def list_callbacks(
+        self,
+        *,
+        status: CallbackStatus | None = None,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        owner: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Callback]:
+        """Yield cases, newest first, page by page as they are consumed, without their bodies.
+
+        ::
+
+            for callback in client.list_callbacks(status=CallbackStatus.OPEN, labels={"order": "5"}):
+                print(callback.case_id)
+
+        Args:
+            status: Only cases in this status.
+            activity: Only cases of this activity.
+            labels: Only cases that have all of these labels.
+            owner: Whose cases. Default: the caller's own. Those of others are for an administrator.
+            page_size: How many to ask for at a time, at most 1,000. Default (0) 50.
+            timeout: Seconds for each page; default the client's.
+
+        Raises:
+            InvalidRequestError: An argument is out of its bounds.
+            PermissionDeniedError: The owner is somebody else, and the caller no administrator.
+            UnavailableError: No answer.
+        """
+        token = ""
+        while True:
+            page = self.list_callbacks_page(
+                status=status,
+                activity=activity,
+                labels=labels,
+                owner=owner,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
+            )
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_callbacks_page(
+        self,
+        *,
+        status: CallbackStatus | None = None,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        owner: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[Callback]:
+        """Return one page of `list_callbacks`.
+
+        Args:
+            status: As there, and the same for every page of one list; so are `activity`, `labels` and `owner`.
+            activity: As there.
+            labels: As there.
+            owner: As there.
+            page_size: As there.
+            page_token: `next_page_token` of the page before. Default: the first page.
+            timeout: Seconds; default the client's.
+        """
+        request = asking.list_callbacks_request(
+            status=status, activity=activity, labels=labels, owner=owner, page_size=page_size, page_token=page_token
+        )
+        answer = self._ask(self._stub.ListCallbacks, request, self._patience(timeout))
+        return Page(tuple(map(callback_from_proto, answer.callbacks)), answer.next_page_token)
+
+    def get_call(self, call_id: str, *, timeout: float | None = None) -> Call:
+        """Return a recorded call, with its body.
+
+        Raises:
+            NotFoundError: There is no such call, or it is no longer kept.
+            UnavailableError: No answer.
+        """
+        request = messages.GetCallRequest(call_id=call_id)
+        answer = self._ask(self._stub.GetCall, request, self._patience(timeout))
+        return call_from_proto(answer.call)
+
+    def list_calls(self, case_id: str, *, page_size: int = 0, timeout: float | None = None) -> Iterator[Call]:
+        """Yield the recorded calls of a case, newest first, page by page as they are consumed, without their bodies.
+
+        Args:
+            case_id: The case.
+            page_size: How many to ask for at a time, at most 100. Default (0) 50.
+            timeout: Seconds for each page; default the client's.
+
+        Raises:
+            NotFoundError: There is no such case.
+            UnavailableError: No answer.
+        """
+        token = ""
+        while True:
+            page = self.list_calls_page(case_id, page_size=page_size, page_token=token, timeout=timeout)
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_calls_page(
+        self, case_id: str, *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> Page[Call]:
+        """Return one page of `list_calls`.
+
+        Args:
+            case_id: The case.
+            page_size: As there.
+            page_token: `next_page_token` of the page before. Default: the first page.
+            timeout: Seconds; default the client's.
+        """
+        request = messages.ListCallsRequest(callback_case_id=case_id, page_size=page_size, page_token=page_token)
+        answer = self._ask(self._stub.ListCalls, request, self._patience(timeout))
+        return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
+
+    def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
+        """Wait until a call on a case has ended, and return it with its body.
+
+        ::
+
+            made = client.generate_callback_url("record", Response("thank you"))
+            …  # hand out made.url
+            call = client.wait_for_call(made.case_id, timeout=3600)
+
+        Nothing is missed between making the URL and waiting: a call that came before is returned at once. To wait for
+        the next one, give the last one's number as `after`.
+
+        Args:
+            case_id: The case.
+            after: Only calls whose `attempt` is greater: 0 for the first, `call.attempt` for the one after `call`. If
+                several have ended, the earliest that is still kept is returned.
+            timeout: How long to wait, in seconds. `math.inf` waits for as long as it takes.
+
+        Raises:
+            TimeoutError: No such call has ended by then.
+            CallbackClosedError: The case is closed, and there is no such call.
+            NotFoundError: There is no such case.
+            UnavailableError: No answer for as long as one may take (the client's `timeout`).
+            ValueError: The timeout is not a positive number.
+        """
+        if not timeout > 0:
+            raise ValueError(f"a wait takes a positive number of seconds, not {timeout!r}")
+        patience = Patience(timeout, longest=1.0)
+        while True:
+            each = min(self._timeout, max(patience.left, 0.1))
+            callback = self.get_callback(case_id, timeout=each)
+            calls: list[Call] = []
+            if callback.call_count > after:
+                for call in self.list_calls(case_id, page_size=100, timeout=each):
+                    if call.attempt <= after:
+                        break
+                    calls.append(call)
+            if found := asking.awaited_call(callback, calls):
+                return self.get_call(found.call_id, timeout=each)
+            if patience.left <= 0:
+                raise TimeoutError(f"no call on the callback {case_id} in {timeout:g} s")
+            time.sleep(min(patience.pause(), max(patience.left, 0)))
+
+    @property
+    def _stub(self) -> CallbackServiceStub:
+        if self._closed:
+            raise RuntimeError(f"this {type(self).__name__} is closed")
+        with self._opening:  # threads may share a synchronous client
+            if self._channel is None:
+                # Not in the constructor: a program may make its client and then fork, which gRPC does not outlive.
+                self._channel = self._connection()
+        return CallbackServiceStub(self._channel)
+
+    def _connection(self) -> grpc.Channel:
+        if self._tls is None:
+            return grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        options = (*CHANNEL_OPTIONS, *channel_options(self._tls))
+        return grpc.secure_channel(self._target, channel_credentials(self._tls), options=options)
+
+    def _patience(self, timeout: float | None) -> Patience:
+        return Patience(self._timeout if timeout is None else asking.seconds(timeout))
+
+    def _ask(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",  # generic for types only
+        request: _Request,
+        patience: Patience,
+        *,
+        once: bool = False,
+    ) -> _Answer:
+        """Send a request until it is answered or its time is over; every failure of gRPC becomes a `CallbackError`."""
+        while True:
+            try:
+                return method(request, timeout=patience.left, metadata=self._proof())
+            except grpc.RpcError as failure:
+                error = from_rpc_error(failure, self._target)
+                pause = patience.pause(error.retry_after)
+                if once or not self._retry or not asking.may_succeed_later(error) or pause >= patience.left:
+                    raise error from failure
+            time.sleep(pause)
