@@ -122,6 +122,8 @@ async def _serve_on(
         time_ms=settings.retention_s * 1000,
         calls_per_case=settings.recorded_calls_per_case,
         bytes_per_case=settings.recorded_bytes_per_case,
+        bodies=settings.record_bodies,
+        headers=settings.record_headers,
     )
     policy = Policy(
         box_url=settings.box_url,
@@ -150,7 +152,6 @@ async def _serve_on(
         platform_url=settings.platform_url,
         max_in_flight=settings.max_in_flight_calls,
     )
-    await health.set(store_up=True)
     principals = given.principals
     access = Access((lambda: principals.current) if principals else None)
     server = make_server(
@@ -161,6 +162,7 @@ async def _serve_on(
     )
     port = _bind(server, settings.grpc_bind, given.credentials)
     await server.start()
+    await health.set(store_up=True)  # not before: who is told that it is ready connects at once
     sweeper = Sweeper(scripts, retention)
     background = [sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)]
     if principals:

@@ -23,11 +23,12 @@ from callback_server.store.scripts import Scripts
 
 @contextlib.asynccontextmanager
 async def running_services(
-    store, *, handlers=None, activities=None, served=(), max_in_flight=1000, principals=None, **policy
+    store, *, handlers=None, activities=None, served=(), max_in_flight=1000, principals=None, retention=None, **policy
 ):
     """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
     client = connect(store.url)
     scripts = Scripts(client)
+    retention = retention or Retention()
     rules = {
         "box_url": "https://box.example",
         "platform_url": "https://platform.example",
@@ -39,12 +40,12 @@ async def running_services(
         **policy,
     }
     calls = Calls(
-        scripts, handlers=handlers or {}, activities=activities or {}, retention=Retention(),
+        scripts, handlers=handlers or {}, activities=activities or {}, retention=retention,
         platform_url=rules["platform_url"], max_in_flight=max_in_flight,
     )  # fmt: skip
     access = Access(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), Retention(), access), EdgeServicer(calls, access), Health(),
+        CallbackServicer(scripts, Policy(**rules), retention, access), EdgeServicer(calls, access), Health(),
         reflect=True,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")

@@ -48,6 +48,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """As it was sent."""
     client_address: str = ""
     body: bytes = b""
+    body_size: int = 0
+    """How many bytes the body had, where the body itself is not kept."""
 
 
 class Grant(msgspec.Struct, frozen=True):

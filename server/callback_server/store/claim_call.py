@@ -69,7 +69,7 @@ async def claim_call(
         StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
     """
     case_id = case_id_of(state_sha256)
-    packed, body = pack_request(request)
+    packed, body = pack_request(retention.of_request(request))
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),

@@ -32,7 +32,9 @@ async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, reten
         StoreError: it is not known whether it was recorded.
     """
     case_id = case_id_of_call(call_id)
-    response, body = (b"", b"") if outcome.response is None else pack_content(Settings(), outcome.response)
+    response, body = b"", b""
+    if outcome.response is not None:
+        response, body = pack_content(Settings(), retention.of_answer(outcome.response))
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),

@@ -124,13 +124,14 @@ def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, resp
     status, attempt, start, end, request, response, failure, detail, keep_open, platform = fields[: len(_CALL_FIELDS)]
     status = CallStatus(status.decode())
     erased = request == b""
+    came = Request(method="") if erased else unpack_request(request, body)
     answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased
     return Call(
         id=call_id,
         status=status,
         attempt=int(attempt),
-        request=Request(method="") if erased else unpack_request(request, body),
-        request_body_size=body_size,
+        request=came,
+        request_body_size=body_size or came.body_size,
         start_ms=int(start),
         end_ms=_number(end),
         outcome=Outcome(

@@ -1,0 +1,220 @@
+"""What is kept of a call: not what the operator said must not be, and nothing that the owner has erased."""
+
+import asyncio
+from types import SimpleNamespace
+
+import grpc
+import pytest
+import redis.asyncio
+from support.handlers import accept, override, stub_handler
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain.activity import Activity
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+from callback_server.store.retention import Retention
+
+CAME_BODY, CAME_HEADER, CAME_QUERY, CAME_ADDRESS = b"came-body", "came-header", "came=query", "192.0.2.77"
+GAVE_BODY, GAVE_HEADER = b"gave-body", "gave-header"
+OWN_BODY, OWN_HEADER = b"own-body", "own-header"
+
+
+@pytest.fixture
+def store(store_of):
+    return store_of()
+
+
+@pytest.fixture
+async def pushing(store):
+    """Starts services whose activity `push` has a handler: it answers `GAVE_…` once its gate is open, or fails."""
+    async with stub_handler() as stub:
+        handler = PushHandler("push", ActivitySettings(target=stub.target))
+
+        def start(retention=None):
+            return running_services(
+                store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"],
+                retention=retention,
+            )  # fmt: skip
+
+        gate = asyncio.Event()
+        gate.set()
+
+        async def answers(_request, _context):
+            await gate.wait()
+            return accept(override(response_body=GAVE_BODY, headers=[("x-gave", GAVE_HEADER)]))
+
+        async def fails(_request, context):
+            await context.abort(grpc.StatusCode.INTERNAL, "gave-detail")
+
+        yield SimpleNamespace(start=start, stub=stub, gate=gate, answers=stub.play(answers), fails=stub.play(fails))
+        await handler.close()
+
+
+async def generate(services, activity="record", case="", **fields):
+    own = response(
+        response_body=OWN_BODY, response_headers=pb.ResponseHeaders(headers=[{"name": "x-own", "value": OWN_HEADER}])
+    )
+    return await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity=activity, callback_activity_case=case, response=own, allow_multiple_calls=True, **fields
+        )
+    )
+
+
+async def call(services, made):
+    return await services.edge.Invoke(
+        edge.InvokeRequest(
+            state=made.callback_state, request_method="post", request_body=CAME_BODY,
+            request_headers=[pb.Header(name="x-came", value=CAME_HEADER)], client_address=CAME_ADDRESS,
+            request_query=[pb.QueryParameter(name="came", value="query")], request_query_string=CAME_QUERY,
+        )
+    )  # fmt: skip
+
+
+async def kept(services, made):
+    asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+    listed = (await services.callbacks.ListCalls(asked)).calls
+    found = [(await services.callbacks.GetCall(rpc.GetCallRequest(call_id=each.call_id))).call for each in listed]
+    assert [each.request_body_size for each in listed] == [each.request_body_size for each in found]
+    return found
+
+
+def erase(services, made):
+    return services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+
+
+async def in_the_store(store):
+    """Everything that the store keeps, as one text."""
+    texts = []
+    async with redis.asyncio.Redis(port=store.port) as client:
+        async for key in client.scan_iter():
+            read = {b"hash": client.hgetall, b"string": client.get}.get(await client.type(key))
+            texts.append(repr(await read(key)) if read else "")
+    return "\n".join(texts)
+
+
+# --- what the operator says
+
+
+async def test_without_bodies_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
+    async with pushing.start(Retention(bodies=False)) as services:
+        made = await generate(services, "push", pushing.answers)
+        assert (await call(services, made)).response.response_body == GAVE_BODY
+        (asked,) = pushing.stub.requests(pushing.answers)
+        assert asked.request_body == CAME_BODY
+        (ended,) = await kept(services, made)
+    assert (ended.request_body, ended.request_body_size, ended.response.response_body) == (b"", len(CAME_BODY), b"")
+    assert [header.value for header in ended.request_headers] == [CAME_HEADER]
+    assert [header.value for header in ended.response.response_headers.headers] == [GAVE_HEADER]
+    assert ended.request_query_string == CAME_QUERY
+    there = await in_the_store(store)
+    assert CAME_BODY.decode() not in there
+    assert GAVE_BODY.decode() not in there
+
+
+async def test_without_headers_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
+    async with pushing.start(Retention(headers=False)) as services:
+        made = await generate(services, "push", pushing.answers)
+        (header,) = (await call(services, made)).response.response_headers.headers
+        assert header.value == GAVE_HEADER
+        (asked,) = pushing.stub.requests(pushing.answers)
+        assert [header.value for header in asked.request_headers] == [CAME_HEADER]
+        (ended,) = await kept(services, made)
+    assert not ended.request_headers
+    assert not ended.response.response_headers.headers
+    assert (ended.request_body, ended.response.response_body) == (CAME_BODY, GAVE_BODY)
+    there = await in_the_store(store)
+    assert CAME_HEADER not in there
+    assert GAVE_HEADER not in there
+
+
+async def test_the_store_never_has_what_is_not_recorded_of_a_call_that_runs(store, pushing):
+    pushing.gate.clear()
+    async with pushing.start(Retention(bodies=False, headers=False)) as services:
+        made = await generate(services, "push", pushing.answers)
+        calling = asyncio.create_task(call(services, made))
+        await wait_until(lambda: pushing.stub.requests(pushing.answers), what="the handler's start")
+        there = await in_the_store(store)
+        pushing.gate.set()
+        assert (await calling).response.response_body == GAVE_BODY
+    assert CAME_BODY.decode() not in there
+    assert CAME_HEADER not in there
+
+
+async def test_a_recorded_call_keeps_the_response_of_its_case_in_any_case(store):
+    async with running_services(store, retention=Retention(bodies=False, headers=False)) as services:
+        made = await generate(services)
+        assert (await call(services, made)).response.response_body == OWN_BODY
+        (ended,) = await kept(services, made)
+    assert (ended.request_body, ended.request_body_size) == (b"", len(CAME_BODY))
+    assert ended.response.response_body == OWN_BODY
+    assert [header.value for header in ended.response.response_headers.headers] == [OWN_HEADER]
+
+
+# --- what the owner erases
+
+
+async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
+    async with pushing.start() as services:
+        made, other = await generate(services, "push", pushing.answers), await generate(services, labels={"a": "b"})
+        failing = await generate(services, "push", pushing.fails)
+        for case in (made, made, other):
+            await call(services, case)
+        assert (await refusal(call(services, failing))).reason == "HANDLER_FAILED"
+        before = {case.callback_case_id: await kept(services, case) for case in (made, other, failing)}
+        shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=other.callback_case_id))
+        assert before[failing.callback_case_id][0].failure_detail
+        assert (await erase(services, made)).erased_call_count == 2
+        assert await kept(services, other) == before[other.callback_case_id]
+        assert (await erase(services, other)).erased_call_count == 1
+        assert (await erase(services, failing)).erased_call_count == 1
+        for case in (made, other, failing):
+            for erased, was in zip(await kept(services, case), before[case.callback_case_id], strict=True):
+                assert erased == pb.Call(
+                    call_id=was.call_id, callback_case_id=was.callback_case_id, status=was.status, failure=was.failure,
+                    attempt=was.attempt, start_time=was.start_time, end_time=was.end_time, erased=True,
+                )  # fmt: skip
+        again = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=other.callback_case_id))
+        assert again == shown
+    there = await in_the_store(store)
+    for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS, GAVE_BODY.decode(), "gave-detail"):
+        assert secret not in there
+
+
+async def test_erasing_again_finds_nothing_and_what_comes_later_is_recorded(services):
+    made = await generate(services)
+    await call(services, made)
+    assert [(await erase(services, made)).erased_call_count for _ in range(2)] == [1, 0]
+    await call(services, made)
+    later, earlier = await kept(services, made)
+    assert (later.erased, later.request_body) == (False, CAME_BODY)
+    assert (earlier.erased, earlier.request_body) == (True, b"")
+    assert (await erase(services, made)).erased_call_count == 1
+
+
+async def test_of_a_call_that_was_erased_while_it_ran_nothing_is_recorded_and_its_caller_is_answered(store, pushing):
+    pushing.gate.clear()
+    async with pushing.start() as services:
+        made = await generate(services, "push", pushing.answers)
+        calling = asyncio.create_task(call(services, made))
+        await wait_until(lambda: pushing.stub.requests(pushing.answers), what="the handler's start")
+        assert (await erase(services, made)).erased_call_count == 1
+        pushing.gate.set()
+        assert (await calling).response.response_body == GAVE_BODY
+        (ended,) = await kept(services, made)
+    assert (ended.status, ended.erased, ended.HasField("response")) == (pb.CALL_STATUS_SUCCEEDED, True, False)
+    there = await in_the_store(store)
+    for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS, GAVE_BODY.decode(), GAVE_HEADER):
+        assert secret not in there
+
+
+async def test_more_calls_than_one_step_erases_are_all_erased(store):
+    async with running_services(store, retention=Retention(calls_per_case=1000)) as services:
+        made = await generate(services)
+        await asyncio.gather(*(call(services, made) for _ in range(250)))
+        assert (await erase(services, made)).erased_call_count == 250
+    assert CAME_BODY.decode() not in await in_the_store(store)
