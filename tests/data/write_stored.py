@@ -1,7 +1,8 @@
 """Writes what a release stores: `python tests/data/write_stored.py CHECKOUT tests/data/stored-N`, with its source tree.
 
-The release's own server does all of it, on a Valkey of its own, asked over the contract; so this needs to know nothing of
-how a release stores, and writes the next release's as it stands. Processes are killed where a call is to be left running.
+The release's own server does all of it, on a Valkey of its own, asked over the contract; so this needs to know nothing
+of how a release stores, and writes the next release's as it stands. Processes are killed where a call is to be left
+running.
 """
 
 import asyncio

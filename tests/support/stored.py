@@ -38,13 +38,22 @@ def marked_text(value):
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
+def whole(value):
+    """`value` of a file with what repeats itself at its full length."""
+    if isinstance(value, list):
+        return [whole(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "repeat" in value:
+        return value["repeat"] * value["times"]
+    return {name: whole(each) for name, each in value.items()}
+
+
 def unmarked(value, now_ms):
-    """The bytes of what :func:`marked` made."""
+    """The bytes of what :func:`marked` made of a text or a number."""
+    value = whole(value)
     if isinstance(value, dict):
-        if "repeat" in value:
-            value = value["repeat"] * value["times"]
-        else:
-            value = value["us"] + now_ms * 1000 if "us" in value else value["ms"] + now_ms
+        value = value["us"] + now_ms * 1000 if "us" in value else value["ms"] + now_ms
     return str(value).encode("latin-1")
 
 
@@ -76,7 +85,7 @@ async def dumped(client, now_ms):
 
 
 async def load(client, directory):
-    """Stores what `directory/store.jsonl` says as if it had been dumped just now; returns the moment in milliseconds."""
+    """Stores what `directory/store.jsonl` says as if it had been dumped now; returns this moment in milliseconds."""
     now_ms = await store_now_ms(client)
     for line in (directory / "store.jsonl").read_text().splitlines():
         dump = json.loads(line)

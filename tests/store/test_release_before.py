@@ -1,0 +1,216 @@
+"""What the release before has stored is read as it was meant, and lives on: `tests/data/stored-1`."""
+
+import itertools
+
+import pytest
+import redis.asyncio
+from google.protobuf.json_format import MessageToDict, ParseDict
+from hypothesis import settings
+from hypothesis.stateful import initialize, run_state_machine_as_test
+from model.life import (
+    CLOSED,
+    FAILED,
+    IN_PROGRESS,
+    NOT_STARTED,
+    REJECTED,
+    RUNNING,
+    SUCCEEDED,
+    ModelCall,
+    ModelCase,
+)  # fmt: skip
+from soak.counts import count
+from store.machine import KEEP, LifeMachine, machine_on
+from support.services import running_services
+from support.store import KINDS, StoreProcess
+from support.stored import expected, load, marked, whole
+from support.tree import ROOT
+
+from callback.v1 import callback_service_pb2 as pb2
+from callback_server.domain.case import NewCase
+from callback_server.store import keys
+from callback_server.store.packing import unpack_content
+from callback_server.store.read import read_case
+
+DATA = ROOT / "tests" / "data" / f"stored-{keys.SCHEMA_VERSION}"
+CASES = expected(DATA)
+STATE_KEY, BOX_URL = b"k" * 32, "https://box.example"
+"""As they were when the data was written."""
+
+
+@pytest.fixture(scope="module")
+async def read(tmp_path_factory):
+    """The services on the data, on a store where nothing is swept, and the moment it was loaded."""
+    store = StoreProcess(tmp_path_factory.mktemp("read")).start()
+    try:
+        async with redis.asyncio.Redis(port=store.port) as client:
+            now_ms = await load(client, DATA)
+        async with running_services(
+            store, state_key=STATE_KEY, box_url=BOX_URL, served=["push", "brief", "gone", "unreachable"]
+        ) as services:
+            yield services, now_ms
+    finally:
+        store.stop()
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_case_and_its_calls_are_read_as_the_release_before_read_them(read, name):
+    services, now_ms = read
+    told = CASES[name]
+    case_id = told["case"]["callbackCaseId"]
+    case = (await services.callbacks.GetCallback(pb2.GetCallbackRequest(callback_case_id=case_id))).callback
+    assert marked(MessageToDict(case), now_ms) == told["case"]
+    listed = (await services.callbacks.ListCalls(pb2.ListCallsRequest(callback_case_id=case_id))).calls
+    calls = [(await services.callbacks.GetCall(pb2.GetCallRequest(call_id=each.call_id))).call for each in listed]
+    assert [marked(MessageToDict(call), now_ms) for call in calls] == told["calls"]
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_request_that_the_release_before_answered_gets_the_same_url_again(read, name):
+    services, _ = read
+    request = ParseDict(whole(CASES[name]["request"]), pb2.GenerateCallbackUrlRequest())
+    answer = await services.callbacks.GenerateCallbackUrl(request)
+    assert (answer.callback_state, answer.callback_case_id) == (
+        CASES[name]["state"], CASES[name]["case"]["callbackCaseId"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("chosen", [{}, {"status": "OPEN"}, {"status": "CLOSED"}, {"callbackActivity": "push"},
+                                    {"status": "IN_PROGRESS", "callbackActivity": "brief"}], ids=str)  # fmt: skip
+async def test_a_list_has_the_cases_of_the_release_before(read, chosen):
+    services, _ = read
+    wanted = {name: f"CALLBACK_STATUS_{value}" if name == "status" else value for name, value in chosen.items()}
+    request = ParseDict({"pageSize": 1000, **wanted}, pb2.ListCallbacksRequest())
+    page = await services.callbacks.ListCallbacks(request)
+    fitting = {told["case"]["callbackCaseId"] for told in CASES.values() if wanted.items() <= told["case"].items()}
+    assert {case.callback_case_id for case in page.callbacks} == fitting != set()
+    created = [case.create_time.ToMicroseconds() for case in page.callbacks]
+    assert created == sorted(created, reverse=True)
+
+
+async def adopt(machine):
+    """Loads the data into a machine's store, and says to its model what it is."""
+    now_ms = await load(machine.client, DATA)
+    for told in CASES.values():
+        case_id = told["case"]["callbackCaseId"]
+        fields = await machine.client.hgetall(keys.key(keys.partition_of(case_id), "case", case_id))
+        case = await read_case(machine.scripts, case_id)
+        machine.new[case_id] = NewCase(
+            id=case_id, state_sha256=fields[b"sha"], fingerprint=fields[b"fingerprint"], owner=case.owner,
+            activity=case.activity, mode=case.mode, parameter=case.parameter, time_to_live_ms=case.expires_ms,
+            settings=case.settings, response=case.response,
+        )  # fmt: skip
+        model = machine.model[case_id] = ModelCase(
+            mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
+            status=case.status, reason=case.close_reason, attempts=case.calls, version=case.version,
+        )  # fmt: skip
+        if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
+            model.expires_due = case.expires_ms
+        for call in reversed(told["calls"]):
+            kept = model.calls[call["callId"]] = await model_call(machine.client, case, call["callId"], now_ms)
+            if case.status == IN_PROGRESS and kept.status == RUNNING:
+                model.holder = kept.id
+        for call_id in told["forgotten"]:
+            model.gone[call_id] = await model_call(machine.client, case, call_id, now_ms)
+        machine.granted += [*model.calls, *model.gone]
+
+
+async def model_call(client, case, call_id, now_ms):
+    partition = keys.partition_of(case.id)
+    status, attempt, response, body = await client.hmget(
+        keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body"
+    )
+    lease = await client.zscore(keys.key(partition, "leases"), call_id)
+    return ModelCall(
+        id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
+        status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,
+        recorded=case.activity == "record", version=None,
+    )  # fmt: skip
+
+
+class Chosen:
+    """In the place of Hypothesis's data: what a rule of the machine draws."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def draw(self, _strategy):
+        return self._value
+
+
+def on_every_case(rule, **choices):
+    """A transition on every case, with each of these choices."""
+
+    def act(machine):
+        for case_id in machine.model:
+            for values in itertools.product(*choices.values()):
+                getattr(machine, rule)(Chosen(case_id), **dict(zip(choices, values, strict=True)))
+
+    return act
+
+
+def end_those_that_run(status, *, keep_open=False):
+    """The end of every call that runs."""
+
+    def act(machine):
+        for call_id in machine._running():
+            machine._finish(call_id, status, keep_open, b"by now")
+
+    return act
+
+
+def end_again(machine):
+    for call_id in set(machine.granted) - set(machine._running()):
+        for status in (SUCCEEDED, REJECTED, FAILED, NOT_STARTED):
+            machine._finish(call_id, status, keep_open=False, body=b"")
+
+
+def claim_again(machine):
+    for call_id in machine.granted:
+        machine.claim_again(Chosen(call_id))
+
+
+def drop(machine):
+    for past in (False, True):
+        machine.drop(past)
+
+
+TRANSITIONS = {
+    "create": on_every_case("create_again", same=[True, False]),
+    "claim": on_every_case("claim"),
+    "claim in the wrong form": on_every_case("claim_in_the_wrong_form"),
+    "claim again": claim_again,
+    **{f"{status}": end_those_that_run(status) for status in (SUCCEEDED, REJECTED, FAILED, NOT_STARTED)},
+    "keep open": end_those_that_run(SUCCEEDED, keep_open=True),
+    "end again": end_again,
+    "set the response": on_every_case("set_response", body=[b"by now", b""], stale=[True, False]),
+    "close": on_every_case("close", foreign=[True, False]),
+    "erase": on_every_case("erase", foreign=[True, False]),
+    "sweep": LifeMachine.sweep,
+    "drop": drop,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("transition", TRANSITIONS)
+def test_each_transition_on_each_of_its_cases_does_what_the_life_table_says(store_of, transition):
+    with machine_on(store_of()) as machine:
+        machine = machine()
+        machine.do(adopt(machine))
+        machine.do(machine._compare())
+        TRANSITIONS[transition](machine)
+        machine.do(machine._compare())
+        machine.sweep()
+        drop(machine)
+        machine.do(machine._compare())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_cases_and_new_ones_live_on_together(store_of, kind):
+    counts = settings(max_examples=count(3, 300), stateful_step_count=count(15, 50))
+    with machine_on(store_of(kind)) as machine:
+
+        class Both(machine):
+            @initialize()
+            def adopt(self):
+                self.do(adopt(self))
+
+        run_state_machine_as_test(Both, settings=counts)
