@@ -23,18 +23,20 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 import time
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import tomlkit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from tomlkit.items import AoT
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT, InlineTable
 
 from callback_process.logs import get_logger
 from callback_process.settings import SettingsError
@@ -49,7 +51,8 @@ TOKEN_PREFIX: Final = "callback_"  # noqa: S105  # of every token, and no secret
 WATCH_INTERVAL_S: Final = 1.0
 """How often the file is looked at, in seconds."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 
 
 class TokenEntry(BaseModel):
@@ -138,13 +141,16 @@ def read_principals(path: Path) -> Principals:
     Raises:
         SettingsError: it can not be read, or is wrong; one line for each problem.
     """
+    return _parse(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except OSError as error:
         raise SettingsError([f"{path}: can not be read: {error.strerror}"]) from None
     except ValueError:
         raise SettingsError([f"{path}: is not UTF-8"]) from None
-    return _parse(path, text)
 
 
 def _parse(path: Path, text: str) -> Principals:
@@ -186,12 +192,12 @@ class PrincipalsFile:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when the file does; through links, for that is how orchestrators replace files."""
+    """What changes when the file does, or who may read it; through links, which is how orchestrators replace files."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def new_token() -> str:
@@ -199,10 +205,21 @@ def new_token() -> str:
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
+def check_name(name: str) -> str:
+    """Return the name of a principal.
+
+    Raises:
+        ValueError: it can not be one.
+    """
+    if re.fullmatch(_NAME, name) is None:
+        raise ValueError("has 1 to 63 lower-case letters, digits, '.', '_' or '-', the first a letter or digit")
+    return name
+
+
 def add_token(path: Path, name: str, roles: Collection[Role], expires: datetime | None) -> str:
     """Add a token to a principal in the file, and the principal to the file, and the file, as needed.
 
-    What else is in the file stays as it is, comments too.
+    What else is in the file stays as it is, comments too. Two that add at the same time wait for each other.
 
     Args:
         path: The file.
@@ -214,21 +231,17 @@ def add_token(path: Path, name: str, roles: Collection[Role], expires: datetime 
         The token. It is kept nowhere.
 
     Raises:
+        ValueError: the name can not be one.
         SettingsError: the file can not be read or written, is wrong, has the principal with other roles, or the
             principal is new and no roles are given.
     """
-    known = read_principals(path).entries.get(name) if path.exists() else None
-    if known is None and not roles:
-        raise SettingsError([f"{name} is not known yet: say what it may do"])
-    if known is not None and roles and known.roles != frozenset(roles):
-        raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(known.roles))}; change them there"])
+    check_name(name)
+    path = path.resolve()  # it is the file that is replaced, not a link to it
     token = new_token()
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
-        _add(document, name, roles, token_entry(token, expires))
-        text = tomlkit.dumps(document)
-        _parse(path, text)
-        _replace(path, text)
+        with _alone_in(path.parent):
+            text = _with_token(path, name, roles, token_entry(token, expires))
+            _replace(path, text)
     except OSError as error:
         raise SettingsError([f"{path}: can not be written: {error.strerror}"]) from None
     return token
@@ -245,29 +258,88 @@ def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetim
     return entry
 
 
+def token_toml(name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
+    """The same as text, to be put into a file by hand. Without roles it is for a principal that is there."""
+    document = tomlkit.document()
+    _add(document, name, roles, entry)
+    return tomlkit.dumps(document)
+
+
+def _with_token(path: Path, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
+    """The file's text with one more token in it."""
+    text = _text(path) if path.exists() else ""
+    # Nothing but comments is a file that begins now. To the server it is wrong: it may be about to be written.
+    known = _parse(path, text).entries if _has_values(text) else {}
+    old = known.get(name)
+    if old is None and not roles:
+        raise SettingsError([f"{path}: {name} is not known yet: say what it may do"])
+    if old is not None and roles and old.roles != frozenset(roles):
+        raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
+    new = PrincipalEntry(
+        roles=old.roles if old else frozenset(roles),
+        certificates=old.certificates if old else (),
+        tokens=(*(old.tokens if old else ()), TokenEntry.model_validate(entry)),
+    )
+    try:
+        document = tomlkit.parse(text)
+        _add(document, name, roles, entry)
+        changed = tomlkit.dumps(document)
+        as_meant = _parse(path, changed).entries == {**known, name: new}
+    except (SettingsError, ValueError, TOMLKitError):
+        as_meant = False
+    if not as_meant:  # there are many ways to write a table, and not all can be added to
+        raise SettingsError([f"{path}: can not be added to as it is written; give each a table [principals.NAME]"])
+    return changed
+
+
+def _has_values(text: str) -> bool:
+    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
+
+
 def _add(
     document: tomlkit.TOMLDocument, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]
 ) -> None:
     everyone = document.setdefault("principals", tomlkit.table(is_super_table=True))
     if name not in everyone:
         everyone[name] = tomlkit.table()
-        everyone[name]["roles"] = sorted(roles)
-    tokens = everyone[name].setdefault("tokens", tomlkit.aot())
+        if roles:
+            everyone[name]["roles"] = sorted(roles)
+    inline = isinstance(everyone[name], InlineTable)
+    tokens = everyone[name].setdefault("tokens", tomlkit.array() if inline else tomlkit.aot())
     table = tomlkit.table() if isinstance(tokens, AoT) else tomlkit.inline_table()
     table.update(entry)
+    if isinstance(tokens, AoT):
+        table.trivia.indent = "\n"  # an empty line above it
     tokens.append(table)
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Wait until nobody else changes files in the directory by this function."""
+    import fcntl  # not there on Windows, where a server can run
+
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _replace(path: Path, text: str) -> None:
     """Write the file as a whole: who reads it meanwhile sees the old one or the new one."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    old = path.stat() if path.exists() else None
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            if old is not None:
+                # The server must be able to read it as before, though another user, such as root, writes it.
+                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                os.fchmod(descriptor, old.st_mode & 0o777)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,0 +1,306 @@
+"""The file of principals: what it may say, who is known by it, how a token is added, and that it is read again."""
+
+import asyncio
+import hashlib
+import os
+import re
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+from support.wait import wait_until
+
+from callback_process.settings import SettingsError
+from callback_server import principals as module
+from callback_server.domain.principal import Role
+from callback_server.errors import UnauthenticatedError
+from callback_server.principals import PrincipalsFile, add_token, new_token, read_principals, token_entry, token_toml
+
+TOKEN = new_token()
+SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
+
+WRITTEN = f"""# Who may do what. Ask the platform team before you change it.
+
+[principals.orders]   # the shop
+roles = ["owner"]
+certificates = ["spiffe://shop.example/orders", "orders.shop.example"]
+
+[[principals.orders.tokens]]
+sha256 = "{SHA256}"   # of the pipeline
+created = 2026-11-25T10:00:00Z
+
+[principals.edge]
+roles = ["edge"]
+# no token: by certificate only
+certificates = ["edge.shop.example"]
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "principals.toml"
+
+
+def known(path, text):
+    path.write_text(text)
+    return read_principals(path)
+
+
+def of(token, path):
+    return read_principals(path).of_token(token)
+
+
+def test_who_is_known_by_token_and_by_certificate(path):
+    principals = known(path, WRITTEN)
+    assert (principals.of_token(TOKEN).name, principals.of_token(TOKEN).roles) == ("orders", {Role.OWNER})
+    assert principals.of_certificate(["edge.shop.example"]).name == "edge"
+    assert principals.of_certificate(["other.example", "spiffe://shop.example/orders"]).name == "orders"
+    assert principals.of_certificate(["orders.shop.example", "spiffe://shop.example/orders"]).name == "orders"
+    for token in ("", "callback_", new_token(), TOKEN.upper(), SHA256):
+        with pytest.raises(UnauthenticatedError, match="the token is not known"):
+            principals.of_token(token)
+    for names in ([], ["nobody.example"], ["ORDERS.shop.example"]):
+        with pytest.raises(UnauthenticatedError, match="the certificate is not known"):
+            principals.of_certificate(names)
+    with pytest.raises(UnauthenticatedError, match="belong to several principals"):
+        principals.of_certificate(["edge.shop.example", "orders.shop.example"])
+
+
+@pytest.mark.parametrize(
+    ("after", "works"), [(timedelta(hours=1), True), (timedelta(0), False), (-timedelta(1), False)]
+)
+def test_a_token_works_until_it_expires(path, after, works):
+    expires = (datetime.now(UTC) + after).isoformat()
+    principals = known(path, WRITTEN.replace("created = 2026-11-25T10:00:00Z", f"expires = {expires}"))
+    if works:
+        assert principals.of_token(TOKEN).name == "orders"
+    else:
+        with pytest.raises(UnauthenticatedError, match="the token has expired"):
+            principals.of_token(TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "principals: Field required"),  # as while it is being written
+        ("[principals.a", "at end of document"),
+        ("[principals.a]\n", "principals.a.roles: Field required"),
+        ("[principals.a]\nroles = []\n", "principals.a.roles: "),
+        ('[principals.a]\nroles = ["king"]\n', "principals.a.roles.0: Input should be 'owner', 'edge' or 'admin'"),
+        ('[principals.A]\nroles = ["edge"]\n', "principals.A"),
+        (f'[principals.{"a" * 64}]\nroles = ["edge"]\n', "principals.a"),
+        ('[principals.a]\nroles = ["edge"]\ncolour = 1\n', "principals.a.colour: Extra inputs are not permitted"),
+        ('[principal.a]\nroles = ["edge"]\n', "principal: Extra inputs are not permitted"),
+        ('[principals.a]\nroles = ["edge"]\ntokens = [{}]\n', "principals.a.tokens.0.sha256: Field required"),
+        (WRITTEN.replace(SHA256, TOKEN), "principals.orders.tokens.0.sha256: String should match pattern"),
+        (WRITTEN.replace(SHA256, SHA256.upper()), "principals.orders.tokens.0.sha256: String should match pattern"),
+        (WRITTEN.replace("10:00:00Z", "10:00:00"), "principals.orders.tokens.0.created: Input should have timezone"),
+        (WRITTEN.replace("edge.shop", "orders.shop"), "the certificate orders.shop.example is listed twice"),
+        (
+            f'{WRITTEN}[[principals.edge.tokens]]\nsha256 = "{SHA256}"\n',
+            "principals.edge: a token of it is listed twice",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong_says_where_and_repeats_no_token(path, text, says):
+    with pytest.raises(SettingsError) as caught:
+        known(path, text)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_file_that_can_not_be_read_says_why(path, tmp_path):
+    with pytest.raises(SettingsError, match="can not be read: No such file"):
+        read_principals(path)
+    with pytest.raises(SettingsError, match="can not be read: Is a directory"):
+        read_principals(tmp_path)
+    path.write_bytes(b"# caf\xe9")
+    with pytest.raises(SettingsError, match="is not UTF-8"):
+        read_principals(path)
+
+
+def test_a_token_is_random_and_easily_known_as_one():
+    tokens = {new_token() for _ in range(100)}
+    assert len(tokens) == 100
+    assert all(re.fullmatch(r"callback_[A-Za-z0-9_-]{43}", token) for token in tokens)
+
+
+def test_the_first_token_makes_a_file_for_its_owner_alone(path):
+    previous = os.umask(0)
+    try:
+        token = add_token(path, "orders", [Role.OWNER, Role.EDGE], None)
+    finally:
+        os.umask(previous)
+    assert of(token, path).roles == {Role.OWNER, Role.EDGE}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert token not in path.read_text()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["", "# Who may do what\n\n", "[principals]\n"])
+def test_a_file_that_has_nobody_yet_can_be_begun(path, text):
+    path.write_text(text)
+    token = add_token(path, "orders", [Role.OWNER], None)
+    assert of(token, path).name == "orders"
+    assert path.read_text().startswith(text)
+
+
+def test_a_further_token_leaves_all_else_as_it_is(path):
+    path.write_text(WRITTEN)
+    path.chmod(0o640)
+    second = add_token(path, "orders", [], None)
+    third = add_token(path, "orders", [Role.OWNER], datetime.now(UTC) + timedelta(days=90))
+    assert {of(token, path).name for token in (TOKEN, second, third)} == {"orders"}
+    other = add_token(path, "a.new-one_", [Role.ADMIN], None)
+    assert of(other, path).name == "a.new-one_"
+    left = iter(path.read_text().splitlines())
+    assert all(line in left for line in WRITTEN.splitlines())  # every line of before, in its order
+    assert path.stat().st_mode & 0o777 == 0o640
+    first, made, expiring = tomllib.loads(path.read_text())["principals"]["orders"]["tokens"]
+    assert first == {"sha256": SHA256, "created": datetime(2026, 11, 25, 10, tzinfo=UTC)}
+    assert made.keys() == {"sha256", "created"}
+    assert timedelta(days=89) < expiring["expires"] - expiring["created"] <= timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[principals.orders]\nroles = ["owner"]',
+        '[principals.orders]\r\nroles = ["owner"]\r\n# the end\r\n',
+        '["principals"."orders"]\nroles = ["owner"]\n',
+        '[principals]\norders = {roles = ["owner"]}\n',
+        f'[principals]\norders = {{roles = ["owner"], tokens = [{{sha256 = "{SHA256}"}}]}}\n',
+        f'[principals.orders]\nroles = ["owner"]\ntokens = [\n  {{sha256 = "{SHA256}"}},  # first\n]\n',
+        '[principals]\norders.roles = ["owner"]\norders.tokens = []\n',
+        'principals.orders.roles = ["owner"]\n',
+        '[principals.orders]\nroles = ["owner"]\n[principals.b]\nroles = ["edge"]\n[[principals.orders.tokens]]\n'
+        f'sha256 = "{SHA256}"\n[[principals.b.tokens]]\nsha256 = "{SHA256[::-1]}"\n',
+    ],
+)
+@pytest.mark.parametrize("name", ["orders", "new.one"])
+def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
+    path.write_bytes(text.encode())
+    before = read_principals(path).entries
+    tokens = [add_token(path, name, [Role.OWNER], None), add_token(path, name, [], None)]
+    assert {of(token, path).name for token in tokens} == {name}
+    after = read_principals(path).entries
+    assert after.pop(name).tokens[:-2] == (before.pop(name).tokens if name in before else ())
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("name", "roles", "text", "says"),
+    [
+        ("orders", [Role.EDGE], WRITTEN, "orders has other roles: owner; change them there"),
+        ("orders", [Role.OWNER, Role.EDGE], WRITTEN, "orders has other roles: owner"),
+        ("nobody", [], WRITTEN, "nobody is not known yet: say what it may do"),
+        ("orders", [], "[principals.orders", "at end of document"),
+        (
+            "buyers",
+            [Role.OWNER],
+            'principals = {orders = {roles = ["owner"]}}\n',
+            "give each a table [principals.NAME]",
+        ),
+        ("Orders", [Role.OWNER], WRITTEN, "the first a letter or digit"),
+        ("orders\n", [Role.OWNER], WRITTEN, "the first a letter or digit"),
+        ("", [Role.OWNER], WRITTEN, "the first a letter or digit"),
+    ],
+)
+def test_what_can_not_be_added_changes_nothing(path, name, roles, text, says):
+    path.write_text(text)
+    before = path.stat().st_ino
+    with pytest.raises((SettingsError, ValueError), match=re.escape(says)):
+        add_token(path, name, roles, None)
+    assert (path.read_text(), path.stat().st_ino) == (text, before)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_directory_that_is_not_there_is_told(path):
+    with pytest.raises(SettingsError, match="can not be written: No such file or directory"):
+        add_token(path.parent / "nowhere" / "principals.toml", "orders", [Role.OWNER], None)
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_changed(path, tmp_path):
+    link = tmp_path / "link.toml"
+    path.write_text(WRITTEN)
+    link.symlink_to(path.name)
+    token = add_token(link, "orders", [], None)
+    assert link.is_symlink()
+    assert of(token, path).name == "orders"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_file_that_root_adds_to_stays_that_of_its_owner(path):
+    path.write_text(WRITTEN)
+    os.chown(path, 65534, 65533)
+    add_token(path, "orders", [], None)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65533)
+
+
+def test_no_token_is_lost_where_many_are_added_at_once(path):
+    with ThreadPoolExecutor(8) as threads:
+        tokens = list(threads.map(lambda number: add_token(path, f"p{number % 3}", [Role.OWNER], None), range(24)))
+    principals = read_principals(path)
+    assert [principals.of_token(token).name for token in tokens] == [f"p{number % 3}" for number in range(24)]
+
+
+def test_what_is_put_in_by_hand_is_the_same(path):
+    principals = known(path, token_toml("new.one", [Role.OWNER, Role.EDGE], token_entry(TOKEN, None)))
+    assert principals.of_token(TOKEN).roles == {Role.OWNER, Role.EDGE}
+    further = new_token()
+    text = path.read_text() + token_toml("new.one", [], token_entry(further, None))
+    assert {known(path, text).of_token(token).name for token in (TOKEN, further)} == {"new.one"}
+
+
+@pytest.fixture
+async def watched(path, monkeypatch):
+    """A file that is watched, its log."""
+    monkeypatch.setattr(module, "WATCH_INTERVAL_S", 0.01)
+    path.write_text(WRITTEN)
+    file = PrincipalsFile(path)
+    with capture_logs() as log:
+        watching = asyncio.create_task(file.watch_for_ever())
+        yield file, log
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_token_that_is_added_works_without_a_restart_and_one_that_is_taken_away_does_not(path, watched):
+    file, log = watched
+    token = add_token(path, "orders", [], None)
+    await wait_until(lambda: len(file.current.entries["orders"].tokens) == 2)
+    assert file.current.of_token(token).name == "orders"
+    path.write_text(path.read_text().replace(SHA256, "0" * 64))
+    await wait_until(lambda: file.current.entries["orders"].tokens[0].sha256 == "0" * 64)
+    with pytest.raises(UnauthenticatedError):
+        file.current.of_token(TOKEN)
+    assert {event["event"] for event in log} == {"principals_read"}
+
+
+async def test_a_file_that_becomes_wrong_or_goes_away_changes_nobody_and_is_told_once(path, watched, monkeypatch):
+    file, log = watched
+    looks, look = [], module._stamp
+    monkeypatch.setattr(module, "_stamp", lambda path: looks.append(path) or look(path))
+    before = file.current
+    path.write_text(f"{WRITTEN}[principals.broken")
+    await wait_until(lambda: len(log) == 1)
+    path.unlink()
+    await wait_until(lambda: len(log) == 2)
+    looks.clear()
+    await wait_until(lambda: len(looks) == 10)
+    assert [event["event"] for event in log] == ["principals_not_read"] * 2
+    assert file.current is before
+    path.write_text(WRITTEN.replace("orders", "buyers"))
+    await wait_until(lambda: "buyers" in file.current.entries)
+
+
+async def test_a_change_is_seen_though_time_and_size_of_the_file_stay(path, watched):
+    file, _ = watched
+    before = path.stat()
+    path.write_text(WRITTEN.replace("orders", "buyers"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    await wait_until(lambda: "buyers" in file.current.entries)
