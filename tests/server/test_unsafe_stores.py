@@ -111,6 +111,13 @@ async def test_every_policy_that_throws_away_is_refused(store, policy):
     await checked(store.url, Durability.ALWAYS)
 
 
+async def test_an_unsafe_cluster_is_refused_like_a_store_alone(store_of):
+    cluster = store_of("valkey-cluster")
+    with set_up(cluster, appendfsync="everysec"), pytest.raises(UnsafeStoreError, match="appendfsync is everysec"):
+        await checked(cluster.url, Durability.ALWAYS)
+    await checked(cluster.url, Durability.ALWAYS)
+
+
 async def checked(url, durability):
     """Checks a store as a start does."""
     client = connect(url)

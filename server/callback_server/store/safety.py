@@ -7,7 +7,8 @@ store that is set up to forget is refused, with the setting to change.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import RedisCluster
@@ -18,7 +19,7 @@ from callback_server.store.client import StoreClient, StoreError, store_errors
 
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
-
+_OURS: Final = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
 
 _HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
@@ -42,22 +43,53 @@ class UnsafeStoreError(Exception):
 
 
 async def check_store(client: StoreClient, durability: Durability) -> None:
-    """Refuses a store that is unsafe, too old, or laid out by another version.
+    """Refuses a store that is unsafe, too old, or laid out by another version. Lays out one that is new.
 
     Raises:
         UnsafeStoreError: with all that is wrong.
         StoreError: it can not be reached.
     """
+    with refusals():
+        wrong = await setting_problems(client, durability)
+        if wrong:
+            raise UnsafeStoreError("; ".join(wrong))
+        await client.set(keys.SCHEMA_KEY, _OURS, nx=True)
+        if different := layout_problem(await stored_layout(client)):
+            raise UnsafeStoreError(different)
+
+
+async def setting_problems(client: StoreClient, durability: Durability) -> list[str]:
+    """All that is wrong with the settings and the versions of a store. Only reads. Call it within `refusals`."""
+    wrong: list[str] = []
+    for _name, ask in await primaries(client):
+        wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
+        if durability is not Durability.UNCHECKED:
+            wrong += await _setting_problems(ask, durability)
+    return list(dict.fromkeys(wrong))
+
+
+async def stored_layout(client: StoreClient) -> str | None:
+    """How the store is laid out, as `version:partitions`. None: it is new. Call it within `refusals`."""
+    stored = cast("bytes | None", await client.get(keys.SCHEMA_KEY))
+    return None if stored is None else stored.decode(errors="replace")
+
+
+def layout_problem(stored: str | None) -> str | None:
+    """What is wrong with the layout of a store, if something is."""
+    if stored in (None, _OURS):
+        return None
+    return (
+        f"the store is laid out as {stored} (version:partitions) and this release reads {_OURS}; "
+        "use the release that wrote it, or another store"
+    )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Tells a store that can not be reached (`StoreError`) from one that refuses us (`UnsafeStoreError`)."""
     try:
         with store_errors():
-            wrong: list[str] = []
-            for ask in _primaries(client):
-                wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
-                if durability is not Durability.UNCHECKED:
-                    wrong += await _setting_problems(ask, durability)
-            if wrong:
-                raise UnsafeStoreError("; ".join(dict.fromkeys(wrong)))
-            await _check_schema(client)
+            yield
     except StoreError as error:
         if isinstance(error.__cause__, AuthenticationError):
             raise UnsafeStoreError(f"it refuses user or password of store_url: {error}") from error
@@ -69,9 +101,11 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
 Ask = Callable[..., Awaitable[Any]]
 
 
-def _primaries(client: StoreClient) -> list[Ask]:
+async def primaries(client: StoreClient) -> list[tuple[str, Ask]]:
+    """Every node that takes writes, by its address on a cluster and "" alone, and how to send it a command."""
     if not isinstance(client, RedisCluster):
-        return [client.execute_command]
+        return [("", client.execute_command)]
+    await client.initialize()  # before its first command it knows of none
 
     def on(node: Any) -> Ask:
         async def ask(*command: str) -> Any:
@@ -79,7 +113,7 @@ def _primaries(client: StoreClient) -> list[Ask]:
 
         return ask
 
-    return [on(node) for node in client.get_primaries()]
+    return [(node.name, on(node)) for node in client.get_primaries()]
 
 
 def _version_problems(info: Mapping[str, Any]) -> list[str]:
@@ -120,14 +154,3 @@ async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
             "set maxmemory-policy noeviction"
         )
     return wrong
-
-
-async def _check_schema(client: StoreClient) -> None:
-    ours = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
-    await client.set(keys.SCHEMA_KEY, ours, nx=True)
-    stored = cast("bytes", await client.get(keys.SCHEMA_KEY)).decode()
-    if stored != ours:
-        raise UnsafeStoreError(
-            f"the store is laid out as {stored} (version:partitions) and this release reads {ours}; "
-            "use the release that wrote it, or another store"
-        )
