@@ -27,6 +27,11 @@ class Effective:
     origin: str
     """`option`, the name of a variable, the path of a file, or `default`."""
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether something of it is masked."""
+        return MASK in str(self.value)
+
 
 def effective(settings: ProcessSettings, origins: Mapping[str, str]) -> list[Effective]:
     """Every setting of a process, and of the tables within, in the order in which they are declared.
@@ -68,7 +73,9 @@ def _shown(value: Any) -> Value:
             return mask_url(value)
         case list() | tuple() | set() | frozenset():
             return [_shown(each) for each in value]
-        case bool() | int() | float() | None:
+        case float():
+            return int(value) if value.is_integer() else value
+        case bool() | int() | None:
             return value
     raise TypeError(f"a setting of type {type(value).__name__} can not be shown")
 

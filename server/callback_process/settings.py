@@ -69,6 +69,12 @@ class SettingsError(Exception):
         self.problems = problems
 
 
+def config_path(given: Path | None) -> Path | None:
+    """The settings file: the one that is given, else the one that CALLBACK_CONFIG names, if any."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return given or (Path(named) if named else None)
+
+
 class ProcessSettings(BaseSettings):
     """The base of a process's settings: declare `table`, `env_prefix` and the fields, then `load()`.
 
@@ -126,8 +132,7 @@ class ProcessSettings(BaseSettings):
         problems: list[str] = []
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
-        if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
-            config_file = Path(named)
+        config_file = config_path(config_file)
         if config_file is not None:
             values = cls._from_file(config_file)
             origins = {name: str(config_file) for name in values}

@@ -48,7 +48,7 @@ class PushHandler:
         """Raises OSError if a file of the TLS settings can not be read."""
         self._activity = activity
         self._connect_timeout_s = settings.connect_timeout_s
-        self._channel = _channel(settings)
+        self._channel = make_channel(settings)
         self._stub = handler_grpc.CallbackHandlerServiceStub(self._channel)
         self._changed = asyncio.Event()
         self._watching = asyncio.create_task(self._watch())
@@ -120,7 +120,8 @@ def _message(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
     )
 
 
-def _channel(settings: ActivitySettings) -> grpc.aio.Channel:
+def make_channel(settings: ActivitySettings) -> grpc.aio.Channel:
+    """A channel to a handler. Raises OSError if a file of the TLS settings can not be read."""
     # That is in truth how long one attempt to connect may take.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
     if settings.tls is None:

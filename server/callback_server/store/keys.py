@@ -17,6 +17,8 @@ PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`."""
+PROBE_KEY: Final = "cb:probe"
+"""String: written by who measures how long a write takes; it ends by itself, at once."""
 
 LAYOUT: Final = {
     "case": "case:{}",  # hash: what changes about a case, and what transitions look at

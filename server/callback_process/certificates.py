@@ -1,0 +1,149 @@
+"""Whether the files of TLS are what TLS needs, before anybody connects.
+
+OpenSSL reads them: it shakes hands with itself, in memory, and says what certificate it was shown. So a certificate is
+judged by what would happen with it, and nothing here parses one.
+"""
+
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from callback_process.findings import Finding, check_readable, check_secret_file
+from callback_process.settings import TlsSettings
+
+EXPIRES_SOON: Final = timedelta(days=30)
+"""What ends within this time is warned of."""
+
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which has no name in `ssl`. We look at the times ourselves, to say them."""
+
+
+def check_tls(check: str, tls: TlsSettings, now: datetime) -> Iterator[Finding]:
+    """Look at the files of TLS to somebody."""
+    if tls.ca_file is not None:
+        yield check_authorities(f"{check}.ca_file", tls.ca_file, now)
+    if tls.cert_file is not None and tls.key_file is not None:
+        yield check_secret_file(f"{check}.key_file", tls.key_file)
+        yield check_certificate(f"{check}.cert_file", tls.cert_file, tls.key_file, now, of_server=False)
+
+
+def check_certificate(check: str, cert_file: Path, key_file: Path, now: datetime, *, of_server: bool) -> Finding:
+    """Look at a certificate and its key.
+
+    Args:
+        check: what the finding is called.
+        cert_file: the certificate, then those between it and its authority, PEM.
+        key_file: its key, PEM.
+        now: the time that it is.
+        of_server: whether a server shows it, or a client.
+    """
+    for file in (cert_file, key_file):
+        if not_readable := check_readable(check, file):
+            return not_readable
+    try:
+        shown, chain = _handshake(cert_file, key_file, of_server=of_server)
+    except _EncryptedKeyError:
+        return Finding.problem(check, f"{key_file} is encrypted", "give the key without a passphrase")
+    except ssl.SSLCertVerificationError as error:
+        return Finding.problem(check, f"{cert_file}: {error.verify_message}", "have it issued anew")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return Finding.problem(
+                check, f"{key_file} is not the key of {cert_file}", "give the two that belong together"
+            )
+        seen = f"{cert_file} and {key_file} are not a certificate and a key ({error.reason or 'unknown format'})"
+        return Finding.problem(check, seen, "give both in PEM")
+    names = [name for kind, name in shown.get("subjectAltName", ()) if kind in ("DNS", "URI", "IP Address")]
+    if of_server and not names:
+        return Finding.problem(
+            check,
+            f"{cert_file} names no host (subjectAltName), so no client accepts it",
+            "have it issued with its names",
+        )
+    if not of_server and not names:
+        return Finding.warning(
+            check, f"{cert_file} has no URI and no DNS name, so it proves nobody", "have it issued with its name"
+        )
+    return _judge_time(check, f"{cert_file} of {', '.join(names)}", [shown, *chain], now)
+
+
+def check_authorities(check: str, ca_file: Path, now: datetime) -> Finding:
+    """Look at a file of certificate authorities."""
+    if not_readable := check_readable(check, ca_file):
+        return not_readable
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError as error:
+        seen = f"{ca_file} has no certificates ({error.reason or 'unknown format'})"
+        return Finding.problem(check, seen, "give the authorities' certificates in PEM")
+    authorities = context.get_ca_certs()
+    if not authorities:
+        return Finding.problem(
+            check, f"{ca_file} has certificates, and none of an authority", "give the authority's, not its customer's"
+        )
+    return _judge_time(check, f"{ca_file}", authorities, now)
+
+
+def _judge_time(check: str, what: str, certificates: list[dict[str, Any]], now: datetime) -> Finding:
+    """Judge when they begin and end. One that is over makes all of them useless: they stand for one another."""
+    begin = max(_time(each["notBefore"]) for each in certificates)
+    end = min(_time(each["notAfter"]) for each in certificates)
+    if end <= now:
+        return Finding.problem(check, f"{what} expired on {end:%Y-%m-%d}", "renew it")
+    if begin > now:
+        return Finding.problem(
+            check, f"{what} begins to be valid on {begin:%Y-%m-%d %H:%M} UTC", "wait, or correct this machine's clock"
+        )
+    if end - now < EXPIRES_SOON:
+        return Finding.warning(check, f"{what} expires on {end:%Y-%m-%d}", "renew it")
+    return Finding.ok(check, f"{what}, until {end:%Y-%m-%d}")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+
+
+class _EncryptedKeyError(Exception):
+    pass
+
+
+def _handshake(cert_file: Path, key_file: Path, *, of_server: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Show a certificate to somebody who trusts just that one.
+
+    Returns:
+        The certificate, and those in its file that are an authority's, as `ssl.SSLSocket.getpeercert` has them.
+
+    Raises:
+        ssl.SSLError: it can not be read, or not be shown, or does not go with the key.
+        _EncryptedKeyError: the key needs a passphrase.
+    """
+
+    def refuse_passphrase() -> str:
+        raise _EncryptedKeyError
+
+    def context(protocol: int, *, verifies: bool) -> ssl.SSLContext:
+        made = ssl.SSLContext(protocol)
+        made.check_hostname = False
+        made.load_cert_chain(cert_file, key_file, refuse_passphrase)
+        made.load_verify_locations(cert_file)
+        made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
+        made.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
+        return made
+
+    client = context(ssl.PROTOCOL_TLS_CLIENT, verifies=of_server)
+    server = context(ssl.PROTOCOL_TLS_SERVER, verifies=not of_server)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    unfinished: list[Callable[[], None]] = [side.do_handshake for side in sides]
+    while unfinished:
+        for shake in list(unfinished):
+            try:
+                shake()
+                unfinished.remove(shake)
+            except ssl.SSLWantReadError:
+                pass
+    judge, judging = (sides[0], client) if of_server else (sides[1], server)
+    return judge.getpeercert() or {}, judging.get_ca_certs()

@@ -1,0 +1,103 @@
+"""What `callback doctor` finds: one line for each thing that it looks at. It looks, and changes nothing."""
+
+import enum
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+from callback_process.effective import effective
+from callback_process.settings import ProcessSettings, SettingsError, config_path
+
+_Settings = TypeVar("_Settings", bound=ProcessSettings)
+
+
+class Level(enum.StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    """As it should be."""
+    WARNING = "warning"
+    """It works, and somebody should see to it."""
+    PROBLEM = "problem"
+    """Something does not work, or breaks a promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. None of its texts has a secret in it."""
+
+    check: str
+    """What was looked at, such as `store memory`."""
+    level: Level
+    """How bad it is."""
+    seen: str
+    """What was seen."""
+    advice: str = ""
+    """What to do about it; empty where nothing is to be done."""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether something does not work."""
+        return self.level is Level.PROBLEM
+
+    @classmethod
+    def ok(cls, check: str, seen: str) -> Self:
+        """All is well."""
+        return cls(check, Level.OK, seen)
+
+    @classmethod
+    def warning(cls, check: str, seen: str, advice: str) -> Self:
+        """It works so far."""
+        return cls(check, Level.WARNING, seen, advice)
+
+    @classmethod
+    def problem(cls, check: str, seen: str, advice: str) -> Self:
+        """It does not work."""
+        return cls(check, Level.PROBLEM, seen, advice)
+
+
+def check_secret_file(check: str, path: Path) -> Finding:
+    """Whether this user can read a file that holds a secret, and not everyone can."""
+    if not_readable := check_readable(check, path):
+        return not_readable
+    if path.stat().st_mode & stat.S_IROTH:
+        return Finding.warning(check, f"everyone on this machine can read {path}", f"chmod o-r {path}")
+    return Finding.ok(check, f"{path} can be read, and not by everyone")
+
+
+def check_readable(check: str, path: Path) -> Finding | None:
+    """What is wrong with a file if this user can not read it; None: it can."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        advice = "give the path of a file that the user of the process can read"
+        return Finding.problem(check, f"{path} can not be read: {error.strerror}", advice)
+    return None
+
+
+def check_settings(
+    check: str, process: type[_Settings], config_file: Path | None
+) -> tuple[_Settings | None, list[Finding]]:
+    """Read the settings of a process.
+
+    Args:
+        check: what the findings are called.
+        process: whose settings.
+        config_file: the file; None takes the one that CALLBACK_CONFIG names, if any.
+
+    Returns:
+        The settings, None if they are wrong; and what was found.
+    """
+    config_file = config_path(config_file)
+    try:
+        settings, origins = process.load_with_origins(config_file)
+    except SettingsError as error:
+        return None, [Finding.problem(check, each, "correct it, as docs/settings.md says") for each in error.problems]
+    from_where = sorted(set(origins.values()))
+    findings = [Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all are the default")]
+    secret_origins = {each.origin for each in effective(settings, origins) if each.is_secret}
+    if config_file is not None and str(config_file) in secret_origins:
+        findings.append(check_secret_file(f"{check} file", config_file))
+    return settings, findings

@@ -1,0 +1,323 @@
+"""`callback doctor` on the machine of a server: what it looks at, and what it makes of what it sees.
+
+It looks as the server would, with the same settings, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import statistics
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
+from callback_process.findings import Finding, check_secret_file, check_settings
+from callback_process.settings import SettingsError
+from callback_server.domain.principal import Role
+from callback_server.handlers.push import make_channel
+from callback_server.principals import PrincipalEntry, read_principals
+from callback_server.settings import ActivitySettings, ServerSettings
+from callback_server.store.client import StoreClient, StoreError, connect
+from callback_server.store.condition import NodeCondition, conditions, time_writes
+from callback_server.store.safety import (
+    UnsafeStoreError,
+    layout_problem,
+    refusals,
+    setting_problems,
+    stored_layout,
+)
+
+CLOCK_SKEW_S: Final = 1.0
+"""How far two clocks may be apart, in seconds."""
+MEMORY_SHARE: Final = 0.8
+"""The share of its memory that a store may use before it is warned of."""
+SLOW_WRITE_S: Final = 0.25
+"""A write that takes longer than this, in seconds, is slow on any disk. A command is given up after 2."""
+WRITES: Final = 5
+"""How many writes are measured."""
+
+
+async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
+    """Look at everything that a server needs.
+
+    Args:
+        config_file: the settings file; None takes the one that CALLBACK_CONFIG names, if any.
+    """
+    settings, findings = check_settings("server settings", ServerSettings, config_file)
+    for finding in findings:
+        yield finding
+    if settings is not None:
+        for look in CHECKS:
+            async for finding in look(settings):
+                yield finding
+
+
+# ---- Files ----
+
+
+async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Look at the key that the URLs of a `request_id` are made from."""
+    if settings.state_key_file is None:
+        return
+    finding = check_secret_file("state_key_file", settings.state_key_file)
+    yield finding
+    try:
+        settings.read_state_key()
+    except ValueError as error:
+        if not finding.is_problem:
+            yield Finding.problem("state_key_file", str(error), "make it with: head -c 32 /dev/urandom")
+
+
+async def check_certificates(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Look at the files of TLS on the gRPC port."""
+    now = datetime.now(UTC)
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        yield Finding.ok("tls", f"the gRPC port {settings.grpc_bind} speaks plain text")
+        return
+    yield check_secret_file("tls_key_file", settings.tls_key_file)
+    yield check_certificate("tls_cert_file", settings.tls_cert_file, settings.tls_key_file, now, of_server=True)
+    if settings.tls_client_ca_file is not None:
+        yield check_authorities("tls_client_ca_file", settings.tls_client_ca_file, now)
+
+
+async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Look at who is known, and by what."""
+    path = settings.principals_file
+    if path is None:
+        yield Finding.ok("principals", f"none: everyone who reaches {settings.grpc_bind} may do everything")
+        return
+    try:
+        entries = read_principals(path).entries
+        mode = path.stat().st_mode
+    except SettingsError as error:
+        for problem in error.problems:
+            yield Finding.problem("principals", problem, "correct the file")
+        return
+    yield Finding.ok("principals", f"{path}: {', '.join(sorted(entries)) or 'nobody'}")
+    if mode & stat.S_IWOTH:
+        yield Finding.problem("principals", f"everyone on this machine can change {path}", f"chmod o-w {path}")
+    now = datetime.now(UTC)
+    for name, entry in sorted(entries.items()):
+        for finding in _check_principal(f"principal {name}", entry, now, asks_certificates=_asks(settings)):
+            yield finding
+    if not any(Role.EDGE in entry.roles for entry in entries.values()):
+        yield Finding.problem(
+            "principals", "nobody has the role edge, so no call gets in", "callback token edge --role edge"
+        )
+
+
+def _asks(settings: ServerSettings) -> bool:
+    """Whether clients are asked for a certificate."""
+    return settings.tls_client_ca_file is not None
+
+
+def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_certificates: bool) -> Iterator[Finding]:
+    works = [token for token in entry.tokens if token.expires is None or token.expires > now]
+    if not works and not (entry.certificates and asks_certificates):
+        yield Finding.warning(
+            check, "it has no token and no certificate that works, so it can not get in", "give it one: callback token"
+        )
+    if entry.certificates and not asks_certificates:
+        yield Finding.warning(
+            check, "its certificates prove nothing, for nobody is asked for one", "set tls_client_ca_file"
+        )
+    for token in entry.tokens:
+        if token.expires is not None and token.expires <= now:
+            yield Finding.warning(
+                check, f"a token of it expired on {token.expires:%Y-%m-%d}", "remove it from the file"
+            )
+        elif token.expires is not None and token.expires - now < EXPIRES_SOON:
+            yield Finding.warning(
+                check, f"a token of it expires on {token.expires:%Y-%m-%d}", "make a new one: callback token"
+            )
+
+
+# ---- The store ----
+
+
+async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Look at the store: whether it keeps promises, and how it is doing."""
+    client = connect(settings.store_url)
+    try:
+        for look in (_check_node_conditions, _check_safety, _check_layout, _check_write):
+            try:
+                with refusals():
+                    found = [finding async for finding in look(client, settings)]
+            except UnsafeStoreError as error:
+                yield Finding.problem("store", str(error), "correct store_url, or what its user may do")
+                return
+            except StoreError as error:
+                yield Finding.problem(
+                    "store",
+                    f"can not be reached: {str(error).rstrip('.')}",
+                    "start it, or set store_url; for a machine of edges alone: callback doctor edge",
+                )
+                return
+            for finding in found:
+                yield finding
+    finally:
+        await client.aclose()
+
+
+async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncIterator[Finding]:
+    wrong = await setting_problems(client, settings.store_durability)
+    for problem in wrong:
+        seen, _semicolon, advice = problem.partition("; ")
+        yield Finding.problem("store settings", seen, advice)
+    if not wrong:
+        yield Finding.ok("store settings", f"keep what is promised (store_durability {settings.store_durability})")
+
+
+async def _check_layout(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    stored = await stored_layout(client)
+    if problem := layout_problem(stored):
+        seen, _semicolon, advice = problem.partition("; ")
+        yield Finding.problem("store layout", seen, advice)
+    else:
+        seen = "nothing is stored yet" if stored is None else f"{stored} (version:partitions)"
+        yield Finding.ok("store layout", seen)
+
+
+async def _check_write(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    took = await time_writes(client, WRITES)
+    seen = f"{statistics.median(took) * 1000:.1f} ms in the middle, {max(took) * 1000:.1f} ms at most, of {WRITES}"
+    if statistics.median(took) > SLOW_WRITE_S:
+        yield Finding.warning("store write", seen, "each call waits for two of these: look at its disk and the network")
+    else:
+        yield Finding.ok("store write", seen)
+
+
+async def _check_node_conditions(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    for node in await conditions(client):
+        for look in NODE_CHECKS:
+            yield look(node)
+
+
+def check_version(node: NodeCondition) -> Finding:
+    """What it is. Whether it is too old is for the store's settings to say."""
+    return Finding.ok(_of("store", node), f"{node.product} {node.version}")
+
+
+def check_role(node: NodeCondition) -> Finding:
+    """Whether it takes writes."""
+    if not node.is_primary:
+        return Finding.problem(
+            _of("store role", node), "it is a replica, which takes no writes", "give its primary as store_url"
+        )
+    return Finding.ok(_of("store role", node), f"a primary, with {node.replicas} replicas")
+
+
+def check_memory(node: NodeCondition) -> Finding:
+    """Whether there is memory left: a full store refuses new callbacks."""
+    check = _of("store memory", node)
+    limit, of_what = (
+        (node.max_memory, "maxmemory") if node.max_memory else (node.machine_memory, "its machine's memory")
+    )
+    used = f"{node.used_memory / 2**20:,.0f} MiB used"
+    if not limit:
+        return Finding.ok(check, used)
+    share = node.used_memory / limit
+    seen = f"{used}, {share:.0%} of {of_what}"
+    if share >= MEMORY_SHARE:
+        return Finding.warning(
+            check, f"{seen}; full, it takes no new callbacks", "give it more, or shorten retention_s"
+        )
+    return Finding.ok(check, seen)
+
+
+def check_append_only_file(node: NodeCondition) -> Finding:
+    """Whether what is written arrives on its disk."""
+    check = _of("store disk", node)
+    if not node.is_append_only:
+        return Finding.warning(
+            check, "no append-only file: it may forget everything when it stops", "set appendonly yes"
+        )
+    if node.last_append_failed:
+        return Finding.problem(
+            check, "its last write to the append-only file failed, so it takes no writes", "look at its disk and log"
+        )
+    if node.last_rewrite_failed:
+        return Finding.warning(
+            check, "it could not shorten its append-only file, which grows", "look at its disk, its memory and its log"
+        )
+    return Finding.ok(check, "the append-only file is written")
+
+
+def check_clock(node: NodeCondition) -> Finding:
+    """Whether its clock and this machine's agree: leases end by its clock, and handlers are told deadlines by ours."""
+    check = _of("store clock", node)
+    ahead = node.clock_ahead_s
+    if abs(ahead) > CLOCK_SKEW_S:
+        return Finding.warning(
+            check,
+            f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's; leases and expiry go by the "
+            "one, the deadlines that handlers are told by the other",
+            "keep both by NTP",
+        )
+    return Finding.ok(check, f"within {CLOCK_SKEW_S:g} s of this machine's")
+
+
+def _of(check: str, node: NodeCondition) -> str:
+    return f"{check} {node.name}".rstrip()
+
+
+NODE_CHECKS: Final[tuple[Callable[[NodeCondition], Finding], ...]] = (
+    check_version,
+    check_role,
+    check_memory,
+    check_append_only_file,
+    check_clock,
+)
+"""What is looked at of each node of the store that takes writes."""
+
+
+# ---- Handlers ----
+
+
+async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Look whether each handler can be reached."""
+    now = datetime.now(UTC)
+    for name, activity in settings.activities.items():
+        if activity.tls is not None:
+            for finding in check_tls(f"activities.{name}.tls", activity.tls, now):
+                yield finding
+    for found in await asyncio.gather(
+        *(_check_handler(f"activities.{name}", activity) for name, activity in settings.activities.items())
+    ):
+        yield found
+
+
+async def _check_handler(check: str, activity: ActivitySettings) -> Finding:
+    try:
+        channel = make_channel(activity)
+    except OSError as error:
+        return Finding.problem(check, f"{error.filename}: {error.strerror}", "see the files of its TLS")
+    async with channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            # Whether it knows of health does not matter: what answers can be reached.
+            await health.Check(health_pb2.HealthCheckRequest(), timeout=activity.connect_timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                return Finding.problem(
+                    check,
+                    f"{activity.target} can not be reached: {error.details()}",
+                    "start the handler, or set its target and tls",
+                )
+    return Finding.ok(check, f"{activity.target} can be reached")
+
+
+CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = (
+    check_state_key,
+    check_certificates,
+    check_principals,
+    check_store,
+    check_handlers,
+)
+"""What is looked at, in the order in which it is told."""
