@@ -1,5 +1,6 @@
 """The public application: both families of callback addresses, and a problem for everything else."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from quart import Quart, Response, request
@@ -9,6 +10,7 @@ from callback_edge import status
 from callback_edge.answer import Answer, render
 from callback_edge.exchange import Exchanges
 from callback_edge.problems import problem_answer
+from callback_edge.record import Record, record_of
 from callback_edge.request import ALLOW, CALL_METHODS, HttpRequest, is_prefetch, parse_path, to_invoke
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
@@ -66,7 +68,7 @@ async def _answer(upstream: Upstream) -> Answer:
     if request.method == "OPTIONS":
         return Answer(204, [("allow", ALLOW)])
     if request.method not in CALL_METHODS:
-        return problem_answer(status.METHOD_NOT_ALLOWED, _accept(), headers=[("allow", ALLOW)])
+        return _problem_answer(status.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
     headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
     if is_prefetch(headers):
         raise status.Refusal(status.PREFETCH_REFUSED)
@@ -79,29 +81,41 @@ async def _answer(upstream: Upstream) -> Answer:
         client_address=client[0] if client else "",
     )
     try:
-        return render(await upstream.invoke(to_invoke(target, received)), request.method)
+        answered = await upstream.invoke(to_invoke(target, received))
+        _record().call_id = answered.call_id
+        return render(answered, request.method)
     except status.Refusal as refusal:
         refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)
         raise
 
 
 async def _refused(refusal: status.Refusal) -> Response:
+    if refusal.call_id:
+        _record().call_id = refusal.call_id
     if refusal.problem.status >= 500 and refusal.problem is not status.PREFETCH_REFUSED:
         _log.warning("call refused", code=refusal.problem.code, call_id=refusal.call_id)
-    return _to_response(problem_answer(refusal.problem, _accept(), retry_after_s=refusal.retry_after_s))
+    return _to_response(_problem_answer(refusal.problem, retry_after_s=refusal.retry_after_s))
 
 
 async def _refused_by_quart(error: HTTPException) -> Response:
-    return _to_response(problem_answer(_HTTP_PROBLEMS.get(error.code or 0, status.BAD_REQUEST), _accept()))
+    return _to_response(_problem_answer(_HTTP_PROBLEMS.get(error.code or 0, status.BAD_REQUEST)))
 
 
 async def _failed(error: Exception) -> Response:
-    _log.error("request failed", exc_info=error)
-    return _to_response(problem_answer(status.INTERNAL, _accept()))
+    _log.error("request failed", call_id=_record().call_id, exc_info=error)
+    return _to_response(_problem_answer(status.INTERNAL))
 
 
-def _accept() -> str:
-    return ",".join(request.headers.getlist("accept"))
+def _problem_answer(
+    problem: status.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
+) -> Answer:
+    _record().refused(problem)
+    accept = ",".join(request.headers.getlist("accept"))
+    return problem_answer(problem, accept, retry_after_s=retry_after_s, headers=headers)
+
+
+def _record() -> Record:
+    return record_of(request.scope)
 
 
 class _Response(Response):

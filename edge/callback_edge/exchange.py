@@ -15,6 +15,7 @@ from typing import Any
 
 from callback_edge import status
 from callback_edge.problems import problem_answer
+from callback_edge.record import record_of
 from callback_edge.server import LINGER_S
 from callback_process import logs
 
@@ -62,7 +63,7 @@ class _Exchange:
         try:
             await app(self._scope, self._take, self._give)
         except Exception:
-            _log.exception("the framework failed")
+            _log.exception("the framework failed", call_id=record_of(self._scope).call_id)
             if self._answering:
                 raise  # Hypercorn cuts the connection: half an answer must not look whole
             await self._refuse(status.INTERNAL)
@@ -102,6 +103,7 @@ class _Exchange:
 
     async def _refuse(self, problem: status.Problem) -> None:
         self._answering = self._refused = True
+        record_of(self._scope).refused(problem)
         accept = ",".join(value.decode("latin-1") for name, value in self._scope["headers"] if name == b"accept")
         answer = problem_answer(problem, accept)
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]

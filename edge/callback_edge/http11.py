@@ -13,6 +13,8 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
 5. A head has at most 16 KiB, however it arrives (431). h11's own limit holds only for a head that comes in pieces.
 6. What comes after a request that says `Connection: close` is dropped; h11 would answer 400 while that request runs.
 7. Every refusal is a problem like the application's, and every answer carries the four fixed headers and no `Server`.
+
+Each request, refused or not, has its `Record`, from its head until the stream of its answer ends.
 """
 
 import logging
@@ -22,14 +24,16 @@ from typing import Any, Final
 
 import h11
 from h11._receivebuffer import ReceiveBuffer
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed
-from hypercorn.protocol.events import Event, Response
+from hypercorn.protocol.events import Body, Event, Response
 from hypercorn.protocol.h11 import H11Protocol
 
 from callback_edge import status
 from callback_edge.answer import FIXED_HEADERS
 from callback_edge.problems import problem_answer
+from callback_edge.record import Record
 from callback_edge.request import ALLOW
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -48,10 +52,21 @@ class EdgeConfig(Config):
     h11_max_incomplete_size = MAX_HEAD_BYTES
     include_server_header = False
     keep_alive_timeout = 5  # seconds; bounds a slow head as well, from its connection's first byte
+    access_log_sample: float = 0
+    """Which part of all requests to log, from 0 to 1."""
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """Return what every answer carries, Hypercorn's own included."""
         return super().response_headers(protocol) + _FIXED_FIELDS
+
+
+class EdgeContext(WorkerContext):
+    """What all connections know of the process."""
+
+    def __init__(self) -> None:
+        super().__init__(max_requests=None)
+        self.is_draining = False
+        """Whether each answer is the last of its connection."""
 
 
 class _StrictBuffer(ReceiveBuffer):
@@ -70,11 +85,18 @@ class _StrictConnection(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._receive_buffer = _StrictBuffer()
+        self.body_bytes = 0
+        """How much of the current request's body was read."""
 
     def next_event(self) -> Any:
         if self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
             return h11.NEED_DATA  # rule 6
-        return super().next_event()
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.body_bytes = 0
+        elif isinstance(event, h11.Data):
+            self.body_bytes += len(event.data)
+        return event
 
     @property
     def answers_head(self) -> bool:
@@ -86,22 +108,47 @@ class StrictHTTP(H11Protocol):
     """One connection's HTTP, by the rules above."""
 
     connection: _StrictConnection
+    config: EdgeConfig
+    context: EdgeContext
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.connection = _StrictConnection()
+        self._record: Record | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was asked on this connection yet."""
+        return self.keep_alive_requests > 0
 
     async def stream_send(self, event: Event) -> None:
         """Send what the application says; while stopping, with a word that this connection ends (RFC 9112, 9.6)."""
-        if isinstance(event, Response) and self.context.terminated.is_set():
-            others = [(name, value) for name, value in event.headers if name != b"connection"]
-            event = replace(event, headers=[*others, (b"connection", b"close")])
+        if isinstance(event, Response):
+            if self._record:
+                self._record.head_sent(event.status_code)
+            if self.context.is_draining:
+                others = [(name, value) for name, value in event.headers if name != b"connection"]
+                event = replace(event, headers=[*others, (b"connection", b"close")])
         await super().stream_send(event)
+        if isinstance(event, Body) and self._record:
+            self._record.body_sent(len(event.data))
+
+    def end_record(self) -> None:
+        """Count the request that is being handled, if there is one: nothing more comes of it."""
+        if self._record:
+            record, self._record = self._record, None
+            record.end(self.connection.body_bytes, self.config.access_log_sample)
+
+    async def _close_stream(self) -> None:
+        await super()._close_stream()
+        self.end_record()
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Offer no other protocol (rule 1)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        self._record = Record(request.method.decode("ascii"), request.target, self.client[0] if self.client else "")
+        self.connection_state["record"] = self._record
         problem = _fault(request)
         if problem is None:
             await super()._create_stream(request)
@@ -118,10 +165,15 @@ class StrictHTTP(H11Protocol):
         answer = problem_answer(problem, accept, headers=headers)
         fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
         fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
+        record = self._record = self._record or Record(client=self.client[0] if self.client else "")
+        record.refused(problem)
+        record.head_sent(answer.status)
         await self._send_h11_event(h11.Response(status_code=answer.status, headers=fields))
         if not self.connection.answers_head:
             await self._send_h11_event(h11.Data(data=answer.body))
+            record.body_sent(len(answer.body))
         await self._send_h11_event(h11.EndOfMessage())
+        self.end_record()
 
 
 def _fault(request: h11.Request) -> status.Problem | None:

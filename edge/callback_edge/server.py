@@ -3,21 +3,30 @@
 Hypercorn waits for slow readers without end, and its own stop waits for them too. Here a connection is given up when
 its peer takes nothing for `WRITE_TIMEOUT_S`, and a stop is over when its grace is. The pieces that are replaced are
 internal to Hypercorn 0.18.
+
+A stop loses nobody who got in:
+
+1. It drains: connections are accepted and served as before, but each answer is the last of its connection. So a proxy
+   that keeps some open for its next requests sends them to another edge, and none on one that closes in that moment.
+2. It closes the socket, having accepted all that the system had connected already.
+3. It closes idle connections; those on which nothing was asked yet have a moment, for what is on its way.
+4. It waits for running requests, as long as its grace.
 """
 
 import asyncio
+import contextlib
 import socket
 from typing import Final
 
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from callback_edge.http11 import EdgeConfig, StrictHTTP
+from callback_edge import metrics
+from callback_edge.http11 import EdgeConfig, EdgeContext, StrictHTTP
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -28,6 +37,10 @@ LINGER_S: Final = 2
 """How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
 with unread bytes resets its connection, and the peer may never see the answer."""
 _BACKLOG: Final = 2048
+_SETTLE_S: Final = 0.05
+"""How long the loop may take to hand over what it has accepted."""
+_FIRST_REQUEST_S: Final = 0.5
+"""How long after the socket was closed a first request may take to arrive."""
 _ABORT_S: Final = 0.3
 """How long after a stop's grace connections may take to flush the answers that were given at its end."""
 
@@ -44,6 +57,7 @@ class Connection(TCPServer):
         self._peer_has_ended = False
         self._giving_up: asyncio.TimerHandle | None = None
         try:
+            metrics.CONNECTIONS.inc()
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
             async with TaskGroup(self.loop) as task_group:
@@ -69,6 +83,8 @@ class Connection(TCPServer):
             await self._close()
             if self._giving_up:
                 self._giving_up.cancel()
+            self.protocol.end_record()
+            metrics.CONNECTIONS.dec()
 
     def abort(self) -> None:
         """Close the connection at once, whatever is still to be sent."""
@@ -109,6 +125,16 @@ class Connection(TCPServer):
         except (OSError, RuntimeError):
             pass
 
+    async def _idle_timeout(self) -> None:
+        if self.protocol.has_begun:
+            await super()._idle_timeout()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.keep_alive_timeout):
+                await self.context.terminated.wait()
+                await asyncio.sleep(_FIRST_REQUEST_S)
+        await asyncio.shield(self._initiate_server_close())
+
     async def _close(self) -> None:
         # Not undone when this is cancelled, as Quart does to a view that it thinks is done: the last bytes may still be
         # waiting for a peer that does not take them.
@@ -119,16 +145,24 @@ class Connection(TCPServer):
 class HttpServer:
     """Serves one application on one socket, from `start` to `stop`."""
 
-    def __init__(self, app: ASGIFramework) -> None:
+    def __init__(self, app: ASGIFramework, *, access_log_sample: float = 0) -> None:
         self._app = ASGIWrapper(app)
         self._config = EdgeConfig()
-        self._context = WorkerContext(max_requests=None)
+        self._config.access_log_sample = access_log_sample
+        self._context = EdgeContext()
         self._running: dict[asyncio.Task[None], Connection] = {}
+        self._listening: socket.socket
         self._listener: asyncio.Server
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound socket, which is ours from now on."""
+        self._listening = listening.dup()  # the loop closes its own
+        self._listening.setblocking(False)
         self._listener = await asyncio.start_server(self._connected, sock=listening, backlog=_BACKLOG)
+
+    def drain(self) -> None:
+        """From now on, end each connection with its next answer."""
+        self._context.is_draining = True
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, let running requests end, and close every connection.
@@ -136,8 +170,9 @@ class HttpServer:
         Idle connections close at once. Those that are still busy when the grace is over have a moment to flush
         what they were answered, then they are cut.
         """
+        self.drain()
+        await self._close_listener()
         await self._context.terminated.set()
-        self._listener.close()  # not wait_closed(): since Python 3.12 it waits for connections, for ever
         for patience_s in (grace_s, _ABORT_S):
             if self._running:
                 await asyncio.wait([*self._running], timeout=patience_s)
@@ -147,6 +182,19 @@ class HttpServer:
             task.cancel()
         if self._running:
             await asyncio.wait([*self._running], timeout=_ABORT_S)
+
+    async def _close_listener(self) -> None:
+        # A socket that is closed resets what nobody has accepted yet. The loop stops accepting, and we take the rest.
+        self._listener.close()  # not wait_closed(): since Python 3.12 it waits for connections, for ever
+        await asyncio.sleep(_SETTLE_S)
+        loop = asyncio.get_running_loop()
+        with self._listening, contextlib.suppress(OSError):  # BlockingIOError: that was all
+            while True:
+                accepted, _ = self._listening.accept()
+                await loop.connect_accepted_socket(self._new_protocol, accepted)
+
+    def _new_protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._connected)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()

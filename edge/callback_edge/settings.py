@@ -1,11 +1,30 @@
 """The edge's settings."""
 
-from typing import Annotated, ClassVar
+import ipaddress
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback_process.settings import Bind, LogLevel, ProcessSettings
+from callback_process.addresses import parse_bind
+from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
+
+
+def _grpc_target(text: str) -> str:
+    """Return a target as gRPC writes it: `A:1,B:2` is `ipv4:A:1,B:2` there. A list of names it does not have."""
+    parts = text.removeprefix("ipv4:").removeprefix("ipv6:").split(",")
+    if len(parts) == 1:
+        return text
+    try:
+        addresses = [parse_bind(part.strip()) for part in parts]
+        (version,) = {ipaddress.ip_address(address.host).version for address in addresses}
+    except ValueError:
+        raise ValueError(
+            "must have the IP addresses of several servers, all of one kind, as in 10.0.0.1:50051,10.0.0.2:50051,"
+            " or one name that stands for all of them"
+        ) from None
+    return f"ipv{version}:{','.join(str(address) for address in addresses)}"
 
 
 class EdgeSettings(ProcessSettings):
@@ -15,18 +34,36 @@ class EdgeSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="CALLBACK_EDGE_")
 
     bind: Bind = "127.0.0.1:8080"
-    """Where callers reach the edge, in HTTP/1.1. Port 0 picks one."""
+    """Where callers reach the edge, in HTTP/1.1. Port 0 picks one. Not used if systemd passes a socket."""
     admin_bind: Bind = "127.0.0.1:8081"
-    """Where `/healthz` and `/readyz` answer. Keep it away from callers. Port 0 picks one."""
-    server_target: Annotated[str, Field(min_length=1)] = "127.0.0.1:50051"
-    """The server, as a gRPC target: `HOST:PORT`, or `dns:///HOST:PORT` to spread calls over all its addresses."""
+    """Where `/healthz`, `/readyz` and `/metrics` answer. Keep it away from callers. Port 0 picks one."""
+    server_target: Annotated[str, Field(min_length=1), AfterValidator(_grpc_target)] = "127.0.0.1:50051"
+    """The servers: `HOST:PORT`, where a host may stand for several addresses, or `IP:PORT,IP:PORT`. Calls are spread
+    over those that serve. A name is looked up again when a connection is lost."""
+    server_token_file: Path | None = None
+    """Holds the token of a principal with the role `edge`; read again when it changes. None: no token is sent."""
+    server_tls: TlsSettings | None = None
+    """TLS to the servers; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
+    take over once a connection with them stands. None: plain text."""
     body_limit_bytes: Annotated[int, Field(ge=0, le=8 * 1024 * 1024)] = 1024 * 1024
     """The largest request body; beyond it a caller gets a 413. At most 8 MiB: it travels in one message."""
     body_timeout_s: Annotated[float, Field(gt=0)] = 10
     """How long a whole request body may take to arrive, in seconds; beyond it a caller gets a 408."""
     invoke_timeout_s: Annotated[float, Field(gt=0)] = 330
     """How long to wait for the server's answer, in seconds. No lease is longer than 310."""
+    drain_s: Annotated[float, Field(ge=0)] = 2
+    """How long, after a signal to stop, `/readyz` says 503 while everything is still accepted and served, in seconds:
+    long enough for a proxy in front to notice."""
     grace_s: Annotated[float, Field(ge=0)] = 25
-    """How long calls that are running may go on once the process is asked to stop, in seconds."""
+    """How long calls that are running may go on after that, in seconds."""
+    access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
+    """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
+    queries are never logged; the client's address is."""
     log_level: LogLevel = "INFO"
     """The least level to log."""
+
+    @model_validator(mode="after")
+    def _names_whom_to_trust(self) -> Self:
+        if self.server_tls and self.server_tls.server_name is None and "," in self.server_target:
+            raise ValueError("server_tls needs a server_name where server_target has several addresses")
+        return self

@@ -73,6 +73,8 @@ VERSION_NOT_SUPPORTED: Final = Problem(
     "http_version_not_supported", 505, "HTTP version not supported", "Only HTTP/1.1 and HTTP/1.0 are supported."
 )
 SERVER_UNREACHABLE: Final = Problem("server_unreachable", 503, "Temporarily unavailable", _TRY_AGAIN)
+EDGE_REFUSED: Final = Problem("edge_refused", 503, "Temporarily unavailable", _TRY_AGAIN)
+"""The server takes no calls from this edge: UNAUTHENTICATED, ROLE_MISSING. For the caller that is nobody's fault."""
 STATE_UNKNOWN: Final = Problem(
     "state_unknown",
     404,
@@ -119,7 +121,8 @@ BY_REASON: Final[Mapping[str, Problem]] = {
     "SERVER_STOPPING": Problem("server_stopping", 503, "Temporarily unavailable", _TRY_AGAIN),
     "INTERNAL": INTERNAL,
 }
-"""By the `reason` of the server's `ErrorInfo`. What it does not hold, Invoke does not say: take it for INTERNAL."""
+"""By the `reason` of the server's `ErrorInfo`. What it does not hold, Invoke does not say of a call: take it for
+INTERNAL."""
 
 
 def seen_from(problem: Problem, *, shared_address: bool) -> Problem:

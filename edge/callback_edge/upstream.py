@@ -1,13 +1,19 @@
-"""The server, as the edge sees it: one gRPC channel.
+"""The servers, as the edge sees them: one gRPC channel over all of them.
 
 1. An Invoke is sent once. gRPC's retries are off, and nothing here sends one again.
 2. It is sent only over a connection that stands. Where there is none, nothing was sent and the caller may try again;
    once it was sent and no answer came, nobody here knows what became of it, and the caller is not told to try again.
 3. It belongs to no caller: it goes on to its answer when the caller hangs up.
+4. A server that says that it does not serve (it stops, or has lost its store) is sent no more, and answers what it has.
+5. Other TLS files make another channel, which takes over once it stands; the one before answers what it has.
 """
 
 import asyncio
+import contextlib
 import math
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,11 +21,12 @@ import grpc
 import grpc.aio
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
-from callback_edge import status
+from callback.v1 import edge_service_pb2
+from callback_edge import credentials, metrics, status
+from callback_edge.link import Link
+from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -27,50 +34,50 @@ _log = logs.get_logger()
 _CONNECT_WAIT_S: Final = 1.0
 """How long a call waits for a connection: long enough for one that was just lost, short for the caller."""
 _UNREACHABLE_RETRY_S: Final = 5
-_HEALTH_TIMEOUT_S: Final = 1.0
+_INTRODUCTION_S: Final = 5.0
+"""How long an introduction may take, and the pause before the next while the server refuses."""
+_FILES_S: Final = 1.0
+"""How often files are read again."""
 _ERROR_DOMAIN: Final = "callback"
-
-_CHANNEL_OPTIONS: Final = (
-    ("grpc.enable_retries", 0),  # rule 1; also off: the transparent ones
-    ("grpc.service_config_disable_resolution", 1),  # nor can DNS turn them on again
-    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),  # over all of a target's addresses
-    ("grpc.enable_http_proxy", 0),  # the environment may name one for the web; the server is not out there
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2000),  # in truth: how long an attempt to connect may take
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # A peer that hangs or is unplugged is found within 40 s; without the last one only after a minute more.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-)
+_REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 class Upstream:
-    """The connection to the server, from `async with` to its end."""
+    """The connection to the servers, from `async with` to its end.
 
-    def __init__(self, target: str, *, invoke_timeout_s: float) -> None:
-        self._target = target
-        self._invoke_timeout_s = invoke_timeout_s
+    Raises:
+        CredentialsError: a file that the settings name can not be used.
+    """
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._target = settings.server_target
+        self._invoke_timeout_s = settings.invoke_timeout_s
+        self._token = credentials.token(settings.server_token_file)
+        self._tls = credentials.tls(settings.server_tls)
         self._calls: set[asyncio.Task[edge_service_pb2.InvokeResponse]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refusal = "no server has answered yet"
+        """Why servers take no calls from this edge; empty once one does."""
+        self._unreachable_is_said = False
 
     async def __aenter__(self) -> Self:
-        self._channel = grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
-        self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._connected = asyncio.Event()
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watching = asyncio.create_task(self._watch())
+        self._changed = asyncio.Event()
+        self._introduce_again = asyncio.Event()
+        self._link = self._new_link()
+        self._replacing: asyncio.Task[None] | None = None
+        self._keep(self._introduce())
+        self._keep(self._follow_files())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watching.cancel()
-        for call in self._calls:
-            call.cancel()
-        await asyncio.gather(self._watching, *self._calls, return_exceptions=True)
-        await self._channel.close()
+        tasks = [*self._tasks, *self._calls]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._link.close()
 
     async def invoke(self, request: edge_service_pb2.InvokeRequest) -> edge_service_pb2.InvokeResponse:
         """Make the call. Who awaits this may be cancelled; the call is not.
@@ -87,14 +94,9 @@ class Upstream:
             raise status.Refusal(status.OUTCOME_UNKNOWN)
         return call.result()
 
-    async def is_serving(self) -> bool:
-        """Return whether the server says that it serves: its store answers too."""
-        request = health_pb2.HealthCheckRequest(service="")
-        try:
-            answer = await self._health.Check(request, timeout=_HEALTH_TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    def why_not_ready(self) -> str:
+        """Return why calls can not be made, in a few words; nothing if they can."""
+        return self._refusal if self._link.is_ready else "no connection to a server that serves"
 
     def give_up(self) -> None:
         """Answer, with OUTCOME_UNKNOWN, everyone who waits for a call."""
@@ -109,49 +111,145 @@ class Upstream:
     async def _invoke(self, request: edge_service_pb2.InvokeRequest) -> edge_service_pb2.InvokeResponse:
         try:
             async with asyncio.timeout(_CONNECT_WAIT_S):
-                await self._connected.wait()
+                while not self._link.is_ready:
+                    await self._changed.wait()
         except TimeoutError:
             raise status.Refusal(status.SERVER_UNREACHABLE, retry_after_s=_UNREACHABLE_RETRY_S) from None
+        began = time.perf_counter()
         try:
-            return await self._edge_service.Invoke(request, timeout=self._invoke_timeout_s)
+            answer = await self._link.invoke(request, token=self._token.value, timeout_s=self._invoke_timeout_s)
         except grpc.aio.AioRpcError as error:
+            if error.code() in _REFUSED:
+                self._refused(error)
             raise refusal_from(error) from error
+        finally:
+            metrics.INVOKE_SECONDS.observe(time.perf_counter() - began)
+        self._admitted()
+        return answer
 
     def _ended(self, call: asyncio.Task[edge_service_pb2.InvokeResponse]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
             call.exception()  # taken notice of, even where the caller is gone
 
-    async def _watch(self) -> None:
-        """Keep a connection, and know whether it stands. One watcher: a caller that stops watching would leak."""
+    async def _introduce(self) -> None:
+        """Ask whether the server takes calls from this edge: at each change of the connection, and until it does.
+
+        What is asked is an Invoke of nothing. It is refused in any case, and by what for one sees the rest.
+        """
+        nothing = edge_service_pb2.InvokeRequest()
         while True:
-            state = self._channel.get_state(try_to_connect=True)
-            if state is grpc.ChannelConnectivity.READY:
-                self._connected.set()
-            else:
-                self._connected.clear()
-            await self._channel.wait_for_state_change(state)
+            self._introduce_again.clear()
+            try:
+                await self._link.invoke(nothing, token=self._token.value, timeout_s=_INTRODUCTION_S)
+            except grpc.aio.AioRpcError as error:
+                self._introduced(error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_INTRODUCTION_S if self._refusal else None):
+                    await self._introduce_again.wait()
+
+    def _introduced(self, error: grpc.aio.AioRpcError) -> None:
+        if error.code() in _REFUSED:
+            self._refused(error)
+        elif _said(error).reason:
+            self._admitted()
+        elif not self._unreachable_is_said:
+            self._unreachable_is_said = True
+            _log.warning("no server answers", grpc_code=error.code().name, grpc_details=error.details())
+
+    def _admitted(self) -> None:
+        if self._refusal or self._unreachable_is_said:
+            self._refusal, self._unreachable_is_said = "", False
+            _log.info("the server takes calls")
+
+    def _refused(self, error: grpc.aio.AioRpcError) -> None:
+        reason = _said(error).reason or error.code().name
+        refusal = f"the server refuses this edge: {reason}"
+        if refusal == self._refusal:
+            return
+        self._refusal = refusal
+        self._introduce_again.set()
+        if reason == "ROLE_MISSING":
+            to_do = "give the principal of this edge the role edge, in the server's principals_file"
+        elif self._token.value:
+            to_do = "put a token into server_token_file that the server knows: callback token NAME --role edge"
+        else:
+            to_do = "set server_token_file, or cert_file and key_file of server_tls"
+        _log.error("the server refuses this edge", reason=reason, to_do=to_do)
+
+    def _new_link(self) -> Link:
+        return Link(self._target, self._tls.value, self._connection_changed)
+
+    def _connection_changed(self) -> None:
+        metrics.SERVER_UP.set(self._link.is_ready)
+        self._introduce_again.set()
+        self._changed.set()  # wakes those who wait now
+        self._changed.clear()
+
+    async def _follow_files(self) -> None:
+        while True:
+            await asyncio.sleep(_FILES_S)
+            if self._token.has_changed():
+                self._introduce_again.set()
+            if self._tls.has_changed():
+                if self._replacing:
+                    self._replacing.cancel()
+                self._replacing = self._keep(self._replace_link())
+
+    async def _replace_link(self) -> None:
+        link = self._new_link()
+        try:
+            while not link.is_ready:
+                await self._changed.wait()
+        except asyncio.CancelledError:
+            await link.close()
+            raise
+        former, self._link = self._link, link
+        self._connection_changed()
+        self._keep(former.retire())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def refusal_from(error: grpc.aio.AioRpcError) -> status.Refusal:
     """Return what a failed Invoke means to its caller. The server's words stay out of it."""
-    reason, call_id, retry_after_s = "", "", None
-    try:
-        rich = rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for the synchronous API, made for both
-    except ValueError:  # details that contradict the status: not from our server
-        rich = None
-    for detail in rich.details if rich else ():
-        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-        if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
-            reason, call_id = info.reason, info.metadata.get("call_id", "")
-        elif detail.Unpack(retry):
-            retry_after_s = _whole_seconds(retry.retry_delay)
-    if reason:
-        problem = status.BY_REASON.get(reason, status.INTERNAL)
-        return status.Refusal(problem, retry_after_s=retry_after_s, call_id=call_id)
+    if error.code() in _REFUSED:
+        return status.Refusal(status.EDGE_REFUSED, retry_after_s=_UNREACHABLE_RETRY_S)
+    said = _said(error)
+    if said.reason:
+        problem = status.BY_REASON.get(said.reason, status.INTERNAL)
+        return status.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id)
     _log.warning("invoke failed", grpc_code=error.code().name, grpc_details=error.details())
     lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
     return status.Refusal(status.OUTCOME_UNKNOWN if error.code() in lost else status.INTERNAL)
+
+
+@dataclass(slots=True)
+class _Said:
+    """What our server says of a refusal; nothing if it is not our server who refuses."""
+
+    reason: str = ""
+    call_id: str = ""
+    retry_after_s: int | None = None
+
+
+def _said(error: grpc.aio.AioRpcError) -> _Said:
+    said = _Said()
+    try:
+        rich = rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for the synchronous API, made for both
+    except ValueError:  # details that contradict the status: not from our server
+        return said
+    for detail in rich.details if rich else ():
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
+            said.reason, said.call_id = info.reason, info.metadata.get("call_id", "")
+        elif detail.Unpack(retry):
+            said.retry_after_s = _whole_seconds(retry.retry_delay)
+    return said
 
 
 def _whole_seconds(delay: duration_pb2.Duration) -> int:

@@ -27,7 +27,7 @@ def free_port():
 async def test_where_nothing_listens_nothing_was_sent_and_the_caller_may_try_again():
     async with running_edge(f"127.0.0.1:{free_port()}") as edge:
         assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
-        assert not await edge.upstream.is_serving()
+        assert edge.upstream.why_not_ready()
 
 
 async def test_a_peer_that_takes_connections_but_speaks_no_grpc_is_unreachable():
@@ -43,10 +43,10 @@ async def test_a_server_that_comes_back_is_found_by_itself():
         plane = ControlPlane()
         for _ in range(2):
             await plane.start(port)
-            await wait_until(edge.upstream.is_serving)
+            await wait_until(lambda: not edge.upstream.why_not_ready())
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             await plane.stop()
-            await wait_until(lambda: not edge.upstream._connected.is_set())
+            await wait_until(edge.upstream.why_not_ready)
             assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
 
 
@@ -74,7 +74,7 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
 
         plane.script = answering(plain(b"ok"))
         await plane.start(plane.port)
-        await wait_until(edge.upstream.is_serving)
+        await wait_until(lambda: not edge.upstream.why_not_ready())
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         assert plane.started == 2  # the lost one was not sent again
 

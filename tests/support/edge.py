@@ -17,6 +17,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import httpx
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -109,13 +110,22 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
 
     def reset(self):
         self.script = answering(plain(b"ok"))
+        self.welcome = refusing("INVALID_REQUEST", "INVALID_ARGUMENT")
         self.requests = []
+        self.tokens = []
+        """What each Invoke, introductions included, had as its `authorization`."""
+        self.introductions = 0
         self.started = 0
         self.ended = 0
         self.cancelled = 0
         self.changed = asyncio.Event()
 
     async def Invoke(self, request, context):
+        self.tokens.append(dict(context.invocation_metadata()).get("authorization"))
+        if not request.state:
+            # An edge that introduces itself: no call, but it may be refused like one.
+            self.introductions += 1
+            await self.welcome(request, context)
         self.requests.append(request)
         self._count("started")
         try:
@@ -140,17 +150,21 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
             while not condition():
                 await self.changed.wait()
 
-    async def start(self, port=0):
+    async def start(self, port=0, credentials=None):
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *PINGS_WELCOME])
         edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        if credentials:
+            self.port = self._server.add_secure_port(address, credentials)
+        else:
+            self.port = self._server.add_insecure_port(address)
         await self._server.start()
         await self.serving(True)
 
     async def serving(self, whether):
         states = health_pb2.HealthCheckResponse
-        await self.health.set("", states.SERVING if whether else states.NOT_SERVING)
+        await self.health.set("callback.v1.EdgeService", states.SERVING if whether else states.NOT_SERVING)
 
     async def stop(self, grace=None):
         await self._server.stop(grace)
@@ -161,9 +175,9 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def control_plane() -> AsyncIterator[ControlPlane]:
+async def control_plane(credentials=None) -> AsyncIterator[ControlPlane]:
     plane = ControlPlane()
-    await plane.start()
+    await plane.start(credentials=credentials)
     yield plane
     await plane.stop()
 
@@ -197,20 +211,21 @@ async def running_edge(target: str, *, send_buffer_bytes=None, **settings) -> As
     """Run an edge in this process, on a port of its own."""
     values = EdgeSettings(server_target=target, **settings)
     async with (
-        Upstream(target, invoke_timeout_s=values.invoke_timeout_s) as upstream,
-        serving(create_app(values, upstream), send_buffer_bytes=send_buffer_bytes) as edge,
+        Upstream(values) as upstream,
+        serving(create_app(values, upstream), values, send_buffer_bytes=send_buffer_bytes) as edge,
     ):
         edge.upstream = upstream
         yield edge
 
 
 @contextlib.asynccontextmanager
-async def serving(app, *, send_buffer_bytes=None) -> AsyncIterator[RunningEdge]:
+async def serving(app, settings=None, *, send_buffer_bytes=None) -> AsyncIterator[RunningEdge]:
     """Serve an ASGI application as the edge serves its own."""
     listening = socket.create_server(("127.0.0.1", 0))
     if send_buffer_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    edge = RunningEdge(listening.getsockname()[1], HttpServer(app))
+    sample = settings.access_log_sample if settings else 0
+    edge = RunningEdge(listening.getsockname()[1], HttpServer(app, access_log_sample=sample))
     await edge.server.start(listening)
     try:
         yield edge
@@ -322,7 +337,8 @@ class EdgeProcess:
 
     def __init__(self, target, *, loop="uvloop", first="", **settings):
         """`first` is Python to run before the edge; `loop` is uvloop, or asyncio as where there is no uvloop."""
-        settings = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, **settings}
+        own = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, "drain_s": 0}
+        settings = {**own, **settings}
         if loop == "asyncio":
             first = "import sys; sys.modules['uvloop'] = None"
         code = f"{first}\nimport sys; from callback_edge.main import main; sys.exit(main())"
@@ -373,9 +389,9 @@ class EdgeProcess:
         return int((await self.until_logged("ready"))[which].rpartition(":")[2])
 
     async def admin(self, path, method="GET"):
-        raw = await send_raw(await self.port("admin"), http_request(path, method))
-        (answer,) = parse_answers(raw, [method])
-        return answer
+        url = f"http://127.0.0.1:{await self.port('admin')}{path}"
+        async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as client:
+            return await client.request(method, url)
 
     async def end(self):
         """Wait for the end, and return the exit code."""

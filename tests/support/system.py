@@ -90,7 +90,7 @@ class System:
         }  # fmt: skip
         edge_environment = {
             **common, "CALLBACK_EDGE_BIND": http, "CALLBACK_EDGE_ADMIN_BIND": admin,
-            "CALLBACK_EDGE_SERVER_TARGET": grpc, **dict(edge),
+            "CALLBACK_EDGE_SERVER_TARGET": grpc, "CALLBACK_EDGE_DRAIN_S": "0", **dict(edge),
         }  # fmt: skip
         self.server = Process("callback_server", directory / "server.log", **server_environment)
         self.edge = Process("callback_edge", directory / "edge.log", **edge_environment)

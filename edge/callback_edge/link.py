@@ -1,0 +1,103 @@
+"""One gRPC channel to the servers, kept connected."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
+from callback_edge.credentials import Tls
+
+_SERVICE_CONFIG: Final = {
+    "loadBalancingConfig": [{"round_robin": {}}],  # over all of a target's addresses
+    "healthCheckConfig": {
+        "serviceName": "callback.v1.EdgeService"
+    },  # whoever says that it does not serve is sent no more
+}
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.enable_retries", 0),  # an Invoke is sent once; also off: the transparent ones
+    ("grpc.service_config_disable_resolution", 1),  # nor can DNS turn them on again
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.enable_http_proxy", 0),  # the environment may name one for the web; the server is not out there
+    ("grpc.dns_min_time_between_resolutions_ms", 2000),  # a server that is replaced has another address
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # in truth: how long an attempt to connect may take
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # A peer that hangs or is unplugged is found within 40 s; without the last one only after a minute more.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+)
+
+
+class Link:
+    """A channel, from its making on a running loop to `close`.
+
+    Args:
+        target: the servers, as gRPC names them.
+        tls: what to trust and to show; None is plain text.
+        on_change: called whenever the connection came, went, or failed to come.
+    """
+
+    def __init__(self, target: str, tls: Tls | None, on_change: Callable[[], None]) -> None:
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        else:
+            self._channel = tls.channel(target, _CHANNEL_OPTIONS)
+        self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
+        self._on_change = on_change
+        self._open = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._watching = asyncio.create_task(self._watch())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a connection stands, to a server that serves."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+    async def invoke(
+        self, request: edge_service_pb2.InvokeRequest, *, token: str, timeout_s: float
+    ) -> edge_service_pb2.InvokeResponse:
+        """Send an Invoke, and return its answer.
+
+        Args:
+            request: what to send.
+            token: who is asking; empty if a certificate says so, or nobody asks.
+            timeout_s: how long to wait for the answer, in seconds.
+
+        Raises:
+            AioRpcError: there was none.
+        """
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._open += 1
+        self._is_idle.clear()
+        try:
+            return await self._edge_service.Invoke(request, timeout=timeout_s, metadata=metadata)
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._is_idle.set()
+
+    async def retire(self) -> None:
+        """Close, once everything that was sent has its answer."""
+        try:
+            await self._is_idle.wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close at once."""
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
+        await self._channel.close()
+
+    async def _watch(self) -> None:
+        # One watcher for all who wait: each that gave up waiting for a change would leak.
+        while True:
+            await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
+            self._on_change()
