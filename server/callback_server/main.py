@@ -27,6 +27,7 @@ from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_server.calls import UNSENT_S, Calls
 from callback_server.domain.activity import Activity
+from callback_server.events import tell_due
 from callback_server.handlers.push import PushHandler
 from callback_server.principals import PrincipalsFile
 from callback_server.rpc.access import Access
@@ -90,7 +91,9 @@ def _read(settings: ServerSettings) -> _Given:
             credentials=tls.credentials() if (tls := server_tls(settings)) else None,
             admin=listen(settings.admin_bind),
         )
-    except (SettingsError, ValueError, OSError) as error:
+    except OSError as error:
+        raise StartError(f"admin_bind: {error}") from error
+    except (SettingsError, ValueError) as error:
         raise StartError(str(error)) from error
 
 
@@ -117,7 +120,7 @@ async def _serve_on(
     stopping: asyncio.Event,
     stack: contextlib.AsyncExitStack,
 ) -> None:
-    scripts = Scripts(client)
+    scripts = Scripts(client, tell_due)
     retention = Retention(
         time_ms=settings.retention_s * 1000,
         calls_per_case=settings.recorded_calls_per_case,

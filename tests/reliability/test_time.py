@@ -37,7 +37,7 @@ async def test_what_is_past_its_retention_is_forgotten_and_leaves_nothing_behind
 
         forgetful = Process(
             "callback_server", tmp_path / "forgetful.log", CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}",
-            CALLBACK_STORE_URL=store.url, CALLBACK_RETENTION_S="0",
+            CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL=store.url, CALLBACK_RETENTION_S="0",
         )  # fmt: skip
         try:
             await forgetful.start()

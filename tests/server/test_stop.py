@@ -197,7 +197,7 @@ async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, pyth
     for n in range(count(2, 60)):
         server = Process(
             "callback_server", tmp_path / f"{n}.log", CALLBACK_STORE_URL=store.url, CALLBACK_GRACE_S="5",
-            CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}",
+            CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         )  # fmt: skip
         server._command[0] = python
         try:

@@ -34,7 +34,11 @@ def server(tmp_path, store):
     made = []
 
     def make(**environment):
-        common = {"CALLBACK_STORE_URL": store.url, "CALLBACK_GRPC_BIND": f"127.0.0.1:{free_port()}"}
+        common = {
+            "CALLBACK_STORE_URL": store.url,
+            "CALLBACK_GRPC_BIND": f"127.0.0.1:{free_port()}",
+            "CALLBACK_ADMIN_BIND": "127.0.0.1:0",
+        }
         made.append(Process("callback_server", tmp_path / "server.log", **(common | environment)))
         return made[-1]
 
