@@ -20,6 +20,7 @@ from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS,
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of, is_state, new_call_id, state_hash
 from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
+from callback_server.events import consequence_fields
 from callback_server.handlers.handler import Decision, Handler, HandlerError
 from callback_server.store.claim_call import Closed, Leases, Refused, claim_call
 from callback_server.store.client import StoreError
@@ -111,25 +112,29 @@ class Calls:
             log.error("call_fault", exc_info=error)
 
     async def _run(self, state_sha256: bytes, parameter: str, request: Request) -> Answer:
-        call_id = new_call_id(case_id_of(state_sha256))
+        case_id = case_id_of(state_sha256)
+        call_id = new_call_id(case_id)
         with metrics.CLAIM_SECONDS.time():
             grant = await self._claim(call_id, state_sha256, parameter, request)
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         if grant.recorded:
             # The claim decided by the same rule: no /path without a platform.
             outcome = self._answered(grant.response, CallStatus.SUCCEEDED, keep_open=False)
+            consequence = grant.consequence
         else:
-            log.info("call_started", call_id=call_id, activity=grant.activity, attempt=grant.attempt)
+            log.info("call_started", call_id=call_id, case_id=case_id, activity=grant.activity, attempt=grant.attempt)
             with metrics.HANDLER_SECONDS.time():
                 outcome = await self._ask(grant, request)
             with metrics.FINISH_SECONDS.time():
-                await self._finish(call_id, outcome, lease_end)
+                consequence = (await self._finish(call_id, outcome, lease_end)).consequence
         metrics.CALLS.labels(outcome.status, outcome.failure or "").inc()
         log.info(
             "call_ended",
             call_id=call_id,
+            case_id=case_id,
             activity=grant.activity,
             status=outcome.status,
+            **consequence_fields(consequence),
             **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
         )
         if outcome.response is None:
@@ -166,7 +171,7 @@ class Calls:
             raise errors.OutcomeUnknownError(call_id)
         raise _REFUSALS[reply]
 
-    async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> None:
+    async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> Finished:
         left_s = lease_end - time.monotonic()
         try:
             finished = await resend(
@@ -177,9 +182,10 @@ class Calls:
         except StoreError as error:
             log.error("finish_unanswered", call_id=call_id, status=outcome.status, error=str(error))
             raise errors.OutcomeUnknownError(call_id) from error
-        if finished is Finished.STALE:
+        if finished is None:
             log.error("finish_too_late", call_id=call_id, status=outcome.status)
             raise errors.OutcomeUnknownError(call_id)
+        return finished
 
     async def _ask(self, grant: Grant, request: Request) -> Outcome:
         """Has the handler decide, in the time that its deadline and the lease leave."""

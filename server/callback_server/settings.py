@@ -85,9 +85,9 @@ class ServerSettings(ProcessSettings):
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
     """How many bytes of ended calls of a case are kept."""
     record_bodies: bool = True
-    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them in any case."""
+    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them anyway."""
     record_headers: bool = True
-    """Whether the headers of requests, and of what handlers answer, are kept. Query strings are kept in any case."""
+    """Whether the headers of requests, and of what handlers answer, are kept. Query strings are kept anyway."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """How many calls this process runs at a time; beyond, callers get a 503."""
     drain_s: float = Field(default=2, ge=0)

@@ -35,37 +35,50 @@ class Sweeper:
 
     async def sweep_for_ever(self) -> None:
         """Ends leases and closes what has expired, until it is cancelled."""
-        await _for_ever(self._sweep, SWEEP_INTERVAL_S)
+        while True:
+            await _on_each_partition(self._sweep)
+            await _pause(SWEEP_INTERVAL_S)
 
     async def drop_for_ever(self) -> None:
         """Forgets what is past its retention, until it is cancelled."""
-        await _for_ever(self._drop, DROP_INTERVAL_S)
+        while True:
+            await self._drop_round()
+            await _pause(DROP_INTERVAL_S)
 
     async def _sweep(self, partition: int) -> bool:
-        swept = await sweep_partition(self._scripts, partition, retention=self._retention)
-        if swept.leases_ended or swept.cases_expired:
-            log.info("swept", leases_ended=swept.leases_ended, cases_expired=swept.cases_expired)
-        return swept.more
+        return (await sweep_partition(self._scripts, partition, retention=self._retention)).more
 
-    async def _drop(self, partition: int) -> bool:
-        dropped = await drop_partition(self._scripts, partition, retention=self._retention)
-        if dropped.calls or dropped.cases:
-            log.info("dropped", calls=dropped.calls, cases=dropped.cases)
-        return dropped.more
+    async def _drop_round(self) -> None:
+        """One event for all that a round forgets: nothing becomes of it, and it can be very much."""
+        calls = cases = 0
+
+        async def drop(partition: int) -> bool:
+            nonlocal calls, cases
+            dropped = await drop_partition(self._scripts, partition, retention=self._retention)
+            calls, cases = calls + dropped.calls, cases + dropped.cases
+            return dropped.more
+
+        try:
+            await _on_each_partition(drop)
+        finally:
+            if calls or cases:
+                log.info("dropped", calls=calls, cases=cases)
 
 
-async def _for_ever(work: Callable[[int], Awaitable[bool]], interval_s: float) -> None:
-    """Does `work` on each partition, as long as it says that there is more; then again after the interval.
+async def _on_each_partition(work: Callable[[int], Awaitable[bool]]) -> None:
+    """Does `work` on each partition, as long as it says that there is more.
 
     What fails in one partition, a store that is away or a case that is broken, does not keep it from the others.
     """
-    while True:
-        for partition in range(keys.PARTITIONS):
-            try:
-                while await work(partition):
-                    pass
-            except StoreError as error:
-                log.warning("sweep_failed", partition=partition, error=str(error))
-            except Exception:
-                log.exception("sweep_failed", partition=partition)
-        await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
+    for partition in range(keys.PARTITIONS):
+        try:
+            while await work(partition):
+                pass
+        except StoreError as error:
+            log.warning("sweep_failed", partition=partition, error=str(error))
+        except Exception:
+            log.exception("sweep_failed", partition=partition)
+
+
+async def _pause(interval_s: float) -> None:
+    await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas

@@ -53,6 +53,8 @@ class ModelCall:
     """When the lease ended; None while it lasts."""
     recorded: bool = False
     erased: bool = False
+    made: tuple | None = None
+    """What its end made of the case: status and reason; None if that is as it was."""
 
 
 @dataclass
@@ -73,6 +75,8 @@ class ModelCase:
     """When it expired; None while it has not."""
     calls: dict[str, ModelCall] = field(default_factory=dict)
     """Those that are kept, oldest first."""
+    due: list[tuple] = field(default_factory=list)
+    """What time has brought, in order: (`LEASE_ENDED`, call id, what that made of the case), (`CASE_EXPIRED`,)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
     """Ended ones that are no longer kept, and still known to a message that is sent again."""
 
@@ -125,9 +129,12 @@ class ModelCase:
         return "OK"
 
     def close(self):
+        """`OK` | `ALREADY`."""
         self.settle()
-        if self.status != CLOSED:
-            self._close("CLOSED_BY_OWNER")
+        if self.status == CLOSED:
+            return "ALREADY"
+        self._close("CLOSED_BY_OWNER")
+        return "OK"
 
     def erase(self):
         """How many calls had something recorded."""
@@ -148,12 +155,14 @@ class ModelCase:
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
             ended = KEPT_OPEN if status == SUCCEEDED and keep_open else status
-            new, reason = LIFE[self.mode][ended]
+            new, reason = call.made = LIFE[self.mode][ended]
             self.holder = None
             if new == CLOSED:
                 self._close(reason)
             else:
                 self.status = new
+        if status == INTERRUPTED:
+            self.due.append(("LEASE_ENDED", call.id, call.made))
         ended = [each for each in self.calls.values() if each.status != RUNNING]
         for each in ended[: max(len(ended) - self.keep, 0)]:
             self.forget(each.id)
@@ -171,6 +180,7 @@ class ModelCase:
             self.end(holder, INTERRUPTED)
         if expiry is not None and self.status != CLOSED:
             self._close("EXPIRED")
+            self.due.append(("CASE_EXPIRED",))
 
     def _close(self, reason):
         self.status, self.reason = CLOSED, reason

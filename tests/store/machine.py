@@ -23,12 +23,13 @@ from model.life import (
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
-from callback_server.domain.case import CloseReason, Mode, NewCase, Settings
+from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Mode, NewCase, Settings
+from callback_server.domain.due import CaseExpired, LeaseEnded
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.claim_call import Closed, Leases, Refused, claim_call
 from callback_server.store.client import connect
-from callback_server.store.close_case import close_case
+from callback_server.store.close_case import Close, close_case
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.drop_partition import drop_partition
 from callback_server.store.erase_calls import erase_calls
@@ -62,6 +63,21 @@ MOST_CASES = 4
 RECORDED = {b"request_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url"}
 SIZED = (b"request", b"request_body", b"response", b"response_body")
+
+
+def consequence(made):
+    """What a call's end made of its case, from the model's words."""
+    return made and Consequence(CaseStatus(made[0]), made[1] and CloseReason(made[1]))
+
+
+def _due(case_id, activity, word, call_id=None, made=None):
+    return LeaseEnded(call_id, activity, consequence(made)) if word == "LEASE_ENDED" else CaseExpired(case_id, activity)
+
+
+def _case_of(told):
+    return ids.case_id_of_call(told.call_id) if isinstance(told, LeaseEnded) else told.case_id
+
+
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
 bodies = st.sampled_from([b"", b"one", b"\x00\xff two"])
 
@@ -74,7 +90,8 @@ class LifeMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.do(self.client.flushall())  # the scripts stay: to send them anew takes longer than an example
-        self.scripts = Scripts(self.client)
+        self.due = []
+        self.scripts = Scripts(self.client, self.due.append)
         self.model = {}  # case id -> ModelCase
         self.dropped = {}  # the same, of those that were dropped
         self.new = {}  # case id -> NewCase, also of those that were dropped
@@ -121,7 +138,7 @@ class LifeMachine(RuleBasedStateMachine):
             case = NewCase(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
-        assert self.do(create_case(self.scripts, case)) is (Created.OK if same else Created.CONFLICT)
+        assert self.do(create_case(self.scripts, case)) is (Created.KNOWN if same else Created.CONFLICT)
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
@@ -149,10 +166,8 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = self._any_case(data)
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
-        known = self.do(close_case(self.scripts, case_id, owner=owner, retention=RETENTION))
-        assert known is (model is not None and not foreign)
-        if known:
-            model.close()
+        reply = self.do(close_case(self.scripts, case_id, owner=owner, retention=RETENTION))
+        assert reply is (Close.UNKNOWN if model is None or foreign else Close[model.close()])
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), foreign=st.booleans())
@@ -184,6 +199,7 @@ class LifeMachine(RuleBasedStateMachine):
         if word in ("CLAIMED", "RECORDED"):
             assert isinstance(reply, Grant), (reply, expected)
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
+            assert reply.consequence == (consequence(fact.made) if reply.recorded else None)
         elif word == "CLOSED":
             assert reply == Closed(CloseReason(fact))
         else:
@@ -272,7 +288,8 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         expected = model.finish(call_id, status, keep_open=keep_open)
-        assert reply is Finished[expected]
+        call = model.calls.get(call_id) or model.gone[call_id]
+        assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if model.calls[call_id].erased:
                 outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
@@ -359,6 +376,9 @@ class LifeMachine(RuleBasedStateMachine):
             assert more is None
             assert [(call.id, call.status, call.erased) for call in reversed(calls)] == [
                 (call.id, call.status, call.erased) for call in model.calls.values()
+            ]
+            assert [told for told in self.due if _case_of(told) == case_id] == [
+                _due(case_id, model.activity, *what) for what in model.due
             ]
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
             assert int(fields[0]) == len(model.running)

@@ -30,7 +30,8 @@ class Cases:
 
     def __init__(self, client):
         self.client = client
-        self.scripts = Scripts(client)
+        self.due = []
+        self.scripts = Scripts(client, self.due.append)
 
     async def new(self, activity="push", mode=Mode.MULTIPLE, time_to_live_ms=None):
         sha = ids.state_hash(ids.new_state())
@@ -63,7 +64,7 @@ async def test_calls_that_run_take_no_room_from_those_that_have_ended(cases):
     case, small = await cases.new(), Retention(bytes_per_case=10_000)
     running = [(await cases.claim(case, body=b"x" * 1000, retention=small)).call_id for _ in range(18)]
     for call_id in running[:3]:
-        assert await cases.finish(call_id, retention=small) is Finished.OK
+        assert await cases.finish(call_id, retention=small) == Finished(None)
         assert (await read_call(cases.scripts, call_id)).status is CallStatus.SUCCEEDED
 
 
@@ -79,11 +80,11 @@ async def test_no_more_bytes_of_ended_calls_are_kept_than_may(cases):
 async def test_an_end_that_is_sent_again_is_the_same_though_its_call_is_kept_no_more(cases):
     case, one = await cases.new(), Retention(calls_per_case=1)
     first = (await cases.claim(case, retention=one)).call_id
-    assert await cases.finish(first, retention=one) is Finished.OK
+    assert await cases.finish(first, retention=one) == Finished(None)
     second = (await cases.claim(case, retention=one)).call_id
-    assert await cases.finish(second, retention=one) is Finished.OK
+    assert await cases.finish(second, retention=one) == Finished(None)
     assert await read_call(cases.scripts, first) is None
-    assert await cases.finish(first, retention=one) is Finished.OK
+    assert await cases.finish(first, retention=one) == Finished(None)
 
 
 async def test_a_recorded_call_that_is_sent_again_is_not_made_twice_though_it_is_kept_no_more(cases):

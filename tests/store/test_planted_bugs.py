@@ -30,15 +30,16 @@ SCRIPTS = [
 ]  # fmt: skip
 
 BUGS = {
-    "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return {'BUSY'} end", ""),
+    "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end", ""),
     "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
-    "a claim that comes late is granted": ("if left <= 0 then return {'STALE'} end", ""),
+    "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
-    "an over-lease call keeps its case": ("settle(case, now, keep)\nif case.status == 'CLOSED' then return {'CLOSED'",
-                                          "if case.status == 'CLOSED' then return {'CLOSED'"),
+    "an over-lease call keeps its case": ("settle(case, now, keep)\nif case.status == 'CLOSED' then return reply('CL",
+                                          "if case.status == 'CLOSED' then return reply('CL"),
     "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
                           "if false then"),
-    "an end counts twice": ("if call[1] ~= 'RUNNING' then return", "if call[1] == 'NEVER' then return"),
+    "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] == status",
+                            "if false then\n  if call[1] == status"),
     "the end of a call reopens a closed case": ("case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and",
                                                 "case.mode ~= 'MULTIPLE' and"),
     "a failed call can be tried again where it must not": ("if mode == 'RETRYABLE' then return 'OPEN' end",
@@ -50,16 +51,16 @@ BUGS = {
     "a case with multiple calls closes": ("if case.mode ~= 'MULTIPLE' and case.status", "if case.status"),
     "an index is left behind": ("redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)\n"
                                 "  redis.call('ZADD'", "redis.call('ZADD'"),
-    "an expired case stays open": ("case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end",
-                                   "false then close(case, 'EXPIRED', now) end"),
+    "an expired case stays open": ("if expires and expires <= now and", "if false and"),
     "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
     "a running call is forgotten": ("if not redis.call('ZSCORE', leases_key(), call_id) then return call_id end",
                                     "return call_id"),
     "a case is dropped under its running call": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
-    "a foreign owner can close": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n"
-                                  "local now", "if not case then return {'UNKNOWN'} end\nlocal now"),
-    "a lost update of the response": ("if case.version ~= version then return {'CONFLICT'} end", ""),
-    "a call sees the response as it is now": ("return grant('CLAIMED', mine[2], left, mine[3], mine[4] or '')",
+    "a foreign owner can close": (
+        "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\nlocal now",
+        "if not case then return reply('UNKNOWN') end\nlocal now"),
+    "a lost update of the response": ("if case.version ~= version then return reply('CONFLICT') end", ""),
+    "a call sees the response as it is now": ("return grant('CLAIMED', mine[2], left, mine[3], mine[4])",
                                               "return grant('CLAIMED', mine[2], left, redis.call('GET', "
                                               "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
     "another request's case is given again": ("and existing.fingerprint == fingerprint then", "then"),
@@ -77,8 +78,20 @@ BUGS = {
     "the answer of a call that was erased while it ran stays": (
         "if call[2] == '' then erase_outcome(call_id) end", ""),
     "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])", ""),
-    "a running call loses its grant to the erasing": ("if call[1] ~= 'RUNNING' then\n", "if true then\n"),
+    "a running call loses its grant to the erasing": (
+        "if call[1] ~= 'RUNNING' then\n      redis", "if true then\n      redis"),
     "an erased call is answered as the case answers by now": ("and mine[5] == case.version then", "then"),
+    "a lease that ended is not told": ("DUE[#DUE + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
+    "an expiry is not told": ("DUE[#DUE + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
+    "an expiry is told of a case that was closed before": (
+        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close(case, 'EXPIRED', now)",
+        "if case.expires and tonumber(case.expires) <= now then\n"
+        "    if case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end"),
+    "an end that is sent again forgets what it made of the case": ("return reply('OK', call[6] or '')",
+                                                                   "return reply('OK', '')"),
+    "a case that is closed again counts as closed now": (
+        "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose(case, 'CLOSED_BY_OWNER', now)",
+        "if case.status ~= 'CLOSED' then close(case, 'CLOSED_BY_OWNER', now) end"),
     "a lease outlives its call": ("redis.call('ZREM', leases_key(), call_id)\n  redis.call('ZADD', ended_key()",
                                   "redis.call('ZADD', ended_key()"),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_server.calls import Calls
+from callback_server.events import tell_due
 from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
@@ -27,7 +28,7 @@ async def running_services(
 ):
     """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
     client = connect(store.url)
-    scripts = Scripts(client)
+    scripts = Scripts(client, tell_due)
     retention = retention or Retention()
     rules = {
         "box_url": "https://box.example",
@@ -53,7 +54,7 @@ async def running_services(
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield SimpleNamespace(
             callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, scripts=scripts,
-            channel=channel,
+            channel=channel, address=f"127.0.0.1:{port}",
         )  # fmt: skip
     await server.stop(0)
     await client.aclose()

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from callback_server.domain.case import Mode, Settings
+from callback_server.domain.case import Consequence, Mode, Settings
 from callback_server.domain.response import Response
 
 
@@ -67,6 +67,8 @@ class Grant(msgspec.Struct, frozen=True):
     """How much of the lease was left when the store answered."""
     recorded: bool
     """The call has ended already: its activity is `record`."""
+    consequence: Consequence | None = None
+    """What the end of a recorded call made of the case. None: it is as it was."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -32,6 +32,13 @@ class CloseReason(enum.StrEnum):
     EXPIRED = "EXPIRED"
 
 
+class Consequence(msgspec.Struct, frozen=True):
+    """What the end of a call made of its case."""
+
+    status: CaseStatus
+    close_reason: CloseReason | None = None
+
+
 class Mode(enum.StrEnum):
     """How often a case can be called: the two booleans of the contract, of which only three pairs differ."""
 

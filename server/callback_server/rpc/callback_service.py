@@ -15,7 +15,7 @@ from callback.v1 import callback_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain import ids
-from callback_server.domain.case import RECORD, Case, Mode, NewCase, Settings
+from callback_server.domain.case import RECORD, Case, CloseReason, Mode, NewCase, Settings
 from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
@@ -23,7 +23,7 @@ from callback_server.errors import InvalidRequestError, Violation
 from callback_server.rpc.access import Access
 from callback_server.rpc.status import rpc
 from callback_server.store.claim_call import Closed
-from callback_server.store.close_case import close_case
+from callback_server.store.close_case import Close, close_case
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
@@ -84,9 +84,11 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         else:
             raise errors.RequestIdUnsupportedError
         case = self._new_case(request, response, state, owner=caller.name)
-        if await _resent(lambda: create_case(self._scripts, case)) is Created.CONFLICT:
+        created = await _resent(lambda: create_case(self._scripts, case))
+        if created is Created.CONFLICT:
             raise errors.RequestIdReusedError
-        log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
+        if created is Created.OK or not request.request_id:  # a new state can only be known from our own first send
+            log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
         return pb2.GenerateCallbackUrlResponse(
             callback_url=callback_url(
                 request.alternative_domain or self._policy.box_url, state, request.state_query_parameter
@@ -186,10 +188,14 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Closes a case."""
         _require_valid(request)
         case_id = request.callback_case_id
-        if not await _resent(lambda: close_case(self._scripts, case_id, owner=caller.reach, retention=self._retention)):
+        closed = await _resent(
+            lambda: close_case(self._scripts, case_id, owner=caller.reach, retention=self._retention)
+        )
+        if closed is Close.UNKNOWN:
             raise errors.CaseNotFoundError
+        if closed is Close.OK:
+            log.info("case_closed", case_id=case_id, close_reason=CloseReason.CLOSED_BY_OWNER, principal=caller.name)
         case = await self._case(case_id, caller)
-        log.info("case_closed", case_id=case_id, reason=case.close_reason, principal=caller.name)
         return pb2.CloseCallbackResponse(callback=converters.case_to(case))
 
     @rpc(Role.OWNER)

@@ -12,11 +12,11 @@ from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import CloseReason, Mode
 from callback_server.domain.ids import case_id_of
 from callback_server.store import keys
-from callback_server.store.packing import pack_request, unpack_content
+from callback_server.store.packing import pack_request, unpack_consequence, unpack_content
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("claim_call")
+SCRIPT: Final = Script("claim_call", settles=True)
 DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
 
 
@@ -86,7 +86,7 @@ async def claim_call(
         *leases.pairs,
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, mode, lease_left_ms, content, response_body = facts
+        attempt, owner, activity, mode, lease_left_ms, content, response_body, made = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
@@ -98,6 +98,7 @@ async def claim_call(
             response=response,
             lease_left_ms=lease_left_ms,
             recorded=word == b"RECORDED",
+            consequence=unpack_consequence(made),
         )
     if word == b"CLOSED":
         return Closed(CloseReason(facts[0].decode()))

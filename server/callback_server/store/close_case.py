@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Final
 
 from callback_server.store import keys
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("close_case")
+SCRIPT: Final = Script("close_case", settles=True)
 
 
-async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, retention: Retention) -> bool:
-    """Closes a case, durably; False if there is no such case of this owner (None: whoever's). Safe to send again.
+class Close(enum.Enum):
+    """What became of it."""
+
+    OK = b"OK"
+    """It is closed now."""
+    ALREADY = b"ALREADY"
+    """It was closed before, and stays as it was."""
+    UNKNOWN = b"UNKNOWN"
+    """No such case of this owner."""
+
+
+async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, retention: Retention) -> Close:
+    """Closes a case of `owner` (None: whoever's it is), durably. Safe to send again.
 
     Raises:
         StoreError: it is not known whether it was closed.
@@ -25,4 +37,4 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, reten
         retention.calls_per_case,
         retention.bytes_per_case,
     )
-    return bool(reply[0] == b"OK")
+    return Close(reply[0])

@@ -18,7 +18,9 @@ class Created(enum.Enum):
     """What became of it."""
 
     OK = b"OK"
-    """It is stored, now or by the same request before."""
+    """It is stored now."""
+    KNOWN = b"KNOWN"
+    """The same request stored it before."""
     CONFLICT = b"CONFLICT"
     """Its state exists with another owner or content."""
 

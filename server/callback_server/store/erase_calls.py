@@ -26,8 +26,8 @@ class Erased:
 async def erase_calls(scripts: Scripts, case_id: str, *, owner: str | None, before: int | None) -> Erased | None:
     """Erases, durably, what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`.
 
-    None if there is no such case of this owner (None: whoever's). Calls that are made meanwhile are not waited for. Safe
-    to send again; then it counts those that had something left.
+    None if there is no such case of this owner (None: whoever's). Safe to send again; then it counts
+    what was left.
 
     Raises:
         StoreError: it is not known what was erased.

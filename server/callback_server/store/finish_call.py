@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import enum
+from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.call import Outcome
-from callback_server.domain.case import Settings
+from callback_server.domain.case import Consequence, Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.packing import pack_content
+from callback_server.store.packing import pack_content, unpack_consequence
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("finish_call")
+SCRIPT: Final = Script("finish_call", settles=True)
 
 
-class Finished(enum.Enum):
-    """What became of it."""
-
-    OK = b"OK"
+@dataclass(frozen=True, slots=True)
+class Finished:
     """The end is recorded, now or by the same message before."""
-    STALE = b"STALE"
-    """The call has ended otherwise: its lease was over."""
+
+    consequence: Consequence | None
+    """None: the case is as it was."""
 
 
-async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention) -> Finished:
+async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention) -> Finished | None:
     """Records how `call_id` ended, durably, and what that makes of its case. Safe to send again.
+
+    None: the call has ended otherwise, for its lease was over.
 
     Raises:
         StoreError: it is not known whether it was recorded.
@@ -49,4 +50,4 @@ async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, reten
         retention.calls_per_case,
         retention.bytes_per_case,
     )
-    return Finished(reply[0])
+    return Finished(unpack_consequence(reply[1])) if reply[0] == b"OK" else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from callback_server.domain.call import Request
-from callback_server.domain.case import Settings
+from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Settings
 from callback_server.domain.response import Response
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -25,6 +25,15 @@ def unpack_content(content: bytes, body: bytes) -> tuple[Settings, Response]:
     """What :func:`pack_content` packed."""
     settings, response = _decode_content(content)
     return settings, msgspec.structs.replace(response, body=body or None)
+
+
+def unpack_consequence(made: bytes) -> Consequence | None:
+    """What the scripts say in one word: OPEN, or why the case is closed; nothing if it is as it was."""
+    if not made:
+        return None
+    if made == b"OPEN":
+        return Consequence(CaseStatus.OPEN)
+    return Consequence(CaseStatus.CLOSED, CloseReason(made.decode()))
 
 
 def pack_request(request: Request) -> tuple[bytes, bytes]:

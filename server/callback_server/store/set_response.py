@@ -13,7 +13,7 @@ from callback_server.store.packing import pack_content
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("set_response")
+SCRIPT: Final = Script("set_response", settles=True)
 
 
 class ResponseSet(enum.Enum):

@@ -8,22 +8,22 @@ from typing import Final
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("sweep_partition")
+SCRIPT: Final = Script("sweep_partition", settles=True)
 LIMIT: Final = 100
 """How many of each kind one script does: it blocks the store meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did."""
+    """What was due."""
 
-    leases_ended: int
-    cases_expired: int
+    leases: int
+    expiries: int
 
     @property
     def more(self) -> bool:
         """Whether more may be due."""
-        return LIMIT in (self.leases_ended, self.cases_expired)
+        return LIMIT in (self.leases, self.expiries)
 
 
 async def sweep_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Swept:

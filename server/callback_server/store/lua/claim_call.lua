@@ -5,7 +5,9 @@
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), parameter, call_id, request, request_body, lease_ms, keep_calls, keep_bytes, platform_url
 --       ('' = none), then pairs of activity and lease_ms for those that differ
--- Returns: CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms, content, body as they were at the claim;
+-- Returns: what was due, then
+--          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms, content, body as they were at the claim,
+--          and what the end of a recorded one made of the case ('' = nothing);
 --          UNKNOWN (no case is reached by this hash and parameter); CLOSED with its reason; BUSY; STALE (this call has
 --          ended already; or it is a recorded one that was erased, and the case's response is another one by now).
 -- Transition: OPEN -> IN_PROGRESS (single use), OPEN -> OPEN (multiple); with `record` what its success makes of it, or
@@ -18,31 +20,33 @@ local lease_ms, keep = tonumber(ARGV[7]), {calls = tonumber(ARGV[8]), bytes = to
 local platform_url = ARGV[10]
 
 local case = load_case(case_id)
-local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version')
-if not case and mine[1] then return {'STALE'} end
-if not case or case.sha ~= sha or case.parameter ~= parameter then return {'UNKNOWN'} end
+local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
+  'made')
+if not case and mine[1] then return reply('STALE') end
+if not case or case.sha ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 
-local function grant(word, attempt, lease_left_ms, content, body)
-  return {word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body}
+local function grant(word, attempt, lease_left_ms, content, body, made)
+  return reply(word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body or '', made or '')
 end
 
 if mine[1] == 'RUNNING' then
   local left = tonumber(redis.call('ZSCORE', leases_key(), call_id)) - now
-  if left <= 0 then return {'STALE'} end
-  return grant('CLAIMED', mine[2], left, mine[3], mine[4] or '')
+  if left <= 0 then return reply('STALE') end
+  return grant('CLAIMED', mine[2], left, mine[3], mine[4])
 elseif mine[1] and case.activity == 'record' and mine[3] then
-  return grant('RECORDED', mine[2], 0, mine[3], mine[4] or '')
+  return grant('RECORDED', mine[2], 0, mine[3], mine[4], mine[6])
 elseif mine[1] and case.activity == 'record' and mine[5] == case.version then -- erased, and the case says the same still
-  return grant('RECORDED', mine[2], 0, redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)) or '')
+  return grant('RECORDED', mine[2], 0, redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)),
+    mine[6])
 elseif mine[1] then
-  return {'STALE'}
+  return reply('STALE')
 end
 
 settle(case, now, keep)
-if case.status == 'CLOSED' then return {'CLOSED', case.reason} end
-if case.status == 'IN_PROGRESS' then return {'BUSY'} end
+if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
+if case.status == 'IN_PROGRESS' then return reply('BUSY') end
 
 for i = 11, #ARGV, 2 do
   if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
@@ -61,14 +65,15 @@ redis.call('ZADD', calls_key(case_id), attempt, call_id)
 case.call = call_id
 
 if case.activity == 'record' then
+  local made
   if case.path == '1' and platform_url == '' then
     redis.call('HSET', call_key(call_id), 'failure', 'INVALID_RESPONSE', 'detail', '/path needs a platform_url')
-    end_call(case, call_id, 'FAILED', false, now, keep)
+    made = end_call(case, call_id, 'FAILED', false, now, keep)
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
-    end_call(case, call_id, 'SUCCEEDED', false, now, keep)
+    made = end_call(case, call_id, 'SUCCEEDED', false, now, keep)
   end
-  return grant('RECORDED', attempt, 0, content, body)
+  return grant('RECORDED', attempt, 0, content, body, made)
 end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if case.mode ~= 'MULTIPLE' then move(case, 'IN_PROGRESS') end

@@ -4,16 +4,17 @@
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
 --       body ('' = none), path ('1' if the response is a redirect to /path, else '')
--- Returns: OK; CONFLICT if the case exists with another owner or content.
+-- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life
+-- @include labels
 
 local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 local existing = load_case(case_id)
 if existing then
-  if existing.owner == owner and existing.sha == sha and existing.fingerprint == fingerprint then return {'OK'} end
+  if existing.owner == owner and existing.sha == sha and existing.fingerprint == fingerprint then return {'KNOWN'} end
   return {'CONFLICT'}
 end
 
@@ -28,6 +29,7 @@ if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
+for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZADD', index, created, case_id) end
 if time_to_live_ms ~= '' then
   local expires = math.floor(now_us() / 1000) + time_to_live_ms
   redis.call('HSET', case_key(case_id), 'expires', expires)

@@ -5,7 +5,8 @@
 -- KEYS: partition
 -- ARGV: case_id, call_id, status, keep_open ('1' or '0'), failure, detail, response ('' = none), response_body,
 --       keep_calls, keep_bytes
--- Returns: OK; STALE (the call has ended otherwise, or is no longer kept).
+-- Returns: what was due, then OK with what the end made of the case ('' = nothing); STALE (the call has ended otherwise, or
+--          is no longer kept).
 -- Transition: the life table; a case that has been closed meanwhile stays as it is.
 -- @include life
 
@@ -14,15 +15,19 @@ local failure, detail, response, response_body = ARGV[5], ARGV[6], ARGV[7], ARGV
 local keep = {calls = tonumber(ARGV[9]), bytes = tonumber(ARGV[10])}
 
 local case = load_case(case_id)
-local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request')
-if call[1] ~= 'RUNNING' then return {call[1] == status and 'OK' or 'STALE'} end
+local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
+  'made')
+if call[1] ~= 'RUNNING' then
+  if call[1] == status then return reply('OK', call[6] or '') end
+  return reply('STALE')
+end
 
 local now = math.floor(now_us() / 1000)
 settle(case, now, keep)
-if redis.call('HGET', call_key(call_id), 'status') ~= 'RUNNING' then return {'STALE'} end
+if redis.call('HGET', call_key(call_id), 'status') ~= 'RUNNING' then return reply('STALE') end
 if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then
   end_call(case, call_id, 'INTERRUPTED', false, now, keep)
-  return {'STALE'}
+  return reply('STALE')
 end
 
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
@@ -31,5 +36,4 @@ if call[5] ~= '' then -- else it was erased while it ran
   redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'detail', detail,
     'size', call[2] + grown)
 end
-end_call(case, call_id, status, keep_open, now, keep)
-return {'OK'}
+return reply('OK', end_call(case, call_id, status, keep_open, now, keep))

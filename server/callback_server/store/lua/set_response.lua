@@ -4,7 +4,7 @@
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), version, content, body ('' = none), path ('1' if the response is a redirect to /path,
 --       else ''), keep_calls, keep_bytes
--- Returns: OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT (another version by now).
+-- Returns: what was due, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT (another version by now).
 -- Transition: none of its own; what was due before happens first.
 -- @include life
 
@@ -12,13 +12,13 @@ local case_id, owner, version, content, body, path = ARGV[1], ARGV[2], ARGV[3], 
 local keep = {calls = tonumber(ARGV[7]), bytes = tonumber(ARGV[8])}
 
 local case = load_case(case_id)
-if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
+if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
 settle(case, math.floor(now_us() / 1000), keep)
-if case.status == 'CLOSED' then return {'CLOSED', case.reason} end
-if case.version ~= version then return {'CONFLICT'} end
+if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
+if case.version ~= version then return reply('CONFLICT') end
 
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end
 redis.call('HSET', case_key(case_id), 'path', path)
 redis.call('HINCRBY', case_key(case_id), 'version', 1)
-return {'OK'}
+return reply('OK')

@@ -4,7 +4,8 @@
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), keep_calls, keep_bytes
--- Returns: how many calls ended, how many cases expired. Less than the limit means that nothing is left.
+-- Returns: what was due, then how many leases and how many expiries that were. Less than the limit means that nothing is
+--          left.
 -- Transition: of a call RUNNING -> INTERRUPTED with the life table; of a case to CLOSED (EXPIRED).
 -- @include life
 
@@ -25,4 +26,4 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if case then settle(case, now, keep) else redis.call('ZREM', expiries_key(), case_id) end
 end
-return {#calls, #cases}
+return reply(#calls, #cases)

@@ -7,6 +7,13 @@ local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'paramet
 -- How long an ended call that is no longer kept is still known to a message sent again: longer than any lease (310 s).
 local ECHO_MS = 330000
 
+-- What was due and is done now, whatever the script was asked for: leases that ended, cases that expired. It stands before
+-- the answer of every script that settles, in each execution that did it and in no other: so each is told once.
+local DUE = {}
+
+---@return table reply what was due, then the answer
+local function reply(...) return {DUE, ...} end
+
 ---@return number now in microseconds, by the store's clock; frozen while a script runs
 local function now_us()
   local t = redis.call('TIME')
@@ -90,19 +97,24 @@ local function consequence(mode, call_status, keep_open)
 end
 
 -- Ends a running call, and moves its case unless that has been closed meanwhile.
+---@return string made what it made of the case: OPEN, or the reason for which it is closed; '' if it is as it was
 local function end_call(case, call_id, call_status, keep_open, now, keep)
-  redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now)
+  local status, reason
+  if case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and case.call == call_id then
+    status, reason = consequence(case.mode, call_status, keep_open)
+  end
+  local made = reason or status or ''
+  redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'made', made)
   redis.call('ZREM', leases_key(), call_id)
   redis.call('ZADD', ended_key(), now, call_id)
   redis.call('HINCRBY', case_key(case.id), 'running', -1)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'request')
   redis.call('HINCRBY', case_key(case.id), 'bytes', call[1])
   if call[2] == '' then erase_outcome(call_id) end -- erased while it ran
-  if case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and case.call == call_id then
-    local status, reason = consequence(case.mode, call_status, keep_open)
-    if status == 'CLOSED' then close(case, reason, now) else move(case, status) end
-  end
+  if status == 'CLOSED' then close(case, reason, now) elseif status then move(case, status) end
+  if call_status == 'INTERRUPTED' then DUE[#DUE + 1] = {'LEASE_ENDED', call_id, case.activity, made} end
   trim(case, keep)
+  return made
 end
 
 -- What is due on a single case by now, in the order of its times: the end of its running call's lease, its expiry.
@@ -112,5 +124,8 @@ local function settle(case, now, keep)
   if lease and lease <= now and not (expires and expires < lease) then
     end_call(case, case.call, 'INTERRUPTED', false, now, keep)
   end
-  if expires and expires <= now and case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end
+  if expires and expires <= now and case.status ~= 'CLOSED' then
+    close(case, 'EXPIRED', now)
+    DUE[#DUE + 1] = {'CASE_EXPIRED', case.id, case.activity}
+  end
 end

@@ -1,0 +1,49 @@
+"""The events of cases and calls: one line in the log for each transition, with the ids that tie them together.
+
+| event | when |
+|---|---|
+| `case_created`, `response_set`, `case_closed`, `calls_erased` | an owner, or an administrator, did that |
+| `call_started` | a handler is about to be asked |
+| `call_ended` | the end of a call is recorded. A recorded call has no other event |
+| `lease_ended` | a call is interrupted: its process died, or lost the store |
+| `case_expired` | the time to live of a case has passed |
+| `dropped` | how many calls and cases a round forgot that were past their retention: one line for all |
+
+What the end of a call made of its case is part of that event: `case_status`, and `close_reason` if it closed it.
+"""
+
+from __future__ import annotations
+
+from callback_process.logs import get_logger
+from callback_server import metrics
+from callback_server.domain.case import Consequence
+from callback_server.domain.due import Due, LeaseEnded
+from callback_server.domain.ids import case_id_of_call
+
+log = get_logger()
+
+
+def tell_due(due: Due) -> None:
+    """Tells of what time brought, whichever transition came upon it."""
+    if isinstance(due, LeaseEnded):
+        metrics.LEASES_ENDED.inc()
+        log.warning(
+            "lease_ended",
+            call_id=due.call_id,
+            case_id=case_id_of_call(due.call_id),
+            activity=due.activity,
+            **consequence_fields(due.consequence),
+        )
+    else:
+        metrics.CASES_EXPIRED.inc()
+        log.info("case_expired", case_id=due.case_id, activity=due.activity)
+
+
+def consequence_fields(consequence: Consequence | None) -> dict[str, str]:
+    """What an event says of what a call's end made of its case; nothing if that is as it was."""
+    if consequence is None:
+        return {}
+    fields = {"case_status": str(consequence.status)}
+    if consequence.close_reason is not None:
+        fields["close_reason"] = consequence.close_reason
+    return fields
