@@ -1,0 +1,180 @@
+"""What a server tells its operators on its admin port: figures that agree with what happened, and nobody in them."""
+
+import asyncio
+import re
+import signal
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.handler import handler_service
+from support.system import own_store, running_system
+from support.wait import wait_until
+
+from callback import Reject, Response
+
+
+class Figures:
+    """The samples of a process at one moment, by name and labels."""
+
+    def __init__(self, text):
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+        self._values = {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in self.families.values()
+            for sample in family.samples
+        }
+
+    def __call__(self, name, **labels):
+        return self._values.get((name, tuple(sorted(labels.items()))), 0)
+
+
+async def figures(system, process):
+    answer = await system.http.get(f"http://{process.facts['admin']}/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    return Figures(answer.text)
+
+
+@pytest.fixture
+async def handler():
+    async with handler_service("work", deadline_s=5) as service:
+        yield service
+
+
+UNREACHABLE = '[activities.nobody]\ntarget = "127.0.0.1:1"\nconnect_timeout_s = 0.1\n'
+
+
+async def test_each_call_is_counted_once_by_what_became_of_it(store_of, tmp_path, handler):
+    async def script(call):
+        match call.activity_case:
+            case "reject":
+                raise Reject
+            case "fail":
+                raise ValueError
+            case "nonsense":
+                return Response(code=999)
+
+    handler.script = script
+    async with running_system(tmp_path, store_of(), config=f"{handler.config}\n{UNREACHABLE}") as system:
+
+        async def call(activity, case=""):
+            made = await system.client.generate_callback_url(activity, Response("ok"), activity_case=case)
+            return await system.http.get(made.url)
+
+        for activity, case in [("record", "")] * 3 + [("work", "")] * 2 + [
+            ("work", "reject"), ("work", "fail"), ("work", "nonsense"), ("nobody", ""),
+        ]:  # fmt: skip
+            await call(activity, case)
+        gone = await system.client.generate_callback_url("record", Response("ok"))
+        for _ in range(3):
+            await system.http.get(gone.url)
+        await system.http.get("/cb/00000000-0000-4000-8000-000000000000")
+
+        now = await figures(system, system.server)
+        calls = {
+            (sample.labels["outcome"], sample.labels["reason"]): sample.value
+            for sample in now.families["callback_calls"].samples
+            if sample.name == "callback_calls_total"
+        }
+        assert calls == {
+            ("SUCCEEDED", ""): 6,
+            ("REJECTED", ""): 1,
+            ("FAILED", "HANDLER_ERROR"): 1,
+            ("FAILED", "INVALID_RESPONSE"): 1,
+            ("NOT_STARTED", "HANDLER_UNREACHABLE"): 1,
+        }
+        assert now("callback_refused_total", method="Invoke", reason="CALLBACK_CLOSED") == 2
+        assert now("callback_refused_total", method="Invoke", reason="STATE_UNKNOWN") == 1
+        assert now("callback_refused_total", method="Invoke", reason="HANDLER_FAILED") == 1
+        # 13 Invokes asked for a claim; 6 calls were asked of a handler and have an end of their own.
+        assert now("callback_call_stage_seconds_count", stage="claim") == 13
+        assert now("callback_call_stage_seconds_count", stage="handler") == 6
+        assert now("callback_call_stage_seconds_count", stage="finish") == 6
+        introductions = now("callback_refused_total", method="Invoke", reason="INVALID_REQUEST")  # the edge's own
+        assert now("callback_request_seconds_count", method="Invoke") == 13 + introductions
+        assert now("callback_calls_in_flight") == 0
+        assert now("callback_store_up") == 1
+
+
+async def test_calls_in_flight_go_up_and_down(store_of, tmp_path, handler):
+    handler.script = handler.wait_at_the_gate
+    async with running_system(tmp_path, store_of(), config=handler.config) as system:
+        made = [await system.client.generate_callback_url("work", Response("ok")) for _ in range(3)]
+        calling = [asyncio.create_task(system.http.get(each.url)) for each in made]
+        await handler.until_started(3)
+        assert (await figures(system, system.server))("callback_calls_in_flight") == 3
+        handler.gate.set()
+        await asyncio.gather(*calling)
+        assert (await figures(system, system.server))("callback_calls_in_flight") == 0
+
+
+async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, handler):
+    handler.script = handler.wait_at_the_gate
+    store = own_store(tmp_path).start()
+    try:
+        config = handler.config.replace("deadline_s = 5", "deadline_s = 0.1")
+        async with running_system(tmp_path, store, config=config) as system:
+            made = await system.client.generate_callback_url("work", Response("ok"))
+            calling = asyncio.create_task(system.http.get(made.url))
+            await handler.until_started()
+            system.server.kill()
+            await calling
+            await system.server.start()
+
+            async def lease_ended():
+                return (await figures(system, system.server))("callback_leases_ended_total") == 1
+
+            await wait_until(lease_ended, what="the end of the lease")
+            store.kill()
+
+            async def down():
+                now = await figures(system, system.server)
+                return now("callback_store_errors_total", outcome="refused") and not now("callback_store_up")
+
+            await wait_until(down, what="a store that is down")
+            assert (await system.http.get(f"http://{system.server.facts['admin']}/readyz")).status_code == 503
+            assert (await system.http.get(f"http://{system.server.facts['admin']}/healthz")).status_code == 200
+            store.start()
+
+            async def up():
+                return (await figures(system, system.server))("callback_store_up")
+
+            await wait_until(up, what="a store that is up")
+            assert (await system.http.get(f"http://{system.server.facts['admin']}/readyz")).text == "ok\n"
+    finally:
+        handler.gate.set()
+        store.stop()
+
+
+async def test_a_process_that_is_stuck_does_not_say_that_it_lives(store_of, tmp_path):
+    async with running_system(tmp_path, store_of()) as system:
+        admin = f"http://{system.server.facts['admin']}"
+        assert (await system.http.get(f"{admin}/healthz")).status_code == 200
+        for path, code in (("/", 404), ("/metrics/more", 404)):
+            assert (await system.http.get(f"{admin}{path}")).status_code == code
+        assert (await system.http.post(f"{admin}/healthz")).status_code == 405
+        system.server.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(httpx.ReadTimeout):
+                await system.http.get(f"{admin}/healthz", timeout=0.5)
+        finally:
+            system.server.signal(signal.SIGCONT)
+
+
+async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
+    async with running_system(tmp_path, store_of()) as system:
+        made = await system.client.generate_callback_url("record", Response("ok"), labels={"order": "five"})
+        await system.http.get(made.url)
+        for process in (system.server, system.edge):
+            for name, family in (await figures(system, process)).families.items():
+                if not name.startswith("callback_"):
+                    continue  # the library's own: of Python and of the process
+                assert re.fullmatch("callback(_[a-z]+)+", name)
+                assert family.documentation
+                assert family.type in ("counter", "gauge", "histogram")
+                if family.type == "histogram":
+                    assert name.endswith("_seconds")
+                for sample in family.samples:
+                    told = {*sample.labels, *sample.labels.values()}
+                    assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "record"})
