@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
-from callback_process.effective import effective
+from callback_process.effective import effective, mask_url
 from callback_process.settings import ProcessSettings, SettingsError, config_path
 
 _Settings = TypeVar("_Settings", bound=ProcessSettings)
@@ -75,6 +75,14 @@ def check_readable(check: str, path: Path) -> Finding | None:
         advice = "give the path of a file that the user of the process can read"
         return Finding.problem(check, f"{path} can not be read: {error.strerror}", advice)
     return None
+
+
+def unreachable(check: str, target: str, why: str | None, advice: str) -> Finding:
+    """Say that somebody can not be reached, and why; not why if the target has a secret, for that may repeat it."""
+    shown = mask_url(target)
+    return Finding.problem(
+        check, f"{shown} can not be reached" + (f": {why.rstrip('.')}" if why and shown == target else ""), advice
+    )
 
 
 def check_settings(

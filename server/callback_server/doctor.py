@@ -17,7 +17,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
-from callback_process.findings import Finding, check_secret_file, check_settings
+from callback_process.effective import mask_url
+from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
 from callback_process.settings import SettingsError
 from callback_server.domain.principal import Role
 from callback_server.handlers.push import make_channel
@@ -153,11 +154,8 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 yield Finding.problem("store", str(error), "correct store_url, or what its user may do")
                 return
             except StoreError as error:
-                yield Finding.problem(
-                    "store",
-                    f"can not be reached: {str(error).rstrip('.')}",
-                    "start it, or set store_url; for a machine of edges alone: callback doctor edge",
-                )
+                advice = "start it, or set store_url; on a machine of edges alone: callback doctor edge"
+                yield unreachable("store", settings.store_url, str(error), advice)
                 return
             for finding in found:
                 yield finding
@@ -185,7 +183,12 @@ async def _check_layout(client: StoreClient, _settings: ServerSettings) -> Async
 
 
 async def _check_write(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
-    took = await time_writes(client, WRITES)
+    try:
+        with refusals():
+            took = await time_writes(client, WRITES)
+    except StoreError as error:
+        yield Finding.problem("store write", f"it takes no writes: {error}", "see to what is said above, and its log")
+        return
     seen = f"{statistics.median(took) * 1000:.1f} ms in the middle, {max(took) * 1000:.1f} ms at most, of {WRITES}"
     if statistics.median(took) > SLOW_WRITE_S:
         yield Finding.warning("store write", seen, "each call waits for two of these: look at its disk and the network")
@@ -305,12 +308,10 @@ async def _check_handler(check: str, activity: ActivitySettings) -> Finding:
             await health.Check(health_pb2.HealthCheckRequest(), timeout=activity.connect_timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                return Finding.problem(
-                    check,
-                    f"{activity.target} can not be reached: {error.details()}",
-                    "start the handler, or set its target and tls",
+                return unreachable(
+                    check, activity.target, error.details(), "start the handler, or set its target and tls"
                 )
-    return Finding.ok(check, f"{activity.target} can be reached")
+    return Finding.ok(check, f"{mask_url(activity.target)} can be reached")
 
 
 CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = (

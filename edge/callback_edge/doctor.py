@@ -1,0 +1,127 @@
+"""`callback doctor` on the machine of an edge: whether it gets through to its servers, and may.
+
+It looks as the edge would, with the same settings, and changes nothing.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
+from callback_edge import credentials
+from callback_edge.settings import EdgeSettings
+from callback_process.certificates import check_tls
+from callback_process.effective import mask_url
+from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
+
+_SERVICE: Final = "callback.v1.EdgeService"
+_TIMEOUT_S: Final = 3.0
+_OPTIONS: Final = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
+
+
+async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
+    """Look at everything that an edge needs.
+
+    Args:
+        config_file: the settings file; None takes the one that CALLBACK_CONFIG names, if any.
+    """
+    settings, findings = check_settings("edge settings", EdgeSettings, config_file)
+    for finding in findings:
+        yield finding
+    if settings is not None:
+        for look in CHECKS:
+            async for finding in look(settings):
+                yield finding
+
+
+async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Look at the file with the token."""
+    if settings.server_token_file is None:
+        return
+    finding = check_secret_file("edge server_token_file", settings.server_token_file)
+    yield finding
+    if not finding.is_problem:
+        try:
+            credentials.token(settings.server_token_file)
+        except credentials.CredentialsError as error:
+            yield Finding.problem(
+                "edge server_token_file", str(error), "write what callback token NAME --role edge prints"
+            )
+
+
+async def check_files(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Look at the files of TLS to the server."""
+    if settings.server_tls is not None:
+        for finding in check_tls("edge server_tls", settings.server_tls, datetime.now(UTC)):
+            yield finding
+
+
+async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Look whether a server answers, serves, and takes calls from this edge."""
+    check, target = "edge server_target", settings.server_target
+    try:
+        token = credentials.token(settings.server_token_file).value
+        tls = credentials.tls(settings.server_tls).value
+    except credentials.CredentialsError:
+        return  # told above
+    channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
+    async with channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = await health.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            yield _unreachable(check, target, error)
+            return
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            yield Finding.problem(
+                check,
+                f"{mask_url(target)} answers and does not serve",
+                "it stops, or its store does not answer: see there",
+            )
+            return
+        yield Finding.ok(check, f"{mask_url(target)} serves" + ("" if tls is None else ", over TLS"))
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        yield await _check_role("edge role", channel, metadata)
+
+
+def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Finding:
+    if error.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):
+        return Finding.problem(check, f"{mask_url(target)} is not a server of Callback", "set server_target to one")
+    return unreachable(check, target, error.details(), "start the server, or set server_target and server_tls")
+
+
+async def _check_role(check: str, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]) -> Finding:
+    """Make a call of nothing. It is refused in any case, and by what for one sees whether calls would be taken."""
+    try:
+        await edge_service_pb2_grpc.EdgeServiceStub(channel).Invoke(
+            edge_service_pb2.InvokeRequest(), timeout=_TIMEOUT_S, metadata=metadata
+        )
+    except grpc.aio.AioRpcError as error:
+        match error.code():
+            case grpc.StatusCode.UNAUTHENTICATED:
+                return Finding.problem(
+                    check,
+                    f"the server does not know this edge: {error.details()}",
+                    "give it a token in server_token_file (callback token NAME --role edge), or a certificate in "
+                    "server_tls",
+                )
+            case grpc.StatusCode.PERMISSION_DENIED:
+                return Finding.problem(
+                    check,
+                    f"the server takes no calls from this edge: {error.details()}",
+                    "give its principal the role edge, in the server's principals_file",
+                )
+            case grpc.StatusCode.INVALID_ARGUMENT:
+                pass
+            case code:
+                return Finding.problem(check, f"the server answers {code.name}: {error.details()}", "see its log")
+    return Finding.ok(check, "the server takes calls from this edge")
+
+
+CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (check_token, check_files, check_server)
+"""What is looked at, in the order in which it is told."""

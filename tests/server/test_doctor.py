@@ -1,0 +1,386 @@
+"""What `callback doctor` finds on the machine of a server: real stores and files, broken on purpose in each way."""
+
+import contextlib
+import dataclasses
+import hashlib
+import resource
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+import trustme
+from support.handler import handler_service
+from support.store import StoreProcess, free_port
+from support.wait import wait_until
+
+from callback_process.findings import Level
+from callback_server import doctor
+from callback_server.settings import ServerSettings
+from callback_server.store import keys
+from callback_server.store.client import connect
+from callback_server.store.condition import conditions
+
+NOW = datetime.now(UTC)
+
+
+async def found(look, **settings):
+    """What one of the checks finds: by name, level and the rest of the line."""
+    return {
+        each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
+        async for each in look(ServerSettings(**settings))
+    }
+
+
+@contextlib.contextmanager
+def set_up(store, **settings):
+    """The store with other settings, for a while. Names have `_` for `-`."""
+    with redis.Redis(port=store.port, decode_responses=True) as client:
+        before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
+        for name, value in settings.items():
+            client.config_set(name.replace("_", "-"), value)
+        try:
+            yield client
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+
+
+# ---- The store ----
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+async def test_a_store_that_is_fine_is_told_in_every_respect_and_is_left_as_it_was(store_of, kind):
+    store = store_of(kind)
+    seen = await found(doctor.check_store, store_url=store.url)
+    assert {level for level, _ in seen.values()} == {Level.OK}
+    assert list(seen) == [
+        "store", "store role", "store memory", "store disk", "store clock",
+        "store settings", "store layout", "store write",
+    ]  # fmt: skip
+    assert seen["store"][1].startswith(kind.capitalize())
+    assert seen["store role"][1] == "a primary, with 0 replicas"
+    assert seen["store layout"][1] == "nothing is stored yet"
+    with redis.Redis(port=store.port) as client:
+        assert client.dbsize() == 0
+
+
+async def test_each_node_of_a_cluster_is_looked_at_by_its_name(store_of):
+    store = store_of("valkey-cluster")
+    seen = await found(doctor.check_store, store_url=store.url)
+    assert {level for level, _ in seen.values()} == {Level.OK}
+    assert seen[f"store role 127.0.0.1:{store.port}"][1] == "a primary, with 0 replicas"
+
+
+async def test_a_store_that_is_not_there_is_a_problem_and_the_rest_of_it_is_left_out():
+    seen = await found(doctor.check_store, store_url=f"redis://:hunter2@127.0.0.1:{free_port()}")
+    (level, text) = seen.pop("store")
+    assert level is Level.PROBLEM
+    assert text.startswith("redis://:***@127.0.0.1:")
+    assert "can not be reached; start it" in text
+    assert not seen
+
+
+async def test_a_store_that_refuses_the_password_is_a_problem(store_of):
+    seen = await found(doctor.check_store, store_url=f"redis://me:hunter2@127.0.0.1:{store_of().port}")
+    level, text = seen["store"]
+    assert level is Level.PROBLEM
+    assert "refuses user or password" in text
+    assert "hunter2" not in text
+
+
+async def test_a_database_that_is_not_there_is_a_problem(store_of):
+    level, text = (await found(doctor.check_store, store_url=f"{store_of().url}/99"))["store"]
+    assert (level, "DB index is out of range" in text) == (Level.PROBLEM, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"appendonly": "no"}, "appendonly is no, so the store forgets everything when it stops; set appendonly yes"),
+        (
+            {"maxmemory_policy": "allkeys-lru"},
+            "maxmemory-policy is allkeys-lru, so a full store throws cases away; set maxmemory-policy noeviction",
+        ),
+    ],
+)
+async def test_an_unsafe_setting_of_the_store_is_a_problem_in_the_words_of_a_start(store_of, settings, text):
+    store = store_of()
+    with set_up(store, **settings):
+        assert (await found(doctor.check_store, store_url=store.url))["store settings"] == (Level.PROBLEM, text)
+
+
+async def test_a_store_of_another_layout_is_a_problem(store_of):
+    store = store_of()
+    with redis.Redis(port=store.port) as client:
+        client.set(keys.SCHEMA_KEY, "99:64")
+        level, text = (await found(doctor.check_store, store_url=store.url))["store layout"]
+        assert (level, "laid out as 99:64" in text) == (Level.PROBLEM, True)
+        client.set(keys.SCHEMA_KEY, f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}")
+        assert (await found(doctor.check_store, store_url=store.url))["store layout"][0] is Level.OK
+
+
+async def test_a_store_that_is_nearly_full_is_warned_of(store_of):
+    store = store_of()
+    with redis.Redis(port=store.port) as client:
+        used = client.info("memory")["used_memory"]
+    with set_up(store, maxmemory=used * 11 // 10):
+        level, text = (await found(doctor.check_store, store_url=store.url))["store memory"]
+    assert level is Level.WARNING
+    assert "of maxmemory; full, it takes no new callbacks; give it more" in text
+
+
+async def test_a_replica_is_a_problem(store_of, tmp_path):
+    primary = store_of()
+    replica = StoreProcess(tmp_path).start()
+    try:
+        with redis.Redis(port=replica.port) as client:
+            client.replicaof("127.0.0.1", primary.port)
+            await wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica")
+        seen = await found(doctor.check_store, store_url=replica.url)
+        assert seen["store role"] == (
+            Level.PROBLEM, "it is a replica, which takes no writes; give its primary as store_url",
+        )  # fmt: skip
+        of_primary = await found(doctor.check_store, store_url=primary.url)
+        assert of_primary["store role"][1] == "a primary, with 1 replicas"
+    finally:
+        replica.kill()
+
+
+@contextlib.contextmanager
+def limited(store, limit, value):
+    """The store under a limit of the system, for a while."""
+    before = resource.prlimit(store.process.pid, limit)
+    resource.prlimit(store.process.pid, limit, (value, before[1]))
+    yield
+    resource.prlimit(store.process.pid, limit, before)
+
+
+async def test_a_store_that_can_not_write_its_file_is_a_problem(tmp_path):
+    """As on a full disk: its file may grow no more. With `appendfsync always` it ends itself then."""
+    store = StoreProcess(tmp_path, fsync="everysec", wrapper=("env", "--ignore-signal=XFSZ")).start()
+    try:
+        with redis.Redis(port=store.port) as client, limited(store, resource.RLIMIT_FSIZE, 4096):
+            client.set("a", b"x" * 10_000)
+            await wait_until(
+                lambda: client.info("persistence")["aof_last_write_status"] == "err", what="a write that failed"
+            )
+            seen = await found(doctor.check_store, store_url=store.url, store_durability="everysec")
+        assert seen["store disk"] == (
+            Level.PROBLEM,
+            "its last write to the append-only file failed, so it takes no writes; look at its disk and log",
+        )
+        level, text = seen["store write"]
+        assert (level, "MISCONF" in text) == (Level.PROBLEM, True)
+    finally:
+        store.kill()
+
+
+async def test_a_file_that_could_not_be_shortened_is_warned_of(tmp_path):
+    store = StoreProcess(tmp_path).start()
+    try:
+        with redis.Redis(port=store.port) as client:
+            client.set("a", "b")
+            with limited(store, resource.RLIMIT_NOFILE, 8), contextlib.suppress(redis.ResponseError):
+                client.bgrewriteaof()
+                await wait_until(
+                    lambda: client.info("persistence")["aof_last_bgrewrite_status"] == "err", what="a failed rewrite"
+                )
+        level, text = (await found(doctor.check_store, store_url=store.url))["store disk"]
+        assert (level, "could not shorten" in text) == (Level.WARNING, True)
+    finally:
+        store.kill()
+
+
+async def test_a_clock_that_is_off_is_warned_of_with_why_it_matters(store_of):
+    client = connect(store_of().url)
+    (node,) = await conditions(client)
+    await client.aclose()
+    assert abs(node.clock_ahead_s) < 1  # one machine, one clock
+    for ahead, word in ((1.5, "1.5 s ahead of"), (-90.0, "90.0 s behind")):
+        finding = doctor.check_clock(dataclasses.replace(node, clock_ahead_s=ahead))
+        assert finding.level is Level.WARNING
+        assert finding.seen.startswith(f"{word} this machine's; leases and expiry go by the one")
+        assert "deadlines" in finding.seen
+
+
+# ---- Files ----
+
+
+async def test_a_key_that_is_not_there_or_too_short_is_a_problem_and_one_for_all_to_read_is_warned_of(tmp_path):
+    file = tmp_path / "key"
+    level, text = (await found(doctor.check_state_key, state_key_file=file))["state_key_file"]
+    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{file} can not be read: No such file or directory")
+    level, text = (await found(doctor.check_state_key, state_key_file=tmp_path))["state_key_file"]
+    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{tmp_path} can not be read: Is a directory")
+    file.write_bytes(b"k" * 32)
+    file.chmod(0o604)
+    assert (await found(doctor.check_state_key, state_key_file=file))["state_key_file"] == (
+        Level.WARNING, f"everyone on this machine can read {file}; chmod o-r {file}",
+    )  # fmt: skip
+    file.chmod(0o600)
+    assert (await found(doctor.check_state_key, state_key_file=file))["state_key_file"][0] is Level.OK
+    file.write_bytes(b"hunter2")
+    level, text = (await found(doctor.check_state_key, state_key_file=file))["state_key_file"]
+    assert (level, "has 7 bytes, needs at least 32" in text) == (Level.PROBLEM, True)
+
+
+async def test_the_certificate_its_key_and_the_authorities_of_clients_are_looked_at(tmp_path):
+    authority = trustme.CA()
+    made = authority.issue_cert(
+        "callback.example", not_before=NOW - timedelta(days=9), not_after=NOW - timedelta(days=1)
+    )
+    files = {name: tmp_path / name for name in ("cert", "key", "ca")}
+    files["cert"].write_bytes(made.cert_chain_pems[0].bytes())
+    files["key"].write_bytes(made.private_key_pem.bytes())
+    files["key"].chmod(0o600)
+    files["ca"].write_bytes(authority.cert_pem.bytes())
+    seen = await found(
+        doctor.check_certificates,
+        tls_cert_file=files["cert"], tls_key_file=files["key"], tls_client_ca_file=files["ca"],
+    )  # fmt: skip
+    assert {name: level for name, (level, _) in seen.items()} == {
+        "tls_key_file": Level.OK, "tls_cert_file": Level.PROBLEM, "tls_client_ca_file": Level.OK,
+    }  # fmt: skip
+
+
+# ---- Principals ----
+
+
+def token(text, expires=None):
+    entry = f'[[principals.NAME.tokens]]\nsha256 = "{hashlib.sha256(text.encode()).hexdigest()}"\n'
+    return entry + (f"expires = {expires.isoformat()}\n" if expires else "")
+
+
+@pytest.fixture
+def principals(tmp_path):
+    """Writes a file of principals, each with what follows its name."""
+
+    def write(**entries):
+        file = tmp_path / "principals.toml"
+        file.write_text(
+            "\n".join(f"[principals.{name}]\n{text}".replace("NAME", name) for name, text in entries.items())
+        )
+        return file
+
+    return write
+
+
+async def test_principals_that_are_fine_are_named(principals):
+    file = principals(edge=f'roles = ["edge"]\n{token("a")}', orders=f'roles = ["owner"]\n{token("b")}')
+    assert await found(doctor.check_principals, principals_file=file) == {
+        "principals": (Level.OK, f"{file}: edge, orders")
+    }
+
+
+async def test_without_principals_it_is_said_that_everyone_may_do_everything():
+    level, text = (await found(doctor.check_principals))["principals"]
+    assert (level, "everyone who reaches 127.0.0.1:50051 may do everything" in text) == (Level.OK, True)
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [(-1, "a token of it expired on {end:%Y-%m-%d}"), (29, "a token of it expires on {end:%Y-%m-%d}")],
+)
+async def test_a_token_that_has_ended_or_ends_soon_is_warned_of(principals, days, text):
+    end = NOW + timedelta(days=days)
+    file = principals(edge=f'roles = ["edge"]\n{token("a")}{token("b", end)}')
+    level, said = (await found(doctor.check_principals, principals_file=file))["principal edge"]
+    assert (level, said.partition(";")[0]) == (Level.WARNING, text.format(end=end))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ['roles = ["edge"]', f'roles = ["edge"]\n{token("a", NOW - timedelta(days=1))}'],
+    ids=["nothing", "an expired token"],
+)
+async def test_a_principal_that_nothing_proves_is_warned_of(principals, entry):
+    said = [
+        each.seen
+        async for each in doctor.check_principals(ServerSettings(principals_file=principals(edge=entry)))
+        if each.level is Level.WARNING
+    ]
+    assert said[0].startswith("it has no token and no certificate that works")
+
+
+async def test_certificates_that_nobody_asks_for_are_warned_of(principals):
+    file = principals(edge=f'roles = ["edge"]\ncertificates = ["spiffe://x/edge"]\n{token("a")}')
+    level, text = (await found(doctor.check_principals, principals_file=file))["principal edge"]
+    assert (level, text) == (
+        Level.WARNING,
+        "its certificates prove nothing, for nobody is asked for one; set tls_client_ca_file",
+    )
+
+
+async def test_that_nobody_is_an_edge_is_a_problem(principals):
+    file = principals(orders=f'roles = ["owner", "admin"]\n{token("b")}')
+    assert (await found(doctor.check_principals, principals_file=file))["principals"] == (
+        Level.PROBLEM, "nobody has the role edge, so no call gets in; callback token edge --role edge",
+    )  # fmt: skip
+
+
+async def test_a_file_of_principals_that_is_wrong_or_that_everyone_can_change_is_a_problem(principals, tmp_path):
+    file = principals(edge=f'roles = ["edge"]\n{token("a")}')
+    file.chmod(0o646)
+    level, text = (await found(doctor.check_principals, principals_file=file))["principals"]
+    assert (level, text) == (Level.PROBLEM, f"everyone on this machine can change {file}; chmod o-w {file}")
+    file = principals(edge='roles = ["king"]')
+    assert (await found(doctor.check_principals, principals_file=file))["principals"][0] is Level.PROBLEM
+    level, text = (await found(doctor.check_principals, principals_file=tmp_path / "none"))["principals"]
+    assert (level, "No such file" in text) == (Level.PROBLEM, True)
+
+
+# ---- Handlers ----
+
+
+async def test_each_handler_is_reached_or_told_why_not():
+    async with handler_service("order-paid") as service:
+        target = service.config.split('"')[1]
+        port = free_port()
+        seen = await found(
+            doctor.check_handlers,
+            activities={
+                "order-paid": {"target": target},
+                "lost": {"target": f"127.0.0.1:{port}", "connect_timeout_s": 1},
+            },
+        )
+    assert seen["activities.order-paid"] == (Level.OK, f"{target} can be reached")
+    level, text = seen["activities.lost"]
+    assert level is Level.PROBLEM
+    assert text.startswith(f"127.0.0.1:{port} can not be reached: ")
+    assert "Connection refused" in text
+
+
+async def test_a_handler_that_speaks_no_tls_is_not_reached_over_it(tmp_path):
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(trustme.CA().cert_pem.bytes())
+    async with handler_service("order-paid") as service:
+        target = service.config.split('"')[1]
+        seen = await found(doctor.check_handlers, activities={"order-paid": {"target": target, "tls": {"ca_file": ca}}})
+        assert seen["activities.order-paid.tls.ca_file"][0] is Level.OK
+        assert seen["activities.order-paid"][0] is Level.PROBLEM
+        lost = {"ca_file": tmp_path / "none"}
+        seen = await found(doctor.check_handlers, activities={"order-paid": {"target": target, "tls": lost}})
+        assert {level for level, _ in seen.values()} == {Level.PROBLEM}
+
+
+# ---- All of it ----
+
+
+async def test_settings_that_are_wrong_are_told_one_by_one_and_nothing_else_is_looked_at(tmp_path):
+    file = tmp_path / "callback.toml"
+    file.write_text('[server]\ngrace_s = "long"\ncolour = "red"\n')
+    said = [each async for each in doctor.diagnose(file)]
+    assert {(each.check, each.level) for each in said} == {("server settings", Level.PROBLEM)}
+    assert len(said) == 2
+
+
+async def test_a_settings_file_with_a_secret_that_everyone_can_read_is_warned_of(tmp_path):
+    file = tmp_path / "callback.toml"
+    file.write_text(f'[server]\nstore_url = "redis://:hunter2@127.0.0.1:{free_port()}"\n')
+    file.chmod(0o644)
+    said = {each.check: each async for each in doctor.diagnose(file)}
+    assert said["server settings"].level is Level.OK
+    assert said["server settings file"].level is Level.WARNING
+    assert said["server settings file"].advice == f"chmod o-r {file}"
+    file.write_text("[server]\ngrace_s = 1\n")
+    assert "server settings file" not in {each.check async for each in doctor.diagnose(file)}
