@@ -65,6 +65,8 @@ class ModelCase:
     response: object
     keep: int
     """How many ended calls are kept."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Those by which it is found."""
     status: str = OPEN
     reason: str | None = None
     attempts: int = 0

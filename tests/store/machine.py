@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -80,6 +81,7 @@ def _case_of(told):
 
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
 bodies = st.sampled_from([b"", b"one", b"\x00\xff two"])
+labels = st.dictionaries(st.sampled_from(["team", "a/b"]), st.sampled_from(["x", "", "x:y}{\0ü"]), max_size=2)
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -105,7 +107,7 @@ class LifeMachine(RuleBasedStateMachine):
     @initialize(modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2))
     def create_some(self, modes):
         for mode in modes:
-            self._create(mode, "push", "shop", "", expires=True, body=b"")
+            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"})
 
     @precondition(lambda self: len(self.new) < MOST_CASES)
     @rule(
@@ -115,20 +117,24 @@ class LifeMachine(RuleBasedStateMachine):
         parameter=st.sampled_from(["", "state"]),
         expires=st.booleans(),
         body=bodies,
+        labels=labels,
     )
-    def create(self, mode, activity, owner, parameter, expires, body):
-        self._create(mode, activity, owner, parameter, expires=expires, body=body)
+    def create(self, mode, activity, owner, parameter, expires, body, labels):
+        self._create(mode, activity, owner, parameter, expires=expires, body=body, labels=labels)
 
-    def _create(self, mode, activity, owner, parameter, *, expires, body):
+    def _create(self, mode, activity, owner, parameter, *, expires, body, labels):
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
-            mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None, settings=Settings(),
+            mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
+            settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None),
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is Created.OK
         self.new[case.id] = case
-        self.model[case.id] = ModelCase(mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP)
+        self.model[case.id] = ModelCase(
+            mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels
+        )
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -359,6 +365,23 @@ class LifeMachine(RuleBasedStateMachine):
         self.do(self._compare())
 
     async def _compare(self):
+        await self._compare_cases()
+        await self._compare_label_index()
+
+    async def _compare_label_index(self):
+        expected = {}
+        for case_id, model in self.model.items():
+            for name, value in model.labels.items():
+                digest = hashlib.sha1(f"{len(name)}:{name}{value}".encode()).hexdigest()
+                key = keys.key(keys.partition_of(case_id), "label", model.owner, digest)
+                expected.setdefault(key, set()).add(case_id)
+        found = {
+            key.decode(): {member.decode() for member in await self.client.zrange(key, 0, -1)}
+            async for key in self.client.scan_iter("*:label:*", count=1000)
+        }
+        assert found == expected
+
+    async def _compare_cases(self):
         leases, expiries, closed, ended = set(), set(), set(), set()
         for case_id, new in self.new.items():
             partition = keys.partition_of(case_id)
@@ -404,16 +427,19 @@ class LifeMachine(RuleBasedStateMachine):
             assert found == expected, name
 
     @rule(owner=st.sampled_from(["shop", "other"]), status=st.sampled_from([None, OPEN, IN_PROGRESS, CLOSED]),
-          activity=st.sampled_from([None, "push", "record"]), size=st.integers(1, 4))  # fmt: skip
-    def list_in_pages(self, owner, status, activity, size):
+          activity=st.sampled_from([None, "push", "record"]), labels=labels, size=st.integers(1, 4))  # fmt: skip
+    def list_in_pages(self, owner, status, activity, labels, size):
         expected = [
             case_id for case_id, model in self.model.items()
             if model.owner == owner and status in (None, model.status) and activity in (None, model.activity)
+            and labels.items() <= model.labels.items()
         ]  # fmt: skip
         found, after = [], None
         while True:
             page, after = self.do(
-                list_cases(self.scripts, owner=owner, activity=activity, status=status, after=after, limit=size)
+                list_cases(
+                    self.scripts, owner=owner, activity=activity, status=status, labels=labels, after=after, limit=size
+                )
             )
             found += page
             if after is None:

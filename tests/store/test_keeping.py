@@ -117,7 +117,10 @@ async def test_more_callers_than_connections_all_get_an_answer(cases):
 async def test_many_lists_at_once_all_get_an_answer(cases):
     await cases.new()
     listed = await asyncio.gather(
-        *(list_cases(cases.scripts, owner="shop", activity=None, status=None, after=None, limit=50) for _ in range(10))
+        *(
+            list_cases(cases.scripts, owner="shop", activity=None, status=None, labels={}, after=None, limit=50)
+            for _ in range(10)
+        )
     )
     assert all(len(page) == 1 for page, _ in listed)
 

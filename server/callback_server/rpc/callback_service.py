@@ -20,10 +20,13 @@ from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
+from callback_server.quota import Quota
 from callback_server.rpc.access import Access
 from callback_server.rpc.status import rpc
 from callback_server.store.claim_call import Closed
+from callback_server.store.client import StoreError
 from callback_server.store.close_case import Close, close_case
+from callback_server.store.count_open_cases import count_open_cases
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
@@ -56,6 +59,8 @@ class Policy:
     state_key: bytes | None
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
+    max_open_cases_per_owner: int | None
+    """None: any number."""
 
 
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
@@ -66,6 +71,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self._scripts = scripts
         self._policy = policy
         self._retention = retention
+        limit = policy.max_open_cases_per_owner
+        self._quota = None if limit is None else Quota(limit, self._count_open_cases)
 
     @rpc(Role.OWNER)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
@@ -84,10 +91,10 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         else:
             raise errors.RequestIdUnsupportedError
         case = self._new_case(request, response, state, owner=caller.name)
-        created = await _resent(lambda: create_case(self._scripts, case))
+        created = await self._create(case)
         if created is Created.CONFLICT:
             raise errors.RequestIdReusedError
-        if created is Created.OK or not request.request_id:  # a new state can only be known from our own first send
+        if created is Created.OK:
             log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
         return pb2.GenerateCallbackUrlResponse(
             callback_url=callback_url(
@@ -96,6 +103,34 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             callback_state=state,
             callback_case_id=case.id,
         )
+
+    async def _create(self, case: NewCase) -> Created:
+        """Stores a case, if its owner may have another one."""
+        if self._quota is None:
+            return await self._store(case)
+        try:
+            await self._quota.take(case.owner)
+        except errors.TooManyOpenCasesError:
+            if await read_cases(self._scripts, [case.id], bodies=False) == [None]:
+                raise
+            return await self._store(case)  # the same request again, which makes nothing new
+        made = True  # unless it is known that it was not
+        try:
+            created = await self._store(case)
+            made = created is Created.OK
+        except StoreError as error:
+            made = error.maybe_done
+            raise
+        finally:
+            self._quota.settle(case.owner, made=made)
+        return created
+
+    async def _store(self, case: NewCase) -> Created:
+        created, unsure = await _resent_knowing(lambda: create_case(self._scripts, case))
+        return Created.OK if created is Created.KNOWN and unsure else created
+
+    async def _count_open_cases(self, owner: str) -> int:
+        return await _resent(lambda: count_open_cases(self._scripts, owner))
 
     def _generate_problems(self, request: pb2.GenerateCallbackUrlRequest, response: Response) -> list[Violation]:
         """What the operator's policy and the rules between fields forbid."""
@@ -188,12 +223,12 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Closes a case."""
         _require_valid(request)
         case_id = request.callback_case_id
-        closed = await _resent(
+        closed, unsure = await _resent_knowing(
             lambda: close_case(self._scripts, case_id, owner=caller.reach, retention=self._retention)
         )
         if closed is Close.UNKNOWN:
             raise errors.CaseNotFoundError
-        if closed is Close.OK:
+        if closed is Close.OK or unsure:
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CLOSED_BY_OWNER, principal=caller.name)
         case = await self._case(case_id, caller)
         return pb2.CloseCallbackResponse(callback=converters.case_to(case))
@@ -221,6 +256,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             owner=owner,
             activity=request.callback_activity or None,
             status=status,
+            labels=request.labels,
             after=_token(Place.from_token, request.page_token),
             limit=request.page_size or DEFAULT_PAGE_SIZE,
         )
@@ -293,6 +329,21 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
 async def _resent(send: Callable[[], Awaitable[T]]) -> T:
     return await resend(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
+
+
+async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+    """Says besides whether one that was sent before may have done it: then what is found done is taken for ours."""
+    unsure = False
+
+    async def send_once() -> T:
+        nonlocal unsure
+        try:
+            return await send()
+        except StoreError as error:
+            unsure = unsure or error.maybe_done
+            raise
+
+    return await _resent(send_once), unsure
 
 
 def _reaches(caller: Principal, case: Case) -> bool:

@@ -28,6 +28,7 @@ LAYOUT: Final = {
     "call": "call:{}",  # hash: one call
     "index": "index:{}:{}:{}",  # zset: cases of an (owner, status, activity) by creation, in microseconds
     "activities": "activities:{}",  # set: activities that an owner's cases have named
+    "label": "label:{}:{}",  # zset: cases of an (owner, digest of a label) by creation, in microseconds; see labels.lua
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by close, in milliseconds

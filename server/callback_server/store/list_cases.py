@@ -3,23 +3,28 @@
 Creation times are microseconds and differ within a partition, so (creation, partition) names a place in the list. A
 page token is the place of the last case of the page before. Each partition is asked for a few of its newest cases from
 there on, and for more only if it gave all of them to the page: what a page costs does not depend on how many cases
-there are.
+there are. One script looks at so many cases, and says how far it came; and after so many scripts a page ends, short or
+empty, with the place that it came to: a search for what is rare blocks nobody.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import heapq
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from callback_server.domain.case import CaseStatus
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("list_cases")
+SCAN: Final = 200
+"""How many cases one script looks at: it blocks the store meanwhile."""
+MOST_SCRIPTS: Final = 4 * keys.PARTITIONS
+"""After how many scripts a page ends, whatever it has."""
 _TOKEN: Final = struct.Struct(">BQB")
 _TOKEN_VERSION: Final = 1
 
@@ -52,47 +57,74 @@ class Place:
 
 
 async def list_cases(
-    scripts: Scripts, *, owner: str, activity: str | None, status: CaseStatus | None, after: Place | None, limit: int
+    scripts: Scripts,
+    *,
+    owner: str,
+    activity: str | None,
+    status: CaseStatus | None,
+    labels: Mapping[str, str],
+    after: Place | None,
+    limit: int,
 ) -> tuple[list[str], Place | None]:
-    """The ids of the next `limit` cases after a place, newest first, and the place after them if there are more.
+    """The ids of at most the next `limit` cases after a place, newest first, and where to go on if there may be more.
 
     Raises:
         StoreError: the store did not answer.
     """
-    statuses = ",".join([status] if status else CaseStatus)
     chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
+    filters = [owner, activity or "", status or ""]
+    pairs = [text for pair in labels.items() for text in pair]
+    # What is known and not taken yet, newest first: cases, and of each partition the place up to which it is known.
+    heap: list[_Known] = []
+    asked = 0
 
-    async def ask(partition: int, place: Place | None) -> list[tuple[Place, str]]:
-        if place is None:
-            highest = "+inf"
-        elif partition < place.partition:  # at the same time, the higher partition comes first
-            highest = str(place.created_us)
-        else:
-            highest = f"({place.created_us}"
-        async with scripts.lists:
-            flat = await scripts.run(SCRIPT, partition, owner, activity or "", statuses, highest, chunk)
-        return [
-            (Place(created, partition), case_id.decode())
-            for created, case_id in zip(flat[::2], flat[1::2], strict=True)
-        ]
+    async def ask(places: Mapping[int, Place | None]) -> None:
+        nonlocal asked
+        asked += len(places)
+        arguments = {
+            partition: [*filters, _highest(partition, place), chunk, SCAN, *pairs]
+            for partition, place in places.items()
+        }
+        for partition, (frontier, *flat) in (await scripts.run_lists(SCRIPT, arguments)).items():
+            for created, case_id in zip(flat[::2], flat[1::2], strict=True):
+                heapq.heappush(heap, _Known(-created, -partition, False, case_id.decode()))
+            if frontier:
+                heapq.heappush(heap, _Known(-frontier, -partition, True, ""))
 
-    # One list a partition, each newest first; the heap holds the newest of each that is not taken yet.
-    pages = await asyncio.gather(*(ask(partition, after) for partition in range(keys.PARTITIONS)))
-    heap = [(_newest_first(page[0][0]), partition, 0) for partition, page in enumerate(pages) if page]
-    heapq.heapify(heap)
+    await ask(dict.fromkeys(range(keys.PARTITIONS), after))
     taken: list[tuple[Place, str]] = []
     while heap and len(taken) <= limit:
-        _, partition, at = heapq.heappop(heap)
-        page = pages[partition]
-        taken.append(page[at])
-        if at + 1 == len(page) == chunk:
-            page = pages[partition] = await ask(partition, page[at][0])
-            at = -1
-        if at + 1 < len(page):
-            heapq.heappush(heap, (_newest_first(page[at + 1][0]), partition, at + 1))
+        known = heapq.heappop(heap)
+        if not known.is_frontier:
+            taken.append((known.place, known.case_id))
+        elif asked >= MOST_SCRIPTS:
+            return [case_id for _, case_id in taken], known.place
+        else:  # and the others of which no case is known: it will be their turn soon
+            with_cases = {each.minus_partition for each in heap if not each.is_frontier}
+            waiting = [each for each in heap if each.is_frontier and each.minus_partition not in with_cases]
+            heap = [each for each in heap if each not in waiting]
+            heapq.heapify(heap)
+            await ask({each.place.partition: each.place for each in [known, *waiting]})
     more = taken[limit - 1][0] if len(taken) > limit else None
     return [case_id for _, case_id in taken[:limit]], more
 
 
-def _newest_first(place: Place) -> tuple[int, int]:
-    return -place.created_us, -place.partition
+class _Known(NamedTuple):
+    """A case, or how far its partition is known; those that sort first are newest."""
+
+    minus_created_us: int
+    minus_partition: int
+    is_frontier: bool
+    case_id: str
+
+    @property
+    def place(self) -> Place:
+        return Place(-self.minus_created_us, -self.minus_partition)
+
+
+def _highest(partition: int, after: Place | None) -> str:
+    """The creation, as a bound of the script's, from which a partition's cases are after a place."""
+    if after is None:
+        return "+inf"
+    # At the same time, the higher partition comes first.
+    return f"{'' if partition < after.partition else '('}{after.created_us}"

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from callback_server.store.client import POOL_SIZE, StoreClient, store_errors
 from callback_server.store.packing import unpack_consequence
 
 LISTS_AT_ONCE: Final = 8
+PARTITIONS_AT_ONCE: Final = 16
+"""How many scripts of a list are sent in one go: calls must get in between."""
 _INCLUDE: Final = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
@@ -38,12 +41,15 @@ class Script:
         lua = resources.files("callback_server.store") / "lua"
 
         def included(match: re.Match[str]) -> str:
-            text = (lua / "includes" / f"{match[1]}.lua").read_text("utf-8")
-            return f"{keys.lua_functions()}\n{text}"
+            return (lua / "includes" / f"{match[1]}.lua").read_text("utf-8")
+
+        def with_keys(match: re.Match[str]) -> str:
+            return f"{keys.lua_functions()}\n{match[0]}"
 
         self.name = name
         self.settles = settles
-        self.source = _INCLUDE.sub(included, (lua / f"{name}.lua").read_text("utf-8"))
+        text = _INCLUDE.sub(with_keys, (lua / f"{name}.lua").read_text("utf-8"), count=1)
+        self.source = _INCLUDE.sub(included, text)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -56,8 +62,8 @@ class Scripts:
         self._tell = tell
         self._connections = asyncio.Semaphore(POOL_SIZE)
         """A cluster's client does not wait for a connection, and refuses when it has none."""
-        self.lists = asyncio.Semaphore(LISTS_AT_ONCE)
-        """Held by each script of a list, so that lists do not take the connections that calls need."""
+        self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
+        """Held by what lists send, so that they do not take the connections that calls need."""
 
     async def run(self, script: Script, partition: int, *args: str | bytes | int) -> Any:
         """Runs `script` on a partition and returns its answer.
@@ -80,3 +86,29 @@ class Scripts:
                 else:
                     self._tell(CaseExpired(name.decode(), activity.decode()))
         return reply
+
+    async def run_lists(
+        self, script: Script, arguments: Mapping[int, Sequence[str | bytes | int]]
+    ) -> dict[int, list[Any]]:
+        """Runs a `script` that only reads on each partition, with its arguments, and returns the replies.
+
+        Raises:
+            StoreError: the store could not be reached, gave no answer, or refused to run anything.
+        """
+        partitions = list(arguments)
+        groups = [partitions[at : at + PARTITIONS_AT_ONCE] for at in range(0, len(partitions), PARTITIONS_AT_ONCE)]
+
+        async def run_group(group: Sequence[int]) -> list[Any]:
+            async with self._lists, self._connections:
+                with store_errors():
+                    pipeline = self.client.pipeline(transaction=False)
+                    for partition in group:
+                        pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *arguments[partition])
+                    replies = await pipeline.execute(raise_on_error=False)
+            for at, reply in enumerate(replies):
+                if isinstance(reply, Exception):  # the store does not know the script yet; or it says so once more
+                    replies[at] = await self.run(script, group[at], *arguments[group[at]])
+            return replies
+
+        replies = await asyncio.gather(*(run_group(group) for group in groups))
+        return dict(zip(partitions, itertools.chain.from_iterable(replies), strict=True))

@@ -7,6 +7,7 @@
 -- Returns: how many calls and how many cases were dropped. Together less than the limit means that nothing is left.
 -- Transition: CLOSED -> nothing
 -- @include life
+-- @include labels
 
 local limit, retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local due = math.floor(now_us() / 1000) - retention_ms
@@ -22,7 +23,9 @@ for _, case_id in ipairs(cases) do
   if not case then
     redis.call('ZREM', closed_key(), case_id)
   elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
+    local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
+    for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end
     redis.call('ZREM', closed_key(), case_id)
     redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id))
     dropped = dropped + 1
