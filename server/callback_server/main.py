@@ -136,6 +136,7 @@ async def _serve_on(
         state_key=given.state_key,
         default_time_to_live_s=settings.default_time_to_live_s,
         max_time_to_live_s=settings.max_time_to_live_s,
+        max_open_cases_per_owner=settings.max_open_cases_per_owner,
     )
     handlers = {}
     for name, activity in settings.activities.items():

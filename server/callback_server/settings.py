@@ -78,6 +78,9 @@ class ServerSettings(ProcessSettings):
     """When a case expires that does not say so, in seconds. None: never."""
     max_time_to_live_s: int | None = Field(default=None, ge=1)
     """The longest time to live of a case, in seconds; a case that asks for none gets it. None: no bound."""
+    max_open_cases_per_owner: int | None = Field(default=None, ge=1)
+    """How many callbacks of an owner may be open or in progress at a time; beyond, none is generated. One server alone
+    keeps it; several together can exceed it by what they generate within 10 seconds. None: any number."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=0)
     """How long closed cases and ended calls are kept, in seconds."""
     recorded_calls_per_case: int = Field(default=100, ge=1)

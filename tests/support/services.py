@@ -38,6 +38,7 @@ async def running_services(
         "state_key": b"k" * 32,
         "default_time_to_live_s": None,
         "max_time_to_live_s": None,
+        "max_open_cases_per_owner": None,
         **policy,
     }
     calls = Calls(

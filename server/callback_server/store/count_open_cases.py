@@ -1,0 +1,20 @@
+"""How many cases an owner has that are not closed, across partitions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callback_server.store import keys
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("count_open_cases")
+
+
+async def count_open_cases(scripts: Scripts, owner: str) -> int:
+    """The number, partition by partition: exact only where nothing changes meanwhile.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    replies = await scripts.run_lists(SCRIPT, {partition: [owner] for partition in range(keys.PARTITIONS)})
+    return sum(reply[0] for reply in replies.values())
