@@ -2,8 +2,9 @@
 
 1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`; what comes from a library also has
    `logger`.
-2. A state never reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a value, an
-   object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, and anything shaped like a UUID.
+2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a value,
+   an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, and anything shaped like a UUID or
+   like one of our tokens.
 3. What is raised and not caught is such a line as well, not a bare traceback.
 """
 
@@ -22,11 +23,12 @@ MASK = "***"
 
 _PATH = re.compile(r"""(/cbq?)(?:/|%2[fF])[^\s"'<>\\]*""")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:(?:-|%2[dD])[0-9a-fA-F]{4}){3}(?:-|%2[dD])[0-9a-fA-F]{12}")
+_TOKEN = re.compile(r"callback_[A-Za-z0-9_-]{43}")
 
 
 def mask(text: str) -> str:
-    """Return the text without what could be, or contain, the state of a callback URL."""
-    return _UUID.sub(MASK, _PATH.sub(rf"\1/{MASK}", text))
+    """Return the text without what could be, or contain, the state of a callback URL or a token."""
+    return _TOKEN.sub(MASK, _UUID.sub(MASK, _PATH.sub(rf"\1/{MASK}", text)))
 
 
 def configure(process: str, level: str = "INFO") -> None:

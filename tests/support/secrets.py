@@ -24,6 +24,17 @@ def spellings(state):
     return found
 
 
+def text_spellings(secret):
+    """Every way to write a token or password that is looked for."""
+    plain = secret.encode()
+    found = {plain, plain.hex().encode(), plain.hex().upper().encode(), quote(secret).encode()}
+    for shift in range(3):
+        text = base64.b64encode(bytes(shift) + plain + bytes(2))
+        inner = text[(shift * 4 + 2) // 3 : ((shift + len(plain)) * 8) // 6]
+        found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
+    return found
+
+
 class Haystack:
     """Named pieces of bytes, to be searched."""
 
@@ -60,5 +71,11 @@ class Haystack:
 
     def names_with(self, states):
         """Where any of these states is, in any spelling."""
-        wanted = [spelling for state in states for spelling in spellings(state)]
+        return self._names_with([spelling for state in states for spelling in spellings(state)])
+
+    def names_with_texts(self, secrets):
+        """Where any of these tokens or passwords is, in any spelling."""
+        return self._names_with([spelling for secret in secrets for spelling in text_spellings(secret)])
+
+    def _names_with(self, wanted):
         return {name for name, content in self.pieces.items() if any(spelling in content for spelling in wanted)}
