@@ -99,6 +99,7 @@ def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
         (f"GET /cb/{STATE}?trxid=1 HTTP/1.1", "GET /cb/*** HTTP/1.1"),
         (f"/cbq/state?state={STATE}&x=1", "/cbq/***"),
         (f"state={STATE}&x=1", "state=***&x=1"),
+        (f"('authorization', 'Bearer callback_{'a-_Z9' * 8}xyz')", "('authorization', 'Bearer ***')"),
         (f'{{"path": "/cb/{STATE}"}}', '{"path": "/cb/***"}'),
         ("/cb/not-a-uuid", "/cb/***"),
         (f"/cb%2F{STATE}", "/cb/***"),
@@ -106,5 +107,5 @@ def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
         ("/cbx/1 /page/thankyou", "/cbx/1 /page/thankyou"),
     ],
 )
-def test_only_states_and_callback_paths_are_masked(text, masked):
+def test_only_states_callback_paths_and_tokens_are_masked(text, masked):
     assert mask(text) == masked
