@@ -80,9 +80,8 @@ def check_readable(check: str, path: Path) -> Finding | None:
 def unreachable(check: str, target: str, why: str | None, advice: str) -> Finding:
     """Say that somebody can not be reached, and why; not why if the target has a secret, for that may repeat it."""
     shown = mask_url(target)
-    return Finding.problem(
-        check, f"{shown} can not be reached" + (f": {why.rstrip('.')}" if why and shown == target else ""), advice
-    )
+    reason = (why or "").rpartition("; last error: ")[2].rstrip(".")  # before it, gRPC says that this was the last
+    return Finding.problem(check, f"{shown} can not be reached" + (f": {reason}" if shown == target else ""), advice)
 
 
 def check_settings(

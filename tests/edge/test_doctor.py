@@ -1,0 +1,160 @@
+"""What `callback doctor` finds on the machine of an edge, with a real server behind it."""
+
+import hashlib
+
+import pytest
+import trustme
+from grpc_health.v1 import health_pb2
+from support.edge import control_plane
+from support.handler import handler_service
+from support.store import free_port
+from support.system import Process
+
+from callback_edge import doctor
+from callback_edge.settings import EdgeSettings
+from callback_process.findings import Level
+
+ROLES = {"edge": "edge", "orders": "owner"}
+"""Principals, each with a token `callback_` and its name, and their role."""
+
+
+async def found(**settings):
+    """What is found: by name, level and the rest of the line."""
+    return {
+        each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
+        for look in doctor.CHECKS
+        async for each in look(EdgeSettings(**settings))
+    }
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    """Writes a file with a token."""
+
+    def write(token):
+        file = tmp_path / "token"
+        file.write_text(f"{token}\n")
+        file.chmod(0o600)
+        return file
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """Certificates of one authority, and a file of principals."""
+    directory = tmp_path_factory.mktemp("doctor")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    for name in ("localhost", "edge.example"):
+        made = authority.issue_cert(name)
+        made.private_key_pem.write_to_path(directory / f"{name}.key")
+        made.cert_chain_pems[0].write_to_path(directory / f"{name}.pem")
+        (directory / f"{name}.key").chmod(0o600)
+    trustme.CA().cert_pem.write_to_path(directory / "other-ca.pem")
+    (directory / "principals.toml").write_text(
+        "\n".join(
+            f'[principals.{name}]\nroles = ["{role}"]\n[[principals.{name}.tokens]]\n'
+            f'sha256 = "{hashlib.sha256(f"callback_{name}".encode()).hexdigest()}"'
+            for name, role in ROLES.items()
+        )
+    )
+    return directory
+
+
+@pytest.fixture(scope="module")
+async def server(directory, store_of):
+    """A server with principals and TLS; its target."""
+    process = Process(
+        "callback_server",
+        directory / "server.log",
+        CALLBACK_STORE_URL=store_of().url,
+        CALLBACK_GRPC_BIND="127.0.0.1:0",
+        CALLBACK_ADMIN_BIND="127.0.0.1:0",
+        CALLBACK_PRINCIPALS_FILE=str(directory / "principals.toml"),
+        CALLBACK_TLS_CERT_FILE=str(directory / "localhost.pem"),
+        CALLBACK_TLS_KEY_FILE=str(directory / "localhost.key"),
+    )
+    await process.start()
+    yield f"localhost:{process.facts['grpc'].rpartition(':')[2]}"
+    process.stop()
+
+
+async def test_an_edge_that_gets_through_and_may_is_fine(server, directory, token_file):
+    file = token_file("callback_edge")
+    assert await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"}) == {
+        "edge server_token_file": (Level.OK, f"{file} can be read, and not by everyone"),
+        "edge server_tls.ca_file": (Level.OK, f"{directory / 'ca.pem'}, until 3000-01-01"),
+        "edge server_target": (Level.OK, f"{server} serves, over TLS"),
+        "edge role": (Level.OK, "the server takes calls from this edge"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("token", "seen", "advice"),
+    [
+        (None, "the server does not know this edge", "callback token NAME --role edge"),
+        ("callback_hunter2", "the server does not know this edge", "callback token NAME --role edge"),
+        ("callback_orders", "the server takes no calls from this edge", "give its principal the role edge"),
+    ],
+    ids=["without a token", "with one that is not known", "with another role"],
+)
+async def test_an_edge_that_may_not_is_a_problem_with_what_to_do(server, directory, token_file, token, seen, advice):
+    file = token_file(token) if token else None
+    said = await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"})
+    assert said["edge server_target"][0] is Level.OK
+    level, text = said["edge role"]
+    assert level is Level.PROBLEM
+    assert text.startswith(seen)
+    assert advice in text
+    assert "hunter2" not in str(said)
+
+
+@pytest.mark.parametrize("tls", [None, {}, {"ca_file": "other-ca.pem"}], ids=["none", "the system's", "another's"])
+async def test_tls_that_does_not_fit_the_server_is_a_problem(server, directory, tls):
+    files = tls and {name: directory / file for name, file in tls.items()}
+    level, text = (await found(server_target=server, server_tls=files))["edge server_target"]
+    assert level is Level.PROBLEM
+    assert text.startswith(f"{server} can not be reached: ")
+    assert text.endswith("; start the server, or set server_target and server_tls")
+
+
+async def test_a_certificate_of_another_name_is_a_problem(server, directory):
+    tls = {"ca_file": directory / "ca.pem", "server_name": "callback.example"}
+    level, text = (await found(server_target=server, server_tls=tls))["edge server_target"]
+    assert (level, "Hostname Verification Check failed" in text) == (Level.PROBLEM, True)
+
+
+async def test_files_that_do_not_belong_together_are_told_and_no_server_is_asked(server, directory):
+    tls = {"cert_file": directory / "edge.example.pem", "key_file": directory / "localhost.key"}
+    said = await found(server_target=server, server_tls=tls)
+    assert said.keys() == {"edge server_tls.key_file", "edge server_tls.cert_file"}
+    level, text = said["edge server_tls.cert_file"]
+    assert (level, "is not the key of" in text) == (Level.PROBLEM, True)
+
+
+async def test_a_file_that_holds_no_token_is_a_problem_and_is_not_shown(token_file):
+    level, text = (await found(server_token_file=token_file("two hunter2 words")))["edge server_token_file"]
+    assert (level, "must hold one token" in text, "hunter2" in text) == (Level.PROBLEM, True, False)
+
+
+async def test_a_server_that_is_not_there_is_a_problem():
+    target = f"127.0.0.1:{free_port()}"
+    level, text = (await found(server_target=target))["edge server_target"]
+    assert (level, text.startswith(f"{target} can not be reached: ")) == (Level.PROBLEM, True)
+
+
+async def test_what_is_no_server_of_ours_is_a_problem():
+    async with handler_service("order-paid") as service:
+        target = service.config.split('"')[1]
+        said = await found(server_target=target)
+    assert said == {
+        "edge server_target": (Level.PROBLEM, f"{target} is not a server of Callback; set server_target to one")
+    }
+
+
+async def test_a_server_that_does_not_serve_is_a_problem():
+    async with control_plane() as plane:
+        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.NOT_SERVING)
+        level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge server_target"]
+    assert (level, "answers and does not serve" in text) == (Level.PROBLEM, True)
