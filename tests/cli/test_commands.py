@@ -57,6 +57,7 @@ CALL_JSON = {
     "clientAddress": "192.0.2.7",
     "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
     "keepOpen": False,
+    "erased": False,
     "startTime": "2026-11-25T09:30:15.250Z",
     "endTime": "2026-11-25T09:30:15.262Z",
 }
@@ -304,6 +305,9 @@ async def test_states_and_credentials_are_masked_in_both_forms_unless_asked_for(
     [
         (Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND"), 3),
         (Refusal(Code.INVALID_ARGUMENT, "INVALID_REQUEST"), 1),
+        (Refusal(Code.UNAUTHENTICATED, "UNAUTHENTICATED"), 1),
+        (Refusal(Code.PERMISSION_DENIED, "ROLE_MISSING"), 1),
+        (Refusal(Code.FAILED_PRECONDITION, "CALLBACK_CLOSED"), 4),
         (Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE"), 69),
         (Refusal(Code.INTERNAL, "INTERNAL"), 1),
         (Code.UNIMPLEMENTED, 1),
@@ -372,7 +376,7 @@ async def test_a_refusal_tells_its_facts_and_what_to_do(server, callback):
         Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", "the case is closed", facts={"close_reason": "EXPIRED"}
     )
     ran = await callback("set-response", CASE, "--code", "200")
-    assert ran.code == 1
+    assert ran.code == 4
     assert ran.errors.splitlines() == [
         "Error: the case is closed (CALLBACK_CLOSED, close_reason EXPIRED)",
         "It stays closed: generate a new one.",

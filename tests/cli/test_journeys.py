@@ -126,7 +126,7 @@ async def test_a_recorded_webhook_can_be_read_to_the_byte_and_then_is_closed(sys
 
     assert (await system.http.post(path_of(generated))).status_code == 410
     ran = await system.callback("set-response", case, "--code", "200")
-    assert ran.code == 1
+    assert ran.code == 4
     assert "CALLBACK_CLOSED, close_reason CONSUMED" in ran.errors
 
 

@@ -2,7 +2,7 @@
 
 1. What a command prints is one of two forms of the same values: readable (`screen`), or JSON with the contract's names
    (`json_view`). What is recorded from outside is masked (`masking`) before either sees it.
-2. Every command ends with 0 (done), 1 (refused), 2 (wrong usage or settings), 3 (not found) or 69 (unavailable).
+2. Every command ends with one of the exit codes in `failures.EXIT_CODES`, which `callback --help` lists.
 3. Server, edge and the embedded store are imported by their own commands only.
 """
 

@@ -1,25 +1,31 @@
-"""The commands about cases: generate, list, get, set-response, close."""
+"""The commands about cases: generate, list, get, set-response, close, erase."""
 
+import sys
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import click
 
-from callback import AsyncCallbackClient, Callback, CallbackStatus, Response
+from callback import Callback, CallbackClient, CallbackStatus, Response
 from callback_cli import json_view, options
 from callback_cli.options import examples, response_options
 from callback_cli.screen import Screen
-from callback_cli.session import Session, asks
+from callback_cli.session import AskingCommand, Session, asks
 
 DEFAULT_LIMIT = 1_000
 """How many cases `list` prints unless it is told otherwise: what one page can hold."""
 
+_RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "header": "headers"}
+"""What `--reset` takes, and the attribute that it means."""
+
 
 @click.command(
+    cls=AskingCommand,
     epilog=examples(
         "callback generate --activity record --type response --body 'thank you'",
         "callback generate --activity order-paid --type redirect --redirect-url /page/thankyou",
         "callback generate --activity login --type response --param state --ttl 10m",
-    )
+    ),
 )
 @click.option("--activity", metavar="A", required=True, help="Who decides: `record`, or one that the server declares.")
 @response_options(required=True)
@@ -70,13 +76,32 @@ def generate(
         Screen().generated(value)
 
 
-@click.command("list", epilog=examples("callback list --status open --activity order-paid --limit 20"))
+@click.command(
+    "list",
+    cls=AskingCommand,
+    epilog=examples(
+        "callback list --status open --activity order-paid --limit 20",
+        "callback list --label order=5 --json",
+        "callback list --owner orders --token-file admin.token",
+    ),
+)
 @click.option(
     "--status",
     type=click.Choice(["open", "in_progress", "closed"], case_sensitive=False),
     help="Only cases in this status.",
 )
 @click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
+@click.option(
+    "--label",
+    "labels",
+    metavar="K=V",
+    multiple=True,
+    callback=options.labels,
+    help="Only cases with this label; repeat for those that have all.",
+)
+@click.option(
+    "--owner", metavar="NAME", default="", help="The cases of this owner, in place of your own; for an admin."
+)
 @click.option(
     "--limit",
     metavar="N",
@@ -86,18 +111,24 @@ def generate(
     help="The most cases to show.",
 )
 @asks
-def list_callbacks(session: Session, *, status: str | None, activity: str, limit: int) -> None:
-    """Show cases, newest first."""
+def list_callbacks(
+    session: Session, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
+) -> None:
+    """Show cases, newest first.
 
-    async def first(client: AsyncCallbackClient) -> list[Callback]:
+    Their labels are shown where the terminal is wide enough.
+    """
+
+    def first(client: CallbackClient) -> list[Callback]:
         """As many as may be shown, and one more if there is one."""
-        found: list[Callback] = []
-        wanted = None if status is None else CallbackStatus(status.upper())
-        async for each in client.list_callbacks(status=wanted, activity=activity, page_size=min(limit + 1, 1_000)):
-            found.append(each)
-            if len(found) > limit:
-                break
-        return found
+        found = client.list_callbacks(
+            status=None if status is None else CallbackStatus(status.upper()),
+            activity=activity,
+            labels=labels,
+            owner=owner,
+            page_size=min(limit + 1, 1_000),
+        )
+        return list(islice(found, limit + 1))
 
     values = session.ask(first)
     if session.as_json:
@@ -108,7 +139,7 @@ def list_callbacks(session: Session, *, status: str | None, activity: str, limit
         click.echo("There are more: see them with a higher --limit.", err=True)
 
 
-@click.command(epilog=examples("callback get CASE --json"))
+@click.command(cls=AskingCommand, epilog=examples("callback get CASE --json"))
 @click.argument("case_id", metavar="CASE")
 @asks
 def get(session: Session, *, case_id: str) -> None:
@@ -118,28 +149,42 @@ def get(session: Session, *, case_id: str) -> None:
 
 @click.command(
     "set-response",
+    cls=AskingCommand,
     epilog=examples(
         "callback set-response CASE --code 503 --body 'come back later'",
         "callback set-response CASE --type redirect --redirect-url /page/sorry",
+        "callback set-response CASE --reset code --reset header",
     ),
 )
 @click.argument("case_id", metavar="CASE")
 @response_options(required=False)
+@click.option(
+    "--reset",
+    type=click.Choice(list(_RESETS)),
+    multiple=True,
+    help="Back to what it is where nothing is given: no URL, an empty body, code 200, no headers; repeat.",
+)
 @asks
-def set_response(session: Session, *, case_id: str, response: Response) -> None:
+def set_response(session: Session, *, case_id: str, response: Response, reset: tuple[str, ...]) -> None:
     """Change what the calls of a case are answered with.
 
     What is not given stays as it is, the type too; headers are replaced as a whole. A call that is already running
     keeps the response that it began with.
     """
-    if response == Response(type=None):
+    if response == Response(type=None) and not reset:
         raise click.UsageError(
-            "Nothing to change: give --type, --redirect-url, --body, --body-file, --code or --header."
+            "Nothing to change: give --type, --redirect-url, --body, --body-file, --code, --header or --reset."
         )
-    _show(session, session.ask(lambda client: client.set_response(case_id, response)))
+    for name in reset:
+        if getattr(response, _RESETS[name]) is not None:
+            raise click.UsageError(f"--{name} and --reset {name} exclude each other.")
+    _show(
+        session,
+        session.ask(lambda client: client.set_response(case_id, response, reset=[_RESETS[name] for name in reset])),
+    )
 
 
-@click.command(epilog=examples("callback close CASE"))
+@click.command(cls=AskingCommand, epilog=examples("callback close CASE"))
 @click.argument("case_id", metavar="CASE")
 @asks
 def close(session: Session, *, case_id: str) -> None:
@@ -148,6 +193,27 @@ def close(session: Session, *, case_id: str) -> None:
     Calls that run go on and are answered. Closing a closed case changes nothing.
     """
     _show(session, session.ask(lambda client: client.close_callback(case_id)))
+
+
+@click.command(cls=AskingCommand, epilog=examples("callback erase CASE", "callback erase CASE --yes --json"))
+@click.argument("case_id", metavar="CASE")
+@click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")
+@asks
+def erase(session: Session, *, case_id: str, yes: bool) -> None:
+    """Erase what was recorded of the calls of a case.
+
+    Headers, query, body, client address and answer of each call are gone then, for good: for data protection. The
+    case, with its own response, its labels and what else is known of the calls (times, status), stays for its time.
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("There is no terminal to ask on: give --yes to erase.")
+        click.confirm(f"Erase what was recorded of the calls of {case_id}?", abort=True, err=True)
+    count = session.ask(lambda client: client.erase_calls(case_id))
+    if session.as_json:
+        click.echo(json_view.dumps({"erasedCallCount": count}))
+    else:
+        click.echo(f"Erased what was recorded of {count} call{'' if count == 1 else 's'}.")
 
 
 def _show(session: Session, value: Callback) -> None:

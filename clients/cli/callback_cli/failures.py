@@ -1,15 +1,30 @@
 """What is said when a server refuses or gives no answer, and the exit code for it."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from callback import CallbackError, ErrorReason, NotFoundError, UnavailableError
+from callback import CallbackClosedError, CallbackError, ErrorReason, FieldViolation, NotFoundError, UnavailableError
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
+EXIT_CLOSED = 4
 EXIT_UNAVAILABLE = 69
+EXIT_TIMED_OUT = 124
+
+EXIT_CODES = (
+    (0, "done"),
+    (EXIT_REFUSED, "refused, or not possible"),
+    (EXIT_USAGE, "wrong usage or settings"),
+    (EXIT_NOT_FOUND, "no such case or call"),
+    (EXIT_CLOSED, "the case is closed"),
+    (EXIT_UNAVAILABLE, "no answer from the server or its store, or a package is missing"),
+    (EXIT_TIMED_OUT, "`wait`: no call in time"),
+    (130, "ended by Ctrl-C"),
+)
+"""Every exit code and what it says, as help tells it."""
 
 _OPTIONS: Mapping[str, str] = {
     "callback_case_id": "CASE",
@@ -21,6 +36,7 @@ _OPTIONS: Mapping[str, str] = {
     "request_id": "--request-id",
     "time_to_live": "--ttl",
     "labels": "--label",
+    "owner": "--owner",
     "response.response_type": "--type",
     "response.response_redirect_url": "--redirect-url",
     "response.response_body": "--body or --body-file",
@@ -36,6 +52,12 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` shows the calls that are kept.",
     ErrorReason.CALLBACK_CLOSED: "It stays closed: generate a new one.",
     ErrorReason.STORE_UNAVAILABLE: "The server runs, its store does not answer. Try again when it does.",
+    ErrorReason.UNAUTHENTICATED: (
+        "Say who asks: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and --key-file.\n"
+        "The server's operator makes a token with `callback token NAME`."
+    ),
+    ErrorReason.ROLE_MISSING: "The server's operator gives roles, in its principals_file.",
+    ErrorReason.TOO_MANY_OPEN_CALLBACKS: "Close some first: `callback list --status open`, `callback close CASE`.",
 }
 """What to do about a refusal."""
 
@@ -45,36 +67,88 @@ _RULE_ADVICE: Mapping[str, str] = {
 """What to do about a bad field, by the rule that it breaks."""
 
 _NO_SERVER = "Start one with `callback up`, or say where it is with --target or CALLBACK_TARGET."
+_UNREACHABLE = " can not be reached: "
+_CLOSED_AT_ONCE = r"Socket closed|Connection reset|Broken pipe"
+
+_CONNECTION_ADVICE: Sequence[tuple[str, str, str]] = (
+    ("certificate has expired", "its certificate has expired", "The server's operator has to renew it."),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate does not come from an authority that is trusted",
+        "Give the file of its authority with --ca-file or CALLBACK_CA_FILE.",
+    ),
+    (
+        "Hostname Verification Check failed",
+        "its certificate is for another name",
+        "Use that name in --target, or give it with --server-name.",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS there",
+        "Leave out --tls, --ca-file, --cert-file, --key-file and --server-name, and their variables CALLBACK_….",
+    ),
+)
+"""What gRPC says of a connection, what that means, and what to do about it."""
 
 
 def exit_code(error: CallbackError) -> int:
     """Return the exit code that belongs to an error."""
     if isinstance(error, NotFoundError):
         return EXIT_NOT_FOUND
+    if isinstance(error, CallbackClosedError):
+        return EXIT_CLOSED
     return EXIT_UNAVAILABLE if isinstance(error, UnavailableError) else EXIT_REFUSED
 
 
-def readable(error: CallbackError) -> str:
-    """Return what is wrong, every bad field by its option, and what to do."""
+def readable(error: CallbackError, *, secure: bool) -> str:
+    """Return what is wrong, every bad field by its option, and what to do.
+
+    Args:
+        error: What went wrong.
+        secure: Whether the server was asked over TLS.
+    """
+    what, advice = error.message, _ADVICE.get(error.reason, "")
+    if error.violations:  # the message has the bad fields in one long line
+        what = "the request is refused"
+    elif not error.reason and isinstance(error, UnavailableError):
+        what, advice = _connection(error.message, secure=secure)
     facts = "".join(f", {name} {value}" for name, value in error.facts.items())
-    what = "the request is refused" if error.violations else error.message  # which has the bad fields in one long line
     lines = [f"Error: {what} ({_word(error)}{facts})"]
     lines += [f"  {_option(each.field)}: {each.description}" for each in error.violations]
     lines += [_RULE_ADVICE[each.rule] for each in error.violations if each.rule in _RULE_ADVICE]
-    if not error.reason and isinstance(error, UnavailableError):
-        lines.append(_NO_SERVER)
-    elif error.reason in _ADVICE:
-        lines.append(_ADVICE[error.reason])
-    return "\n".join(lines)
+    return "\n".join([*lines, advice] if advice else lines)
 
 
 def as_json(error: CallbackError) -> str:
     """Return the same for programs: reason, message, facts, and the bad fields by their names in the contract."""
-    view: dict[str, Any] = {"reason": _word(error), "message": error.message, "facts": dict(error.facts)}
-    view["fields"] = [
-        {"field": each.field, "description": each.description, "rule": each.rule} for each in error.violations
-    ]
+    return _json(_word(error), error.message, error.facts, error.violations)
+
+
+def timed_out(what: str, *, as_json: bool) -> str:
+    """Return that a command has waited in vain, in one of the two forms."""
+    return _json("TIMED_OUT", what, {}, ()) if as_json else f"Error: {what} (TIMED_OUT)"
+
+
+def _json(reason: str, message: str, facts: Mapping[str, str], violations: Sequence[FieldViolation]) -> str:
+    fields = [{"field": each.field, "description": each.description, "rule": each.rule} for each in violations]
+    view: dict[str, Any] = {"reason": reason, "message": message, "facts": dict(facts), "fields": fields}
     return json.dumps({"error": view}, indent=2)
+
+
+def _connection(message: str, *, secure: bool) -> tuple[str, str]:
+    """What is wrong with a connection, and what to do."""
+    target, unreachable, why = message.partition(_UNREACHABLE)
+    for pattern, meaning, advice in _CONNECTION_ADVICE:
+        if pattern in why:
+            return target + unreachable + meaning, advice
+    if re.search(_CLOSED_AT_ONCE, why):
+        meaning = "it closes the connection at once"
+        if secure:
+            return target + unreachable + meaning, (
+                "It may want a certificate of yours that it trusts: --cert-file and --key-file."
+            )
+        return target + unreachable + meaning, "It may speak TLS: --ca-file with the file of its authority, or --tls."
+    return message, _NO_SERVER
 
 
 def _word(error: CallbackError) -> str:

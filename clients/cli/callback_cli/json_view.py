@@ -70,6 +70,7 @@ def call(value: Call) -> Json:
             "clientAddress": value.client_address,
             "response": None if value.response is None else response(value.response),
             "keepOpen": value.keep_open,
+            "erased": value.erased,
             "startTime": _time(value.start_time),
             "endTime": _time(value.end_time),
         }

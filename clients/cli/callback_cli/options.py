@@ -36,7 +36,10 @@ def target(value: str) -> str:
     """
     text(value)
     if value.lower().startswith(("http://", "https://")):
-        raise click.BadParameter(f"{value!r} is a URL; leave http:// away and give HOST:PORT, as in 127.0.0.1:50051")
+        tls = ", with --tls" if value.lower().startswith("https") else ""
+        raise click.BadParameter(
+            f"{value!r} is a URL; leave http:// away and give HOST:PORT, as in 127.0.0.1:50051{tls}"
+        )
     given = _HOST_PORT.fullmatch(value)
     if (given and 0 < int(given[1]) <= 65_535) or _GRPC_TARGET.fullmatch(value):
         return value
