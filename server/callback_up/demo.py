@@ -9,7 +9,6 @@ import grpc
 
 from callback.v1 import callback_pb2, callback_service_pb2, callback_service_pb2_grpc
 from callback_process.addresses import Address
-from callback_up.children import NO_PROXY
 from callback_up.errors import UpError
 
 DEADLINE_S = 10.0
@@ -43,7 +42,7 @@ async def make_demo(target: Address) -> str:
     Raises:
         UpError: the server refuses, or does not answer.
     """
-    async with grpc.aio.insecure_channel(str(target), options=NO_PROXY) as channel:
+    async with grpc.aio.insecure_channel(str(target), options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = callback_service_pb2_grpc.CallbackServiceStub(channel)
         try:
             redirect = await stub.GenerateCallbackUrl(REDIRECT, timeout=DEADLINE_S)

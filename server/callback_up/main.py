@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import sys
+import threading
 from pathlib import Path
 
 from callback_process import logs
@@ -21,6 +23,7 @@ def run(
     edge: str | None = None,
     grpc: str | None = None,
     demo: bool = False,
+    until_eof: bool = False,
     config: Path | None = None,
 ) -> int:
     """Run store, server and edge until SIGTERM or SIGINT. On the main thread.
@@ -32,6 +35,7 @@ def run(
         edge: where callers reach it, `HOST:PORT`; None is what the settings say, else 127.0.0.1:8080. Port 0 picks one.
         grpc: where the gRPC services listen; None is what the settings say, else 127.0.0.1:50051. Port 0 picks one.
         demo: make two callbacks when ready, and print what to try.
+        until_eof: stop as well when standard input ends.
         config: the settings file of all processes; None takes the one that CALLBACK_CONFIG names, if any.
 
     Returns:
@@ -61,40 +65,62 @@ def run(
                 ("--edge", edge_part.bind),
                 ("--grpc", server_part.grpc_bind),
                 ("CALLBACK_EDGE_ADMIN_BIND", edge_part.admin_bind),
+                ("CALLBACK_ADMIN_BIND", server_part.admin_bind),
             ):
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
                 if address in addresses:  # the system lets us have it twice
                     raise UpError(f"{option} {address} is given twice; each needs a port of its own")
                 addresses.append(address)
-            edge_address, grpc_address, admin_address = addresses
+            edge_address, grpc_address, edge_admin, server_admin = addresses
             store = children.store(directory)
             server = children.server(
                 server_part,
                 bind=grpc_address,
+                admin=server_admin,
                 box_url=f"http://{edge_address}",
                 directory=directory,
                 config=config,
                 after=store,
             )
             front = children.edge(
-                edge_part, bind=edge_address, admin=admin_address, target=grpc_address, config=config, after=store
+                edge_part, bind=edge_address, admin=edge_admin, target=grpc_address, config=config, after=store
             )
             supervisor = Supervisor([store, server, front], inherit=[directory.lock])
-            asyncio.run(_run(supervisor, edge_address, grpc_address, demo=demo))
+            asyncio.run(_run(supervisor, edge_address, grpc_address, demo=demo, until_eof=until_eof))
     except UpError as error:
         _say(str(error))
         return error.exit_code
     return 0
 
 
-async def _run(supervisor: Supervisor, edge: Address, grpc: Address, *, demo: bool) -> None:
+async def _run(supervisor: Supervisor, edge: Address, grpc: Address, *, demo: bool, until_eof: bool) -> None:
     async def when_ready() -> None:
         print(f"ready edge={edge} grpc={grpc}", flush=True)  # noqa: T201 - what the caller waits for
         if demo:
             print(await make_demo(grpc), flush=True)  # noqa: T201 - what the caller asked for
 
-    await supervisor.run(stop_on_signals(), when_ready)
+    stopping = stop_on_signals()
+    if until_eof:
+        _set_at_eof(stopping)
+    await supervisor.run(stopping, when_ready)
+
+
+def _set_at_eof(stopping: asyncio.Event) -> None:
+    """Set the event when standard input ends: whatever ends the process that holds its other end, that ends it too.
+
+    In a thread, because an event loop can not wait for every kind of file.
+    """
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # it is closed, or can not be read
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stopping.set)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
 def _say(problem: str) -> None:
