@@ -130,7 +130,7 @@ def test_tables_are_aligned_and_end_without_spaces():
 )
 def test_cases_are_listed_with_their_age(age, words):
     line = shown("callbacks", [CALLBACK], CREATED + age).splitlines()[1]
-    assert line.split() == [CASE, "open", words, "3", "order-paid"]
+    assert line.split() == [CASE, "open", words, "3", "order-paid", "order=5"]
 
 
 @pytest.mark.parametrize("width", [20, 80, 500])

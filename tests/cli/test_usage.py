@@ -12,6 +12,7 @@ from support.clients import CASE
 from callback_cli.main import COMMANDS, cli
 from callback_process.addresses import parse_bind
 
+CLIENT_COMMANDS = {"generate", "set-response", "close", "erase", "get", "list", "calls", "call", "wait"}
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
 
@@ -105,7 +106,7 @@ def test_text_that_is_not_utf_8_is_wrong_usage_wherever_it_is_given(command, par
     arguments = ["--activity", "record", "--type", "response"] if command.name == "generate" else []
     if isinstance(parameter, click.Option):
         arguments += [parameter.opts[0], "a=\udcff"]
-        arguments += [CASE] if command.name in {"get", "call", "calls", "close", "set-response"} else []
+        arguments += [CASE] if command.name in CLIENT_COMMANDS - {"generate", "list"} else []
     else:
         arguments += ["a=\udcff"]
     ran = run(command.name, *arguments)
@@ -149,19 +150,25 @@ def test_each_command_explains_itself_with_an_example(command):
             assert parameter.help, parameter.name
 
 
-CLIENT_COMMANDS = {"generate", "set-response", "close", "get", "list", "calls", "call"}
-
-
 @pytest.mark.parametrize(
     "command", [each for each in COMMANDS if each.name in CLIENT_COMMANDS], ids=lambda each: each.name
 )
-def test_each_command_that_asks_a_server_takes_target_and_json(command):
+def test_each_command_that_asks_a_server_takes_the_options_of_a_connection_and_json(command):
     options = {name for parameter in command.params for name in parameter.opts}
-    assert {"--target", "--json"} <= options
+    connection = ["--target", "--token-file", "--tls", "--ca-file", "--cert-file", "--key-file", "--server-name"]
+    assert options >= {*connection, "--json"}
+    section = run(command.name, "--help").stdout.partition("\nConnection:\n")[2]
+    assert re.findall(r"^  (--[a-z-]+)", section, re.MULTILINE) == connection
+    assert {f"CALLBACK_{name[2:].replace('-', '_').upper()}" for name in connection} <= set(
+        re.findall(r"CALLBACK_\w+", section)
+    )
 
 
 def test_the_commands_are_these():
-    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {"up", "server", "edge"}
+    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
+        *("up", "server", "edge"),
+        *("token", "config", "doctor", "completion"),
+    }
 
 
 def test_the_version_is_told():

@@ -7,23 +7,31 @@ from importlib import metadata
 
 import click
 
-from callback_cli import callbacks, calls, processes
-from callback_cli.failures import EXIT_REFUSED
+from callback_cli import callbacks, calls, completion, failures, operation, processes, tokens
 from callback_cli.options import in_utf_8
 
-COMMANDS: tuple[click.Command, ...] = (
-    processes.up,
-    callbacks.generate,
-    callbacks.list_callbacks,
-    callbacks.get,
-    calls.list_calls,
-    calls.get_call,
-    callbacks.set_response,
-    callbacks.close,
-    processes.server,
-    processes.edge,
+SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
+    ("Run it", (processes.up, processes.server, processes.edge)),
+    (
+        "Ask a server",
+        (
+            callbacks.generate,
+            callbacks.list_callbacks,
+            callbacks.get,
+            calls.wait,
+            calls.list_calls,
+            calls.get_call,
+            callbacks.set_response,
+            callbacks.close,
+            callbacks.erase,
+        ),
+    ),
+    ("Operate it", (tokens.token, operation.show_config, operation.doctor, completion.completion)),
 )
 """Every command, in the order in which one meets them."""
+
+COMMANDS = tuple(command for _, commands in SECTIONS for command in commands)
+"""The same without the sections."""
 
 FIVE_MINUTES = """\b
 Five minutes:
@@ -32,18 +40,23 @@ Five minutes:
   curl -d status=paid URL          as the other system would
   callback calls CASE              what came in
   callback call CALL               one of them, whole
-
-\b
-Exit codes: 0 done, 1 refused, 2 wrong usage, 3 not found, 69 unavailable.
 """
 
+EXIT_CODES = "\n".join(["\b", "Exit codes:", *(f"  {code:<3}  {what}" for code, what in failures.EXIT_CODES)])
 
-class InOrder(click.Group):
-    """A group that lists its commands in the order in which they were added."""
+
+class InSections(click.Group):
+    """A group that lists its commands in sections, in their order."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        for title, commands in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(command.name or "", command.get_short_help_str(100)) for command in commands])
 
 
 def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -56,9 +69,9 @@ def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -
 
 
 @click.group(
-    cls=InOrder,
+    cls=InSections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=FIVE_MINUTES,
+    epilog=f"{FIVE_MINUTES}\n{EXIT_CODES}",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
@@ -87,4 +100,4 @@ def main() -> None:
         click.echo(f"Error: the output can not be written: {error.strerror}", err=True)
         # Python writes what is left when it ends: not there once more, which would be one more error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_REFUSED)
+        sys.exit(failures.EXIT_REFUSED)

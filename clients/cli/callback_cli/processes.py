@@ -10,7 +10,7 @@ import click
 from callback_cli.failures import EXIT_UNAVAILABLE, EXIT_USAGE
 from callback_cli.options import examples
 
-_config = click.option(
+config_option = click.option(
     "--config",
     metavar="FILE",
     envvar="CALLBACK_CONFIG",
@@ -30,34 +30,34 @@ _config = click.option(
 @click.option("--edge", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
 @click.option("--grpc", metavar="HOST:PORT", help="Where the server listens.  [default: 127.0.0.1:50051]")
 @click.option("--demo", is_flag=True, help="Make two callbacks and print what to try.")
-@_config
+@config_option
 def up(data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, config: Path | None) -> None:
     """Run everything on this machine: store, server and edge.
 
     The state is kept over restarts. Port 0 picks a free one; the line that begins with `ready` says which. Ctrl-C stops
     it.
     """
-    with _needs_extra("up"):
+    with needs_extra("up"):
         from callback_up.main import run
     sys.exit(run(data_dir=data_dir, edge=edge, grpc=grpc, demo=demo, config=config))
 
 
 @click.command(epilog=examples("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml"))
-@_config
+@config_option
 @click.option("--grpc", metavar="HOST:PORT", help="Where to listen.  [default: 127.0.0.1:50051]")
 def server(config: Path | None, grpc: str | None) -> None:
     """Run one server process, for production.
 
     Its other settings come from CALLBACK_… in the environment and from the file. SIGTERM stops it in good order.
     """
-    with _needs_extra("server"):
+    with needs_extra("server"):
         from callback_server.main import run
         from callback_server.settings import ServerSettings
     sys.exit(_run(lambda: run(ServerSettings.load(config, grpc_bind=grpc))))
 
 
 @click.command(epilog=examples("callback edge --bind 0.0.0.0:8080 --server 127.0.0.1:50051"))
-@_config
+@config_option
 @click.option("--bind", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
 @click.option("--admin", metavar="HOST:PORT", help="Where /healthz and /readyz are.  [default: 127.0.0.1:8081]")
 @click.option("--server", metavar="HOST:PORT", help="The server to ask.  [default: 127.0.0.1:50051]")
@@ -66,7 +66,7 @@ def edge(config: Path | None, bind: str | None, admin: str | None, server: str |
 
     Its other settings come from CALLBACK_EDGE_… in the environment and from the file. SIGTERM stops it in good order.
     """
-    with _needs_extra("server"):
+    with needs_extra("server"):
         from callback_edge.main import run
         from callback_edge.settings import EdgeSettings
     sys.exit(_run(lambda: run(EdgeSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
@@ -84,7 +84,7 @@ def _run(process: Callable[[], int]) -> int:
 
 
 @contextmanager
-def _needs_extra(extra: str) -> Iterator[None]:
+def needs_extra(extra: str) -> Iterator[None]:
     """Say how to install what an import lacks."""
     try:
         yield

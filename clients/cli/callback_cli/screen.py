@@ -5,8 +5,11 @@
    shown as escapes: a recorded call can not play tricks with a terminal.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -17,7 +20,7 @@ from callback import Call, Callback, CallbackStatus, CallStatus, GeneratedCallba
 SHOWN_BODY_BYTES = 16 * 1024
 """How much of a body is printed."""
 
-_STYLES = {
+_STYLES: Mapping[str, str] = {
     CallbackStatus.OPEN: "green",
     CallbackStatus.IN_PROGRESS: "yellow",
     CallbackStatus.CLOSED: "dim",
@@ -27,6 +30,9 @@ _STYLES = {
     CallStatus.FAILED: "red",
     CallStatus.INTERRUPTED: "red",
     CallStatus.NOT_STARTED: "red",
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "red",
 }
 
 
@@ -52,7 +58,7 @@ class Screen:
                 ("URL", f"/cbq/{value.state_query_parameter}" if value.state_query_parameter else "/cb/"),
                 ("domain", value.alternative_domain),
                 ("owner", value.owner),
-                ("labels", ", ".join(f"{name}={label}" for name, label in sorted(value.labels.items()))),
+                ("labels", _labels(value)),
                 ("created", _time(value.create_time)),
                 ("expires", _time(value.expire_time)),
                 ("closed", _time(value.close_time)),
@@ -61,9 +67,9 @@ class Screen:
         self._response(value.response)
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
-        """Print cases as a table."""
+        """Print cases as a table; with their labels, if any has some and the terminal is wide enough."""
         self._table(
-            ("CASE", "STATUS", "AGE", "CALLS", "ACTIVITY"),
+            ("CASE", "STATUS", "AGE", "CALLS", "ACTIVITY", "LABELS"),
             [
                 (
                     value.case_id,
@@ -71,10 +77,12 @@ class Screen:
                     _age(now - value.create_time),
                     str(value.call_count),
                     value.activity,
+                    _labels(value),
                 )
                 for value in values
             ],
             empty="No cases.",
+            last_if_it_fits=True,
         )
 
     def call(self, value: Call) -> None:
@@ -87,11 +95,14 @@ class Screen:
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
+                ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
                 ("started", _time(value.start_time)),
                 ("ended", f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else ""),
             ]
         )
+        if value.erased:
+            return
         self._console.print()
         self._heading("Request")
         self._line(f"  {value.method.upper()}" + (f" ?{value.query_string}" if value.query_string else ""))
@@ -108,8 +119,8 @@ class Screen:
                 (
                     value.call_id,
                     Text(_words(value.status), _STYLES.get(value.status, "")),
-                    value.method.upper(),
-                    _size(value.body_size),
+                    "-" if value.erased else value.method.upper(),
+                    "erased" if value.erased else _size(value.body_size),
                     _answer(value),
                     _time(value.start_time),
                     _took(value),
@@ -118,6 +129,33 @@ class Screen:
             ],
             empty="No calls.",
         )
+
+    def settings(self, values: Sequence[Mapping[str, Any]]) -> None:
+        """Print settings as TOML, each with its origin as a comment."""
+        tables: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
+        for each in values:
+            shown = "" if each["value"] is None else f"{_toml_key(each['key'])} = {_toml_value(each['value'])}"
+            tables.setdefault(tuple(each["table"]), []).append((each["key"], shown, each["origin"]))
+        settings = [setting for table in tables.values() for setting in table]
+        column = max((cell_len(shown) for _, shown, _ in settings), default=0)
+        width = column + max((cell_len(origin) for *_, origin in settings), default=0) + len("  # ")
+        if self._console.is_terminal and width > self._console.width:
+            column = 0  # no columns rather than lines that a narrow terminal breaks
+        for index, (table, rows) in enumerate(tables.items()):
+            if index:
+                self._console.print()
+            self._heading(f"[{'.'.join(_toml_key(part) for part in table)}]")
+            for key, shown, origin in rows:
+                style = "dim" if origin == "default" else "green"
+                comment = (f"# {plain(origin)}", style) if shown else (f"# {plain(key)} is not set", "dim")
+                text = plain(shown)
+                gap = " " * max(2, column - cell_len(text) + 2) if shown else ""
+                self._console.print(Text.assemble(text, gap, comment), soft_wrap=True)
+
+    def finding(self, *, check: str, level: str, seen: str, advice: str) -> None:
+        """Print one thing that was looked at."""
+        text = f"{check}: {seen}" + (f"; {advice}" if advice else "")
+        self._console.print(Text.assemble((f"{level:<8} ", _STYLES.get(level, "")), plain(text)), soft_wrap=True)
 
     def _response(self, value: Response) -> None:
         self._console.print()
@@ -169,16 +207,27 @@ class Screen:
             text = value if isinstance(value, Text) else Text(plain(value))
             self._console.print(Text.assemble("  ", (f"{name:<{width}}  ", "dim"), text), soft_wrap=True)
 
-    def _table(self, head: Sequence[str], rows: Sequence[Sequence[str | Text]], *, empty: str) -> None:
+    def _table(
+        self,
+        head: Sequence[str],
+        rows: Sequence[Sequence[str | Text]],
+        *,
+        empty: str,
+        last_if_it_fits: bool = False,
+    ) -> None:
         if not rows:
             self._line(empty)
             return
         cells = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
         cells.insert(0, [Text(name, "bold") for name in head])
         widths = [max(cell_len(row[column].plain) for row in cells) for column in range(len(head))]
+        if last_if_it_fits:
+            too_wide = self._console.is_terminal and sum(widths) + 2 * len(head) - 2 > self._console.width
+            if too_wide or not any(row[-1].plain for row in cells[1:]):
+                widths.pop()
         for row in cells:
             line = Text()
-            for cell, width in zip(row, widths, strict=True):
+            for cell, width in zip(row, widths, strict=False):
                 line += cell
                 line += " " * (width - cell_len(cell.plain) + 2)
             line.rstrip()
@@ -195,10 +244,22 @@ def plain(text: str, *, keep: str = "") -> str:
     )
 
 
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _toml_value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)  # of what settings are made of, it looks the same
+
+
 def _status(value: Callback) -> str:
     if value.close_reason is None:
         return _words(value.status)
     return f"{_words(value.status)}, {_words(value.close_reason).removeprefix('closed ')}"
+
+
+def _labels(value: Callback) -> str:
+    return ", ".join(f"{name}={label}" for name, label in sorted(value.labels.items()))
 
 
 def _mode(value: Callback) -> str:
