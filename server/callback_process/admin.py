@@ -22,6 +22,8 @@ _ANSWER_S: Final = 5.0
 """How long the event loop may take to say whether the process is ready, in seconds."""
 _READ_S: Final = 10
 """How long a peer may take to send its request, in seconds."""
+_STOP_POLL_S: Final = 0.05
+"""How often the thread looks whether it is to stop, in seconds: so long may it hold up the end of the process."""
 _StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
@@ -39,7 +41,9 @@ class AdminServer:
         self._metrics = make_wsgi_app(disable_compression=True)
         self._server = _Server(listening)
         self._server.set_app(self._answer)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="admin", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_STOP_POLL_S,), name="admin", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
