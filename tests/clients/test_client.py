@@ -1,6 +1,8 @@
 """The client sends what it is given, and gives what it gets, as plain values."""
 
+import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from support.clients import CALL, CASE, CREATED, STATE, call_message, callback_m
 from support.wait import wait_until
 
 from callback import (
+    CallbackClient,
     CallbackStatus,
     CallFailure,
     CallStatus,
@@ -212,6 +215,34 @@ async def test_listing_cases_walks_all_pages_even_short_and_empty_ones(server, c
         assert (request.callback_activity, request.page_size) == ("order-paid", 2)
 
 
+async def test_cases_are_searched_by_their_labels_and_an_administrator_sees_those_of_others(server, client):
+    server.answers["ListCallbacks"] = [
+        messages.ListCallbacksResponse(next_page_token="a"),
+        messages.ListCallbacksResponse(callbacks=[callback_message()]),
+        messages.ListCallbacksResponse(),
+    ]
+    wanted = {"labels": {"order": "5", "shop": "1"}, "owner": "orders"}
+    assert [each.case_id async for each in client.list_callbacks(**wanted)] == [CASE]
+    await client.list_callbacks_page(**wanted)
+    assert server.requests == [
+        messages.ListCallbacksRequest(**wanted),
+        messages.ListCallbacksRequest(**wanted, page_token="a"),
+        messages.ListCallbacksRequest(**wanted),
+    ]
+
+
+async def test_erasing_says_how_many_calls_had_something(server, client):
+    server.answers["EraseCalls"] = messages.EraseCallsResponse(erased_call_count=3)
+    assert await client.erase_calls(CASE) == 3
+    assert server.requests == [messages.EraseCallsRequest(callback_case_id=CASE)]
+
+
+@pytest.mark.parametrize("erased", [True, False])
+async def test_a_call_says_whether_it_was_erased(server, client, erased):
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(erased=erased))
+    assert (await client.get_call(CALL)).erased is erased
+
+
 async def test_listing_asks_for_a_page_only_when_it_is_needed(server, client):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
         callbacks=[callback_message(), callback_message()], next_page_token="more"
@@ -261,6 +292,22 @@ async def test_a_timeout_that_is_none_is_refused(client, client_type, timeout):
         client_type(timeout=timeout)
     with pytest.raises(ValueError, match="positive"):
         await client.get_callback(CASE, timeout=timeout)
+
+
+async def test_one_synchronous_client_is_for_many_threads(server):
+    all_asked = asyncio.Barrier(8)
+
+    async def answer(request):
+        await all_asked.wait()
+        return messages.GetCallbackResponse(callback=callback_message(callback_case_id=request.callback_case_id))
+
+    server.answers["GetCallback"] = answer
+    cases = [f"{number:032x}" for number in range(8)]
+    with CallbackClient(server.address) as client, ThreadPoolExecutor(8) as threads:
+        loop = asyncio.get_running_loop()
+        found = await asyncio.gather(*(loop.run_in_executor(threads, client.get_callback, case) for case in cases))
+        await asyncio.to_thread(client.close)
+    assert [each.case_id for each in found] == cases
 
 
 def test_a_client_can_be_made_without_a_running_loop(client_type):

@@ -1,10 +1,13 @@
 """What the package exports, what it holds to, and what it does not pull in."""
 
+import ast
 import enum
+import itertools
 import subprocess
 import sys
 
 import pytest
+from support.tree import PACKAGES
 
 import callback
 from callback.v1 import callback_pb2, error_reason_pb2
@@ -57,6 +60,37 @@ def test_the_exports_are_these_and_no_others():
     assert set(callback.__all__) == EXPORTS
     assert callback.__all__ == sorted(callback.__all__)
     assert all(hasattr(callback, name) for name in EXPORTS)
+
+
+def undocumented():
+    """The public names of the package's source, with all that is in its classes, that have no docstring."""
+
+    def walk(place, body):
+        for statement, after in itertools.pairwise([*body, None]):
+            if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names, told = [statement.name], ast.get_docstring(statement) is not None
+            elif isinstance(statement, ast.Assign | ast.AnnAssign):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                names = [ast.unparse(target) for target in targets]
+                told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            else:
+                continue
+            public = [name for name in names if not name.startswith("_")]
+            if isinstance(statement, ast.ClassDef) and public:
+                in_arguments = "Args:" in (ast.get_docstring(statement) or "")
+                yield from walk(
+                    f"{place}.{statement.name}",
+                    [each for each in statement.body if not (in_arguments and isinstance(each, ast.AnnAssign))],
+                )
+            if public and not told and place != "callback.__init__":
+                yield f"{place}.{public[0]}"
+
+    for path in sorted(PACKAGES["callback"].glob("*.py")):
+        yield from walk(f"callback.{path.stem}", ast.parse(path.read_text()).body)
+
+
+def test_every_public_name_has_a_docstring_and_every_field_and_member():
+    assert list(undocumented()) == []
 
 
 @pytest.mark.parametrize("module", ["callback", "callback.v1.edge_service_pb2_grpc"])

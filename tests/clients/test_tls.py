@@ -1,5 +1,7 @@
 """TLS on both sides: clients ask over it, handlers answer over it, and certificates are replaced meanwhile."""
 
+import asyncio
+import gc
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +95,47 @@ async def test_a_client_shows_its_certificate(client_type, ours, theirs):
         assert not await is_let_in(client_type(server.address, tls=wrong, retry=False))
 
 
+async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, theirs, unused_port, caplog):
+    address = f"127.0.0.1:{unused_port}"
+    async with client_type(address, tls=Tls(ours.ca_file, theirs.cert_file, theirs.key_file)) as client:
+
+        async def is_let_in_by_a_new_server():
+            async with scripted_server(address, credentials=now) as server:
+                server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+                return (await client.get_callback(CASE)).case_id == CASE
+
+        now = server_credentials(ours, theirs.ca_file)
+        assert await is_let_in_by_a_new_server()
+        ours.replace()
+        theirs.replace()
+        now = server_credentials(ours, theirs.ca_file)
+        assert await is_let_in_by_a_new_server()
+        theirs.key_file.write_text("not a key")
+        assert await is_let_in_by_a_new_server()
+        assert "the last ones hold" in caplog.text
+
+
+async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_type, ours):
+    async with scripted_server(credentials=server_credentials(ours)) as server:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def later(_request):
+            asked.set()
+            await go_on.wait()
+            return messages.GetCallbackResponse(callback=callback_message())
+
+        server.answers["GetCallback"] = later
+        server.answers["ListCalls"] = messages.ListCallsResponse()
+        async with client_type(server.address, tls=Tls(ours.ca_file), retry=False) as client:
+            waiting = asyncio.create_task(client.get_callback(CASE))
+            await asked.wait()
+            ours.ca_file.write_bytes(ours.ca_file.read_bytes() + trustme.CA().cert_pem.bytes())
+            await client.list_calls_page(CASE)
+            gc.collect()
+            go_on.set()
+            assert (await waiting).case_id == CASE
+
+
 def test_a_certificate_without_its_key_is_refused(ours):
     for one in ({"cert_file": ours.cert_file}, {"key_file": ours.key_file}):
         with pytest.raises(ValueError, match="belong together"):
@@ -172,7 +215,7 @@ async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_s
         now = caller()
         ours.key_file.write_text("not a key")
         assert await answers(listening.address, now)
-        assert "the last one holds" in caplog.text
+        assert "the last ones hold" in caplog.text
         ours.key_file.unlink()
         assert await answers(listening.address, now)
         ours.replace()

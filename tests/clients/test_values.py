@@ -49,6 +49,15 @@ def test_header_names_are_the_same_in_upper_and_lower_case():
     assert headers != Query(headers.pairs)
 
 
+def test_a_response_can_be_made_of_json_and_of_a_page():
+    assert Response.json({"é": [1, None]}, code=201, headers={"x-a": "1"}) == Response(
+        b'{"\\u00e9": [1, null]}', code=201, headers=[("content-type", "application/json"), ("x-a", "1")]
+    )
+    assert Response.html("<p>é") == Response("<p>é".encode(), headers={"content-type": "text/html; charset=utf-8"})
+    with pytest.raises(TypeError):
+        Response.json(b"bytes")
+
+
 @given(PAIRS)
 def test_no_pair_is_lost_or_moved(pairs):
     for kind in (Pairs, Headers, Query):

@@ -1,4 +1,4 @@
-"""A network between server and store that loses replies: the store has done what it was asked, and nobody hears."""
+"""Networks that lose replies, before a store or before anything else: what was asked is done, and nobody hears."""
 
 import asyncio
 import contextlib
@@ -110,6 +110,49 @@ class StoreProxy:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             store_writer.transport.abort()
+
+
+class Tunnel:
+    """Forwards bytes to an address. While `is_losing_answers`, what comes back goes nowhere; `cut` ends connections."""
+
+    def __init__(self, address):
+        self._to = address.rpartition(":")
+        self.is_losing_answers = False
+        self._connections = set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_error):
+        self._server.close()
+        self.cut()
+        await self._server.wait_closed()
+
+    def cut(self):
+        """Ends every connection as a network does that breaks."""
+        for connection in self._connections:
+            connection.transport.abort()
+
+    async def _accept(self, reader, writer):
+        back_reader, back_writer = await asyncio.open_connection(self._to[0], int(self._to[2]))
+        ends = {writer, back_writer}
+        self._connections |= ends
+        try:
+            await asyncio.gather(self._forward(reader, back_writer), self._forward(back_reader, writer, back=True))
+        finally:
+            self._connections -= ends
+            for end in ends:
+                end.transport.abort()
+
+    async def _forward(self, reader, writer, *, back=False):
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(1 << 16):
+                if not (back and self.is_losing_answers):
+                    writer.write(chunk)
+                    await writer.drain()
+        writer.transport.abort()
 
 
 async def read_command(reader):

@@ -17,7 +17,7 @@ from callback import asking
 from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
 from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto
-from callback.credentials import Tls, bearer, channel_credentials, channel_options
+from callback.credentials import Tls, TlsFiles, bearer
 from callback.errors import RequestIdUnsupportedError, from_rpc_error
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
@@ -49,7 +49,7 @@ class AsyncCallbackClient:
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
-        tls: Whom to trust, and which certificate to show. Default: no TLS, and so a token is readable on the way.
+        tls: Whom to trust, and which certificate to show. Default: no TLS, so that a token can be read on the way.
         token: The bearer token that proves who asks, or a function that returns it and is called with every request.
         token_file: A file with that token, read with every request, so that a new one holds without a restart.
         timeout: How long an answer may take, in seconds, unless a call says otherwise.
@@ -73,7 +73,7 @@ class AsyncCallbackClient:
         retry: bool = True,
     ) -> None:
         self._target = target
-        self._tls = tls
+        self._tls = None if tls is None else TlsFiles(tls)
         self._proof = bearer(token, token_file)
         self._timeout = asking.seconds(timeout)
         self._retry = retry
@@ -153,12 +153,12 @@ class AsyncCallbackClient:
         )
         patience = self._patience(timeout)
         try:
-            answer = await self._ask(self._stub.GenerateCallbackUrl, request, patience)
+            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, patience)
         except RequestIdUnsupportedError:
             if request_id:
                 raise
             request.request_id = ""
-            answer = await self._ask(self._stub.GenerateCallbackUrl, request, patience, once=True)
+            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, patience, once=True)
         return GeneratedCallback(url=answer.callback_url, state=answer.callback_state, case_id=answer.callback_case_id)
 
     async def set_response(
@@ -183,7 +183,7 @@ class AsyncCallbackClient:
             ValueError: `reset` names something else, or what `response` sets.
         """
         request = asking.set_response_request(case_id, response, reset)
-        answer = await self._ask(self._stub.SetResponse, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.SetResponse, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
     async def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -196,7 +196,7 @@ class AsyncCallbackClient:
             UnavailableError: No answer. Safe to send again.
         """
         request = messages.CloseCallbackRequest(callback_case_id=case_id)
-        answer = await self._ask(self._stub.CloseCallback, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.CloseCallback, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
     async def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
@@ -212,7 +212,7 @@ class AsyncCallbackClient:
             UnavailableError: No answer. Safe to send again.
         """
         request = messages.EraseCallsRequest(callback_case_id=case_id)
-        answer = await self._ask(self._stub.EraseCalls, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.EraseCalls, request, self._patience(timeout))
         return answer.erased_call_count
 
     async def get_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -223,7 +223,7 @@ class AsyncCallbackClient:
             UnavailableError: No answer.
         """
         request = messages.GetCallbackRequest(callback_case_id=case_id)
-        answer = await self._ask(self._stub.GetCallback, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.GetCallback, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
     async def list_callbacks(
@@ -298,7 +298,7 @@ class AsyncCallbackClient:
         request = asking.list_callbacks_request(
             status=status, activity=activity, labels=labels, owner=owner, page_size=page_size, page_token=page_token
         )
-        answer = await self._ask(self._stub.ListCallbacks, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.ListCallbacks, request, self._patience(timeout))
         return Page(tuple(map(callback_from_proto, answer.callbacks)), answer.next_page_token)
 
     async def get_call(self, call_id: str, *, timeout: float | None = None) -> Call:
@@ -309,7 +309,7 @@ class AsyncCallbackClient:
             UnavailableError: No answer.
         """
         request = messages.GetCallRequest(call_id=call_id)
-        answer = await self._ask(self._stub.GetCall, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.GetCall, request, self._patience(timeout))
         return call_from_proto(answer.call)
 
     async def list_calls(
@@ -347,7 +347,7 @@ class AsyncCallbackClient:
             timeout: Seconds; default the client's.
         """
         request = messages.ListCallsRequest(callback_case_id=case_id, page_size=page_size, page_token=page_token)
-        answer = await self._ask(self._stub.ListCalls, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
     async def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
@@ -393,28 +393,28 @@ class AsyncCallbackClient:
                 raise TimeoutError(f"no call on the callback {case_id} in {timeout:g} s")
             await asyncio.sleep(min(patience.pause(), max(patience.left, 0)))
 
-    @property
-    def _stub(self) -> "CallbackServiceAsyncStub":
+    def _connection(self) -> grpc.aio.Channel:
+        """The channel: made with the first call, and again where the files of `tls` have changed.
+
+        One that was replaced goes by itself, when the calls that wait on it have ended.
+        """
         if self._closed:
             raise RuntimeError(f"this {type(self).__name__} is closed")
         with self._opening:  # threads may share a synchronous client
-            if self._channel is None:
+            if self._tls is not None and (credentials := self._tls.changed()) is not None:
+                options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
+                self._channel = grpc.aio.secure_channel(self._target, credentials, options=options)
+            elif self._channel is None:
                 # Not in the constructor: a channel belongs to the event loop that runs when it is made.
-                self._channel = self._connection()
-        return CallbackServiceStub(self._channel)
-
-    def _connection(self) -> grpc.aio.Channel:
-        if self._tls is None:
-            return grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
-        options = (*CHANNEL_OPTIONS, *channel_options(self._tls))
-        return grpc.aio.secure_channel(self._target, channel_credentials(self._tls), options=options)
+                self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+            return self._channel
 
     def _patience(self, timeout: float | None) -> Patience:
         return Patience(self._timeout if timeout is None else asking.seconds(timeout))
 
     async def _ask(
         self,
-        method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]",  # generic for types only
+        method: Callable[["CallbackServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]"],
         request: _Request,
         patience: Patience,
         *,
@@ -422,8 +422,9 @@ class AsyncCallbackClient:
     ) -> _Answer:
         """Send a request until it is answered or its time is over; every failure of gRPC becomes a `CallbackError`."""
         while True:
+            ask = method(CallbackServiceStub(self._connection()))
             try:
-                return await method(request, timeout=patience.left, metadata=self._proof())
+                return await ask(request, timeout=patience.left, metadata=self._proof())
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, self._target)
                 pause = patience.pause(error.retry_after)

@@ -1,6 +1,7 @@
 """Who one is, and whom one trusts: TLS on either side, and the bearer token of a client.
 
-Files are named, not read, until they are used. Nothing of a key or a token is in a `repr` or an error.
+Files are looked at again whenever they are needed, so that a certificate or a token is replaced without a restart.
+Nothing of a key or a token is in a `repr` or an error.
 """
 
 import logging
@@ -18,6 +19,9 @@ _log = logging.getLogger("callback.credentials")
 @dataclass(frozen=True, slots=True)
 class Tls:
     """TLS of a client: which server to trust, and the certificate to show it.
+
+    Files that change hold from the next call on. Where the new ones can not be used, that is logged and the last ones
+    hold.
 
     Args:
         ca_file: PEM file of the certificate authorities that the server's certificate must come from. Default: the
@@ -44,8 +48,8 @@ class Tls:
 class ServerTls:
     """TLS of a handler server: the certificate to show, and which callers to let in.
 
-    The files are looked at with each new connection, so that a certificate is replaced without a restart. Where the new
-    ones can not be used, that is logged and the last ones hold.
+    Files that change hold from the next connection on. Where the new ones can not be used, that is logged and the last
+    ones hold.
 
     Args:
         cert_file: PEM file of the server's certificate, with those between it and its authority.
@@ -59,21 +63,43 @@ class ServerTls:
     client_ca_file: str | PathLike[str] | None = None
 
 
-def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """Read a client's files.
+class TlsFiles:
+    """The files of a client's TLS, and whether they have changed."""
 
-    Raises:
-        OSError: One can not be read, or (`ssl.SSLError`) key and certificate do not belong together.
-    """
-    key, chain = None, None
-    if tls.cert_file is not None and tls.key_file is not None:
-        key, chain = _key_and_chain(tls.cert_file, tls.key_file)
-    return grpc.ssl_channel_credentials(_read(tls.ca_file), key, chain)
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._seen: tuple[object, ...] | None = None
 
+    @property
+    def channel_options(self) -> tuple[tuple[str, str], ...]:
+        """What a channel needs besides its credentials."""
+        name = self._tls.server_name
+        return () if name is None else (("grpc.ssl_target_name_override", name),)
 
-def channel_options(tls: Tls) -> tuple[tuple[str, str], ...]:
-    """Return what a channel needs besides its credentials."""
-    return () if tls.server_name is None else (("grpc.ssl_target_name_override", tls.server_name),)
+    def changed(self) -> grpc.ChannelCredentials | None:
+        """Return what the files hold if they are new since this was asked last, the first time always; else None.
+
+        Raises:
+            OSError: The first time: one can not be read, or (`ssl.SSLError`) key and certificate are no pair.
+        """
+        found = tuple(map(_marks, (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)))
+        if found == self._seen:
+            return None
+        try:
+            credentials = self._read()
+        except OSError as error:
+            if self._seen is None:
+                raise
+            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
+            credentials = None
+        self._seen = found
+        return credentials
+
+    def _read(self) -> grpc.ChannelCredentials:
+        key, chain = None, None
+        if self._tls.cert_file is not None and self._tls.key_file is not None:
+            key, chain = _key_and_chain(self._tls.cert_file, self._tls.key_file)
+        return grpc.ssl_channel_credentials(_read(self._tls.ca_file), key, chain)
 
 
 def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
@@ -90,7 +116,7 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
         try:
             found = _server_files(tls)
         except OSError as error:
-            _log.error("the new certificate can not be used, the last one holds: %s", error)
+            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
             return None
         if found == now:
             return None
@@ -147,6 +173,15 @@ def _key_and_chain(cert_file: str | PathLike[str], key_file: str | PathLike[str]
     """Read both; gRPC takes what does not fit together without a word, and then refuses every connection."""
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password="")
     return Path(key_file).read_bytes(), Path(cert_file).read_bytes()
+
+
+def _marks(file: str | PathLike[str] | None) -> tuple[int, ...] | None:
+    """What differs when a file was written or replaced."""
+    try:
+        status = None if file is None else Path(file).stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _read(file: str | PathLike[str] | None) -> bytes | None:

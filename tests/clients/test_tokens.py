@@ -1,0 +1,127 @@
+"""A token proves who asks: given, computed, or in a file that is replaced; and it is told to nobody else."""
+
+import hashlib
+import traceback
+
+import grpc
+import pytest
+from support.clients import CASE, callback_message
+from support.services import running_services
+
+from callback import CallbackError, PermissionDeniedError, Response, UnauthenticatedError
+from callback.v1 import callback_service_pb2 as messages
+from callback_server.domain.principal import Role
+from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+
+TOKEN = "callback_" + "t0ken" * 8 + "t0k"
+
+
+@pytest.fixture
+def answering(server):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    return server
+
+
+async def test_a_token_goes_with_every_request(answering, client_type):
+    async with client_type(answering.address, token=TOKEN) as client:
+        await client.get_callback(CASE)
+        await client.get_callback(CASE)
+    assert answering.tokens == [f"Bearer {TOKEN}"] * 2
+
+
+async def test_without_a_token_none_is_sent(answering, client):
+    await client.get_callback(CASE)
+    assert answering.tokens == [None]
+
+
+async def test_a_function_gives_the_token_of_each_request_also_of_one_that_is_sent_again(server, client_type):
+    tokens = iter(["one", "two", "three"])
+    answer = messages.GetCallbackResponse(callback=callback_message())
+    server.answers["GetCallback"] = [answer, grpc.StatusCode.UNAVAILABLE, answer]
+    async with client_type(server.address, token=lambda: next(tokens)) as client:
+        await client.get_callback(CASE)
+        await client.get_callback(CASE)
+    assert server.tokens == ["Bearer one", "Bearer two", "Bearer three"]
+
+
+async def test_a_token_file_that_is_replaced_holds_at_once(answering, client_type, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    async with client_type(answering.address, token_file=file) as client:
+        await client.get_callback(CASE)
+        file.write_text("two")
+        await client.get_callback(CASE)
+        file.unlink()
+        with pytest.raises(FileNotFoundError):
+            await client.get_callback(CASE)
+    assert answering.tokens == ["Bearer one", "Bearer two"]
+
+
+async def test_two_tokens_are_refused(client_type, tmp_path):
+    with pytest.raises(ValueError, match="one"):
+        client_type(token=TOKEN, token_file=tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["", f"{TOKEN}\n", f"{TOKEN} {TOKEN}", f"{TOKEN}é", f"{TOKEN}\0"])
+async def test_what_is_no_token_is_refused_and_not_repeated(answering, client_type, tmp_path, wrong):
+    file = tmp_path / "token"
+    file.write_text(f"x{wrong}x" if wrong else "\n")
+    with pytest.raises(ValueError, match="no token has") as given:
+        client_type(token=wrong)
+    errors = [given.value]
+    for how in ({"token": lambda: wrong}, {"token_file": file}):
+        async with client_type(answering.address, **how) as client:
+            with pytest.raises(ValueError, match="no token has") as asked:
+                await client.get_callback(CASE)
+            errors.append(asked.value)
+    assert not any(TOKEN in f"{error!r} {error}" for error in errors)
+    assert answering.requests == []
+
+
+async def test_a_token_is_in_no_repr_and_no_error(server, client_type, unused_port):
+    server.answers["GetCallback"] = grpc.StatusCode.UNAUTHENTICATED
+    for address in (server.address, f"127.0.0.1:{unused_port}"):
+        async with client_type(address, token=TOKEN, retry=False) as client:
+            assert TOKEN not in repr(client)
+            with pytest.raises(CallbackError) as caught:
+                await client.get_callback(CASE)
+            assert TOKEN not in "".join(traceback.format_exception(caught.value))
+            assert TOKEN not in repr(caught.value.__cause__)
+
+
+def known(**roles):
+    """Principals by name with these roles; the token of each is its name."""
+    return Principals(
+        {
+            name: PrincipalEntry(
+                roles=frozenset({Role(role)}), tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),)
+            )
+            for name, role in roles.items()
+        }
+    )
+
+
+async def test_a_server_knows_a_client_by_its_token(store_of, client_type):
+    principals = known(orders="owner", billing="owner", edge="edge", root="admin")
+    async with running_services(store_of(), principals=lambda: principals) as services:
+
+        def as_principal(name):
+            return client_type(services.address, token=name)
+
+        async with as_principal("orders") as client:
+            made = await client.generate_callback_url("record", Response(b"ok"))
+            assert (await client.get_callback(made.case_id)).owner == "orders"
+        async with as_principal("root") as client:
+            [found] = [each async for each in client.list_callbacks(owner="orders")]
+            assert found.case_id == made.case_id
+        async with as_principal("billing") as client:
+            with pytest.raises(PermissionDeniedError):
+                [each async for each in client.list_callbacks(owner="orders")]
+        async with as_principal("edge") as client:
+            with pytest.raises(PermissionDeniedError) as denied:
+                await client.get_callback(made.case_id)
+            assert denied.value.role == "owner"
+        for client in (as_principal("nobody"), client_type(services.address)):
+            async with client:
+                with pytest.raises(UnauthenticatedError):
+                    await client.get_callback(made.case_id)

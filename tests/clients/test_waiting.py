@@ -1,0 +1,137 @@
+"""Waiting for a call: none is missed, none comes twice, and a wait for what can not come ends."""
+
+import asyncio
+import math
+import time
+
+import pytest
+from support.clients import CALL, CASE, call_message, callback_message
+from support.services import running_services
+from support.wait import wait_until
+
+from callback import CallbackClosedError, CallStatus, CloseReason, NotFoundError, Response
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
+from callback.v1.edge_service_pb2 import InvokeRequest
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of()) as running:
+        yield running
+
+
+@pytest.fixture
+async def asking(services, client_type):
+    """A client of a real server."""
+    async with client_type(services.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def made(asking):
+    """A callback that can be called often."""
+    return await asking.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
+
+
+async def call(services, made, body):
+    await services.edge.Invoke(InvokeRequest(state=made.state, request_method="post", request_body=body))
+
+
+async def test_a_call_that_came_before_the_wait_is_not_missed(services, asking, made):
+    await call(services, made, b"first")
+    await call(services, made, b"second")
+    found = await asking.wait_for_call(made.case_id, timeout=30)
+    assert (found.attempt, found.body, found.status) == (1, b"first", CallStatus.SUCCEEDED)
+
+
+async def test_the_next_call_is_the_one_after_the_last(services, asking, made):
+    await call(services, made, b"first")
+    first = await asking.wait_for_call(made.case_id, timeout=30)
+    waiting = asyncio.create_task(asking.wait_for_call(made.case_id, after=first.attempt, timeout=math.inf))
+    with pytest.raises(TimeoutError):
+        await asking.wait_for_call(made.case_id, after=first.attempt, timeout=0.5)
+    assert not waiting.done()
+    await call(services, made, b"second")
+    assert (await waiting).body == b"second"
+
+
+async def test_a_wait_ends_in_time_and_says_for_what(asking, made):
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=f"{made.case_id} in 0.5 s"):
+        await asking.wait_for_call(made.case_id, timeout=0.5)
+    assert 0.5 <= time.monotonic() - began < 10
+
+
+async def test_a_closed_callback_has_no_call_to_wait_for(services, asking, made):
+    await call(services, made, b"first")
+    await asking.close_callback(made.case_id)
+    assert (await asking.wait_for_call(made.case_id, timeout=30)).body == b"first"
+    with pytest.raises(CallbackClosedError) as caught:
+        await asking.wait_for_call(made.case_id, after=1, timeout=math.inf)
+    assert caught.value.close_reason is CloseReason.CLOSED_BY_OWNER
+    assert made.case_id in str(caught.value)
+
+
+async def test_a_wait_ends_when_the_callback_closes(asking, made):
+    waiting = asyncio.create_task(asking.wait_for_call(made.case_id, timeout=math.inf))
+    await asking.close_callback(made.case_id)
+    with pytest.raises(CallbackClosedError):
+        await waiting
+
+
+async def test_an_unknown_callback_is_an_error_at_once(asking):
+    with pytest.raises(NotFoundError):
+        await asking.wait_for_call(CASE, timeout=math.inf)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan])
+async def test_a_wait_takes_a_positive_time(client, timeout):
+    with pytest.raises(ValueError, match="positive"):
+        await client.wait_for_call(CASE, timeout=timeout)
+
+
+def running(**changes):
+    message = call_message(status=resources.CALL_STATUS_RUNNING, **changes)
+    message.ClearField("end_time")
+    message.ClearField("response")
+    return message
+
+
+async def test_a_call_that_runs_is_waited_for_also_when_the_callback_is_closed(server, client):
+    closed = callback_message(
+        status=resources.CALLBACK_STATUS_CLOSED, close_reason=resources.CLOSE_REASON_CLOSED_BY_OWNER, call_count=1
+    )
+    server.answers |= {
+        "GetCallback": messages.GetCallbackResponse(callback=closed),
+        "ListCalls": messages.ListCallsResponse(calls=[running()]),
+        "GetCall": messages.GetCallResponse(call=call_message()),
+    }
+    waiting = asyncio.create_task(client.wait_for_call(CASE, timeout=30))
+    await wait_until(lambda: len(server.requests) >= 4)
+    assert not waiting.done()
+    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
+    assert (await waiting).call_id == CALL
+
+
+async def test_the_earliest_that_has_ended_is_found_over_all_pages_and_no_further(server, client):
+    def page(*calls, more=""):
+        return messages.ListCallsResponse(calls=calls, next_page_token=more)
+
+    server.answers |= {
+        "GetCallback": messages.GetCallbackResponse(callback=callback_message(call_count=9)),
+        "ListCalls": [
+            page(call_message(attempt=9), running(attempt=8), more="a"),
+            page(call_message(attempt=7, call_id="the one"), running(attempt=6), call_message(attempt=5), more="b"),
+        ],
+        "GetCall": messages.GetCallResponse(call=call_message(attempt=7)),
+    }
+    assert (await client.wait_for_call(CASE, after=5, timeout=30)).attempt == 7
+    assert server.requests[-1] == messages.GetCallRequest(call_id="the one")
+
+
+async def test_calls_are_not_listed_while_there_is_none_to_find(server, client):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=3))
+    with pytest.raises(TimeoutError):
+        await client.wait_for_call(CASE, after=3, timeout=0.2)
+    assert {type(request) for request in server.requests} == {messages.GetCallbackRequest}
