@@ -139,17 +139,48 @@ async def test_everysec_is_fine_for_who_says_so_and_no_sync_for_nobody(store, se
         await checked(store.url, Durability.EVERYSEC)
 
 
-async def test_a_store_of_another_layout_is_refused(store, server):
+OURS = keys.SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    ("stored", "then"),
+    [
+        (None, f"{OURS}:{keys.PARTITIONS}"),
+        (f"{OURS - 1}:{keys.PARTITIONS}", f"{OURS}:{keys.PARTITIONS}"),
+        (f"{OURS}:{keys.PARTITIONS}", f"{OURS}:{keys.PARTITIONS}"),
+        (f"{OURS + 1}:{keys.PARTITIONS}", f"{OURS + 1}:{keys.PARTITIONS}"),
+    ],
+)
+async def test_a_layout_of_the_release_before_is_raised_and_one_of_the_next_release_stays(store, server, stored, then):
     with redis.Redis(port=store.port) as client:
-        ours = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
-        for theirs in (f"{keys.SCHEMA_VERSION + 1}:{keys.PARTITIONS}", f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS * 2}"):
-            client.set(keys.SCHEMA_KEY, theirs)
-            with pytest.raises(UnsafeStoreError, match=f"laid out as {theirs} .* this release reads {ours}"):
-                await checked(store.url, Durability.ALWAYS)
-        assert "the store is laid out as" in await refusal(server())
-        client.delete(keys.SCHEMA_KEY)
+        client.flushall()
+        if stored is not None:
+            client.set(keys.SCHEMA_KEY, stored)
         assert (await server().start()).stop() == 0
-        assert client.get(keys.SCHEMA_KEY).decode() == ours
+        assert client.get(keys.SCHEMA_KEY).decode() == then
+        client.delete(keys.SCHEMA_KEY)
+
+
+@pytest.mark.parametrize(
+    ("stored", "advice"),
+    [
+        (f"{OURS + 2}:{keys.PARTITIONS}", "use the release that raised it, or the one before that"),
+        (f"{OURS - 2}:{keys.PARTITIONS}", "run the releases between first, one after the other"),
+        (f"{OURS}:{keys.PARTITIONS * 2}", "use another store"),
+        (f"{OURS - 1}:{keys.PARTITIONS * 2}", "use another store"),
+        ("somebody else's", "use another store"),
+    ],
+)
+async def test_any_other_layout_is_refused_with_what_to_do(store, server, stored, advice):
+    with redis.Redis(port=store.port) as client:
+        client.set(keys.SCHEMA_KEY, stored)
+        said = await refusal(server())
+        assert said.endswith(
+            f"the store is laid out as {stored} (version:partitions) and this release works with "
+            f"{OURS - 1} to {OURS + 1}:{keys.PARTITIONS}; {advice}"
+        )
+        assert client.get(keys.SCHEMA_KEY).decode() == stored
+        client.delete(keys.SCHEMA_KEY)
 
 
 async def test_a_store_that_hides_its_settings_needs_the_operators_word(store, server):

@@ -1,4 +1,4 @@
-"""What the release before has stored is read as it was meant, and lives on: `tests/data/stored-1`."""
+"""What the release before has stored is read as it was meant, and lives on: `tests/data/stored-N`."""
 
 import itertools
 
@@ -31,7 +31,7 @@ from callback_server.store import keys
 from callback_server.store.packing import unpack_content
 from callback_server.store.read import read_case
 
-DATA = ROOT / "tests" / "data" / f"stored-{keys.SCHEMA_VERSION}"
+DATA = ROOT / "tests" / "data" / f"stored-{keys.SCHEMA_VERSION - 1}"
 CASES = expected(DATA)
 STATE_KEY, BOX_URL = b"k" * 32, "https://box.example"
 """As they were when the data was written."""

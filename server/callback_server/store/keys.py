@@ -11,12 +11,19 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
-"""Version of what is stored. A release reads what the one before it wrote."""
+SCHEMA_VERSION: Final = 2
+"""Version of what is stored. What differs from the one before: 2 has the index of labels.
+
+The rule, for upgrades that roll, and one step back: a release reads what a store of the version before can hold, and
+writes what a release of that version can work with. So a new key, field or index is one that the release before can do
+without, and whose absence has a meaning; what is no longer written goes one version after what no longer reads it. A
+process starts on a store of its own version or of one beside it, raises a lower one to its own and never lowers it. The
+tests run on `tests/data/stored-N`, written by the release before.
+"""
 PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
-"""String: `{version}:{partitions}`."""
+"""String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
 PROBE_KEY: Final = "cb:probe"
 """String: written by who measures how long a write takes; it ends by itself, at once."""
 

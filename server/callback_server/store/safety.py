@@ -7,6 +7,7 @@ store that is set up to forget is refused, with the setting to change.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
@@ -16,10 +17,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from callback_server.store import keys
 from callback_server.store.client import StoreClient, StoreError, store_errors
+from callback_server.store.scripts import Script
 
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
-_OURS: Final = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
+_RAISE_LAYOUT: Final = Script("raise_layout")
 
 _HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
@@ -43,7 +45,7 @@ class UnsafeStoreError(Exception):
 
 
 async def check_store(client: StoreClient, durability: Durability) -> None:
-    """Refuses a store that is unsafe, too old, or laid out by another version. Lays out one that is new.
+    """Refuses a store that is unsafe, too old, or laid out otherwise. Lays out one that is new (see keys.py).
 
     Raises:
         UnsafeStoreError: with all that is wrong.
@@ -53,8 +55,10 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
         wrong = await setting_problems(client, durability)
         if wrong:
             raise UnsafeStoreError("; ".join(wrong))
-        await client.set(keys.SCHEMA_KEY, _OURS, nx=True)
-        if different := layout_problem(await stored_layout(client)):
+        stored = await client.execute_command(
+            "EVAL", _RAISE_LAYOUT.source, 1, keys.SCHEMA_KEY, keys.SCHEMA_VERSION, keys.PARTITIONS
+        )
+        if different := layout_problem(stored.decode(errors="replace")):
             raise UnsafeStoreError(different)
 
 
@@ -75,12 +79,21 @@ async def stored_layout(client: StoreClient) -> str | None:
 
 
 def layout_problem(stored: str | None) -> str | None:
-    """What is wrong with the layout of a store, if something is."""
-    if stored in (None, _OURS):
+    """What is wrong with the layout of a store, if something is: another version than ours and its two neighbours."""
+    if stored is None:
+        return None
+    version, ours = re.fullmatch(r"(\d{1,9}):(\d{1,9})", stored), keys.SCHEMA_VERSION
+    if version is None or int(version[2]) != keys.PARTITIONS:
+        advice = "use another store"
+    elif int(version[1]) > ours + 1:
+        advice = "use the release that raised it, or the one before that"
+    elif int(version[1]) < ours - 1:
+        advice = "run the releases between first, one after the other"
+    else:
         return None
     return (
-        f"the store is laid out as {stored} (version:partitions) and this release reads {_OURS}; "
-        "use the release that wrote it, or another store"
+        f"the store is laid out as {stored} (version:partitions) and this release works with "
+        f"{ours - 1} to {ours + 1}:{keys.PARTITIONS}; {advice}"
     )
 
 
