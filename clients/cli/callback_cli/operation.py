@@ -22,7 +22,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 @_json
 def show_config(config: Path | None, as_json: bool) -> None:
-    """Show the settings of server and edge that hold here, and where each came from.
+    """Show the settings that hold here, and where each came from.
 
     It reads what `callback server` and `callback edge` would read, in the same environment, and masks what is secret.
     What it prints is TOML; docs/settings.md says what each setting means.
@@ -55,10 +55,11 @@ def show_config(config: Path | None, as_json: bool) -> None:
 @config_option
 @_json
 def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
-    """Look whether a server, an edge or both can work on this machine: settings, files, store, handlers, connections.
+    """Look whether server and edge can work here, and say what to do.
 
-    Run it as the user that runs the process, in the same environment. It says what to do about each problem, changes
-    nothing, and ends with 1 if there is one.
+    It looks at settings, files, certificates, principals, the store, handlers and connections: of a server, an edge, or
+    both if none is named. Run it as the user that runs the process, in the same environment. It says what to do about
+    each problem, changes nothing, and ends with 1 if there is one.
     """
     with needs_extra("server"):
         from callback_edge import doctor as of_edge

@@ -30,8 +30,11 @@ config_option = click.option(
 @click.option("--edge", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
 @click.option("--grpc", metavar="HOST:PORT", help="Where the server listens.  [default: 127.0.0.1:50051]")
 @click.option("--demo", is_flag=True, help="Make two callbacks and print what to try.")
+@click.option("--until-eof", is_flag=True, help="Stop when standard input ends too: for programs that start it.")
 @config_option
-def up(data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, config: Path | None) -> None:
+def up(
+    data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, until_eof: bool, config: Path | None
+) -> None:
     """Run everything on this machine: store, server and edge.
 
     The state is kept over restarts. Port 0 picks a free one; the line that begins with `ready` says which. Ctrl-C stops
@@ -39,7 +42,7 @@ def up(data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, co
     """
     with needs_extra("up"):
         from callback_up.main import run
-    sys.exit(run(data_dir=data_dir, edge=edge, grpc=grpc, demo=demo, config=config))
+    sys.exit(run(data_dir=data_dir, edge=edge, grpc=grpc, demo=demo, until_eof=until_eof, config=config))
 
 
 @click.command(epilog=examples("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml"))

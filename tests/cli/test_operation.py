@@ -1,0 +1,188 @@
+"""`callback config` and `callback doctor`: what they print, how they end, and that no secret is in it."""
+
+import json
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+from support.clients import run_callback
+from support.system import running_system
+
+from callback_cli.main import cli
+from callback_edge.settings import EdgeSettings
+from callback_server.settings import ServerSettings
+
+SECRET = "hunter2" * 6
+NOWHERE = {"CALLBACK_STORE_URL": "redis://127.0.0.1:1", "CALLBACK_EDGE_SERVER_TARGET": "127.0.0.1:1"}
+"""Nothing listens there."""
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch):
+    monkeypatch.delenv("CALLBACK_CONFIG", raising=False)
+    for process in (ServerSettings, EdgeSettings):
+        for name in process.model_fields:
+            monkeypatch.delenv(process.variable(name), raising=False)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        file = tmp_path / "callback.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def run(*arguments, **environment):
+    return CliRunner().invoke(cli, arguments, prog_name="callback", env=environment)
+
+
+# ---- config ----
+
+
+def test_config_prints_every_setting_as_toml_that_says_the_same(write):
+    file = write(
+        '[activities.order-paid]\ntarget = "orders:1"\n[activities."a b"]\ntarget = "x:1"\ntls.ca_file = "/ca"'
+    )
+    ran = run("config", "--config", str(file), CALLBACK_GRACE_S="3", CALLBACK_ALTERNATIVE_DOMAINS="https://a,https://b")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    printed = tomllib.loads(ran.stdout)
+    assert printed["server"]["grace_s"] == 3
+    assert printed["server"]["alternative_domains"] == ["https://a", "https://b"]
+    assert printed["edge"]["bind"] == "127.0.0.1:8080"
+    assert printed["activities"]["order-paid"]["deadline_s"] == 8
+    assert printed["activities"]["a b"]["tls"] == {"ca_file": "/ca"}
+    lines = ran.stdout.splitlines()
+    assert any(line.startswith("grace_s = 3 ") and line.endswith("# CALLBACK_GRACE_S") for line in lines)
+    assert any(line.startswith('target = "orders:1" ') and line.endswith(f"# {file}") for line in lines)
+    for process in (ServerSettings, EdgeSettings):
+        for name in process.model_fields.keys() - process.shared_tables:
+            assert any(line.startswith((f"{name} = ", f"# {name} is not set")) for line in lines), name
+
+
+def test_config_in_json_is_a_list_of_all_with_table_value_and_origin():
+    ran = run("config", "--json", CALLBACK_EDGE_BIND="127.0.0.1:1")
+    settings = {(*each["table"], each["key"]): (each["value"], each["origin"]) for each in json.loads(ran.stdout)}
+    assert settings["edge", "bind"] == ("127.0.0.1:1", "CALLBACK_EDGE_BIND")
+    assert settings["server", "platform_url"] == (None, "default")
+
+
+def test_config_takes_the_file_that_a_process_would_take(write):
+    file = write("[edge]\ngrace_s = 7")
+    assert f"# {file}" in run("config", CALLBACK_CONFIG=str(file)).stdout
+
+
+def test_config_says_what_is_wrong_as_the_process_would_with_its_exit_code(write):
+    file = write('[server]\ngrace_s = "long"\n[edge]\ncolour = "red"\n')
+    ran = run("config", "--config", str(file))
+    assert ran.exit_code == 2
+    of_server, of_edge = (run(process, "--config", str(file)) for process in ("server", "edge"))
+    assert ran.stderr == of_server.stderr + of_edge.stderr.partition("\n")[2]
+    assert of_server.exit_code == of_edge.exit_code == 2
+
+
+def test_config_says_once_what_is_wrong_for_both_and_shows_what_is_right(write):
+    ran = run("config", "--config", str(write("[colours]\n")))
+    assert ran.stderr.count("colours") == 1
+    ran = run("config", CALLBACK_EDGE_GRACE_S="long")
+    assert (ran.exit_code, "[server]" in ran.stdout, "[edge]" in ran.stdout) == (2, True, False)
+
+
+# ---- doctor ----
+
+
+async def test_doctor_is_content_with_a_system_that_runs_and_says_so_in_lines_or_json(tmp_path, store_of):
+    async with running_system(tmp_path, store_of()) as system:
+        environment = {
+            "CALLBACK_STORE_URL": system.store.url,
+            "CALLBACK_EDGE_SERVER_TARGET": system.grpc,
+        }
+        ran = await run_callback("doctor", **environment)
+        as_json = await run_callback("doctor", "--json", **environment)
+    assert (ran.code, ran.errors) == (0, "")
+    lines = ran.output.splitlines()
+    assert all(line.startswith("ok       ") for line in lines)
+    checks = json.loads(as_json.output)
+    assert [line.partition(":")[0] for line in lines] == [f"ok       {each['check']}" for each in checks]
+    assert {each["process"] for each in checks} == {"server", "edge"}
+
+
+def test_doctor_ends_with_1_at_a_problem_and_says_what_to_do():
+    ran = run("doctor", **NOWHERE)
+    assert (ran.exit_code, ran.stderr) == (1, "")
+    problems = [line for line in ran.stdout.splitlines() if line.startswith("problem  ")]
+    assert [line.split(":")[0] for line in problems] == ["problem  store", "problem  edge server_target"]
+    assert all("; " in line for line in problems)
+    ran = run("doctor", "--json", **NOWHERE)
+    assert ran.exit_code == 1
+    assert [each["check"] for each in json.loads(ran.stdout) if each["level"] == "problem"] == [
+        "store",
+        "edge server_target",
+    ]
+
+
+@pytest.mark.parametrize("process", ["server", "edge"])
+def test_doctor_looks_only_at_the_process_that_is_named(process):
+    ran = run("doctor", process, "--json", **NOWHERE)
+    assert {each["process"] for each in json.loads(ran.stdout)} == {process}
+
+
+def test_a_file_that_everyone_can_read_is_a_warning(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("callback_x")
+    token.chmod(0o604)
+    ran = run("doctor", "edge", "--json", CALLBACK_EDGE_SERVER_TOKEN_FILE=str(token), **NOWHERE)
+    levels = {each["check"]: each["level"] for each in json.loads(ran.stdout)}
+    assert levels["edge server_token_file"] == "warning"
+
+
+# ---- Secrets ----
+
+
+def planted(process, name, folder):
+    """A value with a secret in it for a setting: in a URL, in the file that it names, or as it is."""
+    schema = process.model_json_schema()["properties"][name]
+    kinds = [schema, *schema.get("anyOf", ())]
+    if any(kind.get("format") == "path" for kind in kinds):
+        file = folder / name
+        file.write_text(f"{SECRET} is secret\n")
+        return str(file)
+    if any(kind.get("type") == "array" for kind in kinds):
+        return [f"https://me:{SECRET}@a.example"]
+    if any(kind.get("type") == "string" and kind.get("format") != "password" for kind in kinds):
+        return f"redis://me:{SECRET}@127.0.0.1:1/0"
+    return SECRET
+
+
+@pytest.mark.parametrize("origin", ["variable", "file"])
+@pytest.mark.parametrize("process", [ServerSettings, EdgeSettings], ids=lambda process: process.table)
+def test_a_secret_in_any_setting_is_in_nothing_that_is_printed(process, origin, tmp_path, write):
+    said = {}
+    for name in sorted(process.model_fields.keys() - process.shared_tables):
+        value = planted(process, name, tmp_path)
+        if origin == "file":
+            file = write(f"[{process.table}]\n{name} = {json.dumps(value)}\n")
+            environment = {**NOWHERE, "CALLBACK_CONFIG": str(file), process.variable(name): ""}
+        else:
+            environment = {**NOWHERE, process.variable(name): value if isinstance(value, str) else json.dumps(value)}
+        for command in (
+            ["config"],
+            ["config", "--json"],
+            ["doctor", process.table],
+            ["doctor", "--json", process.table],
+        ):
+            ran = run(*command, **environment)
+            assert ran.output
+            said[name, *command] = ran.output
+    assert [where for where, text in said.items() if SECRET in text] == []
+
+
+@pytest.mark.parametrize("variable", ["CALLBACK_ACTIVITIES", "CALLBACK_EDGE_SERVER_TLS"])
+@pytest.mark.parametrize(
+    "value", [SECRET, f'{{"{{": "{SECRET}"}}', f'{{"paid": {{"target": "dns://a:{SECRET}@b/c"}}}}']
+)
+def test_a_secret_in_a_table_is_in_nothing_that_is_printed(variable, value):
+    for command in (["config"], ["config", "--json"], ["doctor"]):
+        assert SECRET not in run(*command, **(NOWHERE | {variable: value})).output
