@@ -107,7 +107,7 @@ def readable(error: CallbackError, *, secure: bool) -> str:
         error: What went wrong.
         secure: Whether the server was asked over TLS.
     """
-    what, advice = error.message, _ADVICE.get(error.reason, "")
+    what, advice = error.message, _ADVICE.get(_word(error), "")
     if error.violations:  # the message has the bad fields in one long line
         what = "the request is refused"
     elif not error.reason and isinstance(error, UnavailableError):

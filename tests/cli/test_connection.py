@@ -1,0 +1,262 @@
+"""Where the server is and who asks: tokens, certificates, and what is said when they are not right."""
+
+import asyncio
+import shlex
+import sys
+from asyncio.subprocess import PIPE
+from datetime import timedelta
+
+import grpc
+import pytest
+import trustme
+from click.testing import CliRunner
+from support.clients import (
+    CALL,
+    CASE,
+    CREATED,
+    Refusal,
+    call_message,
+    callback_message,
+    run_callback,
+    scripted_server,
+)
+from support.services import running_services
+from support.tools import require
+
+from callback.v1 import callback_service_pb2 as messages
+from callback_cli.main import COMMANDS, cli
+from callback_server.domain.principal import Role
+from callback_server.principals import add_token, read_principals
+
+TOKEN = "callback_" + "t" * 43
+EMPTY_LIST = messages.ListCallbacksResponse()
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+async def test_a_token_comes_from_a_file_or_the_environment_and_never_from_an_argument(server, callback, tmp_path):
+    server.answers["ListCallbacks"] = EMPTY_LIST
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("callback_first\n")
+    second.write_text("callback_second")
+    for arguments, environment, expected in (
+        ([], {}, None),
+        (["--token-file", str(first)], {}, "first"),
+        ([], {"CALLBACK_TOKEN_FILE": str(second)}, "second"),
+        ([], {"CALLBACK_TOKEN": "callback_third"}, "third"),
+        (["--token-file", str(first)], {"CALLBACK_TOKEN_FILE": str(second), "CALLBACK_TOKEN": "callback_no"}, "first"),
+        ([], {"CALLBACK_TOKEN_FILE": str(second), "CALLBACK_TOKEN": "callback_no"}, "second"),
+        ([], {"CALLBACK_TOKEN_FILE": "", "CALLBACK_TOKEN": ""}, None),
+    ):
+        assert (await callback("list", "--json", *arguments, **environment)).json == []
+        assert server.tokens.pop() == (expected and f"Bearer callback_{expected}")
+    assert not [command.name for command in COMMANDS for each in command.params if "--token" in each.opts]
+
+
+async def test_a_token_from_a_pipe_holds_for_all_requests_of_a_command(server):
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    program = await asyncio.create_subprocess_exec(
+        require("bash"), "-c",
+        f"{shlex.quote(sys.executable)} -m callback_cli call {CALL} --target {server.address}"
+        f" --token-file <(echo {TOKEN})",
+        stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert (program.returncode, errors) == (0, b"")
+    assert server.tokens == [f"Bearer {TOKEN}"] * 2
+
+
+@pytest.mark.parametrize("content", ["", "\n", "callback_hunter2 and more", "callback_hunter2\ncallback_other", "één"])
+@pytest.mark.parametrize("source", ["file", "variable"])
+def test_what_can_be_no_token_is_wrong_usage_and_not_repeated(content, source, tmp_path):
+    file = tmp_path / "token"
+    file.write_text(content)
+    arguments, environment = (
+        (["--token-file", str(file)], {}) if source == "file" else ([], {"CALLBACK_TOKEN": content or " "})
+    )
+    ran = CliRunner().invoke(cli, ["get", CASE, *arguments], env={"CALLBACK_TARGET": "127.0.0.1:1"} | environment)
+    assert ran.exit_code == 2
+    assert "the token is empty, or has characters that no token has" in ran.stderr
+    assert (str(file) if source == "file" else "CALLBACK_TOKEN") in ran.stderr
+    assert "hunter2" not in ran.stderr
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def files(authority, tmp_path_factory):
+    """PEM files: the authority as `ca`, another one, a certificate of each for a client."""
+    directory = tmp_path_factory.mktemp("tls")
+    for name, issuer in (("ca", authority), ("other", trustme.CA())):
+        issuer.cert_pem.write_to_path(directory / f"{name}.pem")
+        own = issuer.issue_cert("orders.example")
+        own.cert_chain_pems[0].write_to_path(directory / f"{name}-client.pem")
+        own.private_key_pem.write_to_path(directory / f"{name}-client.key")
+    (directory / "junk.pem").write_text("not PEM\n")
+    return directory
+
+
+def credentials(authority, name="127.0.0.1", *, mutual=False, **validity):
+    """A server's."""
+    own = authority.issue_cert(name, **validity)
+    return grpc.ssl_server_credentials(
+        [(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())],
+        authority.cert_pem.bytes() if mutual else None,
+        mutual,
+    )
+
+
+async def test_tls_is_spoken_with_whom_the_options_or_the_environment_say(authority, files, token_file):
+    own = ["--cert-file", str(files / "ca-client.pem"), "--key-file", str(files / "ca-client.key")]
+    trusting = ["--ca-file", str(files / "ca.pem")]
+    for settings, arguments, environment in (
+        ({}, trusting, {}),
+        ({}, [], {"CALLBACK_CA_FILE": str(files / "ca.pem")}),
+        ({"name": "callback.example"}, [*trusting, "--server-name", "callback.example"], {}),
+        ({"mutual": True}, [*trusting, *own], {}),
+        (
+            {"mutual": True},
+            trusting,
+            {
+                "CALLBACK_CERT_FILE": str(files / "ca-client.pem"),
+                "CALLBACK_KEY_FILE": str(files / "ca-client.key"),
+                "CALLBACK_TLS": "1",
+            },
+        ),
+    ):
+        async with scripted_server(credentials=credentials(authority, **settings)) as server:
+            server.answers["ListCallbacks"] = EMPTY_LIST
+            ran = await run_callback(
+                "list", "--json", "--target", server.address, "--token-file", str(token_file), *arguments, **environment
+            )
+            assert ran.json == []
+            assert server.tokens == [f"Bearer {TOKEN}"]
+
+
+async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authority, files, token_file):
+    trusting = ["--ca-file", str(files / "ca.pem")]
+    expired = {"not_before": CREATED - timedelta(days=900), "not_after": CREATED - timedelta(days=800)}
+    foreign = ["--cert-file", str(files / "other-client.pem"), "--key-file", str(files / "other-client.key")]
+    for settings, arguments, says, advice in (
+        ({}, ["--ca-file", str(files / "other.pem")], "not come from an authority that is trusted", "--ca-file"),
+        ({}, ["--tls"], "not come from an authority that is trusted", "--ca-file"),
+        (expired, trusting, "its certificate has expired", "has to renew it"),
+        ({"name": "callback.example"}, trusting, "its certificate is for another name", "--server-name"),
+        ({}, [], "it closes the connection at once", "It may speak TLS: --ca-file"),
+        ({"mutual": True}, trusting, "it closes the connection at once", "--cert-file and --key-file"),
+        ({"mutual": True}, [*trusting, *foreign], "it closes the connection at once", "--cert-file and --key-file"),
+        (None, trusting, "it does not speak TLS there", "Leave out --tls"),
+    ):
+        secure = None if settings is None else credentials(authority, **settings)
+        async with scripted_server(credentials=secure) as server:
+            ran = await run_callback("list", "--target", server.address, "--token-file", str(token_file), *arguments)
+            assert (ran.code, ran.output) == (69, ""), arguments
+            first, second = ran.errors.splitlines()
+            assert first.startswith(f"Error: {server.address} can not be reached: ")
+            assert says in first
+            assert first.endswith("(UNAVAILABLE)")
+            assert advice in second
+            assert (server.requests, server.tokens) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--cert-file", "ca-client.pem"], "--cert-file and --key-file belong together"),
+        (["--key-file", "ca-client.key"], "--cert-file and --key-file belong together"),
+        (["--ca-file", "junk.pem"], "junk.pem: there is nothing in PEM form that can be used"),
+        (["--cert-file", "junk.pem", "--key-file", "ca-client.key"], "there is nothing in PEM form that can be used"),
+        (["--cert-file", "ca-client.pem", "--key-file", "junk.pem"], "there is nothing in PEM form that can be used"),
+        (["--cert-file", "ca-client.pem", "--key-file", "other-client.key"], "the key is not that of the certificate"),
+        (["--ca-file", "nowhere.pem"], "'nowhere.pem' does not exist"),
+        (["--token-file", "nowhere"], "'nowhere' does not exist"),
+        (["--target", "https://callback.example"], "give HOST:PORT, as in 127.0.0.1:50051, with --tls"),
+    ],
+)
+def test_files_that_can_not_be_used_are_wrong_usage(files, monkeypatch, arguments, says):
+    monkeypatch.chdir(files)
+    ran = CliRunner().invoke(cli, ["get", CASE, *arguments], env={"CALLBACK_TARGET": "127.0.0.1:1"})
+    assert ran.exit_code == 2
+    assert says in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (
+            Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS", facts={"limit": "7"}),
+            ["(TOO_MANY_OPEN_CALLBACKS, limit 7)", "Close some first"],
+        ),
+        # of a proxy in between, which has no reasons of ours
+        (grpc.StatusCode.UNAUTHENTICATED, ["says gRPC (UNAUTHENTICATED)", "--token-file"]),
+    ],
+)
+async def test_a_refusal_says_what_to_do(server, callback, refusal, says):
+    server.answers["GetCallback"] = refusal
+    ran = await callback("get", CASE)
+    assert ran.code == 1
+    for each in says:
+        assert each in ran.errors
+
+
+@pytest.fixture
+async def guarded(store_of, tmp_path):
+    """The real services with principals; `ask` runs the command line as one of them."""
+    path = tmp_path / "principals.toml"
+    for name, role in (("orders", Role.OWNER), ("shipping", Role.OWNER), ("edge-1", Role.EDGE), ("root", Role.ADMIN)):
+        (tmp_path / name).write_text(add_token(path, name, [role], None))
+    async with running_services(store_of(), principals=lambda: read_principals(path)) as services:
+
+        async def ask(name, *arguments):
+            file = ["--token-file", str(tmp_path / name)] if name else []
+            return await run_callback(*arguments, *file, CALLBACK_TARGET=services.address)
+
+        yield ask
+
+
+GENERATE = ("generate", "--activity", "record", "--type", "response", "--json")
+
+
+async def test_an_owner_sees_its_own_and_an_administrator_everyones(guarded):
+    case = (await guarded("orders", *GENERATE, "--label", "order=5")).json["callbackCaseId"]
+    other = (await guarded("shipping", *GENERATE)).json["callbackCaseId"]
+    assert [each["callbackCaseId"] for each in (await guarded("orders", "list", "--json")).json] == [case]
+    assert [each["callbackCaseId"] for each in (await guarded("shipping", "list", "--json")).json] == [other]
+    assert (await guarded("orders", "get", case, "--json")).json["owner"] == "orders"
+    for command in (("get",), ("close",), ("erase", "--yes"), ("wait",), ("calls",)):
+        ran = await guarded("shipping", *command, case)
+        assert (ran.code, ran.output) == (3, ""), command
+    assert [each["owner"] for each in (await guarded("root", "list", "--owner", "orders", "--json")).json] == ["orders"]
+    assert (await guarded("root", "get", case)).code == 0
+    ran = await guarded("orders", "list", "--owner", "shipping")
+    assert ran.code == 1
+    assert ran.errors.splitlines()[1:] == ["The server's operator gives roles, in its principals_file."]
+    assert "(ROLE_MISSING, role admin)" in ran.errors
+    ran = await guarded("orders", "list", "--owner", "x" * 64)
+    assert "  --owner (owner): " in ran.errors
+
+
+async def test_who_is_not_known_or_has_not_the_role_is_told_what_to_do(guarded, tmp_path):
+    ran = await guarded(None, "list")
+    assert (ran.code, ran.output) == (1, "")
+    assert ran.errors.splitlines()[1:] == [
+        "Say who asks: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and --key-file.",
+        "The server's operator makes a token with `callback token NAME`.",
+    ]
+    (tmp_path / "nobody").write_text(TOKEN)
+    ran = await guarded("nobody", "list")
+    assert ran.code == 1
+    assert "(UNAUTHENTICATED)" in ran.errors
+    assert TOKEN not in ran.errors
+    ran = await guarded("edge-1", *GENERATE[:-1])
+    assert ran.code == 1
+    assert "(ROLE_MISSING, role owner)" in ran.errors
