@@ -57,7 +57,6 @@ class Connection(TCPServer):
         self._peer_has_ended = False
         self._giving_up: asyncio.TimerHandle | None = None
         try:
-            metrics.CONNECTIONS.inc()
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
             async with TaskGroup(self.loop) as task_group:
@@ -73,18 +72,19 @@ class Connection(TCPServer):
                     server,
                     self.protocol_send,
                 )
-                await self.idle_task.restart(task_group, self._idle_timeout)
-                await self._read_data()
-                self._peer_has_ended = True
-                await self.idle_task.stop()
+                try:
+                    await self.idle_task.restart(task_group, self._idle_timeout)
+                    await self._read_data()
+                    self._peer_has_ended = True
+                    await self.idle_task.stop()
+                finally:
+                    self.protocol.end_record()
         except OSError:
             pass  # the peer is gone
         finally:
             await self._close()
             if self._giving_up:
                 self._giving_up.cancel()
-            self.protocol.end_record()
-            metrics.CONNECTIONS.dec()
 
     def abort(self) -> None:
         """Close the connection at once, whatever is still to be sent."""
@@ -201,9 +201,11 @@ class HttpServer:
         connection = Connection(self._app, loop, self._config, self._context, {}, reader, writer)
         task = loop.create_task(connection.run())
         self._running[task] = connection
+        metrics.CONNECTIONS.inc()
         task.add_done_callback(self._disconnected)
 
     def _disconnected(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
+        metrics.CONNECTIONS.dec()
         if not task.cancelled() and (error := task.exception()):
             _log.error("a connection failed", exc_info=error)

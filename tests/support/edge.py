@@ -22,6 +22,7 @@ from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from prometheus_client.parser import text_string_to_metric_families
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.app import create_app
@@ -178,8 +179,10 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
 async def control_plane(credentials=None) -> AsyncIterator[ControlPlane]:
     plane = ControlPlane()
     await plane.start(credentials=credentials)
-    yield plane
-    await plane.stop()
+    try:
+        yield plane
+    finally:
+        await plane.stop()
 
 
 @dataclass
@@ -332,17 +335,32 @@ async def ask(edge: RunningEdge, path, method="GET", headers=(), body=b"") -> Ht
     return answer
 
 
+_LAUNCHER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"} | dict(os.environ)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+"""Starts a program as systemd does: the same process, with a socket as its file descriptor 3."""
+
+
 class EdgeProcess:
     """`python -m callback_edge` as a process of its own, on ports that it picks."""
 
-    def __init__(self, target, *, loop="uvloop", first="", **settings):
-        """`first` is Python to run before the edge; `loop` is uvloop, or asyncio as where there is no uvloop."""
+    def __init__(self, target, *, loop="uvloop", first="", passed=None, **settings):
+        """`first` is Python to run before the edge; `loop` is uvloop, or asyncio as where there is no uvloop.
+
+        `passed` is a socket to pass to it, as systemd does.
+        """
         own = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, "drain_s": 0}
         settings = {**own, **settings}
         if loop == "asyncio":
             first = "import sys; sys.modules['uvloop'] = None"
         code = f"{first}\nimport sys; from callback_edge.main import main; sys.exit(main())"
         self._arguments = ["-c", code] if first else ["-m", "callback_edge"]
+        self._passed = passed
+        if passed is not None:
+            self._arguments = ["-c", _LAUNCHER, str(passed.fileno()), *self._arguments]
         self._environment = {f"CALLBACK_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
         self.lines = []
 
@@ -362,6 +380,7 @@ class EdgeProcess:
             sys.executable,
             *self._arguments,
             env={**os.environ, **self._environment},
+            pass_fds=[] if self._passed is None else [self._passed.fileno()],
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -385,8 +404,22 @@ class EdgeProcess:
                 assert not self._reading.done(), self.lines
                 await self._more.wait()
 
+    def events(self, name):
+        """Return all of an event that it has logged so far."""
+        entries = [json.loads(line) for line in self.lines if line.startswith("{")]
+        return [entry for entry in entries if entry["event"] == name]
+
     async def port(self, which="edge"):
         return int((await self.until_logged("ready"))[which].rpartition(":")[2])
+
+    async def figures(self):
+        """Return its metrics: (name, labels as sorted pairs) to value."""
+        families = text_string_to_metric_families((await self.admin("/metrics")).text)
+        return {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+        }
 
     async def admin(self, path, method="GET"):
         url = f"http://127.0.0.1:{await self.port('admin')}{path}"

@@ -1,0 +1,260 @@
+"""What the edge shows to the server, from files that may change; and a server that refuses it."""
+
+import asyncio
+import json
+
+import grpc
+import pytest
+import trustme
+from support.edge import EdgeProcess, ask, control_plane, new_state, plain, refusing, running_edge
+from support.wait import wait_until
+
+from callback_edge import upstream
+from callback_edge.credentials import CredentialsError
+from callback_edge.settings import EdgeSettings
+from callback_edge.upstream import Upstream
+
+TOKEN = "callback_" + "A1b2_-" * 7 + "x"
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Files are looked at, and a refusing server is asked again, without much waiting."""
+    monkeypatch.setattr(upstream, "_FILES_S", 0.02)
+    monkeypatch.setattr(upstream, "_INTRODUCTION_S", 2)
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    return file
+
+
+def told(answer):
+    answer.assert_fixed_headers()
+    return answer.status, json.loads(answer.body)["code"], answer.all("retry-after")
+
+
+EDGE_REFUSED = (503, "edge_refused", ["5"])
+
+
+async def test_the_token_goes_with_each_call_and_follows_its_file(soon, token_file, log):
+    async with control_plane() as plane, running_edge(plane.target, server_token_file=token_file) as edge:
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        assert set(plane.tokens) == {f"Bearer {TOKEN}"}
+
+        token_file.write_text("another")
+        await wait_until(lambda: plane.tokens[-1] == "Bearer another", what="an introduction with it")
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        assert plane.tokens[-1] == "Bearer another"
+
+        token_file.write_text("two words")
+        await wait_until(lambda: any("must hold one token" in entry.get("problem", "") for entry in log))
+        token_file.unlink()
+        await wait_until(lambda: any("No such file" in entry.get("problem", "") for entry in log))
+        log.clear()
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        assert plane.tokens[-1] == "Bearer another"
+
+
+async def test_without_a_token_file_none_is_sent(plane, edge):
+    assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+    assert set(plane.tokens) == {None}
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "to_do"),
+    [
+        ("UNAUTHENTICATED", "UNAUTHENTICATED", "set server_token_file"),
+        ("ROLE_MISSING", "PERMISSION_DENIED", "the role edge"),
+    ],
+)
+async def test_a_server_that_refuses_the_edge_is_a_503_that_says_what_to_do_to_the_operator_alone(
+    soon, log, reason, code, to_do
+):
+    async with control_plane() as plane:
+        plane.welcome = plane.script = refusing(reason, code)
+        async with running_edge(plane.target) as edge:
+            await wait_until(lambda: edge.upstream.why_not_ready() == f"the server refuses this edge: {reason}")
+            for _ in range(3):
+                assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
+            (error,) = (entry for entry in log if entry["log_level"] == "error")
+            assert error["reason"] == reason
+            assert to_do in error["to_do"]
+
+            plane.reset()  # mended there: it is found out by itself, without a call
+            await wait_until(lambda: not edge.upstream.why_not_ready())
+            assert plane.started == 0
+            assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+            log.clear()
+
+
+async def test_an_edge_that_is_refused_while_it_runs_says_so_from_then_on(soon, log):
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        plane.welcome = plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
+        assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
+        assert edge.upstream.why_not_ready() == "the server refuses this edge: UNAUTHENTICATED"
+        log.clear()
+
+
+async def test_a_refusal_by_what_stands_before_the_server_is_told_the_same_way(soon, log):
+    """A mesh's proxy knows nothing of our reasons."""
+
+    async def refuse(_request, context):
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied")
+
+    async with control_plane() as plane:
+        plane.welcome = plane.script = refuse
+        async with running_edge(plane.target) as edge:
+            await wait_until(lambda: "PERMISSION_DENIED" in edge.upstream.why_not_ready())
+            assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
+            log.clear()
+
+
+async def test_a_token_reaches_no_log_and_no_figure(plane, token_file):
+    async with EdgeProcess(plane.target, server_token_file=token_file, log_level="DEBUG") as edge:
+        plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED", message=f"unknown token {TOKEN[:8]}")
+        await wait_until(lambda: any(plane.tokens))
+        figures = (await edge.admin("/metrics")).text + (await edge.admin("/readyz")).text
+        token_file.write_text(TOKEN + " and more")
+        await edge.until_logged("file not taken over")
+        edge.process.terminate()
+        await edge.end()
+        assert TOKEN not in "".join(edge.lines) + figures
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+def issued(authority, *names):
+    certificate = authority.issue_cert(*names)
+    return certificate.private_key_pem.bytes(), b"".join(each.bytes() for each in certificate.cert_chain_pems)
+
+
+def server_credentials(authority, *names, clients=None):
+    return grpc.ssl_server_credentials(
+        [issued(authority, *names)],
+        root_certificates=clients and clients.cert_pem.bytes(),
+        require_client_auth=clients is not None,
+    )
+
+
+def write(folder, *, authority=None, certificate=None):
+    """Write PEM files, and return the settings that name them."""
+    files = {}
+    if authority:
+        files["ca_file"] = authority.cert_pem.bytes()
+    if certificate:
+        files["key_file"], files["cert_file"] = certificate
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in files}
+
+
+async def test_it_speaks_tls_with_whom_it_trusts_and_with_nobody_else(tmp_path, authority):
+    tls = write(tmp_path, authority=authority)
+    async with control_plane(server_credentials(authority, "127.0.0.1")) as plane:
+        async with running_edge(plane.target, server_tls=tls) as edge:
+            assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        tls = write(tmp_path, authority=trustme.CA())
+        for other in (tls, {}, None):
+            async with running_edge(plane.target, server_tls=other) as edge:
+                assert told(await ask(edge, f"/cb/{new_state()}"))[1] == "server_unreachable"
+        assert plane.started == 1
+
+
+async def test_several_addresses_have_one_name(tmp_path, authority):
+    tls = write(tmp_path, authority=authority) | {"server_name": "server.example"}
+    credentials = server_credentials(authority, "server.example")
+    async with (
+        control_plane(credentials) as one,
+        control_plane(credentials) as other,
+        running_edge(f"{one.target},{other.target}", server_tls=tls) as edge,
+    ):
+
+        async def both_are_called():
+            assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+            return one.started and other.started
+
+        await wait_until(both_are_called)
+
+
+async def test_another_certificate_takes_over_and_calls_under_way_are_answered(soon, tmp_path, authority, log):
+    def shown(context):
+        return context.auth_context()["x509_subject_alternative_name"][0].decode()
+
+    async def script(request, context):
+        if request.request_query_string == "held":
+            await gate.wait()
+        return plain(shown(context).encode())
+
+    gate = asyncio.Event()
+    tls = write(tmp_path, authority=authority, certificate=issued(authority, "first.example"))
+    async with control_plane(server_credentials(authority, "127.0.0.1", clients=authority)) as plane:
+        plane.script = script
+        async with running_edge(plane.target, server_tls=tls) as edge:
+            held = asyncio.create_task(ask(edge, f"/cb/{new_state()}?held"))
+            await plane.until(lambda: plane.started)
+
+            # Half of a pair, then nonsense, then one that the server does not trust: what is, goes on.
+            key, certificate = issued(authority, "second.example")
+            for content in (certificate, b"nonsense"):
+                tls["cert_file"].write_bytes(content)
+                await wait_until(lambda: any(entry["event"] == "file not taken over" for entry in log))
+                log.clear()
+            write(tmp_path, certificate=issued(trustme.CA(), "stranger.example"))
+            await wait_until(lambda: any(entry["event"] == "file taken over" for entry in log))
+            assert (await ask(edge, f"/cb/{new_state()}")).body == b"first.example"
+
+            write(tmp_path, certificate=(key, certificate))
+
+            async def taken_over():
+                answer = await ask(edge, f"/cb/{new_state()}")
+                assert answer.status == 200
+                return answer.body == b"second.example"
+
+            await wait_until(taken_over)
+            gate.set()
+            assert (await held).body == b"first.example"
+            assert plane.started == plane.ended
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"server_token_file": "missing"}, "server_token_file missing: No such file or directory"),
+        ({"server_token_file": "two words"}, "must hold one token and nothing else"),
+        ({"server_tls": {"ca_file": "missing"}}, "server_tls.ca_file missing: No such file or directory"),
+        ({"server_tls": {"ca_file": "two words"}}, "server_tls: the files can not be used"),
+        ({"server_tls": {"cert_file": "two words", "key_file": "two words"}}, "server_tls: the files can not be used"),
+    ],
+)
+def test_files_that_can_not_be_used_are_said_before_anything_is_started(tmp_path, monkeypatch, settings, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two words").write_text("secret secret")
+    with pytest.raises(CredentialsError) as raised:
+        Upstream(EdgeSettings(**settings))
+    assert said in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_process_that_can_not_use_a_file_says_so_in_one_line_and_ends(plane, tmp_path):
+    edge = EdgeProcess(plane.target, server_token_file=tmp_path / "missing")
+    await edge.start()
+    assert await edge.end() == 1
+    assert edge.lines == [f"callback edge: server_token_file {tmp_path / 'missing'}: No such file or directory\n"]
+
+
+async def test_whoever_is_no_callback_server_is_told_apart(log):
+    """Something else that speaks gRPC: the edge is not ready, and the log says what was answered."""
+    other = grpc.aio.server()
+    port = other.add_insecure_port("127.0.0.1:0")
+    await other.start()
+    async with running_edge(f"127.0.0.1:{port}") as edge:
+        await wait_until(lambda: edge.upstream.why_not_ready() == "no server has answered yet")
+        await wait_until(lambda: any(entry.get("grpc_code") == "UNIMPLEMENTED" for entry in log))
+    await other.stop(None)

@@ -1,0 +1,161 @@
+"""Several servers, that come, drain and go: calls go where they are served, once."""
+
+import asyncio
+import collections
+import contextlib
+
+import pytest
+from pydantic import ValidationError
+from soak.counts import count
+from support.edge import ControlPlane, ask, new_state, plain, running_edge
+from support.wait import wait_until
+
+from callback_edge.settings import EdgeSettings
+
+
+@contextlib.asynccontextmanager
+async def two_planes():
+    planes = [ControlPlane(), ControlPlane()]
+    for plane in planes:
+        await plane.start()
+    try:
+        yield planes
+    finally:
+        for plane in planes:
+            await plane.stop()
+
+
+def both(planes):
+    return ",".join(plane.target for plane in planes)
+
+
+async def both_are_called(edge, planes):
+    before = [plane.started for plane in planes]
+
+    async def called():
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        return all(plane.started > had for plane, had in zip(planes, before, strict=True))
+
+    await wait_until(called)
+
+
+async def test_calls_are_spread_over_all_servers():
+    async with two_planes() as planes, running_edge(both(planes)) as edge:
+        await both_are_called(edge, planes)
+
+
+async def test_a_server_that_drains_answers_what_it_has_and_is_sent_no_more():
+    async with two_planes() as planes, running_edge(both(planes)) as edge:
+        await both_are_called(edge, planes)
+        draining, other = planes
+        gate = asyncio.Event()
+
+        async def script(_request, _context):
+            await gate.wait()
+            return plain(b"as before")
+
+        async def a_call_is_held():
+            calls.append(asyncio.create_task(ask(edge, f"/cb/{new_state()}")))
+            return draining.started > draining.ended
+
+        calls = []
+        draining.script = script
+        await wait_until(a_call_is_held)
+        await draining.serving(False)
+        await wait_until(lambda: sent_no_more(edge, draining))
+        had = draining.started
+        for _ in range(20):
+            assert (await ask(edge, f"/cb/{new_state()}")).body == b"ok"
+        assert draining.started == had
+        assert not edge.upstream.why_not_ready()
+
+        gate.set()
+        assert {answer.body for answer in await asyncio.gather(*calls)} <= {b"ok", b"as before"}
+        assert draining.ended == draining.started
+        assert other.ended == other.started
+
+
+async def sent_no_more(edge, plane):
+    """Four calls in a row went elsewhere. The one that makes this wait may be held: it is left alone."""
+    had = plane.started
+    calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(4)]
+    await wait_until(lambda: plane.started > had or all(call.done() for call in calls))
+    return plane.started == had
+
+
+async def test_servers_that_are_replaced_one_after_the_other_lose_no_call():
+    async with two_planes() as planes, running_edge(both(planes)) as edge:
+        outcomes = collections.Counter()
+        enough = asyncio.Event()
+
+        async def caller():
+            while not enough.is_set():
+                outcomes[(await ask(edge, f"/cb/{new_state()}")).status] += 1
+
+        callers = [asyncio.create_task(caller()) for _ in range(8)]
+        replaced = 0
+        for _ in range(count(3, 50)):
+            for plane in planes:
+                await wait_until(lambda: sum(outcomes.values()) > 10)
+                await plane.serving(False)
+                await wait_until(lambda here=plane: here.started == here.ended)
+                had, quiet = plane.started, sum(outcomes.values())
+                await wait_until(lambda before=quiet: sum(outcomes.values()) > before + 50)
+                assert plane.started - had <= len(callers)  # those that were on their way
+                await plane.stop(grace=10)
+                await plane.start(plane.port)
+                had = plane.started
+                await wait_until(lambda here=plane, before=had: here.started > before)
+                replaced += 1
+        enough.set()
+        await asyncio.gather(*callers)
+        assert set(outcomes) == {200}
+        assert sum(outcomes.values()) == sum(plane.started for plane in planes) == sum(plane.ended for plane in planes)
+
+
+async def test_while_no_server_serves_nothing_is_sent_and_the_caller_may_try_again():
+    async with two_planes() as planes, running_edge(both(planes)) as edge:
+        await both_are_called(edge, planes)
+        for plane in planes:
+            await plane.serving(False)
+        await wait_until(edge.upstream.why_not_ready)
+        assert edge.upstream.why_not_ready() == "no connection to a server that serves"
+        had = [plane.started for plane in planes]
+        answer = await ask(edge, f"/cb/{new_state()}")
+        assert (answer.status, answer["retry-after"]) == (503, "5")
+        assert [plane.started for plane in planes] == had
+        await planes[0].serving(True)
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("server:50051", "server:50051"),
+        ("dns:///server:50051", "dns:///server:50051"),
+        ("unix:/run/callback.sock", "unix:/run/callback.sock"),
+        ("10.0.0.1:1", "10.0.0.1:1"),
+        ("10.0.0.1:1, 10.0.0.2:2", "ipv4:10.0.0.1:1,10.0.0.2:2"),
+        ("ipv4:10.0.0.1:1,10.0.0.2:2", "ipv4:10.0.0.1:1,10.0.0.2:2"),
+        ("[::1]:1,[::2]:2", "ipv6:[::1]:1,[::2]:2"),
+    ],
+)
+def test_servers_are_written_as_people_do_or_as_grpc_does(written, target):
+    assert EdgeSettings(server_target=written).server_target == target
+
+
+@pytest.mark.parametrize(
+    "written", ["a:1,b:2", "dns:///a:1,b:2", "10.0.0.1:1,[::1]:1", "10.0.0.1:1,", "10.0.0.1,10.0.0.2"]
+)
+def test_a_list_that_grpc_can_not_take_is_refused_with_what_to_write(written):
+    with pytest.raises(ValidationError, match="one name that stands for all of them"):
+        EdgeSettings(server_target=written)
+
+
+def test_tls_to_several_addresses_needs_the_name_that_their_certificates_have():
+    several = "10.0.0.1:1,10.0.0.2:1"
+    with pytest.raises(ValidationError, match="server_name"):
+        EdgeSettings(server_target=several, server_tls={})
+    EdgeSettings(server_target=several, server_tls={"server_name": "server.example"})
+    EdgeSettings(server_target="server.example:1", server_tls={})
