@@ -1,0 +1,178 @@
+"""`callback token`: prints a token once, keeps its hash, and leaves the file of principals whole."""
+
+import hashlib
+import re
+import tomllib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+from support.clients import run_callback
+from support.secrets import Haystack
+from support.system import Process
+from support.wait import wait_until
+
+from callback_cli.main import cli
+from callback_cli.tokens import ROLES
+from callback_server.domain.principal import Role
+from callback_server.principals import read_principals
+
+WRITTEN = """# Ask the platform team before you change this.
+[principals.orders]   # the shop
+roles = ["owner"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    """Where each test works: nothing there but what it makes."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CALLBACK_CONFIG", "CALLBACK_PRINCIPALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def file(directory):
+    return directory / "principals.toml"
+
+
+def token(*arguments, **environment):
+    return CliRunner().invoke(cli, ["token", *arguments], env=environment)
+
+
+def test_the_roles_are_those_of_the_server():
+    assert tuple(Role) == ROLES
+
+
+def test_the_token_is_alone_on_standard_output_and_kept_nowhere_else(directory, file):
+    ran = token("orders", "--role", "owner", "--role", "edge", "--file", str(file))
+    assert ran.exit_code == 0
+    assert re.fullmatch(r"callback_[A-Za-z0-9_-]{43}\n", ran.stdout)
+    made = ran.stdout.strip()
+    principal = read_principals(file).of_token(made)
+    assert (principal.name, principal.roles) == ("orders", {Role.OWNER, Role.EDGE})
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(directory.iterdir()) == [file]
+    assert made not in ran.stderr + file.read_text()
+    assert hashlib.sha256(made.encode()).hexdigest() in file.read_text()
+    assert f"orders has one more token in {file}." in ran.stderr
+
+
+def test_one_more_token_has_the_roles_that_there_are_and_both_are_known(file):
+    file.write_text(WRITTEN)
+    made = [token("orders", "--file", str(file)).stdout.strip() for _ in range(2)]
+    assert len(set(made)) == 2
+    assert [read_principals(file).of_token(each).roles for each in made] == [{Role.OWNER}] * 2
+    assert file.read_text().startswith(WRITTEN)
+
+
+def test_a_token_can_expire(file):
+    ran = token("orders", "--role", "owner", "--file", str(file), "--expires", "90d")
+    [entry] = tomllib.loads(file.read_text())["principals"]["orders"]["tokens"]
+    assert timedelta(days=89, hours=23) < entry["expires"] - datetime.now(UTC) <= timedelta(days=90)
+    assert f"It works until {entry['expires']:%Y-%m-%d %H:%M} UTC." in ran.stderr
+
+
+@pytest.mark.parametrize("named", ["file", "variable", "both"])
+def test_without_file_it_is_the_one_that_the_settings_name(directory, file, named):
+    other = directory / "other.toml"
+    (directory / "callback.toml").write_text(
+        f'[server]\nprincipals_file = "{other if named == "both" else file}"\n' if named != "variable" else ""
+    )
+    environment = {"CALLBACK_PRINCIPALS_FILE": str(file)} if named != "file" else {}
+    ran = token("orders", "--role", "owner", "--config", str(directory / "callback.toml"), **environment)
+    assert ran.exit_code == 0
+    assert read_principals(file).of_token(ran.stdout.strip()).name == "orders"
+    assert not other.exists()
+
+
+def test_where_the_settings_name_no_file_it_says_what_belongs_into_one(directory, file):
+    ran = token("orders", "--role", "owner", "--role", "edge", "--expires", "1d")
+    assert ran.exit_code == 0
+    made = ran.stdout.strip()
+    file.write_text(ran.stderr.partition("\n\n")[2].rpartition("\n\n")[0])
+    assert read_principals(file).of_token(made).roles == {Role.OWNER, Role.EDGE}
+    assert made not in ran.stderr
+    further = token("orders")
+    file.write_text(file.read_text() + further.stderr.partition("\n\n")[2].rpartition("\n\n")[0])
+    assert {read_principals(file).of_token(each).name for each in (made, further.stdout.strip())} == {"orders"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["orders", "--role", "edge"], "orders has other roles: owner; change them there"),
+        (["shipping"], "shipping is not known yet: say what it may do"),
+        (["shipping", "--role", "king"], "'king' is not one of 'owner', 'edge', 'admin'"),
+        (["Shipping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),
+        (["ship ping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),
+        (["x" * 64, "--role", "owner"], "a name has 1 to 63 lower-case letters"),
+        (["orders", "--expires", "soon"], "'soon' is not a time"),
+        (["orders", "--expires", "0s"], "it would never work"),
+        (["orders", "--expires", "9999999d"], "too long a time"),
+        ([], "Missing argument 'NAME'"),
+    ],
+)
+def test_what_is_wrong_is_told_and_changes_nothing(directory, file, arguments, says):
+    file.write_text(WRITTEN)
+    ran = token(*arguments, "--file", str(file))
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert isinstance(ran.exception, SystemExit)
+    assert file.read_text() == WRITTEN
+    assert list(directory.iterdir()) == [file]
+
+
+def test_a_file_or_settings_that_are_wrong_are_told(directory, file):
+    file.write_text("[principals.orders")
+    (directory / "callback.toml").write_text('[server]\ncolour = "red"\n')
+    for arguments, says in (
+        (["--file", str(file)], "principals.toml: "),
+        (["--file", str(directory / "nowhere" / "a.toml")], "can not be written: No such file or directory"),
+        (["--config", str(directory / "callback.toml")], "colour"),
+    ):
+        ran = token("orders", "--role", "owner", *arguments)
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("Error: ")
+        assert says in ran.stderr
+
+
+async def test_a_running_server_knows_a_new_token_and_no_longer_one_that_was_taken_out(store_of, directory, file):
+    made = await run_callback("token", "orders", "--role", "owner", "--file", str(file))
+    assert made.code == 0, made
+    (directory / "first").write_text(made.output)
+    store = store_of()
+    process = Process(
+        "callback_server",
+        directory / "log",
+        CALLBACK_STORE_URL=store.url,
+        CALLBACK_GRPC_BIND="127.0.0.1:0",
+        CALLBACK_ADMIN_BIND="127.0.0.1:0",
+        CALLBACK_DRAIN_S="0",
+        CALLBACK_PRINCIPALS_FILE=str(file),
+    )
+    await process.start()
+    try:
+
+        async def code(name):
+            target = process.facts["grpc"]
+            return (await run_callback("list", "--token-file", str(directory / name), CALLBACK_TARGET=target)).code
+
+        assert await code("first") == 0
+        one_more = await run_callback("token", "orders", CALLBACK_PRINCIPALS_FILE=str(file))
+        (directory / "second").write_text(one_more.output)
+        await wait_until(lambda: len(process.events("principals_read")) == 1)
+        assert (await code("first"), await code("second")) == (0, 0)
+        old = hashlib.sha256(made.output.strip().encode()).hexdigest()
+        file.write_text(file.read_text().replace(old, "0" * 64))
+        await wait_until(lambda: len(process.events("principals_read")) == 2)
+        assert (await code("first"), await code("second")) == (1, 0)
+    finally:
+        process.kill()
+    written = Haystack()
+    written.add_files(directory, "*")
+    written.add_store(store)
+    found = written.names_with_texts([made.output.strip(), one_more.output.strip()])
+    assert found == {str(directory / "first"), str(directory / "second")}
