@@ -7,8 +7,8 @@ now and then, and adds what it has made since.
    whether or not the count saw it. So one process alone does not exceed the limit.
 2. A count is used for `COUNT_AGE_S`. Where the limit seems reached it is made again, at most each `RECOUNT_S`: what
    is closed makes room within about a second.
-3. Several processes do not know what the others have made since they last counted: together they can exceed the limit by
-   that much.
+3. Several processes do not know what the others have made since they last counted: together they can exceed the limit
+   by that much.
 """
 
 from __future__ import annotations

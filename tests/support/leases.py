@@ -15,3 +15,16 @@ async def end_leases(store):
                 await client.zadd(key, dict.fromkeys(calls, LONG_AGO_MS), xx=True)
             ended += len(calls)
     return ended
+
+
+async def expire_cases(store):
+    """Has every case that can expire do so, as the passing of time does; returns how many there were."""
+    expired = 0
+    async with redis.asyncio.Redis(port=store.port) as client:
+        async for key in client.scan_iter("*:expiries"):
+            cases = await client.zrange(key, 0, -1)
+            await client.zadd(key, dict.fromkeys(cases, LONG_AGO_MS), xx=True)
+            for case_id in cases:
+                await client.hset(key.replace(b"expiries", b"case:" + case_id), "expires", LONG_AGO_MS)
+            expired += len(cases)
+    return expired
