@@ -1,0 +1,192 @@
+"""The README's tour, as a newcomer follows it: each command, each file and each snippet, in order, as it stands there.
+
+Only addresses are others, so that several tours can be walked at a time, and what a command printed is put where the
+text says so: URL, CASE and CALL. The two commands that set up are run as they are by CI and by `tests/up`.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from support.store import StoreProcess, free_port
+from support.tools import require
+from support.tree import ROOT
+from support.up import Up
+from support.wait import wait_until_sync
+
+README = ROOT / "README.md"
+BLOCKS = [
+    (language, text.strip().splitlines())
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+]
+FILES = ("handler.py", "callback.toml", "ask.py", "test_handler.py", "production.toml")
+ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061")
+
+
+class Tour:
+    """A newcomer in a directory of their own, with the environment that the README sets up."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.addresses = {address: f"127.0.0.1:{free_port()}" for address in ADDRESSES}
+        self.edge, self.grpc, self.handler = self.addresses.values()
+        self.printed = {}
+        """What is put in the place of URL, CASE and CALL."""
+        self.environment = {
+            **os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "CALLBACK_TARGET": self.grpc, "PYTHONDONTWRITEBYTECODE": "1",
+        }  # fmt: skip
+
+    def write(self, name):
+        """Writes a file as the README has it."""
+        (text,) = [lines for _, lines in BLOCKS if lines[0] == f"# {name}"]
+        content = "\n".join(text) + "\n"
+        for address, ours in self.addresses.items():
+            content = content.replace(address, ours)
+        (self.directory / name).write_text(content)
+
+    def run(self, command, code=0):
+        """Runs a line of a shell block, to its end; returns what it printed."""
+        for word, value in self.printed.items():
+            command = re.sub(rf"\b{word}\b", value, command)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.directory, env=self.environment, capture_output=True, timeout=100,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def take_note(self, output):
+        """Remembers the URL and the case that `callback generate` printed."""
+        facts = dict(line.split(maxsplit=1) for line in output.splitlines())
+        self.printed = {"URL": facts["URL"], "CASE": facts["case"]}
+
+    @contextlib.contextmanager
+    def running(self, *command, ready, **environment):
+        """A program that goes on in another terminal, until Ctrl-C."""
+        with (self.directory / f"{command[0]}-{command[1]}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=self.directory, env=self.environment | environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log,
+            )  # fmt: skip
+        try:
+            wait_until_sync(ready, what=f"{command} in {log.name}")
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0, Path(log.name).read_text()
+
+
+def commands(first):
+    """The lines of the shell block that begins with this command."""
+    (lines,) = [lines for language, lines in BLOCKS if language == "sh" and lines[0].startswith(first)]
+    return lines
+
+
+def listens(address):
+    def connects():
+        try:
+            httpx.get(f"http://{address}/")
+        except httpx.ConnectError:
+            return False
+        except httpx.TransportError:
+            return True  # it speaks gRPC
+        return True
+
+    return connects
+
+
+@pytest.fixture
+def tour(tmp_path):
+    require("curl")
+    return Tour(tmp_path)
+
+
+def test_every_block_is_part_of_the_tour():
+    known = {*(f"# {name}" for name in FILES)}
+    shells = (
+        "python3 tasks.py up --demo",
+        "python3 tasks.py test",
+        "callback generate",
+        "callback token",
+        "callback server",
+    )
+    for language, lines in BLOCKS:
+        assert lines[0] in known or (language == "sh" and lines[0].startswith(shells)), lines[0]
+
+
+def test_five_minutes_and_a_handler(tour):
+    up = Up(tour.directory / "data", tour.directory / "up.log", edge=tour.edge, grpc=tour.grpc).start()
+    try:
+        generate, curl, listing, calls, call = commands("callback generate")
+        tour.take_note(tour.run(generate))
+        assert "HTTP/1.1 200" in (answer := tour.run(curl))
+        assert answer.endswith("thank you")
+        assert tour.printed["CASE"] in tour.run(listing)
+        (tour.printed["CALL"],) = re.findall(r"^[0-9a-f]{32}-[0-9a-f]{16}\b", tour.run(calls), re.MULTILINE)
+        shown = tour.run(call)
+        assert "id=tr_7" in shown
+        assert "status=paid" in shown
+        assert "HTTP/1.1 410" in tour.run(curl)
+    finally:
+        assert up.interrupt() == 0
+        up.close()
+
+    for name in FILES:
+        tour.write(name)
+    up.options["config"] = str(tour.directory / "callback.toml")
+    with tour.running(sys.executable, "handler.py", ready=listens(tour.handler)):
+        up.start()
+        try:
+            tour.printed = {"URL": tour.run("python ask.py").strip()}
+            assert tour.run("python ask.py").strip() == tour.printed["URL"]
+            refused, sent_on = re.findall(r"`(curl -i 'URL[^`]*)`", README.read_text())
+            assert "HTTP/1.1 400" in (answer := tour.run(refused))
+            assert answer.endswith("not paid")
+            answer = tour.run(sent_on)
+            assert "HTTP/1.1 302" in answer
+            assert "location: https://shop.example/thankyou" in answer.lower()
+        finally:
+            assert up.interrupt() == 0
+            up.close()
+
+
+def test_the_handler_s_own_test(tour):
+    tour.write("handler.py")
+    tour.write("test_handler.py")
+    assert "1 passed" in tour.run("pytest -q test_handler.py")
+
+
+def test_in_production(tour):
+    tour.write("production.toml")
+    for command in commands("callback token"):
+        tour.run(command)
+    (tour.directory / "store").mkdir()
+    store = StoreProcess(tour.directory / "store").start()
+    tour.environment |= {
+        "CALLBACK_STORE_URL": store.url, "CALLBACK_GRPC_BIND": tour.grpc, "CALLBACK_BOX_URL": f"http://{tour.edge}",
+        "CALLBACK_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_DRAIN_S": "0", "CALLBACK_EDGE_DRAIN_S": "0",
+        "CALLBACK_EDGE_BIND": tour.edge, "CALLBACK_EDGE_ADMIN_BIND": "127.0.0.1:0",
+        "CALLBACK_EDGE_SERVER_TARGET": tour.grpc,
+    }  # fmt: skip
+    server, edge, doctor, listing = commands("callback server")
+    try:
+        with (
+            tour.running(*server.split(), ready=listens(tour.grpc)),
+            tour.running(*edge.split(), ready=listens(tour.edge)),
+        ):
+            assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
+            generate = commands("callback generate")[0]
+            tour.take_note(tour.run(f"{generate} --token-file orders.token"))
+            assert tour.run("curl -s URL") == "thank you"
+            assert tour.printed["CASE"] in tour.run(listing)
+            assert "ROLE_MISSING" in tour.run("callback list --token-file edge.token 2>&1", code=1)
+            tour.run(doctor)
+    finally:
+        store.stop()
