@@ -36,6 +36,7 @@ LOCKS = {"up": ROOT / "requirements" / "up.lock", "dev": ROOT / "requirements" /
 
 SYSTEM_PACKAGES = {
     "chromium": "chromium",
+    "curl": "curl",
     "docker-compose": "docker-compose",
     "haproxy": "haproxy",
     "nginx": "nginx",
