@@ -12,6 +12,8 @@ SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"
 
 MAY_IMPORT = {
     "callback": {"google", "grpc", "grpc_health", "grpc_status"},
+    "callback.testing": {"callback"},
+    "callback.testing.fixtures": {"callback", "pytest"},
     "callback_cli": {"callback", "click", "rich", "google"},
     "callback_edge": {*WEB, *RPC, *SETTINGS, "prometheus_client", "protovalidate"},
     "callback_process": {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},

@@ -1,0 +1,349 @@
+"""`callback.testing`, as those use it who have handlers, and code that makes URLs, in a repository of their own."""
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.up import is_running
+from support.wait import wait_until_sync
+
+from callback import Accept, CallbackStatus, Handlers, InvalidRequestError, Redirect, Response
+from callback.testing import SystemStartError, running_system
+
+CONFTEST = """
+import pytest
+from shop.handlers import handlers
+
+pytest_plugins = ["callback.testing.fixtures"]
+
+@pytest.fixture(scope="session")
+def callback_handlers():
+    return handlers
+
+@pytest.fixture(scope="session")
+def callback_config():
+    return '''
+    [server]
+    platform_url = "https://shop.example"
+
+    [activities.refund]
+    deadline_s = 1
+    '''
+"""
+HANDLERS = """
+from callback import Handlers, Redirect, Reject, Response
+
+handlers = Handlers()
+
+@handlers.activity("order-paid")
+async def paid(call):
+    if call.query.get("status") != "paid":
+        raise Reject(Response(b"not paid", code=400))
+    return Redirect("/thankyou")
+"""
+SYNC_TESTS = """
+import pytest
+from callback import Redirect, Response
+
+@pytest.mark.parametrize("round", range(3))
+def test_a_visitor_who_paid_is_sent_on(callback_system, round):
+    made = callback_system.client.generate_callback_url("order-paid", Redirect())
+    reply = callback_system.visit(made.url, query={"status": "paid"})
+    assert (reply.status, reply.location) == (302, "https://shop.example/thankyou")
+
+def test_a_handler_that_fails_is_in_the_log(callback_system, caplog):
+    async def broken(call):
+        raise RuntimeError("the bank is closed")
+    made = callback_system.client.generate_callback_url("order-paid", Redirect(), retryable_after_error=True)
+    with callback_system.handling("order-paid", broken):
+        assert callback_system.send(made.url, json={"id": 5}).status == 502
+    assert "the bank is closed" in caplog.text
+    assert callback_system.visit(made.url + "?status=paid").status == 302
+
+def test_an_activity_of_others_can_be_named(callback_system):
+    made = callback_system.client.generate_callback_url("refund", Response("refunded"))
+    assert made.url.startswith(callback_system.url)
+"""
+ASYNC_TESTS = """
+import asyncio
+from callback import Redirect
+
+async def test_a_visitor_who_did_not_pay_is_told_so(callback_system):
+    async with callback_system.async_client() as client:
+        made = await client.generate_callback_url("order-paid", Redirect())
+        reply = await callback_system.async_visit(made.url, query={"status": "open"})
+        assert (reply.status, reply.text) == (400, "not paid")
+
+async def test_simultaneous_calls(callback_system):
+    async with callback_system.async_client() as client:
+        made = await client.generate_callback_url("order-paid", Redirect(), allow_multiple_calls=True)
+        replies = await asyncio.gather(*(callback_system.async_send(made.url + "?status=paid") for _ in range(5)))
+        assert [reply.status for reply in replies] == [303] * 5
+"""
+WITH_ASYNCIO = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+WAITING_TEST = """
+import pathlib, time
+
+def test_that_takes_long(callback_system):
+    pathlib.Path("log").write_text(str(callback_system.log))
+    time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A repository of somebody's, with handlers and a `conftest.py`. Gives its path; tests are still to be written."""
+    monkeypatch.setenv("CALLBACK_CONFIG", "/nowhere")  # what the environment says must not matter
+    monkeypatch.setenv("CALLBACK_EDGE_BIND", "nonsense")
+    path = tmp_path / "project"
+    (path / "shop").mkdir(parents=True)
+    (path / "shop" / "__init__.py").touch()
+    (path / "shop" / "handlers.py").write_text(HANDLERS)
+    (path / "redis.py").write_text("raise SystemError('a file of the project was taken for a module')")
+    (path / "conftest.py").write_text(CONFTEST)
+    return path
+
+
+def pytest_command(project, *options, with_asyncio=False):
+    command = [sys.executable, "-m", "pytest", "-W", "error", f"--basetemp={project}/temporary", *options]
+    return [*command, "-p", "no:cacheprovider", *(WITH_ASYNCIO if with_asyncio else ["-p", "no:asyncio"])]
+
+
+def run_pytest(project, *options, **choices):
+    command = pytest_command(project, *options, **choices)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110, check=False)
+
+
+def pids(log):
+    """The processes of a system: `callback up` and its children."""
+    events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    started = [event for event in events if event["event"] == "child_started"]
+    return {event["pid"] for event in started} | {event["child_pid"] for event in started}
+
+
+def logs(project):
+    return list((project / "temporary").rglob("callback.log"))
+
+
+def all_gone(project):
+    processes = set().union(*map(pids, logs(project)))
+    assert processes
+    return not any(map(is_running, processes))
+
+
+def test_a_project_s_tests_pass_with_asyncio_s_plugin_and_leave_nothing_behind(project):
+    (project / "test_sync.py").write_text(SYNC_TESTS)
+    (project / "test_async.py").write_text(ASYNC_TESTS)
+    done = run_pytest(project, with_asyncio=True)
+    assert "7 passed" in done.stdout, done.stdout + done.stderr
+    assert "warning" not in done.stdout
+    (log,) = logs(project)  # one system for all of them
+    assert len(pids(log)) == 4
+    assert all_gone(project)
+
+
+def test_a_project_without_asyncio_s_plugin_does_as_well(project):
+    (project / "test_sync.py").write_text(SYNC_TESTS)
+    done = run_pytest(project)
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
+    assert all_gone(project)
+
+
+def test_each_worker_of_xdist_has_a_system_of_its_own(project):
+    (project / "test_sync.py").write_text(SYNC_TESTS)
+    done = run_pytest(project, "-n", "2")
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
+    assert len(logs(project)) == 2
+    assert all_gone(project)
+
+
+def test_a_pytest_that_is_killed_leaves_nothing_behind(project):
+    (project / "test_waiting.py").write_text(WAITING_TEST)
+    with subprocess.Popen(pytest_command(project), cwd=project, stdout=subprocess.DEVNULL) as running:
+        try:
+            wait_until_sync((project / "log").exists, deadline_s=60, what="the test")
+            (log,) = logs(project)
+            assert all(map(is_running, pids(log)))
+        finally:
+            running.send_signal(signal.SIGKILL)
+    wait_until_sync(lambda: all_gone(project), what="the end of the system")
+    assert [json.loads(line)["child"] for line in log.read_text().splitlines() if "child_stopped" in line] == [
+        "edge", "server", "store",
+    ]  # fmt: skip
+
+
+# ---- In this process ----
+
+handlers = Handlers()
+
+
+@handlers.activity("echo")
+async def echo(call):
+    said = {"headers": call.headers.pairs, "query": call.query.pairs, "body": call.body.decode(), "method": call.method}
+    return Response(json.dumps(said), headers={"x-a": ["1", "2"], "content-type": "application/json"})
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    with running_system(handlers, directory=tmp_path_factory.mktemp("system")) as system:
+        yield system
+
+
+@pytest.fixture
+def url(system):
+    """A URL that echoes every call."""
+    return system.client.generate_callback_url("echo", Response(), allow_multiple_calls=True).url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "kind", "body"),
+    [
+        ({"body": b"raw"}, "post", None, "raw"),
+        ({"body": "text é", "method": "PUT"}, "put", None, "text é"),
+        ({"form": [("a", "1"), ("a", "&")]}, "post", "application/x-www-form-urlencoded", "a=1&a=%26"),
+        ({"json": {"id": "5"}}, "post", "application/json", '{"id": "5"}'),
+        ({"json": [], "headers": {"content-type": "application/cloudevents+json"}}, "post",
+         "application/cloudevents+json", "[]"),
+        ({"method": "GET"}, "get", None, ""),
+    ],
+)  # fmt: skip
+def test_a_sender_s_request_arrives_as_it_was_described(system, url, arguments, method, kind, body):
+    reply = system.send(url, **arguments)
+    said = reply.json()
+    assert (reply.status, said["method"], said["body"]) == (200, method, body)
+    assert dict(said["headers"]).get("content-type") == kind or ["Content-Type", kind] in said["headers"]
+    assert reply.headers.get_all("X-A") == ("1", "2")
+
+
+def test_a_repeated_header_is_sent_as_often_as_it_is_given(system, url):
+    said = system.send(url, headers=[("x-signature", "1"), ("x-signature", "2")]).json()
+    assert [value for name, value in said["headers"] if name.lower() == "x-signature"] == ["1", "2"]
+
+
+def test_a_browser_s_visit_looks_like_one_and_adds_its_query(system, url):
+    said = system.visit(f"{url}?a=1", query={"b": "2 3"}, headers={"Accept-Language": "nl"}).json()
+    headers = {name.lower(): value for name, value in said["headers"]}
+    assert (said["method"], said["query"]) == ("get", [["a", "1"], ["b", "2 3"]])
+    assert headers["user-agent"].startswith("Mozilla/5.0")
+    assert headers["accept-language"] == "nl"
+    assert "text/html" in headers["accept"]
+
+
+def test_a_browser_can_post_the_form_of_the_page_before(system):
+    made = system.client.generate_callback_url("echo", Response(), state_query_parameter="state")
+    said = system.visit(made.url.partition("?")[0], form={"state": made.state, "code": "7"}).json()
+    assert (said["method"], said["body"]) == ("post", f"state={made.state}&code=7")
+
+
+def test_an_error_is_a_page_for_a_visitor_and_json_for_a_sender(system):
+    unknown = f"{system.url}/cb/00000000-0000-4000-8000-000000000000"
+    assert system.visit(unknown).headers["content-type"] == "text/html; charset=utf-8"
+    assert system.send(unknown).json()["status"] == 404
+
+
+def test_a_url_of_another_domain_reaches_the_system_all_the_same(system):
+    made = system.client.generate_callback_url("echo", Response(), alternative_domain="https://pay.example")
+    assert made.url.startswith("https://pay.example/cb/")
+    assert ["Host", "pay.example"] in [[name.title(), value] for name, value in system.send(made.url).json()["headers"]]
+
+
+def test_a_request_has_one_body_and_its_url_is_whole(system, url):
+    with pytest.raises(ValueError, match="one body"):
+        system.send(url, b"x", form={})
+    with pytest.raises(ValueError, match="absolute"):
+        system.send("/cb/x")
+
+
+def test_handlers_take_each_other_s_place_for_a_block(system, url):
+    def answers(text):
+        async def handler(_call):
+            return Response(text)
+
+        return handler
+
+    with system.handling("echo", answers("one")):
+        with system.handling("echo", answers("two")):
+            assert system.visit(url).text == "two"
+        assert system.visit(url).text == "one"
+    assert system.visit(url).json()["method"] == "get"
+
+
+def test_what_can_not_handle_is_refused_at_once(system):
+    with pytest.raises(TypeError, match="coroutine"), system.handling("echo", lambda _call: None):
+        pass
+    with pytest.raises(ValueError, match="no activity 'ecco', but echo"), system.handling("ecco", echo):
+        pass
+
+
+async def test_it_can_be_used_from_a_loop_while_its_handlers_are_at_work(system, url):
+    async def slow(_call):
+        await asyncio.sleep(0.05)
+        return Accept()
+
+    async with system.async_client() as client:
+        with system.handling("echo", slow):
+            replies = await asyncio.gather(*(system.async_visit(url) for _ in range(3)), system.async_send(url))
+        assert [reply.status for reply in replies] == [200] * 4
+        made = await client.generate_callback_url("echo", Response())
+        assert (await client.get_callback(made.case_id)).status is CallbackStatus.OPEN
+
+
+def test_settings_and_deadlines_are_those_of_the_configuration(tmp_path):
+    config = '[server]\nplatform_url = "https://shop.example"\n[activities.other]\ndeadline_s = 0.2\ntarget = "x:1"\n'
+
+    async def stuck(_call):
+        await asyncio.Event().wait()
+
+    with running_system(handlers, config=config, directory=tmp_path) as system:
+        made = system.client.generate_callback_url("other", Redirect("/thankyou"), retryable_after_error=True)
+        with system.handling("other", stuck):
+            assert system.visit(made.url).status == 504
+        assert system.visit(made.url).status == 502  # it has no handler of its own
+        assert "other" in system.log.read_text()
+        system.client.generate_callback_url("echo", Response())
+        with pytest.raises(InvalidRequestError):
+            system.client.generate_callback_url("unknown", Response())
+
+
+def test_a_system_that_is_stopped_while_a_handler_is_stuck_does_not_wait_for_it(tmp_path):
+    cancelled = []
+
+    async def stuck(_call):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+
+    with running_system(handlers, config="[activities.echo]\ndeadline_s = 300", directory=tmp_path) as system:
+        made = system.client.generate_callback_url("echo", Response())
+        with system.handling("echo", stuck), pytest.raises(TimeoutError):
+            system.send(made.url, timeout=0.5)
+    assert cancelled
+    assert not any(map(is_running, pids(tmp_path / "callback.log")))
+
+
+def test_without_a_directory_nothing_is_left_on_the_disk():
+    with running_system() as system:
+        folder = system.log.parent
+        assert system.send(system.client.generate_callback_url("record", Response("ok")).url).text == "ok"
+    assert not folder.exists()
+
+
+def test_a_setting_that_is_wrong_is_named(tmp_path):
+    with pytest.raises(SystemStartError, match=re.escape("platfrom_url")), running_system(
+        config='[server]\nplatfrom_url = "https://shop.example"', directory=tmp_path
+    ):  # fmt: skip
+        pass
+
+
+def test_what_has_to_be_installed_is_said(tmp_path, monkeypatch):
+    (tmp_path / "structlog.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'structlog'\", name='structlog')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SystemStartError, match=re.escape("pip install 'callback[up]'")), running_system():
+        pass
