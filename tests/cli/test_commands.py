@@ -139,6 +139,43 @@ async def test_set_response_names_only_what_is_given(server, callback):
     assert list(request.update_mask.paths) == ["response_body", "response_code"]
 
 
+async def test_set_response_can_reset_what_was_given(server, callback):
+    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message())
+    resets = [part for name in ("redirect-url", "header", "body") for part in ("--reset", name)]
+    assert (await callback("set-response", CASE, "--code", "503", *resets, "--json")).json == CALLBACK_JSON
+    [request] = server.requests
+    assert request.response == resources.Response(response_code=503)
+    assert sorted(request.update_mask.paths) == [
+        *("response_body", "response_code", "response_headers", "response_redirect_url"),
+    ]
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (7, "7 calls")])
+async def test_erase_says_how_many_calls_it_erased(server, callback, count, words):
+    server.answers["EraseCalls"] = messages.EraseCallsResponse(erased_call_count=count)
+    ran = await callback("erase", CASE, "--yes")
+    assert (ran.code, ran.output) == (0, f"Erased what was recorded of {words}.\n")
+    assert (await callback("erase", CASE, "--yes", "--json")).json == {"erasedCallCount": count}
+    assert server.requests == [messages.EraseCallsRequest(callback_case_id=CASE)] * 2
+
+
+async def test_without_a_terminal_nothing_is_erased_unless_told_so(server, callback):
+    ran = await callback("erase", CASE, stdin=b"y\n")
+    assert (ran.code, ran.output, server.requests) == (2, "", [])
+    assert "There is no terminal to ask on: give --yes to erase." in ran.errors
+
+
+async def test_list_asks_for_labels_and_an_owner(server, callback):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
+    ran = await callback(
+        "list", "--label", "order=5", "--label", "a=b=c", "--owner", "orders", "--limit", "5", "--json"
+    )
+    assert ran.json == []
+    assert server.requests == [
+        messages.ListCallbacksRequest(page_size=6, labels={"order": "5", "a": "b=c"}, owner="orders")
+    ]
+
+
 @pytest.mark.parametrize(("command", "method"), [("get", "GetCallback"), ("close", "CloseCallback")])
 async def test_get_and_close_print_the_case(server, callback, command, method):
     server.answers[method] = getattr(messages, f"{method}Response")(callback=callback_message())

@@ -133,6 +133,32 @@ def test_cases_are_listed_with_their_age(age, words):
     assert line.split() == [CASE, "open", words, "3", "order-paid", "order=5"]
 
 
+def test_labels_are_listed_where_a_terminal_has_room_and_where_there_is_none():
+    many = replace(CALLBACK, labels={"region": "north", "order": "5"})
+    for values, console, seen in (
+        ([CALLBACK, many], {"width": 100, "force_terminal": True, "no_color": True}, True),
+        ([CALLBACK, many], {"width": 80, "force_terminal": True, "no_color": True}, False),
+        ([CALLBACK, many], {"width": 80}, True),
+        ([replace(CALLBACK, labels={})], {"width": 200}, None),
+    ):
+        head, *lines = shown("callbacks", values, CREATED, **console).splitlines()
+        assert ("LABELS" in head) is bool(seen)
+        assert ("order=5, region=north" in lines[-1]) is bool(seen)
+        assert all(line == line.rstrip() for line in lines)
+
+
+def test_an_erased_call_says_so_and_how_it_ended():
+    erased = replace(
+        A_CALL, erased=True, method="", query_string="", headers=Headers(), body=b"", body_size=0, client_address="",
+        response=None,
+    )  # fmt: skip
+    output = shown("call", erased)
+    assert "  recorded  erased\n" in output
+    assert "  status    succeeded\n" in output
+    assert "Request" not in output
+    assert shown("calls", [erased]).splitlines()[1].split()[:5] == [CALL, "succeeded", "-", "erased", "-"]
+
+
 @pytest.mark.parametrize("width", [20, 80, 500])
 def test_nothing_is_cut_or_wrapped_however_narrow_the_terminal(width):
     long = replace(CALLBACK, activity="a" * 200)

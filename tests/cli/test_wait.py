@@ -1,0 +1,146 @@
+"""`callback wait` shows the next call of a case, and its exit code says how the waiting ended."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+
+import grpc
+import pytest
+from support.clients import CASE, STATE, call_message, callback_message
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
+
+CLOSED = {"status": resources.CALLBACK_STATUS_CLOSED, "close_reason": resources.CLOSE_REASON_EXPIRED}
+
+
+@pytest.fixture
+def case(server):
+    """A case with three calls; `case(4)` makes a fourth, `case(3, **changes)` changes what is said of the case."""
+    state = {"count": 3, "changes": {}}
+
+    def make(count, **changes):
+        state.update(count=count, changes=changes)
+
+    async def get(_request):
+        return messages.GetCallbackResponse(callback=callback_message(call_count=state["count"], **state["changes"]))
+
+    async def calls(_request):
+        return messages.ListCallsResponse(
+            calls=[call_message(call_id=f"{CASE}-{n:016x}", attempt=n) for n in range(state["count"], 0, -1)]
+        )
+
+    async def call(request):
+        number = int(request.call_id.rpartition("-")[2], 16)
+        return messages.GetCallResponse(call=call_message(call_id=request.call_id, attempt=number))
+
+    server.answers |= {"GetCallback": get, "ListCalls": calls, "GetCall": call}
+    return make
+
+
+@pytest.fixture
+async def waiting(server):
+    """Starts `callback wait CASE …`; gives the program when it has begun to wait."""
+    programs = []
+
+    async def start(*arguments):
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "callback_cli", "wait", CASE, *arguments,
+            stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
+        )  # fmt: skip
+        programs.append(program)
+        await wait_until(lambda: len(server.requests) >= 2, what="two looks at the case")
+        return program
+
+    yield start
+    for program in programs:
+        if program.returncode is None:
+            program.kill()
+            await program.wait()
+
+
+async def test_the_next_call_is_shown_as_call_shows_it(server, callback, case, waiting):
+    for form in ([], ["--json"]):
+        server.requests.clear()
+        case(3)
+        program = await waiting(*form)
+        case(4)
+        output, errors = await asyncio.wait_for(program.communicate(), 60)
+        assert (program.returncode, errors) == (0, b"")
+        shown = await callback("call", f"{CASE}-{4:016x}", *form)
+        assert output.decode() == shown.output
+
+
+@pytest.mark.parametrize(("after", "number"), [("0", 1), ("1", 2), ("2", 3)])
+async def test_after_a_number_a_call_that_has_come_counts(callback, case, after, number):
+    assert (await callback("wait", CASE, "--after", after, "--json")).json["attempt"] == number
+
+
+async def test_when_the_time_is_over_it_ends_with_124(callback, case):
+    ran = await callback("wait", CASE, "--timeout", "1s")
+    assert (ran.code, ran.output) == (124, "")
+    assert ran.errors == f"Error: no call 4 on {CASE} in 1 s (TIMED_OUT)\n"
+    ran = await callback("wait", CASE, "--after", "7", "--timeout", "1s", "--json")
+    assert (ran.code, ran.output) == (124, "")
+    assert json.loads(ran.errors)["error"]["reason"] == "TIMED_OUT"
+
+
+async def test_a_case_that_closes_without_a_call_ends_it_with_4(server, callback, case, waiting):
+    program = await waiting()
+    case(3, **CLOSED)
+    output, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert (program.returncode, output) == (4, b"")
+    assert b"(CALLBACK_CLOSED, close_reason EXPIRED)" in errors
+    ran = await callback("wait", CASE, "--json")
+    assert (ran.code, ran.output) == (4, "")
+    assert json.loads(ran.errors)["error"]["facts"] == {"close_reason": "EXPIRED"}
+    assert (await callback("wait", CASE, "--after", "2", "--json")).json["attempt"] == 3
+
+
+async def test_who_interrupts_it_sees_nothing_more_of_it(case, waiting):
+    program = await waiting()
+    program.send_signal(signal.SIGINT)
+    output, errors = await asyncio.wait_for(program.communicate(), 60)
+    # By the signal itself: a shell shows that as 130, and ends its own loop.
+    assert (program.returncode, output, errors) == (-signal.SIGINT, b"", b"")
+
+
+async def test_it_goes_on_where_the_server_is_away_for_a_moment(server, case, waiting):
+    program = await waiting()
+    get = server.answers["GetCallback"]
+    server.requests.clear()
+    server.answers["GetCallback"] = grpc.StatusCode.UNAVAILABLE
+    await wait_until(lambda: len(server.requests) >= 2, what="a request that is sent again")
+    case(4)
+    server.answers["GetCallback"] = get
+    output, _ = await asyncio.wait_for(program.communicate(), 60)
+    assert program.returncode == 0
+    assert f"Call {CASE}-{4:016x}".encode() in output
+
+
+async def test_states_and_credentials_are_masked_unless_asked_for(server, callback, case):
+    secrets = {
+        "request_headers": [resources.Header(name="cookie", value="hunter2")],
+        "request_query": [resources.QueryParameter(name="state", value=STATE)],
+        "request_query_string": f"state={STATE}",
+    }
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(**secrets))
+    case(3, state_query_parameter="state")
+    for form in ([], ["--json"]):
+        ran = await callback("wait", CASE, "--after", "2", *form)
+        assert ran.code == 0
+        assert STATE not in ran.output
+        assert "hunter2" not in ran.output
+        shown = await callback("wait", CASE, "--after", "2", *form, "--show-secrets")
+        assert STATE in shown.output
+        assert "hunter2" in shown.output
+
+
+async def test_without_a_server_it_says_so_at_once(callback, unused_port):
+    ran = await callback("wait", CASE, "--timeout", "7d", "--target", f"127.0.0.1:{unused_port}")
+    assert ran.code == 69
+    assert "`callback up`" in ran.errors
