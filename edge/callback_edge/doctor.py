@@ -62,31 +62,34 @@ async def check_files(settings: EdgeSettings) -> AsyncIterator[Finding]:
 
 
 async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look whether a server answers, serves, and takes calls from this edge."""
-    check, target = "edge server_target", settings.server_target
+    """Look whether each server answers, serves, and takes calls from this edge."""
     try:
         token = credentials.token(settings.server_token_file).value
         tls = credentials.tls(settings.server_tls).value
     except credentials.CredentialsError:
         return  # told above
-    channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
-    async with channel:
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        try:
-            answer = await health.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            yield _unreachable(check, target, error)
-            return
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            yield Finding.problem(
-                check,
-                f"{mask_url(target)} answers and does not serve",
-                "it stops, or its store does not answer: see there",
-            )
-            return
-        yield Finding.ok(check, f"{mask_url(target)} serves" + ("" if tls is None else ", over TLS"))
-        metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        yield await _check_role("edge role", channel, metadata)
+    scheme, colon, addresses = settings.server_target.partition(":")
+    # Several addresses are looked at one by one: together, one that answers would hide those that do not.
+    several = [f"{scheme}{colon}{address}" for address in addresses.split(",")]
+    for target in several:
+        channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
+        async with channel:
+            finding = await _check_health("edge server_target", target, channel)
+            yield finding
+            if not finding.is_problem:
+                yield await _check_role("edge role", target, channel, token)
+
+
+async def _check_health(check: str, target: str, channel: grpc.aio.Channel) -> Finding:
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    try:
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_TIMEOUT_S)
+    except grpc.aio.AioRpcError as error:
+        return _unreachable(check, target, error)
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        seen = f"{mask_url(target)} answers and does not serve"
+        return Finding.problem(check, seen, "it stops, or its store does not answer: see there")
+    return Finding.ok(check, f"{mask_url(target)} serves")
 
 
 def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Finding:
@@ -95,8 +98,10 @@ def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Findin
     return unreachable(check, target, error.details(), "start the server, or set server_target and server_tls")
 
 
-async def _check_role(check: str, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]) -> Finding:
+async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token: str) -> Finding:
     """Make a call of nothing. It is refused in any case, and by what for one sees whether calls would be taken."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    target = mask_url(target)
     try:
         await edge_service_pb2_grpc.EdgeServiceStub(channel).Invoke(
             edge_service_pb2.InvokeRequest(), timeout=_TIMEOUT_S, metadata=metadata
@@ -106,21 +111,21 @@ async def _check_role(check: str, channel: grpc.aio.Channel, metadata: tuple[tup
             case grpc.StatusCode.UNAUTHENTICATED:
                 return Finding.problem(
                     check,
-                    f"the server does not know this edge: {error.details()}",
+                    f"{target} does not know this edge: {error.details()}",
                     "give it a token in server_token_file (callback token NAME --role edge), or a certificate in "
                     "server_tls",
                 )
             case grpc.StatusCode.PERMISSION_DENIED:
                 return Finding.problem(
                     check,
-                    f"the server takes no calls from this edge: {error.details()}",
+                    f"{target} takes no calls from this edge: {error.details()}",
                     "give its principal the role edge, in the server's principals_file",
                 )
             case grpc.StatusCode.INVALID_ARGUMENT:
                 pass
             case code:
-                return Finding.problem(check, f"the server answers {code.name}: {error.details()}", "see its log")
-    return Finding.ok(check, "the server takes calls from this edge")
+                return Finding.problem(check, f"{target} answers {code.name}: {error.details()}", "see its log")
+    return Finding.ok(check, f"{target} takes calls from this edge")
 
 
 CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (check_token, check_files, check_server)

@@ -85,17 +85,17 @@ async def test_an_edge_that_gets_through_and_may_is_fine(server, directory, toke
     assert await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"}) == {
         "edge server_token_file": (Level.OK, f"{file} can be read, and not by everyone"),
         "edge server_tls.ca_file": (Level.OK, f"{directory / 'ca.pem'}, until 3000-01-01"),
-        "edge server_target": (Level.OK, f"{server} serves, over TLS"),
-        "edge role": (Level.OK, "the server takes calls from this edge"),
+        "edge server_target": (Level.OK, f"{server} serves"),
+        "edge role": (Level.OK, f"{server} takes calls from this edge"),
     }
 
 
 @pytest.mark.parametrize(
     ("token", "seen", "advice"),
     [
-        (None, "the server does not know this edge", "callback token NAME --role edge"),
-        ("callback_hunter2", "the server does not know this edge", "callback token NAME --role edge"),
-        ("callback_orders", "the server takes no calls from this edge", "give its principal the role edge"),
+        (None, "does not know this edge", "callback token NAME --role edge"),
+        ("callback_hunter2", "does not know this edge", "callback token NAME --role edge"),
+        ("callback_orders", "takes no calls from this edge", "give its principal the role edge"),
     ],
     ids=["without a token", "with one that is not known", "with another role"],
 )
@@ -105,7 +105,7 @@ async def test_an_edge_that_may_not_is_a_problem_with_what_to_do(server, directo
     assert said["edge server_target"][0] is Level.OK
     level, text = said["edge role"]
     assert level is Level.PROBLEM
-    assert text.startswith(seen)
+    assert text.startswith(f"{server} {seen}")
     assert advice in text
     assert "hunter2" not in str(said)
 
@@ -158,3 +158,14 @@ async def test_a_server_that_does_not_serve_is_a_problem():
         await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.NOT_SERVING)
         level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge server_target"]
     assert (level, "answers and does not serve" in text) == (Level.PROBLEM, True)
+
+
+async def test_of_several_servers_each_is_looked_at():
+    lost = f"127.0.0.1:{free_port()}"
+    async with control_plane() as plane:
+        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
+        settings = EdgeSettings(server_target=f"{lost},127.0.0.1:{plane.port}")
+        said = [(each.check, each.level) async for each in doctor.check_server(settings)]
+    assert said == [
+        ("edge server_target", Level.PROBLEM), ("edge server_target", Level.OK), ("edge role", Level.OK),
+    ]  # fmt: skip
