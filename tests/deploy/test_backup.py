@@ -1,0 +1,116 @@
+"""A backup as the page on operations says, while calls go on; the loss of the store; and what a restore brings."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+
+import pytest
+from support.deployed import SAMPLES
+from support.store import StoreProcess
+from support.system import own_store, running_system
+from support.tools import require
+from support.wait import wait_until
+
+from callback import CallbackStatus, Response
+
+
+def back_up(store, copy):
+    """Runs the sample, as the page says."""
+    # redis-cli comes with the redis-server that tests have anyway, and is the same to either store.
+    cli = f"{require('redis-cli')} -p {store.port}"
+    command = ["sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
+    return subprocess.run(command, env={**os.environ, "CLI": cli}, capture_output=True, text=True, check=False)
+
+
+class Business:
+    """An owner who makes cases, some of which are called, one after the other; `calls` are what was acknowledged."""
+
+    def __init__(self, system):
+        self._system = system
+        self.calls = []
+        """(case, body) of calls that were answered."""
+
+    async def go_on(self):
+        """Works until it is cancelled."""
+        while True:
+            case = await self._system.client.generate_callback_url("record", Response("ok"))
+            body = os.urandom(2000)
+            assert (await self._system.http.post(case.url, content=body)).status_code == 200
+            self.calls.append((case, body))
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+async def test_a_restore_brings_back_all_that_was_there_when_the_backup_began(tmp_path, kind):
+    store = own_store(tmp_path, kind=kind).start()
+    (tmp_path / "first").mkdir()
+    async with running_system(tmp_path / "first", store) as system:
+        business = Business(system)
+        working = asyncio.create_task(business.go_on())
+        await wait_until(lambda: len(business.calls) >= 20, what="some business")
+        waiting = await system.client.generate_callback_url("record", Response("thank you"))
+        consumed_later = await system.client.generate_callback_url("record", Response("thank you"))
+        before = list(business.calls)
+
+        done = await asyncio.to_thread(back_up, store, tmp_path / "copy")
+        assert done.returncode == 0, done.stderr
+
+        during = len(business.calls)
+        await wait_until(lambda: len(business.calls) >= during + 5, what="more business")
+        since = await system.client.generate_callback_url("record", Response("thank you"))
+        assert (await system.http.get(consumed_later.url)).status_code == 200
+        working.cancel()
+        await asyncio.wait([working])
+        store.kill()
+    shutil.rmtree(store.directory)
+
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copytree(tmp_path / "copy", new / "appendonlydir")
+    restored = StoreProcess(new, kind=kind).start()
+    (tmp_path / "second").mkdir()
+    try:
+        async with running_system(tmp_path / "second", restored) as system:
+
+            def url(case):
+                return system.url + case.url[case.url.index("/cb/") :]
+
+            for case, body in before:
+                assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
+                (call,) = [call async for call in system.client.list_calls(case.case_id)]
+                assert (await system.client.get_call(call.call_id)).body == body
+            answer = await system.http.post(url(waiting), content=b"after all")
+            assert (answer.status_code, answer.text) == (200, "thank you")
+            # What the page warns of: of what came after the backup, nothing is known.
+            assert (await system.http.get(url(since))).status_code == 404
+            assert (await system.client.get_callback(consumed_later.case_id)).status is CallbackStatus.OPEN
+            assert (await system.http.get(url(consumed_later))).status_code == 200
+    finally:
+        restored.stop()
+
+
+def rewriting(store):
+    """At which growth the store rewrites its append-only file, in percent."""
+    command = [require("redis-cli"), "-p", str(store.port), "--raw", "config", "get", "auto-aof-rewrite-percentage"]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[-1]
+
+
+def test_a_backup_leaves_the_settings_of_the_store_as_they_were(tmp_path):
+    store = own_store(tmp_path, settings=("--auto-aof-rewrite-percentage", "73")).start()
+    try:
+        assert back_up(store, tmp_path / "copy").returncode == 0
+        assert rewriting(store) == "73"
+        assert back_up(store, tmp_path / "copy").returncode != 0, "it is there"
+        shutil.rmtree(store.directory / "appendonlydir")
+        assert back_up(store, tmp_path / "other").returncode != 0
+        assert rewriting(store) == "73"
+        assert not (tmp_path / "other").exists()
+    finally:
+        store.kill()
+
+
+def test_a_backup_of_a_store_that_is_away_fails(tmp_path):
+    store = own_store(tmp_path)
+    done = back_up(store, tmp_path / "copy")
+    assert done.returncode != 0
+    assert not (tmp_path / "copy").exists()

@@ -1,0 +1,298 @@
+"""nginx and haproxy, started from the samples: what callers send and get passes through, its secret reaches no log, and
+no request is sent twice."""
+
+import asyncio
+import contextlib
+import os
+import time
+
+import pytest
+from support.deployed import HOST, PROXIES, Proxy, running_proxy
+from support.edge import FIXED
+from support.secrets import Haystack
+from support.store import free_port
+from support.wait import wait_until
+
+from callback import Redirect, Response
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+def test_the_sample_is_accepted_by_its_program(tmp_path, kind):
+    proxy = Proxy(kind, tmp_path, [("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3", "127.0.0.1:4")])
+    code, words = proxy.check()
+    assert code == 0, words
+    assert "warn" not in words.lower(), words
+
+
+async def the_call(fleet, case):
+    """The one call of a case, whole."""
+    (call,) = [call async for call in fleet.client.list_calls(case.case_id)]
+    return await fleet.client.get_call(call.call_id)
+
+
+async def test_a_request_arrives_byte_for_byte(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    body = os.urandom(1024 * 1024)
+    query = "a=1&a=2&b=%20+%2f//x&c=%E9;d"
+    sent = [
+        ("x-a", "1"), ("X_Under_Score", "2"), ("x-a", "3"), ("content-type", "application/octet-stream"),
+        ("x-signature", "v1=abc+/=="), ("x-latin", "caf\xe9"), ("cookie", "a=b; c=d"),
+    ]  # fmt: skip
+    on_the_wire = [(name.encode(), value.encode("latin-1")) for name, value in sent]
+    answer = await http.post(f"{proxy.own(case.url)}/?{query}", content=body, headers=on_the_wire)
+    assert (answer.status_code, answer.content) == (200, b"thank you")
+    call = await the_call(fleet, case)
+    assert call.body == body
+    assert call.query_string == query
+    expected = [(name.lower(), value) for name, value in sent]
+    assert [pair for pair in call.headers.pairs if pair[0] in dict(expected)] == expected
+    added = {name for name, _ in call.headers.pairs} - set(dict(expected))
+    assert added == {
+        "host", "accept", "accept-encoding", "user-agent", "content-length", "x-forwarded-for", "x-forwarded-proto",
+    }  # fmt: skip
+    assert call.headers["host"] == HOST
+
+
+async def test_who_called_is_said_by_the_proxy_alone(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    claimed = {"x-forwarded-for": "192.0.2.66", "x-forwarded-proto": "http"}
+    assert (await http.get(proxy.own(case.url), headers=claimed)).status_code == 200
+    headers = (await the_call(fleet, case)).headers
+    assert sorted(pair for pair in headers.pairs if pair[0].startswith("x-forwarded-")) == [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        {
+            "connection": "Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        },
+        {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAAP__"},
+    ],
+    ids=lambda upgrade: upgrade["upgrade"],
+)
+async def test_no_other_protocol_reaches_an_edge(fleet, proxy, http, upgrade):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    assert (await http.get(proxy.own(case.url), headers=upgrade)).status_code == 200
+    assert "upgrade" not in (await the_call(fleet, case)).headers
+
+
+async def test_an_answer_comes_back_as_it_was_given(fleet, proxy, http):
+    body = os.urandom(256 * 1024)
+    headers = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-type", "image/png"), ("retry-after", "7")]
+    case = await fleet.client.generate_callback_url("record", Response(body, code=503, headers=headers))
+    answer = await http.put(proxy.own(case.url))
+    assert (answer.status_code, answer.content) == (503, body)
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers.get_list("retry-after") == ["7"]
+    assert FIXED.items() <= dict(answer.headers).items()
+
+
+async def test_a_handler_decides_and_a_browser_is_sent_on(fleet, proxy, http, handler):
+    case = await fleet.client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
+    answer = await http.post(proxy.own(case.url), data={"id": "tr_7"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "https://platform.example/page/thankyou")
+    assert handler.starts[case.case_id] == 1
+
+
+async def test_a_state_in_a_form_arrives(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("signed in"), state_query_parameter="RelayState")
+    path, _, pair = proxy.own(case.url).partition("?")
+    answer = await http.post(path, data=dict([pair.split("=")]))
+    assert (answer.status_code, answer.text) == (200, "signed in")
+
+
+async def test_a_browser_is_answered_in_http_2(fleet, proxy):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    async with proxy.browser(http2=True) as browser:
+        answer = await browser.post(proxy.own(case.url), content=b"x" * 100_000)
+    assert (answer.http_version, answer.status_code, answer.text) == ("HTTP/2", 200, "thank you")
+    assert (await the_call(fleet, case)).headers["host"] == HOST
+
+
+async def test_what_an_edge_refuses_is_seen_as_it_says_it(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    url = proxy.own(case.url)
+    assert (await http.request("PROPFIND", url)).headers["allow"]
+    assert (await http.head(url)).status_code == 200
+    assert (await http.get(url)).text == "thank you"
+    closed = await http.get(url, headers={"accept": "text/html"})
+    assert (closed.status_code, closed.headers["content-type"]) == (410, "text/html; charset=utf-8")
+    assert "This link can no longer be used" in closed.text
+    unknown = await http.get("/cb/33931129-8459-4714-8c9b-ad9d15090289")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "state_unknown")
+    assert (await http.get(url, headers={"x-large": "x" * 9000, "x-larger": "x" * 9000})).status_code == 431
+
+
+async def test_a_body_has_the_limit_of_the_edge(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    url = proxy.own(case.url)
+    assert (await http.post(url, content=bytes(1024 * 1024 + 1))).status_code == 413
+    assert (await http.post(url, content=bytes(1024 * 1024))).status_code == 200
+
+
+async def raw(proxy, data):
+    """Sends bytes over TLS and returns all that comes back."""
+    reader, writer = await proxy.connect()
+    try:
+        writer.write(data)
+        await writer.drain()
+        return await asyncio.wait_for(reader.read(), 30)
+    except OSError:
+        return b""
+    finally:
+        writer.close()
+
+
+def faulty(state):
+    """Requests that are wrong in ways that tempt a proxy to write them down."""
+    path = f"/cb/{state}"
+    host = f"Host: {HOST}\r\n"
+    return [
+        f"GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n",
+        f"GET {path} HTTP/9.9\r\n{host}\r\n",
+        f"G@T {path} HTTP/1.1\r\n{host}\r\n",
+        f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n",
+        f"GET {path} HTTP/1.1\r\n{host}bad header {state}\r\n\r\n",
+        f"GET https://{HOST}{path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n",
+        f"GET //cb/{state} HTTP/1.1\r\n{host}Connection: close\r\n\r\n",
+        f"GET {path}%00 HTTP/1.1\r\n{host}Connection: close\r\n\r\n",
+        f"GET {path}/../../x HTTP/1.1\r\n{host}Connection: close\r\n\r\n",
+        f"GET {path}?{'x' * 70_000} HTTP/1.1\r\n{host}\r\n",
+        f"GET /cbq/state?state={state} HTTP/1.1\r\n{host}Referer: https://a.example{path}\r\nConnection: close\r\n\r\n",
+        f"POST {path} HTTP/1.1\r\n{host}Content-Length: 9999999\r\nConnection: close\r\n\r\n",
+        f"POST {path} HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
+        f"GET {path} HTTP/1.1 and what is {state}\r\n{host}\r\n",
+    ]
+
+
+def states_in(proxy, *states):
+    """Where a proxy has written one of these states: in logs, or in any other file but those that it was given."""
+    haystack = Haystack({"words": proxy.said().encode()})
+    haystack.add_files(proxy.directory, "*")
+    return haystack.names_with(states)
+
+
+async def test_no_log_has_a_state(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"), allow_multiple_calls=True)
+    state = case.url.rpartition("/")[2]
+    for request in faulty(state):
+        await raw(proxy, request.encode())
+    assert (await http.post(proxy.own(case.url), content=os.urandom(900_000))).status_code == 200
+    await wait_until(lambda: "/cb/" in proxy.said(), what="a line in the log")
+    assert states_in(proxy, state) == set()
+
+
+async def test_each_request_is_a_line_in_the_log(fleet, proxy, http):
+    case = await fleet.client.generate_callback_url("record", Response("thank you", code=218))
+    assert (await http.delete(proxy.own(case.url))).status_code == 218
+    await wait_until(lambda: " DELETE /cb/ 218 " in proxy.said(), what="the line")
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+async def test_where_no_edge_is_nothing_has_happened_and_the_caller_may_come_again(tmp_path, kind):
+    nobody = [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(2)]
+    state = "5b6f7a1e-3f52-4e0c-9a51-1f4f0e7c2d3b"
+    async with running_proxy(kind, tmp_path / kind, nobody) as proxy, proxy.browser() as http:
+        for answer in [await http.get(f"/cb/{state}"), await http.post(f"/cb/{state}", content=b"x" * 100_000)]:
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        await wait_until(lambda: proxy.said().count("/cb/ 503") == 2, what="two lines in the log")
+        assert states_in(proxy, state) == set()
+
+
+class Breaking:
+    """Stands for an edge: takes requests and answers each with `answer`, or hangs up if there is none.
+
+    `requests` are the first lines that it got; `ready` is what its admin port says.
+    """
+
+    def __init__(self):
+        self.requests = []
+        self.answer = b""
+        self.ready = True
+        self.closed = asyncio.Event()
+        """Set when a connection that was answered was closed by the proxy."""
+
+    async def serve(self, reader, writer):
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.requests.append(head.partition(b"\r\n")[0].decode())
+                if not self.answer:
+                    break
+                writer.write(self.answer)
+        except (asyncio.IncompleteReadError, ConnectionResetError):  # haproxy resets what it needs no more
+            self.closed.set()
+        finally:
+            writer.close()
+
+    async def probe(self, reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        status = b"200 OK" if self.ready else b"503 Service Unavailable"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def two_breaking(kind, directory):
+    """A proxy before two `Breaking` edges: gives (edges, proxy)."""
+    edges = [Breaking(), Breaking()]
+    async with contextlib.AsyncExitStack() as stack:
+        addresses = []
+        for edge in edges:
+            servers = [await asyncio.start_server(serve, "127.0.0.1", 0) for serve in (edge.serve, edge.probe)]
+            for server in servers:
+                stack.callback(server.close)
+            addresses.append(tuple(f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers))
+        yield edges, await stack.enter_async_context(running_proxy(kind, directory / kind, addresses))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("kind", PROXIES)
+async def test_a_request_that_an_edge_has_is_never_sent_again(tmp_path, kind, method):
+    async with two_breaking(kind, tmp_path) as (edges, proxy), proxy.browser() as http:
+        answer = await http.request(method, "/cb/33931129-8459-4714-8c9b-ad9d15090289")
+        assert answer.status_code == 502
+        assert "retry-after" not in answer.headers
+        assert len(edges[0].requests + edges[1].requests) == 1
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+async def test_a_connection_is_closed_before_an_edge_would_close_it(tmp_path, kind):
+    async with two_breaking(kind, tmp_path) as (edges, proxy), proxy.browser() as http:
+        for edge in edges:
+            edge.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        assert (await http.get("/cb/x")).text == "ok"
+        began = time.monotonic()
+        await wait_until(lambda: edges[0].closed.is_set() or edges[1].closed.is_set(), what="the end of a connection")
+        assert time.monotonic() - began < 5  # the edge's own patience
+
+
+async def test_haproxy_leaves_an_edge_alone_that_is_not_ready(tmp_path):
+    async with two_breaking("haproxy", tmp_path) as ((one, two), proxy), proxy.browser() as http:
+        for edge in (one, two):
+            edge.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        one.ready = False
+
+        async def only_two():
+            one.requests.clear()
+            for _ in range(10):
+                assert (await http.get("/cb/x")).text == "ok"
+            return not one.requests
+
+        await wait_until(only_two, what="haproxy to see it")
+        one.ready, two.ready = True, False
+        await wait_until(lambda: _reaches(http, one), what="haproxy to see that it is back")
+
+
+async def _reaches(http, edge):
+    await http.get("/cb/x")
+    return bool(edge.requests)

@@ -1,0 +1,80 @@
+"""Every process is restarted, one after the other, under load: no call is lost, and none is made twice.
+
+Full: `CALLBACK_SOAK=1`, ten rounds over two servers and two edges; reduced: one.
+"""
+
+from collections import Counter
+
+import pytest
+from soak.counts import count
+from support.deployed import HOST, PROXIES, running_fleet, running_proxy
+from support.handler import handler_service
+from support.load import Load
+from support.system import own_store
+
+from callback import CallStatus, Response
+
+ROUNDS = count(1, 10)
+PER_SECOND = 100
+CASES = 8
+
+
+@pytest.fixture
+async def handler():
+    """A handler that answers with what it was sent."""
+    async with handler_service("order-paid") as service:
+
+        async def echo(call):
+            return Response(call.query["n"])
+
+        service.script = echo
+        yield service
+
+
+@pytest.fixture
+async def fleet(tmp_path, handler):
+    """Two servers and two edges, on a store of their own."""
+    store = own_store(tmp_path).start()
+    options = {"activities": handler.config, "server": {"CALLBACK_RECORDED_CALLS_PER_CASE": "1000000"}}
+    try:
+        async with running_fleet(tmp_path, store, **options) as running:
+            yield running
+    finally:
+        store.stop()
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", PROXIES)
+async def test_rolling_restarts_lose_nothing(tmp_path, fleet, handler, kind):
+    cases = [
+        await fleet.client.generate_callback_url(
+            ("record", "order-paid")[n % 2], Response("recorded"), allow_multiple_calls=True
+        )
+        for n in range(CASES)
+    ]
+    async with running_proxy(kind, tmp_path / kind, fleet.addresses) as proxy:
+        paths = [proxy.own(case.url) for case in cases]
+
+        def request(n):
+            method = ("GET", "POST")[n // CASES % 2]
+            return f"{method} {paths[n % CASES]}?n={n} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n".encode()
+
+        load = Load(proxy.connect, request, per_second=PER_SECOND)
+        codes = []
+        async with load.running():
+            for _ in range(ROUNDS):
+                codes += [await fleet.restart(process) for process in (*fleet.servers, *fleet.edges)]
+
+    expected = {n: (200, str(n) if n % 2 else "recorded") for n in range(load.sent)}
+    print(f"{kind}: {load.sent} calls, {len(codes)} restarts")
+    assert {n: answer for n, answer in load.answers.items() if answer != expected[n]} == {}
+    assert set(load.answers) == set(expected)
+    assert set(codes) == {0}
+
+    recorded = Counter()
+    for case in cases:
+        async for call in fleet.client.list_calls(case.case_id, page_size=100):
+            assert call.status is CallStatus.SUCCEEDED
+            recorded[int(call.query["n"])] += 1
+    assert recorded == Counter(range(load.sent))
+    assert len(handler.calls) == len(set(handler.calls)) == load.sent // 2

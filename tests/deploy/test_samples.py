@@ -1,0 +1,189 @@
+"""The samples in `docs/deploy`: each is accepted by the program that it is for, and says what it must."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.deployed import HOST, SAMPLES, sample
+from support.tools import require
+from support.tree import ROOT
+
+from callback_edge.settings import EdgeSettings
+from callback_server.domain.principal import Role
+from callback_server.principals import read_principals
+from callback_server.settings import ServerSettings
+
+UNITS = ("callback-server@.service", "callback-edge@.service")
+
+
+@pytest.fixture(scope="session")
+def composed():
+    """What `docker compose` makes of the compose file."""
+    command = [require("docker-compose"), "-f", str(SAMPLES / "compose.yaml"), "config", "--format", "json"]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+
+def ours(composed):
+    """The services that run our own image."""
+    return {name: service for name, service in composed["services"].items() if service["image"].startswith("callback")}
+
+
+# ---- Configuration ----
+
+
+def test_a_server_accepts_the_configuration():
+    settings = ServerSettings.load(SAMPLES / "callback.toml", grpc_bind="127.0.0.1:0")
+    assert settings.box_url == f"https://{HOST}"
+    assert settings.principals_file == Path("/etc/callback/principals.toml")
+
+
+def test_the_principals_are_one_for_each_kind_of_client():
+    known = read_principals(SAMPLES / "principals.toml").entries
+    assert {name: set(entry.roles) for name, entry in known.items()} == {
+        "edge": {Role.EDGE},
+        "orders": {Role.OWNER},
+        "operator": {Role.ADMIN},
+    }
+
+
+def variables(text):
+    """Names of our environment variables in a text."""
+    return set(re.findall(r"\bCALLBACK_[A-Z_]+\b", text)) - {"CALLBACK_CONFIG"}
+
+
+@pytest.mark.parametrize("name", [*UNITS, "compose.yaml", "callback.toml"])
+def test_every_variable_that_a_sample_sets_is_one_of_ours(name):
+    known = {settings.variable(field) for settings in (ServerSettings, EdgeSettings) for field in settings.model_fields}
+    assert variables((SAMPLES / name).read_text()) <= known
+
+
+# ---- compose.yaml and Dockerfile ----
+
+
+def test_only_the_proxy_is_reached_from_outside(composed):
+    published = {
+        name: [(port["published"], port["target"]) for port in service["ports"]]
+        for name, service in composed["services"].items()
+        if "ports" in service
+    }
+    assert published == {"proxy": [("443", 8443)]}
+
+
+def test_the_proxy_reaches_nothing_but_edges_and_the_store_nothing_but_servers(composed):
+    networks = {name: set(service["networks"]) for name, service in composed["services"].items()}
+    assert {name for name, joined in networks.items() if joined & networks["proxy"]} == {"proxy", "edge-1", "edge-2"}
+    assert {name for name, joined in networks.items() if joined & networks["store"]} == {
+        "store",
+        "server-1",
+        "server-2",
+    }
+
+
+def test_no_container_can_change_its_system(composed):
+    for name, service in composed["services"].items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        user = service.get("user") or re.findall(r"^USER (.+)$", (SAMPLES / "Dockerfile").read_text(), re.MULTILINE)[-1]
+        assert int(user.partition(":")[0]) > 0, name
+
+
+def test_secrets_come_from_files_and_each_has_only_its_own(composed):
+    secrets = {
+        name: {secret["source"] for secret in service.get("secrets", ())}
+        for name, service in composed["services"].items()
+    }
+    assert secrets == {
+        "store": set(),
+        "server-1": {"state-key"}, "server-2": {"state-key"},
+        "edge-1": {"edge-token"}, "edge-2": {"edge-token"},
+        "proxy": {"callback.pem"},
+    }  # fmt: skip
+    for name in ("edge-1", "edge-2"):
+        assert "volumes" not in composed["services"][name]
+
+
+def test_the_store_keeps_its_promises_and_its_data(composed):
+    store = composed["services"]["store"]
+    options = dict(zip(store["command"][1::2], store["command"][2::2], strict=True))
+    assert options == {
+        "--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction", "--save": "",
+    }  # fmt: skip
+    assert [(volume["type"], volume["target"]) for volume in store["volumes"]] == [("volume", "/data")]
+
+
+def test_a_container_has_longer_to_stop_than_its_process_takes(composed):
+    longest_s = max(settings.model_fields["drain_s"].default for settings in (ServerSettings, EdgeSettings))
+    longest_s += max(settings.model_fields["grace_s"].default for settings in (ServerSettings, EdgeSettings))
+    for name, service in ours(composed).items():
+        assert int(re.fullmatch(r"(\d+)s", service["stop_grace_period"])[1]) > longest_s + 5, name
+
+
+def test_every_container_but_the_proxy_is_asked_whether_it_is_well(composed):
+    asked = {name for name, service in composed["services"].items() if "healthcheck" in service}
+    assert asked == set(composed["services"]) - {"proxy"}
+
+
+def test_the_image_is_built_from_what_is_there_and_from_packages_known_by_their_hashes():
+    text = (SAMPLES / "Dockerfile").read_text()
+    copied = [
+        name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, flags=re.MULTILINE) for name in line.split()
+    ]
+    assert copied
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    installs = re.findall(r"pip install .*", text)
+    assert len(installs) == 2
+    assert all("--require-hashes" in line or " . " in line for line in installs)
+    assert all("--no-deps" in line for line in installs)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.13-slim"}
+
+
+# ---- systemd ----
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units in a folder, with the program of this environment; systemd looks whether it is there."""
+    program = Path(sys.executable).with_name("callback")
+    for unit in SAMPLES.glob("callback-*@.*"):
+        changes = {"/opt/callback/bin/callback": program} if unit.suffix == ".service" else {}
+        (tmp_path / unit.name).write_text(sample(unit.name, changes))
+    return tmp_path
+
+
+def test_systemd_accepts_the_units(units):
+    instances = [f"{units / unit.name.replace('@', '@1')}" for unit in units.iterdir()]
+    ran = subprocess.run(
+        [require("systemd-analyze"), "verify", "--man=no", *instances], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_can_do_little_beyond_its_work(units, name):
+    """systemd's own measure, from 0.0 (nothing) to 10.0 (everything), in tenths."""
+    command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(units / name)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_has_longer_to_stop_than_its_process_takes(name):
+    settings = ServerSettings if "server" in name else EdgeSettings
+    stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", (SAMPLES / name).read_text(), re.MULTILINE)[1])
+    assert stop_s > settings.model_fields["drain_s"].default + settings.model_fields["grace_s"].default + 5
+
+
+# ---- Proxies ----
+
+
+def test_haproxy_and_nginx_are_told_the_same_ports_as_the_units():
+    units = "".join((SAMPLES / name).read_text() for name in ("callback-edge@.socket", "callback-edge@.service"))
+    assert "127.0.0.1:808%i" in units
+    assert "127.0.0.1:908%i" in units
+    for n in (1, 2):
+        assert f"server 127.0.0.1:808{n} " in (SAMPLES / "nginx.conf").read_text()
+        assert f'"${{EDGE_{n}-127.0.0.1}}:808{n}" check port 908{n}' in (SAMPLES / "haproxy.cfg").read_text()

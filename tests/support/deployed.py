@@ -1,0 +1,252 @@
+"""What an operator deploys, made from the samples in `docs/deploy`: two servers and two edges on one store, each a
+process of its own, and a proxy in front of the edges."""
+
+import asyncio
+import contextlib
+import os
+import re
+import ssl
+import subprocess
+
+import httpx
+import trustme
+from support.store import free_port
+from support.system import Process
+from support.tools import require
+from support.tree import ROOT
+from support.wait import wait_until
+
+from callback import AsyncCallbackClient
+from callback_server.principals import add_token
+
+SAMPLES = ROOT / "docs" / "deploy"
+HOST = "callback.example"
+"""The name that the samples give to what callers reach."""
+PROXIES = ("nginx", "haproxy")
+
+
+def sample(name, changes):
+    """The text of a sample with each key of `changes` replaced by its value.
+
+    Each key must be in it: what a sample no longer says is not tested by accident.
+    """
+    text = (SAMPLES / name).read_text()
+    for old, new in changes.items():
+        assert old in text, f"{name} no longer says {old!r}"
+        text = text.replace(old, str(new))
+    return text
+
+
+class Fleet:
+    """Two `servers` and two `edges`, with the configuration and the principals of the samples.
+
+    `client` is the sample's service `orders`, `operator` its administrator. Between the two servers it finds its way as
+    edges do.
+    """
+
+    def __init__(self, directory, store, *, activities="", server=()):
+        principals, configuration, token = (directory / name for name in ("principals.toml", "callback.toml", "token"))
+        principals.write_text(sample("principals.toml", {}))
+        self._tokens = {name: add_token(principals, name, (), None) for name in ("edge", "orders", "operator")}
+        token.write_text(self._tokens["edge"])
+        text = sample(
+            "callback.toml",
+            {"redis://127.0.0.1:6379/0": store.url, "/etc/callback/principals.toml": principals},
+        )
+        configuration.write_text(text.partition("[activities.")[0] + activities)
+        grpc = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self.grpc = f"ipv4:{','.join(grpc)}"
+        self.servers = [
+            Process(
+                "callback_server", directory / f"server-{n}.log", CALLBACK_CONFIG=str(configuration),
+                CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND=f"127.0.0.1:{free_port()}",
+                CALLBACK_STATE_KEY="k" * 32, **dict(server),
+            )
+            for n, address in enumerate(grpc, 1)
+        ]  # fmt: skip
+        self.addresses = [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(2)]
+        """Of each edge: where callers reach it, and its admin port."""
+        self.edges = [
+            Process(
+                "callback_edge", directory / f"edge-{n}.log", CALLBACK_EDGE_BIND=address,
+                CALLBACK_EDGE_ADMIN_BIND=admin, CALLBACK_EDGE_SERVER_TARGET=self.grpc,
+                CALLBACK_EDGE_SERVER_TOKEN_FILE=str(token),
+            )
+            for n, (address, admin) in enumerate(self.addresses, 1)
+        ]  # fmt: skip
+        self.client = self.operator = None
+
+    async def start(self, process):
+        """Starts one of the processes and waits until its admin port says that it is ready."""
+        await process.start()
+        await wait_until(lambda: self._is_ready(process), what=f"{process.log.stem} to be ready")
+
+    async def restart(self, process):
+        """Does what an operator does to each process in turn. Returns its exit code."""
+        code = await asyncio.to_thread(process.stop)
+        await self.start(process)
+        return code
+
+    async def _is_ready(self, process):
+        async with httpx.AsyncClient() as http:
+            try:
+                return (await http.get(f"http://{process.facts['admin']}/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+
+@contextlib.asynccontextmanager
+async def running_fleet(directory, store, **options):
+    """A running `Fleet` on a store, with its files in an empty directory.
+
+    Args:
+        directory: for configuration and logs.
+        store: a `StoreProcess` that runs.
+        options: `activities` (TOML), and `server` (environment of the servers).
+    """
+    fleet = Fleet(directory, store, **options)
+    try:
+        for process in (*fleet.servers, *fleet.edges):
+            await fleet.start(process)
+        async with (
+            AsyncCallbackClient(fleet.grpc, token=fleet._tokens["orders"]) as fleet.client,
+            AsyncCallbackClient(fleet.grpc, token=fleet._tokens["operator"]) as fleet.operator,
+        ):
+            yield fleet
+    finally:
+        for process in (*fleet.edges, *fleet.servers):
+            await asyncio.to_thread(process.stop)
+
+
+class Proxy:
+    """nginx or haproxy, from its sample, before the edges of these addresses (as in `Fleet`).
+
+    Its logs and all that it writes are in its directory, which is its own.
+    """
+
+    def __init__(self, kind, directory, addresses):
+        self.kind = kind
+        self.directory = directory
+        self.port = free_port()
+        self.origin = f"https://{HOST}:{self.port}"
+        authority = trustme.CA()
+        identity = authority.issue_cert(HOST)
+        self.trust = ssl.create_default_context()
+        authority.configure_trust(self.trust)
+        certificate, key, both = (directory / name for name in ("certificate.pem", "key.pem", "both.pem"))
+        certificate.write_bytes(b"".join(blob.bytes() for blob in identity.cert_chain_pems))
+        key.write_bytes(identity.private_key_pem.bytes())
+        both.write_bytes(identity.private_key_and_cert_chain_pem.bytes())
+        self._environment = {"BIND": f"127.0.0.1:{self.port}", "CERTIFICATE": str(both)}
+        configuration = directory / f"{kind}.conf"
+        self.command = [require(kind), "-f", str(configuration), "-db"]
+        if kind == "nginx":
+            user = " user root;" if os.geteuid() == 0 else ""  # the directories of tests are for their maker alone
+            self.command = [
+                require(kind), "-c", str(configuration), "-e", str(directory / "start.log"), "-g", f"daemon off;{user}",
+            ]  # fmt: skip
+        configuration.write_text(getattr(self, f"_{kind}")(addresses))
+        self.process = None
+
+    def _nginx(self, addresses):
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        places = "".join(f"    {kind}_temp_path {self.directory / kind};\n" for kind in kinds)
+        return sample(
+            "nginx.conf",
+            {
+                "/run/nginx.pid": self.directory / "pid",
+                "/var/log/nginx/": f"{self.directory}/",
+                "/etc/nginx/callback.pem": self.directory / "certificate.pem",
+                "/etc/nginx/callback.key": self.directory / "key.pem",
+                "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl;",
+                "listen [::]:443 ssl;": "",
+                "http {\n": f"http {{\n{places}",
+                **{f"127.0.0.1:808{n}": address for n, (address, _) in enumerate(addresses, 1)},
+            },
+        )
+
+    def _haproxy(self, addresses):
+        changes = {}
+        for n, (address, admin) in enumerate(addresses, 1):
+            changes[f'"${{EDGE_{n}-127.0.0.1}}:808{n}"'] = address
+            changes[f"port 908{n}"] = f"port {admin.rpartition(':')[2]}"
+        return sample("haproxy.cfg", changes)
+
+    def check(self):
+        """What its own linter says of its configuration: exit code and words."""
+        flag = {"nginx": "-t", "haproxy": "-c"}[self.kind]
+        ran = subprocess.run(
+            [*self.command, flag], env={**os.environ, **self._environment}, capture_output=True, text=True, check=False
+        )
+        return ran.returncode, ran.stdout + ran.stderr
+
+    async def start(self):
+        """Starts it and waits until it accepts connections."""
+        with (self.directory / "output.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, env={**os.environ, **self._environment}, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output,
+            )  # fmt: skip
+        await wait_until(self._accepts, what=f"{self.kind} to listen")
+
+    async def _accepts(self):
+        assert self.process.poll() is None, self.said()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def said(self):
+        """All that it has logged or written, as text; not what it was started with."""
+        logs = sorted(self.directory.glob("*.log"))
+        return "".join(log.read_text(errors="backslashreplace") for log in logs)
+
+    def stop(self):
+        """Ends it at once."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    async def connect(self):
+        """Opens a connection over TLS. Returns its reader and its writer."""
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
+
+    def browser(self, **options):
+        """An HTTP client whose every connection leads to the proxy, and which knows it as the host of the samples."""
+        # Idle connections go before the proxy closes them: a request on one that is being closed fails.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=5)
+        transport = httpx.AsyncHTTPTransport(verify=self.trust, limits=limits, trust_env=False, **options)
+        return httpx.AsyncClient(base_url=f"https://127.0.0.1:{self.port}", transport=_Named(transport), timeout=60)
+
+    def own(self, url):
+        """A URL that a server generated, without its host: what a `browser` is asked for."""
+        return re.sub(r"^https://[^/]+", "", url)
+
+
+class _Named(httpx.AsyncBaseTransport):
+    """Says the samples' host in TLS and in the request, whatever address is asked."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    async def handle_async_request(self, request):
+        request.headers["host"] = HOST
+        request.extensions["sni_hostname"] = HOST
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self):
+        await self._inner.aclose()
+
+
+@contextlib.asynccontextmanager
+async def running_proxy(kind, directory, addresses):
+    """A running `Proxy`, in a directory that is not there yet."""
+    directory.mkdir()
+    proxy = Proxy(kind, directory, addresses)
+    try:
+        await proxy.start()
+        yield proxy
+    finally:
+        await asyncio.to_thread(proxy.stop)
