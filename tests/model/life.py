@@ -146,8 +146,9 @@ class ModelCase:
         return len(had)
 
     def sweep(self):
-        for call in list(self.calls.values()):
-            if call.status == RUNNING and call.lease_due is not None:
+        due = [call for call in self.calls.values() if call.lease_due is not None]
+        for call in sorted(due, key=lambda call: (call.lease_due, call.id)):
+            if call.status == RUNNING:
                 self.settle()
                 if call.status == RUNNING:
                     self.end(call, INTERRUPTED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from model.life import (
     SUCCEEDED,
     ModelCase,
 )  # fmt: skip
+from msgspec.structs import replace
 
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
@@ -59,6 +61,8 @@ def machine_on(store):
     loop.close()
 
 
+CAME = Request("post", headers=(("x-came", "1"),), body=b"body")
+GAVE = (("x-gave", "1"),)
 MOST_CASES = 4
 # The fields of a call. What it was answered stands for the grant while it runs.
 RECORDED = {b"request_body", b"detail"}
@@ -98,14 +102,20 @@ class LifeMachine(RuleBasedStateMachine):
         self.dropped = {}  # the same, of those that were dropped
         self.new = {}  # case id -> NewCase, also of those that were dropped
         self.granted = []  # call ids
+        self.retention = RETENTION
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
 
     # --- what the owner does
 
-    @initialize(modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2))
-    def create_some(self, modes):
+    @initialize(
+        modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
+        bodies=st.booleans(),
+        headers=st.booleans(),
+    )
+    def create_some(self, modes, bodies, headers):
+        self.retention = dataclasses.replace(RETENTION, bodies=bodies, headers=headers)
         for mode in modes:
             self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"})
 
@@ -195,7 +205,7 @@ class LifeMachine(RuleBasedStateMachine):
             claim_call(
                 self.scripts, call_id=call_id, state_sha256=new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
-                request=Request("post", body=b"body"), leases=LEASES, retention=RETENTION,
+                request=CAME, leases=LEASES, retention=self.retention,
                 platform_url="https://platform.example",
             )
         )  # fmt: skip
@@ -284,22 +294,29 @@ class LifeMachine(RuleBasedStateMachine):
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
-            response=Response(type=ResponseType.RESPONSE, code=200, headers=(), body=body) if answered else None,
+            response=Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=body) if answered else None,
             keep_open=keep_open,
             failure=None if answered else CallFailure.HANDLER_ERROR,
             detail="" if answered else "broken",
         )
         was_running = call_id in self._running()
-        reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=RETENTION))
+        reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention))
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         expected = model.finish(call_id, status, keep_open=keep_open)
         call = model.calls.get(call_id) or model.gone[call_id]
         assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
+            if answered:
+                outcome = replace(outcome, response=self._of_answer(outcome.response))
             if model.calls[call_id].erased:
                 outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
             assert self.do(read_call(self.scripts, call_id)).outcome == outcome
+
+    def _of_answer(self, answer):
+        if not self.retention.headers:
+            answer = replace(answer, headers=())
+        return answer if self.retention.bodies else replace(answer, body=b"")
 
     def _any_case(self, data):
         # Cases with a running call count three times: most of what can go wrong happens there.
@@ -407,7 +424,11 @@ class LifeMachine(RuleBasedStateMachine):
             assert int(fields[0]) == len(model.running)
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
             for call in calls:
-                if call.erased:
+                if not call.erased:
+                    assert call.request.headers == (CAME.headers if self.retention.headers else ())
+                    assert kept[call.id][b"request_body"] == (CAME.body if self.retention.bodies else b"")
+                    assert call.request_body_size == len(CAME.body)
+                else:
                     assert not set(kept[call.id]) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
                     assert kept[call.id][b"request"] == b""
             ended_bytes = [
