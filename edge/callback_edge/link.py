@@ -13,9 +13,8 @@ from callback_edge.credentials import Tls
 
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],  # over all of a target's addresses
-    "healthCheckConfig": {
-        "serviceName": "callback.v1.EdgeService"
-    },  # whoever says that it does not serve is sent no more
+    # Who says that it does not serve is sent no more, and answers what it has.
+    "healthCheckConfig": {"serviceName": "callback.v1.EdgeService"},
 }
 _CHANNEL_OPTIONS: Final = (
     ("grpc.enable_retries", 0),  # an Invoke is sent once; also off: the transparent ones

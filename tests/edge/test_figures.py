@@ -78,11 +78,13 @@ async def test_what_is_open_is_a_gauge_and_ends_at_zero_however_it_ends(plane):
         assert (await edge.figures())[problem("caller_gone")] == 1
         gate.set()
         await wait_until(lambda: in_flight(edge, 0))
+        calls[1][1].write(http_request(f"/cb/{new_state()}", close=False))  # a second one on its connection
+        await plane.until(lambda: plane.ended == 4)
         for _, writer in calls:
             writer.close()
         await wait_until(lambda: no_connection(edge))
         found = await edge.figures()
-        assert found[requests("GET", "cb", "2xx")] == 2
+        assert found[requests("GET", "cb", "2xx")] == 3
         assert found[requests("GET", "cb", "4xx")] == 1
 
 
