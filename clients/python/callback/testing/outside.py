@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from callback.pairs import Headers, Pairs, PairsLike
 
 FORM = "application/x-www-form-urlencoded"
+"""The type of a form's fields."""
 BROWSER: Mapping[str, str] = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",

@@ -41,19 +41,19 @@ _LAST_LINES = 20
 
 _READY = re.compile(r"ready edge=(?P<edge>\S+) grpc=(?P<grpc>\S+)\n")
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class SystemStartError(RuntimeError):
     """The system does not start. The text has what it said last."""
 
 
-def _in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+def _in_thread(function: Callable[_P, _T]) -> Callable[_P, Awaitable[_T]]:
     """Return a function for asyncio that does the same, without blocking the loop."""
 
     @functools.wraps(function)
-    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await asyncio.to_thread(function, *args, **kwargs)
 
     return run
@@ -180,7 +180,9 @@ class System:
         return self.send(url, form=form, method=method, headers=[*mine, *given.pairs], timeout=timeout)
 
     async_send = _in_thread(send)
+    """`send` for asyncio."""
     async_visit = _in_thread(visit)
+    """`visit` for asyncio."""
 
 
 @contextmanager
