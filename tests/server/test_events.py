@@ -217,7 +217,7 @@ async def test_a_callback_that_expired_is_told_once_by_whatever_came_upon_it(sto
 
 
 async def test_a_lost_reply_costs_no_event_of_what_was_asked_for(store_of, told):
-    scripts = ("create_case", "set_response", "claim_call", "close_case")
+    scripts = ("create_case", "set_response", "claim_call", "close_case", "erase_calls")
     async with StoreProxy(store_of(), each_once(*scripts)) as proxy, running_services(proxy) as services:
         for fields in ({}, {"request_id": "once"}):
             made = await generate(services, allow_multiple_calls=True, **fields)
@@ -228,9 +228,12 @@ async def test_a_lost_reply_costs_no_event_of_what_was_asked_for(store_of, told)
             )  # fmt: skip
             await call(services, made)
             await close(services, made)
-            assert [event["event"] for event in told()] == [
-                "case_created", "response_set", "call_ended", "case_closed"
+            await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+            events = told()
+            assert [event["event"] for event in events] == [
+                "case_created", "response_set", "call_ended", "case_closed", "calls_erased"
             ]  # fmt: skip
+            assert events[-1]["calls"] == 1
     # More than twice where the store did not know the script yet: that reply was lost as well.
     assert all(proxy.lost[script] >= 2 for script in scripts)
 

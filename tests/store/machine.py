@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -35,7 +36,7 @@ from callback_server.store.client import connect
 from callback_server.store.close_case import Close, close_case
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.drop_partition import drop_partition
-from callback_server.store.erase_calls import erase_calls
+from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.finish_call import Finished, finish_call
 from callback_server.store.list_cases import list_cases
 from callback_server.store.read import list_calls, read_call, read_case
@@ -102,6 +103,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.dropped = {}  # the same, of those that were dropped
         self.new = {}  # case id -> NewCase, also of those that were dropped
         self.granted = []  # call ids
+        self.numbers = itertools.count()
         self.retention = RETENTION
 
     def do(self, awaitable):
@@ -186,16 +188,19 @@ class LifeMachine(RuleBasedStateMachine):
         assert reply is (Close.UNKNOWN if model is None or foreign else Close[model.close()])
 
     @precondition(lambda self: self.new)
-    @rule(data=st.data(), foreign=st.booleans())
-    def erase(self, data, foreign):
+    @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
+    def erase(self, data, foreign, again):
         case_id = self._any_case(data)
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
-        erased = self.do(erase_calls(self.scripts, case_id, owner=owner, before=None))
-        if model is None or foreign:
-            assert erased is None
-        else:
-            assert (erased.calls, erased.before) == (model.erase(), None)
+        known = model is not None and not foreign
+        expected = Erased(model.erase(), before=None) if known else None
+        erasure = f"erasure {next(self.numbers)}"
+        for _ in range(1 + again):
+            assert self._erase(case_id, owner, erasure) == expected
+
+    def _erase(self, case_id, owner, erasure):
+        return self.do(erase_calls(self.scripts, case_id, owner=owner, erasure=erasure, before=None))
 
     # --- what callers and handlers do
 
@@ -265,7 +270,7 @@ class LifeMachine(RuleBasedStateMachine):
         call_id = data.draw(st.sampled_from(self._recorded()))
         case_id = ids.case_id_of_call(call_id)
         model = self.model[case_id]
-        assert self.do(erase_calls(self.scripts, case_id, owner=None, before=None)).calls == model.erase()
+        assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == model.erase()
         if body is not None:
             self._set_response(case_id, body)
         self._compare_claim(self._claim(case_id, call_id), model.claim(call_id))

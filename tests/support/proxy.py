@@ -10,12 +10,22 @@ from callback_server.store import (
     close_case,
     create_case,
     drop_partition,
+    erase_calls,
     finish_call,
     set_response,
     sweep_partition,
 )
 
-_MODULES = (claim_call, close_case, create_case, drop_partition, finish_call, set_response, sweep_partition)
+_MODULES = (
+    claim_call,
+    close_case,
+    create_case,
+    drop_partition,
+    erase_calls,
+    finish_call,
+    set_response,
+    sweep_partition,
+)
 _NAMES = {module.SCRIPT.sha.encode(): module.SCRIPT.name for module in _MODULES}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -305,17 +306,21 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Erases what was recorded of a case's calls."""
         _require_valid(request)
         case_id = request.callback_case_id
+        erasure = secrets.token_hex(8)
         calls, before = 0, None
         while True:
-            erased = await self._erase(case_id, before, caller)
+            erased = await self._erase(case_id, erasure, before, caller)
             calls, before = calls + erased.calls, erased.before
             if before is None:
                 break
-        log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
+        if calls:
+            log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
 
-    async def _erase(self, case_id: str, before: int | None, caller: Principal) -> Erased:
-        erased = await _resent(lambda: erase_calls(self._scripts, case_id, owner=caller.reach, before=before))
+    async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> Erased:
+        erased = await _resent(
+            lambda: erase_calls(self._scripts, case_id, owner=caller.reach, erasure=erasure, before=before)
+        )
         if erased is None:
             raise errors.CaseNotFoundError
         return erased

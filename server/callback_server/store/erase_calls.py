@@ -23,17 +23,19 @@ class Erased:
     """The attempt before which to go on; None if that was all."""
 
 
-async def erase_calls(scripts: Scripts, case_id: str, *, owner: str | None, before: int | None) -> Erased | None:
+async def erase_calls(
+    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None
+) -> Erased | None:
     """Erases, durably, what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`.
 
-    None if there is no such case of this owner (None: whoever's). Safe to send again; then it counts
-    what was left.
+    None if there is no such case of this owner (None: whoever's). Safe to send again: with the same name of an
+    `erasure` it counts the same.
 
     Raises:
         StoreError: it is not known what was erased.
     """
     word, *facts = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), case_id, owner or "", "+inf" if before is None else before, LIMIT
+        SCRIPT, keys.partition_of(case_id), case_id, owner or "", erasure, "+inf" if before is None else before, LIMIT
     )
     if word == b"UNKNOWN":
         return None

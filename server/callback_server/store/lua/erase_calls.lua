@@ -3,13 +3,14 @@
 -- runs, its end records nothing but how it ended.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), before (an attempt; '+inf' = all), limit
--- Returns: OK with how many of these calls had something recorded, and the attempt before which to go on, 0 if there are
+-- ARGV: case_id, owner ('' = any), erasure (a name of its own, the same when it is sent again), before (an attempt; '+inf' =
+--       all), limit
+-- Returns: OK with how many of these calls had something recorded until this erasure, and the attempt before which to go on, 0 if there are
 --          no more; UNKNOWN (no such case of this owner).
 -- Transition: none.
 -- @include life
 
-local case_id, owner, before, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local case_id, owner, erasure, before, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
@@ -19,10 +20,10 @@ local calls = redis.call('ZRANGE', calls_key(case_id), before == '+inf' and befo
 local erased = 0
 for i = 1, #calls, 2 do
   local call_id = calls[i]
-  local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'request')
+  local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'request', 'erasure')
+  if call[3] ~= '' or call[4] == erasure then erased = erased + 1 end
   if call[3] ~= '' then
-    erased = erased + 1
-    redis.call('HSET', call_key(call_id), 'request', '', 'size', 0)
+    redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
     redis.call('HDEL', call_key(call_id), 'request_body')
     -- What a running call has besides is the case's own, for a claim that is sent again. Its end takes that away.
     if call[1] ~= 'RUNNING' then
