@@ -95,9 +95,6 @@ BUGS = {
     "a label is found after its case was dropped": (
         "for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end", ""),
     "a label leads to a foreign owner's cases": ("return label_key(owner,", "return label_key('',"),
-    "one label of several is enough": ("if not redis.call('ZSCORE', label.index, case_id) then return false end", ""),
-    "a search by label forgets the status": ("(status == '' or case[1] == status) and", ""),
-    "a page with the oldest case of a block ends the list": ("if #walk.block < 2 * walk.size then", "if true then"),
     "a lease outlives its call": ("redis.call('ZREM', leases_key(), call_id)\n  redis.call('ZADD', ended_key()",
                                   "redis.call('ZADD', ended_key()"),
 }  # fmt: skip

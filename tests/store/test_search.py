@@ -1,0 +1,164 @@
+"""Searches by label: they find what fits, in order and once, however much there is to look through."""
+
+import asyncio
+import itertools
+
+import pytest
+from support.store import StoreProcess
+
+from callback_server.domain import ids
+from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
+from callback_server.domain.response import Response, ResponseType
+from callback_server.store import keys, list_cases
+from callback_server.store.client import connect
+from callback_server.store.close_case import close_case
+from callback_server.store.create_case import create_case
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Scripts
+
+OPEN, CLOSED, IN_PROGRESS = CaseStatus.OPEN, CaseStatus.CLOSED, CaseStatus.IN_PROGRESS
+CASES = 400
+
+
+class Cases:
+    """Cases on one store, and what is known of them."""
+
+    def __init__(self, client):
+        self.client = client
+        self.scripts = Scripts(client, tell=lambda _due: None)
+        self.made = []  # (case id, owner, activity, status, labels), oldest first
+
+    async def make(self, labels, *, owner="shop", activity="push", status=OPEN):
+        sha = ids.state_hash(ids.new_state())
+        case = NewCase(
+            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
+            mode=Mode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(labels=labels),
+            response=Response(type=ResponseType.RESPONSE),
+        )  # fmt: skip
+        await create_case(self.scripts, case)
+        if status is CLOSED:
+            await close_case(self.scripts, case.id, owner=None, retention=Retention())
+        self.made.append((case.id, owner, activity, status, labels))
+        return case.id
+
+    def fitting(self, labels, *, owner="shop", activity=None, status=None):
+        return [
+            case_id for case_id, its_owner, its_activity, its_status, its_labels in reversed(self.made)
+            if its_owner == owner and activity in (None, its_activity) and status in (None, its_status)
+            and labels.items() <= its_labels.items()
+        ]  # fmt: skip
+
+    async def pages(self, labels, *, owner="shop", activity=None, status=None, limit=50):
+        after, first = None, True
+        while first or after is not None:
+            first = False
+            page, after = await list_cases.list_cases(
+                self.scripts, owner=owner, activity=activity, status=status, labels=labels, after=after, limit=limit
+            )
+            assert len(page) <= limit
+            yield page
+
+    async def found(self, labels, **chosen):
+        return [case_id async for page in self.pages(labels, **chosen) for case_id in page]
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis", "valkey-cluster"])
+async def many(request, tmp_path_factory):
+    """Cases of two owners, two activities and two statuses; every third has a team, a few are of a rare tier."""
+    store = StoreProcess(tmp_path_factory.mktemp("search"), kind=request.param).start()
+    client = connect(store.url)
+    cases = Cases(client)
+    for number in range(CASES):
+        labels = {"parity": str(number % 2)}
+        if number % 3 == 0:
+            labels["team"] = f"t{number % 4}"
+        if number % 97 == 0:
+            labels["tier"] = "rare"
+        await cases.make(
+            labels,
+            owner="shop" if number % 10 else "other",
+            activity="push" if number % 4 else "record",
+            status=OPEN if number % 5 else CLOSED,
+        )
+    yield cases
+    await client.aclose()
+    store.stop()
+
+
+SEARCHES = [
+    {}, {"parity": "0"}, {"team": "t1"}, {"team": "t1", "parity": "1"}, {"team": "t1", "parity": "0"},
+    {"tier": "rare"}, {"tier": "rare", "parity": "1"}, {"team": "nobody's"}, {"nothing": ""},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [None, OPEN, CLOSED, IN_PROGRESS])
+@pytest.mark.parametrize("activity", [None, "push", "record", "nobody's"])
+@pytest.mark.parametrize("labels", SEARCHES, ids=str)
+async def test_a_search_finds_what_fits_newest_first(many, labels, activity, status):
+    for owner in ("shop", "other"):
+        chosen = {"owner": owner, "activity": activity, "status": status}
+        assert await many.found(labels, **chosen) == many.fitting(labels, **chosen)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+@pytest.mark.parametrize("labels", [{"parity": "1"}, {"team": "t1", "parity": "1"}], ids=str)
+async def test_pages_of_any_size_make_up_what_a_search_finds(many, labels, limit):
+    assert await many.found(labels, limit=limit, activity="push") == many.fitting(labels, activity="push")
+
+
+async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_nothing(many, monkeypatch):
+    monkeypatch.setattr(list_cases, "SCAN", 1)
+    monkeypatch.setattr(list_cases, "MOST_SCRIPTS", keys.PARTITIONS)
+    for chosen in ({"status": CLOSED}, {"status": OPEN}, {"activity": "record"}):
+        pages = [page async for page in many.pages({"parity": "0"}, limit=20, **chosen)]
+        assert list(itertools.chain.from_iterable(pages)) == many.fitting({"parity": "0"}, **chosen)
+        assert len(pages) > 1
+        assert any(len(page) < 20 for page in pages[:-1])
+
+
+async def test_a_search_meets_no_case_twice_and_misses_none_while_others_are_made(many, monkeypatch):
+    monkeypatch.setattr(list_cases, "SCAN", 2)
+    monkeypatch.setattr(list_cases, "MOST_SCRIPTS", keys.PARTITIONS + 1)
+    before = many.fitting({"parity": "1"}, status=OPEN)
+    ended = asyncio.Event()
+
+    async def make():
+        while not ended.is_set():
+            await many.make({"parity": "1"})
+
+    making = asyncio.create_task(make())
+    try:
+        found = await many.found({"parity": "1"}, status=OPEN, limit=7)
+    finally:
+        ended.set()
+        await making
+    assert [case_id for case_id in found if case_id in set(before)] == before
+    assert found == [case_id for case_id in many.fitting({"parity": "1"}, status=OPEN) if case_id in set(found)]
+
+
+@pytest.fixture(params=["valkey", "valkey-cluster"])
+async def cases(store_of, request):
+    client = connect(store_of(request.param).url)
+    yield Cases(client)
+    await client.aclose()
+
+
+async def test_a_label_can_be_any_text_and_is_no_other(cases):
+    values = ["", ":", "}{", "x:y", "\0", "ü€😀", "v" * 200, "€" * 200, "€" * 199 + "$"]
+    made = {(name, value): await cases.make({name: value}) for name in ("a", "ab") for value in [*values, "bc", "c"]}
+    for (name, value), case_id in made.items():
+        assert await cases.found({name: value}) == [case_id]
+
+
+async def test_a_label_costs_a_short_key_however_long_it_is(cases):
+    await cases.make({"n" * 63: "€" * 200})
+    (key,) = [key async for key in cases.client.scan_iter("*:label:*")]
+    assert len(key) < 80
+
+
+async def test_what_a_process_that_knew_no_labels_has_dropped_is_passed_over(cases):
+    case_id = await cases.make({"team": "x"})
+    gone = await cases.make({"team": "x"})
+    partition = keys.partition_of(gone)
+    await cases.client.delete(*(keys.key(partition, name, gone) for name in ("case", "content")))
+    assert await cases.found({"team": "x"}) == [case_id]
