@@ -287,6 +287,19 @@ async def test_health_is_told():
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_a_stop_is_told_to_whoever_watches_the_health():
+    async with contextlib.AsyncExitStack() as stack:
+        listening = await stack.enter_async_context(Handlers().listen("127.0.0.1:0"))
+        async with grpc.aio.insecure_channel(listening.address) as channel:
+            name = "callback.v1.CallbackHandlerService"
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=name))
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            stop = asyncio.create_task(stack.aclose())
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            watch.cancel()
+            await stop
+
+
 async def test_handlers_can_join_a_server_of_ones_own():
     handlers = Handlers()
     handlers.activity("order-paid")(returning(Response(b"ok")))
