@@ -155,7 +155,9 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 return
             except StoreError as error:
                 advice = "start it, or set store_url; on a machine of edges alone: callback doctor edge"
-                yield unreachable("store", settings.store_url, str(error), advice)
+                # What the client says has host and port in it, never the rest of the URL.
+                reason = str(error).rstrip(".")
+                yield Finding.problem("store", f"{mask_url(settings.store_url)} can not be reached: {reason}", advice)
                 return
             for finding in found:
                 yield finding
