@@ -1,0 +1,156 @@
+"""With a terminal and without: colours where they are wanted, values whole however narrow, questions, completion."""
+
+import functools
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from support.clients import CALL, CASE, STATE, call_message, callback_message, run_callback
+from support.terminal import run_on_terminal
+from support.tools import require
+
+from callback.v1 import callback_service_pb2 as messages
+from callback_cli.main import COMMANDS, cli
+
+URL = f"http://127.0.0.1:8080/cb/{STATE}"
+ACTIVITY = "an-activity-with-a-name-that-is-longer-than-a-terminal-is-wide/" * 3
+HEADER = "x-long: " + "v" * 200
+COMMANDS_WITH_VALUES = {
+    "generate": (["--activity", "record", "--type", "response"], [URL, STATE, CASE]),
+    "list": ([], [CASE, ACTIVITY]),
+    "get": ([CASE], [CASE, ACTIVITY]),
+    "set-response": ([CASE, "--code", "200"], [CASE, ACTIVITY]),
+    "close": ([CASE], [CASE, ACTIVITY]),
+    "erase": ([CASE, "--yes"], ["Erased what was recorded of 7 calls."]),
+    "calls": ([CASE], [CALL]),
+    "call": ([CALL], [CALL, CASE, HEADER]),
+    "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
+}
+"""Each command that asks a server: arguments, and what must stand on one line of what it prints."""
+
+
+@pytest.fixture
+def answering(server):
+    """The server, with an answer to everything; `terminal` and `pipe` run a command against it."""
+    case = callback_message(callback_activity=ACTIVITY, call_count=1)
+    call = call_message()
+    call.request_headers.add(name="x-long", value="v" * 200)
+    server.answers |= {
+        "GenerateCallbackUrl": messages.GenerateCallbackUrlResponse(
+            callback_url=URL, callback_state=STATE, callback_case_id=CASE
+        ),
+        "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
+        "GetCallback": messages.GetCallbackResponse(callback=case),
+        "SetResponse": messages.SetResponseResponse(callback=case),
+        "CloseCallback": messages.CloseCallbackResponse(callback=case),
+        "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
+        "ListCalls": messages.ListCallsResponse(calls=[call]),
+        "GetCall": messages.GetCallResponse(call=call),
+    }
+    server.terminal = functools.partial(run_on_terminal, CALLBACK_TARGET=server.address)
+    server.pipe = functools.partial(run_callback, CALLBACK_TARGET=server.address)
+    return server
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_VALUES)
+async def test_no_value_is_cut_or_wrapped_on_a_narrow_terminal_or_without_one(answering, command):
+    arguments, values = COMMANDS_WITH_VALUES[command]
+    shown = await answering.terminal(command, *arguments, columns=30, NO_COLOR="1", TERM="dumb")
+    piped = await answering.pipe(command, *arguments, COLUMNS="30")
+    assert (shown.code, piped.code) == (0, 0)
+    for output in (shown.screen, piped.output):
+        for value in values:
+            assert any(value in line for line in output.splitlines()), output
+
+
+def test_every_command_that_prints_values_is_among_them():
+    connected = {each.name for each in COMMANDS if any(option.name == "target" for option in each.params)}
+    assert connected == set(COMMANDS_WITH_VALUES)
+
+
+@pytest.mark.parametrize("command", ["list", "call"])
+async def test_colours_are_for_a_terminal_that_wants_them(answering, command):
+    arguments, _ = COMMANDS_WITH_VALUES[command]
+    green = "\x1b[32m"
+    assert green in (await answering.terminal(command, *arguments)).screen
+    assert green in (await answering.terminal(command, *arguments, NO_COLOR="")).screen
+    assert green not in (await answering.terminal(command, *arguments, NO_COLOR="1")).screen
+    assert "\x1b" not in (await answering.terminal(command, *arguments, TERM="dumb")).screen
+    assert "\x1b" not in (await answering.terminal(command, *arguments, "--json")).screen
+    assert "\x1b" not in (await answering.pipe(command, *arguments, TERM="xterm-256color")).output
+
+
+@pytest.mark.parametrize(("typed", "code", "erased"), [(b"y\n", 0, 1), (b"n\n", 1, 0), (b"\n", 1, 0), (b"\x04", 1, 0)])
+async def test_before_it_erases_it_asks(answering, typed, code, erased):
+    shown = await answering.terminal("erase", CASE, typed=typed)
+    assert shown.code == code
+    assert f"Erase what was recorded of the calls of {CASE}? [y/N]" in shown.screen
+    assert len(answering.requests) == erased
+    assert ("Erased what was recorded of 7 calls." in shown.screen) is bool(erased)
+
+
+async def test_who_waits_at_a_terminal_is_told_for_what(answering):
+    shown = await answering.terminal("wait", CASE, "--after", "0", NO_COLOR="1", TERM="dumb")
+    assert shown.code == 0
+    assert shown.screen.startswith(f"Waiting for call 1 of {CASE}.\nCall {CALL}\n")
+
+
+@pytest.mark.parametrize("command", [None, *(each.name for each in COMMANDS)])
+def test_examples_in_help_can_be_copied_on_a_narrow_terminal(command):
+    arguments = [command, "--help"] if command else ["--help"]
+    narrow, wide = (CliRunner().invoke(cli, arguments, terminal_width=columns) for columns in (40, 200))
+    examples = [line for line in wide.stdout.splitlines() if "callback " in line and line.startswith("    ")]
+    assert examples
+    assert [line for line in examples if line not in narrow.stdout.splitlines()] == []
+
+
+@pytest.fixture(scope="module")
+def bash(tmp_path_factory):
+    """Runs a script of bash with `callback` as a program on its path; gives what it prints."""
+    programs = tmp_path_factory.mktemp("bin")
+    (programs / "callback").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m callback_cli "$@"\n')
+    (programs / "callback").chmod(0o755)
+
+    def run(script):
+        environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+        ran = subprocess.run(
+            [require("bash"), "-c", script], capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+        return ran.stdout
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        (["callback", ""], [command.name for command in COMMANDS]),
+        (["callback", "li"], ["list"]),
+        (["callback", "list", "--status", ""], ["open", "in_progress", "closed"]),
+        (["callback", "generate", "--type", "red"], ["redirect"]),
+        (["callback", "token", "orders", "--role", ""], ["owner", "edge", "admin"]),
+        (["callback", "set-response", CASE, "--reset", "h"], ["header"]),
+        (["callback", "get", CASE, "--to"], ["--token-file"]),
+        (["callback", "completion", ""], ["bash", "zsh", "fish"]),
+    ],
+)
+def test_bash_completes_commands_options_and_values(bash, words, offers):
+    output = bash(f"""
+        source <(callback completion bash)
+        complete -p callback > /dev/null || exit
+        COMP_WORDS=({" ".join(map(shlex.quote, words))})
+        COMP_CWORD={len(words) - 1}
+        _callback_completion callback
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """)
+    assert output.split() == offers
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_own_script(bash, shell):
+    script = bash(f"callback completion {shell}")
+    assert f"_CALLBACK_COMPLETE={shell}_complete" in script

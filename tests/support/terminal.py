@@ -1,0 +1,56 @@
+"""The command line on a terminal: a real one, of a given width, with somebody who types."""
+
+import asyncio
+import fcntl
+import os
+import struct
+import sys
+import termios
+
+
+class Shown:
+    """What a run on a terminal gave: its exit code, and everything that could be read there."""
+
+    def __init__(self, code, screen):
+        self.code = code
+        self.screen = screen.decode().replace("\r\n", "\n")
+
+    def __repr__(self):
+        return f"exit code {self.code}\n{self.screen}"
+
+
+async def run_on_terminal(*arguments, typed=b"", columns=80, **environment):
+    """Run `callback …` with a terminal as its three streams."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")
+    }
+    try:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "callback_cli", *arguments,
+            stdin=theirs, stdout=theirs, stderr=theirs,
+            env={**inherited, "TERM": "xterm-256color", **environment},
+        )  # fmt: skip
+        reading = asyncio.create_task(asyncio.to_thread(_read, ours))
+        os.write(ours, typed)
+        try:
+            code = await asyncio.wait_for(program.wait(), 60)
+        finally:
+            if program.returncode is None:
+                program.kill()
+            os.close(theirs)  # now reading ends
+            screen = await reading
+    finally:
+        os.close(ours)
+    return Shown(code, screen)
+
+
+def _read(terminal):
+    parts = []
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            return b"".join(parts)
+        parts.append(part)
