@@ -203,6 +203,57 @@ async def test_cases_are_listed_newest_first_and_filtered(system):
     assert (ran.code, ran.output.split()[5]) == (0, made[2])
 
 
+async def test_cases_are_found_by_their_labels(system):
+    labels = {"region": "north", "order": "label-5"}
+    made = (await system.client.generate_callback_url("record", Response(b"x"), labels=labels)).case_id
+    await system.client.generate_callback_url("record", Response(b"x"), labels={"region": "north"})
+    by_both = ["list", "--label", "order=label-5", "--label", "region=north"]
+    [found] = (await system.callback(*by_both, "--json")).json
+    assert (found["callbackCaseId"], found["labels"]) == (made, labels)
+    ran = await system.callback(*by_both)
+    assert ran.output.splitlines()[1].endswith("  order=label-5, region=north")
+    assert (await system.callback("list", "--label", "order=label-6", "--json")).json == []
+
+
+async def test_a_call_that_is_waited_for_is_shown_and_what_was_recorded_of_it_erased(system):
+    generated = (
+        await system.callback("generate", "--activity", "record", "--type", "response", "--multiple", "--json")
+    ).json
+    case, path = generated["callbackCaseId"], path_of(generated)
+    waiting = asyncio.create_task(system.callback("wait", case, "--after", "1", "--timeout", "1m", "--json"))
+    for body in ("first hunter2", "second hunter2", "third hunter2"):
+        assert (await system.http.post(path, content=body)).status_code == 200
+    call = (await waiting).json
+    assert (call["attempt"], call["requestBody"], call["erased"]) == (2, "second hunter2", False)
+
+    ran = await system.callback("erase", case, "--yes")
+    assert (ran.code, ran.output) == (0, "Erased what was recorded of 3 calls.\n")
+    assert (await system.callback("erase", case, "--yes", "--json")).json == {"erasedCallCount": 0}
+    erased = (await system.callback("call", call["callId"], "--json")).json
+    assert (erased["erased"], erased["status"], erased["requestHeaders"]) == (True, "SUCCEEDED", {})
+    for command in (("call", call["callId"]), ("calls", case), ("call", call["callId"], "--json")):
+        assert "hunter2" not in (await system.callback(*command, "--show-secrets")).output
+    assert (await system.http.get(path)).status_code == 200
+
+    await system.callback("close", case)
+    ran = await system.callback("wait", case)
+    assert (ran.code, ran.output) == (4, "")
+
+
+async def test_a_response_that_was_set_can_be_reset(system):
+    generated = (
+        await system.callback(
+            *("generate", "--activity", "record", "--type", "response", "--multiple", "--code", "503"),
+            *("--body", "later", "--header", "x-a=1", "--json"),
+        )
+    ).json
+    resets = [part for name in ("code", "body", "header") for part in ("--reset", name)]
+    assert (await system.callback("set-response", generated["callbackCaseId"], *resets)).code == 0
+    answer = await system.http.get(path_of(generated))
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "x-a" not in answer.headers
+
+
 async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(system):
     before = len((await system.callback("list", "--json")).json)
     ran = await system.callback(

@@ -169,7 +169,8 @@ def test_each_command_that_asks_a_server_takes_the_options_of_a_connection_and_j
     options = {name for parameter in command.params for name in parameter.opts}
     connection = ["--target", "--token-file", "--tls", "--ca-file", "--cert-file", "--key-file", "--server-name"]
     assert options >= {*connection, "--json"}
-    section = run(command.name, "--help").stdout.partition("\nConnection:\n")[2]
+    shown, _, section = run(command.name, "--help").stdout.partition("\nOptions:\n")[2].partition("\nConnection:\n")
+    assert all(name.startswith("-") for name in re.findall(r"^  (\S+)", shown, re.MULTILINE))
     assert re.findall(r"^  (--[a-z-]+)", section, re.MULTILINE) == connection
     assert {f"CALLBACK_{name[2:].replace('-', '_').upper()}" for name in connection} <= set(
         re.findall(r"CALLBACK_\w+", section)

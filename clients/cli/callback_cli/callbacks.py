@@ -25,6 +25,8 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
         "callback generate --activity record --type response --body 'thank you'",
         "callback generate --activity order-paid --type redirect --redirect-url /page/thankyou",
         "callback generate --activity login --type response --param state --ttl 10m",
+        "callback generate --activity record --type response --multiple --label order=5 --json",
+        "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
     ),
 )
 @click.option("--activity", metavar="A", required=True, help="Who decides: `record`, or one that the server declares.")
@@ -36,7 +38,14 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
 @click.option("--activity-case", metavar="C", default="", help="Handed to the handler unchanged.")
 @click.option("--request-id", metavar="R", default="", help="Makes it safe to ask again: the same URL comes back.")
 @click.option("--ttl", metavar="1h", callback=options.duration, help="Close it after this time: 90s, 15m, 1h, 7d.")
-@click.option("--label", "labels", metavar="K=V", multiple=True, callback=options.labels, help="A label; repeat.")
+@click.option(
+    "--label",
+    "labels",
+    metavar="K=V",
+    multiple=True,
+    callback=options.labels,
+    help="A label, by which to find it again; repeat.",
+)
 @asks
 def generate(
     session: Session,

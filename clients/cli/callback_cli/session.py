@@ -72,7 +72,9 @@ class AskingCommand(click.Command):
             rows = [
                 row
                 for parameter in self.get_params(ctx)
-                if isinstance(parameter, _ConnectionOption) is shared and (row := parameter.get_help_record(ctx))
+                if isinstance(parameter, click.Option)
+                and isinstance(parameter, _ConnectionOption) is shared
+                and (row := parameter.get_help_record(ctx))
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
