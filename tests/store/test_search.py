@@ -64,7 +64,7 @@ class Cases:
 
 @pytest.fixture(scope="module", params=["valkey", "redis", "valkey-cluster"])
 async def many(request, tmp_path_factory):
-    """Cases of two owners, two activities and two statuses; every third has a team, a few are of a rare tier."""
+    """Cases of two owners, activities, statuses; a third has a team, few are of a rare tier, some in two halves."""
     store = StoreProcess(tmp_path_factory.mktemp("search"), kind=request.param).start()
     client = connect(store.url)
     cases = Cases(client)
@@ -74,6 +74,10 @@ async def many(request, tmp_path_factory):
             labels["team"] = f"t{number % 4}"
         if number % 97 == 0:
             labels["tier"] = "rare"
+        if number < 240:
+            labels["older"] = "yes"
+        if number >= 180:
+            labels["newer"] = "yes"
         await cases.make(
             labels,
             owner="shop" if number % 10 else "other",
@@ -87,7 +91,8 @@ async def many(request, tmp_path_factory):
 
 SEARCHES = [
     {}, {"parity": "0"}, {"team": "t1"}, {"team": "t1", "parity": "1"}, {"team": "t1", "parity": "0"},
-    {"tier": "rare"}, {"tier": "rare", "parity": "1"}, {"team": "nobody's"}, {"nothing": ""},
+    {"tier": "rare"}, {"tier": "rare", "parity": "1"}, {"older": "yes", "newer": "yes"},
+    {"team": "nobody's"}, {"nothing": ""},
 ]  # fmt: skip
 
 
@@ -112,9 +117,12 @@ async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_
 ):
     monkeypatch.setattr(list_cases, "SCAN", scan)
     monkeypatch.setattr(list_cases, "MOST_SCRIPTS", scripts)
-    for chosen in ({"status": CLOSED}, {"status": OPEN}, {"activity": "record"}):
-        pages = [page async for page in many.pages({"parity": "0"}, limit=20, **chosen)]
-        assert list(itertools.chain.from_iterable(pages)) == many.fitting({"parity": "0"}, **chosen)
+    for labels, chosen in (
+        ({"parity": "0"}, {"status": CLOSED}), ({"parity": "0"}, {"status": OPEN}),
+        ({"parity": "0"}, {"activity": "record"}), ({"older": "yes", "newer": "yes"}, {}),
+    ):  # fmt: skip
+        pages = [page async for page in many.pages(labels, limit=20, **chosen)]
+        assert list(itertools.chain.from_iterable(pages)) == many.fitting(labels, **chosen)
         assert any(len(page) < 20 for page in pages[:-1]) is short
 
 
