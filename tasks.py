@@ -324,7 +324,7 @@ def generate_reasons(target: Path, contract: "FileDescriptorProto") -> None:
             word = value.name.removeprefix("ERROR_REASON_")
             # 5 is the place of a file's enums, 2 that of an enum's values.
             comment = " ".join(comments[(5, 0, 2, index)].split()).removeprefix(value.name)
-            code, what = comment.removeprefix(" (").split("): ", 1)
+            code, what = comment.removeprefix(" (").replace("Metadata:", "Facts:").split("): ", 1)
             lines.append(f'    {word} = "{word}"')
             text = f'"""{what[0].upper()}{what[1:]} ({code})"""'
             lines.append(textwrap.fill(text, 120, initial_indent="    ", subsequent_indent="    "))

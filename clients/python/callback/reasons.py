@@ -18,21 +18,21 @@ class ErrorReason(StrEnum):
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
     """No such call, or it is somebody else's, or it is no longer kept. (NOT_FOUND)"""
     CALLBACK_CLOSED = "CALLBACK_CLOSED"
-    """The case is closed. Metadata: `close_reason`. (FAILED_PRECONDITION)"""
+    """The case is closed. Facts: `close_reason`. (FAILED_PRECONDITION)"""
     STATE_UNKNOWN = "STATE_UNKNOWN"
     """No case is reached by this state in this form. Invoke only. (NOT_FOUND)"""
     CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
     """Another call is running on a single-use case. Invoke only. (ABORTED)"""
     HANDLER_FAILED = "HANDLER_FAILED"
-    """The handler answered with an error. Metadata: `call_id`. Invoke only. (INTERNAL)"""
+    """The handler answered with an error. Facts: `call_id`. Invoke only. (INTERNAL)"""
     RESPONSE_INVALID = "RESPONSE_INVALID"
-    """The handler's answer can not be rendered. Metadata: `call_id`. Invoke only. (INTERNAL)"""
+    """The handler's answer can not be rendered. Facts: `call_id`. Invoke only. (INTERNAL)"""
     HANDLER_DEADLINE_EXCEEDED = "HANDLER_DEADLINE_EXCEEDED"
-    """The handler missed its deadline. Metadata: `call_id`. Invoke only. (DEADLINE_EXCEEDED)"""
+    """The handler missed its deadline. Facts: `call_id`. Invoke only. (DEADLINE_EXCEEDED)"""
     HANDLER_NOT_STARTED = "HANDLER_NOT_STARTED"
-    """The handler never started; the case is open again. Metadata: `call_id`. Invoke only. (UNAVAILABLE)"""
+    """The handler never started; the case is open again. Facts: `call_id`. Invoke only. (UNAVAILABLE)"""
     HANDLER_LOST = "HANDLER_LOST"
-    """The connection broke after the handler was asked. Metadata: `call_id`. Invoke only. (UNAVAILABLE)"""
+    """The connection broke after the handler was asked. Facts: `call_id`. Invoke only. (UNAVAILABLE)"""
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     """The store can not be reached, and nothing was changed by an Invoke; any other method can be sent again.
     (UNAVAILABLE)"""
@@ -49,8 +49,8 @@ class ErrorReason(StrEnum):
     """No token and no certificate that is known, or a token that is wrong or has expired. Any method.
     (UNAUTHENTICATED)"""
     ROLE_MISSING = "ROLE_MISSING"
-    """The principal is known and does not have the role that this needs. Metadata: `role`. Any method.
+    """The principal is known and does not have the role that this needs. Facts: `role`. Any method.
     (PERMISSION_DENIED)"""
     TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
-    """The owner has as many cases that are not closed as it may. Metadata: `limit`. GenerateCallbackUrl only.
+    """The owner has as many cases that are not closed as it may. Facts: `limit`. GenerateCallbackUrl only.
     (RESOURCE_EXHAUSTED)"""
