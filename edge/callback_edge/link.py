@@ -24,7 +24,7 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.dns_min_time_between_resolutions_ms", 2000),  # a server that is replaced has another address
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 2000),  # in truth: how long an attempt to connect may take
-    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 500),  # one that restarted is back before the next one drains
     # A peer that hangs or is unplugged is found within 40 s; without the last one only after a minute more.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -60,7 +60,7 @@ class Link:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def invoke(
-        self, request: edge_service_pb2.InvokeRequest, *, token: str, timeout_s: float
+        self, request: edge_service_pb2.InvokeRequest, *, token: str, timeout_s: float, wait_for_ready: bool
     ) -> edge_service_pb2.InvokeResponse:
         """Send an Invoke, and return its answer.
 
@@ -68,6 +68,8 @@ class Link:
             request: what to send.
             token: who is asking; empty if a certificate says so, or nobody asks.
             timeout_s: how long to wait for the answer, in seconds.
+            wait_for_ready: where the connection goes in the moment of sending, wait for the next, rather than fail with
+                nothing sent, which nobody could tell from something sent and lost.
 
         Raises:
             AioRpcError: there was none.
@@ -76,7 +78,9 @@ class Link:
         self._open += 1
         self._is_idle.clear()
         try:
-            return await self._edge_service.Invoke(request, timeout=timeout_s, metadata=metadata)
+            return await self._edge_service.Invoke(
+                request, timeout=timeout_s, metadata=metadata, wait_for_ready=wait_for_ready
+            )
         finally:
             self._open -= 1
             if not self._open:
