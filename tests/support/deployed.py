@@ -23,6 +23,8 @@ SAMPLES = ROOT / "docs" / "deploy"
 HOST = "callback.example"
 """The name that the samples give to what callers reach."""
 PROXIES = ("nginx", "haproxy")
+PAUSE_S = 3
+"""How long an operator is to wait, after one process is ready, before the next one goes."""
 
 
 def sample(name, changes):
@@ -82,9 +84,10 @@ class Fleet:
         await wait_until(lambda: self._is_ready(process), what=f"{process.log.stem} to be ready")
 
     async def restart(self, process):
-        """Does what an operator does to each process in turn. Returns its exit code."""
+        """Does what the page on operations says to do to each process in turn. Returns its exit code."""
         code = await asyncio.to_thread(process.stop)
         await self.start(process)
+        await asyncio.sleep(PAUSE_S)  # not for a condition: nobody outside can see whether edges have found a server
         return code
 
     async def _is_ready(self, process):

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import re
 
+_IDLE_S = 5
+"""How long a connection may be idle to be used again: a request on one that is being closed fails."""
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
@@ -34,7 +36,7 @@ class Load:
         finally:
             sending.cancel()
             await asyncio.gather(sending, *self._running, return_exceptions=True)
-            for _, writer in self._idle:
+            for _, (_, writer) in self._idle:
                 writer.close()
 
     async def _send(self):
@@ -50,7 +52,7 @@ class Load:
     async def _one(self, n):
         try:
             async with asyncio.timeout(60):
-                reader, writer = self._idle.pop() if self._idle else await self._connect()
+                reader, writer = self._kept() or await self._connect()
                 try:
                     writer.write(self._request(n))
                     head = await reader.readuntil(b"\r\n\r\n")
@@ -65,4 +67,15 @@ class Load:
         if b"\r\nconnection: close\r\n" in head.lower():
             writer.close()
         else:
-            self._idle.append((reader, writer))
+            self._idle.append((asyncio.get_running_loop().time(), (reader, writer)))
+
+    def _kept(self):
+        if self._idle:
+            since, connection = self._idle.pop()
+            if asyncio.get_running_loop().time() - since < _IDLE_S:
+                return connection
+            for _, (_, writer) in self._idle:  # those below it are older
+                writer.close()
+            self._idle.clear()
+            connection[1].close()
+        return None
