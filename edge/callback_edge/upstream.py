@@ -117,7 +117,9 @@ class Upstream:
             raise status.Refusal(status.SERVER_UNREACHABLE, retry_after_s=_UNREACHABLE_RETRY_S) from None
         began = time.perf_counter()
         try:
-            answer = await self._link.invoke(request, token=self._token.value, timeout_s=self._invoke_timeout_s)
+            answer = await self._link.invoke(
+                request, token=self._token.value, timeout_s=self._invoke_timeout_s, wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSED:
                 self._refused(error)
@@ -141,7 +143,9 @@ class Upstream:
         while True:
             self._introduce_again.clear()
             try:
-                await self._link.invoke(nothing, token=self._token.value, timeout_s=_INTRODUCTION_S)
+                await self._link.invoke(
+                    nothing, token=self._token.value, timeout_s=_INTRODUCTION_S, wait_for_ready=False
+                )
             except grpc.aio.AioRpcError as error:
                 self._introduced(error)
             with contextlib.suppress(TimeoutError):

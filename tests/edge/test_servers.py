@@ -7,9 +7,10 @@ import contextlib
 import pytest
 from pydantic import ValidationError
 from soak.counts import count
-from support.edge import ControlPlane, ask, new_state, plain, running_edge
+from support.edge import ControlPlane, ask, control_plane, new_state, plain, running_edge
 from support.wait import wait_until
 
+from callback_edge.link import Link
 from callback_edge.settings import EdgeSettings
 
 
@@ -127,6 +128,20 @@ async def test_while_no_server_serves_nothing_is_sent_and_the_caller_may_try_aga
         await planes[0].serving(True)
         await wait_until(lambda: not edge.upstream.why_not_ready())
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+
+
+async def test_a_call_whose_connection_goes_in_the_moment_of_sending_waits_for_the_next_one(monkeypatch):
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        await plane.serving(False)
+        await wait_until(edge.upstream.why_not_ready)
+        monkeypatch.setattr(Link, "is_ready", property(lambda _link: True))  # as it was a moment ago
+        call = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+        await wait_until(lambda: edge.upstream._calls)
+        assert plane.started == 0
+        await plane.serving(True)
+        assert (await call).status == 200
+        assert plane.started == 1
 
 
 @pytest.mark.parametrize(
