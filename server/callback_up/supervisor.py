@@ -22,7 +22,7 @@ from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
 
-POLL_S = 0.02
+POLL_S = 0.025
 """How often a child that starts is asked whether it is healthy, in seconds."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """The pause before a child is started again: doubled from death to death, the first one again after a calm time."""

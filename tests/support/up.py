@@ -32,6 +32,7 @@ class Up:
         self.options = {"data-dir": str(data_dir), "edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", **options}
         self.log = log
         self.environment = {}
+        self.stdin = subprocess.DEVNULL
         self.process = None
         self.edge = self.grpc = None
         self._seen = 0
@@ -48,7 +49,7 @@ class Up:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "callback_cli", "up", *options],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0,
+                stdin=self.stdin, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0,
                 env={**os.environ, **self.environment},
             )  # fmt: skip
         return self

@@ -139,6 +139,25 @@ def test_it_can_be_started_again_at_once_after_it_was_killed(up):
     assert up.is_healthy()
 
 
+def test_it_can_be_told_to_stop_with_the_program_that_holds_its_standard_input(make_up):
+    up = make_up(**{"until-eof": True})
+    up.stdin, held = os.pipe()
+    try:
+        up.start()
+        os.close(up.stdin)
+        os.write(held, b"what is written there does not matter")
+        assert up.is_healthy()
+    finally:
+        os.close(held)
+    assert up.process.wait(60) == 0
+    assert [event["child"] for event in up.events("child_stopped")] == ["edge", "server", "store"]
+
+
+def test_without_being_told_so_it_does_not_care_for_its_standard_input(up):
+    up.start()  # there is nothing in it
+    assert up.is_healthy()
+
+
 @pytest.mark.parametrize("option", ["edge", "grpc"])
 def test_a_taken_port_is_named_with_the_option_that_changes_it_before_anything_starts(make_up, option):
     with socket.create_server(("127.0.0.1", 0)) as taken:
