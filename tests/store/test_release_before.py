@@ -112,6 +112,7 @@ async def adopt(machine):
         for call_id in told["forgotten"]:
             model.gone[call_id] = await model_call(machine.client, case, call_id, now_ms)
         machine.granted += [*model.calls, *model.gone]
+        machine.adopted |= model.calls.keys()
 
 
 async def model_call(client, case, call_id, now_ms):
@@ -184,7 +185,7 @@ TRANSITIONS = {
     "end again": end_again,
     "set the response": on_every_case("set_response", body=[b"by now", b""], stale=[True, False]),
     "close": on_every_case("close", foreign=[True, False]),
-    "erase": on_every_case("erase", foreign=[True, False]),
+    "erase": on_every_case("erase", foreign=[True, False], again=[False, True]),
     "sweep": LifeMachine.sweep,
     "drop": drop,
 }  # fmt: skip

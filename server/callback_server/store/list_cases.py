@@ -72,7 +72,7 @@ async def list_cases(
         StoreError: the store did not answer.
     """
     chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
-    filters = [owner, activity or "", status or ""]
+    filters = (owner, activity or "", status or "")
     pairs = [text for pair in labels.items() for text in pair]
     # What is known and not taken yet, newest first: cases, and of each partition the place up to which it is known.
     heap: list[_Known] = []
@@ -81,7 +81,7 @@ async def list_cases(
     async def ask(places: Mapping[int, Place | None]) -> None:
         nonlocal asked
         asked += len(places)
-        arguments = {
+        arguments: dict[int, list[str | int]] = {
             partition: [*filters, _highest(partition, place), chunk, SCAN, *pairs]
             for partition, place in places.items()
         }
