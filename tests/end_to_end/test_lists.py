@@ -1,4 +1,4 @@
-"""The list of cases over gRPC: newest first, by status and activity, in pages that miss nothing and repeat nothing."""
+"""The list of cases over gRPC: newest first, by status, activity and label, in pages without gaps or repeats."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ CASES = 120
 
 @pytest.fixture(scope="module")
 async def listed(tmp_path_factory):
-    """A client of a system with these cases alone, and [(case_id, activity, status)], newest first.
+    """A client of a system with these cases alone, and [(case_id, activity, status, labels)], newest first.
 
     Every third is of another activity; every fourth was closed by a call, every fourth by its owner.
     """
@@ -34,29 +34,37 @@ async def listed(tmp_path_factory):
 
 async def _make(system, number):
     activity = "push" if number % 3 == 0 else "record"
+    labels = {"number": str(number), "shop/till": f"no. {number % 7}: ü"}
     case = await system.client.generate_callback_url(
-        activity, Response(b"body"), labels={"number": str(number)}, activity_case=f"case {number}"
+        activity, Response(b"body"), labels=labels, activity_case=f"case {number}"
     )
     if number % 4 == 0 and activity == "record":
         assert (await system.http.get(case.url)).status_code == httpx.codes.OK
     elif number % 2 == 0:
         await system.client.close_callback(case.case_id)
-    return case.case_id, activity, CLOSED if number % 2 == 0 else OPEN
+    return case.case_id, activity, CLOSED if number % 2 == 0 else OPEN, labels
 
 
-FILTERS = [{}, {"status": OPEN}, {"status": CLOSED}, {"activity": "push"}, {"status": CLOSED, "activity": "record"},
-           {"status": CallbackStatus.IN_PROGRESS}, {"activity": "nobody's"}]  # fmt: skip
+TILL = {"shop/till": "no. 3: ü"}
+FILTERS = [{}, {"status": OPEN}, {"status": CLOSED}, {"activity": "push"}, {"labels": TILL},
+           {"status": CLOSED, "activity": "record"}, {"status": CallbackStatus.IN_PROGRESS}, {"activity": "nobody's"},
+           {"labels": {"number": "17"}}, {"labels": {**TILL, "number": "17"}}, {"labels": {**TILL, "number": "18"}},
+           {"labels": TILL, "status": CLOSED}, {"labels": TILL, "activity": "push"},
+           {"labels": {"number": ""}}]  # fmt: skip
 
 
-def fitting(made, *, status=None, activity=""):
-    return [each for each in made if status in (None, each[2]) and activity in ("", each[1])]
+def fitting(made, *, status=None, activity="", labels=None):
+    return [
+        each for each in made
+        if status in (None, each[2]) and activity in ("", each[1]) and (labels or {}).items() <= each[3].items()
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("chosen", FILTERS, ids=str)
 async def test_a_list_has_what_fits_newest_first(listed, chosen):
     client, made = listed
     found = [case async for case in client.list_callbacks(**chosen)]
-    assert [(case.case_id, case.activity, case.status) for case in found] == fitting(made, **chosen)
+    assert [(case.case_id, case.activity, case.status, case.labels) for case in found] == fitting(made, **chosen)
     assert found == sorted(found, key=lambda case: case.create_time, reverse=True)
     for case in found:
         whole = await client.get_callback(case.case_id)
@@ -68,7 +76,7 @@ async def test_a_list_has_what_fits_newest_first(listed, chosen):
 
 
 @pytest.mark.parametrize("size", [1, 7, 50, CASES, 1000])
-@pytest.mark.parametrize("chosen", FILTERS[:4], ids=str)
+@pytest.mark.parametrize("chosen", FILTERS[:5], ids=str)
 async def test_pages_of_any_size_make_up_the_list(listed, chosen, size):
     client, made = listed
     pages, token = [], ""
@@ -78,7 +86,7 @@ async def test_pages_of_any_size_make_up_the_list(listed, chosen, size):
         pages.append(page.items)
         token = page.next_page_token
     found = [case.case_id for page in pages for case in page]
-    assert found == [case_id for case_id, _, _ in fitting(made, **chosen)]
+    assert found == [case_id for case_id, *_ in fitting(made, **chosen)]
     assert len(pages) == max(1, -(-len(fitting(made, **chosen)) // size))
 
 
