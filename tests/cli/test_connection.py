@@ -25,8 +25,11 @@ from support.tools import require
 
 from callback.v1 import callback_service_pb2 as messages
 from callback_cli.main import COMMANDS, cli
+from callback_cli.session import TOKEN_VARIABLE, AskingCommand
+from callback_edge.settings import EdgeSettings
 from callback_server.domain.principal import Role
 from callback_server.principals import add_token, read_principals
+from callback_server.settings import ServerSettings
 
 TOKEN = "callback_" + "t" * 43
 EMPTY_LIST = messages.ListCallbacksResponse()
@@ -48,7 +51,7 @@ async def test_a_token_comes_from_a_file_or_the_environment_and_never_from_an_ar
         ([], {}, None),
         (["--token-file", str(first)], {}, "first"),
         ([], {"CALLBACK_TOKEN_FILE": str(second)}, "second"),
-        ([], {"CALLBACK_TOKEN": "callback_third"}, "third"),
+        ([], {"CALLBACK_TOKEN": "callback_third\n"}, "third"),
         (["--token-file", str(first)], {"CALLBACK_TOKEN_FILE": str(second), "CALLBACK_TOKEN": "callback_no"}, "first"),
         ([], {"CALLBACK_TOKEN_FILE": str(second), "CALLBACK_TOKEN": "callback_no"}, "second"),
         ([], {"CALLBACK_TOKEN_FILE": "", "CALLBACK_TOKEN": ""}, None),
@@ -56,6 +59,18 @@ async def test_a_token_comes_from_a_file_or_the_environment_and_never_from_an_ar
         assert (await callback("list", "--json", *arguments, **environment)).json == []
         assert server.tokens.pop() == (expected and f"Bearer callback_{expected}")
     assert not [command.name for command in COMMANDS for each in command.params if "--token" in each.opts]
+
+
+def test_no_variable_of_the_command_line_is_a_setting_of_a_process_too():
+    settings = {each.variable(field) for each in (ServerSettings, EdgeSettings) for field in each.model_fields}
+    ours = {
+        option.envvar
+        for command in COMMANDS
+        for option in command.params
+        if isinstance(command, AskingCommand) and option.envvar
+    }
+    assert len(ours) == 7
+    assert not (ours | {TOKEN_VARIABLE}) & settings
 
 
 async def test_a_token_from_a_pipe_holds_for_all_requests_of_a_command(server):

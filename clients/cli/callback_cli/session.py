@@ -128,13 +128,12 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
 
 def _token(file: Path | None) -> tuple[str | None, Path | None]:
     """The token, or the file that it can be read from again and again."""
-    if file is None:
-        token, where = os.environ.get(TOKEN_VARIABLE) or None, TOKEN_VARIABLE
-    else:
-        try:
-            token, where = file.read_text("utf-8", "replace").strip(), f"--token-file {file}"
-        except OSError as error:
-            raise click.UsageError(f"--token-file {file}: {error.strerror}") from error
+    where = TOKEN_VARIABLE if file is None else f"--token-file {file}"
+    try:
+        text = os.environ.get(TOKEN_VARIABLE) or None if file is None else file.read_text("utf-8", "replace")
+    except OSError as error:
+        raise click.UsageError(f"{where}: {error.strerror}") from error
+    token = None if text is None else text.strip()
     if token is not None and not (token and all("!" <= character <= "~" for character in token)):
         raise click.UsageError(f"{where}: the token is empty, or has characters that no token has")
     if file is not None and file.is_file():  # a pipe, such as <(…), gives it once
