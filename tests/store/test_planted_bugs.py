@@ -73,6 +73,7 @@ BUGS = {
     "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
                                   "local calls", "if not case then return {'UNKNOWN'} end\n\nlocal calls"),
     "a body outlives the erasing": ("redis.call('HDEL', call_key(call_id), 'request_body')", ""),
+    "an erasing that is sent again counts nothing": (" or call[4] == erasure then", " then"),
     "an answer outlives the erasing": ("erase_outcome(call_id)\n    end", "\n    end"),
     "the erasing of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
     "the answer of a call that was erased while it ran stays": (
