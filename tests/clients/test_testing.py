@@ -98,12 +98,12 @@ def test_that_takes_long(callback_system):
 def project(tmp_path, monkeypatch):
     """A repository of somebody's, with handlers and a `conftest.py`. Gives its path; tests are still to be written."""
     monkeypatch.setenv("CALLBACK_CONFIG", "/nowhere")  # what the environment says must not matter
-    monkeypatch.setenv("CALLBACK_EDGE_BIND", "nonsense")
+    monkeypatch.setenv("CALLBACK_EDGE_GRACE_S", "nonsense")
     path = tmp_path / "project"
     (path / "shop").mkdir(parents=True)
     (path / "shop" / "__init__.py").touch()
     (path / "shop" / "handlers.py").write_text(HANDLERS)
-    (path / "redis.py").write_text("raise SystemError('a file of the project was taken for a module')")
+    (path / "structlog.py").write_text("raise SystemError('a file of the project was taken for a module')")
     (path / "conftest.py").write_text(CONFTEST)
     return path
 
