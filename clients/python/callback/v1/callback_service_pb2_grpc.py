@@ -151,7 +151,8 @@ class CallbackServiceServicer:
     def EraseCalls(self, request, context):
         """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
         wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
+        store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
         INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -68,7 +68,8 @@ class CallbackServiceStub:
     EraseCalls: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.EraseCallsRequest, _callback_service_pb2.EraseCallsResponse]
     """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
     wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
+    store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
     INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
 
@@ -112,7 +113,8 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     EraseCalls: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.EraseCallsRequest, _callback_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
     """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
     wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
+    store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
     INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
 
@@ -201,7 +203,8 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_callback_service_pb2.EraseCallsResponse, _abc.Awaitable[_callback_service_pb2.EraseCallsResponse]]:
         """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
         wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. Fails with
+        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
+        store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
         INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
 
