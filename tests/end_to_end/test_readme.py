@@ -165,8 +165,7 @@ def test_the_handler_s_own_test(tour):
 
 def test_in_production(tour):
     tour.write("production.toml")
-    for command in commands("callback token"):
-        tour.run(command)
+    tour.run("\n".join(commands("umask")))
     (tour.directory / "store").mkdir()
     store = StoreProcess(tour.directory / "store").start()
     tour.environment |= {
@@ -181,6 +180,7 @@ def test_in_production(tour):
             tour.running(*server.split(), ready=listens(tour.grpc)),
             tour.running(*edge.split(), ready=listens(tour.edge)),
         ):
+            assert (tour.directory / "orders.token").stat().st_mode & 0o077 == 0
             assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
             generate = commands("callback generate")[0]
             tour.take_note(tour.run(f"{generate} --token-file orders.token"))
