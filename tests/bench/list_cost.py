@@ -1,8 +1,9 @@
 """What a page of `ListCallbacks` costs with many cases, as a ratio to the cost with 1,000: `list_cost.py [MANY]`.
 
-Two stores, each with a server before it, on this machine and in one run: what differs is how many cases there are. They
-are loaded by the create and close scripts themselves, pipelined. A fifth is closed, a quarter is of activity `b`. The
-calls alternate between the two, and the medians are compared.
+Two stores, each with a server before it, on this machine and in one run: what differs is how many cases there are. A
+fifth of them is closed, a quarter is of activity `b`, each has two labels and every hundredth one of its own. The calls
+alternate between the two. Printed are the medians and their ratio, with the least and the greatest ratio of five parts
+of the run.
 """
 
 import asyncio
@@ -20,45 +21,78 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.system import System, own_store
 
 from callback import AsyncCallbackClient, CallbackStatus
-from callback_server.domain.case import Settings
+from callback_server.domain.case import Mode, NewCase, Settings
+from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import close_case, create_case, keys
-from callback_server.store.packing import pack_content
+from callback_server.store.retention import Retention
 
 FEW = 1_000
 MANY = 1_000_000
 BATCH = 2_000
 LOADERS = 3
-ROUNDS = 100
+PARTS = 5
+ROUNDS = 40
+"""In each part."""
 PAGE = 50
-FILTERS = {
-    "owner": {},
-    "status": {"status": CallbackStatus.CLOSED},
-    "activity": {"activity": "b"},
-    "both": {"status": CallbackStatus.CLOSED, "activity": "b"},
+RESPONSE = Response(type=ResponseType.RESPONSE, code=200, body=b"ok")
+CLOSED = CallbackStatus.CLOSED
+SEARCHES = {
+    # name: (what is asked for, which page, how many cases it has)
+    "owner": ({}, 1, PAGE),
+    "owner, page 2": ({}, 2, PAGE),
+    "status": ({"status": CLOSED}, 1, PAGE),
+    "status, page 2": ({"status": CLOSED}, 2, PAGE),
+    "activity": ({"activity": "b"}, 1, PAGE),
+    "status and activity": ({"status": CLOSED, "activity": "b"}, 1, PAGE),
+    "label": ({"labels": {"team": "t1"}}, 1, PAGE),
+    "label, page 2": ({"labels": {"team": "t1"}}, 2, PAGE),
+    "label of one case": ({"labels": {"order": "500"}}, 1, 1),
+    "two labels": ({"labels": {"team": "t1", "shop": "s2"}}, 1, PAGE),
+    "label and status": ({"labels": {"team": "t1"}, "status": CLOSED}, 1, PAGE),
 }
 
 
+class Batch:
+    """Stands for `Scripts`: keeps what is to be run, and sends it in one go."""
+
+    def __init__(self, client):
+        self._pipeline = client.pipeline(transaction=False)
+
+    async def run(self, script, partition, *args):
+        self._pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *args)
+        return [b"OK"]
+
+    async def send(self):
+        await self._pipeline.execute()
+
+
+def case(number):
+    """One of the cases."""
+    sha = hashlib.sha256(b"%d" % number).digest()
+    labels = {"team": f"t{number % 3}", "shop": f"s{number % 4}"}
+    if number % 100 == 0:
+        labels["order"] = str(number)
+    return NewCase(
+        id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="local",
+        activity="b" if number % 4 == 0 else "acd"[number % 3], mode=Mode.MULTIPLE, parameter="", time_to_live_ms=None,
+        settings=Settings(labels=labels), response=RESPONSE,
+    )  # fmt: skip
+
+
 async def load(store, cases):
-    """Stores that many cases."""
-    content, body = pack_content(Settings(), Response(type=ResponseType.RESPONSE, code=200, body=b"ok"))
+    """Stores that many cases, as a server does, but many in one go."""
     batches = iter(range(0, cases, BATCH))
 
     async def load_batches(client):
         for first in batches:
-            pipeline = client.pipeline(transaction=False)
+            batch = Batch(client)
             for number in range(first, min(first + BATCH, cases)):
-                sha = hashlib.sha256(b"%d" % number).digest()
-                case_id = sha[:16].hex()
-                tag = keys.tag(keys.partition_of(case_id))
-                activity = "b" if number % 4 == 0 else "acd"[number % 3]
-                pipeline.execute_command(
-                    "EVALSHA", create_case.SCRIPT.sha, 1, tag, case_id, sha, sha, "local", activity, "MULTIPLE", "",
-                    "", content, body,
-                )  # fmt: skip
+                new = case(number)
+                await create_case.create_case(batch, new)
                 if number % 5 == 0:
-                    pipeline.execute_command("EVALSHA", close_case.SCRIPT.sha, 1, tag, case_id, "", 100, 0)
-            await pipeline.execute()
+                    await close_case.close_case(batch, new.id, owner=None, retention=Retention())
+            await batch.send()
 
     async with redis.asyncio.Redis(port=store.port, socket_timeout=120) as client:
         for script in (create_case.SCRIPT, close_case.SCRIPT):
@@ -66,25 +100,34 @@ async def load(store, cases):
         await asyncio.gather(*(load_batches(client) for _ in range(LOADERS)))
 
 
-async def page_seconds(client, chosen):
+async def page_seconds(client, chosen, number, count):
     """How long one page takes, in seconds."""
-    began = time.perf_counter()
-    page = await client.list_callbacks_page(page_size=PAGE, **chosen)
-    took = time.perf_counter() - began
-    assert len(page.items) == PAGE
+    token = ""
+    for _ in range(number):
+        began = time.perf_counter()
+        page = await client.list_callbacks_page(page_size=PAGE, page_token=token, **chosen)
+        took = time.perf_counter() - began
+        token = page.next_page_token
+    assert len(page.items) == count
     return took
 
 
 async def compare(few, many):
-    """Prints the cost of a page for each filter, with few cases and with many."""
+    """Prints the cost of a page for each search, with few cases and with many."""
     async with AsyncCallbackClient(few.grpc) as few_client, AsyncCallbackClient(many.grpc) as many_client:
-        for name, chosen in FILTERS.items():
-            took = {few_client: [], many_client: []}
-            for _ in range(ROUNDS):
-                for client, times in took.items():
-                    times.append(await page_seconds(client, chosen))
-            a, b = (statistics.median(times) * 1000 for times in took.values())
-            print(f"{name:9} few {a:6.2f} ms   many {b:6.2f} ms   ratio {b / a:.2f}", flush=True)
+        for name, search in SEARCHES.items():
+            times = {few_client: [], many_client: []}
+            for _ in range(PARTS * ROUNDS):
+                for client, took in times.items():
+                    took.append(await page_seconds(client, *search))
+            few_ms, many_ms = ([each * 1000 for each in took] for took in times.values())
+            parts = [
+                statistics.median(many_ms[at : at + ROUNDS]) / statistics.median(few_ms[at : at + ROUNDS])
+                for at in range(0, PARTS * ROUNDS, ROUNDS)
+            ]
+            a, b = statistics.median(few_ms), statistics.median(many_ms)
+            spread = f"{min(parts):.2f} to {max(parts):.2f}"
+            print(f"{name:20} few {a:6.2f} ms   many {b:6.2f} ms   ratio {b / a:.2f} ({spread})", flush=True)
 
 
 async def main(many):
