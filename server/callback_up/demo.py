@@ -48,6 +48,8 @@ async def make_demo(target: Address) -> str:
             redirect = await stub.GenerateCallbackUrl(REDIRECT, timeout=DEADLINE_S)
             webhook = await stub.GenerateCallbackUrl(WEBHOOK, timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                raise UpError("--demo has no token; leave it out where principals are configured") from None
             raise UpError(f"the callbacks for the demo could not be made: {error.details()}") from None
     callback = _command()
     to = "" if str(target) == USUAL_TARGET else f" --target {target}"
