@@ -1,31 +1,47 @@
 """Fixtures for what is deployed."""
 
+import contextlib
+
 import pytest
 from support.deployed import PROXIES, running_fleet, running_proxy
 from support.handler import handler_service
+from support.system import own_store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def handler():
     """A handler service of the samples' activity, `order-paid`."""
     async with handler_service("order-paid") as service:
         yield service
 
 
-@pytest.fixture(scope="session")
-async def fleet(tmp_path_factory, store_of, handler):
-    """Two servers and two edges that nobody restarts."""
+@pytest.fixture(scope="module")
+async def fleet(tmp_path_factory, handler):
+    """Two servers and two edges that nobody restarts, on a store of their own: servers sweep what they find in one."""
     directory = tmp_path_factory.mktemp("fleet")
-    async with running_fleet(directory, store_of(), activities=handler.config) as running:
-        yield running
+    store = own_store(directory).start()
+    try:
+        async with running_fleet(directory, store, activities=handler.config) as running:
+            yield running
+    finally:
+        store.stop()
 
 
-@pytest.fixture(scope="session", params=PROXIES)
-async def proxy(request, tmp_path_factory, fleet):
-    """nginx, then haproxy, before those edges."""
-    directory = tmp_path_factory.mktemp("proxy")
-    async with running_proxy(request.param, directory / request.param, fleet.addresses) as running:
-        yield running
+@pytest.fixture(scope="module")
+async def proxies(tmp_path_factory, fleet):
+    """Each kind of proxy, before those edges."""
+    directory = tmp_path_factory.mktemp("proxies")
+    async with contextlib.AsyncExitStack() as stack:
+        yield {
+            kind: await stack.enter_async_context(running_proxy(kind, directory / kind, fleet.addresses))
+            for kind in PROXIES
+        }
+
+
+@pytest.fixture(params=PROXIES)
+def proxy(request, proxies):
+    """nginx, then haproxy."""
+    return proxies[request.param]
 
 
 @pytest.fixture

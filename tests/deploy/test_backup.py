@@ -114,3 +114,12 @@ def test_a_backup_of_a_store_that_is_away_fails(tmp_path):
     done = back_up(store, tmp_path / "copy")
     assert done.returncode != 0
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_backup_of_a_store_that_does_not_let_its_rewriting_wait_fails(tmp_path):
+    store = own_store(tmp_path, settings=("--rename-command", "CONFIG", "")).start()
+    try:
+        assert back_up(store, tmp_path / "copy").returncode != 0
+        assert not (tmp_path / "copy").exists()
+    finally:
+        store.kill()

@@ -141,14 +141,13 @@ async def test_a_body_has_the_limit_of_the_edge(fleet, proxy, http):
 
 
 async def raw(proxy, data):
-    """Sends bytes over TLS and returns all that comes back."""
+    """Sends bytes over TLS, waits for the first of what comes back, and hangs up."""
     reader, writer = await proxy.connect()
     try:
         writer.write(data)
-        await writer.drain()
-        return await asyncio.wait_for(reader.read(), 30)
+        await asyncio.wait_for(reader.read(1), 30)
     except OSError:
-        return b""
+        pass
     finally:
         writer.close()
 
@@ -187,8 +186,8 @@ async def test_no_log_has_a_state(fleet, proxy, http):
     state = case.url.rpartition("/")[2]
     for request in faulty(state):
         await raw(proxy, request.encode())
-    assert (await http.post(proxy.own(case.url), content=os.urandom(900_000))).status_code == 200
-    await wait_until(lambda: "/cb/" in proxy.said(), what="a line in the log")
+    assert (await http.put(proxy.own(case.url), content=os.urandom(900_000))).status_code == 200
+    await wait_until(lambda: " PUT /cb/ 200 " in proxy.said(), what="the last line in the log")
     assert states_in(proxy, state) == set()
 
 

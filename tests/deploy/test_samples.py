@@ -3,11 +3,10 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.deployed import HOST, SAMPLES, sample
+from support.deployed import HOST, SAMPLES
 from support.tools import require
 from support.tree import ROOT
 
@@ -15,8 +14,6 @@ from callback_edge.settings import EdgeSettings
 from callback_server.domain.principal import Role
 from callback_server.principals import read_principals
 from callback_server.settings import ServerSettings
-
-UNITS = ("callback-server@.service", "callback-edge@.service")
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +51,7 @@ def variables(text):
     return set(re.findall(r"\bCALLBACK_[A-Z_]+\b", text)) - {"CALLBACK_CONFIG"}
 
 
-@pytest.mark.parametrize("name", [*UNITS, "compose.yaml", "callback.toml"])
+@pytest.mark.parametrize("name", ["callback-server@.service", "callback-edge@.service", "compose.yaml"])
 def test_every_variable_that_a_sample_sets_is_one_of_ours(name):
     known = {settings.variable(field) for settings in (ServerSettings, EdgeSettings) for field in settings.model_fields}
     assert variables((SAMPLES / name).read_text()) <= known
@@ -139,45 +136,6 @@ def test_the_image_is_built_from_what_is_there_and_from_packages_known_by_their_
     assert all("--require-hashes" in line or " . " in line for line in installs)
     assert all("--no-deps" in line for line in installs)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.13-slim"}
-
-
-# ---- systemd ----
-
-
-@pytest.fixture
-def units(tmp_path):
-    """The units in a folder, with the program of this environment; systemd looks whether it is there."""
-    program = Path(sys.executable).with_name("callback")
-    for unit in SAMPLES.glob("callback-*@.*"):
-        changes = {"/opt/callback/bin/callback": program} if unit.suffix == ".service" else {}
-        (tmp_path / unit.name).write_text(sample(unit.name, changes))
-    return tmp_path
-
-
-def test_systemd_accepts_the_units(units):
-    instances = [f"{units / unit.name.replace('@', '@1')}" for unit in units.iterdir()]
-    ran = subprocess.run(
-        [require("systemd-analyze"), "verify", "--man=no", *instances], capture_output=True, text=True, check=False
-    )
-    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("name", UNITS)
-def test_a_unit_can_do_little_beyond_its_work(units, name):
-    """systemd's own measure, from 0.0 (nothing) to 10.0 (everything), in tenths."""
-    command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(units / name)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout
-
-
-@pytest.mark.parametrize("name", UNITS)
-def test_a_unit_has_longer_to_stop_than_its_process_takes(name):
-    settings = ServerSettings if "server" in name else EdgeSettings
-    stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", (SAMPLES / name).read_text(), re.MULTILINE)[1])
-    assert stop_s > settings.model_fields["drain_s"].default + settings.model_fields["grace_s"].default + 5
-
-
-# ---- Proxies ----
 
 
 def test_haproxy_and_nginx_are_told_the_same_ports_as_the_units():

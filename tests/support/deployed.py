@@ -109,16 +109,16 @@ async def running_fleet(directory, store, **options):
     """
     fleet = Fleet(directory, store, **options)
     try:
-        for process in (*fleet.servers, *fleet.edges):
-            await fleet.start(process)
+        for processes in (fleet.servers, fleet.edges):
+            await asyncio.gather(*map(fleet.start, processes))
         async with (
             AsyncCallbackClient(fleet.grpc, token=fleet._tokens["orders"]) as fleet.client,
             AsyncCallbackClient(fleet.grpc, token=fleet._tokens["operator"]) as fleet.operator,
         ):
             yield fleet
     finally:
-        for process in (*fleet.edges, *fleet.servers):
-            await asyncio.to_thread(process.stop)
+        for processes in (fleet.edges, fleet.servers):
+            await asyncio.gather(*(asyncio.to_thread(process.stop) for process in processes))
 
 
 class Proxy:

@@ -1,0 +1,102 @@
+"""The systemd units: systemd accepts them, they can do little beyond their work, and can do all of that."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from support.deployed import SAMPLES, sample
+from support.system import System, own_store
+from support.tools import require
+from support.wait import wait_until
+
+from callback import AsyncCallbackClient, Response
+from callback_edge.settings import EdgeSettings
+from callback_server.settings import ServerSettings
+
+UNITS = ("callback-server@.service", "callback-edge@.service")
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units in a folder, with the program of this environment; systemd looks whether it is there."""
+    program = Path(sys.executable).with_name("callback")
+    for unit in SAMPLES.glob("callback-*@.*"):
+        changes = {"/opt/callback/bin/callback": program} if unit.suffix == ".service" else {}
+        (tmp_path / unit.name).write_text(sample(unit.name, changes))
+    return tmp_path
+
+
+def test_systemd_accepts_the_units(units):
+    instances = [str(units / unit.name.replace("@", "@1")) for unit in units.iterdir()]
+    ran = subprocess.run(
+        [require("systemd-analyze"), "verify", "--man=no", *instances], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_can_do_little_beyond_its_work(units, name):
+    """systemd's own measure, from 0.0 (nothing) to 10.0 (everything); the bound is in tenths."""
+    command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=12", str(units / name)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_has_longer_to_stop_than_its_process_takes(name):
+    settings = ServerSettings if "server" in name else EdgeSettings
+    stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", (SAMPLES / name).read_text(), re.MULTILINE)[1])
+    assert stop_s > settings.model_fields["drain_s"].default + settings.model_fields["grace_s"].default + 5
+
+
+def calls_of(group):
+    """The system calls of one of systemd's groups, those of groups in it too."""
+    listed = subprocess.run(
+        [require("systemd-analyze"), "syscall-filter", group], capture_output=True, check=True, text=True
+    ).stdout
+    names = {line.strip() for line in listed.splitlines()[1:] if line.strip() and "#" not in line}
+    inner = {name for name in names if name.startswith("@")}
+    return names - inner | {call for name in inner for call in calls_of(name)}
+
+
+def allowed(name):
+    """The system calls that a unit allows."""
+    calls = set()
+    for words in re.findall(r"^SystemCallFilter=(.*)$", (SAMPLES / name).read_text(), re.MULTILINE):
+        groups = {call for word in words.removeprefix("~").split() for call in calls_of(word)}
+        calls = calls - groups if words.startswith("~") else calls | groups
+    return calls | calls_of("@default")
+
+
+def traced(process, trace):
+    """Makes a process count its system calls, from its start to its end, in `trace`."""
+    # The tracer is the grandchild: signals reach the process itself.
+    process._command = [require("strace"), "-D", "-f", "-c", "-U", "name", "-o", str(trace), *process._command]
+
+
+@pytest.mark.timeout(180)
+async def test_a_unit_may_do_all_that_its_process_does(tmp_path):
+    store = own_store(tmp_path).start()
+    system = System(tmp_path, store)
+    processes = {"callback-server@.service": system.server, "callback-edge@.service": system.edge}
+    try:
+        for name, process in processes.items():
+            traced(process, tmp_path / name)
+            await process.start()
+        async with AsyncCallbackClient(system.grpc) as client, httpx.AsyncClient() as http:
+            case = await client.generate_callback_url("record", Response("thank you"))
+            assert (await http.post(case.url, content=b"paid")).text == "thank you"
+            for process in processes.values():
+                assert (await http.get(f"http://{process.facts['admin']}/metrics")).status_code == 200
+    finally:
+        for process in processes.values():
+            process.stop()
+        store.stop()
+    for name in processes:
+        done = await wait_until(lambda trace=tmp_path / name: trace.exists() and trace.read_text(), what="the trace")
+        used = set(re.findall(r"^(\w+)$", done.split("------\n", 1)[-1], re.MULTILINE)) - {"total"}
+        assert "epoll_wait" in used
+        assert used - allowed(name) == set(), name
