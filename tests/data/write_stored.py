@@ -113,7 +113,8 @@ class Release:
             "callback_server", self._directory / "log", PYTHONPATH=":".join(str(self._checkout / f) for f in folders),
             CALLBACK_CONFIG=str(config), CALLBACK_STORE_URL=self._store.url, CALLBACK_GRPC_BIND=self._bind,
             CALLBACK_BOX_URL="https://box.example", CALLBACK_PLATFORM_URL="https://platform.example",
-            CALLBACK_STATE_KEY="k" * 32, CALLBACK_RECORDED_CALLS_PER_CASE=str(KEPT_CALLS),
+            CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STATE_KEY="k" * 32,
+            CALLBACK_RECORDED_CALLS_PER_CASE=str(KEPT_CALLS),
         )  # fmt: skip
         await self._server.start()
         async with grpc.aio.insecure_channel(self._bind) as channel:
