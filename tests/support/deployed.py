@@ -169,7 +169,8 @@ class Proxy:
         )
 
     def _haproxy(self, addresses):
-        changes = {}
+        # Only root can become somebody else.
+        changes = {} if os.geteuid() == 0 else {"    user haproxy\n": "", "    group haproxy\n": ""}
         for n, (address, admin) in enumerate(addresses, 1):
             changes[f'"${{EDGE_{n}-127.0.0.1}}:808{n}"'] = address
             changes[f"port 908{n}"] = f"port {admin.rpartition(':')[2]}"
