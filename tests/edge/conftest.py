@@ -20,10 +20,11 @@ async def shared_edge(shared_plane):
 
 
 @pytest.fixture
-def plane(shared_plane):
-    """What stands for the control plane, as new."""
+async def plane(shared_plane):
+    """What stands for the control plane, as new. No call outlasts its test: the next one counts its own."""
     shared_plane.reset()
-    return shared_plane
+    yield shared_plane
+    await shared_plane.until(lambda: shared_plane.started == shared_plane.ended + shared_plane.cancelled)
 
 
 @pytest.fixture
