@@ -42,7 +42,14 @@ LAYOUT: Final = {
     "ended": "ended",  # zset: ended calls by end, in milliseconds
     "newest": "newest",  # string: creation of the partition's newest case, in microseconds: each has its own
 }
-"""Every key of a partition, after its tag and a colon; `{}` is filled in order."""
+"""Every key of a partition, after its tag and a colon; `{}` is filled in order.
+
+What the index of labels costs, as the difference in `used_memory` over 100,000 cases (Valkey 9.1): a case without
+labels nothing; each label of a case about 100 bytes where cases share it, 150 where it is the case's own, however long
+it is. A case without labels, bodies and calls takes 600 bytes. The index is written when a case is made and when it is
+dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that takes a case which was
+made, closed and kept for its retention while processes of both versions ran.
+"""
 
 
 def partition_of(case_id: str) -> int:

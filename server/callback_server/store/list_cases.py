@@ -82,8 +82,7 @@ async def list_cases(
         nonlocal asked
         asked += len(places)
         arguments: dict[int, list[str | int]] = {
-            partition: [*filters, _highest(partition, place), chunk, SCAN, *pairs]
-            for partition, place in places.items()
+            partition: [*filters, _before(partition, place), chunk, SCAN, *pairs] for partition, place in places.items()
         }
         for partition, (frontier, *flat) in (await scripts.run_lists(SCRIPT, arguments)).items():
             for created, case_id in zip(flat[::2], flat[1::2], strict=True):
@@ -122,9 +121,9 @@ class _Known(NamedTuple):
         return Place(-self.minus_created_us, -self.minus_partition)
 
 
-def _highest(partition: int, after: Place | None) -> str:
-    """The creation, as a bound of the script's, from which a partition's cases are after a place."""
+def _before(partition: int, after: Place | None) -> int | str:
+    """Before which creation a partition's cases are after a place; empty: all of them."""
     if after is None:
-        return "+inf"
+        return ""
     # At the same time, the higher partition comes first.
-    return f"{'' if partition < after.partition else '('}{after.created_us}"
+    return after.created_us + 1 if partition < after.partition else after.created_us

@@ -3,13 +3,13 @@
 -- Walks the indexes by status and activity, or that of a label if there are fewer cases in it, and looks up the rest.
 --
 -- KEYS: partition
--- ARGV: owner, activity ('' = all), status ('' = all), max (creation in microseconds, '(' before it if that one is not
---       wanted, or '+inf'), limit (cases to return), scan (cases to look at), then pairs of a label's name and value
+-- ARGV: owner, activity ('' = all), status ('' = all), before (creation in microseconds, '' = all), limit (cases to
+--       return), scan (cases to look at), then pairs of a label's name and value
 -- Returns: how far this came (the creation of the last case that was looked at; 0 if that was the last of all), then
 --          creation and case_id in turn, newest first.
 -- @include labels
 
-local owner, activity, status, max = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local owner, activity, status, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, scan = tonumber(ARGV[5]), tonumber(ARGV[6])
 local LARGEST_BLOCK = 64
 
@@ -46,21 +46,25 @@ local function fits(case_id)
   return case[1] and (status == '' or case[1] == status) and (activity == '' or case[2] == activity)
 end
 
-local function block(index, from, size)
-  -- The end of an index is at hand, any other place in it is looked for.
-  if from == '+inf' then return redis.call('ZRANGE', index, 0, size - 1, 'REV', 'WITHSCORES') end
-  return redis.call('ZRANGE', index, from, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, size, 'WITHSCORES')
+-- The next cases of an index, with their creations. The newest is at hand and mostly the one; others are looked for.
+local function next_block(walk)
+  if not walk.block then
+    local newest = redis.call('ZRANGE', walk.index, 0, 0, 'REV', 'WITHSCORES')
+    if not newest[1] or before == '' or tonumber(newest[2]) < tonumber(before) then return newest end
+  end
+  return redis.call('ZRANGE', walk.index, '(' .. walk.before, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, walk.size,
+    'WITHSCORES')
 end
 
 -- One step down an index, newest first, read in blocks that grow: most walks end after a step.
 local function step(walk)
-  if walk.at >= #walk.block and walk.size > 0 then
-    walk.block, walk.at = block(walk.index, walk.max, walk.size), 0
+  if not walk.block or walk.at >= #walk.block and walk.size > 0 then
+    walk.block, walk.at = next_block(walk), 0
     if #walk.block < 2 * walk.size then
       walk.size = 0
     else
       walk.size = math.min(2 * walk.size, LARGEST_BLOCK)
-      walk.max = '(' .. walk.block[#walk.block]
+      walk.before = walk.block[#walk.block]
     end
   end
   walk.case_id, walk.created = walk.block[walk.at + 1], tonumber(walk.block[walk.at + 2])
@@ -69,7 +73,7 @@ end
 
 local walks = {}
 for _, index in ipairs(walked) do
-  local walk = {index = index, max = max, size = 1, block = {}, at = 0}
+  local walk = {index = index, before = before, size = 1}
   step(walk)
   if walk.created then walks[#walks + 1] = walk end
 end
