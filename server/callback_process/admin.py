@@ -16,7 +16,7 @@ from socketserver import ThreadingMixIn
 from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import disable_created_metrics, make_wsgi_app
 
 _ANSWER_S: Final = 5.0
 """How long the event loop may take to say whether the process is ready, in seconds."""
@@ -38,6 +38,8 @@ class AdminServer:
     def __init__(self, listening: socket.socket, is_ready: Callable[[], Awaitable[str]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._is_ready = is_ready
+        # A second series for each metric, of when it was made: nobody asks for it.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without types
         self._metrics = make_wsgi_app(disable_compression=True)
         self._server = _Server(listening)
         self._server.set_app(self._answer)

@@ -2,9 +2,9 @@
 
 1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`; what comes from a library also has
    `logger`.
-2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a value,
-   an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, and anything shaped like a UUID or
-   like one of our tokens.
+2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a
+   value, an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, and anything shaped like a
+   UUID or like one of our tokens.
 3. What is raised and not caught is such a line as well, not a bare traceback.
 """
 

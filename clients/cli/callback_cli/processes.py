@@ -62,7 +62,7 @@ def server(config: Path | None, grpc: str | None) -> None:
 @click.command(epilog=examples("callback edge --bind 0.0.0.0:8080 --server 127.0.0.1:50051"))
 @config_option
 @click.option("--bind", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
-@click.option("--admin", metavar="HOST:PORT", help="Where /healthz and /readyz are.  [default: 127.0.0.1:8081]")
+@click.option("--admin", metavar="HOST:PORT", help="Where probes and /metrics are.  [default: 127.0.0.1:8081]")
 @click.option("--server", metavar="HOST:PORT", help="The server to ask.  [default: 127.0.0.1:50051]")
 def edge(config: Path | None, bind: str | None, admin: str | None, server: str | None) -> None:
     """Run one edge process, for production.
