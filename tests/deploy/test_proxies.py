@@ -241,16 +241,17 @@ class Breaking:
 
 
 @contextlib.asynccontextmanager
-async def two_breaking(kind, directory):
-    """A proxy before two `Breaking` edges: gives (edges, proxy)."""
+async def two_breaking(kind, directory, gone=0):
+    """A proxy before two `Breaking` edges, of which the last `gone` are not there: gives (edges, proxy)."""
     edges = [Breaking(), Breaking()]
     async with contextlib.AsyncExitStack() as stack:
         addresses = []
-        for edge in edges:
+        for edge in edges[: len(edges) - gone]:
             servers = [await asyncio.start_server(serve, "127.0.0.1", 0) for serve in (edge.serve, edge.probe)]
             for server in servers:
                 stack.callback(server.close)
             addresses.append(tuple(f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers))
+        addresses += [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(gone)]
         yield edges, await stack.enter_async_context(running_proxy(kind, directory / kind, addresses))
 
 
@@ -262,6 +263,16 @@ async def test_a_request_that_an_edge_has_is_never_sent_again(tmp_path, kind, me
         assert answer.status_code == 502
         assert "retry-after" not in answer.headers
         assert len(edges[0].requests + edges[1].requests) == 1
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+async def test_while_one_edge_refuses_connections_the_other_gets_every_request(tmp_path, kind):
+    async with two_breaking(kind, tmp_path, gone=1) as ((one, _), proxy), proxy.browser() as http:
+        assert (await http.post("/cb/x")).status_code == 502  # so one has just failed: there is no other all the same
+        one.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        answers = await asyncio.gather(*(http.post("/cb/x", content=b"x" * 50_000) for _ in range(20)))
+        assert [answer.text for answer in answers] == ["ok"] * 20
+        assert len(one.requests) == 21
 
 
 @pytest.mark.parametrize("kind", PROXIES)

@@ -143,5 +143,7 @@ def test_haproxy_and_nginx_are_told_the_same_ports_as_the_units():
     assert "127.0.0.1:808%i" in units
     assert "127.0.0.1:908%i" in units
     for n in (1, 2):
-        assert f"server 127.0.0.1:808{n} " in (SAMPLES / "nginx.conf").read_text()
+        nginx = (SAMPLES / "nginx.conf").read_text()
+        assert f"server 127.0.0.1:808{n} " in nginx
+        assert f"proxy_pass http://127.0.0.1:808{n};" in nginx
         assert f'"${{EDGE_{n}-127.0.0.1}}:808{n}" check port 908{n}' in (SAMPLES / "haproxy.cfg").read_text()
