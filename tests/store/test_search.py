@@ -96,11 +96,11 @@ SEARCHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("status", [None, OPEN, CLOSED, IN_PROGRESS])
-@pytest.mark.parametrize("activity", [None, "push", "record", "nobody's"])
 @pytest.mark.parametrize("labels", SEARCHES, ids=str)
-async def test_a_search_finds_what_fits_newest_first(many, labels, activity, status):
-    for owner in ("shop", "other"):
+async def test_a_search_finds_what_fits_newest_first(many, labels):
+    for owner, activity, status in itertools.product(
+        ("shop", "other"), (None, "push", "record", "nobody's"), (None, OPEN, CLOSED, IN_PROGRESS)
+    ):
         chosen = {"owner": owner, "activity": activity, "status": status}
         assert await many.found(labels, **chosen) == many.fitting(labels, **chosen)
 
