@@ -144,7 +144,16 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_c
 
 async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
     """Look at the store: whether it keeps promises, and how it is doing."""
-    client = connect(settings.store_url)
+    if settings.store_password_file is not None:
+        finding = check_secret_file("store_password_file", settings.store_password_file)
+        yield finding
+        if finding.is_problem:
+            return
+    try:
+        client = connect(settings.read_store_url())
+    except ValueError as error:
+        yield Finding.problem("store_password_file", str(error), "put the store's password into it")
+        return
     try:
         for look in (_check_node_conditions, _check_safety, _check_layout, _check_write):
             try:

@@ -48,6 +48,8 @@ log = logs.get_logger()
 
 STORE_WAIT_S: Final = 30.0
 """How long a start waits for its store, in seconds."""
+WATCHED_PARTITIONS: Final = (0, 21, 42)
+"""The partitions that are asked: on a cluster they are likely to be on several nodes."""
 HEALTH_INTERVAL_S: Final = 1.0
 """How often the store is asked whether it answers, in seconds."""
 STOP_SLACK_S: Final = 1.0
@@ -80,6 +82,7 @@ class _Given:
     state_key: bytes | None
     principals: PrincipalsFile | None
     credentials: grpc.ServerCredentials | None
+    store_url: str
     admin: socket.socket
 
 
@@ -89,6 +92,7 @@ def _read(settings: ServerSettings) -> _Given:
             state_key=settings.read_state_key(),
             principals=PrincipalsFile(settings.principals_file) if settings.principals_file else None,
             credentials=tls.credentials() if (tls := server_tls(settings)) else None,
+            store_url=settings.read_store_url(),
             admin=listen(settings.admin_bind),
         )
     except OSError as error:
@@ -102,7 +106,7 @@ async def _serve(settings: ServerSettings) -> None:
     given = _read(settings)
     _warm_up()
     health = Health()
-    client = connect(settings.store_url)
+    client = connect(given.store_url)
     try:
         with AdminServer(given.admin, health.why_not_ready):
             if await _store_ready(client, settings, stopping):
@@ -206,8 +210,9 @@ def _bind(server: grpc.aio.Server, bind: str, credentials: grpc.ServerCredential
 
 @contextlib.asynccontextmanager
 async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs `work` beside the block, until its end."""
+    """Runs `work` beside the block, until its end. What ends before is told at once."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_ended)
     try:
         yield
     finally:
@@ -217,6 +222,11 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await asyncio.wait([task], timeout=0.1)
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("background_ended", exc_info=error)
 
 
 async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: asyncio.Event) -> bool:
@@ -240,17 +250,23 @@ async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: 
 async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -> None:
     """Keeps health checks told whether the store works: a sweep needs of it all that a call does.
 
-    A store that is away for a moment is no reason to go elsewhere: calls wait for it as long.
+    A store that is away for a moment is no reason to go elsewhere: calls wait for it as long. Nor is a part of a
+    cluster: another server would not find it either.
     """
     answered = time.monotonic()
     while True:
-        try:
-            await sweep_partition(scripts, 0, retention=retention)
+        swept = await asyncio.gather(
+            *(sweep_partition(scripts, partition, retention=retention) for partition in WATCHED_PARTITIONS),
+            return_exceptions=True,
+        )
+        errors = [each for each in swept if isinstance(each, BaseException)]
+        for error in errors:
+            if isinstance(error, StoreError):
+                log.warning("store_unavailable", error=str(error))
+            else:
+                log.error("store_watch_failed", exc_info=error)
+        if len(errors) < len(swept):
             answered = time.monotonic()
-        except StoreError as error:
-            log.warning("store_unavailable", error=str(error))
-        except Exception:
-            log.exception("store_watch_failed")
         await health.set(store_up=time.monotonic() - answered <= UNSENT_S)
         await asyncio.sleep(HEALTH_INTERVAL_S)
 

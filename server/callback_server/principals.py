@@ -20,23 +20,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import os
-import re
-import secrets
-import tempfile
 import time
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
-import tomlkit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, InlineTable
 
 from callback_process.logs import get_logger
 from callback_process.settings import SettingsError
@@ -46,13 +37,11 @@ from callback_server.errors import UnauthenticatedError
 
 log = get_logger()
 
-TOKEN_PREFIX: Final = "callback_"  # noqa: S105  # of every token, and no secret
-"""What each token begins with, so that a scanner for secrets can know one."""
 WATCH_INTERVAL_S: Final = 1.0
 """How often the file is looked at, in seconds."""
 
-_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
+NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+"""What the name of a principal matches."""
 
 
 class TokenEntry(BaseModel):
@@ -84,7 +73,7 @@ class PrincipalEntry(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    principals: dict[Name, PrincipalEntry]
+    principals: dict[Annotated[str, StringConstraints(pattern=NAME)], PrincipalEntry]
 
 
 class Principals:
@@ -141,10 +130,11 @@ def read_principals(path: Path) -> Principals:
     Raises:
         SettingsError: it can not be read, or is wrong; one line for each problem.
     """
-    return _parse(path, _text(path))
+    return parse(path, read_text(path))
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read the file's text. Raises SettingsError."""
     try:
         return path.read_bytes().decode()
     except OSError as error:
@@ -153,7 +143,8 @@ def _text(path: Path) -> str:
         raise SettingsError([f"{path}: is not UTF-8"]) from None
 
 
-def _parse(path: Path, text: str) -> Principals:
+def parse(path: Path, text: str) -> Principals:
+    """Return who is known by the text of a file; the path is for messages. Raises SettingsError."""
     try:
         return Principals(_File(**tomllib.loads(text)).principals)
     except ValidationError as error:
@@ -163,6 +154,8 @@ def _parse(path: Path, text: str) -> Principals:
         raise SettingsError(problems) from None
     except ValueError as error:  # not TOML, or listed twice
         raise SettingsError([f"{path}: {error}"]) from None
+    except RecursionError:
+        raise SettingsError([f"{path}: is nested too deeply"]) from None
 
 
 class PrincipalsFile:
@@ -184,9 +177,12 @@ class PrincipalsFile:
             self._seen = stamp
             try:
                 self.current = read_principals(self._path)
-            except SettingsError as error:
+            except Exception as error:  # whatever it is, the next change must be seen
                 metrics.RELOADS_FAILED.labels("principals").inc()
-                log.error("principals_not_read", error=str(error), still_known=len(self.current.entries))
+                unforeseen = None if isinstance(error, SettingsError) else error
+                log.error(
+                    "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
+                )
             else:
                 log.info("principals_read", known=sorted(self.current.entries))
 
@@ -198,150 +194,3 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ctime_ns, status.st_size, status.st_ino
-
-
-def new_token() -> str:
-    """A token: the prefix, then 43 characters for 32 random bytes."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
-
-
-def check_name(name: str) -> str:
-    """Return the name of a principal.
-
-    Raises:
-        ValueError: it can not be one.
-    """
-    if re.fullmatch(_NAME, name) is None:
-        raise ValueError("has 1 to 63 lower-case letters, digits, '.', '_' or '-', the first a letter or digit")
-    return name
-
-
-def add_token(path: Path, name: str, roles: Collection[Role], expires: datetime | None) -> str:
-    """Add a token to a principal in the file, and the principal to the file, and the file, as needed.
-
-    What else is in the file stays as it is, comments too. Two that add at the same time wait for each other.
-
-    Args:
-        path: The file.
-        name: The principal.
-        roles: What it may do. Empty: what it may already.
-        expires: When the token stops working. None: never.
-
-    Returns:
-        The token. It is kept nowhere.
-
-    Raises:
-        ValueError: the name can not be one.
-        SettingsError: the file can not be read or written, is wrong, has the principal with other roles, or the
-            principal is new and no roles are given.
-    """
-    check_name(name)
-    path = path.resolve()  # it is the file that is replaced, not a link to it
-    token = new_token()
-    try:
-        with _alone_in(path.parent):
-            text = _with_token(path, name, roles, token_entry(token, expires))
-            _replace(path, text)
-    except OSError as error:
-        raise SettingsError([f"{path}: can not be written: {error.strerror}"]) from None
-    return token
-
-
-def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetime]:
-    """What the file says about a token."""
-    entry: dict[str, str | datetime] = {
-        "sha256": hashlib.sha256(token.encode()).hexdigest(),
-        "created": datetime.now(UTC).replace(microsecond=0),
-    }
-    if expires is not None:
-        entry["expires"] = expires.astimezone(UTC).replace(microsecond=0)
-    return entry
-
-
-def token_toml(name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
-    """The same as text, to be put into a file by hand. Without roles it is for a principal that is there."""
-    document = tomlkit.document()
-    _add(document, name, roles, entry)
-    return tomlkit.dumps(document)
-
-
-def _with_token(path: Path, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
-    """The file's text with one more token in it."""
-    text = _text(path) if path.exists() else ""
-    # Nothing but comments is a file that begins now. To the server it is wrong: it may be about to be written.
-    known = _parse(path, text).entries if _has_values(text) else {}
-    old = known.get(name)
-    if old is None and not roles:
-        raise SettingsError([f"{path}: {name} is not known yet: say what it may do"])
-    if old is not None and roles and old.roles != frozenset(roles):
-        raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
-    new = PrincipalEntry(
-        roles=old.roles if old else frozenset(roles),
-        certificates=old.certificates if old else (),
-        tokens=(*(old.tokens if old else ()), TokenEntry.model_validate(entry)),
-    )
-    try:
-        document = tomlkit.parse(text)
-        _add(document, name, roles, entry)
-        changed = tomlkit.dumps(document)
-        as_meant = _parse(path, changed).entries == {**known, name: new}
-    except (SettingsError, ValueError, TOMLKitError):
-        as_meant = False
-    if not as_meant:  # there are many ways to write a table, and not all can be added to
-        raise SettingsError([f"{path}: can not be added to as it is written; give each a table [principals.NAME]"])
-    return changed
-
-
-def _has_values(text: str) -> bool:
-    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
-
-
-def _add(
-    document: tomlkit.TOMLDocument, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]
-) -> None:
-    everyone = document.setdefault("principals", tomlkit.table(is_super_table=True))
-    if name not in everyone:
-        everyone[name] = tomlkit.table()
-        if roles:
-            everyone[name]["roles"] = sorted(roles)
-    inline = isinstance(everyone[name], InlineTable)
-    tokens = everyone[name].setdefault("tokens", tomlkit.array() if inline else tomlkit.aot())
-    table = tomlkit.table() if isinstance(tokens, AoT) else tomlkit.inline_table()
-    table.update(entry)
-    if isinstance(tokens, AoT):
-        table.trivia.indent = "\n"  # an empty line above it
-    tokens.append(table)
-
-
-@contextlib.contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until nobody else changes files in the directory by this function."""
-    import fcntl  # not there on Windows, where a server can run
-
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the file as a whole: who reads it meanwhile sees the old one or the new one."""
-    old = path.stat() if path.exists() else None
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            if old is not None:
-                # The server must be able to read it as before, though another user, such as root, writes it.
-                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, old.st_uid, old.st_gid)
-                os.fchmod(descriptor, old.st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

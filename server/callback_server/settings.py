@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -12,7 +13,7 @@ from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import RECORD
-from callback_server.store.client import check_url
+from callback_server.store.client import check_url, with_password
 from callback_server.store.safety import Durability
 
 Origin = Annotated[
@@ -72,6 +73,8 @@ class ServerSettings(ProcessSettings):
     """A file that holds `state_key`, byte for byte: at least 32 bytes."""
     store_url: str = "redis://127.0.0.1:6379/0"
     """The store: `redis://`, `rediss://`, `unix:///path` or `redis+cluster://`."""
+    store_password_file: Path | None = None
+    """A file with the store's password, where `store_url` has none; a newline at its end does not count."""
     store_durability: Durability = Durability.ALWAYS
     """What is accepted of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
@@ -127,6 +130,12 @@ class ServerSettings(ProcessSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_password(self) -> ServerSettings:
+        if self.store_password_file is not None and urlsplit(self.store_url).password is not None:
+            raise ValueError("store_password_file and a password in store_url exclude each other")
+        return self
+
+    @model_validator(mode="after")
     def _tls(self) -> ServerSettings:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file belong together")
@@ -149,6 +158,24 @@ class ServerSettings(ProcessSettings):
                 " set tls_cert_file and tls_key_file, or allow_plaintext where a mesh encrypts"
             )
         return self
+
+    def read_store_url(self) -> str:
+        """`store_url`, with the password of `store_password_file` if there is one.
+
+        Raises:
+            ValueError: the file can not be read, or is empty.
+        """
+        if self.store_password_file is None:
+            return self.store_url
+        try:
+            password = self.store_password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise ValueError(f"store_password_file {self.store_password_file}: {error.strerror}") from error
+        except ValueError:
+            raise ValueError(f"store_password_file {self.store_password_file}: is not UTF-8") from None
+        if not password:
+            raise ValueError(f"store_password_file {self.store_password_file}: is empty")
+        return with_password(self.store_url, password)
 
     def read_state_key(self) -> bytes | None:
         """The key for `request_id`, or None if none is configured.

@@ -28,8 +28,9 @@ from callback_cli.main import COMMANDS, cli
 from callback_cli.session import TOKEN_VARIABLE, AskingCommand
 from callback_edge.settings import EdgeSettings
 from callback_server.domain.principal import Role
-from callback_server.principals import add_token, read_principals
+from callback_server.principals import read_principals
 from callback_server.settings import ServerSettings
+from callback_server.tokens import add_token
 
 TOKEN = "callback_" + "t" * 43
 EMPTY_LIST = messages.ListCallbacksResponse()

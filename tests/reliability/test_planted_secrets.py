@@ -60,11 +60,13 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
     good, bad, expired = ([new_token() for _ in range(many)] for many in (GOOD, BAD, EXPIRED))
     edge_token, state_key, proxy_password = new_token(), secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     (tmp_path / "principals.toml").write_text(principals(good, expired, edge_token))
+    (tmp_path / "store.password").write_text(f"{password}\n")
     (tmp_path / "edge.token").write_text(f"{edge_token}\n")
     haystack, states = Haystack(), []
     server = {
         "CALLBACK_LOG_LEVEL": "DEBUG", "CALLBACK_STATE_KEY": state_key,
-        "CALLBACK_STORE_URL": f"redis://app:{password}@127.0.0.1:{store.port}/0",
+        "CALLBACK_STORE_URL": f"redis://app@127.0.0.1:{store.port}/0",
+        "CALLBACK_STORE_PASSWORD_FILE": str(tmp_path / "store.password"),
         "CALLBACK_PRINCIPALS_FILE": str(tmp_path / "principals.toml"),
     }  # fmt: skip
     edge = {
@@ -116,6 +118,7 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
             haystack.add(f"callback {' '.join(command)}", ran.output + ran.errors)
         wrong = environment | {
             "CALLBACK_STORE_URL": f"redis://app:{proxy_password}@127.0.0.1:{store.port}/0",
+            "CALLBACK_STORE_PASSWORD_FILE": "",
             "CALLBACK_STATE_KEY": state_key[:20],
             "CALLBACK_DRAIN_S": "soon",
         }

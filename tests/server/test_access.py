@@ -20,7 +20,7 @@ from callback.v1 import callback_service_pb2 as rpc
 from callback_server.domain.principal import Role
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.rpc.access import Access
-from callback_server.rpc.status import require_roles
+from callback_server.rpc.method import require_roles
 
 SERVICES = [
     callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],

@@ -81,6 +81,24 @@ async def test_a_store_that_is_not_there_is_a_problem_and_the_rest_of_it_is_left
     assert not seen
 
 
+async def test_the_password_of_the_store_may_be_in_a_file(store_of, tmp_path):
+    store, file = store_of(), tmp_path / "password"
+    with redis.Redis(port=store.port) as client:
+        client.acl_setuser("app", enabled=True, passwords=["+p@ss/w:rd?é"], keys="*", channels="*", commands=["+@all"])
+    asked = {"store_url": f"redis://app@127.0.0.1:{store.port}/0", "store_password_file": file}
+    for content, level in (("p@ss/w:rd?é\n", Level.OK), ("wrong\n", Level.PROBLEM), ("\n", Level.PROBLEM)):
+        file.write_text(content)
+        file.chmod(0o600)
+        seen = await found(doctor.check_store, **asked)
+        assert level in {each for each, _ in seen.values()}
+        assert Level.PROBLEM not in {each for each, _ in seen.values()} or level is Level.PROBLEM
+        assert "wrong" not in str(seen)
+    file.unlink()
+    assert (await found(doctor.check_store, **asked))["store_password_file"][0] is Level.PROBLEM
+    with pytest.raises(ValueError, match="exclude each other"):
+        ServerSettings(store_url="redis://app:secret@127.0.0.1/0", store_password_file=file)
+
+
 async def test_a_store_that_refuses_the_password_is_a_problem(store_of):
     seen = await found(doctor.check_store, store_url=f"redis://me:hunter2@127.0.0.1:{store_of().port}")
     level, text = seen["store"]

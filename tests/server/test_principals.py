@@ -16,7 +16,8 @@ from callback_process.settings import SettingsError
 from callback_server import principals as module
 from callback_server.domain.principal import Role
 from callback_server.errors import UnauthenticatedError
-from callback_server.principals import PrincipalsFile, add_token, new_token, read_principals, token_entry, token_toml
+from callback_server.principals import PrincipalsFile, read_principals
+from callback_server.tokens import add_token, new_token, token_entry, token_toml
 
 TOKEN = new_token()
 SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -303,4 +304,27 @@ async def test_a_change_is_seen_though_time_and_size_of_the_file_stay(path, watc
     path.write_text(WRITTEN.replace("orders", "buyers"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    await wait_until(lambda: "buyers" in file.current.entries)
+
+
+async def test_a_file_that_no_parser_can_read_is_told_and_the_next_one_is_read(path, watched):
+    file, log = watched
+    path.write_text(f"x = {'[' * 5000}")
+    await wait_until(lambda: len(log) == 1)
+    assert log[0]["error"] == f"{path}: is nested too deeply"
+    path.write_text(WRITTEN.replace("orders", "buyers"))
+    await wait_until(lambda: "buyers" in file.current.entries)
+
+
+async def test_a_fault_while_the_file_is_read_ends_no_watching(path, watched, monkeypatch):
+    file, log = watched
+
+    def fail(_path):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read_principals", fail)
+        path.write_text(WRITTEN.replace("orders", "others"))
+        await wait_until(lambda: log)
+    path.write_text(WRITTEN.replace("orders", "buyers"))
     await wait_until(lambda: "buyers" in file.current.entries)

@@ -136,6 +136,12 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             await plain.zadd(keys.key(partition, "expiries"), {"f" * 32: 1})
             await plain.zadd(keys.key(partition, "leases"), {f"{'f' * 32}-{'0' * 16}": 1})
         await plain.set(keys.key(0, "closed"), "not a sorted set")  # a fault that no script can mend
+        lost = ids.new_call_id(made[0].id)  # in the list of ended calls, with no call, or with no case
+        stray = f"{'f' * 32}-{'0' * 16}"
+        for call_id in (lost, stray):
+            partition = keys.partition_of(ids.case_id_of_call(call_id))
+            await plain.zadd(keys.key(partition, "ended"), {call_id: 1})
+        await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
         sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000))
         sweeping = [asyncio.create_task(work) for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever())]
         elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
@@ -144,9 +150,12 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             found = [await read_case(cases.scripts, case.id) for case in elsewhere]
             return all(case is None or case.status is CaseStatus.CLOSED for case in found)
 
+        async def dropped():
+            return not any([await read_case(cases.scripts, case.id) for case in elsewhere])
+
         try:
             async with asyncio.timeout(20):
-                while not await closed():
+                while not (await closed() and await dropped()):
                     pass
         finally:
             for task in sweeping:

@@ -17,7 +17,7 @@ from support.tree import ROOT
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient
-from callback_server.principals import add_token
+from callback_server.tokens import add_token
 
 SAMPLES = ROOT / "docs" / "deploy"
 HOST = "callback.example"

@@ -6,7 +6,7 @@ import trustme
 
 from callback import CallbackClient, Response, Tls, UnauthenticatedError
 from callback_server.domain.principal import Role
-from callback_server.principals import add_token
+from callback_server.tokens import add_token
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ def token(name: str, roles: tuple[str, ...], file: Path | None, expires: timedel
     with needs_extra("server"):
         from callback_process.settings import SettingsError
         from callback_server.domain.principal import Role
-        from callback_server.principals import add_token, check_name, new_token, token_entry, token_toml
         from callback_server.settings import ServerSettings
+        from callback_server.tokens import add_token, check_name, new_token, token_entry, token_toml
     given = [Role(role) for role in roles]
     try:
         end = None if expires is None else datetime.now(UTC) + expires

@@ -23,7 +23,7 @@ from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.quota import Quota
 from callback_server.rpc.access import Access
-from callback_server.rpc.status import rpc
+from callback_server.rpc.method import rpc
 from callback_server.store.claim_call import Closed
 from callback_server.store.client import StoreError
 from callback_server.store.close_case import Close, close_case

@@ -8,7 +8,7 @@ from callback_server.calls import Calls
 from callback_server.domain.principal import Principal, Role
 from callback_server.errors import InvalidRequestError
 from callback_server.rpc.access import Access
-from callback_server.rpc.status import rpc
+from callback_server.rpc.method import rpc
 from callback_server.wire import converters
 from callback_server.wire.validation import violations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
+from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -14,7 +16,7 @@ from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
 from callback_server import metrics
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
-from callback_server.rpc.status import require_roles
+from callback_server.rpc.method import Servicer, require_roles
 
 SERVICES: Final = (
     callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name,
@@ -75,13 +77,20 @@ class Health:
 
 def make_server(callbacks: CallbackServicer, edge: EdgeServicer, told: Health, *, reflect: bool) -> grpc.aio.Server:
     """The server with all its services, bound to nothing yet."""
-    require_roles(callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"], callbacks)
-    require_roles(edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"], edge)
     server = grpc.aio.server(options=_OPTIONS)
-    add_CallbackServiceServicer_to_server(callbacks, server)
-    add_EdgeServiceServicer_to_server(edge, server)
+    _add(server, callback_service_pb2.DESCRIPTOR, callbacks, add_CallbackServiceServicer_to_server)
+    _add(server, edge_service_pb2.DESCRIPTOR, edge, add_EdgeServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
     if reflect:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
     return server
+
+
+def _add(
+    server: grpc.aio.Server, file: FileDescriptor, servicer: Servicer, add: Callable[[Servicer, grpc.aio.Server], None]
+) -> None:
+    """Adds the one service of a file. It is the only way in, and lets nothing in that does not say whom it is for."""
+    (service,) = file.services_by_name.values()
+    require_roles(service, servicer)
+    add(servicer, server)

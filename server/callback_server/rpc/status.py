@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Final
 
-import grpc
-from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
-from callback_process.logs import get_logger
-from callback_server import metrics
-from callback_server.domain.principal import Principal, Role
-from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError, Violation
-from callback_server.rpc.access import Access
-from callback_server.store.client import StoreError
-
-log = get_logger()
+from callback_server.errors import CallbackError, InvalidRequestError, Violation
 
 DOMAIN: Final = "callback"
 _CODES: Final = {
@@ -82,7 +69,7 @@ def _cut(text: str, most_bytes: int) -> str:
     return text.encode()[:most_bytes].decode(errors="ignore")
 
 
-def _fault() -> status_pb2.Status:
+def fault() -> status_pb2.Status:
     """What the outside learns of a fault of ours: one fixed text."""
     status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
     _add(status, error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
@@ -91,65 +78,3 @@ def _fault() -> status_pb2.Status:
 
 def _add(status: status_pb2.Status, detail: Message) -> None:
     status.details.add().Pack(detail)
-
-
-class Guarded(Protocol):
-    """A servicer that knows who may ask."""
-
-    access: Access
-
-
-Servicer = TypeVar("Servicer", bound=Guarded)
-Request = TypeVar("Request", bound=Message)
-Reply = TypeVar("Reply", bound=Message)
-Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
-ServicerMethod = Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]
-
-
-def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
-    """Makes a method of a servicer, for principals with a role, out of one that takes a request and who asks.
-
-    It returns a reply or raises domain errors.
-    """
-
-    def decorate(method: Method[Servicer, Request, Reply]) -> ServicerMethod[Servicer, Request, Reply]:
-        name = method.__name__
-        seconds = metrics.REQUEST_SECONDS.labels(name)
-
-        @functools.wraps(method)
-        async def servicer_method(
-            self: Servicer, request: Request, context: grpc.aio.ServicerContext[Request, Reply]
-        ) -> Reply:
-            began = time.perf_counter()
-            try:
-                return await method(self, request, self.access.caller(context, role))
-            except CallbackError as error:
-                status, reason = status_of(error), error.reason
-            except StoreError as error:
-                log.error("store_unavailable", method=name, error=str(error))
-                status, reason = status_of(StoreUnavailableError()), StoreUnavailableError.reason
-            except Exception:
-                log.exception("fault", method=name)
-                status, reason = _fault(), "INTERNAL"
-            finally:
-                seconds.observe(time.perf_counter() - began)
-            metrics.REFUSED.labels(name, reason).inc()
-            # types-grpcio does not know that abort_with_status takes what rpc_status makes.
-            await context.abort_with_status(cast("Any", rpc_status.to_status(status)))
-            raise AssertionError("abort_with_status returned")
-
-        servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
-        return servicer_method
-
-    return decorate
-
-
-def require_roles(service: ServiceDescriptor, servicer: Guarded) -> None:
-    """Refuses a servicer with a method that does not say whom it is for: nothing is open by being forgotten.
-
-    Raises:
-        TypeError: it has one.
-    """
-    for method in service.methods:
-        if not isinstance(getattr(getattr(servicer, method.name), "role", None), Role):
-            raise TypeError(f"{service.full_name}/{method.name} does not say which role it needs")

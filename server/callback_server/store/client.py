@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
@@ -103,6 +103,13 @@ def check_url(url: str) -> None:
         raise ValueError(
             "must be a URL as in redis://user:password@host:6379/0, with what is special in a password percent-encoded"
         ) from None
+
+
+def with_password(url: str, password: str) -> str:
+    """A URL of one of our schemes that has no password, with one."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def connect(url: str) -> StoreClient:

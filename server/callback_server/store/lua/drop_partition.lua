@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Forgets what is past its retention in a partition: ended calls, and closed cases. A case waits for its calls: for the
--- end of one that runs, and for their retention, which may end a moment later than its own.
+-- end of one that runs, and for their retention, which may end a moment later than its own. What has no call or no case,
+-- which can only come from outside, is taken off the list: it must not stand in the way of the others for ever.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
@@ -13,7 +14,14 @@ local limit, retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local due = math.floor(now_us() / 1000) - retention_ms
 
 local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
-for _, call_id in ipairs(calls) do drop_call(string.sub(call_id, 1, 32), call_id) end
+for _, call_id in ipairs(calls) do
+  local case_id = string.sub(call_id, 1, 32)
+  if redis.call('HEXISTS', call_key(call_id), 'size') == 1 and redis.call('EXISTS', case_key(case_id)) == 1 then
+    drop_call(case_id, call_id)
+  else
+    redis.call('ZREM', ended_key(), call_id)
+  end
+end
 
 -- A case goes when its calls have gone: so one script never has more to do than the limit says.
 local dropped = 0
