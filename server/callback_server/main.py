@@ -22,6 +22,7 @@ from callback.v1 import callback_handler_service_pb2, callback_service_pb2, edge
 from callback_process import logs, loop
 from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
+from callback_process.credentials import CredentialsError
 from callback_process.listening import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
@@ -34,7 +35,7 @@ from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
-from callback_server.rpc.tls import server_tls
+from callback_server.rpc.tls import server_credentials
 from callback_server.settings import ServerSettings
 from callback_server.store.client import StoreClient, StoreError, connect
 from callback_server.store.retention import Retention
@@ -91,13 +92,13 @@ def _read(settings: ServerSettings) -> _Given:
         return _Given(
             state_key=settings.read_state_key(),
             principals=PrincipalsFile(settings.principals_file) if settings.principals_file else None,
-            credentials=tls.credentials() if (tls := server_tls(settings)) else None,
+            credentials=server_credentials(settings),
             store_url=settings.read_store_url(),
             admin=listen(settings.admin_bind),
         )
     except OSError as error:
         raise StartError(f"admin_bind: {error}") from error
-    except (SettingsError, ValueError) as error:
+    except (SettingsError, CredentialsError, ValueError) as error:
         raise StartError(str(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import ssl
 
 import grpc
@@ -150,8 +151,7 @@ async def test_tokens_come_and_go_while_the_server_runs(tls, store_of):
         tls.principals.write_text(principals("callback_second") + "broken")
         await wait_until(lambda: server.events("principals_not_read"))
         assert (await code_of("callback_first"), await code_of("callback_second")) == (OK, OK)
-        metrics = (await httpx.AsyncClient().get(f"http://{server.facts['admin']}/metrics")).text
-        assert 'callback_reloads_failed_total{file="principals"} 1.0' in metrics
+        assert await failed_reloads(server, "principals") == 1
 
         fresh = tls.directory / "fresh"
         fresh.write_text(principals("callback_second"))
@@ -170,24 +170,68 @@ def as_pem(certificate):
     return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(certificate.decode()))
 
 
-async def test_a_renewed_certificate_is_shown_without_a_restart_and_half_of_one_breaks_nothing(tls, store_of):
+async def test_a_renewed_certificate_is_shown_without_a_restart(tls, store_of):
     async with running(tls, store_of()) as server:
         first = shown(tls)
         second = tls.renew()
         assert shown(tls) == as_pem(second) != first
+        assert len(server.events("certificate_read")) == 1
+        assert shown(tls) == as_pem(second)
+        assert len(server.events("certificate_read")) == 1
 
-        key = (tls.directory / "server.key").read_bytes()
+
+async def failed_reloads(server, file):
+    """How often that was counted."""
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"http://{server.facts['admin']}/metrics")).text
+    found = re.search(rf'callback_reloads_failed_total{{file="{file}"}} (\S+)', text)
+    return float(found[1]) if found else 0
+
+
+async def test_files_that_can_not_be_used_are_told_once_and_what_was_holds(tls, store_of, mutual):
+    async with running(tls, store_of(), **mutual) as server:
+        client, first = tls.credentials("orders.example"), shown(tls)
         third = tls.authority.issue_cert("localhost")
-        (tls.directory / "server.pem").write_bytes(third.cert_chain_pems[0].bytes())
-        assert shown(tls) == as_pem(second)  # its key is not there yet
-        assert await asked(tls, tls.credentials(), "callback_first") is OK
-        assert key == (tls.directory / "server.key").read_bytes()
-        third.private_key_pem.write_to_path(tls.directory / "server.key")
-        assert shown(tls) == as_pem(third.cert_chain_pems[0].bytes())
+        files = {name: tls.directory / name for name in ("server.pem", "server.key", "ca.pem")}
+        good = {name: file.read_bytes() for name, file in files.items()}
+        half = third.cert_chain_pems[0].bytes()
+        problems = []
+        for name, content, words in (
+            ("server.pem", half, "the key is not that of the certificate"),
+            ("server.pem", b"junk", "tls_cert_file {} with tls_key_file"),
+            ("server.key", b"", "tls_cert_file"),
+            ("ca.pem", b"junk", "tls_client_ca_file {}: there is nothing in PEM form"),
+            ("ca.pem", b"", "tls_client_ca_file {}: there is nothing in PEM form"),
+            ("ca.pem", None, "tls_client_ca_file {}: No such file or directory"),
+        ):
+            if content is None:
+                files[name].unlink()
+            else:
+                files[name].write_bytes(content)
+            for _ in range(3):
+                assert shown(tls) == first
+                assert await asked(tls, client) is OK
+            problems.append(words.format(files[name]))
+            told = [event["problem"] for event in server.events("certificate_not_read")]
+            assert len(told) == len(problems)
+            assert problems[-1] in told[-1]
+            assert await failed_reloads(server, "certificate") == len(told)
+            files[name].write_bytes(good[name])
+            assert shown(tls) == first
+        assert not server.events("certificate_read")
 
-        (tls.directory / "server.key").unlink()
+
+async def test_a_pair_that_is_replaced_file_by_file_is_taken_over_when_it_is_one(tls, store_of):
+    async with running(tls, store_of()) as server:
+        first = shown(tls)
+        second = tls.authority.issue_cert("localhost")
+        (tls.directory / "server.pem").write_bytes(second.cert_chain_pems[0].bytes())
+        assert [shown(tls), shown(tls)] == [first, first]  # its key is not there yet
         assert await asked(tls, tls.credentials(), "callback_first") is OK
-        assert server.events("certificate_not_read")
+        second.private_key_pem.write_to_path(tls.directory / "server.key")
+        assert shown(tls) == as_pem(second.cert_chain_pems[0].bytes())
+        assert len(server.events("certificate_not_read")) == await failed_reloads(server, "certificate") == 1
+        assert len(server.events("certificate_read")) == 1
 
 
 @pytest.mark.parametrize(
@@ -196,10 +240,10 @@ async def test_a_renewed_certificate_is_shown_without_a_restart_and_half_of_one_
         ({"CALLBACK_PRINCIPALS_FILE": ""}, "set principals_file, or bind to loopback"),
         ({"CALLBACK_TLS_CERT_FILE": "", "CALLBACK_TLS_KEY_FILE": ""}, "or allow_plaintext where a mesh encrypts"),
         ({"CALLBACK_TLS_KEY_FILE": ""}, "tls_cert_file and tls_key_file belong together"),
-        ({"CALLBACK_TLS_KEY_FILE": "{other}"}, "tls_cert_file and tls_key_file: KEY_VALUES_MISMATCH"),
+        ({"CALLBACK_TLS_KEY_FILE": "{other}"}, "other.key: the key is not that of the certificate"),
         ({"CALLBACK_TLS_CERT_FILE": "/nowhere"}, "tls_cert_file /nowhere: No such file or directory"),
-        ({"CALLBACK_TLS_KEY_FILE": "{ca}"}, "tls_cert_file and tls_key_file: "),
-        ({"CALLBACK_TLS_CLIENT_CA_FILE": "{other}"}, "tls_client_ca_file: "),
+        ({"CALLBACK_TLS_KEY_FILE": "{ca}"}, "ca.pem: there is nothing in PEM form that can be used"),
+        ({"CALLBACK_TLS_CLIENT_CA_FILE": "{other}"}, "other.key: there is nothing in PEM form that can be used"),
         ({"CALLBACK_PRINCIPALS_FILE": "/nowhere"}, "/nowhere: can not be read: No such file or directory"),
     ],
 )

@@ -1,13 +1,12 @@
-"""TLS on the gRPC port. Certificate and key are read again at the first connection after they changed."""
+"""TLS on the gRPC port. Certificate, key and authorities are read again at each new connection."""
 
 from __future__ import annotations
 
-import ssl
-from dataclasses import dataclass
-from pathlib import Path
+import threading
 
 import grpc
 
+from callback_process.credentials import follow_tls
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.settings import ServerSettings
@@ -15,85 +14,47 @@ from callback_server.settings import ServerSettings
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTls:
-    """The files, PEM."""
-
-    cert_file: Path
-    """The server's certificate, then those between it and its authority."""
-    key_file: Path
-    """Its key."""
-    client_ca_file: Path | None
-    """Authorities of client certificates; then everyone must show one. None: nobody is asked for one."""
-
-    def credentials(self) -> grpc.ServerCredentials:
-        """Credentials that follow the files.
-
-        Raises:
-            OSError: a file can not be read.
-        """
-        files = _Files(self)
-        return grpc.dynamic_ssl_server_credentials(
-            files.configuration(),
-            files.changed,  # type: ignore[arg-type]  # None is what gRPC documents for "as before"
-            require_client_authentication=self.client_ca_file is not None,
-        )
-
-
-def server_tls(settings: ServerSettings) -> ServerTls | None:
-    """What the settings say. None: plain text.
+def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """Credentials that follow the files which the settings name. None: plain text.
 
     Raises:
-        ValueError: a file can not be read or is not PEM, or certificate and key do not belong together.
+        CredentialsError: a file can not be used.
     """
-    if settings.tls_cert_file is None or settings.tls_key_file is None:
+    if settings.tls_cert_file is None:
         return None
-    for name in ("tls_cert_file", "tls_key_file", "tls_client_ca_file"):
-        path: Path | None = getattr(settings, name)
-        try:
-            if path is not None:
-                path.read_bytes()
-        except OSError as error:
-            raise ValueError(f"{name} {path}: {error.strerror}") from error
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
-    except ssl.SSLError as error:
-        raise ValueError(f"tls_cert_file and tls_key_file: {error.reason or 'not PEM'}") from error
-    try:
-        context.load_verify_locations(settings.tls_client_ca_file or settings.tls_cert_file)
-    except ssl.SSLError as error:
-        raise ValueError(f"tls_client_ca_file: {error.reason or 'not PEM'}") from error
-    return ServerTls(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
+    files = follow_tls(
+        {
+            "tls_client_ca_file": settings.tls_client_ca_file,
+            "tls_cert_file": settings.tls_cert_file,
+            "tls_key_file": settings.tls_key_file,
+        },
+        _configuration,
+        _tell,
+    )
+    looking = threading.Lock()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC asks at each new connection, on threads of its own. None: as before."""
+        with looking:
+            return files.value if files.has_changed() else None
+
+    return grpc.dynamic_ssl_server_credentials(
+        files.value,
+        changed,  # type: ignore[arg-type]  # None is what gRPC documents for "as before"
+        require_client_authentication=settings.tls_client_ca_file is not None,
+    )
 
 
-class _Files:
-    def __init__(self, tls: ServerTls) -> None:
-        self._tls = tls
-        self._content: tuple[bytes, bytes, bytes | None] = self._read()
+def _configuration(
+    authorities: bytes | None, key: bytes | None, certificate: bytes | None
+) -> grpc.ServerCertificateConfiguration:
+    pairs = [(key, certificate)] if key and certificate else []
+    return grpc.ssl_server_certificate_configuration(pairs, root_certificates=authorities)
 
-    def _read(self) -> tuple[bytes, bytes, bytes | None]:
-        ca_file = self._tls.client_ca_file
-        return (
-            self._tls.cert_file.read_bytes(),
-            self._tls.key_file.read_bytes(),
-            None if ca_file is None else ca_file.read_bytes(),
-        )
 
-    def configuration(self) -> grpc.ServerCertificateConfiguration:
-        certificate, key, authorities = self._content
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)
-
-    def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What gRPC asks at each new connection, on a thread of its own. None: as before."""
-        try:
-            content = self._read()
-        except OSError as error:
-            metrics.RELOADS_FAILED.labels("certificate").inc()
-            log.error("certificate_not_read", file=str(error.filename), error=error.strerror)
-            return None
-        if content == self._content:
-            return None
-        self._content = content
-        log.info("certificate_read", file=str(self._tls.cert_file))
-        return self.configuration()
+def _tell(problem: str | None) -> None:
+    if problem is None:
+        log.info("certificate_read")
+    else:
+        metrics.RELOADS_FAILED.labels("certificate").inc()
+        log.error("certificate_not_read", problem=problem)

@@ -1,0 +1,127 @@
+"""Files of tokens and TLS: refused at the start if they can not be used, and followed from then on."""
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization as pem
+
+from callback_process.credentials import CredentialsError, Followed, follow_tls, tls_files
+from callback_process.settings import TlsSettings
+
+
+class Files:
+    """An authority, a certificate and its key, in files of a folder; `replace` makes new ones of some of them."""
+
+    def __init__(self, folder):
+        self.ca, self.cert, self.key = (folder / f"{name}.pem" for name in ("ca", "cert", "key"))
+        self.replace("ca", "cert", "key")
+
+    def replace(self, *names):
+        authority = trustme.CA()
+        own = authority.issue_cert("orders.example")
+        made = {"ca": authority.cert_pem, "cert": own.cert_chain_pems[0], "key": own.private_key_pem}
+        for name in names:
+            made[name].write_to_path(getattr(self, name))
+        return made["key"]
+
+    @property
+    def contents(self):
+        """In the order in which gRPC takes them."""
+        return self.ca.read_bytes(), self.key.read_bytes(), self.cert.read_bytes()
+
+    def follow(self, tell=pytest.fail):
+        settings = TlsSettings(ca_file=self.ca, cert_file=self.cert, key_file=self.key)
+        return follow_tls(tls_files("tls", settings), lambda *contents: contents, tell)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return Files(tmp_path)
+
+
+def encrypted(files):
+    """The key, under a passphrase."""
+    key = pem.load_pem_private_key(files.key.read_bytes(), None)
+    return key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.BestAvailableEncryption(b"secret"))
+
+
+def test_files_that_are_fit_are_given_as_grpc_takes_them(files):
+    assert files.follow().value == files.contents
+    nothing = follow_tls(tls_files("tls", TlsSettings()), lambda *contents: contents, pytest.fail)
+    assert nothing.value == (None, None, None)
+    assert not nothing.has_changed()
+
+
+NOTHING = "there is nothing in PEM form that can be used"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("ca", b"", f"tls.ca_file {{ca}}: {NOTHING} (NO_CERTIFICATE_OR_CRL_FOUND)"),
+        ("ca", b"secret\n", f"tls.ca_file {{ca}}: {NOTHING} (NO_CERTIFICATE_OR_CRL_FOUND)"),
+        ("ca", lambda files: files.ca.read_bytes()[:300], f"tls.ca_file {{ca}}: {NOTHING}"),
+        ("ca", None, "tls.ca_file {ca}: No such file or directory"),
+        ("cert", b"", f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
+        ("cert", b"secret\n", f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
+        ("cert", None, "tls.cert_file {cert}: No such file or directory"),
+        ("key", b"secret\n", f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
+        ("key", encrypted, f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
+        (
+            "key",
+            lambda files: files.replace().bytes(),
+            "tls.cert_file {cert} with tls.key_file {key}: the key is not that of the certificate",
+        ),
+    ],
+)
+def test_what_can_not_be_used_is_refused_first_and_told_once_later(files, name, content, said):
+    told = []
+    followed = files.follow(told.append)
+    before, file = files.contents, getattr(files, name)
+    good = file.read_bytes()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content(files) if callable(content) else content)
+    said = said.format(ca=files.ca, cert=files.cert, key=files.key)
+    with pytest.raises(CredentialsError) as refused:
+        files.follow()
+    assert str(refused.value).startswith(said)
+    assert not any(followed.has_changed() for _ in range(3))
+    assert told == [str(refused.value)]
+    assert followed.value == before
+
+    file.write_bytes(good)  # as it was: nothing to take over, and the same problem would be another one
+    assert not followed.has_changed()
+    file.unlink()
+    assert not any(followed.has_changed() for _ in range(2))
+    assert len(told) == 2
+
+
+def test_a_pair_is_taken_over_when_both_are_there(files):
+    told = []
+    followed = files.follow(told.append)
+    before = followed.value
+    key = files.replace("ca", "cert")
+    assert not any(followed.has_changed() for _ in range(3))
+    assert (len(told), followed.value) == (1, before)
+    key.write_to_path(files.key)
+    assert followed.has_changed()
+    assert followed.value == files.contents != before
+    assert not followed.has_changed()
+    assert told[1:] == [None]
+
+
+def test_each_problem_is_told(tmp_path):
+    def made(contents):
+        if contents["a_file"] != b"good":
+            raise CredentialsError(f"a_file: {len(contents['a_file'])}")
+        return "made"
+
+    file, told = tmp_path / "file", []
+    file.write_bytes(b"good")
+    followed = Followed({"a_file": file}, made, told.append)
+    for content in (b"1", b"2", b"22", b"good", b"1"):
+        file.write_bytes(content)
+        assert not followed.has_changed()
+        assert followed.value == "made"
+    assert told == ["a_file: 1", "a_file: 2", "a_file: 1"]
