@@ -16,6 +16,7 @@ from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.settings import EdgeSettings
 from callback_process.certificates import check_tls
+from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
 
@@ -48,7 +49,7 @@ async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if not finding.is_problem:
         try:
             credentials.token(settings.server_token_file)
-        except credentials.CredentialsError as error:
+        except CredentialsError as error:
             yield Finding.problem(
                 "edge server_token_file", str(error), "write what callback token NAME --role edge prints"
             )
@@ -66,7 +67,7 @@ async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
     try:
         token = credentials.token(settings.server_token_file).value
         tls = credentials.tls(settings.server_tls).value
-    except credentials.CredentialsError:
+    except CredentialsError:
         return  # told above
     scheme, colon, addresses = settings.server_target.partition(":")
     # Several addresses are looked at one by one: together, one that answers would hide those that do not.

@@ -8,13 +8,13 @@ from typing import Final
 
 from callback_edge.activation import passed_socket
 from callback_edge.app import create_app
-from callback_edge.credentials import CredentialsError
 from callback_edge.server import HttpServer
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
 from callback_process import logs
 from callback_process import loop as event_loop
 from callback_process.admin import AdminServer
+from callback_process.credentials import CredentialsError
 from callback_process.listening import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals

@@ -10,10 +10,10 @@ from support.edge import EdgeProcess, ask, control_plane, new_state, plain, refu
 from support.wait import wait_until
 
 from callback_edge import upstream
-from callback_edge.credentials import CredentialsError
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
 
+from callback_process.credentials import CredentialsError
 TOKEN = "callback_" + "A1b2_-" * 7 + "x"
 
 
@@ -229,8 +229,11 @@ async def test_another_certificate_takes_over_and_calls_under_way_are_answered(s
         ({"server_token_file": "missing"}, "server_token_file missing: No such file or directory"),
         ({"server_token_file": "two words"}, "must hold one token and nothing else"),
         ({"server_tls": {"ca_file": "missing"}}, "server_tls.ca_file missing: No such file or directory"),
-        ({"server_tls": {"ca_file": "two words"}}, "server_tls: the files can not be used"),
-        ({"server_tls": {"cert_file": "two words", "key_file": "two words"}}, "server_tls: the files can not be used"),
+        ({"server_tls": {"ca_file": "two words"}}, "server_tls.ca_file two words: there is nothing in PEM form"),
+        (
+            {"server_tls": {"cert_file": "two words", "key_file": "two words"}},
+            "server_tls.cert_file two words with server_tls.key_file two words: there is nothing in PEM form",
+        ),
     ],
 )
 def test_files_that_can_not_be_used_are_said_before_anything_is_started(tmp_path, monkeypatch, settings, said):
