@@ -11,10 +11,13 @@ import grpc.aio
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
 
+_SEND_S: Final = 3.0
+"""How long a call waits to be sent, where the connection went in that moment: until there is another, or not at all."""
+_EDGE_SERVICE: Final = "callback.v1.EdgeService"
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],  # over all of a target's addresses
     # Who says that it does not serve is sent no more, and answers what it has.
-    "healthCheckConfig": {"serviceName": "callback.v1.EdgeService"},
+    "healthCheckConfig": {"serviceName": _EDGE_SERVICE},
 }
 _CHANNEL_OPTIONS: Final = (
     ("grpc.enable_retries", 0),  # an Invoke is sent once; also off: the transparent ones
@@ -33,6 +36,10 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 
+class NotSentError(Exception):
+    """Nothing was sent: no server has seen any of the call, and none will."""
+
+
 class Link:
     """A channel, from its making on a running loop to `close`.
 
@@ -48,6 +55,12 @@ class Link:
         else:
             self._channel = tls.channel(target, _CHANNEL_OPTIONS)
         self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
+        # The same method, and the same on the wire; but this one tells when it may be sent.
+        self._invoke = self._channel.stream_unary(
+            f"/{_EDGE_SERVICE}/Invoke",
+            request_serializer=edge_service_pb2.InvokeRequest.SerializeToString,
+            response_deserializer=edge_service_pb2.InvokeResponse.FromString,
+        )
         self._on_change = on_change
         self._open = 0
         self._is_idle = asyncio.Event()
@@ -60,7 +73,7 @@ class Link:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def invoke(
-        self, request: edge_service_pb2.InvokeRequest, *, token: str, timeout_s: float, wait_for_ready: bool
+        self, request: edge_service_pb2.InvokeRequest, *, token: str, timeout_s: float
     ) -> edge_service_pb2.InvokeResponse:
         """Send an Invoke, and return its answer.
 
@@ -68,23 +81,33 @@ class Link:
             request: what to send.
             token: who is asking; empty if a certificate says so, or nobody asks.
             timeout_s: how long to wait for the answer, in seconds.
-            wait_for_ready: where the connection goes in the moment of sending, wait for the next, rather than fail with
-                nothing sent, which nobody could tell from something sent and lost.
 
         Raises:
-            AioRpcError: there was none.
+            NotSentError: there was no connection to send it over, for a few seconds.
+            AioRpcError: there was no answer.
         """
-        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        call = self._invoke(timeout=timeout_s, metadata=_metadata(token), wait_for_ready=True)
         self._open += 1
         self._is_idle.clear()
         try:
-            return await self._edge_service.Invoke(
-                request, timeout=timeout_s, metadata=metadata, wait_for_ready=wait_for_ready
-            )
+            await _connected(call)
+            await call.write(request)
+            await call.done_writing()
+            return await call
         finally:
+            call.cancel()  # nothing, once it has ended
             self._open -= 1
             if not self._open:
                 self._is_idle.set()
+
+    async def introduce(self, *, token: str, timeout_s: float) -> None:
+        """Send an Invoke of nothing: what it is refused for tells whether an Invoke of something would be.
+
+        Raises:
+            AioRpcError: in any case.
+        """
+        nothing = edge_service_pb2.InvokeRequest()
+        await self._edge_service.Invoke(nothing, timeout=timeout_s, metadata=_metadata(token))
 
     async def retire(self) -> None:
         """Close, once everything that was sent has its answer."""
@@ -104,3 +127,20 @@ class Link:
         while True:
             await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
             self._on_change()
+
+
+def _metadata(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+async def _connected(call: grpc.aio.Call) -> None:
+    """Wait until the call has a connection. Before, nothing of its request is sent, whatever becomes of it."""
+    try:
+        async with asyncio.timeout(_SEND_S):
+            await call.wait_for_connection()
+    except TimeoutError:
+        raise NotSentError from None
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            raise NotSentError from error
+        raise

@@ -1,8 +1,10 @@
 """The servers, as the edge sees them: one gRPC channel over all of them.
 
-1. An Invoke is sent once. gRPC's retries are off, and nothing here sends one again.
-2. It is sent only over a connection that stands. Where there is none, nothing was sent and the caller may try again;
-   once it was sent and no answer came, nobody here knows what became of it, and the caller is not told to try again.
+1. An Invoke that may have been made is not sent again: gRPC's retries are off. One that a server refused because it
+   does not know this edge was not made, whatever it was: the next in turn is asked.
+2. It is sent only over a connection that stands. Where there is none for a few seconds, nothing was sent and never will
+   be, and the caller may try again; once it was sent and no answer came, nobody here knows what became of it, and the
+   caller is not told to try again.
 3. It belongs to no caller: it goes on to its answer when the caller hangs up.
 4. A server that says that it does not serve (it stops, or has lost its store) is sent no more, and answers what it has.
 5. Other TLS files make another channel, which takes over once it stands; the one before answers what it has.
@@ -12,10 +14,10 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -25,7 +27,7 @@ from grpc_status import rpc_status
 
 from callback.v1 import edge_service_pb2
 from callback_edge import credentials, metrics, status
-from callback_edge.link import Link
+from callback_edge.link import Link, NotSentError
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
@@ -35,11 +37,18 @@ _CONNECT_WAIT_S: Final = 1.0
 """How long a call waits for a connection: long enough for one that was just lost, short for the caller."""
 _UNREACHABLE_RETRY_S: Final = 5
 _INTRODUCTION_S: Final = 5.0
-"""How long an introduction may take, and the pause before the next while the server refuses."""
+"""How long an introduction may take, and the pause before the next while a server refuses."""
+_QUIET_S: Final = 30.0
+"""How long no server may have refused this edge before the log says that this is over, in seconds."""
+_TRIES: Final = 6
+"""How many servers may refuse a call. They take turns, but all calls share those: who is next may be the same again."""
 _FILES_S: Final = 1.0
 """How often files are read again."""
 _ERROR_DOMAIN: Final = "callback"
 _REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_UNREACHABLE: Final = "no server answers"
+
+_T = TypeVar("_T")
 
 
 class Upstream:
@@ -57,8 +66,10 @@ class Upstream:
         self._calls: set[asyncio.Task[edge_service_pb2.InvokeResponse]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusal = "no server has answered yet"
-        """Why servers take no calls from this edge; empty once one does."""
-        self._unreachable_is_said = False
+        """Why servers take no calls from this edge; empty once one does. Introductions alone find it out."""
+        self._complaints: set[str] = set()
+        """What the log has said of servers, since it said that they take calls."""
+        self._refused_at = -math.inf
 
     async def __aenter__(self) -> Self:
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -117,17 +128,26 @@ class Upstream:
             raise status.Refusal(status.SERVER_UNREACHABLE, retry_after_s=_UNREACHABLE_RETRY_S) from None
         began = time.perf_counter()
         try:
-            answer = await self._link.invoke(
-                request, token=self._token.value, timeout_s=self._invoke_timeout_s, wait_for_ready=True
+            return await self._ask(
+                lambda: self._link.invoke(request, token=self._token.value, timeout_s=self._invoke_timeout_s)
             )
+        except NotSentError:
+            raise status.Refusal(status.SERVER_UNREACHABLE, retry_after_s=_UNREACHABLE_RETRY_S) from None
         except grpc.aio.AioRpcError as error:
-            if error.code() in _REFUSED:
-                self._refused(error)
             raise refusal_from(error) from error
         finally:
             metrics.INVOKE_SECONDS.observe(time.perf_counter() - began)
-        self._admitted()
-        return answer
+
+    async def _ask(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask a server; and while it refuses this edge, the next in turn."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await ask()
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _REFUSED:
+                    raise
+                self._refused(error)
+        return await ask()
 
     def _ended(self, call: asyncio.Task[edge_service_pb2.InvokeResponse]) -> None:
         self._calls.discard(call)
@@ -135,43 +155,43 @@ class Upstream:
             call.exception()  # taken notice of, even where the caller is gone
 
     async def _introduce(self) -> None:
-        """Ask whether the server takes calls from this edge: at each change of the connection, and until it does.
+        """Ask whether a server takes calls from this edge: at each change of the connection, and while one does not.
 
         What is asked is an Invoke of nothing. It is refused in any case, and by what for one sees the rest.
         """
-        nothing = edge_service_pb2.InvokeRequest()
         while True:
             self._introduce_again.clear()
             try:
-                await self._link.invoke(
-                    nothing, token=self._token.value, timeout_s=_INTRODUCTION_S, wait_for_ready=False
-                )
+                await self._ask(lambda: self._link.introduce(token=self._token.value, timeout_s=_INTRODUCTION_S))
             except grpc.aio.AioRpcError as error:
                 self._introduced(error)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_INTRODUCTION_S if self._refusal else None):
+                async with asyncio.timeout(_INTRODUCTION_S if self._refusal or self._complaints else None):
                     await self._introduce_again.wait()
 
     def _introduced(self, error: grpc.aio.AioRpcError) -> None:
         if error.code() in _REFUSED:
-            self._refused(error)
+            self._refusal = f"the server refuses this edge: {_reason(error)}"
         elif _said(error).reason:
             self._admitted()
-        elif not self._unreachable_is_said:
-            self._unreachable_is_said = True
-            _log.warning("no server answers", grpc_code=error.code().name, grpc_details=error.details())
+        elif _UNREACHABLE not in self._complaints:
+            self._complaints.add(_UNREACHABLE)
+            _log.warning(_UNREACHABLE, grpc_code=error.code().name, grpc_details=error.details())
 
     def _admitted(self) -> None:
-        if self._refusal or self._unreachable_is_said:
-            self._refusal, self._unreachable_is_said = "", False
+        is_news = self._refusal or self._complaints
+        self._refusal = ""
+        if is_news and time.monotonic() - self._refused_at > _QUIET_S:
+            self._complaints.clear()
             _log.info("the server takes calls")
 
     def _refused(self, error: grpc.aio.AioRpcError) -> None:
-        reason = _said(error).reason or error.code().name
-        refusal = f"the server refuses this edge: {reason}"
-        if refusal == self._refusal:
+        """Tell the log, once, what is to be done; whether others take calls is for an introduction to find out."""
+        self._refused_at = time.monotonic()
+        reason = _reason(error)
+        if reason in self._complaints:
             return
-        self._refusal = refusal
+        self._complaints.add(reason)
         self._introduce_again.set()
         if reason == "ROLE_MISSING":
             to_do = "give the principal of this edge the role edge, in the server's principals_file"
@@ -179,7 +199,7 @@ class Upstream:
             to_do = "put a token into server_token_file that the server knows: callback token NAME --role edge"
         else:
             to_do = "set server_token_file, or cert_file and key_file of server_tls"
-        _log.error("the server refuses this edge", reason=reason, to_do=to_do)
+        _log.error("a server refuses this edge", reason=reason, to_do=to_do)
 
     def _new_link(self) -> Link:
         return Link(self._target, self._tls.value, self._connection_changed)
@@ -254,6 +274,11 @@ def _said(error: grpc.aio.AioRpcError) -> _Said:
         elif detail.Unpack(retry):
             said.retry_after_s = _whole_seconds(retry.retry_delay)
     return said
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """Return why a server refuses; what stands before one may say it by the code alone."""
+    return _said(error).reason or error.code().name
 
 
 def _whole_seconds(delay: duration_pb2.Duration) -> int:

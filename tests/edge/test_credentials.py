@@ -6,14 +6,15 @@ import json
 import grpc
 import pytest
 import trustme
+from soak.counts import count
 from support.edge import EdgeProcess, ask, control_plane, new_state, plain, refusing, running_edge
 from support.wait import wait_until
 
 from callback_edge import upstream
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
-
 from callback_process.credentials import CredentialsError
+
 TOKEN = "callback_" + "A1b2_-" * 7 + "x"
 
 
@@ -22,6 +23,7 @@ def soon(monkeypatch):
     """Files are looked at, and a refusing server is asked again, without much waiting."""
     monkeypatch.setattr(upstream, "_FILES_S", 0.02)
     monkeypatch.setattr(upstream, "_INTRODUCTION_S", 2)
+    monkeypatch.setattr(upstream, "_QUIET_S", 5)
 
 
 @pytest.fixture
@@ -95,7 +97,39 @@ async def test_an_edge_that_is_refused_while_it_runs_says_so_from_then_on(soon, 
         await wait_until(lambda: not edge.upstream.why_not_ready())
         plane.welcome = plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
         assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
-        assert edge.upstream.why_not_ready() == "the server refuses this edge: UNAUTHENTICATED"
+        why = "the server refuses this edge: UNAUTHENTICATED"
+        await wait_until(lambda: edge.upstream.why_not_ready() == why)
+        log.clear()
+
+
+async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_other_and_the_log_says_it_once(
+    soon, log
+):
+    """As where the file of principals arrives at one server later than at the other."""
+
+    def said():
+        return [entry["event"] for entry in log if entry["log_level"] in ("error", "info")]
+
+    async with (
+        control_plane() as knows,
+        control_plane() as not_yet,
+        running_edge(f"{knows.target},{not_yet.target}") as edge,
+    ):
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        assert said() == ["the server takes calls"]
+        not_yet.welcome = not_yet.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
+        calls = count(100, 2000)
+        for _ in range(calls):
+            assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+            assert not edge.upstream.why_not_ready()
+        assert knows.started == calls
+        assert not_yet.started > 1
+        assert not_yet.introductions < calls / 4  # it is not asked again for each call that it refuses
+        assert said() == ["the server takes calls", "a server refuses this edge"]
+
+        not_yet.reset()
+        await wait_until(lambda: len(said()) > 2)
+        assert said()[2:] == ["the server takes calls"]
         log.clear()
 
 

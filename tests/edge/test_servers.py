@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import json
 
 import pytest
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from soak.counts import count
 from support.edge import ControlPlane, ask, control_plane, new_state, plain, running_edge
 from support.wait import wait_until
 
+from callback_edge import link
 from callback_edge.link import Link
 from callback_edge.settings import EdgeSettings
 
@@ -142,6 +144,43 @@ async def test_a_call_whose_connection_goes_in_the_moment_of_sending_waits_for_t
         await plane.serving(True)
         assert (await call).status == 200
         assert plane.started == 1
+
+
+async def test_a_call_that_finds_no_next_connection_is_not_made_later_and_its_caller_may_try_again(monkeypatch):
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        await plane.serving(False)
+        await wait_until(edge.upstream.why_not_ready)
+        with monkeypatch.context() as a_moment_ago:
+            a_moment_ago.setattr(Link, "is_ready", property(lambda _link: True))
+            answer = await ask(edge, f"/cb/{new_state()}")
+        assert (answer.status, json.loads(answer.body)["code"], answer["retry-after"]) == (
+            503,
+            "server_unreachable",
+            "5",
+        )
+        await plane.serving(True)
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        assert plane.started == 1
+
+
+async def test_a_call_that_never_found_a_connection_leaves_nothing_at_a_server_that_comes(monkeypatch):
+    """Its request is still unsent, even where the server comes in the moment of giving up."""
+    monkeypatch.setattr(link, "_SEND_S", 0.3)
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        monkeypatch.setattr(Link, "is_ready", property(lambda _link: True))
+        outcomes = collections.Counter()
+        for _ in range(count(10, 200)):
+            await plane.serving(False)
+            calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(10)]
+            await wait_until(lambda made=calls: any(call.done() for call in made))
+            await plane.serving(True)
+            outcomes.update(answer.status for answer in await asyncio.gather(*calls))
+        assert set(outcomes) <= {200, 503}
+        assert outcomes[503]
+        assert plane.started == plane.ended == outcomes[200]
 
 
 @pytest.mark.parametrize(
