@@ -162,12 +162,16 @@ async def _serve_on(
         max_in_flight=settings.max_in_flight_calls,
     )
     principals = given.principals
-    access = Access((lambda: principals.current) if principals else None)
+    access = Access(
+        (lambda: principals.current) if principals else None, asks_certificates=settings.tls_client_ca_file is not None
+    )
     server = make_server(
         CallbackServicer(scripts, policy, retention, access),
         EdgeServicer(calls, access),
         health,
+        access,
         reflect=settings.reflection,
+        max_in_flight=settings.max_in_flight_calls,
     )
     port = _bind(server, settings.grpc_bind, given.credentials)
     await server.start()

@@ -73,7 +73,7 @@ class PrincipalEntry(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    principals: dict[Annotated[str, StringConstraints(pattern=NAME)], PrincipalEntry]
+    principals: dict[Annotated[str, StringConstraints(pattern=NAME)], PrincipalEntry] = Field(min_length=1)
 
 
 class Principals:
@@ -164,27 +164,34 @@ class PrincipalsFile:
     def __init__(self, path: Path) -> None:
         """Raises SettingsError if it can not be read, or is wrong."""
         self._path = path
-        self._seen = _stamp(path)
+        self._read = self._seen = _stamp(path)
         self.current = read_principals(path)
 
     async def watch_for_ever(self) -> None:
-        """Reads the file again whenever it has changed, until it is cancelled."""
+        """Reads the file again whenever it has changed, until it is cancelled.
+
+        It is read at the second look at which it is the same: half of a file can say something else than the whole.
+        """
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
-            stamp = _stamp(self._path)
-            if stamp == self._seen:
-                continue
-            self._seen = stamp
-            try:
-                self.current = read_principals(self._path)
-            except Exception as error:  # whatever it is, the next change must be seen
-                metrics.RELOADS_FAILED.labels("principals").inc()
-                unforeseen = None if isinstance(error, SettingsError) else error
-                log.error(
-                    "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
-                )
-            else:
-                log.info("principals_read", known=sorted(self.current.entries))
+            stamp = await asyncio.to_thread(_stamp, self._path)
+            if stamp != self._seen:
+                self._seen = stamp
+            elif stamp != self._read:
+                self._read = stamp
+                await self._take_over()
+
+    async def _take_over(self) -> None:
+        try:
+            self.current = await asyncio.to_thread(read_principals, self._path)
+        except Exception as error:  # whatever it is, the next change must be seen
+            metrics.RELOADS_FAILED.labels("principals").inc()
+            unforeseen = None if isinstance(error, SettingsError) else error
+            log.error(
+                "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
+            )
+        else:
+            log.info("principals_read", known=sorted(self.current.entries))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -93,8 +93,8 @@ def token_toml(name: str, roles: Collection[Role], entry: Mapping[str, str | dat
 def _with_token(path: Path, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
     """The file's text with one more token in it."""
     text = read_text(path) if path.exists() else ""
-    # Nothing but comments is a file that begins now. To the server it is wrong: it may be about to be written.
-    known = parse(path, text).entries if _has_values(text) else {}
+    # A file with nobody in it begins now. To the server it is wrong: it may be about to be written.
+    known = parse(path, text).entries if _has_somebody(text) else {}
     old = known.get(name)
     if old is None and not roles:
         raise SettingsError([f"{path}: {name} is not known yet: say what it may do"])
@@ -117,8 +117,8 @@ def _with_token(path: Path, name: str, roles: Collection[Role], entry: Mapping[s
     return changed
 
 
-def _has_values(text: str) -> bool:
-    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
+def _has_somebody(text: str) -> bool:
+    return re.sub(r"(?m)#.*$|^\[principals\]", "", text).strip() != ""
 
 
 def _add(

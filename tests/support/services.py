@@ -47,8 +47,8 @@ async def running_services(
     )  # fmt: skip
     access = Access(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), retention, access), EdgeServicer(calls, access), Health(),
-        reflect=True,
+        CallbackServicer(scripts, Policy(**rules), retention, access), EdgeServicer(calls, access), Health(), access,
+        reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import grpc
 
 from callback_server.domain.principal import LOCAL, Principal, Role
 from callback_server.errors import RoleMissingError, UnauthenticatedError
 from callback_server.principals import Principals
+from callback_server.rpc.certificate_names import names_of
 
-_SCHEME = "bearer "
+_SCHEME: Final = "bearer "
+_NO_CREDENTIAL: Final = "give a token (authorization: Bearer TOKEN) or a client certificate"
+
+Metadata = Iterable[tuple[str, str | bytes]] | None
+"""What a request says about itself before its message."""
 
 
 class Access:
@@ -21,9 +26,13 @@ class Access:
     refused, not overlooked.
     """
 
-    def __init__(self, principals: Callable[[], Principals] | None) -> None:
-        """`principals` gives those who are known at this moment. None: everyone is `local`, and may do everything."""
+    def __init__(self, principals: Callable[[], Principals] | None, *, asks_certificates: bool = False) -> None:
+        """`principals` gives those who are known at this moment. None: everyone is `local`, and may do everything.
+
+        `asks_certificates` says whether who connects has shown one.
+        """
         self._principals = principals
+        self.asks_certificates = asks_certificates
 
     def caller(self, context: grpc.aio.ServicerContext[Any, Any], role: Role) -> Principal:
         """The principal that asks.
@@ -39,18 +48,39 @@ class Access:
             raise RoleMissingError(principal.name, role)
         return principal
 
+    def refusal(self, metadata: Metadata) -> UnauthenticatedError | None:
+        """Why a request need not be read: its metadata alone say that nobody is asking. None: they do not say so."""
+        if self._principals is None:
+            return None
+        try:
+            token = _token(metadata)
+            if token is not None:
+                self._principals().of_token(token)
+            elif not self.asks_certificates:
+                raise UnauthenticatedError(_NO_CREDENTIAL)
+        except UnauthenticatedError as error:
+            return error
+        return None
+
 
 def _authenticated(known: Principals, context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
-    given = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+    token = _token(context.invocation_metadata())
+    if token is not None:
+        return known.of_token(token)
+    certificates = [*context.auth_context().get("x509_pem_cert", ())]
+    if certificates:
+        return known.of_certificate(names_of(certificates[0]))
+    raise UnauthenticatedError(_NO_CREDENTIAL)
+
+
+def _token(metadata: Metadata) -> str | None:
+    """The token that was sent. None: none was. Raises UnauthenticatedError if what was sent is no token."""
+    given = [value for name, value in metadata or () if name == "authorization"]
+    if not given:
+        return None
     if len(given) > 1:
         raise UnauthenticatedError("authorization was given more than once")
-    if given:
-        (value,) = given
-        if not isinstance(value, str) or value[: len(_SCHEME)].lower() != _SCHEME:
-            raise UnauthenticatedError("authorization must be: Bearer TOKEN")
-        return known.of_token(value[len(_SCHEME) :].strip())
-    peer = context.auth_context()
-    names = [*peer.get("peer_uri", ()), *peer.get("peer_dns", ())]
-    if names:
-        return known.of_certificate([name.decode(errors="replace") for name in names])
-    raise UnauthenticatedError("give a token (authorization: Bearer TOKEN) or a client certificate")
+    (value,) = given
+    if not isinstance(value, str) or value[: len(_SCHEME)].lower() != _SCHEME:
+        raise UnauthenticatedError("authorization must be: Bearer TOKEN")
+    return value[len(_SCHEME) :].strip()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from callback_process.logs import get_logger
@@ -64,14 +65,19 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
             finally:
                 seconds.observe(time.perf_counter() - began)
             metrics.REFUSED.labels(name, reason).inc()
-            # types-grpcio does not know that abort_with_status takes what rpc_status makes.
-            await context.abort_with_status(cast("Any", rpc_status.to_status(status)))
-            raise AssertionError("abort_with_status returned")
+            return await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
         return servicer_method
 
     return decorate
+
+
+async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> NoReturn:
+    """Ends an RPC with a status and its details."""
+    # types-grpcio does not know that abort_with_status takes what rpc_status makes.
+    await context.abort_with_status(cast("Any", rpc_status.to_status(status)))
+    raise AssertionError("abort_with_status returned")
 
 
 def require_roles(service: ServiceDescriptor, servicer: Guarded) -> None:

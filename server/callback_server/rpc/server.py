@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -14,15 +15,19 @@ from callback.v1 import callback_service_pb2, edge_service_pb2
 from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
 from callback_server import metrics
+from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.gate import Gate
 from callback_server.rpc.method import Servicer, require_roles
 
-SERVICES: Final = (
-    callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name,
-    edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name,
+_GUARDED: Final = (
+    callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],
+    edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
 )
-CALLBACK_SERVICE, EDGE_SERVICE = SERVICES
+_CALLBACK_SERVICE, _EDGE_SERVICE = _GUARDED
+SERVICES: Final = tuple(service.full_name for service in _GUARDED)
+EDGE_SERVICE: Final = _EDGE_SERVICE.full_name
 HEALTH_NAMES: Final = ("", *SERVICES)
 """What a health check can ask for: the process as a whole (""), or one service. Edges follow that of EdgeService: while
 a server stops, or has lost the store, they hand their calls to others."""
@@ -75,11 +80,28 @@ class Health:
         await self.servicer.enter_graceful_shutdown()
 
 
-def make_server(callbacks: CallbackServicer, edge: EdgeServicer, told: Health, *, reflect: bool) -> grpc.aio.Server:
-    """The server with all its services, bound to nothing yet."""
-    server = grpc.aio.server(options=_OPTIONS)
-    _add(server, callback_service_pb2.DESCRIPTOR, callbacks, add_CallbackServiceServicer_to_server)
-    _add(server, edge_service_pb2.DESCRIPTOR, edge, add_EdgeServiceServicer_to_server)
+def make_server(
+    callbacks: CallbackServicer, edge: EdgeServicer, told: Health, access: Access, *, reflect: bool, max_in_flight: int
+) -> grpc.aio.Server:
+    """The server with all its services, bound to nothing yet.
+
+    Args:
+        callbacks: `CallbackService`.
+        edge: `EdgeService`.
+        told: what health checks are told.
+        access: who may come in.
+        reflect: whether the contract can be asked for.
+        max_in_flight: how many calls run at a time. One connection can have as many requests, and some to be refused.
+    """
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_what_was_sent)
+    options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
+    if access.asks_certificates:
+        # A certificate is looked at when a connection is made, so each connection ends in time. No call on it is cut
+        # off: none takes as long as the grace.
+        options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", 400_000)]
+    server = grpc.aio.server(interceptors=[Gate(access, _GUARDED)], options=options)
+    _add(server, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
+    _add(server, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
     if reflect:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -88,9 +110,21 @@ def make_server(callbacks: CallbackServicer, edge: EdgeServicer, told: Health, *
 
 
 def _add(
-    server: grpc.aio.Server, file: FileDescriptor, servicer: Servicer, add: Callable[[Servicer, grpc.aio.Server], None]
+    server: grpc.aio.Server,
+    service: ServiceDescriptor,
+    servicer: Servicer,
+    add: Callable[[Servicer, grpc.aio.Server], None],
 ) -> None:
-    """Adds the one service of a file. It is the only way in, and lets nothing in that does not say whom it is for."""
-    (service,) = file.services_by_name.values()
+    """Adds a service. It is the only way in, and lets nothing in that does not say whom it is for."""
     require_roles(service, servicer)
     add(servicer, server)
+
+
+def _without_what_was_sent(record: logging.LogRecord) -> bool:
+    """Takes out of gRPC's own log what somebody sent that it could not read, be it a credential of theirs."""
+    kind = record.exc_info[0] if record.exc_info else None
+    record.msg, record.args = "gRPC could not serve a request", ()
+    if kind is not None:
+        record.msg += f": {kind.__name__}"
+    record.exc_info = record.exc_text = None
+    return True
