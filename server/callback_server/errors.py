@@ -14,7 +14,7 @@ class CallbackError(Exception):
     """A refusal. Its text is for the caller: it names nothing internal and no secret."""
 
     reason: ClassVar[str]
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
     """When the same request may be sent again, in seconds. None: do not."""
 
     def __init__(self, message: str, **facts: str) -> None:
@@ -219,3 +219,51 @@ class TooManyOpenCasesError(CallbackError):
             f"there are {limit} callbacks that are not closed, and no more are allowed; close some, or let them expire",
             limit=str(limit),
         )
+
+
+class VerificationFailedError(CallbackError):
+    """The request does not pass the case's verification profile."""
+
+    reason = "VERIFICATION_FAILED"
+
+    def __init__(self, challenge: str) -> None:
+        """`challenge` is what `WWW-Authenticate` says."""
+        super().__init__("the request does not pass the verification", challenge=challenge)
+
+
+class VerificationUnavailableError(CallbackError):
+    """The case's verification profile is not declared on this server."""
+
+    reason = "VERIFICATION_UNAVAILABLE"
+    retry_after_s = 60
+
+    def __init__(self) -> None:
+        super().__init__("the verification can not be done")
+
+
+class ConfirmationRequiredError(CallbackError):
+    """A person must confirm first."""
+
+    reason = "CONFIRMATION_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("a person must confirm first")
+
+
+class AgentDetectedError(CallbackError):
+    """The request is from a program that looks at links."""
+
+    reason = "AGENT_DETECTED"
+
+    def __init__(self) -> None:
+        super().__init__("this is for people")
+
+
+class TooManyRequestsError(CallbackError):
+    """More calls on the case, or on all cases of its owner, than are allowed in this time."""
+
+    reason = "TOO_MANY_REQUESTS"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many calls in this time")
+        self.retry_after_s = retry_after_s

@@ -54,3 +54,15 @@ class ErrorReason(StrEnum):
     TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
     """The owner has as many cases that are not closed as it may. Facts: `limit`. GenerateCallbackUrl only.
     (RESOURCE_EXHAUSTED)"""
+    VERIFICATION_FAILED = "VERIFICATION_FAILED"
+    """The request does not pass the case's verification profile. Nothing was changed. Facts: `challenge`, what `WWW-
+    Authenticate` says. Invoke only. (FAILED_PRECONDITION)"""
+    VERIFICATION_UNAVAILABLE = "VERIFICATION_UNAVAILABLE"
+    """This server does not have the case's verification profile. Nothing was changed. Invoke only. (UNAVAILABLE)"""
+    CONFIRMATION_REQUIRED = "CONFIRMATION_REQUIRED"
+    """A person must confirm first. Nothing was changed. Invoke only. (FAILED_PRECONDITION)"""
+    AGENT_DETECTED = "AGENT_DETECTED"
+    """The request is from a program that looks at links. Nothing was changed. Invoke only. (FAILED_PRECONDITION)"""
+    TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
+    """More calls on the case, or on all cases of its owner, than the operator allows in this time. Nothing was changed.
+    Invoke only. (RESOURCE_EXHAUSTED)"""

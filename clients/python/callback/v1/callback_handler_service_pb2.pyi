@@ -85,6 +85,8 @@ class HandleCallbackRequest(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
+    VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id names the call; it is new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
@@ -103,6 +105,10 @@ class HandleCallbackRequest(_message.Message):
     """request_body is the body, byte for byte: never decoded, decompressed or parsed."""
     client_address: _builtins.str
     """client_address is the address that the request came from. Empty if it is not known."""
+    verification_profile: _builtins.str
+    """verification_profile is the profile that the call has passed. Empty: nobody has verified who sent it."""
+    message_id: _builtins.str
+    """message_id is the sender's own name for what was sent, as the profile found it. Empty if there was none."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
         """request_headers are the request's header fields in their order, repeated ones kept."""
@@ -142,10 +148,12 @@ class HandleCallbackRequest(_message.Message):
         response: _callback_pb2.Response | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
+        verification_profile: _builtins.str = ...,
+        message_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,44 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _GetGuard:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GET_GUARD_UNSPECIFIED: _GetGuard.ValueType  # 0
+    """GET_GUARD_UNSPECIFIED is OFF."""
+    GET_GUARD_OFF: _GetGuard.ValueType  # 1
+    """GET_GUARD_OFF: every GET is a call, as the return from a payment must be."""
+    GET_GUARD_DETECT: _GetGuard.ValueType  # 2
+    """GET_GUARD_DETECT: programs that are known to open links (previews, scanners of mail) get a page that says nothing,
+    and it is no call.
+    """
+    GET_GUARD_CONFIRM: _GetGuard.ValueType  # 3
+    """GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
+    the call: its handler sees the original GET, with its query and an empty body.
+    """
+
+class GetGuard(_GetGuard, metaclass=_GetGuardEnumTypeWrapper):
+    """GetGuard is what becomes of a GET on a case, which a program that looks at links may have sent. Other methods are calls
+    in any case.
+    """
+
+GET_GUARD_UNSPECIFIED: GetGuard.ValueType  # 0
+"""GET_GUARD_UNSPECIFIED is OFF."""
+GET_GUARD_OFF: GetGuard.ValueType  # 1
+"""GET_GUARD_OFF: every GET is a call, as the return from a payment must be."""
+GET_GUARD_DETECT: GetGuard.ValueType  # 2
+"""GET_GUARD_DETECT: programs that are known to open links (previews, scanners of mail) get a page that says nothing,
+and it is no call.
+"""
+GET_GUARD_CONFIRM: GetGuard.ValueType  # 3
+"""GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
+the call: its handler sees the original GET, with its query and an empty body.
+"""
+Global___GetGuard: _TypeAlias = GetGuard  # noqa: Y015
+
 class _CallbackStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -236,6 +274,8 @@ class Callback(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     CALL_COUNT_FIELD_NUMBER: _builtins.int
+    VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
+    GET_GUARD_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the case's public name: 32 lower-case hexadecimal digits. It opens nothing."""
     owner: _builtins.str
@@ -258,6 +298,10 @@ class Callback(_message.Message):
     """alternative_domain is the `https://` origin used in the URL. Empty for the server's own `box_url`."""
     call_count: _builtins.int
     """call_count is how many calls were started on the case, whatever became of them."""
+    verification_profile: _builtins.str
+    """verification_profile is the profile that every call must pass. Empty: none."""
+    get_guard: Global___GetGuard.ValueType
+    """get_guard says what becomes of a GET that may not be a person's. OFF where nothing was said."""
     @_builtins.property
     def response(self) -> Global___Response:
         """response is what a call is answered with, unless its handler overrides it. ListCallbacks leaves out
@@ -299,10 +343,12 @@ class Callback(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
         call_count: _builtins.int = ...,
+        verification_profile: _builtins.str = ...,
+        get_guard: Global___GetGuard.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "labels", b"labels", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "get_guard", b"get_guard", "labels", b"labels", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,6 +551,8 @@ class Call(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id names the call. It contains the case's id."""
     callback_case_id: _builtins.str
@@ -533,6 +581,10 @@ class Call(_message.Message):
     """erased says that what was recorded of the call was erased (EraseCalls): request, response and `failure_detail` are
     empty.
     """
+    verification_profile: _builtins.str
+    """verification_profile is the profile that the call has passed. Empty: none was asked for."""
+    message_id: _builtins.str
+    """message_id is the sender's own name for what was sent, as the profile found it. Empty if there was none."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the request's header fields in their order, repeated ones kept."""
@@ -576,10 +628,12 @@ class Call(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         erased: _builtins.bool = ...,
+        verification_profile: _builtins.str = ...,
+        message_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "client_address", b"client_address", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "keep_open", b"keep_open", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "client_address", b"client_address", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "keep_open", b"keep_open", "message_id", b"message_id", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

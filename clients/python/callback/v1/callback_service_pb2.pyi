@@ -57,6 +57,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
+    GET_GUARD_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity is who decides what happens on a call: `record` (store the call, give the case's response) or an
     activity that the server's configuration declares. Required, 1–200 characters, no control characters. Refused if
@@ -83,6 +85,15 @@ class GenerateCallbackUrlRequest(_message.Message):
     """request_id makes the request safe to send again: the same id with the same content gives the same URL, for as long
     as the case is kept; the same id with other content is refused with REQUEST_ID_REUSED. Default empty, at most 200
     characters. Refused with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
+    """
+    verification_profile: _builtins.str
+    """verification_profile is the profile that every call must pass, else the caller gets a 401 and nothing is changed. The
+    operator declares profiles; one that is not declared is refused. Default empty: whoever knows the URL can make the
+    call.
+    """
+    get_guard: _callback_pb2.GetGuard.ValueType
+    """get_guard says what becomes of a GET that may not be a person's. Default OFF. CONFIRM is refused together with a
+    verification_profile: no person can sign.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
@@ -113,10 +124,12 @@ class GenerateCallbackUrlRequest(_message.Message):
         request_id: _builtins.str = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        verification_profile: _builtins.str = ...,
+        get_guard: _callback_pb2.GetGuard.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "labels", b"labels", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "get_guard", b"get_guard", "labels", b"labels", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,7 +38,7 @@ class InvokeRequest(_message.Message):
     state_query_parameter: _builtins.str
     """state_query_parameter is the parameter of a `/cbq/` URL. Empty for `/cb/`. A case is reached only by its own form."""
     request_method: _builtins.str
-    """request_method is the HTTP method in lower case: get, post, put, delete or patch."""
+    """request_method is the HTTP method in lower case: get, post, put, delete or patch; or options, for a handshake."""
     request_query_string: _builtins.str
     """request_query_string is the query string as it was sent, without the `?`."""
     request_body: _builtins.bytes
@@ -82,7 +82,7 @@ class InvokeResponse(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the call's name, for the edge's log."""
+    """call_id is the call's name, for the edge's log. Empty for a handshake, which is no call."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response is complete: the type, and for a redirect an absolute URL, for a response its code. The edge renders it as

@@ -52,8 +52,10 @@ class EdgeServiceServicer:
         """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
         be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
         STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-        HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS or SERVER_STOPPING. A
-        `RetryInfo` says that the same request may be sent again, and after how long.
+        HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
+        VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
+        `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
+        answered if the case's profile has a handshake for it, and fails otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

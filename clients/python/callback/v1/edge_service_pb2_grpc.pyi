@@ -39,8 +39,10 @@ class EdgeServiceStub:
     """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
     be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
     STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-    HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS or SERVER_STOPPING. A
-    `RetryInfo` says that the same request may be sent again, and after how long.
+    HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
+    VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
+    `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
+    answered if the case's profile has a handshake for it, and fails otherwise.
     """
 
 @_typing.type_check_only
@@ -54,8 +56,10 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
     be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
     STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-    HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS or SERVER_STOPPING. A
-    `RetryInfo` says that the same request may be sent again, and after how long.
+    HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
+    VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
+    `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
+    answered if the case's profile has a handshake for it, and fails otherwise.
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -72,8 +76,10 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
         be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
         STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-        HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS or SERVER_STOPPING. A
-        `RetryInfo` says that the same request may be sent again, and after how long.
+        HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
+        VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
+        `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
+        answered if the case's profile has a handshake for it, and fails otherwise.
         """
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

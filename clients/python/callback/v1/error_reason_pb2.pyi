@@ -86,6 +86,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has as many cases that are not closed as it may.
     Metadata: `limit`. GenerateCallbackUrl only.
     """
+    ERROR_REASON_VERIFICATION_FAILED: _ErrorReason.ValueType  # 22
+    """ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the case's verification profile. Nothing
+    was changed. Metadata: `challenge`, what `WWW-Authenticate` says. Invoke only.
+    """
+    ERROR_REASON_VERIFICATION_UNAVAILABLE: _ErrorReason.ValueType  # 23
+    """ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the case's verification profile. Nothing
+    was changed. Invoke only.
+    """
+    ERROR_REASON_CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 24
+    """ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing was changed. Invoke only."""
+    ERROR_REASON_AGENT_DETECTED: _ErrorReason.ValueType  # 25
+    """ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request is from a program that looks at links. Nothing was
+    changed. Invoke only.
+    """
+    ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 26
+    """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): more calls on the case, or on all cases of its owner, than the
+    operator allows in this time. Nothing was changed. Invoke only.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is every reason for a refusal, sent as `reason` of a `google.rpc.ErrorInfo` with domain `callback`,
@@ -155,5 +173,23 @@ Metadata: `role`. Any method.
 ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: ErrorReason.ValueType  # 21
 """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has as many cases that are not closed as it may.
 Metadata: `limit`. GenerateCallbackUrl only.
+"""
+ERROR_REASON_VERIFICATION_FAILED: ErrorReason.ValueType  # 22
+"""ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the case's verification profile. Nothing
+was changed. Metadata: `challenge`, what `WWW-Authenticate` says. Invoke only.
+"""
+ERROR_REASON_VERIFICATION_UNAVAILABLE: ErrorReason.ValueType  # 23
+"""ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the case's verification profile. Nothing
+was changed. Invoke only.
+"""
+ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 24
+"""ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing was changed. Invoke only."""
+ERROR_REASON_AGENT_DETECTED: ErrorReason.ValueType  # 25
+"""ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request is from a program that looks at links. Nothing was
+changed. Invoke only.
+"""
+ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
+"""ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): more calls on the case, or on all cases of its owner, than the
+operator allows in this time. Nothing was changed. Invoke only.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

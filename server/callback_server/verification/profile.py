@@ -1,0 +1,52 @@
+"""What every kind of verification profile does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from callback_server.domain.call import Request
+from callback_server.domain.response import Response
+
+
+class ForgedError(Exception):
+    """A request does not pass. The text says why, for the log: it has no secret and nothing of what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a request has proven."""
+
+    message_id: str = ""
+    """The sender's own name for what was sent, at most 200 characters. Empty if there is none."""
+    window_ms: int = 0
+    """For how long a message with this id is the same one: twice the tolerance, in milliseconds."""
+
+
+class Profile(Protocol):
+    """One profile. It holds secrets, and never raises anything but ForgedError, whatever was sent."""
+
+    challenge: str
+    """What `WWW-Authenticate` says where a request does not pass (RFC 9110, 11.6.1)."""
+
+    def handshake(self, request: Request, url: str) -> Response | None:
+        """The answer to a request with which a sender asks whether this URL wants to be called. None: it is no such.
+
+        Args:
+            request: the request; its method can be `options`.
+            url: the URL of the request, as the sender knows it, with its query.
+
+        Raises:
+            ForgedError: it is one, and proves the wrong thing.
+        """
+
+    def verify(self, request: Request, url: str) -> Verified:
+        """What the request proves.
+
+        Args:
+            request: the request, its body exactly as it came.
+            url: as for `handshake`.
+
+        Raises:
+            ForgedError: it does not pass.
+        """
