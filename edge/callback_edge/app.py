@@ -1,17 +1,19 @@
 """The public application: both families of callback addresses, and a problem for everything else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from callback.v1 import edge_service_pb2
 from callback_edge import status
 from callback_edge.answer import Answer, render
 from callback_edge.exchange import Exchanges
 from callback_edge.problems import problem_answer
 from callback_edge.record import Record, record_of
-from callback_edge.request import ALLOW, CALL_METHODS, HttpRequest, is_prefetch, parse_path, to_invoke
+from callback_edge.request import ALLOW, CALL_METHODS, HttpRequest, is_handshake, is_prefetch, parse_path, to_invoke
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
 from callback_process import logs
@@ -65,11 +67,11 @@ async def _answer(upstream: Upstream) -> Answer:
         raise status.Refusal(status.NOT_FOUND)
     if request.method == "HEAD":
         return Answer(200)
-    if request.method == "OPTIONS":
-        return Answer(204, [("allow", ALLOW)])
-    if request.method not in CALL_METHODS:
-        return _problem_answer(status.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
     headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    if request.method == "OPTIONS" and not is_handshake(headers):
+        return Answer(204, [("allow", ALLOW)])
+    if request.method not in (*CALL_METHODS, "OPTIONS"):
+        return _problem_answer(status.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
     if is_prefetch(headers):
         raise status.Refusal(status.PREFETCH_REFUSED)
     client = scope["client"]
@@ -83,10 +85,18 @@ async def _answer(upstream: Upstream) -> Answer:
     try:
         answered = await upstream.invoke(to_invoke(target, received))
         _record().call_id = answered.call_id
-        return render(answered, request.method)
+        return _handshake_answer(answered) if request.method == "OPTIONS" else render(answered, request.method)
     except status.Refusal as refusal:
+        if request.method == "OPTIONS":
+            return Answer(204, [("allow", ALLOW)])  # as without a handshake: nothing is told of any state
         refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)
         raise
+
+
+def _handshake_answer(answered: edge_service_pb2.InvokeResponse) -> Answer:
+    answer = render(answered, "OPTIONS")
+    others = [(name, value) for name, value in answer.headers if name != "allow"]
+    return replace(answer, headers=[*others, ("allow", ALLOW)])
 
 
 async def _refused(refusal: status.Refusal) -> Response:
@@ -94,7 +104,8 @@ async def _refused(refusal: status.Refusal) -> Response:
         _record().call_id = refusal.call_id
     if refusal.problem.status >= 500 and refusal.problem is not status.PREFETCH_REFUSED:
         _log.warning("call refused", code=refusal.problem.code, call_id=refusal.call_id)
-    return _to_response(_problem_answer(refusal.problem, retry_after_s=refusal.retry_after_s))
+    headers = [("www-authenticate", refusal.challenge)] if refusal.challenge else []
+    return _to_response(_problem_answer(refusal.problem, retry_after_s=refusal.retry_after_s, headers=headers))
 
 
 async def _refused_by_quart(error: HTTPException) -> Response:

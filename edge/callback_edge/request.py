@@ -72,6 +72,11 @@ def is_prefetch(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return any(name in _PREFETCH_HEADERS and b"prefetch" in value.lower() for name, value in headers)
 
 
+def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return whether an OPTIONS asks if its sender may call this address (CloudEvents' HTTP WebHook, section 4.1)."""
+    return any(name == b"webhook-request-origin" for name, _ in headers)
+
+
 def to_invoke(target: Target, request: HttpRequest) -> edge_service_pb2.InvokeRequest:
     """Make the message for the server.
 

@@ -27,13 +27,17 @@ class Problem:
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not always an error
     """Ends the handling of a request with a problem as its answer."""
 
-    def __init__(self, problem: Problem, *, retry_after_s: int | None = None, call_id: str = "") -> None:
+    def __init__(
+        self, problem: Problem, *, retry_after_s: int | None = None, call_id: str = "", challenge: str = ""
+    ) -> None:
         super().__init__(problem.code)
         self.problem = problem
         self.retry_after_s = retry_after_s
         """What `Retry-After` says, in seconds; None leaves it out."""
         self.call_id = call_id
         """The call that failed, for the log. Empty if none was made."""
+        self.challenge = challenge
+        """What `WWW-Authenticate` says: a 401 has one (RFC 9110, section 15.5.2), nothing else has."""
 
 
 _TRY_AGAIN = "Nothing was done. Please try again in a moment."
@@ -93,6 +97,16 @@ RESPONSE_INVALID: Final = Problem(
     "No usable answer",
     "The request was processed, but the answer to it can not be shown.",
 )
+VERIFICATION_FAILED: Final = Problem(
+    "verification_failed", 401, "Not verified", "It could not be verified who sent this request. Nothing was done."
+)
+TOO_MANY_REQUESTS: Final = Problem(
+    "too_many_requests", 429, "Too many requests", "There were too many requests in a short time. " + _TRY_AGAIN
+)
+CONFIRMATION_REQUIRED: Final = Problem(
+    "confirmation_required", 200, "Please confirm", "Nothing was done yet. Please confirm that you want to go on."
+)
+AGENT_DETECTED: Final = Problem("agent_detected", 200, "A link for people", "Please open this link in a browser.")
 OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503, "No answer yet", _UNCLEAR)
 INTERNAL: Final = Problem("internal", 500, "Something went wrong", "An error occurred on our side. " + _UNCLEAR)
 
@@ -118,6 +132,11 @@ BY_REASON: Final[Mapping[str, Problem]] = {
     "STORE_UNAVAILABLE": Problem("store_unavailable", 503, "Temporarily unavailable", _TRY_AGAIN),
     "OUTCOME_UNKNOWN": OUTCOME_UNKNOWN,
     "TOO_MANY_CALLS": Problem("too_many_calls", 503, "Very busy", _TRY_AGAIN),
+    "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
+    "VERIFICATION_FAILED": VERIFICATION_FAILED,
+    "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "Temporarily unavailable", _TRY_AGAIN),
+    "CONFIRMATION_REQUIRED": CONFIRMATION_REQUIRED,
+    "AGENT_DETECTED": AGENT_DETECTED,
     "SERVER_STOPPING": Problem("server_stopping", 503, "Temporarily unavailable", _TRY_AGAIN),
     "INTERNAL": INTERNAL,
 }

@@ -13,6 +13,7 @@
 import asyncio
 import contextlib
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ _FILES_S: Final = 1.0
 _ERROR_DOMAIN: Final = "callback"
 _REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 _UNREACHABLE: Final = "no server answers"
+_CHALLENGE: Final = re.compile(r"[!-~](?:[ -~]{0,998}[!-~])?")
+_DEFAULT_CHALLENGE: Final = "Signature"
 
 _T = TypeVar("_T")
 
@@ -246,7 +249,8 @@ def refusal_from(error: grpc.aio.AioRpcError) -> status.Refusal:
     said = _said(error)
     if said.reason:
         problem = status.BY_REASON.get(said.reason, status.INTERNAL)
-        return status.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id)
+        challenge = said.challenge if problem is status.VERIFICATION_FAILED else ""
+        return status.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id, challenge=challenge)
     _log.warning("invoke failed", grpc_code=error.code().name, grpc_details=error.details())
     lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
     return status.Refusal(status.OUTCOME_UNKNOWN if error.code() in lost else status.INTERNAL)
@@ -258,6 +262,7 @@ class _Said:
 
     reason: str = ""
     call_id: str = ""
+    challenge: str = _DEFAULT_CHALLENGE
     retry_after_s: int | None = None
 
 
@@ -271,6 +276,8 @@ def _said(error: grpc.aio.AioRpcError) -> _Said:
         info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
         if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
             said.reason, said.call_id = info.reason, info.metadata.get("call_id", "")
+            if _CHALLENGE.fullmatch(challenge := info.metadata.get("challenge", "")):
+                said.challenge = challenge
         elif detail.Unpack(retry):
             said.retry_after_s = _whole_seconds(retry.retry_delay)
     return said

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.edge import ask, new_state, parse_answers, send_raw
+from support.edge import answering, ask, new_state, parse_answers, plain, refusing, send_raw
 
 STATE = "3f2b8c1e-9d4a-4b6f-8e21-7c5d0a9b1e34"
 OTHER = "a1b2c3d4-0000-4000-a000-000000000000"
@@ -131,6 +131,34 @@ async def test_head_options_and_other_methods_are_answered_without_a_look_up(pla
     for answer in (head, options, other):
         answer.assert_fixed_headers()
     assert plane.requests == []
+
+
+HANDSHAKE = ("WebHook-Request-Origin", "sender.example")
+
+
+@pytest.mark.parametrize("path", [f"/cb/{STATE}", f"/cbq/state?state={STATE}"])
+async def test_an_options_that_asks_for_leave_to_call_is_for_the_server_to_answer(plane, edge, path):
+    plane.script = answering(plain(b"", 200, [("WebHook-Allowed-Origin", "sender.example"), ("Allow", "POST")]))
+    answer = await ask(edge, path, "OPTIONS", [HANDSHAKE])
+    assert (answer.status, answer["webhook-allowed-origin"], answer["allow"]) == (200, "sender.example", ALLOW)
+    answer.assert_fixed_headers()
+    (invoked,) = plane.requests
+    assert (invoked.state, invoked.request_method) == (STATE, "options")
+
+
+async def test_an_options_that_is_refused_tells_nothing_of_any_state(plane, edge):
+    answers = [await ask(edge, f"/cb/{STATE}", "OPTIONS")]
+    for reason in ("STATE_UNKNOWN", "CALLBACK_CLOSED", "VERIFICATION_FAILED", "TOO_MANY_REQUESTS", "INTERNAL"):
+        plane.script = refusing(reason)
+        paths = (f"/cb/{STATE}", f"/cbq/state?state={STATE}")
+        answers += [await ask(edge, path, "OPTIONS", [HANDSHAKE]) for path in paths]
+    plane.script = answering(plain(b"", 999))
+    answers.append(await ask(edge, f"/cb/{STATE}", "OPTIONS", [HANDSHAKE]))
+    paths = ("/cb/x", "/cbq/state", f"/cbq/state?state={STATE}&state={STATE}")
+    answers += [await ask(edge, path, "OPTIONS", [HANDSHAKE]) for path in paths]
+    seen = {(each.status, each.body, tuple(h for h in each.headers if h[0] != "date")) for each in answers}
+    assert len(seen) == 1
+    assert (answers[0].status, answers[0]["allow"]) == (204, ALLOW)
 
 
 @pytest.mark.parametrize(

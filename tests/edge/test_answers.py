@@ -29,6 +29,9 @@ EVERY_BYTE = bytes(range(256))
         ("OUTCOME_UNKNOWN", "UNAVAILABLE", None, 503, None),
         ("TOO_MANY_CALLS", "RESOURCE_EXHAUSTED", seconds(1, 1), 503, "2"),
         ("SERVER_STOPPING", "UNAVAILABLE", seconds(3), 503, "3"),
+        ("VERIFICATION_FAILED", "FAILED_PRECONDITION", None, 401, None),
+        ("VERIFICATION_UNAVAILABLE", "UNAVAILABLE", seconds(60), 503, "60"),
+        ("TOO_MANY_REQUESTS", "RESOURCE_EXHAUSTED", seconds(7), 429, "7"),
         ("INTERNAL", "INTERNAL", None, 500, None),
     ],
 )
@@ -50,6 +53,32 @@ async def test_each_reason_has_its_status_and_code(
         assert (document["status"], document["code"]) == (http_status, reason.lower())
     assert b"redis" not in answer.body
     assert b"the-call" not in answer.body
+
+
+@pytest.mark.parametrize(
+    ("challenge", "says"),
+    [
+        ('Basic realm="callback", charset="UTF-8"', 'Basic realm="callback", charset="UTF-8"'),
+        ("Bearer", "Bearer"),
+        ("", "Signature"),
+        (" Bearer", "Signature"),
+        ("Bearer\r\nSet-Cookie: a=b", "Signature"),
+        ("Bearer\n", "Signature"),
+        ("B\u00e9arer", "Signature"),
+        ("B\x00", "Signature"),
+        ("x" * 1001, "Signature"),
+    ],
+)
+async def test_who_is_not_verified_gets_a_challenge_that_is_well_formed(plane, edge, challenge, says):
+    plane.script = refusing("VERIFICATION_FAILED", "FAILED_PRECONDITION", challenge=challenge)
+    answer = await ask(edge, f"/cb/{new_state()}")
+    assert (answer.status, answer["www-authenticate"]) == (401, says)
+    answer.assert_fixed_headers()
+
+
+async def test_only_a_401_has_a_challenge(plane, edge):
+    plane.script = refusing("CALLBACK_CLOSED", "FAILED_PRECONDITION", challenge="Bearer")
+    assert (await ask(edge, f"/cb/{new_state()}")).all("www-authenticate") == []
 
 
 async def test_a_closed_case_can_not_be_told_from_an_unknown_one_on_a_shared_address(plane, edge):
@@ -98,7 +127,7 @@ def test_every_problem_is_a_proper_status_with_a_code_and_a_text_of_its_own():
     for problem in problems:
         assert by_code.setdefault(problem.code, problem) is problem
         assert re.fullmatch("[a-z_]+", problem.code)
-        assert 400 <= problem.status <= 599
+        assert 400 <= problem.status <= 599 or problem.status == 200
         assert problem.heading
         assert problem.text.endswith(".")
     for reason, problem in status.BY_REASON.items():

@@ -83,12 +83,14 @@ def answering(response) -> Script:
     return script
 
 
-def refusing(reason, code="UNKNOWN", *, retry_after=None, domain="callback", message="internals: redis down") -> Script:
+def refusing(
+    reason, code="UNKNOWN", *, retry_after=None, domain="callback", message="internals: redis down", **metadata
+) -> Script:
     """Script: refuse with this reason; `retry_after` is a Duration."""
 
     async def script(_request, context):
         details = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
-        info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"call_id": "the-call"})
+        info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"call_id": "the-call", **metadata})
         details.details.add().Pack(info)
         if retry_after is not None:
             details.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=retry_after))
