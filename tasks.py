@@ -43,6 +43,7 @@ SYSTEM_PACKAGES = {
     "redis-server": "redis-server",
     "strace": "strace",
     "systemd-analyze": "systemd",
+    "xmlsec1": "xmlsec1",
 }
 """Programs that tests run, and Debian's packages that have them."""
 
