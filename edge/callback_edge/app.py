@@ -11,7 +11,7 @@ from callback.v1 import edge_service_pb2
 from callback_edge import status
 from callback_edge.answer import Answer, render
 from callback_edge.exchange import Exchanges
-from callback_edge.problems import problem_answer
+from callback_edge.problems import problems_of
 from callback_edge.record import Record, record_of
 from callback_edge.request import ALLOW, CALL_METHODS, HttpRequest, is_handshake, is_prefetch, parse_path, to_invoke
 from callback_edge.settings import EdgeSettings
@@ -121,8 +121,8 @@ def _problem_answer(
     problem: status.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
 ) -> Answer:
     _record().refused(problem)
-    accept = ",".join(request.headers.getlist("accept"))
-    return problem_answer(problem, accept, retry_after_s=retry_after_s, headers=headers)
+    problems = problems_of(request.scope)
+    return problems.answer(problem, request.scope["headers"], retry_after_s=retry_after_s, headers=headers)
 
 
 def _record() -> Record:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from callback_edge import status
-from callback_edge.problems import problem_answer
+from callback_edge.problems import problems_of
 from callback_edge.record import record_of
 from callback_edge.server import LINGER_S
 from callback_process import logs
@@ -104,8 +104,7 @@ class _Exchange:
     async def _refuse(self, problem: status.Problem) -> None:
         self._answering = self._refused = True
         record_of(self._scope).refused(problem)
-        accept = ",".join(value.decode("latin-1") for name, value in self._scope["headers"] if name == b"accept")
-        answer = problem_answer(problem, accept)
+        answer = problems_of(self._scope).answer(problem, self._scope["headers"])
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": self._closing(headers)})
         await self._send({"type": "http.response.body", "body": answer.body, "more_body": True})

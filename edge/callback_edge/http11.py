@@ -19,6 +19,7 @@ Each request, refused or not, has its `Record`, from its head until the stream o
 
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from hypercorn.protocol.h11 import H11Protocol
 
 from callback_edge import status
 from callback_edge.answer import FIXED_HEADERS
-from callback_edge.problems import problem_answer
+from callback_edge.problems import Problems
 from callback_edge.record import Record
 from callback_edge.request import ALLOW
 
@@ -153,16 +154,17 @@ class StrictHTTP(H11Protocol):
         if problem is None:
             await super()._create_stream(request)
         else:
-            await self._refuse(problem, _accept(request))
+            await self._refuse(problem, request.headers)
             await self.send(Closed())
 
     async def _send_error_response(self, status_code: int) -> None:
         known = {431: status.HEAD_TOO_LARGE, 501: status.NOT_IMPLEMENTED}
         await self._refuse(known.get(status_code, status.BAD_REQUEST))
 
-    async def _refuse(self, problem: status.Problem, accept: str = "") -> None:
+    async def _refuse(self, problem: status.Problem, asked: Iterable[tuple[bytes, bytes]] = ()) -> None:
         headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
-        answer = problem_answer(problem, accept, headers=headers)
+        problems: Problems = self.connection_state["problems"]
+        answer = problems.answer(problem, asked, headers=headers)
         fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
         fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
         record = self._record = self._record or Record(client=self.client[0] if self.client else "")
@@ -188,7 +190,3 @@ def _fault(request: h11.Request) -> status.Problem | None:
     if not request.target.startswith(b"/") or b"upgrade" in names:
         return status.BAD_REQUEST
     return None
-
-
-def _accept(request: h11.Request) -> str:
-    return ",".join(value.decode("latin-1") for name, value in request.headers if name == b"accept")

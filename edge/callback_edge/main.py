@@ -8,6 +8,8 @@ from typing import Final
 
 from callback_edge.activation import passed_socket
 from callback_edge.app import create_app
+from callback_edge.pages import Pages, TemplatesError
+from callback_edge.problems import Problems
 from callback_edge.server import HttpServer
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
@@ -42,17 +44,20 @@ def run(settings: EdgeSettings) -> int:
     logs.configure("edge", settings.log_level)
     with contextlib.ExitStack() as stack:
         try:
+            problems = Problems(Pages(settings.templates_dir))
             upstream = Upstream(settings)
             public = stack.enter_context(passed_socket() or listen(settings.bind))
             admin = stack.enter_context(listen(settings.admin_bind))
-        except (CredentialsError, OSError) as error:
+        except (TemplatesError, CredentialsError, OSError) as error:
             sys.stderr.write(f"callback edge: {error}\n")
             return 1
-        event_loop.run(_serve(settings, upstream, public, admin))
+        event_loop.run(_serve(settings, problems, upstream, public, admin))
     return 0
 
 
-async def _serve(settings: EdgeSettings, upstream: Upstream, public: socket.socket, admin: socket.socket) -> None:
+async def _serve(
+    settings: EdgeSettings, problems: Problems, upstream: Upstream, public: socket.socket, admin: socket.socket
+) -> None:
     log = logs.get_logger()
     loop = asyncio.get_running_loop()
     stopping = stop_on_signals()
@@ -61,7 +66,7 @@ async def _serve(settings: EdgeSettings, upstream: Upstream, public: socket.sock
         return "stopping" if stopping.is_set() else upstream.why_not_ready()
 
     async with upstream:
-        server = HttpServer(create_app(settings, upstream), access_log_sample=settings.access_log_sample)
+        server = HttpServer(create_app(settings, upstream), problems, access_log_sample=settings.access_log_sample)
         addresses = {"edge": str(address_of(public)), "admin": str(address_of(admin))}
         await server.start(public)
         with AdminServer(admin, why_not_ready):

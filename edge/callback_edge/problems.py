@@ -1,75 +1,88 @@
 """A refusal, made into an HTTP answer: problem+json (RFC 9457) for programs, a readable page for browsers. Pure.
 
-The page stands by itself: no script, nothing from elsewhere, and a policy that forbids both. Neither form contains
+What has the status 200 is a page for everyone: nothing went wrong of which a program should know. Neither form contains
 anything from the request.
 """
 
-import base64
-import hashlib
 import json
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from importlib import resources
-from typing import Final
+from typing import Any, Final
 
-import jinja2
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from callback_edge import status
 from callback_edge.answer import Answer
+from callback_edge.languages import best_language
+from callback_edge.pages import Pages
 from callback_edge.status import Problem
 
 _JSON: Final = "application/problem+json"
 _HTML: Final = "text/html"
 _OFFERED: Final = (_JSON, "application/json", _HTML)  # whoever takes any JSON gets the problem
 
-_TEMPLATES: Final = resources.files("callback_edge") / "templates"
-_STYLE: Final = (_TEMPLATES / "problem.css").read_text(encoding="utf-8")
-_PAGE: Final = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-    (_TEMPLATES / "problem.html").read_text(encoding="utf-8")
-)
-_PAGE_POLICY: Final = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    + "'"
-)
+
+class Problems:
+    """Answers with problems. The connections have it, and give it to the application in the scope's state."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._documents = {problem: _document(problem, pages.detail(problem)) for problem in status.ALL}
+
+    def answer(
+        self,
+        problem: Problem,
+        asked: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        retry_after_s: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Answer:
+        """Answer with a problem.
+
+        Args:
+            problem: what is the matter.
+            asked: the request's header fields, names in lower case. Who prefers HTML gets a page, in the language that
+                is wanted most, and everyone else problem+json.
+            retry_after_s: what `Retry-After` says; None leaves it out.
+            headers: fields that belong to this status, such as `allow`.
+        """
+        fields = [(name, value.decode("latin-1")) for name, value in asked if name in (b"accept", b"accept-language")]
+        extra = [*headers] if retry_after_s is None else [*headers, ("retry-after", str(retry_after_s))]
+        is_for_all = problem.status < 400
+        if not is_for_all and not _prefers_page(_joined(fields, b"accept")):
+            own = [("content-type", _JSON), ("vary", "accept")]
+            return Answer(problem.status, own + extra, self._documents[problem])
+        language = best_language(_joined(fields, b"accept-language"), self._pages.languages)
+        own = [
+            ("content-type", f"{_HTML}; charset=utf-8"),
+            ("content-language", language),
+            ("vary", "accept-language" if is_for_all else "accept, accept-language"),
+            ("content-security-policy", self._pages.policy(problem)),
+        ]
+        return Answer(problem.status, own + extra, self._pages.page(problem, language))
 
 
-def problem_answer(
-    problem: Problem, accept: str = "", *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
-) -> Answer:
-    """Answer with a problem.
+def problems_of(scope: Any) -> Problems:
+    """Return what answers with problems where the request has this ASGI scope."""
+    problems: Problems = scope["state"]["problems"]
+    return problems
 
-    Args:
-        problem: what is the matter.
-        accept: the request's `Accept`; a page for who prefers HTML, problem+json for everyone else.
-        retry_after_s: what `Retry-After` says; None leaves it out.
-        headers: fields that belong to this status, such as `allow`.
-    """
-    extra = [*headers] if retry_after_s is None else [*headers, ("retry-after", str(retry_after_s))]
-    if _prefers_page(accept):
-        page_headers = [("content-type", "text/html; charset=utf-8"), ("content-security-policy", _PAGE_POLICY)]
-        return Answer(problem.status, page_headers + extra, _page(problem))
-    return Answer(problem.status, [("content-type", _JSON), *extra], _json(problem))
+
+def _joined(fields: Iterable[tuple[bytes, str]], name: bytes) -> str:
+    return ",".join(value for each, value in fields if each == name)
 
 
 def _prefers_page(accept: str) -> bool:
     return parse_accept_header(accept, MIMEAccept).best_match(_OFFERED, default=_JSON) == _HTML
 
 
-@cache
-def _json(problem: Problem) -> bytes:
+def _document(problem: Problem, detail: str) -> bytes:
     # No `type`: it is `about:blank` then, which asks for the status's own phrase as the title; `code` says the rest.
     document = {
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": problem.text,
+        "detail": detail,
         "code": problem.code,
     }
     return json.dumps(document).encode() + b"\n"
-
-
-@cache
-def _page(problem: Problem) -> bytes:
-    return _PAGE.render(problem=problem, style=_STYLE).encode()

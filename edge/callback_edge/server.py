@@ -22,11 +22,12 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from callback_edge import metrics
 from callback_edge.http11 import EdgeConfig, EdgeContext, StrictHTTP
+from callback_edge.problems import Problems
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -145,8 +146,9 @@ class Connection(TCPServer):
 class HttpServer:
     """Serves one application on one socket, from `start` to `stop`."""
 
-    def __init__(self, app: ASGIFramework, *, access_log_sample: float = 0) -> None:
+    def __init__(self, app: ASGIFramework, problems: Problems, *, access_log_sample: float = 0) -> None:
         self._app = ASGIWrapper(app)
+        self._state: LifespanState = {"problems": problems}
         self._config = EdgeConfig()
         self._config.access_log_sample = access_log_sample
         self._context = EdgeContext()
@@ -198,7 +200,7 @@ class HttpServer:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        connection = Connection(self._app, loop, self._config, self._context, {}, reader, writer)
+        connection = Connection(self._app, loop, self._config, self._context, self._state, reader, writer)
         task = loop.create_task(connection.run())
         self._running[task] = connection
         metrics.CONNECTIONS.inc()

@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from callback_process.addresses import parse_bind
@@ -25,6 +25,10 @@ def _grpc_target(text: str) -> str:
             " or one name that stands for all of them"
         ) from None
     return f"ipv{version}:{','.join(str(address) for address in addresses)}"
+
+
+Folder = Annotated[Path, WithJsonSchema({"type": "string", "format": "directory-path"})]
+"""A setting that is the path of a folder."""
 
 
 class EdgeSettings(ProcessSettings):
@@ -59,6 +63,9 @@ class EdgeSettings(ProcessSettings):
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""
+    templates_dir: Folder | None = None
+    """A folder with pages of your own: `page.html`, `style.css` and `texts.LANGUAGE.toml` take the place of ours. Read
+    at the start. None: ours."""
     log_level: LogLevel = "INFO"
     """The least level to log."""
 

@@ -1,7 +1,7 @@
-"""Every refusal a caller can meet: one table from reason to HTTP status, and what people read.
+"""Every refusal a caller can meet: one table from reason to HTTP status.
 
 1. `code` is stable and for programs: the `ErrorReason` in lower case, or a word of the edge's own.
-2. `heading` and `text` are for the person in front of the browser. They never show internals.
+2. What people read is in `templates/texts.LANGUAGE.toml`, by the code. It never shows internals.
 3. Whether a `Retry-After` goes with it is not decided here: who refuses knows whether trying again makes sense.
 """
 
@@ -17,11 +17,14 @@ class Problem:
     code: str
     """For programs: lower case, never changed once released."""
     status: int
-    """The HTTP status."""
-    heading: str
-    """For people: what is the matter, in a few words."""
-    text: str
-    """For people: what that means and what can be done."""
+    """The HTTP status. 200 is a page for whoever asks: nothing went wrong, and nothing was done."""
+    shared_entry: str = ""
+    """Which entry of the texts it shares with others. Empty: its code names its own."""
+
+    @property
+    def entry(self) -> str:
+        """What names its texts."""
+        return self.shared_entry or self.code
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not always an error
@@ -40,108 +43,56 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not always an 
         """What `WWW-Authenticate` says: a 401 has one (RFC 9110, section 15.5.2), nothing else has."""
 
 
-_TRY_AGAIN = "Nothing was done. Please try again in a moment."
-_UNCLEAR = "It is not certain whether it was processed. Please check with the organisation that sent you here."
-
-NOT_FOUND: Final = Problem("not_found", 404, "Page not found", "There is nothing at this address.")
-METHOD_NOT_ALLOWED: Final = Problem(
-    "method_not_allowed", 405, "Method not allowed", "This address can not be used in this way."
-)
-PREFETCH_REFUSED: Final = Problem(
-    "prefetch_refused", 503, "Not opened in advance", "This link is not opened in advance. Please open it yourself."
-)
-STATE_MISSING: Final = Problem(
-    "state_missing", 400, "Incomplete address", "The address or form lacks the value that says what it belongs to."
-)
-STATE_REPEATED: Final = Problem(
-    "state_repeated", 400, "Ambiguous address", "The value that says what this belongs to was given more than once."
-)
-STATE_CONTRADICTORY: Final = Problem(
-    "state_contradictory",
-    400,
-    "Ambiguous address",
-    "The address and the form say that they belong to different things.",
-)
-BODY_TIMEOUT: Final = Problem(
-    "body_timeout", 408, "Request took too long", "The request did not arrive in time. Please try again."
-)
-BODY_TOO_LARGE: Final = Problem("body_too_large", 413, "Request too large", "The request is larger than is accepted.")
-HEAD_TOO_LARGE: Final = Problem(
-    "head_too_large", 431, "Request head too large", "The address and header fields are larger than is accepted."
-)
-BAD_REQUEST: Final = Problem("bad_request", 400, "Bad request", "The request is not well-formed HTTP/1.1.")
-NOT_IMPLEMENTED: Final = Problem(
-    "not_implemented", 501, "Not implemented", "The request asks for what is not supported."
-)
-VERSION_NOT_SUPPORTED: Final = Problem(
-    "http_version_not_supported", 505, "HTTP version not supported", "Only HTTP/1.1 and HTTP/1.0 are supported."
-)
-SERVER_UNREACHABLE: Final = Problem("server_unreachable", 503, "Temporarily unavailable", _TRY_AGAIN)
-EDGE_REFUSED: Final = Problem("edge_refused", 503, "Temporarily unavailable", _TRY_AGAIN)
+NOT_FOUND: Final = Problem("not_found", 404)
+METHOD_NOT_ALLOWED: Final = Problem("method_not_allowed", 405)
+PREFETCH_REFUSED: Final = Problem("prefetch_refused", 503)
+STATE_MISSING: Final = Problem("state_missing", 400)
+STATE_REPEATED: Final = Problem("state_repeated", 400)
+STATE_CONTRADICTORY: Final = Problem("state_contradictory", 400)
+BODY_TIMEOUT: Final = Problem("body_timeout", 408)
+BODY_TOO_LARGE: Final = Problem("body_too_large", 413)
+HEAD_TOO_LARGE: Final = Problem("head_too_large", 431)
+BAD_REQUEST: Final = Problem("bad_request", 400)
+NOT_IMPLEMENTED: Final = Problem("not_implemented", 501)
+VERSION_NOT_SUPPORTED: Final = Problem("http_version_not_supported", 505)
+SERVER_UNREACHABLE: Final = Problem("server_unreachable", 503, "unavailable")
+EDGE_REFUSED: Final = Problem("edge_refused", 503, "unavailable")
 """The server takes no calls from this edge: UNAUTHENTICATED, ROLE_MISSING. For the caller that is nobody's fault."""
-STATE_UNKNOWN: Final = Problem(
-    "state_unknown",
-    404,
-    "Link not found",
-    "This link does not exist or is no longer kept. Please check that the address is complete.",
-)
-CALLBACK_CLOSED: Final = Problem(
-    "callback_closed",
-    410,
-    "This link can no longer be used",
-    "It was used already, was closed, or has expired.",
-)
-RESPONSE_INVALID: Final = Problem(
-    "response_invalid",
-    502,
-    "No usable answer",
-    "The request was processed, but the answer to it can not be shown.",
-)
-VERIFICATION_FAILED: Final = Problem(
-    "verification_failed", 401, "Not verified", "It could not be verified who sent this request. Nothing was done."
-)
-TOO_MANY_REQUESTS: Final = Problem(
-    "too_many_requests", 429, "Too many requests", "There were too many requests in a short time. " + _TRY_AGAIN
-)
-CONFIRMATION_REQUIRED: Final = Problem(
-    "confirmation_required", 200, "Please confirm", "Nothing was done yet. Please confirm that you want to go on."
-)
-AGENT_DETECTED: Final = Problem("agent_detected", 200, "A link for people", "Please open this link in a browser.")
-OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503, "No answer yet", _UNCLEAR)
-INTERNAL: Final = Problem("internal", 500, "Something went wrong", "An error occurred on our side. " + _UNCLEAR)
+STATE_UNKNOWN: Final = Problem("state_unknown", 404)
+CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
+RESPONSE_INVALID: Final = Problem("response_invalid", 502)
+VERIFICATION_FAILED: Final = Problem("verification_failed", 401)
+TOO_MANY_REQUESTS: Final = Problem("too_many_requests", 429)
+CONFIRMATION_REQUIRED: Final = Problem("confirmation_required", 200)
+AGENT_DETECTED: Final = Problem("agent_detected", 200)
+OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503)
+INTERNAL: Final = Problem("internal", 500)
 
 BY_REASON: Final[Mapping[str, Problem]] = {
     "STATE_UNKNOWN": STATE_UNKNOWN,
     "CALLBACK_CLOSED": CALLBACK_CLOSED,
-    "CALL_IN_PROGRESS": Problem(
-        "call_in_progress",
-        409,
-        "Already being processed",
-        "This link is being processed at this moment. Please wait a moment before trying again.",
-    ),
-    "HANDLER_FAILED": Problem(
-        "handler_failed",
-        502,
-        "Could not be processed",
-        "The request arrived, but an error occurred while processing it.",
-    ),
+    "CALL_IN_PROGRESS": Problem("call_in_progress", 409),
+    "HANDLER_FAILED": Problem("handler_failed", 502),
     "RESPONSE_INVALID": RESPONSE_INVALID,
-    "HANDLER_DEADLINE_EXCEEDED": Problem("handler_deadline_exceeded", 504, "No answer in time", _UNCLEAR),
-    "HANDLER_NOT_STARTED": Problem("handler_not_started", 503, "Temporarily unavailable", _TRY_AGAIN),
-    "HANDLER_LOST": Problem("handler_lost", 503, "No answer", _UNCLEAR),
-    "STORE_UNAVAILABLE": Problem("store_unavailable", 503, "Temporarily unavailable", _TRY_AGAIN),
+    "HANDLER_DEADLINE_EXCEEDED": Problem("handler_deadline_exceeded", 504, "outcome_unknown"),
+    "HANDLER_NOT_STARTED": Problem("handler_not_started", 503, "unavailable"),
+    "HANDLER_LOST": Problem("handler_lost", 503, "outcome_unknown"),
+    "STORE_UNAVAILABLE": Problem("store_unavailable", 503, "unavailable"),
     "OUTCOME_UNKNOWN": OUTCOME_UNKNOWN,
-    "TOO_MANY_CALLS": Problem("too_many_calls", 503, "Very busy", _TRY_AGAIN),
+    "TOO_MANY_CALLS": Problem("too_many_calls", 503, "busy"),
     "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
     "VERIFICATION_FAILED": VERIFICATION_FAILED,
-    "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "Temporarily unavailable", _TRY_AGAIN),
+    "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "unavailable"),
     "CONFIRMATION_REQUIRED": CONFIRMATION_REQUIRED,
     "AGENT_DETECTED": AGENT_DETECTED,
-    "SERVER_STOPPING": Problem("server_stopping", 503, "Temporarily unavailable", _TRY_AGAIN),
+    "SERVER_STOPPING": Problem("server_stopping", 503, "unavailable"),
     "INTERNAL": INTERNAL,
 }
 """By the `reason` of the server's `ErrorInfo`. What it does not hold, Invoke does not say of a call: take it for
 INTERNAL."""
+
+ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values()) if isinstance(each, Problem))
+"""Every problem there is."""
 
 
 def seen_from(problem: Problem, *, shared_address: bool) -> Problem:

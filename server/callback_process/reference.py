@@ -34,6 +34,7 @@ a machine and where it came from, without secrets; `callback doctor` tries wheth
 _WORDS: Final = {
     "URL": "URL",
     "path": "path of a file",
+    "directory-path": "path of a folder",
     "password": "text, secret",
     "string": "text",
     "integer": "whole number",

@@ -270,7 +270,7 @@ def assert_answer(answer, http, method, where):
     if http.problem is None:
         assert (rest, answer.body) == (http.headers, http.body), where
     else:
-        assert rest == {"content-type": "application/problem+json"}, where
+        assert rest == {"content-type": "application/problem+json", "vary": "accept"}, where
         assert json.loads(answer.body)["code"] == http.problem, where
 
 

@@ -26,6 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.app import create_app
+from callback_edge.pages import Pages
+from callback_edge.problems import Problems
 from callback_edge.server import HttpServer
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
@@ -230,7 +232,8 @@ async def serving(app, settings=None, *, send_buffer_bytes=None) -> AsyncIterato
     if send_buffer_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     sample = settings.access_log_sample if settings else 0
-    edge = RunningEdge(listening.getsockname()[1], HttpServer(app, access_log_sample=sample))
+    problems = Problems(Pages(settings.templates_dir if settings else None))
+    edge = RunningEdge(listening.getsockname()[1], HttpServer(app, problems, access_log_sample=sample))
     await edge.server.start(listening)
     try:
         yield edge
