@@ -1,0 +1,73 @@
+"""One system for all flows, a platform that browsers land on, and a browser."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from support.browser import chromium, site
+from support.store import free_port
+from support.system import own_store, running_system
+
+PLATFORM, OPENID, SAML, PAYMENTS = (f"127.0.0.{last}" for last in (3, 4, 5, 6))
+ACTIVITIES = ("openid-login", "saml-login", "payment-webhook", "payment-return")
+
+
+@pytest.fixture(scope="session")
+def handler_address():
+    """Where the handlers of the recipe that is tried listen."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="session")
+async def world(tmp_path_factory, handler_address):
+    """The system: `client` asks it for URLs, its edge is at `url`; browsers are sent on to `platform`."""
+    directory = tmp_path_factory.mktemp("flows")
+    config = "\n".join(
+        f'activities.{name} = {{ target = "{handler_address}", deadline_s = 20 }}' for name in ACTIVITIES
+    )
+    store = own_store(directory).start()
+    try:
+        async with (
+            site(PLATFORM) as platform,
+            running_system(
+                directory, store, config=config, server={"CALLBACK_PLATFORM_URL": platform.origin}
+            ) as system,
+        ):
+            yield SimpleNamespace(client=system.client, url=system.url, platform=platform, target=system.grpc)
+    finally:
+        store.stop()
+
+
+@pytest.fixture(scope="session")
+async def browser():
+    async with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+async def page(browser, world):
+    """A page of a browser without history, which notes the requests to callbacks as `arrivals`."""
+    world.platform.pages.clear()
+    world.platform.requests.clear()
+    context = await browser.new_context()
+    page = await context.new_page()
+    page.arrivals = []
+    page.on("request", lambda request: page.arrivals.append(request) if request.url.startswith(world.url) else None)
+    yield page
+    await context.close()
+
+
+@pytest.fixture
+def lands_on(page, world):
+    """Waits until the browser has landed on a page of the platform, which learns nothing of where it came from."""
+
+    async def landed(path, state):
+        await page.wait_for_url(world.platform.origin + path)
+        (method, target, headers) = world.platform.visits()[-1]
+        assert (method, target) == ("GET", path)
+        assert "referer" not in headers
+        assert "origin" not in headers or headers["origin"] == "null"
+        assert state not in json.dumps(headers)
+        assert await page.evaluate("document.referrer") == ""
+
+    return landed

@@ -1,0 +1,112 @@
+"""A SAML 2.0 identity provider, made of pysaml2's own: one user, who agrees on a page."""
+
+import warnings
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from flask import Flask, request
+from flows.serving import button
+from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT
+from saml2.authn_context import PASSWORDPROTECTEDTRANSPORT
+from saml2.config import IdPConfig, SPConfig
+from saml2.metadata import entity_descriptor
+from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
+from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
+
+with warnings.catch_warnings():  # pysaml2 names a mode of a cipher that cryptography is about to move
+    warnings.simplefilter("ignore")
+    from saml2.server import Server
+
+USER = "user-7"
+
+
+def write_key(directory, name):
+    """Writes a key and its certificate; returns what the library is told of them."""
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity provider")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    key_file, cert_file = directory / f"{name}.key", directory / f"{name}.pem"
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return {"key_file": str(key_file), "cert_file": str(cert_file)}
+
+
+def write_service_metadata(path, entity, consumer):
+    """Writes what an identity provider knows of a service: its name, and where it takes responses."""
+    endpoints = {"assertion_consumer_service": [(consumer, BINDING_HTTP_POST)]}
+    config = SPConfig().load({"entityid": entity, "service": {"sp": {"endpoints": endpoints}}})
+    path.write_text(str(entity_descriptor(config)))
+
+
+class IdentityProvider:
+    """The identity provider; `app` serves it once `start` was told where, and which services it knows."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.metadata = directory / "idp.xml"
+        self.app = Flask("identity-provider")
+        self.app.add_url_rule("/sso", view_func=lambda: button("Log in", "Identity provider"), methods=["GET"])
+        self.app.add_url_rule("/sso", view_func=self.agree, methods=["POST"])
+
+    def start(self, origin, services):
+        """Writes its metadata and makes two of it: one honest, one whose key is another."""
+        self.entity = f"{origin}/metadata"
+
+        def server(key):
+            config = IdPConfig().load(
+                {
+                    "entityid": self.entity,
+                    "service": {
+                        "idp": {
+                            "endpoints": {"single_sign_on_service": [(f"{origin}/sso", BINDING_HTTP_REDIRECT)]},
+                            "sign_assertion": True,
+                            "sign_response": False,
+                        }
+                    },
+                    "metadata": {"local": [str(path) for path in services]},
+                    "signing_algorithm": SIG_RSA_SHA256,
+                    "digest_algorithm": DIGEST_SHA256,
+                    **write_key(self.directory, key),
+                }
+            )
+            return config, Server(config=config)
+
+        config, self.honest = server("honest")
+        _, self.impostor = server("impostor")
+        self.metadata.write_text(str(entity_descriptor(config)))
+        self.reset()
+
+    def reset(self):
+        """Is honest again."""
+        self.signer = self.honest
+        self.audience = self.relay_state = None
+        self.tamper = lambda response: response
+
+    def agree(self):
+        """The answer to a request for a login, as a form that posts itself."""
+        asked = self.honest.parse_authn_request(request.args["SAMLRequest"], BINDING_HTTP_REDIRECT)
+        to = self.honest.response_args(asked.message)
+        response = self.signer.create_authn_response(
+            {},
+            in_response_to=to["in_response_to"],
+            destination=to["destination"],
+            sp_entity_id=self.audience or to["sp_entity_id"],
+            name_id=NameID(text=USER, format=NAMEID_FORMAT_PERSISTENT),
+            authn={"class_ref": PASSWORDPROTECTEDTRANSPORT},
+        )
+        relay_state = self.relay_state or request.args["RelayState"]
+        page = self.signer.apply_binding(
+            BINDING_HTTP_POST, self.tamper(str(response)), to["destination"], relay_state, response=True
+        )
+        return page["data"]

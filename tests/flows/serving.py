@@ -1,0 +1,25 @@
+"""What providers are made of here: a Flask application on an address of loopback, a site of its own to a browser."""
+
+import contextlib
+from threading import Thread
+
+from werkzeug.serving import make_server
+
+
+@contextlib.contextmanager
+def serving(application, host):
+    """Serves it in a thread, and gives its origin."""
+    server = make_server(host, 0, application, threaded=True)
+    thread = Thread(target=server.serve_forever, name=f"site at {host}")
+    thread.start()
+    try:
+        yield f"http://{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def button(text, title):
+    """A page with one button, which posts to the page's own address."""
+    return f"<title>{title}</title><form method=post><button id=go>{text}</button></form>"

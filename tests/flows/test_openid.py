@@ -1,0 +1,125 @@
+"""A login at an OpenID provider, in a browser: the code arrives by query or by form, and the handler believes no more
+than it has checked."""
+
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+import pytest
+from flows.conftest import OPENID
+from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
+from flows.recipes import recipe
+from flows.serving import serving
+
+from callback import CallStatus, CloseReason
+
+MODES = ["query", "form_post"]
+LIES = [{"aud": "another"}, {"iss": "https://evil.example"}, {"exp": 1}, {"nonce": "another"}, {"nonce": ""}]
+
+
+@pytest.fixture(scope="module")
+def running(world):
+    provider = Provider()
+    provider.client = Client(f"{world.url}/cbq/state")
+    with serving(provider.app, OPENID) as provider.issuer:
+        yield provider
+
+
+@pytest.fixture
+def provider(running, world):
+    running.reset()
+    world.platform.pages["/login/done"] = "<title>Welcome</title>"
+    return running
+
+
+@pytest.fixture
+async def login(provider, world, handler_address, tmp_path, monkeypatch):
+    """The recipe, with its handler listening."""
+    for name, value in {
+        "ISSUER": provider.issuer, "CLIENT_ID": CLIENT_ID, "CLIENT_SECRET": CLIENT_SECRET,
+        "REDIRECT_URI": f"{world.url}/cbq/state",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"OPENID_{name}", value)
+    names = recipe("openid_login.py", tmp_path)
+    async with names["handlers"].listen(handler_address, grace=0):
+        yield names
+
+
+def state_of(url):
+    return dict(parse_qsl(urlsplit(url).query))["state"]
+
+
+async def only_call(world, case):
+    (call,) = [call async for call in world.client.list_calls(case)]
+    return call
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, provider, login, lands_on, mode):
+    case, url = await login["begin"](world.client, mode)
+    await page.goto(url)
+    await page.click("#go")
+    await lands_on("/login/done", state_of(url))
+    assert await page.title() == "Welcome"
+    assert login["logged_in"] == {case: USER}
+
+    (arrival,) = page.arrivals
+    assert (arrival.method, provider.asked_for_tokens) == ("GET" if mode == "query" else "POST", 1)
+    call = await only_call(world, case)
+    assert call.status is CallStatus.SUCCEEDED
+    sent = call.query if mode == "query" else call.form()
+    assert sorted(sent) == ["code", "state"]
+    assert (await world.client.get_callback(case)).close_reason is CloseReason.CONSUMED
+
+    again = await page.request.fetch(arrival)
+    assert (again.status, provider.asked_for_tokens) == (404, 1)
+    assert await only_call(world, case) == call
+
+
+async def is_turned_away(page, world, case):
+    """The browser stays with the handler's words, and nobody is logged in."""
+    await page.wait_for_load_state()
+    assert page.url.startswith(f"{world.url}/cbq/state")
+    assert await page.inner_text("body") == "This login is not valid."
+    assert world.platform.visits() == []
+    assert (await only_call(world, case)).status is CallStatus.REJECTED
+    assert (await world.client.get_callback(case)).close_reason is CloseReason.FAILED
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lies", LIES, ids=str)
+async def test_a_token_that_is_not_for_this_login_is_refused(page, world, provider, login, lies, mode):
+    provider.lies = lies
+    case, url = await login["begin"](world.client, mode)
+    await page.goto(url)
+    await page.click("#go")
+    await page.wait_for_url("**/cbq/state*")
+    await is_turned_away(page, world, case)
+    assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
+
+
+async def test_a_token_signed_by_someone_else_is_refused(page, world, provider, login):
+    provider.signs_with = new_key()
+    case, url = await login["begin"](world.client)
+    await page.goto(url)
+    await page.click("#go")
+    await page.wait_for_url("**/cbq/state*")
+    await is_turned_away(page, world, case)
+    assert login["logged_in"] == {}
+
+
+async def test_a_code_of_another_login_is_worth_nothing(page, world, provider, login):
+    _, theirs = await login["begin"](world.client)
+    async with httpx.AsyncClient() as elsewhere:
+        code = dict(parse_qsl(urlsplit((await elsewhere.post(theirs)).headers["location"]).query))["code"]
+    case, ours = await login["begin"](world.client)
+    await page.goto(f"{world.url}/cbq/state?{urlencode({'code': code, 'state': state_of(ours)})}")
+    await is_turned_away(page, world, case)
+    assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
+
+
+async def test_a_visitor_who_cancels_is_told_so(page, world, provider, login):
+    case, url = await login["begin"](world.client)
+    await page.goto(f"{world.url}/cbq/state?{urlencode({'error': 'access_denied', 'state': state_of(url)})}")
+    assert await page.inner_text("body") == "The login was cancelled."
+    assert (await only_call(world, case)).status is CallStatus.REJECTED
+    assert provider.asked_for_tokens == 0

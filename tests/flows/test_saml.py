@@ -1,0 +1,142 @@
+"""A login at a SAML identity provider, in a browser: the signed assertion arrives by form, and the handler believes it
+only if it is whole, and the answer to what was asked."""
+
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from flows.conftest import SAML
+from flows.recipes import recipe
+from flows.saml_identity_provider import USER, IdentityProvider, write_service_metadata
+from flows.serving import serving
+from support.tools import require
+
+from callback import CallbackStatus, CallStatus, CloseReason
+
+ENTITY, OTHER = "https://shop.example/saml", "https://other.example/saml"
+SIGNATURE = re.compile(r"<(\w+:)?Signature .*?</(\w+:)?Signature>", re.DOTALL)
+ASSERTION = re.compile(r"<(\w+:)?Assertion .*</(\w+:)?Assertion>", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def running(world, tmp_path_factory):
+    require("xmlsec1")
+    directory = tmp_path_factory.mktemp("saml")
+    idp = IdentityProvider(directory)
+    services = {ENTITY: directory / "shop.xml", OTHER: directory / "other.xml"}
+    for entity, path in services.items():
+        write_service_metadata(path, entity, f"{world.url}/cbq/RelayState")
+    with serving(idp.app, SAML) as origin:
+        idp.start(origin, services.values())
+        yield idp
+
+
+@pytest.fixture
+def idp(running, world):
+    running.reset()
+    world.platform.pages["/login/done"] = "<title>Welcome</title>"
+    return running
+
+
+@pytest.fixture
+async def login(idp, world, handler_address, tmp_path, monkeypatch):
+    """The recipe, with its handler listening."""
+    for name, value in {
+        "IDENTITY_PROVIDER": idp.entity, "IDENTITY_PROVIDER_METADATA": str(idp.metadata), "ENTITY_ID": ENTITY,
+        "CONSUMER": f"{world.url}/cbq/RelayState",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"SAML_{name}", value)
+    names = recipe("saml_login.py", tmp_path)
+    async with names["handlers"].listen(handler_address, grace=0):
+        yield names
+
+
+def state_of(url):
+    return dict(parse_qsl(urlsplit(url).query))["RelayState"]
+
+
+async def statuses(world, case):
+    """What became of the case's calls, the first one first."""
+    return [call.status async for call in world.client.list_calls(case)][::-1]
+
+
+async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, login, lands_on):
+    case, url = await login["begin"](world.client)
+    await page.goto(url)
+    await page.click("#go")
+    await lands_on("/login/done", state_of(url))
+    assert login["logged_in"] == {case: USER}
+    assert await statuses(world, case) == [CallStatus.SUCCEEDED]
+    assert (await world.client.get_callback(case)).close_reason is CloseReason.CONSUMED
+
+    (arrival,) = page.arrivals
+    assert arrival.method == "POST"
+    assert (await page.request.fetch(arrival)).status == 404
+    assert await statuses(world, case) == [CallStatus.SUCCEEDED]
+
+
+def another_name(response):
+    assert USER in response
+    return response.replace(USER, "the boss")
+
+
+def no_signature(response):
+    assert SIGNATURE.search(response)
+    return SIGNATURE.sub("", response)
+
+
+def wrapped(response):
+    """The signed assertion with a second one before it, that nobody signed (XML signature wrapping)."""
+    signed = ASSERTION.search(response)[0]
+    forged = re.sub(r' ID="[^"]*"', ' ID="forged"', another_name(SIGNATURE.sub("", signed)), count=1)
+    return response.replace(signed, forged + signed)
+
+
+def no_assertion(response):
+    return ASSERTION.sub("", response)
+
+
+def not_xml(_response):
+    return "no response at all"
+
+
+LIES = {
+    **{tamper.__name__: {"tamper": tamper} for tamper in (another_name, no_signature, wrapped, no_assertion, not_xml)},
+    "signed by another": {"signer": "impostor"},
+    "for another service": {"audience": OTHER},
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_a_response_that_is_not_whole_is_refused_and_the_login_can_be_tried_again(
+    page, world, idp, login, lands_on, lie
+):
+    for name, value in lie.items():
+        setattr(idp, name, getattr(idp, value) if name == "signer" else value)
+    case, url = await login["begin"](world.client)
+    await page.goto(url)
+    await page.click("#go")
+    await page.wait_for_url(f"{world.url}/cbq/RelayState")
+    assert await page.inner_text("body") == "This login is not valid."
+    assert (login["logged_in"], world.platform.visits()) == ({}, [])
+    assert (await world.client.get_callback(case)).status is CallbackStatus.OPEN
+
+    idp.reset()
+    await page.goto(url)
+    await page.click("#go")
+    await lands_on("/login/done", state_of(url))
+    assert login["logged_in"] == {case: USER}
+    assert await statuses(world, case) == [CallStatus.REJECTED, CallStatus.SUCCEEDED]
+
+
+async def test_a_response_to_another_login_is_refused(page, world, idp, login):
+    _, theirs = await login["begin"](world.client)
+    case, ours = await login["begin"](world.client)
+    idp.relay_state = state_of(ours)
+    await page.goto(theirs)
+    await page.click("#go")
+    await page.wait_for_url(f"{world.url}/cbq/RelayState")
+    assert await page.inner_text("body") == "This login is not valid."
+    assert login["logged_in"] == {}
+    assert await statuses(world, case) == [CallStatus.REJECTED]
+    assert (await world.client.get_callback(case)).status is CallbackStatus.OPEN
