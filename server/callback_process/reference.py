@@ -31,6 +31,7 @@ A process that finds a setting wrong does not start, and names every one that is
 a machine and where it came from, without secrets; `callback doctor` tries whether it works. Units are in the names:
 `_s` is seconds.
 """
+_PLURALS: Final = {"path": "paths of files"}
 _WORDS: Final = {
     "URL": "URL",
     "path": "path of a file",
@@ -50,7 +51,7 @@ def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
         processes: the settings of each process, by the command that starts it.
     """
     sections = [_HEAD]
-    nested: dict[str, list[str]] = {}
+    nested: dict[str, dict[str, None]] = {}
     models: dict[str, Any] = {}
     for command, settings in processes.items():
         schema = settings.model_json_schema()
@@ -60,7 +61,7 @@ def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
             f"## {command}\n\nTable `[{settings.table}]`, variables `{prefix}…`.\n\n" + _table(schema, models, settings)
         )
         for path, model in _nested(schema["properties"], models, settings):
-            nested.setdefault(model, []).append(f"`[{path}]`")
+            nested.setdefault(model, {})[path] = None
     for model, tables in nested.items():
         description = _flat(models[model]["description"])
         sections.append(f"## {' and '.join(tables)}\n\n{description}\n\n" + _table(models[model], models))
@@ -70,16 +71,23 @@ def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
 def _nested(
     properties: Mapping[str, Any], models: Mapping[str, Any], settings: type[ProcessSettings], *above: str
 ) -> Iterator[tuple[str, str]]:
-    """Every table within, by its path in the file, and the model that describes it."""
+    """Every table within: where it is in the file, and the model that describes it."""
     for name, schema in properties.items():
         inner = _without_null(schema)
         path = [*above, name] if above or name in settings.shared_tables else [settings.table, name]
         if "additionalProperties" in inner:  # one table for each name
             inner, path = inner["additionalProperties"], [*path, "NAME"]
-        model = inner.get("$ref", "").rpartition("/")[2]
-        if model and "properties" in models[model]:
-            yield ".".join(path), model
-            yield from _nested(models[model]["properties"], models, settings, *path)
+        for choice in inner.get("oneOf", [inner]):  # several where one of its keys says which it is
+            model = choice.get("$ref", "").rpartition("/")[2]
+            if model and "properties" in models[model]:
+                yield f"`[{'.'.join(path)}]`" + _which(inner, models[model]), model
+                yield from _nested(models[model]["properties"], models, settings, *path)
+
+
+def _which(choices: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """What a table says to be described by this model, if it could be another."""
+    key = choices.get("discriminator", {}).get("propertyName")
+    return f", {key} {_value(model['properties'][key], {})}" if key else ""
 
 
 def _table(schema: Mapping[str, Any], models: Mapping[str, Any], settings: type[ProcessSettings] | None = None) -> str:
@@ -100,10 +108,12 @@ def _value(schema: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     schema = _without_null(schema)
     if "$ref" in schema:
         schema = models.get(schema["$ref"].rpartition("/")[2], {})
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         return "one of " + ", ".join(f"`{each}`" for each in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of {_value(schema['items'], models)}"
+        return f"list of {_PLURALS.get(schema['items'].get('format', ''), _value(schema['items'], models))}"
     if schema.get("type", "object") == "object":
         return "table"
     kind = schema.get("format", schema["type"])
@@ -119,7 +129,7 @@ def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == {}:
+    if value is None or value in ({}, [], ""):
         return "none"
     if isinstance(value, float) and value.is_integer():
         value = int(value)

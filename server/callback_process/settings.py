@@ -25,7 +25,7 @@ from callback_process.addresses import parse_bind
 CONFIG_VARIABLE = "CALLBACK_CONFIG"
 """Names the TOML file where no option does."""
 
-TABLES = frozenset({"server", "edge", "activities"})
+TABLES = frozenset({"server", "edge", "activities", "profiles"})
 """Every table that the file may have."""
 
 Bind = Annotated[

@@ -43,6 +43,7 @@ from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
 from callback_server.store.sweep_partition import sweep_partition
 from callback_server.sweeper import Sweeper
+from callback_server.verification.profiles import Profiles, make_profiles
 from callback_server.wire.validation import violations
 
 log = logs.get_logger()
@@ -82,6 +83,7 @@ class _Given:
 
     state_key: bytes | None
     principals: PrincipalsFile | None
+    profiles: Profiles
     credentials: grpc.ServerCredentials | None
     store_url: str
     admin: socket.socket
@@ -92,6 +94,7 @@ def _read(settings: ServerSettings) -> _Given:
         return _Given(
             state_key=settings.read_state_key(),
             principals=PrincipalsFile(settings.principals_file) if settings.principals_file else None,
+            profiles=make_profiles(settings.profiles),
             credentials=server_credentials(settings),
             store_url=settings.read_store_url(),
             admin=listen(settings.admin_bind),
@@ -180,6 +183,8 @@ async def _serve_on(
     background = [sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)]
     if principals:
         background.append(principals.watch_for_ever())
+    if given.profiles:
+        background.append(given.profiles.watch_for_ever())
     for work in background:
         await stack.enter_async_context(_background(work))
     log.info(

@@ -15,6 +15,7 @@ from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import RECORD
 from callback_server.store.client import check_url, with_password
 from callback_server.store.safety import Durability
+from callback_server.verification.settings import NAME, ProfileSettings
 
 Origin = Annotated[
     str,
@@ -42,7 +43,7 @@ class ServerSettings(ProcessSettings):
     """Settings of `callback server`."""
 
     table: ClassVar[str] = "server"
-    shared_tables: ClassVar[frozenset[str]] = frozenset({"activities"})
+    shared_tables: ClassVar[frozenset[str]] = frozenset({"activities", "profiles"})
     model_config = SettingsConfigDict(env_prefix="CALLBACK_")
 
     grpc_bind: Bind = "127.0.0.1:50051"
@@ -106,6 +107,8 @@ class ServerSettings(ProcessSettings):
     """The least severe log events that are written."""
     activities: dict[str, ActivitySettings] = Field(default_factory=dict)
     """The activities that push handlers serve, by name."""
+    profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
+    """How callers prove who they are, by the name that a case gives as its `verification_profile`."""
 
     @field_validator("store_url")
     @classmethod
@@ -122,6 +125,14 @@ class ServerSettings(ProcessSettings):
             if not 1 <= len(name) <= 200:
                 raise ValueError("the name of an activity has 1 to 200 characters")
         return activities
+
+    @field_validator("profiles")
+    @classmethod
+    def _profiles(cls, profiles: dict[str, ProfileSettings]) -> dict[str, ProfileSettings]:
+        for name in profiles:
+            if not NAME.fullmatch(name):
+                raise ValueError("the name of a profile is 1 to 63 of a-z, 0-9, '.', '_' and '-', a-z or 0-9 first")
+        return profiles
 
     @model_validator(mode="after")
     def _one_key(self) -> ServerSettings:

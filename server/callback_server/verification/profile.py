@@ -50,3 +50,6 @@ class Profile(Protocol):
         Raises:
             ForgedError: it does not pass.
         """
+
+    def redacted(self, request: Request) -> Request:
+        """The request as it is handed on and recorded: without a secret that was sent as it is."""

@@ -1,0 +1,93 @@
+"""Secrets that are sent as they are: in a header, in the query, or as a password. Whoever reads one can send it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from callback_server.domain.call import Request
+from callback_server.verification import reading
+from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification.settings import BasicSettings, SharedSecretSettings
+
+
+class SharedSecret:
+    """A secret in a header or in the query.
+
+    Args:
+        settings: where it is.
+        secrets: those that are right.
+    """
+
+    challenge = "Secret"
+
+    def __init__(self, settings: SharedSecretSettings, secrets: Sequence[bytes]) -> None:
+        self._header = settings.header
+        self._parameter = settings.parameter
+        self._secrets = secrets
+
+    def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
+        """As of `Verifier`."""
+        if self._header is not None:
+            given = _header_octets(reading.header(request, self._header))
+        else:
+            given = reading.octets(reading.parameter(request, self._parameter or ""))
+        if not reading.matches(self._secrets, given):
+            raise ForgedError("the secret is wrong")
+        return Verified()
+
+    def redacted(self, request: Request) -> Request:
+        """As of `Verifier`."""
+        if self._header is not None:
+            return _without_header(request, self._header)
+        return _without_parameter(request, self._parameter or "")
+
+
+class Basic:
+    """A name and a password (RFC 7617).
+
+    Args:
+        settings: the name.
+        passwords: those that are right.
+    """
+
+    challenge = 'Basic realm="callback", charset="UTF-8"'
+
+    def __init__(self, settings: BasicSettings, passwords: Sequence[bytes]) -> None:
+        username = settings.username.encode()
+        self._credentials = [base64.b64encode(username + b":" + password) for password in passwords]
+
+    def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
+        """As of `Verifier`."""
+        scheme, _, given = reading.header(request, "authorization").partition(" ")
+        if scheme.lower() != "basic":
+            raise ForgedError("the authorization is not Basic")
+        if not reading.matches(self._credentials, reading.octets(given)):
+            raise ForgedError("the name or the password is wrong")
+        return Verified()
+
+    def redacted(self, request: Request) -> Request:
+        """As of `Verifier`."""
+        return _without_header(request, "authorization")
+
+
+def _header_octets(value: str) -> bytes:
+    """The bytes that a header had."""
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ForgedError("the header is not made of bytes") from None
+
+
+def _without_header(request: Request, name: str) -> Request:
+    kept = tuple((each, value) for each, value in request.headers if each.lower() != name.lower())
+    return msgspec.structs.replace(request, headers=kept)
+
+
+def _without_parameter(request: Request, name: str) -> Request:
+    kept = tuple((each, value) for each, value in request.query if each != name)
+    pieces = [piece for piece in request.query_string.split("&") if unquote_plus(piece.partition("=")[0]) != name]
+    return msgspec.structs.replace(request, query=kept, query_string="&".join(pieces))

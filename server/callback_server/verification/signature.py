@@ -1,0 +1,127 @@
+"""An HMAC over parts of the request, as most senders have it, each in its own way; what is known of some is data here.
+
+The signature is compared as it is written, so that there is one way to write it and nothing to decode.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from callback_server.domain.call import Request
+from callback_server.verification import reading
+from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification.settings import HmacSettings, PresetSettings
+from callback_server.verification.template import Template
+
+MAX_SIGNATURES: Final = 16
+"""How many signatures one request may bring: with several secrets, each costs."""
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    "github": {"header": "X-Hub-Signature-256", "prefix": "sha256=", "id_header": "X-GitHub-Delivery"},
+    # https://docs.stripe.com/webhooks#verify-manually
+    "stripe": {
+        "header": "Stripe-Signature",
+        "signature_field": "v1",
+        "timestamp_field": "t",
+        "signed": "{timestamp}.{body}",
+        "id_member": "id",
+    },
+    # https://docs.slack.dev/authentication/verifying-requests-from-slack
+    "slack": {
+        "header": "X-Slack-Signature",
+        "prefix": "v0=",
+        "timestamp_header": "X-Slack-Request-Timestamp",
+        "signed": "v0:{timestamp}:{body}",
+        "id_member": "event_id",
+    },
+    # https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
+    "shopify": {"header": "X-Shopify-Hmac-Sha256", "encoding": "base64", "id_header": "X-Shopify-Webhook-Id"},
+}
+"""What is known of senders, as settings of an HMAC."""
+
+
+def as_hmac(settings: PresetSettings) -> HmacSettings:
+    """The HMAC that a preset stands for."""
+    given = settings.model_dump() | {"kind": "hmac"}
+    return HmacSettings(**given, **PRESETS[settings.kind])
+
+
+class Signature:
+    """An HMAC in a header.
+
+    Args:
+        settings: what is signed, and how.
+        secrets: those of which one must have signed.
+    """
+
+    challenge = "Signature"
+
+    def __init__(self, settings: HmacSettings, secrets: Sequence[bytes]) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._template = Template(settings.signed)
+        self._prefix = settings.prefix.encode()
+
+    def verify(self, request: Request, url: str, now: float) -> Verified:
+        """As of `Verifier`."""
+        settings = self._settings
+        signatures, time = self._given(request)
+        values = {"body": request.body, "url": reading.octets(url), "method": reading.octets(request.method.upper())}
+        if request.body and "body" not in self._template.parts:
+            raise ForgedError("there is a body, and it is not signed")
+        if time is not None:
+            reading.recent(reading.seconds(time), now, settings.tolerance_s)
+            values["timestamp"] = time.encode()
+        message_id = ""
+        if settings.id_header is not None:
+            message_id = reading.message_id(reading.header(request, settings.id_header))
+            values["id"] = message_id.encode()
+        if "id" in self._template.parts and (end := self._template.after("id")) and end in values["id"]:
+            raise ForgedError("the message's id has in it what stands behind it")
+        expected = self._expected(self._template.fill(values))
+        if not reading.matches(expected, *map(reading.octets, signatures)):
+            raise ForgedError("no signature is right")
+        if settings.id_member is not None:
+            message_id = self._member(request.body, settings.id_member)
+        return Verified(message_id, settings.tolerance_s * 2000 if message_id else 0)
+
+    def redacted(self, request: Request) -> Request:
+        """As of `Verifier`: a signature is no secret."""
+        return request
+
+    def _given(self, request: Request) -> tuple[list[str], str | None]:
+        """The signatures, and the time as it is written."""
+        settings = self._settings
+        value = reading.header(request, settings.header)
+        signatures, time = [value], None
+        if settings.timestamp_header is not None:
+            time = reading.header(request, settings.timestamp_header)
+        if settings.signature_field is not None:
+            fields = [field.partition("=") for field in re.split("[,;]", value)]
+            signatures = [text for name, _, text in fields if name == settings.signature_field]
+            if settings.timestamp_field is not None:
+                times = [text for name, _, text in fields if name == settings.timestamp_field]
+                if len(times) != 1:
+                    raise ForgedError("there is not one time with the signature")
+                time = times[0]
+        if not 1 <= len(signatures) <= MAX_SIGNATURES:
+            raise ForgedError(f"there are {len(signatures)} signatures")
+        return signatures, time
+
+    def _expected(self, signed: bytes) -> list[bytes]:
+        """The signatures that are right, one for each secret."""
+        digests = [hmac.digest(secret, signed, self._settings.algorithm) for secret in self._secrets]
+        if self._settings.encoding == "hex":
+            return [self._prefix + digest.hex().encode() for digest in digests]
+        return [self._prefix + base64.b64encode(digest) for digest in digests]
+
+    @staticmethod
+    def _member(body: bytes, name: str) -> str:
+        """The id that a signed body has, if it has one that can be used."""
+        found = reading.json_object(body).get(name)
+        return found if isinstance(found, str) and len(found) <= reading.MAX_ID_LENGTH else ""

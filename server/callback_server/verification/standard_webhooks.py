@@ -1,0 +1,106 @@
+"""Standard Webhooks 1.0.0: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from callback_server.domain.call import Request
+from callback_server.verification import reading
+from callback_server.verification.credential import Credential
+from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification.signature import MAX_SIGNATURES
+
+_SECRET: Final = b"whsec_"
+_PUBLIC_KEY: Final = b"whpk_"
+_PRIVATE_KEY: Final = b"whsk_"
+
+
+class StandardWebhooks:
+    """Signatures `v1`, by a secret, and `v1a`, by an Ed25519 key.
+
+    Args:
+        credentials: files with secrets and public keys, one each.
+        tolerance_s: how far clocks may be apart, in seconds.
+
+    Raises:
+        CredentialsError: a file has neither.
+    """
+
+    challenge = "Signature"
+
+    def __init__(self, credentials: Iterable[Credential], tolerance_s: int) -> None:
+        self._tolerance_s = tolerance_s
+        self._secrets: list[bytes] = []
+        self._keys: list[Ed25519PublicKey] = []
+        for credential in credentials:
+            self._add(credential)
+
+    def verify(self, request: Request, url: str, now: float) -> Verified:  # it is not signed
+        """As of `Verifier`."""
+        message_id = reading.message_id(reading.header(request, "webhook-id"))
+        if "." in message_id:  # or it could end elsewhere, as the specification says
+            raise ForgedError("the message's id has a full stop")
+        time = reading.header(request, "webhook-timestamp")
+        reading.recent(reading.seconds(time), now, self._tolerance_s)
+        signed = f"{message_id}.{time}.".encode() + request.body
+        signatures = [each.partition(",") for each in reading.header(request, "webhook-signature").split(" ")]
+        if len(signatures) > MAX_SIGNATURES:
+            raise ForgedError(f"there are {len(signatures)} signatures")
+        by_secret = [reading.octets(text) for version, _, text in signatures if version == "v1"]
+        by_key = [text for version, _, text in signatures if version == "v1a"]
+        if not (self._right_by_secret(signed, by_secret) or self._right_by_key(signed, by_key)):
+            raise ForgedError("no signature is right")
+        return Verified(message_id, self._tolerance_s * 2000)
+
+    def redacted(self, request: Request) -> Request:
+        """As of `Verifier`: a signature is no secret."""
+        return request
+
+    def _right_by_secret(self, signed: bytes, signatures: Sequence[bytes]) -> bool:
+        expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in self._secrets]
+        return reading.matches(expected, *signatures)
+
+    def _right_by_key(self, signed: bytes, signatures: Sequence[str]) -> bool:
+        return any(_verifies(key, _decoded(each), signed) for each in signatures for key in self._keys)
+
+    def _add(self, credential: Credential) -> None:
+        secret = credential.secret()
+        if secret.startswith(_PRIVATE_KEY):
+            raise credential.wrong("is a private key (whsk_); the public one (whpk_) is what verifies")
+        if not secret.startswith((_SECRET, _PUBLIC_KEY)):
+            raise credential.wrong("begins with neither whsec_ nor whpk_")
+        try:
+            decoded = base64.b64decode(secret.partition(b"_")[2], validate=True)
+        except ValueError:
+            raise credential.wrong("is not base64 behind its prefix") from None
+        if secret.startswith(_SECRET):
+            if len(decoded) < 24:
+                raise credential.wrong(f"has {len(decoded)} bytes, needs at least 24")
+            self._secrets.append(decoded)
+        else:
+            if len(decoded) != 32:
+                raise credential.wrong(f"has {len(decoded)} bytes; an Ed25519 key has 32")
+            self._keys.append(Ed25519PublicKey.from_public_bytes(decoded))
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of a signature; none if it is not written in the one way that there is."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
+    return decoded if base64.b64encode(decoded).decode() == text else b""
+
+
+def _verifies(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
+    try:
+        key.verify(signature, signed)
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,208 @@
+"""A signed JSON Web Token. The configuration says which algorithms are taken, never the token.
+
+1. Each key is used with the algorithms that fit its type alone, so a public key is never the secret of an HMAC.
+2. The library judges form, signature, audience and issuer. Times are judged here, by the clock that is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+
+from callback_server.domain.call import Request
+from callback_server.verification import reading
+from callback_server.verification.credential import Credential
+from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification.settings import JwtSettings
+
+MAX_WINDOW_S: Final = 24 * 3600
+"""For how long at most a token's id is remembered, in seconds, however long it is valid."""
+
+_HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+_CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    key: Any
+    """What the library takes."""
+    algorithms: frozenset[str]
+    """Those that it may be used with."""
+    id: str | None = None
+
+
+class Token:
+    """A token in a header or a parameter.
+
+    Args:
+        settings: where it is, and what it must say.
+        credentials: the files with keys.
+
+    Raises:
+        CredentialsError: a file has no key that fits the algorithms.
+    """
+
+    challenge = 'Bearer realm="callback"'
+
+    def __init__(self, settings: JwtSettings, credentials: Iterable[Credential]) -> None:
+        self._settings = settings
+        self._keys = [key for credential in credentials for key in _keys(credential, settings.algorithms)]
+
+    def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
+        """As of `Verifier`."""
+        claims = self._claims(self._token(request))
+        leeway = self._settings.leeway_s
+        expires = _time(claims, "exp")
+        if expires + leeway <= now:
+            raise ForgedError("the token has expired")
+        for name in ("nbf", "iat"):
+            if name in claims and _time(claims, name) > now + leeway:
+                raise ForgedError(f"the token's {name} is yet to come")
+        if "jti" not in claims:
+            return Verified()
+        # As long as the token would pass again: then it is too old.
+        window_s = min(max(2 * leeway, expires + leeway - now), MAX_WINDOW_S)
+        return Verified(reading.message_id(claims["jti"]), math.ceil(window_s * 1000))
+
+    def redacted(self, request: Request) -> Request:
+        """As of `Verifier`: a handler may read what the token says, and it expires."""
+        return request
+
+    def _token(self, request: Request) -> bytes:
+        settings = self._settings
+        if settings.parameter is not None:
+            return reading.octets(reading.parameter(request, settings.parameter, in_form=True))
+        if settings.header is not None:
+            return reading.octets(reading.header(request, settings.header))
+        scheme, _, token = reading.header(request, "authorization").partition(" ")
+        if scheme.lower() != "bearer":
+            raise ForgedError("the authorization is not Bearer")
+        return reading.octets(token)
+
+    def _claims(self, token: bytes) -> dict[str, Any]:
+        try:
+            head = jwt.get_unverified_header(token)
+        except Exception:  # whatever the library makes of what was sent
+            raise ForgedError("it is not a token") from None
+        algorithm, key_id = head.get("alg"), head.get("kid")
+        if algorithm not in list(self._settings.algorithms):
+            raise ForgedError("the token's algorithm is not among those that are taken")
+        for key in self._keys:
+            if algorithm in key.algorithms and (key_id is None or key.id in (None, key_id)):
+                try:
+                    return self._decoded(token, key.key, algorithm)
+                except jwt.InvalidSignatureError:
+                    continue
+                except Exception as error:  # as above; the type says enough, its text has what was sent
+                    raise ForgedError(f"the token is not right: {type(error).__name__}") from None
+        raise ForgedError("no key has signed the token")
+
+    def _decoded(self, token: bytes, key: Any, algorithm: str) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=self._settings.audience,
+            issuer=self._settings.issuer,
+            options={
+                "require": ["exp", "aud", "iss"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
+        )
+
+
+def _time(claims: dict[str, Any], name: str) -> float:
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise ForgedError(f"the token's {name} is no time")
+    return value
+
+
+def _keys(credential: Credential, algorithms: Iterable[str]) -> list[_Key]:
+    """The keys of a file, each with the algorithms that fit it. Raises CredentialsError if there is none."""
+    if all(name in _HASH_BYTES for name in algorithms):
+        return [_secret(credential, algorithms)]
+    try:
+        found = _key_set(credential) if credential.content.lstrip().startswith(b"{") else [_pem(credential)]
+    except (ValueError, TypeError, AttributeError, RecursionError, UnsupportedAlgorithm):
+        raise credential.wrong("is no public key in PEM form, certificate, or JSON Web Key Set") from None
+    keys = [
+        _Key(key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
+        for key, own, key_id in found
+    ]
+    if not any(key.algorithms for key in keys):
+        raise credential.wrong(f"has no key that fits the algorithms {', '.join(algorithms)}")
+    return keys
+
+
+def _secret(credential: Credential, algorithms: Iterable[str]) -> _Key:
+    secret = credential.secret()
+    if _is_public(secret):
+        raise credential.wrong("is a public key, which everyone may know; HS… needs a secret")
+    if len(secret) < (needed := max(_HASH_BYTES[name] for name in algorithms)):
+        raise credential.wrong(f"has {len(secret)} bytes, needs at least {needed}")
+    return _Key(secret, frozenset(algorithms))
+
+
+def _is_public(secret: bytes) -> bool:
+    """Whether it looks like a key that is no secret, in any of the forms in which such keys are given away."""
+    if b"-----BEGIN" in secret or secret.startswith((b"ssh-", b"ecdsa-")):
+        return True
+    if {"keys", "kty"} & reading.json_object(secret).keys():
+        return True
+    try:
+        load_der_public_key(secret)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+_Found = tuple[Any, str | None, str | None]
+"""A key that a file has; and the algorithm that it is for, and its id, if the file says so."""
+
+
+def _pem(credential: Credential) -> _Found:
+    if b"PRIVATE KEY" in credential.content:
+        raise credential.wrong("is a private key; the public one is what verifies")
+    if b"CERTIFICATE" in credential.content:
+        return x509.load_pem_x509_certificate(credential.content).public_key(), None, None
+    return load_pem_public_key(credential.content), None, None
+
+
+def _key_set(credential: Credential) -> list[_Found]:
+    """The keys of a set that verify signatures, or the one that is given alone. What is not known is left out.
+
+    RFC 7517, section 5, says to do so.
+    """
+    given = json.loads(credential.content)
+    found: list[_Found] = []
+    for each in given.get("keys", [given]):
+        if each.get("kty") == "oct" or "d" in each:
+            raise credential.wrong("has a secret key; the public ones are what verifies")
+        if each.get("use", "sig") == "sig":
+            with contextlib.suppress(jwt.PyJWTError):
+                found.append((jwt.PyJWK(each).key, each.get("alg"), each.get("kid")))
+    return found
+
+
+def _fits(algorithm: str, key: Any) -> bool:
+    """Whether a key is of the type of an algorithm, and long enough (RFC 7518, 3.3 and 3.4; RFC 8037)."""
+    match algorithm[:2]:
+        case "RS" | "PS":
+            return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+        case "ES":
+            return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES[algorithm])
+        case _:
+            return isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
