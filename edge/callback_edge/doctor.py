@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
+from callback_edge.pages import Pages, TemplatesError
 from callback_edge.settings import EdgeSettings
 from callback_process.certificates import check_tls
 from callback_process.credentials import CredentialsError
@@ -60,6 +61,18 @@ async def check_files(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if settings.server_tls is not None:
         for finding in check_tls("edge server_tls", settings.server_tls, datetime.now(UTC)):
             yield finding
+
+
+async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Look whether the pages can be made."""
+    if settings.templates_dir is not None:
+        check = "edge templates_dir"
+        try:
+            Pages(settings.templates_dir)
+        except TemplatesError as error:
+            yield Finding.problem(check, str(error), "mend it, or take the file away: ours is used then")
+        else:
+            yield Finding.ok(check, f"{settings.templates_dir} makes every page")
 
 
 async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
@@ -129,5 +142,10 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
     return Finding.ok(check, f"{target} takes calls from this edge")
 
 
-CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (check_token, check_files, check_server)
+CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
+    check_token,
+    check_files,
+    check_templates,
+    check_server,
+)
 """What is looked at, in the order in which it is told."""

@@ -64,6 +64,8 @@ class Pages:
             self._texts = _read_texts(templates, [_OURS, *theirs])
             with _naming(_STYLE):
                 style = _source(templates, loader, _STYLE)
+                if "</" in style:
+                    raise ValueError("must not have </")  # there the style would end
             self._pages = dict(_render(templates, self._texts, style))
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
@@ -117,13 +119,14 @@ def _read_texts(templates: jinja2.Environment, loaders: list[jinja2.BaseLoader])
 
 
 def _flat(toml: str) -> _Texts:
-    texts = {
-        f"{entry}.{part}": text
-        for entry, parts in tomllib.loads(toml).items()
-        for part, text in (parts.items() if isinstance(parts, dict) else [("", parts)])
-    }
-    if wrong := [name for name, text in texts.items() if not isinstance(text, str)]:
-        raise ValueError(f"must be text: {', '.join(wrong)}")
+    texts: _Texts = {}
+    for entry, parts in tomllib.loads(toml).items():
+        if not isinstance(parts, dict):
+            raise ValueError(f"must be a table: {entry}")
+        for part, text in parts.items():
+            if not isinstance(text, str):
+                raise ValueError(f"must be text: {entry}.{part}")
+            texts[f"{entry}.{part}"] = text
     return texts
 
 
@@ -145,7 +148,7 @@ def _render(
                 button=found.get(f"{problem.entry}.button", ""),
                 status=problem.status,
                 code=problem.code,
-                style=Markup(f"<style>{style}</style>"),  # noqa: S704 - the operator's or ours, never a caller's
+                style=Markup(style),  # noqa: S704 - the operator's or ours, never a caller's
             )
             if problem is status.CONFIRMATION_REQUIRED and _CONFIRM not in page:
                 raise ValueError(f"the page with a button has no {_CONFIRM}")
@@ -168,5 +171,7 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except jinja2.TemplateSyntaxError as error:
         raise TemplatesError(f"{error.name or name}, line {error.lineno}: {error.message}") from None
+    except jinja2.TemplateNotFound as error:
+        raise TemplatesError(f"{name}: there is no {error.name}") from None
     except Exception as error:
         raise TemplatesError(f"{name}: {error}") from None

@@ -169,3 +169,16 @@ async def test_of_several_servers_each_is_looked_at():
     assert said == [
         ("edge server_target", Level.PROBLEM), ("edge server_target", Level.OK), ("edge role", Level.OK),
     ]  # fmt: skip
+
+
+async def test_templates_that_do_not_work_are_a_problem_in_the_words_of_a_start(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("{{ headding }}")
+    lost = f"127.0.0.1:{free_port()}"
+    level, text = (await found(server_target=lost, templates_dir=tmp_path))["edge templates_dir"]
+    assert level is Level.PROBLEM
+    assert text.startswith(f"templates_dir {tmp_path}: page.html: 'headding' is undefined; ")
+    page.unlink()
+    (tmp_path / "style.css").write_text("")
+    seen = (await found(server_target=lost, templates_dir=tmp_path))["edge templates_dir"]
+    assert seen == (Level.OK, f"{tmp_path} makes every page")

@@ -1,0 +1,240 @@
+"""The pages: what is on them, in which language, and an operator's own in place of ours."""
+
+import base64
+import hashlib
+import json
+import re
+import tomllib
+
+import pytest
+from support.edge import EdgeProcess, ask, http_request, new_state, parse_answers, refusing, running_edge, send_raw
+from support.tree import PACKAGES
+
+from callback_edge import status
+from callback_edge.languages import best_language
+from callback_edge.pages import Pages, TemplatesError
+
+BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
+TEMPLATES = PACKAGES["callback_edge"] / "templates"
+LANGUAGES = ("en", "nl")
+
+
+def texts(language):
+    return tomllib.loads((TEMPLATES / f"texts.{language}.toml").read_text())
+
+
+def speaks(language):
+    return ("Accept-Language", language)
+
+
+def style_hash(page):
+    (style,) = re.findall(r"<style>(.*)</style>", page, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
+
+
+def test_every_language_says_everything_and_nothing_else():
+    keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
+    assert keys[0] == keys[1]
+    assert texts("en").keys() == {problem.entry for problem in status.ALL}
+    assert tuple(Pages().languages) == LANGUAGES
+    for entry, english in texts("en").items():
+        dutch = texts("nl")[entry]
+        assert english["text"] != dutch["text"]
+        assert english["text"][-1] == dutch["text"][-1] == "."
+
+
+@pytest.mark.parametrize(
+    ("accept_language", "language"),
+    [
+        ("", "en"),
+        ("nl", "nl"),
+        ("NL-nl", "nl"),
+        ("nl-NL,nl;q=0.9,en-US;q=0.8,en;q=0.7", "nl"),
+        ("nl-BE, en;q=0.9", "nl"),
+        ("en-GB,nl;q=0.9", "en"),
+        ("en;q=0.5,nl;q=0.6", "nl"),
+        ("nl;q=0.5,en;q=0.6", "en"),
+        ("nl, en", "nl"),
+        ("en, nl", "en"),
+        ("de, fr;q=0.9", "en"),
+        ("de, nl;q=0.1", "nl"),
+        ("*", "en"),
+        ("nl;q=0.5, *", "en"),
+        ("*;q=0.5, nl", "nl"),
+        ("en;q=0, *", "nl"),
+        ("nl;q=0", "en"),
+        ("nl;q=0, en;q=0", "en"),
+        ("*;q=0", "en"),
+        ("nld", "en"),
+        ("nl;q=nan", "en"),
+        (";;,=,\xff;q=2, -, nl-", "nl"),
+    ],
+)
+def test_the_language_that_is_wanted_most_is_taken(accept_language, language):
+    assert best_language(accept_language, LANGUAGES) == language
+
+
+async def test_a_page_is_in_the_callers_language_and_says_so(plane, edge):
+    plane.script = refusing("CALLBACK_CLOSED")
+    for language in LANGUAGES:
+        for path in (f"/cb/{new_state()}", "/cb/unknown", "/nowhere"):
+            answer = await ask(edge, path, headers=[BROWSER, speaks(language)])
+            assert f'<html lang="{language}">' in answer.body.decode()
+            assert (answer["content-language"], answer["vary"]) == (language, "accept, accept-language")
+            assert answer["content-type"] == "text/html; charset=utf-8"
+            answer.assert_fixed_headers()
+    closed = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, speaks("de"), speaks("nl;q=0.5")])
+    assert texts("nl")["callback_closed"]["heading"] in closed.body.decode()
+
+
+async def test_problem_json_is_in_english_whatever_the_callers_language(plane, edge):
+    plane.script = refusing("CALLBACK_CLOSED")
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[speaks("nl")])
+    assert json.loads(answer.body) == {
+        "title": "Gone",
+        "status": 410,
+        "detail": texts("en")["callback_closed"]["text"],
+        "code": "callback_closed",
+    }
+    assert (answer["vary"], answer.all("content-language")) == ("accept", [])
+
+
+async def test_a_page_stands_by_itself_and_repeats_nothing_of_the_request(plane, edge):
+    plane.script = refusing("CALLBACK_CLOSED")
+    planted = "<script>alert(1)</script>"
+    headers = [BROWSER, speaks(f"nl, {planted}"), ("Referer", planted), ("Cookie", planted)]
+    answer = await ask(edge, f"/cb/{new_state()}?q={planted}", headers=headers)
+    page = answer.body.decode()
+    assert "script" not in page
+    assert not re.search(r"https?:|src=|href=|url\(|@import|action=", page)
+    assert "410 · callback_closed" in page
+    assert answer["content-security-policy"].split("; ") == [
+        "default-src 'none'",
+        f"style-src {style_hash(page)}",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'none'",
+    ]
+
+
+@pytest.mark.parametrize("accept", [[], [("Accept", "*/*")], [("Accept", "application/json")], [BROWSER]])
+async def test_who_must_confirm_gets_a_page_with_a_button_whatever_is_accepted(plane, edge, accept):
+    plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+    answer = await ask(edge, f"/cb/{new_state()}?a=b", headers=[*accept, speaks("nl")])
+    page = answer.body.decode()
+    assert (answer.status, answer["content-language"], answer["vary"]) == (200, "nl", "accept-language")
+    assert '<form method="post"><button name="callback_confirm" value="1">Doorgaan</button></form>' in page
+    assert "confirmation_required" not in page
+    assert "frame-ancestors 'none'" in answer["content-security-policy"]
+    assert "form-action" not in answer["content-security-policy"]
+    answer.assert_fixed_headers()
+
+
+async def test_a_program_that_looks_at_links_gets_a_page_that_says_nothing(plane, edge):
+    plane.script = refusing("AGENT_DETECTED", "FAILED_PRECONDITION")
+    for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
+        answer = await ask(edge, path)
+        page = answer.body.decode()
+        assert (answer.status, answer["content-type"]) == (200, "text/html; charset=utf-8")
+        assert re.findall(r">\s*([^<>{}]*[^<>{}\s])\s*</(?:title|h1|p)>", page) == [
+            "Open this link in a browser", "Open this link in a browser", "There is nothing to show here."
+        ]  # fmt: skip
+        assert not re.search(
+            "agent|detect|form|callback|2[0-9]{2} ", re.sub("<style>.*</style>", "", page, flags=re.DOTALL)
+        )
+        answer.assert_fixed_headers()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes a folder of templates."""
+
+    def write(**files):
+        for name, content in files.items():
+            (tmp_path / name.replace("__", ".")).write_text(content)
+        return tmp_path
+
+    return write
+
+
+PAGE = """<!doctype html><html lang="{{ language }}"><title>Acme: {{ heading }}</title>
+<style>{{ style }}</style><body class="{{ kind }}">{% include "logo.svg" %}<h1>{{ heading }}</h1><p>{{ text }}
+{% if button %}<form method="post"><button name="callback_confirm" value="1">{{ button }}</button></form>{% endif %}
+{% if status >= 400 %}<small>{{ code }}</small>{% endif %}"""
+
+
+async def test_an_operators_folder_takes_the_place_of_ours_file_by_file(plane, folder):
+    theirs = folder(
+        style__css="body { color: maroon }",
+        texts__nl__toml='[callback_closed]\nheading = "Klaar & <b>over</b>"',
+    )
+    plane.script = refusing("CALLBACK_CLOSED")
+    async with EdgeProcess(plane.target, templates_dir=theirs) as edge:
+        for language, heading in [
+            ("nl", "Klaar &amp; &lt;b&gt;over&lt;/b&gt;"),
+            ("en", texts("en")["callback_closed"]["heading"]),
+        ]:
+            request = http_request(f"/cb/{new_state()}", headers=[BROWSER, speaks(language)])
+            (answer,) = parse_answers(await send_raw(await edge.port(), request))
+            page = answer.body.decode()
+            assert "<style>body { color: maroon }</style>" in page
+            assert f"style-src {style_hash(page)};" in answer["content-security-policy"]
+            assert f"<h1>{heading}</h1>" in page
+            assert texts(language)["callback_closed"]["text"] in page
+
+
+async def test_an_operators_page_may_have_parts_and_languages_of_its_own(plane, folder):
+    german = (TEMPLATES / "texts.en.toml").read_text().replace("Continue", "Weiter")
+    theirs = folder(page__html=PAGE, logo__svg="<svg><circle r='9'/></svg>", texts__de__toml=german)
+    async with running_edge(plane.target, templates_dir=theirs) as edge:
+        plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, speaks("de-AT, nl;q=0.9")])
+        page = answer.body.decode()
+        assert '<html lang="de">' in page
+        assert "<svg><circle r='9'/></svg>" in page
+        assert 'value="1">Weiter</button>' in page
+        assert f"style-src {style_hash(page)};" in answer["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"page__html": "a\n{% if %}"}, "page.html, line 2: Expected an expression, got 'end of statement block'"),
+        ({"page__html": "{{ headding }}"}, "page.html: 'headding' is undefined"),
+        ({"page__html": "{{ 1 // 0 }}"}, "page.html: integer division or modulo by zero"),
+        ({"page__html": "{% include 'nowhere' %}"}, "page.html: there is no nowhere"),
+        ({"page__html": "{{ heading }}"}, 'page.html: the page with a button has no name="callback_confirm" value="1"'),
+        ({"texts__nl__toml": "[a\n"}, "texts.nl.toml: Expected ']' at the end of a table declaration"),
+        ({"texts__nl__toml": "[a]\nb = 'c'"}, "texts.nl.toml: does not know a.b"),
+        ({"texts__en__toml": "[a]\nb = 'c'"}, "texts.en.toml: does not know a.b"),
+        ({"texts__nl__toml": "[busy]\ntext = 5"}, "texts.nl.toml: must be text: busy.text"),
+        ({"texts__nl__toml": "busy = 'x'"}, "texts.nl.toml: must be a table: busy"),
+        ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: lacks agent_detected.heading, "),
+        ({"style__css": "</style><script>"}, "style.css: must not have </"),
+        ({"pages__html": "a"}, "has no page.html, style.css or texts.LANGUAGE.toml"),
+    ],
+)
+def test_templates_that_do_not_work_are_refused_with_what_is_wrong(folder, files, problem):
+    theirs = folder(**files)
+    with pytest.raises(TemplatesError) as caught:
+        Pages(theirs)
+    assert str(caught.value).startswith(f"templates_dir {theirs}: {problem}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_can_not_be_read_is_named(folder):
+    theirs = folder()
+    (theirs / "style.css").write_bytes(b"\xff")
+    with pytest.raises(TemplatesError, match=r"style\.css: 'utf-8' codec can't decode"):
+        Pages(theirs)
+
+
+async def test_an_edge_whose_templates_do_not_work_does_not_start(plane, folder):
+    theirs = folder(page__html="{% if %}")
+    edge = EdgeProcess(plane.target, templates_dir=theirs)
+    await edge.start()
+    assert await edge.end() == 1
+    assert edge.lines == [
+        f"callback edge: templates_dir {theirs}: page.html, line 1: Expected an expression,"
+        " got 'end of statement block'\n"
+    ]
