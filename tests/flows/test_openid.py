@@ -50,7 +50,7 @@ def state_of(url):
 
 async def only_call(world, case):
     (call,) = [call async for call in world.client.list_calls(case)]
-    return call
+    return await world.client.get_call(call.call_id)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,0 +1,65 @@
+"""A payment provider as Mollie is one: an API that knows, a page to pay on, and a webhook that only says `id=…`."""
+
+import itertools
+import secrets
+
+import httpx
+from flask import Flask, abort, jsonify, redirect, request
+from flows.serving import button
+
+KEY = "test_key"
+
+
+class PaymentProvider:
+    """The provider; `app` serves it once `origin` is known."""
+
+    def __init__(self):
+        self.origin = None
+        self.app = Flask("payment-provider")
+        self.app.add_url_rule("/v2/payments", view_func=self.create, methods=["POST"])
+        self.app.add_url_rule("/v2/payments/<name>", view_func=self.show)
+        self.app.add_url_rule("/pay/<name>", view_func=lambda name: button("Pay", "Payment"), methods=["GET"])
+        self.app.add_url_rule("/pay/<name>", view_func=self.pay, methods=["POST"])
+        self.reset()
+
+    def reset(self):
+        """Forgets its payments."""
+        self.payments, self.asked, self.down = {}, [], False
+        self.outcome, self.webhook_first = "paid", True
+        self.told = []
+        """How its webhooks were answered."""
+        self._numbers = itertools.count(1)
+
+    def _check_key(self):
+        if self.down:
+            abort(503)
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            abort(401)
+
+    def create(self):
+        self._check_key()
+        name = f"tr_{next(self._numbers)}{secrets.token_hex(4)}"
+        links = {"checkout": {"href": f"{self.origin}/pay/{name}"}}
+        self.payments[name] = {"id": name, "status": "open", **request.json, "_links": links}
+        return jsonify(self.payments[name]), 201
+
+    def show(self, name):
+        self.asked.append(name)
+        self._check_key()
+        return jsonify(self.payments[name]) if name in self.payments else abort(404)
+
+    def pay(self, name):
+        payment = self.payments[name]
+        if self.webhook_first:
+            self.finish(name)
+        return redirect(payment["redirectUrl"])
+
+    def finish(self, name):
+        """The payment comes to its end, and the webhook says so."""
+        self.payments[name]["status"] = self.outcome
+        self.tell(name)
+
+    def tell(self, name):
+        """Calls the webhook of a payment."""
+        answer = httpx.post(self.payments[name]["webhookUrl"], data={"id": name}, trust_env=False)
+        self.told.append(answer.status_code)
