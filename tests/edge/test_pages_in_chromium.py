@@ -1,0 +1,155 @@
+"""The pages in a real browser: readable for everyone, and a button that works without a script."""
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from soak.counts import count
+from support.browser import chromium, site
+from support.edge import new_state, redirect, refusing, serving
+
+from callback_edge import status
+from callback_edge.problems import problems_of
+
+LANGUAGES = ("en", "nl")
+SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
+NAMED = {"agent_detected", "busy", "callback_closed", "call_in_progress", "confirmation_required", "internal",
+         "state_unknown", "too_many_requests"}  # fmt: skip
+"""The entries that are looked at in every run: each kind of page, and the longest texts. A soak looks at all."""
+AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
+"""Its rules for WCAG 2.2 A and AA and its own good practices; the size of targets is not among them by default."""
+
+
+@pytest.fixture(scope="module")
+async def browser():
+    async with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def gallery():
+    """Every page at `/` and its problem's code, with the headers that it has at a case."""
+    by_path = {f"/{problem.code}": problem for problem in status.ALL}
+
+    async def app(scope, _receive, send):
+        problem = by_path.get(scope["path"], status.NOT_FOUND)
+        answer = problems_of(scope).answer(problem, scope["headers"])
+        headers = [(name.encode(), value.encode()) for name, value in answer.framed_headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+    async with serving(app) as edge:
+        yield f"http://127.0.0.1:{edge.port}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_every_page_is_without_findings_of_axe_and_fits(browser, gallery, language, size, scheme):
+    context = await browser.new_context(
+        viewport=SIZES[size], color_scheme=scheme, locale=language, reduced_motion="reduce", bypass_csp=False
+    )
+    page = await context.new_page()
+    complaints, asked = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    grounds = set()
+    entries = {problem.entry: problem for problem in status.ALL}
+    for entry in count(NAMED, entries):
+        problem = entries[entry]
+        url = f"{gallery}/{problem.code}"
+        answer = await page.goto(url)
+        assert answer.status == problem.status
+        found = (await Axe().run(page, options=AXE)).response
+        assert found["passes"]
+        assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], problem.code
+        seen = await page.evaluate(
+            """() => ({
+                language: document.documentElement.lang,
+                title: document.title,
+                heading: document.querySelector("h1").innerText,
+                overflow: document.documentElement.scrollWidth - innerWidth,
+                ground: getComputedStyle(document.body).backgroundColor,
+                moving: document.getAnimations().length,
+            })"""
+        )
+        assert seen["language"] == language
+        assert seen["title"] == seen["heading"]
+        assert seen["overflow"] <= 0
+        assert seen["moving"] == 0
+        grounds.add(seen["ground"])
+        assert {each for each in asked if not each.endswith("/favicon.ico")} == {url}
+        asked.clear()
+    assert grounds == {"rgb(242, 244, 247)" if scheme == "light" else "rgb(15, 19, 24)"}
+    assert [each for each in complaints if "the server responded with a status of" not in each] == []
+    await context.close()
+
+
+@pytest.fixture(scope="module")
+async def elsewhere():
+    """Two other sites: where the link is, and where the answer leads."""
+    async with site("127.0.0.2") as bank, site("127.0.0.3") as shop:
+        shop.pages["/thankyou"] = "<title>Thank you</title>"
+        yield bank, shop
+
+
+async def by_mouse(page):
+    await page.get_by_role("button", name="Continue").click()
+
+
+async def by_enter(page):
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+
+
+async def by_space(page):
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Space")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("press", [by_mouse, by_enter, by_space])
+async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_answer(
+    browser, plane, edge, elsewhere, press, scripts
+):
+    bank, shop = elsewhere
+    shop.requests.clear()
+
+    async def script(request, context):
+        if request.request_method == "get":
+            return await refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")(request, context)
+        return redirect(f"{shop.origin}/thankyou?from=callback")
+
+    plane.script = script
+    url = f"http://127.0.0.1:{edge.port}/cb/{new_state()}?trxid=5&a=%20b&&c"
+    bank.pages["/mail"] = f'<a id="link" href="{url.replace("&", "&amp;")}">Confirm your order</a>'
+    context = await browser.new_context(java_script_enabled=scripts)
+    page = await context.new_page()
+    await page.goto(f"{bank.origin}/mail")
+    await page.click("#link")
+    await page.wait_for_url(url)
+    assert [each.request_method for each in plane.requests] == ["get"]
+
+    await press(page)
+    await page.wait_for_url(f"{shop.origin}/thankyou?from=callback")
+    assert await page.title() == "Thank you"
+    got, confirmed = plane.requests
+    assert (confirmed.request_method, confirmed.request_body) == ("post", b"callback_confirm=1")
+    assert confirmed.request_query_string == got.request_query_string == "trxid=5&a=%20b&&c"
+    headers = {field.name: field.value for field in confirmed.request_headers}
+    assert headers["content-type"] == "application/x-www-form-urlencoded"
+    ((method, target, sent),) = shop.visits()
+    assert (method, target) == ("GET", "/thankyou?from=callback")
+    assert "referer" not in sent
+    await context.close()
+
+
+async def test_no_other_site_can_frame_the_button(browser, plane, edge, elsewhere):
+    bank, _ = elsewhere
+    plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+    url = f"http://127.0.0.1:{edge.port}/cb/{new_state()}"
+    bank.pages["/trap"] = f'<title>Trap</title><iframe src="{url}"></iframe>'
+    context = await browser.new_context()
+    page = await context.new_page()
+    async with page.expect_console_message(lambda message: "frame-ancestors 'none'" in message.text):
+        await page.goto(f"{bank.origin}/trap")
+    assert await page.frames[1].locator("button").count() == 0
+    await context.close()
