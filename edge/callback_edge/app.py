@@ -11,6 +11,7 @@ from callback.v1 import edge_service_pb2
 from callback_edge import status
 from callback_edge.answer import Answer, render
 from callback_edge.exchange import Exchanges
+from callback_edge.limits import Limits
 from callback_edge.problems import problems_of
 from callback_edge.record import Record, record_of
 from callback_edge.request import ALLOW, CALL_METHODS, HttpRequest, is_handshake, is_prefetch, parse_path, to_invoke
@@ -34,10 +35,11 @@ def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
     app = Quart("callback_edge", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = None  # Exchanges sees to it, on every version of Quart
     app.config["BODY_TIMEOUT"] = settings.body_timeout_s
-    app.asgi_app = Exchanges(app.asgi_app, settings.body_limit_bytes)  # type: ignore[method-assign]
+    limits = Limits(settings)
+    app.asgi_app = Exchanges(app.asgi_app, limits, settings.body_limit_bytes)  # type: ignore[method-assign]
 
     async def call(**_segments: str) -> Response:
-        return _to_response(await _answer(upstream))
+        return _to_response(await _answer(upstream, limits))
 
     app.url_map.merge_slashes = False
     for path in ("/cb/<segment>", "/cbq/<parameter>"):
@@ -59,7 +61,7 @@ def _add_route(app: Quart, path: str, view: object) -> None:
     app.view_functions[path] = view  # type: ignore[assignment]
 
 
-async def _answer(upstream: Upstream) -> Answer:
+async def _answer(upstream: Upstream, limits: Limits) -> Answer:
     """Answer the request: what needs no look-up first, then its body, then the server."""
     scope = request.scope
     target = parse_path(scope["raw_path"])
@@ -74,19 +76,22 @@ async def _answer(upstream: Upstream) -> Answer:
         return _problem_answer(status.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
     if is_prefetch(headers):
         raise status.Refusal(status.PREFETCH_REFUSED)
-    client = scope["client"]
+    caller = _record().caller
     received = HttpRequest(
         method=request.method,
         headers=headers,
         query_string=scope["query_string"],
         body=await request.get_data(cache=False, as_text=False, parse_form_data=False),
-        client_address=client[0] if client else "",
+        client_address=caller.address,
     )
     try:
+        limits.may_look_up(caller.group)
         answered = await upstream.invoke(to_invoke(target, received))
         _record().call_id = answered.call_id
         return _handshake_answer(answered) if request.method == "OPTIONS" else render(answered, request.method)
     except status.Refusal as refusal:
+        if refusal.problem is status.STATE_UNKNOWN:
+            limits.missed(caller.group)
         if request.method == "OPTIONS":
             return Answer(204, [("allow", ALLOW)])  # as without a handshake: nothing is told of any state
         refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)

@@ -2,10 +2,11 @@
 
 1. A body has its limit, with or without a `Content-Length`, and is never held beyond it. Quart 0.22 counts chunked
    bodies as they come, 0.23 only once they have come whole.
-2. An answer given before its request has arrived says `Connection: close`, and what still arrives is dropped for a
+2. A caller has no more requests at a time than it may.
+3. An answer given before its request has arrived says `Connection: close`, and what still arrives is dropped for a
    moment before the connection closes: otherwise the peer may get a reset in place of the answer.
-3. Header values leave as ISO-8859-1, the bytes that were meant; Quart writes UTF-8.
-4. An error in the framework itself is answered like any other.
+4. Header values leave as ISO-8859-1, the bytes that were meant; Quart writes UTF-8.
+5. An error in the framework itself is answered like any other.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from callback_edge import status
+from callback_edge.limits import BUSY_RETRY_S, Limits
 from callback_edge.problems import problems_of
 from callback_edge.record import record_of
 from callback_edge.server import LINGER_S
@@ -27,15 +29,21 @@ _App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Exchanges:
-    """An ASGI application around another: `app.asgi_app = Exchanges(app.asgi_app, limit)`."""
+    """An ASGI application around another: `app.asgi_app = Exchanges(app.asgi_app, limits, limit)`."""
 
-    def __init__(self, app: _App, body_limit_bytes: int) -> None:
+    def __init__(self, app: _App, limits: Limits, body_limit_bytes: int) -> None:
         self._app = app
+        self._limits = limits
         self._body_limit_bytes = body_limit_bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request. It is always HTTP: the connection refuses upgrades, and `HttpServer` uses no lifespan."""
-        await _Exchange(scope, receive, send, self._body_limit_bytes).run(self._app)
+        exchange = _Exchange(scope, receive, send, self._body_limit_bytes)
+        with self._limits.one_more(record_of(scope).caller.group) as may_be_served:
+            if may_be_served:
+                await exchange.run(self._app)
+        if not may_be_served:
+            await exchange.refuse(status.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
 
 
 class _Exchange:
@@ -52,13 +60,14 @@ class _Exchange:
         self._refused = False
         """The answer is ours, and whatever the application says now comes too late."""
 
-    async def run(self, app: _App) -> None:
-        headers = dict(self._scope["headers"])
-        declared = int(headers.get(b"content-length", b"0"))  # digits only: h11 has seen to that
-        if declared == 0 and b"transfer-encoding" not in headers:
+        headers = dict(scope["headers"])
+        self._declared = int(headers.get(b"content-length", b"0"))  # digits only: h11 has seen to that
+        if self._declared == 0 and b"transfer-encoding" not in headers:
             self._arrived.set()
-        if declared > self._limit:
-            await self._refuse(status.BODY_TOO_LARGE)
+
+    async def run(self, app: _App) -> None:
+        if self._declared > self._limit:
+            await self.refuse(status.BODY_TOO_LARGE)
             return
         try:
             await app(self._scope, self._take, self._give)
@@ -66,13 +75,13 @@ class _Exchange:
             _log.exception("the framework failed", call_id=record_of(self._scope).call_id)
             if self._answering:
                 raise  # Hypercorn cuts the connection: half an answer must not look whole
-            await self._refuse(status.INTERNAL)
+            await self.refuse(status.INTERNAL)
 
     async def _take(self) -> _Message:
         """Receive, for the application."""
         message = await self._receive_counted()
         if self._received_bytes > self._limit and not self._answering:
-            await self._refuse(status.BODY_TOO_LARGE)
+            await self.refuse(status.BODY_TOO_LARGE)
         if self._refused:
             return {"type": "http.disconnect"}
         if self._answering and message["type"] == "http.request":
@@ -101,10 +110,10 @@ class _Exchange:
             message = {**message, "body": b""}
         await self._send(message)
 
-    async def _refuse(self, problem: status.Problem) -> None:
+    async def refuse(self, problem: status.Problem, *, retry_after_s: int | None = None) -> None:
         self._answering = self._refused = True
         record_of(self._scope).refused(problem)
-        answer = problems_of(self._scope).answer(problem, self._scope["headers"])
+        answer = problems_of(self._scope).answer(problem, self._scope["headers"], retry_after_s=retry_after_s)
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": self._closing(headers)})
         await self._send({"type": "http.response.body", "body": answer.body, "more_body": True})

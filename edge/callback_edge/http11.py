@@ -33,6 +33,8 @@ from hypercorn.protocol.h11 import H11Protocol
 
 from callback_edge import status
 from callback_edge.answer import FIXED_HEADERS
+from callback_edge.callers import Callers
+from callback_edge.limits import BUSY_RETRY_S
 from callback_edge.problems import Problems
 from callback_edge.record import Record
 from callback_edge.request import ALLOW
@@ -64,8 +66,9 @@ class EdgeConfig(Config):
 class EdgeContext(WorkerContext):
     """What all connections know of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, callers: Callers) -> None:
         super().__init__(max_requests=None)
+        self.callers = callers
         self.is_draining = False
         """Whether each answer is the last of its connection."""
 
@@ -88,6 +91,11 @@ class _StrictConnection(h11.Connection):
         self._receive_buffer = _StrictBuffer()
         self.body_bytes = 0
         """How much of the current request's body was read."""
+
+    def receive_data(self, data: bytes) -> None:
+        if data and self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+            return  # rule 6; kept, it could be any amount
+        super().receive_data(data)
 
     def next_event(self) -> Any:
         if self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
@@ -115,7 +123,13 @@ class StrictHTTP(H11Protocol):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.connection = _StrictConnection()
+        self._peer = self.context.callers.peer(self.client[0] if self.client else "")
         self._record: Record | None = None
+
+    async def turn_away(self) -> None:
+        """Refuse a connection that is one too many, whatever it would ask."""
+        await self._refuse(status.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
+        await self.send(Closed())
 
     @property
     def has_begun(self) -> bool:
@@ -148,7 +162,8 @@ class StrictHTTP(H11Protocol):
         """Offer no other protocol (rule 1)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        self._record = Record(request.method.decode("ascii"), request.target, self.client[0] if self.client else "")
+        caller = self._peer.caller_of(request.headers)
+        self._record = Record(caller, request.method.decode("ascii"), request.target)
         self.connection_state["record"] = self._record
         problem = _fault(request)
         if problem is None:
@@ -161,13 +176,19 @@ class StrictHTTP(H11Protocol):
         known = {431: status.HEAD_TOO_LARGE, 501: status.NOT_IMPLEMENTED}
         await self._refuse(known.get(status_code, status.BAD_REQUEST))
 
-    async def _refuse(self, problem: status.Problem, asked: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def _refuse(
+        self,
+        problem: status.Problem,
+        asked: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        retry_after_s: int | None = None,
+    ) -> None:
         headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
         problems: Problems = self.connection_state["problems"]
-        answer = problems.answer(problem, asked, headers=headers)
+        answer = problems.answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
         fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
         fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
-        record = self._record = self._record or Record(client=self.client[0] if self.client else "")
+        record = self._record = self._record or Record(self._peer.caller)
         record.refused(problem)
         record.head_sent(answer.status)
         await self._send_h11_event(h11.Response(status_code=answer.status, headers=fields))

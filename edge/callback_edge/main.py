@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import sys
 from typing import Final
@@ -21,6 +22,8 @@ from callback_process.listening import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
 
+_OTHER_FILES: Final = 512
+"""How many files there are besides the connections that may be open: those that are turned away, and our own."""
 _HARD_EXIT_S: Final = 1.8
 """How long after its grace a stop is cut: a process is gone by drain + grace + 2 s."""
 
@@ -42,6 +45,7 @@ def run(settings: EdgeSettings) -> int:
         The exit code: 0 after a stop, 1 if an address can not be listened on or a file can not be used.
     """
     logs.configure("edge", settings.log_level)
+    _allow_open_files(settings.max_connections + _OTHER_FILES)
     with contextlib.ExitStack() as stack:
         try:
             problems = Problems(Pages(settings.templates_dir))
@@ -55,6 +59,16 @@ def run(settings: EdgeSettings) -> int:
     return 0
 
 
+def _allow_open_files(wanted: int) -> None:
+    """Let this process have so many files open, as far as the system lets it: the usual 1,024 are soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logs.get_logger().warning("max_connections is more than open files are allowed", allowed=allowed)
+
+
 async def _serve(
     settings: EdgeSettings, problems: Problems, upstream: Upstream, public: socket.socket, admin: socket.socket
 ) -> None:
@@ -66,11 +80,13 @@ async def _serve(
         return "stopping" if stopping.is_set() else upstream.why_not_ready()
 
     async with upstream:
-        server = HttpServer(create_app(settings, upstream), problems, access_log_sample=settings.access_log_sample)
+        server = HttpServer(create_app(settings, upstream), problems, settings)
         addresses = {"edge": str(address_of(public)), "admin": str(address_of(admin))}
         await server.start(public)
         with AdminServer(admin, why_not_ready):
             log.info("ready", **addresses)
+            if settings.trusted_proxies is None:
+                log.info("no limit per address holds", to_do="set trusted_proxies: the proxies in front, or []")
 
             await stopping.wait()  # /readyz says so from here on
             log.info("stopping", drain_s=settings.drain_s, grace_s=settings.grace_s)

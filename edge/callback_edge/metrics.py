@@ -31,6 +31,11 @@ CONNECTIONS: Final = Gauge("callback_edge_connections", "Connections that caller
 REQUEST_BYTES: Final = Counter("callback_edge_request_body_bytes", "Bytes of request bodies that were read")
 RESPONSE_BYTES: Final = Counter("callback_edge_response_body_bytes", "Bytes of response bodies that were sent")
 SERVER_UP: Final = Gauge("callback_edge_server_up", "1 while there is a connection to a server that serves, else 0")
+_LIMITED: Final = Counter(
+    "callback_edge_limited",
+    "Requests and connections that were refused because of a limit, by the setting that has it",
+    ["limit"],
+)
 RELOADS_FAILED: Final = Counter(
     "callback_edge_reloads_failed",
     "Files that changed and could not be taken over; what held before still holds",
@@ -42,6 +47,12 @@ RELOADS_FAILED: Final = Counter(
 def requests(method: str, family: str, status: str) -> Counter:
     """Return the counter of one kind of request."""
     return _REQUESTS.labels(method, family, status)
+
+
+@cache
+def limited(limit: str) -> Counter:
+    """Return the counter of one limit, by its setting."""
+    return _LIMITED.labels(limit)
 
 
 @cache

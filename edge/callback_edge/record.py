@@ -5,6 +5,7 @@ import time
 from typing import Any, Final
 
 from callback_edge import metrics
+from callback_edge.callers import Caller
 from callback_edge.request import CALL_METHODS
 from callback_edge.status import Problem
 from callback_process import logs
@@ -19,11 +20,12 @@ _CALLER_GONE: Final = 499
 class Record:
     """One request, from its head to the end of its answer. The connection makes it, and the application adds to it."""
 
-    def __init__(self, method: str = "", path: bytes = b"", client: str = "") -> None:
+    def __init__(self, caller: Caller, method: str = "", path: bytes = b"") -> None:
         """Begin. Without a method and a path, for a request that could not be read."""
         self._method = method if method in _METHODS else "other"
         self._family = "cb" if path.startswith(b"/cb/") else "cbq" if path.startswith(b"/cbq/") else "other"
-        self._client = client
+        self.caller = caller
+        """Who sent it."""
         self._began = self._answered = time.perf_counter()
         self._status = 0
         self._code = ""
@@ -75,7 +77,8 @@ class Record:
                 request_bytes=request_bytes,
                 response_bytes=self._response_bytes,
                 call_id=self.call_id,
-                client=self._client,
+                client=self.caller.address,
+                scheme="https" if self.caller.is_https else "http",
             )
 
 

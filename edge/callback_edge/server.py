@@ -1,4 +1,4 @@
-"""Connections, from accepting to closing: nobody holds one, or the process, longer than they may.
+"""Connections, from accepting to closing: not too many, and nobody holds one, or the process, longer than they may.
 
 Hypercorn waits for slow readers without end, and its own stop waits for them too. Here a connection is given up when
 its peer takes nothing for `WRITE_TIMEOUT_S`, and a stop is over when its grace is. The pieces that are replaced are
@@ -26,8 +26,10 @@ from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from callback_edge import metrics
+from callback_edge.callers import Callers
 from callback_edge.http11 import EdgeConfig, EdgeContext, StrictHTTP
 from callback_edge.problems import Problems
+from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -38,6 +40,8 @@ LINGER_S: Final = 2
 """How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
 with unread bytes resets its connection, and the peer may never see the answer."""
 _BACKLOG: Final = 2048
+_MOST_TURNED_AWAY: Final = 256
+"""How many connections beyond the limit may be told so at a time; those beyond that are cut."""
 _SETTLE_S: Final = 0.05
 """How long the loop may take to hand over what it has accepted."""
 _FIRST_REQUEST_S: Final = 0.5
@@ -50,6 +54,8 @@ class Connection(TCPServer):
     """One connection of ours: strict HTTP, and an end to waiting for its peer."""
 
     protocol: StrictHTTP  # type: ignore[assignment]
+    is_one_too_many = False
+    """Whether all that becomes of it is a refusal."""
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -74,6 +80,9 @@ class Connection(TCPServer):
                     self.protocol_send,
                 )
                 try:
+                    if self.is_one_too_many:
+                        await self.protocol.turn_away()
+                        return
                     await self.idle_task.restart(task_group, self._idle_timeout)
                     await self._read_data()
                     self._peer_has_ended = True
@@ -146,12 +155,14 @@ class Connection(TCPServer):
 class HttpServer:
     """Serves one application on one socket, from `start` to `stop`."""
 
-    def __init__(self, app: ASGIFramework, problems: Problems, *, access_log_sample: float = 0) -> None:
+    def __init__(self, app: ASGIFramework, problems: Problems, settings: EdgeSettings) -> None:
         self._app = ASGIWrapper(app)
         self._state: LifespanState = {"problems": problems}
         self._config = EdgeConfig()
-        self._config.access_log_sample = access_log_sample
-        self._context = EdgeContext()
+        self._config.access_log_sample = settings.access_log_sample
+        self._context = EdgeContext(Callers(settings.trusted_proxies or ()))
+        self._most = settings.max_connections
+        self._turned_away = 0
         self._running: dict[asyncio.Task[None], Connection] = {}
         self._listening: socket.socket
         self._listener: asyncio.Server
@@ -201,13 +212,20 @@ class HttpServer:
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(self._app, loop, self._config, self._context, self._state, reader, writer)
+        if len(self._running) - self._turned_away >= self._most:
+            metrics.limited("max_connections").inc()
+            if self._turned_away >= _MOST_TURNED_AWAY:
+                connection.abort()
+                return
+            connection.is_one_too_many = True
+            self._turned_away += 1
         task = loop.create_task(connection.run())
         self._running[task] = connection
         metrics.CONNECTIONS.inc()
         task.add_done_callback(self._disconnected)
 
     def _disconnected(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        self._turned_away -= self._running.pop(task).is_one_too_many
         metrics.CONNECTIONS.dec()
         if not task.cancelled() and (error := task.exception()):
             _log.error("a connection failed", exc_info=error)

@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from callback_process.addresses import parse_bind
@@ -29,6 +29,9 @@ def _grpc_target(text: str) -> str:
 
 Folder = Annotated[Path, WithJsonSchema({"type": "string", "format": "directory-path"})]
 """A setting that is the path of a folder."""
+
+
+_Network = Annotated[IPvAnyNetwork, WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"})]
 
 
 class EdgeSettings(ProcessSettings):
@@ -60,6 +63,23 @@ class EdgeSettings(ProcessSettings):
     long enough for a proxy in front to notice."""
     grace_s: Annotated[float, Field(ge=0)] = 25
     """How long calls that are running may go on after that, in seconds."""
+    trusted_proxies: list[_Network] | None = None
+    """The proxies in front of the edge, as addresses or networks (`10.0.0.0/24`). Whom they name in `X-Forwarded-For`
+    and `X-Forwarded-Proto` is the caller; from anyone else these headers count for nothing. `[]`: there are none, and
+    callers connect themselves. None: not known. Then each peer counts as the caller, and as it may be a proxy with
+    everyone behind it, the two limits per address do not hold."""
+    max_connections: Annotated[int, Field(ge=1)] = 4096
+    """How many connections may be open at a time, each with a body at most; beyond, a new one gets a 503 and is
+    closed."""
+    max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
+    """How many requests may be with the servers at a time, those of callers who have hung up included; beyond, callers
+    get a 503."""
+    max_requests_in_flight_per_address: Annotated[int, Field(ge=1)] | None = 200
+    """How many requests of one caller may be handled at a time, each from its head to the end of its answer; beyond, it
+    gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. None: any number."""
+    unknown_states_per_minute_per_address: Annotated[int, Field(ge=1, le=1_000_000)] | None = 60
+    """How many addresses that lead to no callback one caller may try in a minute; beyond, it gets a 429 for whatever it
+    asks, until a moment has passed. Holds where `trusted_proxies` is set. None: any number."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""

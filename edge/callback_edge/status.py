@@ -62,6 +62,7 @@ STATE_UNKNOWN: Final = Problem("state_unknown", 404)
 CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
 RESPONSE_INVALID: Final = Problem("response_invalid", 502)
 VERIFICATION_FAILED: Final = Problem("verification_failed", 401)
+TOO_MANY_CALLS: Final = Problem("too_many_calls", 503, "busy")
 TOO_MANY_REQUESTS: Final = Problem("too_many_requests", 429)
 CONFIRMATION_REQUIRED: Final = Problem("confirmation_required", 200)
 AGENT_DETECTED: Final = Problem("agent_detected", 200)
@@ -79,7 +80,7 @@ BY_REASON: Final[Mapping[str, Problem]] = {
     "HANDLER_LOST": Problem("handler_lost", 503, "outcome_unknown"),
     "STORE_UNAVAILABLE": Problem("store_unavailable", 503, "unavailable"),
     "OUTCOME_UNKNOWN": OUTCOME_UNKNOWN,
-    "TOO_MANY_CALLS": Problem("too_many_calls", 503, "busy"),
+    "TOO_MANY_CALLS": TOO_MANY_CALLS,
     "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
     "VERIFICATION_FAILED": VERIFICATION_FAILED,
     "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "unavailable"),

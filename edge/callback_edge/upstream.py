@@ -28,6 +28,7 @@ from grpc_status import rpc_status
 
 from callback.v1 import edge_service_pb2
 from callback_edge import credentials, metrics, status
+from callback_edge.limits import BUSY_RETRY_S
 from callback_edge.link import Link, NotSentError
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
@@ -64,6 +65,7 @@ class Upstream:
     def __init__(self, settings: EdgeSettings) -> None:
         self._target = settings.server_target
         self._invoke_timeout_s = settings.invoke_timeout_s
+        self._most_in_flight = settings.max_requests_in_flight
         self._token = credentials.token(settings.server_token_file)
         self._tls = credentials.tls(settings.server_tls)
         self._calls: set[asyncio.Task[edge_service_pb2.InvokeResponse]] = set()
@@ -99,6 +101,9 @@ class Upstream:
         Raises:
             Refusal: the server refused, could not be reached, or did not answer.
         """
+        if len(self._calls) >= self._most_in_flight:
+            metrics.limited("max_requests_in_flight").inc()
+            raise status.Refusal(status.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
         call = asyncio.create_task(self._invoke(request))
         self._calls.add(call)  # the loop itself holds tasks weakly
         call.add_done_callback(self._ended)

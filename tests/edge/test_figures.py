@@ -125,7 +125,7 @@ async def test_each_request_is_one_line_of_the_access_log_without_its_address(pl
         common = {"timestamp", "level", "process", "pid", "event", "duration_ms"}
         assert {name: value for name, value in first.items() if name not in common} == {
             "method": "POST", "family": "cb", "status": 200, "code": "", "request_bytes": 3, "response_bytes": 5,
-            "call_id": "the-call", "client": "127.0.0.1",
+            "call_id": "the-call", "client": "127.0.0.1", "scheme": "http",
         }  # fmt: skip
         assert 0 < first["duration_ms"] < 60_000
         assert (second["family"], second["status"], second["code"]) == ("cbq", 502, "handler_failed")

@@ -231,9 +231,9 @@ async def serving(app, settings=None, *, send_buffer_bytes=None) -> AsyncIterato
     listening = socket.create_server(("127.0.0.1", 0))
     if send_buffer_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    sample = settings.access_log_sample if settings else 0
-    problems = Problems(Pages(settings.templates_dir if settings else None))
-    edge = RunningEdge(listening.getsockname()[1], HttpServer(app, problems, access_log_sample=sample))
+    settings = settings or EdgeSettings()
+    problems = Problems(Pages(settings.templates_dir))
+    edge = RunningEdge(listening.getsockname()[1], HttpServer(app, problems, settings))
     await edge.server.start(listening)
     try:
         yield edge

@@ -1,0 +1,88 @@
+"""How much one caller may ask: so that no one takes all there is, and nobody tries states at will.
+
+Callers are counted by address, as `callers` tells it. Nothing here grows without bound: who is in flight has a
+connection, and of rates the oldest are forgotten first.
+"""
+
+import contextlib
+import math
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from callback_edge import metrics, status
+from callback_edge.settings import EdgeSettings
+
+BUSY_RETRY_S: Final = 1
+"""After how long to try again where there are too many at a time."""
+MOST_RATES: Final = 65_536
+"""How many callers' rates are known at a time; each takes about 200 bytes."""
+_MINUTE: Final = 60 * 10**9
+"""In nanoseconds: whole numbers, so that what is allowed is allowed to the last one."""
+
+
+class Limits:
+    """The limits of the settings. Without `trusted_proxies` none holds: an address may be a proxy's, for everyone."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        holds = settings.trusted_proxies is not None
+        self._most_in_flight = settings.max_requests_in_flight_per_address if holds else None
+        self._in_flight: Counter[str] = Counter()
+        misses = settings.unknown_states_per_minute_per_address if holds else None
+        self._misses = None if misses is None else Rate(misses)
+
+    @contextlib.contextmanager
+    def one_more(self, group: str) -> Iterator[bool]:
+        """Count one more request of a caller while it lasts. Gives whether it may be served."""
+        if self._most_in_flight is None:
+            yield True
+            return
+        if self._in_flight.get(group, 0) >= self._most_in_flight:
+            metrics.limited("max_requests_in_flight_per_address").inc()
+            yield False
+            return
+        self._in_flight[group] += 1
+        try:
+            yield True
+        finally:
+            self._in_flight[group] -= 1
+            if not self._in_flight[group]:
+                del self._in_flight[group]
+
+    def may_look_up(self, group: str) -> None:
+        """Let a caller ask for a state.
+
+        Raises:
+            Refusal: the caller has asked for too many that no case has.
+        """
+        if self._misses and (wait_ns := self._misses.wait_ns(group, time.monotonic_ns())):
+            metrics.limited("unknown_states_per_minute_per_address").inc()
+            raise status.Refusal(status.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
+
+    def missed(self, group: str) -> None:
+        """Note that no case has the state that a caller asked for."""
+        if self._misses:
+            self._misses.charge(group, time.monotonic_ns())
+
+
+class Rate:
+    """So many a minute, for each of many: all of them at once, then one as each comes due (GCRA)."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._interval = _MINUTE // per_minute
+        self._due: OrderedDict[str, int] = OrderedDict()
+        """When each will have used up nothing, in the order in which they were charged last."""
+
+    def wait_ns(self, who: str, now: int) -> int:
+        """Return how long until one may have another, in nanoseconds; 0 if now."""
+        return max(0, self._due.get(who, now) - now - _MINUTE + self._interval)
+
+    def charge(self, who: str, now: int) -> None:
+        """Note that one had another."""
+        self._due[who] = max(self._due.pop(who, now), now) + self._interval
+        for _ in range(2):  # two go for one that comes, so they become few again
+            oldest = next(iter(self._due))
+            if self._due[oldest] > now and len(self._due) <= MOST_RATES:
+                break
+            del self._due[oldest]
