@@ -46,10 +46,13 @@ async def browser():
 
 @pytest.fixture
 async def page(browser, world):
-    """A page of a browser without history, which notes the requests to callbacks as `arrivals`."""
+    """A page of a browser that has a session with the platform, and notes the requests to callbacks as `arrivals`."""
     world.platform.pages.clear()
     world.platform.requests.clear()
     context = await browser.new_context()
+    await context.add_cookies(
+        [{"name": "session", "value": "visitor", "url": world.platform.origin, "sameSite": "Lax", "httpOnly": True}]
+    )
     page = await context.new_page()
     page.arrivals = []
     page.on("request", lambda request: page.arrivals.append(request) if request.url.startswith(world.url) else None)
@@ -59,12 +62,14 @@ async def page(browser, world):
 
 @pytest.fixture
 def lands_on(page, world):
-    """Waits until the browser has landed on a page of the platform, which learns nothing of where it came from."""
+    """Waits until the browser has landed on a page of the platform, which knows its session, and learns nothing of
+    where it came from."""
 
     async def landed(path, state):
         await page.wait_for_url(world.platform.origin + path)
         (method, target, headers) = world.platform.visits()[-1]
         assert (method, target) == ("GET", path)
+        assert headers["cookie"] == "session=visitor"
         assert "referer" not in headers
         assert "origin" not in headers or headers["origin"] == "null"
         assert state not in json.dumps(headers)
