@@ -55,6 +55,8 @@ class ModelCall:
     erased: bool = False
     made: tuple | None = None
     """What its end made of the case: status and reason; None if that is as it was."""
+    answer: object = None
+    """What it was answered, if it succeeded. A recorded one is answered as the case said at its claim."""
 
 
 @dataclass
@@ -81,9 +83,22 @@ class ModelCase:
     """What time has brought, in order: (`LEASE_ENDED`, call id, what that made of the case), (`CASE_EXPIRED`,)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
     """Ended ones that are no longer kept, and still known to a message that is sent again."""
+    profile: str = ""
+    guard: str = "OFF"
+    messages: dict[str, str] = field(default_factory=dict)
+    """The call of each message whose window lasts."""
+    left: int | None = None
+    """How many more calls are allowed in this time; None if any number is."""
 
-    def claim(self, call_id):
-        """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`BUSY` | `STALE`, None)."""
+    def claim(self, call_id, *, asking="CALL", profile="", message="", over=False):
+        """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
+
+        `over`: the owner has made too many calls.
+        """
+        if self.profile and profile != self.profile:
+            return "VERIFY", self.profile
+        if asking == "OPTIONS":
+            return "UNKNOWN", None
         if call_id in self.calls or call_id in self.gone:
             call = self.calls.get(call_id) or self.gone[call_id]
             if call.status == RUNNING and call.lease_due is None:
@@ -91,10 +106,30 @@ class ModelCase:
             answered = call.recorded and (not call.erased or call.version == self.version)
             return ("RECORDED", call) if answered else ("STALE", None)
         self.settle()
+        if message in self.messages:
+            earlier = self.calls.get(self.messages[message]) or self.gone[self.messages[message]]
+            if earlier.status == RUNNING and earlier.lease_due is None:
+                return "BUSY", None
+            if earlier.status == RUNNING:
+                self.end(earlier, INTERRUPTED)
+            if earlier.status == SUCCEEDED:
+                return "REPEATED", (earlier.id, self.answer_again(earlier))
         if self.status == CLOSED:
             return "CLOSED", self.reason
+        if self.guard == "CONFIRM" and asking in ("GET", "AGENT", "FORM"):
+            return "CONFIRM", None
+        if self.guard == "DETECT" and asking == "AGENT":
+            return "AGENT", None
         if self.status == IN_PROGRESS:
             return "BUSY", None
+        if asking == "HANDSHAKE":
+            return "HANDSHAKE", None
+        if over or self.left == 0:
+            return "LIMITED", None
+        if self.left is not None:
+            self.left -= 1
+        if message:
+            self.messages[message] = call_id
         self.attempts += 1
         call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response, self.version)
         if self.mode != MULTIPLE:
@@ -105,7 +140,15 @@ class ModelCase:
             return "RECORDED", call
         return "CLAIMED", call
 
-    def finish(self, call_id, status, *, keep_open):
+    def answer_again(self, call):
+        """What a message gets that has come before: what its call was answered, or what the case says by now."""
+        if call.erased:
+            return self.response
+        if call.recorded:
+            return call.response
+        return self.response if call.id in self.gone else call.answer
+
+    def finish(self, call_id, status, *, keep_open, answer=None):
         """`OK` | `STALE`."""
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
@@ -116,6 +159,7 @@ class ModelCase:
         if call.lease_due is not None:
             self.end(call, INTERRUPTED)
             return "STALE"
+        call.answer = answer
         self.end(call, status, keep_open=keep_open)
         return "OK"
 

@@ -27,11 +27,12 @@ from msgspec.structs import replace
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
-from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Mode, NewCase, Settings
+from callback_server.domain.case import CaseStatus, CloseReason, Consequence, GetGuard, Mode, NewCase, Settings
 from callback_server.domain.due import CaseExpired, LeaseEnded
-from callback_server.domain.response import Response, ResponseType
+from callback_server.domain.guard import Asking
+from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.store import keys
-from callback_server.store.claim_call import Closed, Leases, Refused, claim_call
+from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Unverified, claim_call
 from callback_server.store.client import connect
 from callback_server.store.close_case import Close, close_case
 from callback_server.store.create_case import Created, create_case
@@ -49,6 +50,9 @@ KEEP = 1
 RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
 FORGET = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
+WINDOW_MS = 3_600_000
+PER_MINUTE = 2
+OVER_MS = 7
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
@@ -131,23 +135,28 @@ class LifeMachine(RuleBasedStateMachine):
         expires=st.booleans(),
         body=bodies,
         labels=labels,
+        profile=st.sampled_from(["", "hook"]),
+        guard=st.sampled_from(GetGuard),
     )
-    def create(self, mode, activity, owner, parameter, expires, body, labels):
-        self._create(mode, activity, owner, parameter, expires=expires, body=body, labels=labels)
+    def create(self, mode, activity, owner, parameter, expires, body, labels, profile, guard):
+        self._create(
+            mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard
+        )
 
-    def _create(self, mode, activity, owner, parameter, *, expires, body, labels):
+    def _create(self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF):
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels),
-            response=Response(type=ResponseType.RESPONSE, body=body or None),
+            response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is Created.OK
         self.new[case.id] = case
         self.model[case.id] = ModelCase(
-            mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels
-        )
+            mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
+            profile=profile, guard=guard,
+        )  # fmt: skip
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -205,14 +214,20 @@ class LifeMachine(RuleBasedStateMachine):
 
     # --- what callers and handlers do
 
-    def _claim(self, case_id, call_id, *, parameter=None):
+    def _claim(
+        self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False
+    ):
+        """As one that passes what the case asks for, unless `profile` says otherwise."""
         new = self.new[case_id]
         return self.do(
             claim_call(
                 self.scripts, call_id=call_id, state_sha256=new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, retention=self.retention,
-                platform_url="https://platform.example",
+                platform_url="https://platform.example", asking=Asking(asking),
+                proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
+                calls_per_minute=PER_MINUTE if limited else None,
+                owners_over=[("nobody", 1), (new.owner, OVER_MS)] if over else (),
             )
         )  # fmt: skip
 
@@ -224,6 +239,15 @@ class LifeMachine(RuleBasedStateMachine):
             assert reply.consequence == (consequence(fact.made) if reply.recorded else None)
         elif word == "CLOSED":
             assert reply == Closed(CloseReason(fact))
+        elif word == "VERIFY":
+            assert (type(reply), reply.profile) == (Unverified, fact)
+        elif word == "LIMITED":
+            assert isinstance(reply, Limited)
+            assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
+        elif word == "REPEATED":
+            call_id, answer = fact
+            assert reply.call_id == call_id
+            assert complete(reply.response, platform_url=None) == complete(answer, platform_url=None)
         else:
             assert reply is Refused[word]
 
@@ -242,13 +266,66 @@ class LifeMachine(RuleBasedStateMachine):
             if call_id in self._running():
                 self._finish(call_id, SUCCEEDED, False, b"")
 
-    def _claim_new(self, case_id):
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), asking=st.sampled_from(Asking))
+    def claim_what_guards_look_at(self, data, asking):
+        self._claim_new(self._any_case(data), asking=asking)
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), profile=st.sampled_from(["", "other", "hook"]), asking=st.sampled_from(Asking))
+    def claim_with_another_profile(self, data, profile, asking):
+        self._claim_new(self._any_case(data), profile=profile, asking=asking)
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), message=st.sampled_from(["a" * 64, "b" * 64]), times=st.integers(1, 2))
+    def claim_with_a_message(self, data, message, times):
+        case_id = self._any_case(data)
+        for _ in range(times):
+            self._claim_new(case_id, message=message)
+
+    @precondition(lambda self: any(model.messages for model in self.model.values()))
+    @rule(data=st.data())
+    def a_message_comes_again(self, data):
+        seen = [(case_id, message) for case_id, model in self.model.items() for message in model.messages]
+        case_id, message = data.draw(st.sampled_from(seen))
+        self._claim_new(case_id, message=message)
+
+    @precondition(lambda self: any(model.messages for model in self.model.values()))
+    @rule()
+    def the_windows_of_messages_end(self):
+        for case_id, model in self.model.items():
+            for message in model.messages:
+                self.do(self.client.delete(keys.key(keys.partition_of(case_id), "message", case_id, message)))
+            model.messages.clear()
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), wait=st.booleans())
+    def claim_more_than_a_minute_allows(self, data, wait):
+        """Of a case whose pace is at its even start, so many calls that the last ones come too early."""
+        case_id = data.draw(st.sampled_from(list(self.model)))
+        self.do(self.client.hdel(keys.key(keys.partition_of(case_id), "case", case_id), "arrival"))
+        model = self.model[case_id]
+        model.left = PER_MINUTE
+        for _ in range(PER_MINUTE + 1):
+            call_id = self._claim_new(case_id, limited=True)
+            if wait and call_id in self._running():
+                self._finish(call_id, FAILED, False, b"")
+        model.left = None
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data())
+    def claim_of_an_owner_that_made_too_many(self, data):
+        self._claim_new(self._any_case(data), over=True)
+
+    def _claim_new(self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False):
         call_id = ids.new_call_id(case_id)
-        reply = self._claim(case_id, call_id)
+        given = {"asking": asking, "message": message, "over": over}
+        reply = self._claim(case_id, call_id, profile=profile, limited=limited, **given)
         if case_id not in self.model:
             assert reply is Refused.UNKNOWN
             return call_id
-        self._compare_claim(reply, self.model[case_id].claim(call_id))
+        passed = self.new[case_id].profile if profile is None else profile
+        self._compare_claim(reply, self.model[case_id].claim(call_id, profile=passed, **given))
         if isinstance(reply, Grant):
             self.granted.append(call_id)
         return call_id
@@ -260,7 +337,7 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = ids.case_id_of_call(call_id)
         reply = self._claim(case_id, call_id)
         if case_id in self.model:
-            self._compare_claim(reply, self.model[case_id].claim(call_id))
+            self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
         else:
             assert reply is Refused.STALE
 
@@ -274,7 +351,7 @@ class LifeMachine(RuleBasedStateMachine):
         assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == model.erase()
         if body is not None:
             self._set_response(case_id, body)
-        self._compare_claim(self._claim(case_id, call_id), model.claim(call_id))
+        self._compare_claim(self._claim(case_id, call_id), model.claim(call_id, profile=model.profile))
 
     def _recorded(self):
         return [call.id for model in self.model.values() for call in model.calls.values() if call.recorded]
@@ -309,12 +386,13 @@ class LifeMachine(RuleBasedStateMachine):
         reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention))
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
-        expected = model.finish(call_id, status, keep_open=keep_open)
+        answer = self._of_answer(outcome.response) if answered else None
+        expected = model.finish(call_id, status, keep_open=keep_open, answer=answer)
         call = model.calls.get(call_id) or model.gone[call_id]
         assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
-                outcome = replace(outcome, response=self._of_answer(outcome.response))
+                outcome = replace(outcome, response=answer)
             if model.calls[call_id].erased:
                 outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
             assert self.do(read_call(self.scripts, call_id)).outcome == outcome
@@ -418,6 +496,7 @@ class LifeMachine(RuleBasedStateMachine):
                 model.status, model.reason, model.attempts, model.version, model.response, model.owner
             )  # fmt: skip
             assert (case.expires_ms is None) is (new.time_to_live_ms is None)
+            assert (case.profile, case.guard) == (model.profile, model.guard)
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
             assert more is None
             assert [(call.id, call.status, call.erased) for call in reversed(calls)] == [

@@ -27,6 +27,7 @@ from support.tree import ROOT
 
 from callback.v1 import callback_service_pb2 as pb2
 from callback_server.domain.case import NewCase
+from callback_server.domain.guard import Asking
 from callback_server.store import keys
 from callback_server.store.packing import unpack_content
 from callback_server.store.read import read_case
@@ -58,7 +59,7 @@ async def test_a_case_and_its_calls_are_read_as_the_release_before_read_them(rea
     told = CASES[name]
     case_id = told["case"]["callbackCaseId"]
     case = (await services.callbacks.GetCallback(pb2.GetCallbackRequest(callback_case_id=case_id))).callback
-    assert marked(MessageToDict(case), now_ms) == told["case"]
+    assert marked(MessageToDict(case), now_ms) == told["case"] | {"getGuard": "GET_GUARD_OFF"}
     listed = (await services.callbacks.ListCalls(pb2.ListCallsRequest(callback_case_id=case_id))).calls
     calls = [(await services.callbacks.GetCall(pb2.GetCallRequest(call_id=each.call_id))).call for each in listed]
     assert [marked(MessageToDict(call), now_ms) for call in calls] == told["calls"]
@@ -179,6 +180,10 @@ TRANSITIONS = {
     "create": on_every_case("create_again", same=[True, False]),
     "claim": on_every_case("claim"),
     "claim in the wrong form": on_every_case("claim_in_the_wrong_form"),
+    "claim what guards look at": on_every_case("claim_what_guards_look_at", asking=list(Asking)),
+    "claim with a message": on_every_case("claim_with_a_message", message=["a" * 64, "b" * 64], times=[2]),
+    "claim more than a minute allows": on_every_case("claim_more_than_a_minute_allows", wait=[False, True]),
+    "claim of an owner that made too many": on_every_case("claim_of_an_owner_that_made_too_many"),
     "claim again": claim_again,
     **{f"{status}": end_those_that_run(status) for status in (SUCCEEDED, REJECTED, FAILED, NOT_STARTED)},
     "keep open": end_those_that_run(SUCCEEDED, keep_open=True),

@@ -50,6 +50,10 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     body: bytes = b""
     body_size: int = 0
     """How many bytes the body had, where the body itself is not kept."""
+    verification_profile: str = ""
+    """The profile that it has passed; empty if none was asked for."""
+    message_id: str = ""
+    """The sender's own name for what was sent, as the profile found it; empty if there was none."""
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -50,6 +50,17 @@ class Mode(enum.StrEnum):
     """Any number; `retryable_after_error` adds nothing."""
 
 
+class GetGuard(enum.StrEnum):
+    """What becomes of a GET that may not be a person's."""
+
+    OFF = "OFF"
+    """It is a call."""
+    DETECT = "DETECT"
+    """It is no call if it comes from a program that is known to open links."""
+    CONFIRM = "CONFIRM"
+    """It is no call: its page asks for a confirmation, and that is the call."""
+
+
 class Settings(msgspec.Struct, frozen=True, array_like=True):
     """What never changes about a case and no transition looks at.
 
@@ -78,6 +89,9 @@ class NewCase(msgspec.Struct, frozen=True):
     time_to_live_ms: int | None
     settings: Settings
     response: Response
+    profile: str = ""
+    """The verification profile that every call must pass; empty for none."""
+    guard: GetGuard = GetGuard.OFF
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -99,3 +113,6 @@ class Case(msgspec.Struct, frozen=True):
     """How many calls were started on it."""
     version: int
     """Counts the changes of its response."""
+    profile: str = ""
+    """The verification profile that every call must pass; empty for none."""
+    guard: GetGuard = GetGuard.OFF

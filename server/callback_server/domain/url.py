@@ -1,4 +1,4 @@
-"""The URL of a case: `{base}/cb/{state}` or `{base}/cbq/{param}?{param}={state}`."""
+"""The URL of a case: `{base}/cb/{state}` or `{base}/cbq/{param}?{param}={state}`; and that of a request to it."""
 
 from __future__ import annotations
 
@@ -8,3 +8,9 @@ def callback_url(base: str, state: str, parameter: str) -> str:
     if parameter:
         return f"{base}/cbq/{parameter}?{parameter}={state}"
     return f"{base}/cb/{state}"
+
+
+def request_url(base: str, state: str, parameter: str, query_string: str) -> str:
+    """The URL of a request, as its sender knows it: with the query as it was sent, whatever that is."""
+    path = f"/cbq/{parameter}" if parameter else f"/cb/{state}"
+    return f"{base}{path}?{query_string}" if query_string else f"{base}{path}"

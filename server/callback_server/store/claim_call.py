@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import Grant, Request
-from callback_server.domain.case import CloseReason, Mode
+from callback_server.domain.case import CloseReason, Mode, Settings
+from callback_server.domain.guard import Asking
 from callback_server.domain.ids import case_id_of
+from callback_server.domain.response import Response
 from callback_server.store import keys
 from callback_server.store.packing import pack_request, unpack_consequence, unpack_content
 from callback_server.store.retention import Retention
@@ -29,6 +31,12 @@ class Refused(enum.Enum):
     """Another call is running on a single-use case."""
     STALE = b"STALE"
     """This call has ended already: its lease was over before the store's answer came."""
+    CONFIRM = b"CONFIRM"
+    """A person must confirm first."""
+    AGENT = b"AGENT"
+    """A program that looks at links makes no call of this case."""
+    HANDSHAKE = b"HANDSHAKE"
+    """No call was asked for. The case is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,48 @@ class Closed:
     """The case is closed."""
 
     reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """The case asks for a profile that was not passed. Nothing was changed, not even what was due."""
+
+    profile: str
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """More calls, of the case or of its owner, than are allowed in this time."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The message has come before, and its call has succeeded."""
+
+    call_id: str
+    response: Response
+    """What it was answered; the case's own if that is no longer kept."""
+    platform_url: str
+    """Where its `/path` leads; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What was established of a request before its claim."""
+
+    profile: str = ""
+    """The verification profile that it has passed."""
+    message_sha256: str = ""
+    """SHA-256 of the message's id, in hexadecimal digits; empty if a message is not told from another."""
+    window_ms: int = 0
+    """For how long a message with this id is the same one."""
+
+
+NOTHING: Final = Proven()
+Claimed = Grant | Closed | Unverified | Limited | Repeated | Refused
 
 
 class Leases:
@@ -62,8 +112,14 @@ async def claim_call(
     leases: Leases,
     retention: Retention,
     platform_url: str | None,
-) -> Grant | Closed | Refused:
+    asking: Asking = Asking.CALL,
+    proven: Proven = NOTHING,
+    calls_per_minute: int | None = None,
+    owners_over: Sequence[tuple[str, int]] = (),
+) -> Claimed:
     """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
+
+    `owners_over` are owners that have made too many calls by now, and for how many milliseconds they wait.
 
     Raises:
         StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
@@ -83,7 +139,14 @@ async def claim_call(
         retention.calls_per_case,
         retention.bytes_per_case,
         platform_url or "",
+        asking,
+        proven.profile,
+        proven.message_sha256,
+        proven.window_ms,
+        calls_per_minute or 0,
+        len(leases.pairs),
         *leases.pairs,
+        *(value for pair in owners_over for value in pair),
     )
     if word in (b"CLAIMED", b"RECORDED"):
         attempt, owner, activity, mode, lease_left_ms, content, response_body, made = facts
@@ -102,4 +165,11 @@ async def claim_call(
         )
     if word == b"CLOSED":
         return Closed(CloseReason(facts[0].decode()))
+    if word == b"VERIFY":
+        return Unverified(facts[0].decode(), unpack_content(facts[1], b"")[0])
+    if word == b"LIMITED":
+        return Limited(facts[0])
+    if word == b"REPEATED":
+        earlier, content, response_body, platform = facts
+        return Repeated(earlier.decode(), unpack_content(content, response_body)[1], platform.decode())
     return Refused(word)

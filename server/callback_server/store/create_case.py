@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from callback_server.domain.case import NewCase
+from callback_server.domain.case import GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack_content
@@ -46,5 +46,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> Created:
         content,
         body,
         "1" if needs_platform(case.response) else "",
+        case.profile,
+        "" if case.guard is GetGuard.OFF else case.guard,
     )
     return Created(reply[0])

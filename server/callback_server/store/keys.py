@@ -33,6 +33,7 @@ LAYOUT: Final = {
     "body": "body:{}",  # string: the response's body; absent if empty
     "calls": "calls:{}",  # zset: the case's calls by attempt
     "call": "call:{}",  # hash: one call
+    "message": "message:{}:{}",  # string: the call of a (case, SHA-256 of a message's id), for as long as its window
     "index": "index:{}:{}:{}",  # zset: cases of an (owner, status, activity) by creation, in microseconds
     "activities": "activities:{}",  # set: activities that an owner's cases have named
     "label": "label:{}:{}",  # zset: cases of an (owner, digest of a label) by creation, in microseconds; see labels.lua

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
+from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Mode
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import complete
 from callback_server.store import keys
@@ -71,6 +71,8 @@ def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: byt
         closed_ms=_number(fields.get(b"closed")),
         calls=int(fields[b"attempts"]),
         version=int(fields[b"version"]),
+        profile=fields.get(b"profile", b"").decode(),
+        guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
     )
 
 

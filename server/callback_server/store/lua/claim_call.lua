@@ -4,26 +4,38 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), parameter, call_id, request, request_body, lease_ms, keep_calls, keep_bytes, platform_url
---       ('' = none), then pairs of activity and lease_ms for those that differ
+--       ('' = none), asking (the domain's word), profile (that was passed, '' = none), message (SHA-256 of its id in hexadecimal digits, '' =
+--       none), window_ms (for how long that is the same message), calls_per_minute (of a case, 0 = any number),
+--       leases (how many values of the next kind), then pairs of activity and lease_ms for those that differ, then
+--       pairs of owner and wait_ms for those that have made too many calls
 -- Returns: what was due, then
 --          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms, content, body as they were at the claim,
 --          and what the end of a recorded one made of the case ('' = nothing);
 --          UNKNOWN (no case is reached by this hash and parameter); CLOSED with its reason; BUSY; STALE (this call has
---          ended already; or it is a recorded one that was erased, and the case's response is another one by now).
+--          ended already; or it is a recorded one that was erased, and the case's response is another one by now);
+--          VERIFY with profile and content (the case asks for a profile that was not passed); CONFIRM; AGENT;
+--          HANDSHAKE (the case is open, and no call was asked for); LIMITED with wait_ms;
+--          REPEATED with the call_id of the message's call, and content, body and platform_url of what it was answered,
+--          or of the case's own response if that is no longer kept.
 -- Transition: OPEN -> IN_PROGRESS (single use), OPEN -> OPEN (multiple); with `record` what its success makes of it, or
 --             its failure if it is a redirect to /path and there is no platform. What was due before (a lease's end, the
---             expiry) happens first.
+--             expiry) happens first; but where a profile was not passed, nothing does.
 -- @include life
 
 local case_id, sha, parameter, call_id, request, request_body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lease_ms, keep = tonumber(ARGV[7]), {calls = tonumber(ARGV[8]), bytes = tonumber(ARGV[9])}
-local platform_url = ARGV[10]
+local platform_url, asking, profile, message, window_ms = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local calls_per_minute, first_owner = tonumber(ARGV[15]), 17 + tonumber(ARGV[16])
 
 local case = load_case(case_id)
 local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
   'made')
 if not case and mine[1] then return reply('STALE') end
 if not case or case.sha ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
+if case.profile and case.profile ~= profile then
+  return reply('VERIFY', case.profile, redis.call('GET', content_key(case_id)))
+end
+if asking == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 
@@ -45,10 +57,40 @@ elseif mine[1] then
 end
 
 settle(case, now, keep)
-if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
-if case.status == 'IN_PROGRESS' then return reply('BUSY') end
 
-for i = 11, #ARGV, 2 do
+-- A message that has come before is no other call while that one runs, or once it has succeeded, whatever became of the
+-- case since. The end of a lease is due here too: settle leaves it where the case allows multiple calls.
+local earlier = message ~= '' and redis.call('GET', message_key(case_id, message))
+if earlier then
+  local call = redis.call('HMGET', call_key(earlier), 'status', 'response', 'response_body', 'platform_url')
+  if call[1] == 'RUNNING' and tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then return reply('BUSY') end
+  if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, keep) end
+  if call[1] == 'SUCCEEDED' and call[2] then
+    return reply('REPEATED', earlier, call[2], call[3] or '', call[4] or '')
+  elseif call[1] == 'SUCCEEDED' then
+    return reply('REPEATED', earlier, redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)) or '',
+      platform_url)
+  end
+end
+
+if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
+if case.guard == 'CONFIRM' and (asking == 'GET' or asking == 'AGENT' or asking == 'FORM') then return reply('CONFIRM') end
+if case.guard == 'DETECT' and asking == 'AGENT' then return reply('AGENT') end
+if case.status == 'IN_PROGRESS' then return reply('BUSY') end
+if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end
+
+for i = first_owner, #ARGV, 2 do
+  if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
+end
+if calls_per_minute > 0 then -- GCRA: a case's calls may arrive a minute's worth ahead of their even pace
+  local us, interval = now_us(), math.floor(60000000 / calls_per_minute)
+  local arrival = math.max(tonumber(case.arrival or 0), us) + interval
+  local early = arrival - us - calls_per_minute * interval
+  if early > 0 then return reply('LIMITED', math.ceil(early / 1000)) end
+  redis.call('HSET', case_key(case_id), 'arrival', arrival)
+end
+
+for i = 17, first_owner - 1, 2 do
   if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
 end
 local content = redis.call('GET', content_key(case_id))
@@ -59,6 +101,10 @@ local size = #request + #request_body + #content + #body
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, 'start', now, 'request', request,
   'request_body', request_body, 'response', content, 'version', case.version, 'size', size)
 if body ~= '' then redis.call('HSET', call_key(call_id), 'response_body', body) end
+if message ~= '' then
+  redis.call('HSET', call_key(call_id), 'message', message)
+  redis.call('SET', message_key(case_id, message), call_id, 'PX', window_ms)
+end
 redis.call('HSET', case_key(case_id), 'attempts', attempt, 'call', call_id)
 redis.call('HINCRBY', case_key(case_id), 'running', 1)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)

@@ -2,7 +2,7 @@
 -- text; they come from keys.py. Every transition reads all, decides, then writes: Lua has no rollback.
 
 local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
-                'attempts', 'running', 'bytes', 'version', 'call', 'path'}
+                'attempts', 'running', 'bytes', 'version', 'call', 'path', 'profile', 'guard', 'arrival'}
 
 -- How long an ended call that is no longer kept is still known to a message sent again: longer than any lease (310 s).
 local ECHO_MS = 330000
@@ -51,13 +51,16 @@ local function erase_outcome(call_id)
   redis.call('HDEL', call_key(call_id), 'response', 'response_body', 'platform_url', 'detail')
 end
 
--- Forgets an ended call. What is left of it no read finds: it answers a claim or a finish that is sent again.
+-- Forgets an ended call. What is left of it no read finds: it answers a claim or a finish that is sent again, and says
+-- what became of its message for as long as that is known.
 local function drop_call(case_id, call_id)
   redis.call('HINCRBY', case_key(case_id), 'bytes', -redis.call('HGET', call_key(call_id), 'size'))
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only a recorded call's claim gives its response when it is sent again.
   if redis.call('HGET', case_key(case_id), 'activity') ~= 'record' then erase_outcome(call_id) end
-  redis.call('PEXPIRE', call_key(call_id), ECHO_MS)
+  local message = redis.call('HGET', call_key(call_id), 'message')
+  local known_ms = message and redis.call('PTTL', message_key(case_id, message)) or 0
+  redis.call('PEXPIRE', call_key(call_id), math.max(ECHO_MS, known_ms))
   redis.call('ZREM', calls_key(case_id), call_id)
   redis.call('ZREM', ended_key(), call_id)
 end

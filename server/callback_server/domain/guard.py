@@ -1,0 +1,56 @@
+"""Guarded GETs: what a request asks of a case, and what a person's confirmation stands for."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from msgspec.structs import replace
+
+from callback_server.domain.agents import is_agent
+from callback_server.domain.call import Request
+
+CONFIRMATION: Final = b"callback_confirm=1"
+"""The whole body of the form that the page of a case with the guard CONFIRM sends."""
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class Asking(enum.StrEnum):
+    """What a request asks of a case, as far as guards look at it."""
+
+    CALL = "CALL"
+    """A call, whatever the guard."""
+    GET = "GET"
+    """A GET."""
+    AGENT = "AGENT"
+    """A GET by a program that is known to open links."""
+    FORM = "FORM"
+    """A confirmation, on a case with the guard CONFIRM; else a POST as any other."""
+    CONFIRMED = "CONFIRMED"
+    """The GET that a confirmation stands for."""
+    OPTIONS = "OPTIONS"
+    """Never a call; a case with a verification profile may have an answer to it."""
+    HANDSHAKE = "HANDSHAKE"
+    """No call: whether the case is open, so that a handshake is answered."""
+
+
+def asking_of(request: Request) -> Asking:
+    """What a request asks as it comes, with nothing established."""
+    if request.method == "options":
+        return Asking.OPTIONS
+    if request.method == "get":
+        return Asking.AGENT if is_agent(_header(request, "user-agent")) else Asking.GET
+    type_ = _header(request, "content-type").partition(";")[0].strip().lower()
+    if request.method == "post" and request.body == CONFIRMATION and type_ == _FORM:
+        return Asking.FORM
+    return Asking.CALL
+
+
+def confirmed(form: Request) -> Request:
+    """The GET that a confirmation stands for: without the form, and what the header says of it."""
+    headers = tuple(pair for pair in form.headers if not pair[0].lower().startswith("content-"))
+    return replace(form, method="get", headers=headers, body=b"")
+
+
+def _header(request: Request, name: str) -> str:
+    return ", ".join(value for each, value in request.headers if each.lower() == name)
