@@ -142,13 +142,18 @@ def test_a_file_that_everyone_can_read_is_a_warning(tmp_path):
 
 
 def planted(process, name, folder):
-    """A value with a secret in it for a setting: in a URL, in the file that it names, or as it is."""
+    """A value with a secret in it for a setting: in a URL, in the file or folder that it names, or as it is."""
     schema = process.model_json_schema()["properties"][name]
     kinds = [schema, *schema.get("anyOf", ())]
     if any(kind.get("format") == "path" for kind in kinds):
         file = folder / name
         file.write_text(f"{SECRET} is secret\n")
         return str(file)
+    if any(kind.get("format") == "directory-path" for kind in kinds):
+        inner = folder / name
+        inner.mkdir()
+        (inner / "style.css").write_text(f"{SECRET} is secret\n")
+        return str(inner)
     if any(kind.get("type") == "array" for kind in kinds):
         return [f"https://me:{SECRET}@a.example"]
     if any(kind.get("type") == "string" and kind.get("format") != "password" for kind in kinds):
