@@ -1,6 +1,7 @@
 """The page of recipes: what it declares can be declared, and the handlers that no browser needs decide rightly."""
 
 import base64
+import hmac
 import json
 import tomllib
 
@@ -10,9 +11,12 @@ from flows.recipes import BLOCKS, FILES, recipe
 from pydantic import TypeAdapter
 
 from callback import IncomingCall, Reject
+from callback_server.domain.call import Request
+from callback_server.verification.profile import ForgedError
 from callback_server.verification.profiles import make_profiles, profile_files
 from callback_server.verification.settings import ProfileSettings
 
+URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 SECRET = b"whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok")
 TABLES = {
     name: table
@@ -43,15 +47,86 @@ PUBLISHED = [
 ]  # fmt: skip
 
 
-def test_every_profile_can_be_declared_as_it_stands(tmp_path, monkeypatch):
+@pytest.fixture
+def profiles(tmp_path, monkeypatch):
+    """What the page declares, with one secret in every file but Adyen's, which is the published one."""
     monkeypatch.chdir(tmp_path)
     settings = TypeAdapter(dict[str, ProfileSettings]).validate_python(TABLES)
-    assert len(settings) > 10
     for name, each in settings.items():
         for path in profile_files(name, each).values():
             path.write_bytes(SECRET)
     (tmp_path / "issuer-keys.json").write_text(json.dumps({"keys": [new_key().as_dict(private=False)]}))
-    assert list(make_profiles(settings)) == list(TABLES)
+    (tmp_path / "adyen.secret").write_bytes(bytes.fromhex(PUBLISHED[0][0]))
+    return make_profiles(settings)
+
+
+def test_every_profile_can_be_declared_as_it_stands(profiles):
+    assert list(profiles) == list(TABLES)
+    assert len(profiles) > 10
+
+
+BODY = b'{"id": "5"}'
+DIGEST = f"sha256={hmac.digest(SECRET, BODY, 'sha256').hex()}"
+PASSWORD = base64.b64encode(b"adyen:" + SECRET).decode()
+ADYEN = """
+        {
+            "type": "merchant.created",
+            "environment": "test",
+            "createdAt": "01-01-2024",
+            "data": {
+                "capabilities": {
+                    "sendToTransferInstrument": {
+                        "requested": true,
+                        "requestedLevel": "notApplicable"
+                    }
+                },
+                "companyId": "YOUR_COMPANY_ID",
+                "merchantId": "YOUR_MERCHANT_ACCOUNT",
+                "status": "PreActive"
+            }
+        }
+        """  # from the same tests of Adyen's
+SENT = {
+    "mollie": Request("post", (("x-mollie-signature", DIGEST),), body=BODY),
+    "meta": Request("post", (("x-hub-signature-256", DIGEST),), body=BODY),
+    "websub": Request("post", (("x-hub-signature", DIGEST),), body=BODY),
+    "adyen-platform": Request(
+        "post", (("hmacsignature", "fX74xUdztFmaXAn3IusMFFUBUSkLmDQUK0tm8xL6ZTU="),), body=ADYEN.encode()
+    ),
+    "adyen": Request("post", (("authorization", f"Basic {PASSWORD}"),), body=BODY),
+    "graph": Request("post", query=(("key", SECRET.decode()),), body=BODY),
+    "events": Request("post", query=(("access_token", SECRET.decode()),), body=BODY),
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_a_sender_sends_passes_its_profile_and_no_other(profiles, name):
+    profiles[name].verify(SENT[name], URL)
+    for other, request in SENT.items():
+        if other != name:
+            with pytest.raises(ForgedError):
+                profiles[name].verify(request, URL)
+
+
+def hub(*more):
+    return (("hub.mode", "subscribe"), ("hub.challenge", "1158201444"), *more)
+
+
+TOPIC = "https://blog.example/feed"
+ASKED = {
+    "meta": (Request("get", query=hub(("hub.verify_token", SECRET.decode()))), b"1158201444"),
+    "websub": (Request("get", query=hub(("hub.topic", TOPIC))), b"1158201444"),
+    "graph": (Request("post", query=(("key", SECRET.decode()), ("validationToken", "a token"))), b"a token"),
+    "events": (Request("options", (("webhook-request-origin", "eventgrid.azure.net"),)), b""),
+    "events-by-token": (Request("options", (("webhook-request-origin", "eventgrid.azure.net"),)), b""),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_a_sender_asks_first_is_answered_by_its_profile(profiles, name):
+    request, expected = ASKED[name]
+    answer = profiles[name].handshake(request, URL)
+    assert (answer.code, answer.body) == (200, expected)
 
 
 def test_every_recipe_serves_where_the_readme_says():
