@@ -5,6 +5,9 @@
 | `case_created`, `response_set`, `case_closed`, `calls_erased` | an owner, or an administrator, did that |
 | `call_started` | a handler is about to be asked |
 | `call_ended` | the end of a call is recorded. A recorded call has no other event |
+| `message_repeated` | a message that came before is answered as its call was; that is `call_id`. Nothing has changed |
+| `handshake_answered` | a sender was told that its URL wants to be called. That is no call |
+| `verification_failed` | a request does not pass the profile of its callback: `why`. Nothing has changed |
 | `lease_ended` | a call is interrupted: its process died, or lost the store |
 | `case_expired` | the time to live of a case has passed |
 | `dropped` | how many calls and cases a round forgot that were past their retention: one line for all |

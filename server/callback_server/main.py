@@ -141,6 +141,7 @@ async def _serve_on(
         platform_url=settings.platform_url,
         alternative_domains=settings.alternative_domains,
         activities=settings.activities.keys(),
+        profiles=given.profiles.keys(),
         state_key=given.state_key,
         default_time_to_live_s=settings.default_time_to_live_s,
         max_time_to_live_s=settings.max_time_to_live_s,
@@ -160,9 +161,13 @@ async def _serve_on(
             name: Activity(name, deadline_ms=round(activity.deadline_s * 1000))
             for name, activity in settings.activities.items()
         },
+        profiles=given.profiles,
         retention=retention,
+        box_url=settings.box_url,
         platform_url=settings.platform_url,
         max_in_flight=settings.max_in_flight_calls,
+        max_per_minute_per_case=settings.max_calls_per_minute_per_case,
+        max_per_minute_per_owner=settings.max_calls_per_minute_per_owner,
     )
     principals = given.principals
     access = Access(

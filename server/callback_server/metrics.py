@@ -25,6 +25,12 @@ REQUEST_SECONDS: Final = Histogram(
     "callback_request_seconds", "How long each gRPC method took", ["method"], buckets=_SECONDS
 )
 REFUSED: Final = Counter("callback_refused", "Requests that were refused, by method and reason", ["method", "reason"])
+VERIFICATIONS_FAILED: Final = Counter(
+    "callback_verifications_failed", "Requests that did not pass the profile of their callback", ["profile"]
+)
+HANDSHAKES: Final = Counter(
+    "callback_handshakes", "Requests with which a sender asked for a URL's consent, and got it", ["profile"]
+)
 STORE_ERRORS: Final = Counter(
     "callback_store_errors",
     "Requests to the store without an answer: nothing was changed (refused), or that is not known (unknown)",

@@ -85,6 +85,12 @@ class ServerSettings(ProcessSettings):
     max_open_cases_per_owner: int | None = Field(default=None, ge=1)
     """How many callbacks of an owner may be open or in progress at a time; beyond, none is generated. One server alone
     keeps it; several together can exceed it by what they generate within 10 seconds. None: any number."""
+    max_calls_per_minute_per_case: int | None = Field(default=None, ge=1)
+    """How many calls of a callback are let through in a minute, all at once or evenly; beyond, callers get a 429. None:
+    any number."""
+    max_calls_per_minute_per_owner: int | None = Field(default=None, ge=1)
+    """The same for all callbacks of an owner together. Each server counts for itself, and lets through all that come at
+    the same moment. None: any number."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=0)
     """How long closed cases and ended calls are kept, in seconds."""
     recorded_calls_per_case: int = Field(default=100, ge=1)

@@ -24,9 +24,11 @@ from callback_server.store.scripts import Scripts
 
 @contextlib.asynccontextmanager
 async def running_services(
-    store, *, handlers=None, activities=None, served=(), max_in_flight=1000, principals=None, retention=None, **policy
-):
+    store, *, handlers=None, activities=None, served=(), profiles=None, max_in_flight=1000, per_case=None,
+    per_owner=None, principals=None, retention=None, **policy
+):  # fmt: skip
     """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
+    profiles = profiles or {}
     client = connect(store.url)
     scripts = Scripts(client, tell_due)
     retention = retention or Retention()
@@ -35,6 +37,7 @@ async def running_services(
         "platform_url": "https://platform.example",
         "alternative_domains": None,
         "activities": served,
+        "profiles": profiles.keys(),
         "state_key": b"k" * 32,
         "default_time_to_live_s": None,
         "max_time_to_live_s": None,
@@ -42,8 +45,9 @@ async def running_services(
         **policy,
     }
     calls = Calls(
-        scripts, handlers=handlers or {}, activities=activities or {}, retention=retention,
-        platform_url=rules["platform_url"], max_in_flight=max_in_flight,
+        scripts, handlers=handlers or {}, activities=activities or {}, profiles=profiles, retention=retention,
+        box_url=rules["box_url"], platform_url=rules["platform_url"], max_in_flight=max_in_flight,
+        max_per_minute_per_case=per_case, max_per_minute_per_owner=per_owner,
     )  # fmt: skip
     access = Access(principals)
     server = make_server(

@@ -117,6 +117,8 @@ def _message(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         response=converters.response_to(grant.response),
         labels=grant.settings.labels,
         deadline=converters.timestamp(deadline_ms),
+        verification_profile=request.verification_profile,
+        message_id=request.message_id,
     )
 
 

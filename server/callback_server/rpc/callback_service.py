@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
+from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import callback_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
@@ -57,6 +58,8 @@ class Policy:
     """None: any."""
     activities: Collection[str]
     """Those that handlers serve, without `record`."""
+    profiles: Collection[str]
+    """The verification profiles that are declared."""
     state_key: bytes | None
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
@@ -147,6 +150,15 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             and request.alternative_domain not in policy.alternative_domains
         ):
             found.append(Violation("alternative_domain", "not_allowed", "is not among the allowed domains"))
+        profile = request.verification_profile
+        if profile and request.get_guard == pb.GET_GUARD_CONFIRM:
+            found.append(Violation("get_guard", "exclusive", "CONFIRM needs a person, and no person can sign"))
+            found.append(Violation("verification_profile", "exclusive", "excludes the get_guard CONFIRM"))
+        if profile and profile not in policy.profiles:
+            declared = ", ".join(sorted(policy.profiles)) or "none"
+            found.append(
+                Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
+            )
         longest = policy.max_time_to_live_s
         if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
             found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
@@ -161,6 +173,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         content = pb2.GenerateCallbackUrlRequest()
         content.CopyFrom(request)
         content.ClearField("request_id")
+        if content.get_guard == pb.GET_GUARD_OFF:
+            content.ClearField("get_guard")  # it is the default: the same content as where nothing was said
         return NewCase(
             id=ids.case_id_of(state_sha256),
             state_sha256=state_sha256,
@@ -177,6 +191,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
                 retryable=request.retryable_after_error,
             ),
             response=response,
+            profile=request.verification_profile,
+            guard=converters.guard_from(request.get_guard),
         )
 
     def _time_to_live_ms(self, request: pb2.GenerateCallbackUrlRequest) -> int | None:

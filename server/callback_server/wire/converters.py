@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, edge_service_pb2
 from callback_server.domain.call import Call, CallFailure, CallStatus, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, Mode
+from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Mode
 from callback_server.domain.response import Response, ResponseType
 
 _RESPONSE_TYPE: Final = {member: callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{member}") for member in ResponseType}
@@ -17,6 +17,8 @@ _RESPONSE_TYPE_BACK: Final = {number: member for member, number in _RESPONSE_TYP
 _CASE_STATUS: Final = {member: callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{member}") for member in CaseStatus}
 _CASE_STATUS_BACK: Final = {number: member for member, number in _CASE_STATUS.items()}
 _CLOSE_REASON: Final = {member: callback_pb2.CloseReason.Value(f"CLOSE_REASON_{member}") for member in CloseReason}
+_GET_GUARD: Final = {member: callback_pb2.GetGuard.Value(f"GET_GUARD_{member}") for member in GetGuard}
+_GET_GUARD_BACK: Final = {number: member for member, number in _GET_GUARD.items()}
 _CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
@@ -75,6 +77,11 @@ def status_from(number: callback_pb2.CallbackStatus.ValueType) -> CaseStatus | N
     return _CASE_STATUS_BACK.get(number)
 
 
+def guard_from(number: callback_pb2.GetGuard.ValueType) -> GetGuard:
+    """The guard that is asked for: OFF where nothing is said."""
+    return _GET_GUARD_BACK.get(number, GetGuard.OFF)
+
+
 def case_to(case: Case) -> callback_pb2.Callback:
     """A case, for its owner."""
     message = callback_pb2.Callback(
@@ -93,6 +100,8 @@ def case_to(case: Case) -> callback_pb2.Callback:
         expire_time=None if case.expires_ms is None else timestamp(case.expires_ms),
         close_time=None if case.closed_ms is None else timestamp(case.closed_ms),
         call_count=case.calls,
+        verification_profile=case.profile,
+        get_guard=_GET_GUARD[case.guard],
     )
     if case.close_reason is not None:
         message.close_reason = _CLOSE_REASON[case.close_reason]
@@ -119,6 +128,8 @@ def call_to(call: Call, case_id: str) -> callback_pb2.Call:
         start_time=timestamp(call.start_ms),
         end_time=None if call.end_ms is None else timestamp(call.end_ms),
         erased=call.erased,
+        verification_profile=request.verification_profile,
+        message_id=request.message_id,
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
