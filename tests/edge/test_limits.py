@@ -7,6 +7,7 @@ import socket
 import pytest
 from support.edge import (
     DEADLINE_S,
+    EdgeProcess,
     answering,
     ask,
     http_request,
@@ -82,6 +83,29 @@ async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, ed
     assert sent < 20 * LIMIT
     assert plane.requests == []
     writer.close()
+
+
+async def test_what_follows_a_request_that_ends_its_connection_is_not_kept(plane):
+    """While its handler runs, a sender could fill the memory with it."""
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return plain(b"ok")
+
+    plane.script = script
+    async with EdgeProcess(plane.target) as process:
+        reader, writer = await asyncio.open_connection("127.0.0.1", await process.port())
+        writer.write(http_request(f"/cb/{new_state()}", "POST", [], b"x" * 1000))
+        await plane.until(lambda: plane.started == 1)
+        before = process.resident_bytes()
+        for _ in range(1000):
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+        assert process.resident_bytes() - before < 16 * LIMIT
+        gate.set()
+        assert b"HTTP/1.1 200 " in await reader.read()
+        writer.close()
 
 
 async def test_tiny_chunks_count_like_large_ones(plane):

@@ -1,0 +1,290 @@
+"""No caller takes all there is, none tries states at will, and whoever has too much is told when to come again."""
+
+import asyncio
+import contextlib
+
+import pytest
+from pydantic import ValidationError
+from support.edge import (
+    EdgeProcess,
+    answering,
+    ask,
+    http_request,
+    new_state,
+    parse_answers,
+    plain,
+    refusing,
+    running_edge,
+    send_raw,
+)
+from support.wait import wait_until
+
+from callback_edge import limits
+from callback_edge.limits import Rate
+from callback_edge.settings import EdgeSettings
+
+PROXY = {"trusted_proxies": ["127.0.0.1"]}
+MINUTE = 60 * 10**9
+
+
+def named(address):
+    return [("X-Forwarded-For", address)]
+
+
+def until(gate):
+    """Script: answer once the gate is open."""
+
+    async def script(_request, _context):
+        await gate.wait()
+        return plain(b"ok")
+
+    return script
+
+
+def assert_limited(answer, status, code):
+    assert answer.status == status
+    assert f'"code": "{code}"'.encode() in answer.body
+    assert int(answer["retry-after"]) >= 1
+    answer.assert_fixed_headers()
+
+
+async def limited(edge, limit):
+    return (await edge.figures()).get(("callback_edge_limited_total", ("limit", limit)), 0)
+
+
+async def test_one_caller_has_so_many_requests_at_a_time_and_others_go_on(plane):
+    gate = asyncio.Event()
+    plane.script = until(gate)
+    async with running_edge(plane.target, max_requests_in_flight_per_address=3, **PROXY) as edge:
+        mine = [asyncio.create_task(ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.6"))) for _ in range(3)]
+        await plane.until(lambda: plane.started == 3)
+        assert_limited(await ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.6")), 429, "too_many_requests")
+        other = asyncio.create_task(ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.7")))
+        await plane.until(lambda: plane.started == 4)
+        gate.set()
+        assert [answer.status for answer in await asyncio.gather(*mine, other)] == [200] * 4
+        assert (await ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.6"))).status == 200
+
+
+async def test_the_share_of_a_caller_counts_bodies_that_are_on_their_way_and_ends_with_them(plane):
+    async with running_edge(plane.target, max_requests_in_flight_per_address=2, trusted_proxies=[]) as edge:
+        head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n".encode()
+        slow = [await edge.connect() for _ in range(2)]
+        for _, writer in slow:
+            writer.write(head)
+        await wait_until(lambda: is_limited(edge))
+        slow[0][1].close()
+        await wait_until(lambda: is_served(edge))
+        slow[1][1].close()
+
+
+async def is_limited(edge):
+    return (await ask(edge, f"/cb/{new_state()}")).status == 429
+
+
+async def is_served(edge):
+    return (await ask(edge, f"/cb/{new_state()}")).status == 200
+
+
+async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
+    gate = asyncio.Event()
+    plane.script = until(gate)
+    async with running_edge(plane.target, max_requests_in_flight_per_address=1, trusted_proxies=[]) as edge:
+        first = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+        await plane.until(lambda: plane.started == 1)
+        reader, writer = await edge.connect()
+        writer.write(http_request(f"/cb/{new_state()}", close=False))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 429 ")
+        gate.set()
+        await first
+        writer.write(http_request(f"/cb/{new_state()}"))
+        assert b"HTTP/1.1 200 " in await edge.rest(reader, writer)
+
+
+async def test_so_many_requests_are_with_the_servers_at_a_time_callers_that_hung_up_included(plane):
+    gate = asyncio.Event()
+    plane.script = until(gate)
+    async with EdgeProcess(plane.target, max_requests_in_flight=2) as edge:
+        for started in (1, 2):
+            _, writer = await asyncio.open_connection("127.0.0.1", await edge.port())
+            writer.write(http_request(f"/cb/{new_state()}"))
+            await plane.until(lambda started=started: plane.started == started)
+            writer.transport.abort()
+        (answer,) = parse_answers(await send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
+        assert_limited(answer, 503, "too_many_calls")
+        (answer,) = parse_answers(await send_raw(await edge.port(), http_request("/cb/x", "HEAD")), ["HEAD"])
+        assert answer.status == 200
+        assert await limited(edge, "max_requests_in_flight") == 1
+        gate.set()
+        await plane.until(lambda: plane.ended == 2)
+        (answer,) = parse_answers(await send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
+        assert answer.status == 200
+
+
+async def test_a_connection_too_many_is_told_so_and_closed_and_the_others_are_served(plane):
+    async with EdgeProcess(plane.target, max_connections=3) as edge:
+        port = await edge.port()
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await wait_until(lambda: connections(edge, 3))
+        for asked in (b"", http_request(f"/cb/{new_state()}"), http_request("/cb/x", "POST", [], b"x" * 900_000)):
+            (answer,) = parse_answers(await send_raw(port, asked))
+            assert_limited(answer, 503, "too_many_calls")
+            assert answer["connection"] == "close"
+        assert plane.requests == []
+        assert await limited(edge, "max_connections") == 3
+        for _, writer in held:
+            writer.write(http_request(f"/cb/{new_state()}"))
+        for reader, writer in held:
+            assert b"HTTP/1.1 200 " in await reader.read()
+            writer.close()
+        await wait_until(lambda: connections(edge, 0))
+        assert b"HTTP/1.1 200 " in await send_raw(port, http_request(f"/cb/{new_state()}"))
+
+
+async def connections(edge, count):
+    return (await edge.figures())[("callback_edge_connections",)] == count
+
+
+async def test_those_who_stay_when_turned_away_are_cut_in_the_end_and_take_no_place(plane):
+    async with EdgeProcess(plane.target, max_connections=1) as edge:
+        port = await edge.port()
+        _, held = await asyncio.open_connection("127.0.0.1", port)
+        await wait_until(lambda: connections(edge, 1))
+        stubborn = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
+        await wait_until(lambda: is_counted(edge, 400))
+        assert (await edge.figures())[("callback_edge_connections",)] <= 1 + 256
+        held.close()
+        await wait_until(lambda: serves(port))
+        await wait_until(lambda: connections(edge, 0))
+        for reader, writer in stubborn:
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+
+
+async def is_counted(edge, count):
+    return await limited(edge, "max_connections") == count
+
+
+async def serves(port):
+    return b"HTTP/1.1 200 " in await send_raw(port, http_request(f"/cb/{new_state()}"))
+
+
+async def test_who_tries_too_many_states_is_refused_before_any_look_up_and_nobody_else(plane):
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=3, **PROXY) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        tries = [f"/cb/{new_state()}", f"/cbq/state?state={new_state()}", "/cb/not-even-a-state"]
+        assert [(await ask(edge, path, headers=named("6.6.6.6"))).status for path in tries] == [404] * 3
+        asked = len(plane.requests)
+        for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}", "/cb/x"):
+            answer = await ask(edge, path, headers=named("6.6.6.6"))
+            assert_limited(answer, 429, "too_many_requests")
+            assert int(answer["retry-after"]) <= 20
+        assert len(plane.requests) == asked
+        plane.script = answering(plain(b"ok"))
+        assert (await ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.7"))).status == 200
+
+
+async def test_only_misses_are_charged(plane):
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
+        for reason in ("CALLBACK_CLOSED", "VERIFICATION_FAILED", "HANDLER_FAILED", "STORE_UNAVAILABLE"):
+            plane.script = refusing(reason)
+            await ask(edge, f"/cb/{new_state()}")
+        plane.script = answering(plain(b"gone", 404))
+        for _ in range(5):
+            assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
+        for path, method in (("/nowhere", "GET"), ("/cbq/state", "GET"), ("/cb/x", "HEAD"), ("/cb/x", "OPTIONS")):
+            await ask(edge, path, method)
+        assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
+
+
+async def test_one_ipv6_subscriber_is_one_caller_whatever_its_address(plane):
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=2, **PROXY) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        addresses = ["2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8::2", "2001:db8:0:1::1"]
+        statuses = [(await ask(edge, f"/cb/{new_state()}", headers=named(each))).status for each in addresses]
+        assert statuses == [404, 404, 429, 404]
+
+
+async def test_who_is_limited_can_not_say_that_he_is_somebody_else(plane):
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=2, **PROXY) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        said = [[*named(f"6.6.6.{n}"), *named("198.51.100.7")] for n in range(3)]
+        statuses = [(await ask(edge, f"/cb/{new_state()}", headers=each)).status for each in said]
+        assert statuses == [404, 404, 429]
+
+
+async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limited(plane):
+    """All callers may be behind one."""
+    settings = {"unknown_states_per_minute_per_address": 1, "max_requests_in_flight_per_address": 1}
+    gate = asyncio.Event()
+    async with EdgeProcess(plane.target, **settings) as edge:
+        await edge.until_logged("no limit per address holds")
+        port = await edge.port()
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        for _ in range(3):
+            assert b"HTTP/1.1 404 " in await send_raw(port, http_request(f"/cb/{new_state()}"))
+        plane.script = until(gate)
+        calls = [asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}"))) for _ in range(3)]
+        await plane.until(lambda: plane.started == 6)
+        gate.set()
+        assert all(b"HTTP/1.1 200 " in raw for raw in await asyncio.gather(*calls))
+
+
+async def test_refusals_are_counted_by_the_limit(plane):
+    settings = {"unknown_states_per_minute_per_address": 1, "max_requests_in_flight_per_address": 1}
+    gate = asyncio.Event()
+    async with EdgeProcess(plane.target, trusted_proxies="[]", **settings) as edge:
+        port = await edge.port()
+        plane.script = until(gate)
+        call = asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}")))
+        await plane.until(lambda: plane.started == 1)
+        await send_raw(port, http_request(f"/cb/{new_state()}"))
+        gate.set()
+        await call
+        for _ in range(3):
+            await send_raw(port, http_request("/cb/x"))
+        assert await limited(edge, "max_requests_in_flight_per_address") == 1
+        assert await limited(edge, "unknown_states_per_minute_per_address") == 2
+
+
+@pytest.mark.parametrize("per_minute", [1, 3, 7, 60, 999_983])
+def test_a_rate_gives_all_of_a_minute_at_once_and_then_one_as_each_comes_due(per_minute):
+    rate = Rate(per_minute)
+    for _ in range(per_minute):
+        assert rate.wait_ns("a", 0) == 0
+        rate.charge("a", 0)
+    wait = rate.wait_ns("a", 0)
+    assert 0 < wait <= MINUTE // per_minute
+    assert rate.wait_ns("b", 0) == 0
+    assert rate.wait_ns("a", wait) == 0
+    rate.charge("a", wait)
+    assert rate.wait_ns("a", wait) > 0
+    assert rate.wait_ns("a", 3 * MINUTE) == 0
+
+
+def test_a_rate_forgets_those_who_are_no_longer_limited():
+    rate = Rate(60)
+    for n in range(10_000):
+        rate.charge(str(n), n * MINUTE // 100)
+    assert len(rate._due) < 20
+
+
+def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
+    monkeypatch.setattr(limits, "MOST_RATES", 100)
+    rate = Rate(1)
+    for n in range(1000):
+        rate.charge(str(n), n)
+    assert [*rate._due] == [str(n) for n in range(900, 1000)]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "max_connections", "max_requests_in_flight", "max_requests_in_flight_per_address",
+        "unknown_states_per_minute_per_address",
+    ],
+)  # fmt: skip
+def test_a_limit_is_at_least_one(limit):
+    with pytest.raises(ValidationError, match=limit):
+        EdgeSettings(**{limit: 0})
