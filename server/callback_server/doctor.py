@@ -17,8 +17,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
+from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
+from callback_process.findings import Finding, check_readable, check_secret_file, check_settings, unreachable
 from callback_process.settings import SettingsError
 from callback_server.domain.principal import Role
 from callback_server.handlers.push import make_channel
@@ -33,6 +34,8 @@ from callback_server.store.safety import (
     setting_problems,
     stored_layout,
 )
+from callback_server.verification.profiles import make_profiles, profile_files
+from callback_server.verification.settings import JwtSettings
 
 CLOCK_SKEW_S: Final = 1.0
 """How far two clocks may be apart, in seconds."""
@@ -137,6 +140,24 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_c
             yield Finding.warning(
                 check, f"a token of it expires on {token.expires:%Y-%m-%d}", "make a new one: callback token"
             )
+
+
+async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Look whether each profile can be made of what is in its files."""
+    for name, profile in settings.profiles.items():
+        is_public = isinstance(profile, JwtSettings) and not profile.is_symmetric
+        look = check_readable if is_public else check_secret_file
+        findings = [look(setting, path) for setting, path in profile_files(name, profile).items()]
+        for finding in filter(None, findings):
+            yield finding
+        if any(finding and finding.is_problem for finding in findings):
+            continue
+        try:
+            make_profiles({name: profile})
+        except CredentialsError as error:
+            yield Finding.problem(f"profiles.{name}", str(error), "correct the file, as docs/verification.md says")
+        else:
+            yield Finding.ok(f"profiles.{name}", f"{profile.kind} can verify")
 
 
 # ---- The store ----
@@ -329,6 +350,7 @@ CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = 
     check_state_key,
     check_certificates,
     check_principals,
+    check_profiles,
     check_store,
     check_handlers,
 )

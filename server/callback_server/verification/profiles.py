@@ -10,9 +10,10 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final, TypeVar
 
-from callback_process.credentials import Contents, CredentialsError, Files, Followed
+from callback_process.credentials import Contents, CredentialsError, Followed
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import Request
@@ -156,7 +157,7 @@ def _follow(name: str, settings: ProfileSettings, clock: Clock) -> Followed[Prof
     return Followed(files, make, tell)
 
 
-def profile_files(name: str, settings: ProfileSettings) -> Files:
+def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:
     """The files that a profile names, by their settings."""
     lists = {
         "secret_files": getattr(settings, "secret_files", ()),

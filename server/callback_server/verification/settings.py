@@ -237,6 +237,11 @@ class JwtSettings(_Profile):
             raise ValueError("algorithms has some with a public key, and some of HS…, whose key is a secret")
         return self
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the keys are secrets."""
+        return self.algorithms[0].startswith("HS")
+
 
 class AddressSettings(_Profile):
     """The address that the request comes from. It must be the client's own: see `trusted_proxies` of the edge."""

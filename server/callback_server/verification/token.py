@@ -56,7 +56,7 @@ class Token:
 
     def __init__(self, settings: JwtSettings, credentials: Iterable[Credential]) -> None:
         self._settings = settings
-        self._keys = [key for credential in credentials for key in _keys(credential, settings.algorithms)]
+        self._keys = [key for credential in credentials for key in _keys(credential, settings)]
 
     def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
         """As of `Verifier`."""
@@ -130,9 +130,10 @@ def _time(claims: dict[str, Any], name: str) -> float:
     return value
 
 
-def _keys(credential: Credential, algorithms: Iterable[str]) -> list[_Key]:
+def _keys(credential: Credential, settings: JwtSettings) -> list[_Key]:
     """The keys of a file, each with the algorithms that fit it. Raises CredentialsError if there is none."""
-    if all(name in _HASH_BYTES for name in algorithms):
+    algorithms = settings.algorithms
+    if settings.is_symmetric:
         return [_secret(credential, algorithms)]
     try:
         found = _key_set(credential) if credential.content.lstrip().startswith(b"{") else [_pem(credential)]

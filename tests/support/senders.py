@@ -1,0 +1,132 @@
+"""Senders who sign what they send: by their own libraries, or by a program that knows nothing of ours."""
+
+import base64
+import hashlib
+import hmac
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import standardwebhooks
+import stripe
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from slack_sdk.signature import SignatureVerifier
+from support.verification import URL, request
+
+from callback_server.domain.call import Request
+
+BODY = '{"id": "evt_7", "event_id": "Ev7", "text": "caf\u00e9"}'
+ID = "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Somebody who signs."""
+
+    settings: dict
+    secrets: tuple[str, str]
+    """What is in the file of a profile: two of them."""
+    sign: Callable[[str, str, int], Request]
+    """Makes a request of a secret, a body and a time."""
+    signed: tuple[str, ...]
+    """The headers of which every bit is proven."""
+    message_id: str = ""
+    timed: bool = True
+
+
+def whsec(seed):
+    return "whsec_" + base64.b64encode(hashlib.sha256(seed).digest()).decode()
+
+
+def ed25519(seed):
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed).digest())
+
+
+def whpk(seed):
+    return "whpk_" + base64.b64encode(ed25519(seed).public_key().public_bytes_raw()).decode()
+
+
+PRIVATE_KEYS = {whpk(seed): ed25519(seed) for seed in (b"1", b"2")}
+
+
+def by_standard_webhooks(secret, body, time):
+    signature = standardwebhooks.Webhook(secret).sign(ID, datetime.fromtimestamp(time, UTC), body)
+    return standard_webhook(signature, body, time)
+
+
+def by_ed25519(public_key, body, time):
+    """The library of the specification signs `v1` only."""
+    signature = PRIVATE_KEYS[public_key].sign(f"{ID}.{time}.{body}".encode())
+    return standard_webhook("v1a," + base64.b64encode(signature).decode(), body, time)
+
+
+def standard_webhook(signature, body, time):
+    return request(
+        ("webhook-id", ID), ("webhook-timestamp", str(time)), ("webhook-signature", signature), body=body.encode()
+    )
+
+
+def by_stripe(secret, body, time):
+    header = stripe.WebhookSignature.generate_signature_header(body, secret, time)
+    return request(("Stripe-Signature", header), body=body.encode())
+
+
+def by_slack(secret, body, time):
+    signature = SignatureVerifier(secret).generate_signature(timestamp=str(time), body=body)
+    return request(("X-Slack-Request-Timestamp", str(time)), ("X-Slack-Signature", signature), body=body.encode())
+
+
+def by_openssl(secret, body, algorithm="sha256"):
+    """The HMAC that the program makes, which knows nothing of ours."""
+    command = ["openssl", "dgst", f"-{algorithm}", "-hmac", secret, "-binary"]
+    return subprocess.run(command, input=body.encode(), capture_output=True, check=True).stdout
+
+
+def by_github(secret, body, _time):
+    return request(
+        ("X-GitHub-Delivery", ID),
+        ("X-Hub-Signature-256", "sha256=" + by_openssl(secret, body).hex()),
+        body=body.encode(),
+    )
+
+
+def by_shopify(secret, body, _time):
+    return request(
+        ("X-Shopify-Webhook-Id", ID),
+        ("X-Shopify-Hmac-Sha256", base64.b64encode(by_openssl(secret, body)).decode()),
+        body=body.encode(),
+    )
+
+
+def by_everything(secret, body, time):
+    """A sender of one's own, who signs all that there is."""
+    signed = f"POST {URL} {ID};{time};{body}".encode()
+    signature = base64.b64encode(hmac.digest(secret.encode(), signed, "sha512")).decode()
+    return request(("X-Id", ID), ("X-Time", str(time)), ("X-Sign", f"k1={signature}"), body=body.encode())
+
+
+EVERYTHING = {
+    "kind": "hmac",
+    "header": "x-sign",
+    "algorithm": "sha512",
+    "encoding": "base64",
+    "prefix": "k1=",
+    "signed": "{method} {url} {id};{timestamp};{body}",
+    "timestamp_header": "x-time",
+    "id_header": "x-id",
+}
+WEBHOOK = ("webhook-id", "webhook-timestamp", "webhook-signature")
+SENDERS = {
+    "standard-webhooks": Sender(
+        {"kind": "standard-webhooks"}, (whsec(b"1"), whsec(b"2")), by_standard_webhooks, WEBHOOK, ID
+    ),
+    "standard-webhooks-v1a": Sender({"kind": "standard-webhooks"}, (whpk(b"1"), whpk(b"2")), by_ed25519, WEBHOOK, ID),
+    "stripe": Sender({"kind": "stripe"}, ("whsec_one", "whsec_two"), by_stripe, ("Stripe-Signature",), "evt_7"),
+    "slack": Sender(
+        {"kind": "slack"}, ("8f742", "9f742"), by_slack, ("X-Slack-Request-Timestamp", "X-Slack-Signature"), "Ev7"
+    ),
+    "github": Sender({"kind": "github"}, ("one", "two"), by_github, ("X-Hub-Signature-256",), ID, timed=False),
+    "shopify": Sender({"kind": "shopify"}, ("one", "two"), by_shopify, ("X-Shopify-Hmac-Sha256",), ID, timed=False),
+    "everything": Sender(EVERYTHING, ("one", "two"), by_everything, ("X-Id", "X-Time", "X-Sign"), ID),
+}

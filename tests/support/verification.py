@@ -1,0 +1,67 @@
+"""Profiles with secrets in files, requests as the edge gives them, and a clock that stands still."""
+
+import msgspec
+import pytest
+from pydantic import TypeAdapter
+
+from callback_server.domain.call import Request
+from callback_server.verification.profile import ForgedError
+from callback_server.verification.profiles import make_profiles
+from callback_server.verification.settings import ProfileSettings
+
+NOW = 1_700_000_000
+URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11?order=5"
+
+
+class Clock:
+    """The time, which passes when it is told to."""
+
+    now = float(NOW)
+
+    def __call__(self):
+        return self.now
+
+
+def profiles_of(folder, clock=None, /, *secrets, **settings):
+    """Profiles with one that is called `it`. Each of the secrets is in a file, that the settings name."""
+    files = []
+    for index, secret in enumerate(secrets):
+        file = folder / f"secret-{index}"
+        file.write_bytes(secret if isinstance(secret, bytes) else secret.encode())
+        files.append(file)
+    if files:
+        settings["key_files" if settings["kind"] == "jwt" else "secret_files"] = files
+    declared = TypeAdapter(ProfileSettings).validate_python(settings)
+    return make_profiles({"it": declared}, clock or Clock())
+
+
+def profile_of(folder, *secrets, clock=None, **settings):
+    return profiles_of(folder, clock, *secrets, **settings)["it"]
+
+
+def request(*headers, method="post", body=b"", query=(), address="192.0.2.7"):
+    query_string = "&".join(f"{name}={value}" for name, value in query)
+    return Request(method, headers, tuple(query), query_string, address, body)
+
+
+def changed(request, **changes):
+    return msgspec.structs.replace(request, **changes)
+
+
+def with_header(request, name, value):
+    """The request with another value of a header."""
+    return changed(request, headers=tuple((each, value if each == name else old) for each, old in request.headers))
+
+
+def refused(profile, request, url=URL):
+    """Why a request does not pass."""
+    with pytest.raises(ForgedError) as caught:
+        profile.verify(request, url)
+    return str(caught.value)
+
+
+def flips(octets):
+    """Every text that differs in one bit, or in one byte altogether."""
+    for index in range(len(octets)):
+        for mask in (1, 2, 4, 8, 16, 32, 64, 128, 255):
+            yield octets[:index] + bytes([octets[index] ^ mask]) + octets[index + 1 :]

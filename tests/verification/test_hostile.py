@@ -1,0 +1,231 @@
+"""Whatever is sent, a profile lets it pass, or refuses it as forged: nothing else comes out, nothing passes by chance.
+
+What is fuzzed is the verifier itself, within what would catch any other exception.
+"""
+
+import base64
+import contextlib
+import hmac
+import json
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from soak.counts import count
+from support.senders import BODY, SENDERS, whpk, whsec
+from support.verification import NOW, URL, Clock, profile_of, request, with_header
+
+from callback_server.verification import profiles
+from callback_server.verification.profile import ForgedError
+
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+P256 = ec.generate_private_key(ec.SECP256R1())
+TOKEN = {"kind": "jwt", "issuer": "i", "audience": "a"}
+
+
+def pem(key):
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+PROFILES = {
+    **{name: (sender.secrets, sender.settings) for name, sender in SENDERS.items()},
+    "both": ((whsec(b"1"), whpk(b"1")), {"kind": "standard-webhooks"}),
+    "header": (("one",), {"kind": "shared-secret", "header": "x-key"}),
+    "parameter": (("one",), {"kind": "shared-secret", "parameter": "key"}),
+    "basic": (("one",), {"kind": "basic", "username": "me"}),
+    "jwt": ((pem(RSA), pem(P256)), TOKEN | {"algorithms": ["RS256", "ES256"]}),
+    "jwt by secret": (("s" * 32,), TOKEN | {"algorithms": ["HS256"], "header": "x-token"}),
+    "jwt in a form": ((pem(RSA),), TOKEN | {"algorithms": ["RS256"], "parameter": "id_token"}),
+    "address": ((), {"kind": "address", "networks": ["203.0.113.0/24"]}),
+}
+HANDSHAKES = [
+    {"kind": "slack"},
+    {"kind": "hub", "topics": ["t"]},
+    {"kind": "validation-token"},
+    {"kind": "cloudevents", "origins": ["a.example"]},
+]
+
+NAMES = [
+    "webhook-id", "webhook-timestamp", "webhook-signature", "Stripe-Signature", "X-Slack-Signature",
+    "X-Slack-Request-Timestamp", "X-GitHub-Delivery", "X-Hub-Signature-256", "X-Shopify-Webhook-Id",
+    "X-Shopify-Hmac-Sha256", "X-Id", "X-Time", "X-Sign", "x-key", "x-token", "Authorization", "content-type",
+    "WebHook-Request-Origin",
+]  # fmt: skip
+encoded = st.binary(max_size=40).map(lambda octets: base64.b64encode(octets).decode())
+segments = st.one_of(
+    st.sampled_from(["", "e30", "W10", "bnVsbA"]),
+    st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "b64", "exp", "iss", "aud", "jti", "nbf"]),
+        st.one_of(
+            st.sampled_from(["RS256", "ES256", "HS256", "none", "i", "a"]), st.none(), st.booleans(), st.integers(),
+            st.floats(), st.text(max_size=5), st.lists(st.text(max_size=3), max_size=2),
+        ),
+    ).map(lambda given: base64.urlsafe_b64encode(json.dumps(given).encode()).decode().rstrip("=")),
+    encoded,
+)  # fmt: skip
+values = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        [str(NOW), f"t={NOW}", f"t={NOW},v1=", "t=,v1", "v1,", "v1a,", "v1,v1,v1", " ", ",", "=", "sha256=", "v0=",
+         "k1=", "Bearer ", "Basic ", "Bearer a.b.c", "application/x-www-form-urlencoded", "1e9", "+5", "-1",
+         "\u0661\u0662", "\u00b2", "9" * 5000, "\x00", "\ud800", "v1a," * 500, "v1," * 5000, "v1a,AAAA " * 16,
+         "a" * 60_000],
+    ),
+    encoded.map("v1,{}".format),
+    encoded.map("v1a,{}".format),
+    st.binary(min_size=64, max_size=64).map(lambda octets: "v1a," + base64.b64encode(octets).decode()),
+    encoded.map("Basic {}".format),
+    encoded.map(f"t={NOW},v1={{}}".format),
+    st.tuples(segments, segments, segments).map(".".join),
+    st.tuples(segments, segments, segments).map(lambda parts: "Bearer " + ".".join(parts)),
+)  # fmt: skip
+fields = st.lists(st.tuples(st.sampled_from(NAMES) | st.text(max_size=5), values), max_size=8)
+pairs = st.lists(
+    st.tuples(
+        st.sampled_from(["key", "id_token", "hub.mode", "hub.topic", "hub.challenge", "validationToken"])
+        | st.text(max_size=5),
+        values | st.sampled_from(["subscribe", "t"]),
+    ),
+    max_size=4,
+)
+bodies = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from(
+        [b'{"type": "url_verification"', b"[" * 100_000, b"id_token=%ff", b"id_token=a.b.c", b'{"id": ' + b"9" * 5000,
+         b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}", b"a=1&" * 2000],
+    ),
+    values.map(lambda text: b"id_token=" + text.encode("utf-8", "surrogatepass")),
+)  # fmt: skip
+requests = st.builds(
+    lambda headers, body, query, method, address: request(
+        *headers, body=body, query=query, method=method, address=address
+    ),
+    fields,
+    bodies,
+    pairs,
+    st.sampled_from(["get", "post", "put", "options"]),
+    st.sampled_from(["192.0.2.7", "::1", "::ffff:192.0.2.7"]) | st.text(max_size=8),
+)
+as_often = settings(
+    max_examples=count(200, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture(scope="module", params=sorted(PROFILES))
+def fuzzed(request, tmp_path_factory):
+    """The verifier of a profile."""
+    secrets, declared = PROFILES[request.param]
+    return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared)._verifier
+
+
+def refused(verifier, sent, url=URL):
+    """It is, and the reason has nothing of what was sent."""
+    with pytest.raises(ForgedError) as caught:
+        verifier.verify(sent, url, float(NOW))
+    why = str(caught.value)
+    assert why.isascii()
+    assert len(why) < 80
+
+
+@given(sent=requests, url=st.just(URL) | st.text(max_size=20))
+@as_often
+def test_nothing_passes_and_nothing_but_forged_comes_out(fuzzed, sent, url):
+    refused(fuzzed, sent, url)
+    fuzzed.redacted(sent)
+
+
+@pytest.fixture(scope="module", params=sorted(SENDERS))
+def nearly(request, tmp_path_factory):
+    """A verifier, a request that is right, and the headers of it that are proven."""
+    sender = SENDERS[request.param]
+    profile = profile_of(tmp_path_factory.mktemp("secrets"), sender.secrets[0], **sender.settings)
+    return profile._verifier, sender.sign(sender.secrets[0], BODY, NOW), sender.signed
+
+
+@given(which=st.integers(0, 2), value=values)
+@as_often
+def test_a_request_that_is_right_but_for_one_header_is_forged(nearly, which, value):
+    verifier, right, proven = nearly
+    sent = with_header(right, proven[which % len(proven)], value)
+    assume(sent != right)
+    refused(verifier, sent)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("9" * 400),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.fixture(scope="module")
+def by_secret(tmp_path_factory):
+    secrets, declared = PROFILES["jwt by secret"]
+    return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared)._verifier
+
+
+@given(
+    claims=st.fixed_dictionaries(
+        {"iss": st.just("i") | anything, "aud": st.just("a") | anything, "exp": st.just(NOW + 9) | anything},
+        optional={"nbf": anything, "iat": anything, "jti": anything, "sub": anything},
+    ),
+    head=st.fixed_dictionaries({}, optional={"kid": anything, "crit": anything, "b64": anything, "typ": anything}),
+)
+@as_often
+def test_a_token_that_is_signed_says_what_it_wants_and_passes_or_is_forged(by_secret, claims, head):
+    """It is the issuer's fault, and no reason to break."""
+
+    def part(value):
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
+
+    signed = part({**head, "alg": "HS256"}) + b"." + part(claims)
+    signature = base64.urlsafe_b64encode(hmac.digest(b"s" * 32, signed, "sha256")).rstrip(b"=")
+    with contextlib.suppress(ForgedError):
+        verified = by_secret.verify(request(("x-token", (signed + b"." + signature).decode())), URL, float(NOW))
+        assert (claims["iss"], claims["exp"] > NOW - 60) == ("i", True)
+        assert len(verified.message_id) <= 200
+
+
+@pytest.fixture(scope="module", params=HANDSHAKES, ids=lambda declared: declared["kind"])
+def asked(request, tmp_path_factory):
+    """A handshake of a profile that nothing passes."""
+    folder = tmp_path_factory.mktemp("secrets")
+    return profile_of(folder, "one", kind="github", handshake=request.param)._handshake
+
+
+def nothing_passes():
+    raise ForgedError("not this")
+
+
+@given(sent=requests)
+@as_often
+def test_a_handshake_answers_or_is_none_or_forged(asked, sent):
+    try:
+        answer = asked.answer(sent, nothing_passes)
+    except ForgedError:
+        return
+    assert answer is None or answer.code == 200
+
+
+# ---- When something breaks within ----
+
+
+class Broken:
+    challenge = "Broken"
+
+    def verify(self, request, url, now):
+        raise RuntimeError(request.headers[0][1])
+
+
+def test_what_breaks_lets_nobody_pass_and_is_logged_without_what_was_sent(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(profiles, "Signature", lambda *_: Broken())
+    profile = profile_of(tmp_path, "one", kind="github", clock=Clock())
+    with pytest.raises(ForgedError, match="the verifier failed"):
+        profile.verify(request(("x-key", "hunter2")), URL)
+    logged = "".join(capsys.readouterr())
+    assert "verifier_failed" in logged
+    assert "RuntimeError" in logged
+    assert "test_hostile.py" in logged
+    assert "hunter2" not in logged

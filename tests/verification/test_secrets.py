@@ -1,0 +1,149 @@
+"""Secrets that are sent as they are, and addresses: what is right passes, and no secret is handed on."""
+
+import base64
+
+import pytest
+from pydantic import ValidationError
+from support.verification import URL, changed, flips, profile_of, refused, request
+
+from callback_server.verification.profile import Verified
+
+SECRET = "p\u00e4ss w+rd&%"
+
+
+@pytest.fixture
+def in_header(tmp_path):
+    return profile_of(tmp_path, SECRET, kind="shared-secret", header="X-Api-Key")
+
+
+@pytest.fixture
+def in_query(tmp_path):
+    return profile_of(tmp_path, SECRET, kind="shared-secret", parameter="key")
+
+
+@pytest.fixture
+def basic(tmp_path):
+    return profile_of(tmp_path, SECRET, kind="basic", username="j\u00f6rg")
+
+
+def as_header(octets):
+    """Each byte is a character."""
+    return octets.decode("latin-1")
+
+
+def credentials(text):
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+def test_a_secret_in_a_header_passes_and_is_not_handed_on(in_header):
+    sent = request(("x-api-key", as_header(SECRET.encode())), ("x-other", "1"))
+    assert in_header.verify(sent, URL) == Verified()
+    assert in_header.redacted(sent) == request(("x-other", "1"))
+    assert in_header.challenge == "Secret"
+
+
+def test_a_secret_in_the_query_passes_and_is_not_handed_on(in_query):
+    sent = changed(
+        request(query=[("order", "5"), ("key", SECRET), ("x", "")]),
+        query_string="order=5&k%65y=p%C3%A4ss+w%2Brd%26%25&x",
+    )
+    assert in_query.verify(sent, URL) == Verified()
+    kept = in_query.redacted(sent)
+    assert (kept.query, kept.query_string) == ((("order", "5"), ("x", "")), "order=5&x")
+
+
+def test_a_name_and_a_password_pass_and_are_not_handed_on(basic):
+    sent = request(("authorization", credentials(f"j\u00f6rg:{SECRET}")), ("x-other", "1"))
+    assert basic.verify(sent, URL) == Verified()
+    assert basic.redacted(sent) == request(("x-other", "1"))
+    assert basic.challenge == 'Basic realm="callback", charset="UTF-8"'
+
+
+def test_every_bit_of_a_secret_is_proven(in_header, in_query, basic):
+    for each in flips(SECRET.encode()):
+        assert refused(in_header, request(("x-api-key", as_header(each)))) == "the secret is wrong"
+        text = each.decode("utf-8", "surrogateescape")
+        assert refused(in_query, request(query=[("key", text)])) == "the secret is wrong"
+    for each in flips(credentials(f"j\u00f6rg:{SECRET}").encode()):
+        if each[:6].lower() != b"basic ":
+            assert refused(basic, request(("authorization", as_header(each))))
+        elif each[:6] == b"Basic ":
+            assert refused(basic, request(("authorization", as_header(each)))) == "the name or the password is wrong"
+
+
+@pytest.mark.parametrize("given", ["", "p", SECRET + " ", " " + SECRET, SECRET + "\n", SECRET * 2, "\u20ac", "\ud800"])
+def test_a_secret_that_is_too_short_or_too_long_or_no_text_is_wrong(in_header, in_query, basic, given):
+    assert refused(in_header, request(("x-api-key", given)))
+    assert refused(in_query, request(query=[("key", given)]))
+    assert refused(basic, request(("authorization", f"Basic {given}")))
+
+
+def test_what_is_missing_or_there_twice_is_refused(in_header, in_query, basic):
+    right = ("x-api-key", as_header(SECRET.encode()))
+    assert refused(in_header, request()) == "x-api-key is missing"
+    assert refused(in_header, request(right, right)) == "x-api-key is there more than once"
+    assert refused(in_query, request()) == "the parameter is missing"
+    assert refused(in_query, request(query=[("key", SECRET)] * 2)) == "the parameter is there more than once"
+    assert refused(in_query, request(query=[("Key", SECRET)])) == "the parameter is missing"
+    assert refused(basic, request()) == "authorization is missing"
+    assert refused(basic, request(("authorization", f"Bearer {SECRET}"))) == "the authorization is not Basic"
+
+
+def test_a_form_is_no_query(in_query):
+    form = ("content-type", "application/x-www-form-urlencoded")
+    assert refused(in_query, request(form, body=b"key=" + SECRET.encode())) == "the parameter is missing"
+
+
+def test_each_of_several_secrets_works(tmp_path):
+    header = profile_of(tmp_path, "one", "two\r\n", kind="shared-secret", header="x-key")
+    basic = profile_of(tmp_path, "one", "two", kind="basic", username="me")
+    for secret in ("one", "two"):
+        header.verify(request(("x-key", secret)), URL)
+        basic.verify(request(("authorization", credentials(f"me:{secret}"))), URL)
+    refused(header, request(("x-key", "onetwo")))
+
+
+# ---- Addresses ----
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "passes"),
+    [
+        (["192.0.2.0/24"], "192.0.2.7", True),
+        (["192.0.2.0/24"], "192.0.3.7", False),
+        (["192.0.2.7"], "192.0.2.7", True),
+        (["192.0.2.7"], "192.0.2.8", False),
+        (["192.0.2.0/24"], "::ffff:192.0.2.7", True),
+        (["192.0.2.0/24"], "::ffff:192.0.3.7", False),
+        (["192.0.2.0/24"], "::192.0.2.7", False),
+        (["::ffff:192.0.2.0/120"], "192.0.2.7", True),
+        (["::ffff:192.0.2.0/120"], "::ffff:192.0.2.7", True),
+        (["::/0"], "192.0.2.7", False),
+        (["::/0"], "::ffff:192.0.2.7", False),
+        (["0.0.0.0/0"], "2001:db8::1", False),
+        (["198.51.100.0/24", "2001:db8::/32"], "2001:db8:1::5", True),
+        (["2001:db8::/32"], "2001:db9::5", False),
+        (["fe80::/10"], "fe80::1%eth0", True),
+        (["0.0.0.0/0", "::/0"], "", False),
+        (["0.0.0.0/0", "::/0"], "unknown", False),
+        (["0.0.0.0/0", "::/0"], "192.0.2.7:80", False),
+        (["0.0.0.0/0", "::/0"], "3221225991", False),
+        (["0.0.0.0/0", "::/0"], "192.0.2.007", False),
+        (["0.0.0.0/0", "::/0"], "\u0661.1.1.1", False),
+        (["0.0.0.0/0", "::/0"], "/run/socket", False),
+    ],
+)
+def test_an_address_passes_within_the_ranges(tmp_path, networks, address, passes):
+    profile = profile_of(tmp_path, kind="address", networks=networks)
+    sent = request(address=address)
+    if passes:
+        assert profile.verify(sent, URL) == Verified()
+        assert profile.redacted(sent) is sent
+    else:
+        assert refused(profile, sent).startswith("the client's address is")
+
+
+@pytest.mark.parametrize("networks", [[], ["192.0.2.7/24"], ["here"], ["192.0.2.0/33"], [""]])
+def test_ranges_that_are_none_are_refused(tmp_path, networks):
+    with pytest.raises(ValidationError):
+        profile_of(tmp_path, kind="address", networks=networks)

@@ -1,0 +1,344 @@
+"""What senders sign, by their own libraries and published examples, passes; what differs in a bit of it does not."""
+
+import base64
+import hmac
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.senders import (
+    BODY,
+    ID,
+    SENDERS,
+    by_ed25519,
+    by_openssl,
+    by_standard_webhooks,
+    by_stripe,
+    standard_webhook,
+    whpk,
+    whsec,
+)
+from support.verification import (
+    NOW,
+    URL,
+    Clock,
+    changed,
+    flips,
+    profile_of,
+    profiles_of,
+    refused,
+    request,
+    with_header,
+)
+
+from callback_server.verification.profile import Verified
+
+TIMED = sorted(name for name, sender in SENDERS.items() if sender.timed)
+
+
+@pytest.fixture
+def sender(request):
+    return SENDERS[request.param]
+
+
+every_sender = pytest.mark.parametrize("sender", sorted(SENDERS), indirect=True)
+
+
+@every_sender
+def test_what_the_sender_signs_passes_and_its_id_is_kept_for_twice_the_tolerance(sender, tmp_path):
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    assert profile.verify(sent, URL) == Verified(sender.message_id, 600_000)
+    assert profile.redacted(sent) is sent
+
+
+@every_sender
+def test_every_bit_of_body_time_id_and_signature_is_proven(sender, tmp_path):
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    tampered = [changed(sent, body=body) for body in flips(sent.body)]
+    for name, value in sent.headers:
+        if name in sender.signed:
+            tampered += [with_header(sent, name, each.decode("latin-1")) for each in flips(value.encode())]
+    tampered += [changed(sent, body=body) for body in (b"", sent.body[:-1], sent.body + b" ", b" " + sent.body)]
+    for each in tampered:
+        assert each != sent
+        refused(profile, each)
+    assert len(tampered) > 500
+
+
+@every_sender
+def test_a_header_that_is_missing_or_there_twice_is_refused(sender, tmp_path):
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    for header in sent.headers:
+        others = tuple(each for each in sent.headers if each != header)
+        assert refused(profile, changed(sent, headers=others)) == f"{header[0].lower()} is missing"
+        assert "more than once" in refused(profile, changed(sent, headers=(*sent.headers, header)))
+
+
+@every_sender
+def test_the_names_of_headers_are_the_same_in_any_case(sender, tmp_path):
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    profile.verify(changed(sent, headers=tuple((name.swapcase(), value) for name, value in sent.headers)), URL)
+
+
+@every_sender
+def test_two_secrets_work_at_the_same_time_and_one_that_goes_works_no_more(sender, tmp_path):
+    old, new = sender.secrets
+    profiles = profiles_of(tmp_path, None, old, **sender.settings)
+    refused(profiles["it"], sender.sign(new, BODY, NOW))
+
+    profiles = profiles_of(tmp_path, None, old, new, **sender.settings)
+    for secret in (old, new):
+        profiles["it"].verify(sender.sign(secret, BODY, NOW), URL)
+
+    (tmp_path / "secret-0").write_text(new)
+    profiles.reload()
+    profiles["it"].verify(sender.sign(new, BODY, NOW), URL)
+    refused(profiles["it"], sender.sign(old, BODY, NOW))
+
+
+@pytest.mark.parametrize("sender", TIMED, indirect=True)
+@pytest.mark.parametrize("tolerance", [None, 10])
+def test_a_time_passes_up_to_the_tolerance_on_both_sides_and_not_a_second_more(sender, tolerance, tmp_path):
+    settings = sender.settings | ({"tolerance_s": tolerance} if tolerance else {})
+    clock = Clock()
+    profile = profile_of(tmp_path, sender.secrets[0], clock=clock, **settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    limit = tolerance or 300
+    for passed in (-limit, -1, 0, 1, limit):
+        clock.now = NOW + passed
+        profile.verify(sent, URL)
+    clock.now = NOW + limit + 1
+    assert refused(profile, sent) == "the time is long past"
+    clock.now = NOW - limit - 1
+    assert refused(profile, sent) == "the time is yet to come"
+
+
+@pytest.mark.parametrize("sender", [name for name in TIMED if name != "stripe"], indirect=True)
+@pytest.mark.parametrize(
+    "time",
+    ["", " ", "0", "1e9", "+1700000000", "-1700000000", "01700000000", "1700000000 ", "1700000000.0", "1_700_000_000",
+     "\u0661\u0667\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660", "\u00b2", "9" * 13, "9" * 5000, "nan", "inf",
+     "0x65", "\x00", "1700000000\n"],
+)  # fmt: skip
+def test_a_time_that_is_no_whole_number_is_refused(sender, time, tmp_path):
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    name = next(each for each in sender.signed if "time" in each.lower())
+    assert refused(profile, with_header(sent, name, time)) == "the time is no whole number of seconds"
+
+
+# ---- Published examples ----
+
+GITHUB = (
+    # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries#testing-the-webhook-payload-validation
+    {"kind": "github"},
+    "It's a Secret to Everybody",
+    request(
+        ("x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+        ("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"),
+        body=b"Hello, World!",
+    ),
+    NOW,
+)
+SLACK = (
+    # https://docs.slack.dev/authentication/verifying-requests-from-slack
+    {"kind": "slack"},
+    "8f742231b10e8888abcd99yyyzzz85a5",
+    request(
+        ("x-slack-request-timestamp", "1531420618"),
+        ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+        body=b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+        b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+        b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
+        b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c",
+    ),
+    1531420618,
+)
+
+
+def specified(secret, signature):
+    """The example of the libraries of Standard Webhooks."""
+    sent = request(
+        ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+        ("webhook-timestamp", "1614265330"),
+        ("webhook-signature", signature),
+        body=b'{"test": 2432232314}',
+    )
+    return {"kind": "standard-webhooks"}, secret, sent, 1614265330
+
+
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/go/webhook_symmetric_test.go
+V1 = specified("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/go/webhook_asymmetric_test.go, whose key is
+# private: here is the public one that belongs to it.
+V1A = specified(
+    "whpk_"
+    + base64.b64encode(
+        Ed25519PrivateKey.from_private_bytes(base64.b64decode("VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="))
+        .public_key()
+        .public_bytes_raw()
+    ).decode(),
+    "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag==",
+)
+
+
+@pytest.mark.parametrize(
+    "published",
+    [GITHUB, SLACK, V1, V1A],
+    ids=["github", "slack", "standard-webhooks v1", "standard-webhooks v1a"],
+)
+def test_a_published_example_passes(published, tmp_path):
+    settings, secret, sent, time = published
+    clock = Clock()
+    clock.now = time
+    profile = profile_of(tmp_path, secret, clock=clock, **settings)
+    profile.verify(sent, URL)
+    refused(profile, changed(sent, body=sent.body + b" "))
+
+
+# ---- Several signatures ----
+
+
+@pytest.mark.parametrize("name", ["standard-webhooks", "standard-webhooks-v1a"])
+def test_one_right_signature_among_others_is_enough(name, tmp_path):
+    sender = SENDERS[name]
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    right = sent.headers[2][1]
+    others = "v1,AAAA v1a,AAAA v2,what v1 , x,y,z"
+    for signatures in (f"{right} {others}", f"{others} {right}", f"{right} {right}"):
+        profile.verify(with_header(sent, "webhook-signature", signatures), URL)
+    refused(profile, with_header(sent, "webhook-signature", others))
+
+
+def test_a_profile_with_a_secret_and_a_public_key_takes_either(tmp_path):
+    profile = profile_of(tmp_path, whsec(b"1"), whpk(b"1"), kind="standard-webhooks")
+    profile.verify(by_standard_webhooks(whsec(b"1"), BODY, NOW), URL)
+    profile.verify(by_ed25519(whpk(b"1"), BODY, NOW), URL)
+
+
+def test_a_public_key_is_never_a_secret(tmp_path):
+    public = whpk(b"1")
+    profile = profile_of(tmp_path, public, kind="standard-webhooks")
+    for secret in (public.encode(), base64.b64decode(public.removeprefix("whpk_"))):
+        signature = base64.b64encode(hmac.digest(secret, f"{ID}.{NOW}.{BODY}".encode(), "sha256")).decode()
+        refused(profile, standard_webhook(f"v1,{signature}", BODY, NOW))
+        refused(profile, standard_webhook(f"v1a,{signature}", BODY, NOW))
+
+
+def test_stripe_signs_twice_while_it_changes_its_secret(tmp_path):
+    profile = profile_of(tmp_path, "new", kind="stripe")
+    old, new = (by_stripe(secret, BODY, NOW).headers[0][1] for secret in ("old", "new"))
+    both = f"{old},{new.partition(',')[2]},v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39"
+    profile.verify(with_header(by_stripe("old", BODY, NOW), "Stripe-Signature", both), URL)
+
+
+@pytest.mark.parametrize("name", ["standard-webhooks", "standard-webhooks-v1a", "stripe"])
+def test_more_signatures_than_anybody_needs_are_refused_unread(name, tmp_path):
+    sender = SENDERS[name]
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    header, value = sent.headers[-1]
+    more = value + (",v1=00" if name == "stripe" else " v1a,AAAA") * 16
+    assert refused(profile, with_header(sent, header, more)) == "there are 17 signatures"
+
+
+def test_a_time_that_stands_twice_in_a_list_is_refused(tmp_path):
+    profile = profile_of(tmp_path, "one", kind="stripe")
+    sent = by_stripe("one", BODY, NOW)
+    value = sent.headers[0][1]
+    for other in (f"t={NOW},{value}", value.partition(",")[2]):
+        assert (
+            refused(profile, with_header(sent, "Stripe-Signature", other)) == "there is not one time with the signature"
+        )
+
+
+# ---- What an id may be ----
+
+
+def test_an_id_can_not_be_moved_into_the_time(tmp_path):
+    """`a.1.2.x` could be the id `a` at 1, or the id `a.1` at 2."""
+    secret = whsec(b"1")
+    signed = f"msg.{NOW}.{NOW}.{BODY}"
+    signature = base64.b64encode(hmac.digest(base64.b64decode(secret[6:]), signed.encode(), "sha256")).decode()
+    profile = profile_of(tmp_path, secret, kind="standard-webhooks")
+    sent = standard_webhook(f"v1,{signature}", BODY, NOW)
+    assert "full stop" in refused(profile, with_header(sent, "webhook-id", f"msg.{NOW}"))
+
+
+def test_an_id_has_nothing_of_what_stands_behind_it_in_a_template(tmp_path):
+    sender = SENDERS["everything"]
+    profile = profile_of(tmp_path, "one", **sender.settings)
+    sent = sender.sign("one", BODY, NOW)
+    assert "stands behind" in refused(profile, with_header(sent, "X-Id", f"{ID};1"))
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\x00", "\u00e9", "a" * 201, "\u2028"])
+@pytest.mark.parametrize("name", ["standard-webhooks", "github", "everything"])
+def test_an_id_that_is_empty_long_or_unprintable_is_refused(name, text, tmp_path):
+    sender = SENDERS[name]
+    profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
+    sent = sender.sign(sender.secrets[0], BODY, NOW)
+    header = next(each for each, value in sent.headers if value == ID)
+    assert refused(profile, with_header(sent, header, text)) == "the message's id is empty, too long or unprintable"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "token=1&text=2", "[]", '"x"', '{"id": 5}', '{"id": ""}', "{}", "[" * 100_000, '{"id": "%s"}' % ("a" * 201),
+     '{"id": %s}' % ("9" * 5000)],
+)  # fmt: skip
+def test_a_signed_body_without_an_id_that_can_be_used_passes_without_one(body, tmp_path):
+    profile = profile_of(tmp_path, "one", kind="stripe")
+    assert profile.verify(by_stripe("one", body, NOW), URL) == Verified()
+
+
+# ---- An HMAC of one's own ----
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_each_hash_and_encoding_is_what_openssl_makes(algorithm, encoding, tmp_path):
+    digest = by_openssl("one", BODY, algorithm)
+    signature = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", algorithm=algorithm, encoding=encoding)
+    sent = request(("X-Sign", signature), body=BODY.encode())
+    assert profile.verify(sent, URL) == Verified()
+    refused(profile, with_header(sent, "X-Sign", signature[:-1]))
+    refused(profile, with_header(sent, "X-Sign", signature + "="))
+    refused(profile, with_header(sent, "X-Sign", ""))
+    if encoding == "hex":
+        refused(profile, with_header(sent, "X-Sign", signature.upper()))
+
+
+def test_the_url_and_the_method_are_proven_where_they_are_signed(tmp_path):
+    sender = SENDERS["everything"]
+    profile = profile_of(tmp_path, "one", **sender.settings)
+    sent = sender.sign("one", BODY, NOW)
+    for url in flips(URL.encode()):
+        refused(profile, sent, url.decode("latin-1"))
+    refused(profile, changed(sent, method="put"))
+
+
+def test_a_body_that_is_not_signed_is_refused(tmp_path):
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed="{url}")
+    sent = request(("x-sign", by_openssl("one", URL).hex()), method="get")
+    profile.verify(sent, URL)
+    assert refused(profile, changed(sent, body=b"x")) == "there is a body, and it is not signed"
+
+
+def test_a_list_may_have_semicolons(tmp_path):
+    profile = profile_of(
+        tmp_path,
+        "one",
+        kind="hmac",
+        header="paddle-signature",
+        signature_field="h1",
+        timestamp_field="ts",
+        signed="{timestamp}:{body}",
+    )
+    signature = by_openssl("one", f"{NOW}:{BODY}").hex()
+    profile.verify(request(("paddle-signature", f"ts={NOW};h1={signature}"), body=BODY.encode()), URL)

@@ -1,0 +1,324 @@
+"""JSON Web Tokens: who signed them, for whom, and until when; what the configuration does not take does not pass."""
+
+import base64
+import datetime
+import json
+
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from support.verification import NOW, URL, Clock, flips, profile_of, profiles_of, refused, request
+
+from callback_process.credentials import CredentialsError
+from callback_server.verification.profile import Verified
+
+SECRET = "s" * 64
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+P256, P384 = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
+P521, ED25519 = ec.generate_private_key(ec.SECP521R1()), ed25519.Ed25519PrivateKey.generate()
+KEYS = {
+    "RS256": RSA, "RS384": RSA, "RS512": RSA, "PS256": RSA, "PS384": RSA, "PS512": RSA, "ES256": P256, "ES384": P384,
+    "ES512": P521, "EdDSA": ED25519,
+}  # fmt: skip
+CLAIMS = {"iss": "https://issuer.example", "aud": "callback", "exp": NOW + 300, "iat": NOW, "sub": "42"}
+SETTINGS = {"kind": "jwt", "issuer": "https://issuer.example", "audience": "callback"}
+
+
+def pem(key):
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk(key, **facts):
+    kind = {rsa.RSAPrivateKey: "RSA", ec.EllipticCurvePrivateKey: "EC"}
+    name = next((name for each, name in kind.items() if isinstance(key, each)), "OKP")
+    algorithms = {"RSA": jwt.algorithms.RSAAlgorithm, "EC": jwt.algorithms.ECAlgorithm}
+    to_jwk = algorithms.get(name, jwt.algorithms.OKPAlgorithm).to_jwk
+    return {**to_jwk(key.public_key(), as_dict=True), **facts}
+
+
+def bearer(token):
+    return request(("Authorization", f"Bearer {token}"))
+
+
+def signed(key=RSA, algorithm="RS256", head=None, **claims):
+    given = {name: value for name, value in (CLAIMS | claims).items() if value is not None}
+    return bearer(jwt.encode(given, key, algorithm, head))
+
+
+@pytest.fixture
+def profile(tmp_path):
+    return profile_of(tmp_path, pem(RSA), algorithms=["RS256"], **SETTINGS)
+
+
+@pytest.mark.parametrize("algorithm", sorted(KEYS))
+def test_a_token_passes_whose_key_is_in_a_file(algorithm, tmp_path):
+    profile = profile_of(tmp_path, pem(KEYS[algorithm]), algorithms=[algorithm], **SETTINGS)
+    assert profile.challenge == 'Bearer realm="callback"'
+    assert profile.verify(signed(KEYS[algorithm], algorithm), URL) == Verified()
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_token_passes_whose_secret_is_in_a_file(algorithm, tmp_path):
+    profile = profile_of(tmp_path, SECRET + "\n", algorithms=[algorithm], **SETTINGS)
+    profile.verify(signed(SECRET, algorithm), URL)
+    assert refused(profile, signed("t" * 64, algorithm)) == "no key has signed the token"
+
+
+def test_every_bit_of_a_token_is_proven(profile):
+    token = jwt.encode(CLAIMS, RSA, "RS256")
+    for each in flips(token.encode()):
+        refused(profile, bearer(each.decode("latin-1")))
+
+
+def test_it_is_the_library_that_would_have_taken_it_too(profile):
+    """So that the flips above are flips of something that is right for others."""
+    token = signed().headers[0][1].partition(" ")[2]
+    options = {"verify_exp": False, "verify_iat": False}
+    assert jwt.decode(token, pem(RSA), ["RS256"], audience="callback", options=options)["sub"] == "42"
+    profile.verify(signed(), URL)
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({"aud": "others"}, "InvalidAudienceError"),
+        ({"aud": None}, "MissingRequiredClaimError"),
+        ({"aud": ["others", "callback"]}, None),
+        ({"iss": "https://issuer.example/"}, "InvalidIssuerError"),
+        ({"iss": None}, "MissingRequiredClaimError"),
+        ({"exp": None}, "MissingRequiredClaimError"),
+        ({"exp": "later"}, "exp is no time"),
+        ({"exp": True}, "exp is no time"),
+        ({"exp": -1}, "exp is no time"),
+        ({"exp": float("inf")}, "exp is no time"),
+        ({"exp": float("nan")}, "exp is no time"),
+        ({"exp": 10**400}, "exp is no time"),
+        ({"exp": [NOW + 300]}, "exp is no time"),
+        ({"nbf": NOW + 60}, None),
+        ({"nbf": NOW + 61}, "nbf is yet to come"),
+        ({"nbf": "soon"}, "nbf is no time"),
+        ({"iat": NOW + 61}, "iat is yet to come"),
+        ({"iat": {}}, "iat is no time"),
+        ({"jti": 5}, "InvalidJTIError"),
+        ({"jti": "a" * 201}, "too long"),
+        ({"jti": "a\x00"}, "unprintable"),
+    ],
+)
+def test_what_a_token_says_must_be_right(profile, claims, why):
+    if why is None:
+        profile.verify(signed(**claims), URL)
+    else:
+        assert why in refused(profile, signed(**claims))
+
+
+@pytest.mark.parametrize("leeway", [None, 0, 10])
+def test_a_token_passes_until_it_expires_and_the_leeway_is_over(tmp_path, leeway):
+    clock = Clock()
+    more = {} if leeway is None else {"leeway_s": leeway}
+    profile = profile_of(tmp_path, pem(RSA), algorithms=["RS256"], clock=clock, **SETTINGS, **more)
+    allowed = 60 if leeway is None else leeway
+    clock.now = NOW + 300 + allowed - 1
+    profile.verify(signed(), URL)
+    clock.now = NOW + 300 + allowed
+    assert refused(profile, signed()) == "the token has expired"
+    clock.now = NOW - allowed
+    profile.verify(signed(), URL)
+    clock.now = NOW - allowed - 1
+    assert refused(profile, signed()) == "the token's iat is yet to come"
+
+
+@pytest.mark.parametrize(("valid_s", "window_s"), [(300, 360), (1, 120), (-59, 120), (7200, 7260), (10**9, 24 * 3600)])
+def test_its_id_is_kept_until_the_token_is_too_old_by_itself_but_a_day_at_most(profile, valid_s, window_s):
+    sent = signed(jti="id-1", exp=NOW + valid_s)
+    assert profile.verify(sent, URL) == Verified("id-1", window_s * 1000)
+
+
+# ---- Algorithms ----
+
+
+def unsigned(**head):
+    def part(value):
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    return bearer(f"{part(head)}.{part(CLAIMS)}.")
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", None, ["RS256"], {}, 5, "HS256", "RS384"])
+def test_an_algorithm_that_is_not_configured_is_never_taken(profile, algorithm):
+    assert refused(profile, unsigned(alg=algorithm)) == "the token's algorithm is not among those that are taken"
+    refused(profile, unsigned())
+
+
+@pytest.mark.parametrize("secret", [pem(RSA), pem(RSA).strip(), jwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key())])
+def test_a_public_key_is_no_secret_whatever_a_token_says(profile, secret):
+    """Who knows the public key signs with it as if it were a secret, and says so."""
+    key = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    head, claims = (
+        base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=") for each in ({"alg": "HS256"}, CLAIMS)
+    )
+    octets = secret if isinstance(secret, bytes) else secret.encode()
+    signature = base64.urlsafe_b64encode(key.sign(head + b"." + claims, octets)).rstrip(b"=")
+    refused(profile, bearer(b".".join([head, claims, signature]).decode()))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pem(RSA),
+        json.dumps({"keys": [jwk(RSA)]}),
+        json.dumps(jwk(RSA)),
+        RSA.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+        RSA.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH),
+    ],
+    ids=["pem", "jwks", "jwk", "der", "ssh"],
+)
+def test_a_file_with_a_public_key_is_no_secret(content, tmp_path):
+    with pytest.raises(CredentialsError, match="is a public key, which everyone may know"):
+        profile_of(tmp_path, content, algorithms=["HS256"], **SETTINGS)
+
+
+def test_a_key_is_used_with_the_algorithms_of_its_type_alone(tmp_path):
+    profile = profile_of(tmp_path, pem(RSA), pem(P256), algorithms=["RS256", "ES256"], **SETTINGS)
+    profile.verify(signed(), URL)
+    profile.verify(signed(P256, "ES256"), URL)
+    refused(profile, signed(P256, "ES256", exp=None))
+    refused(profile, signed(OTHER_RSA))
+
+
+@pytest.mark.parametrize("crit", [["exp"], ["b64"], []])
+def test_what_a_token_says_must_be_understood_is(profile, crit):
+    refused(profile, signed(head={"crit": crit, "exp": 5}))
+
+
+# ---- Files with keys ----
+
+
+def certificate():
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(RSA.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(RSA, hashes.SHA256())
+    )
+    return built.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        certificate(),
+        json.dumps({"keys": [jwk(P256), jwk(RSA)]}),
+        json.dumps(jwk(RSA, use="sig", alg="RS256", kid="1")),
+        json.dumps({"keys": [{"kty": "of tomorrow"}, jwk(OTHER_RSA, use="enc"), jwk(RSA, kid="2")]}),
+        json.dumps({"keys": [jwk(OTHER_RSA, alg="RSA-OAEP"), jwk(OTHER_RSA, alg="PS256"), jwk(RSA)]}),
+    ],
+    ids=["certificate", "set", "one key", "with others", "for other algorithms"],
+)
+def test_a_key_may_be_in_a_certificate_or_a_set(content, tmp_path):
+    profile = profile_of(tmp_path, content, algorithms=["RS256"], **SETTINGS)
+    profile.verify(signed(), URL)
+    refused(profile, signed(OTHER_RSA))
+
+
+def test_a_token_that_names_its_key_is_verified_with_that(tmp_path):
+    keys = {"keys": [jwk(RSA, kid="old"), jwk(OTHER_RSA, kid="new")]}
+    profile = profile_of(tmp_path, json.dumps(keys), algorithms=["RS256"], **SETTINGS)
+    profile.verify(signed(head={"kid": "old"}), URL)
+    profile.verify(signed(OTHER_RSA, head={"kid": "new"}), URL)
+    profile.verify(signed(OTHER_RSA), URL)
+    refused(profile, signed(head={"kid": "new"}))
+    refused(profile, signed(head={"kid": "../../etc/passwd"}))
+
+
+def test_keys_change_over_without_a_restart(tmp_path):
+    profiles = profiles_of(tmp_path, None, json.dumps({"keys": [jwk(RSA)]}), algorithms=["RS256"], **SETTINGS)
+    (tmp_path / "secret-0").write_text(json.dumps({"keys": [jwk(RSA), jwk(OTHER_RSA)]}))
+    profiles.reload()
+    profiles["it"].verify(signed(), URL)
+    profiles["it"].verify(signed(OTHER_RSA), URL)
+
+
+NO_KEY = "is no public key in PEM form, certificate, or JSON Web Key Set"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "content", "why"),
+    [
+        ("RS256", "", NO_KEY),
+        ("RS256", "a secret", NO_KEY),
+        ("RS256", "{", NO_KEY),
+        ("RS256", "{" * 100_000, NO_KEY),
+        ("RS256", '{"keys": 5}', NO_KEY),
+        ("RS256", '{"keys": ["x"]}', NO_KEY),
+        ("RS256", '{"keys": []}', "has no key that fits the algorithms RS256"),
+        ("RS256", pem(P256), "has no key that fits the algorithms RS256"),
+        ("ES256", pem(P384), "has no key that fits the algorithms ES256"),
+        ("EdDSA", pem(RSA), "has no key that fits the algorithms EdDSA"),
+        ("RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "has no key that fits"),
+        ("RS256", json.dumps(jwk(RSA, alg="RS512")), "has no key that fits the algorithms RS256"),
+        ("RS256", json.dumps({"kty": "oct", "k": "c2VjcmV0"}), "has a secret key"),
+        ("RS256", jwt.algorithms.RSAAlgorithm.to_jwk(RSA), "has a secret key"),
+        (
+            "RS256",
+            RSA.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            "is a private key; the public one is what verifies",
+        ),
+        ("HS256", "", "is empty"),
+        ("HS256", "\n", "is empty"),
+        ("HS256", "s" * 31, "has 31 bytes, needs at least 32"),
+        ("HS512", "s" * 63, "has 63 bytes, needs at least 64"),
+    ],
+)
+def test_a_file_without_a_key_that_can_be_used_is_refused_with_its_name_and_nothing_of_it(
+    algorithm, content, why, tmp_path
+):
+    with pytest.raises(CredentialsError) as caught:
+        profile_of(tmp_path, content, algorithms=[algorithm], **SETTINGS)
+    assert str(caught.value).startswith(f"profiles.it.key_files[0] {tmp_path}/secret-0: {why}")
+
+
+# ---- Where a token is ----
+
+
+def test_a_token_may_be_in_a_header_of_its_own_or_in_a_parameter(tmp_path):
+    token = jwt.encode(CLAIMS, RSA, "RS256")
+    in_header = profile_of(tmp_path, pem(RSA), algorithms=["RS256"], header="X-Token", **SETTINGS)
+    in_header.verify(request(("x-token", token)), URL)
+    assert refused(in_header, bearer(token)) == "x-token is missing"
+
+    parameter = profile_of(tmp_path, pem(RSA), algorithms=["RS256"], parameter="id_token", **SETTINGS)
+    form = ("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+    parameter.verify(request(query=[("id_token", token)]), URL)
+    parameter.verify(request(form, body=f"state=5&id_token={token}".encode()), URL)
+    assert "missing" in refused(parameter, request(body=f"id_token={token}".encode()))
+    twice = request(form, body=f"id_token={token}".encode(), query=[("id_token", token)])
+    assert "more than once" in refused(parameter, twice)
+    assert refused(parameter, request(form, body=b"id_token=\xff")) == "the form can not be read"
+    assert refused(parameter, request(form, body=b"&".join([b"a=1"] * 1001))) == "the form can not be read"
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic {}", "{}", "bearer,{}", "Bearer  {}", "Bearer {} "])
+def test_the_authorization_is_a_scheme_a_space_and_the_token(profile, value):
+    token = jwt.encode(CLAIMS, RSA, "RS256")
+    refused(profile, request(("Authorization", value.format(token))))
+    profile.verify(request(("authorization", f"bEARER {token}")), URL)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["a", "a.b", "a.b.c", "....", "\x00", "\u00e9.\u00e9.\u00e9", "\ud800", "a." * 50_000, "e30.e30.", "W10.e30.e30",
+     base64.urlsafe_b64encode(b"[" * 30_000).decode().rstrip("=") + ".e30.e30"],
+)  # fmt: skip
+def test_what_is_no_token_is_refused(profile, token):
+    assert refused(profile, bearer(token))
