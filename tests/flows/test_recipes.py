@@ -172,7 +172,7 @@ async def test_graph_s_notifications_are_believed_if_every_one_has_the_client_st
     monkeypatch.setenv("GRAPH_CLIENT_STATE", "our secret")
     names = recipe("graph.py", tmp_path)
     good, bad = ({"clientState": state, "resource": "me"} for state in ("our secret", "another"))
-    for value in ([good, bad], [good, {}]):
+    for value in ([good, bad], [good, {}], [{"clientState": "é"}], [{"clientState": 7}]):
         with pytest.raises(Reject):
             await names["changed"](call({"value": value}))
     assert names["waiting"].empty()
