@@ -41,6 +41,8 @@ CALLBACK_JSON = {
     "labels": {"order": "5"},
     "createTime": "2026-11-25T09:30:15.250Z",
     "callCount": 3,
+    "verificationProfile": "",
+    "getGuard": "OFF",
 }
 CALL_JSON = {
     "callId": CALL,
@@ -55,6 +57,8 @@ CALL_JSON = {
     "requestBody": '{"paid": true}',
     "requestBodySize": 14,
     "clientAddress": "192.0.2.7",
+    "verificationProfile": "",
+    "messageId": "",
     "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
     "keepOpen": False,
     "erased": False,
@@ -75,7 +79,8 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("generate", "--activity", "order-paid", "--type", "response", "--redirect-url", "/later", "--body", "één"),
         *("--code", "201", "--header", "x-a=1", "--header", "X-A=2=3", "--param", "state", "--retryable", "--multiple"),
         *("--domain", "https://pay.example", "--activity-case", "1:142:432", "--request-id", "order 5"),
-        *("--ttl", "1h30m", "--label", "order=5", "--label", "a=b=c", "--json"),
+        *("--ttl", "1h30m", "--label", "order=5", "--label", "a=b=c"),
+        *("--verification-profile", "github", "--get-guard", "detect", "--json"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -99,6 +104,8 @@ async def test_generate_sends_every_option(server, callback, generated):
         ),
         request_id="order 5",
         labels={"order": "5", "a": "b=c"},
+        verification_profile="github",
+        get_guard=resources.GET_GUARD_DETECT,
     )
     expected.time_to_live.FromSeconds(5400)
     assert server.requests == [expected]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from support.clients import CALL, CASE, CREATED, call_message, callback_message
 
-from callback import CallFailure, CallStatus, CloseReason, Headers, Response
+from callback import CallFailure, CallStatus, CloseReason, GetGuard, Headers, Response
 from callback.converters import call_from_proto, callback_from_proto
 from callback.values import CallbackStatus
 from callback_cli.screen import SHOWN_BODY_BYTES, Screen, plain
@@ -55,10 +55,17 @@ def test_a_case_is_shown_with_what_it_has():
         ({"retryable_after_error": True}, "calls          3 so far; one, again after an error allowed"),
         ({"state_query_parameter": "RelayState"}, "URL            /cbq/RelayState"),
         ({"expire_time": CREATED + timedelta(days=1)}, "expires        2026-11-26 09:30:15 UTC"),
+        ({"verification_profile": "github"}, "verified by    github"),
+        ({"get_guard": GetGuard.CONFIRM}, "get guard      confirm"),
     ],
 )
 def test_a_case_is_shown_in_words(changes, line):
     assert f"  {line}\n" in shown("callback", replace(CALLBACK, **changes))
+
+
+def test_a_call_is_shown_with_what_it_has_passed():
+    shown_call = shown("call", replace(A_CALL, verification_profile="github", message_id="72d3162e"))
+    assert "  verified by  github\n  message      72d3162e\n" in shown_call
 
 
 def test_a_call_is_shown_whole():

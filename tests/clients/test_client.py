@@ -15,6 +15,7 @@ from callback import (
     CallFailure,
     CallStatus,
     CloseReason,
+    GetGuard,
     Headers,
     Query,
     Redirect,
@@ -41,6 +42,8 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         request_id="order 5",
         time_to_live=timedelta(hours=1, milliseconds=500),
         labels={"order": "5"},
+        verification_profile="github",
+        get_guard=GetGuard.DETECT,
     )
     assert (generated.url, generated.state, generated.case_id) == (
         f"https://pay.example/cbq/state?state={STATE}",
@@ -68,6 +71,8 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         ),
         request_id="order 5",
         labels={"order": "5"},
+        verification_profile="github",
+        get_guard=resources.GET_GUARD_DETECT,
     )
     expected.time_to_live.FromMilliseconds(3_600_500)
     assert server.requests == [expected]
@@ -110,6 +115,23 @@ async def test_a_case_arrives_with_aware_times_words_and_none_for_what_is_not_th
     assert callback.create_time == CREATED
     assert callback.create_time.tzinfo is UTC
     assert (callback.expire_time, callback.close_time, callback.call_count) == (None, None, 3)
+    assert (callback.verification_profile, callback.get_guard) == ("", GetGuard.OFF)
+
+
+async def test_a_case_says_what_its_calls_must_pass(server, client):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(
+        callback=callback_message(verification_profile="github", get_guard=resources.GET_GUARD_DETECT)
+    )
+    callback = await client.get_callback(CASE)
+    assert (callback.verification_profile, callback.get_guard) == ("github", GetGuard.DETECT)
+
+
+async def test_a_call_says_what_it_has_passed(server, client):
+    server.answers["GetCall"] = messages.GetCallResponse(
+        call=call_message(verification_profile="github", message_id="72d3162e")
+    )
+    call = await client.get_call(CALL)
+    assert (call.verification_profile, call.message_id) == ("github", "72d3162e")
 
 
 async def test_a_closed_case_says_why_and_when(server, client):

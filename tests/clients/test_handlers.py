@@ -79,6 +79,8 @@ async def test_a_handler_gets_the_call_as_it_came():
                 response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
             ),
             labels={"order": "5"},
+            verification_profile="github",
+            message_id="72d3162e",
         ),
     )
     assert calls == [
@@ -94,6 +96,8 @@ async def test_a_handler_gets_the_call_as_it_came():
             query_string="id=5&Id=%36",
             body=b"\x00\xff\r\n",
             client_address="192.0.2.7",
+            verification_profile="github",
+            message_id="72d3162e",
             response=Redirect("/page/thankyou"),
             labels={"order": "5"},
             deadline=CREATED,

@@ -30,6 +30,7 @@ EXPORTS = {
     "ErrorReason",
     "FieldViolation",
     "GeneratedCallback",
+    "GetGuard",
     "Handler",
     "Handlers",
     "Headers",

@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from callback import Callback, CallbackClient, CallbackStatus, Response
+from callback import Callback, CallbackClient, CallbackStatus, GetGuard, Response
 from callback_cli import json_view, options
 from callback_cli.options import examples, response_options
 from callback_cli.screen import Screen
@@ -25,6 +25,8 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
         "callback generate --activity record --type response --body 'thank you'",
         "callback generate --activity order-paid --type redirect --redirect-url /page/thankyou",
         "callback generate --activity login --type response --param state --ttl 10m",
+        "callback generate --activity pushed --type response --multiple --verification-profile github",
+        "callback generate --activity confirmed --type response --get-guard confirm",
         "callback generate --activity record --type response --multiple --label order=5 --json",
         "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
     ),
@@ -46,6 +48,20 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
     callback=options.labels,
     help="A label, by which to find it again; repeat.",
 )
+@click.option(
+    "--verification-profile",
+    metavar="NAME",
+    default="",
+    help="Let in only what passes this profile, which the server declares: a signature, a secret, an address.",
+)
+@click.option(
+    "--get-guard",
+    type=click.Choice([each.lower() for each in GetGuard if each is not GetGuard.UNKNOWN], case_sensitive=False),
+    default="off",
+    show_default=True,
+    help="What is no call: with detect a GET by a program that is known to open links; with confirm any GET, until a "
+    "person presses the button that it shows.",
+)
 @asks
 def generate(
     session: Session,
@@ -60,6 +76,8 @@ def generate(
     request_id: str,
     ttl: timedelta | None,
     labels: dict[str, str],
+    verification_profile: str,
+    get_guard: str,
 ) -> None:
     """Make a URL that someone outside can call.
 
@@ -77,6 +95,8 @@ def generate(
             request_id=request_id,
             time_to_live=ttl,
             labels=labels,
+            verification_profile=verification_profile,
+            get_guard=GetGuard(get_guard.upper()),
         )
     )
     if session.as_json:

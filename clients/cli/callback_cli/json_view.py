@@ -46,6 +46,8 @@ def callback(value: Callback) -> Json:
             "expireTime": _time(value.expire_time),
             "closeTime": _time(value.close_time),
             "callCount": value.call_count,
+            "verificationProfile": value.verification_profile,
+            "getGuard": value.get_guard,
         }
     )
 
@@ -68,6 +70,8 @@ def call(value: Call) -> Json:
             **_body("requestBody", value.body if has_body else None),
             "requestBodySize": value.body_size,
             "clientAddress": value.client_address,
+            "verificationProfile": value.verification_profile,
+            "messageId": value.message_id,
             "response": None if value.response is None else response(value.response),
             "keepOpen": value.keep_open,
             "erased": value.erased,

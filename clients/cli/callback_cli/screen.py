@@ -15,7 +15,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from callback import Call, Callback, CallbackStatus, CallStatus, GeneratedCallback, Headers, Response, ResponseType
+from callback import (
+    Call,
+    Callback,
+    CallbackStatus,
+    CallStatus,
+    GeneratedCallback,
+    GetGuard,
+    Headers,
+    Response,
+    ResponseType,
+)
 
 SHOWN_BODY_BYTES = 16 * 1024
 """How much of a body is printed."""
@@ -57,6 +67,8 @@ class Screen:
                 ("calls", _mode(value)),
                 ("URL", f"/cbq/{value.state_query_parameter}" if value.state_query_parameter else "/cb/"),
                 ("domain", value.alternative_domain),
+                ("verified by", value.verification_profile),
+                ("get guard", "" if value.get_guard is GetGuard.OFF else _words(value.get_guard)),
                 ("owner", value.owner),
                 ("labels", _labels(value)),
                 ("created", _time(value.create_time)),
@@ -97,6 +109,8 @@ class Screen:
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
+                ("verified by", value.verification_profile),
+                ("message", value.message_id),
                 ("started", _time(value.start_time)),
                 ("ended", f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else ""),
             ]

@@ -18,7 +18,7 @@ from callback.errors import CallbackClosedError, CallbackError, DeadlineExceeded
 from callback.reasons import ErrorReason
 from callback.v1 import callback_pb2
 from callback.v1 import callback_service_pb2 as messages
-from callback.values import Call, Callback, CallbackStatus, CallStatus, Response
+from callback.values import Call, Callback, CallbackStatus, CallStatus, GetGuard, Response
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `callback up` listens."""
@@ -92,6 +92,8 @@ def generate_request(
     request_id: str,
     time_to_live: timedelta | None,
     labels: Mapping[str, str] | None,
+    verification_profile: str,
+    get_guard: GetGuard,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the message of `generate_callback_url`."""
     request = messages.GenerateCallbackUrlRequest(
@@ -104,9 +106,12 @@ def generate_request(
         response=response_to_proto(response),
         request_id=request_id,
         labels=dict(labels or {}),
+        verification_profile=verification_profile,
     )
     if time_to_live is not None:
         request.time_to_live.FromTimedelta(time_to_live)
+    if get_guard is not GetGuard.OFF:
+        request.get_guard = callback_pb2.GetGuard.Value(f"GET_GUARD_{get_guard}")
     return request
 
 

@@ -15,6 +15,7 @@ from callback.values import (
     CallFailure,
     CallStatus,
     CloseReason,
+    GetGuard,
     IncomingCall,
     Response,
     ResponseType,
@@ -48,6 +49,8 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
         close_time=_time(message.close_time) if message.HasField("close_time") else None,
         call_count=message.call_count,
+        verification_profile=message.verification_profile,
+        get_guard=_word(GetGuard, callback_pb2.GetGuard, message.get_guard) or GetGuard.OFF,
     )
 
 
@@ -63,6 +66,8 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         query_string=message.request_query_string,
         body=message.request_body,
         client_address=message.client_address,
+        verification_profile=message.verification_profile,
+        message_id=message.message_id,
         status=_word(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
         failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
@@ -87,6 +92,8 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         query_string=message.request_query_string,
         body=message.request_body,
         client_address=message.client_address,
+        verification_profile=message.verification_profile,
+        message_id=message.message_id,
         activity=message.callback_activity,
         activity_case=message.callback_activity_case,
         response=response_from_proto(message.response),

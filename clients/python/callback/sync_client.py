@@ -21,7 +21,7 @@ from callback.credentials import Tls, TlsFiles, bearer
 from callback.errors import RequestIdUnsupportedError, from_rpc_error
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback.values import Call, Callback, CallbackStatus, GeneratedCallback, Page, Response
+from callback.values import Call, Callback, CallbackStatus, GeneratedCallback, GetGuard, Page, Response
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -105,6 +105,8 @@ class CallbackClient:
         request_id: str = "",
         time_to_live: timedelta | None = None,
         labels: Mapping[str, str] | None = None,
+        verification_profile: str = "",
+        get_guard: GetGuard = GetGuard.OFF,
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case, durably, and return its URL.
@@ -127,6 +129,9 @@ class CallbackClient:
             request_id: The same id and content give the same URL for as long as the case is kept. Default: a new one.
             time_to_live: Closes the case after this time. Default: what the operator says, else never.
             labels: Pairs of the owner's own, to find the case again.
+            verification_profile: What every call must pass: a profile that the server declares. Default: none, so that
+                whoever knows the URL can make the call.
+            get_guard: What becomes of a GET that may not be a person's. CONFIRM excludes a `verification_profile`.
             timeout: Seconds; default the client's.
 
         Raises:
@@ -147,6 +152,8 @@ class CallbackClient:
             request_id=request_id or (asking.new_request_id() if self._retry else ""),
             time_to_live=time_to_live,
             labels=labels,
+            verification_profile=verification_profile,
+            get_guard=get_guard,
         )
         patience = self._patience(timeout)
         try:

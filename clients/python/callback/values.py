@@ -95,6 +95,19 @@ class ResponseType(StrEnum):
     """The code, body and headers."""
 
 
+class GetGuard(StrEnum):
+    """What becomes of a GET that may not be a person's. Other methods are calls in any case."""
+
+    OFF = "OFF"
+    """It is a call, as the return from a payment must be."""
+    DETECT = "DETECT"
+    """It is no call if it comes from a program that is known to open links: previews, scanners of mail."""
+    CONFIRM = "CONFIRM"
+    """It shows a page with one button, and that makes the call: the handler sees the GET, with its query."""
+    UNKNOWN = "UNKNOWN"
+    """A guard that this version of the client does not know."""
+
+
 def _require(name: str, value: object, expected: type, words: str) -> None:
     # A bool is an int to Python, and never an HTTP code.
     if value is not None and (not isinstance(value, expected) or isinstance(value, bool)):
@@ -259,6 +272,10 @@ class Callback:
     """When it closed. None while it is not closed."""
     call_count: int
     """How many calls were started on it, whatever became of them."""
+    verification_profile: str = ""
+    """The profile that every call must pass. Empty: none."""
+    get_guard: GetGuard = GetGuard.OFF
+    """What becomes of a GET that may not be a person's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +300,10 @@ class Request:
     """The body, byte for byte."""
     client_address: str = ""
     """The address that the request came from. Empty if it is not known."""
+    verification_profile: str = ""
+    """The profile that the request has passed. Empty: nobody has verified who sent it."""
+    message_id: str = ""
+    """The sender's own name for what was sent, as the profile found it. Empty if there was none."""
 
     def json(self) -> Any:
         """Return the body as JSON.
