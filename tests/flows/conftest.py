@@ -1,14 +1,16 @@
 """One system for all flows, a platform that browsers land on, and a browser."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
+from flows.recipes import BLOCKS, SECRET
 from support.browser import chromium, site
 from support.store import free_port
 from support.system import own_store, running_system
 
-PLATFORM, OPENID, SAML, PAYMENTS = (f"127.0.0.{last}" for last in (3, 4, 5, 6))
+PLATFORM = "127.0.0.3"
 ACTIVITIES = ("openid-login", "saml-login", "payment-webhook", "payment-return")
 
 
@@ -20,11 +22,18 @@ def handler_address():
 
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory, handler_address):
-    """The system: `client` asks it for URLs, its edge is at `url`; browsers are sent on to `platform`."""
+    """The system: `client` asks it for URLs, its edge is at `url`; browsers are sent on to `platform`.
+
+    Its profiles are those for senders with a kind of their own, as the recipes declare them; all know `SECRET`.
+    """
     directory = tmp_path_factory.mktemp("flows")
+    (presets,) = [text for language, text in BLOCKS if language == "toml" and text.startswith("[profiles.github]")]
+    for name in re.findall(r'"([a-z]+\.[a-z]+)"', presets):
+        (directory / name).write_bytes(SECRET)
     config = "\n".join(
         f'activities.{name} = {{ target = "{handler_address}", deadline_s = 20 }}' for name in ACTIVITIES
     )
+    config += "\n" + re.sub(r'"([a-z]+\.[a-z]+)"', rf'"{directory}/\1"', presets)
     store = own_store(directory).start()
     try:
         async with (

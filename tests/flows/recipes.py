@@ -1,5 +1,6 @@
 """The recipes of docs/providers.md: every flow here is run with the code that stands there."""
 
+import base64
 import re
 import runpy
 
@@ -10,6 +11,8 @@ BLOCKS = [
     (language, text.strip())
     for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 ]
+SECRET = b"whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok")
+"""What every sender of the page knows."""
 FILES = {text.partition("\n")[0].removeprefix("# "): text for language, text in BLOCKS if language == "python"}
 """The Python of the page, by the file name in its first line."""
 

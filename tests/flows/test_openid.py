@@ -5,7 +5,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
-from flows.conftest import OPENID
 from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
 from flows.recipes import recipe
 from flows.serving import serving
@@ -20,7 +19,7 @@ LIES = [{"aud": "another"}, {"iss": "https://evil.example"}, {"exp": 1}, {"nonce
 def running(world):
     provider = Provider()
     provider.client = Client(f"{world.url}/cbq/state")
-    with serving(provider.app, OPENID) as provider.issuer:
+    with serving(provider.app, "127.0.0.4") as provider.issuer:
         yield provider
 
 

@@ -1,13 +1,17 @@
 """The page of recipes: what it declares can be declared, and the handlers that no browser needs decide rightly."""
 
+import asyncio
 import base64
 import hmac
 import json
+import subprocess
+import sys
 import tomllib
 
+import httpx
 import pytest
 from flows.openid_provider import new_key
-from flows.recipes import BLOCKS, FILES, recipe
+from flows.recipes import BLOCKS, FILES, SECRET, recipe
 from pydantic import TypeAdapter
 
 from callback import IncomingCall, Reject
@@ -17,7 +21,6 @@ from callback_server.verification.profiles import make_profiles, profile_files
 from callback_server.verification.settings import ProfileSettings
 
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
-SECRET = b"whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok")
 TABLES = {
     name: table
     for language, text in BLOCKS
@@ -129,11 +132,31 @@ def test_what_a_sender_asks_first_is_answered_by_its_profile(profiles, name):
     assert (answer.code, answer.body) == (200, expected)
 
 
-def test_every_recipe_serves_where_the_readme_says():
-    assert set(FILES) == {"payment.py", "adyen.py", "graph.py", "openid_login.py", "saml_login.py"}
-    for name, text in FILES.items():
-        compile(text, name, "exec")
-        assert text.endswith('asyncio.run(handlers.serve("127.0.0.1:50061"))')
+def test_every_handler_serves_where_the_readme_says():
+    handlers = {"payment.py", "adyen.py", "graph.py", "openid_login.py", "saml_login.py"}
+    assert set(FILES) == {*handlers, "watch.py"}
+    for name in handlers:
+        assert FILES[name].endswith('asyncio.run(handlers.serve("127.0.0.1:50061"))')
+
+
+async def test_a_url_for_a_sender_that_signs_takes_what_it_signed_and_nothing_else(world, tmp_path):
+    program = FILES["watch.py"].replace("127.0.0.1:50051", world.target)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    url = done.stdout.strip()
+    right = f"sha256={hmac.digest(SECRET, BODY, 'sha256').hex()}"
+    sent = {"x-github-delivery": "72d3162e", "x-hub-signature-256": right}
+    forged = sent | {"x-hub-signature-256": right.replace(right[-1], "0" if right[-1] != "0" else "1")}
+    async with httpx.AsyncClient(trust_env=False) as sender:
+        for headers in (forged, {}):
+            answer = await sender.post(url, content=BODY, headers=headers)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Signature")
+        assert (await sender.post(url, content=BODY + b" ", headers=sent)).status_code == 401
+        for _ in range(2):  # sent again, it is the same delivery
+            assert (await sender.post(url, content=BODY, headers=sent)).status_code == 204
+    newest = await world.client.list_callbacks_page(activity="record", page_size=1)
+    assert newest.items[0].call_count == 1
 
 
 def call(value):

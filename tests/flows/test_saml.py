@@ -5,7 +5,6 @@ import re
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from flows.conftest import SAML
 from flows.recipes import recipe
 from flows.saml_identity_provider import USER, IdentityProvider, write_service_metadata
 from flows.serving import serving
@@ -26,7 +25,7 @@ def running(world, tmp_path_factory):
     services = {ENTITY: directory / "shop.xml", OTHER: directory / "other.xml"}
     for entity, path in services.items():
         write_service_metadata(path, entity, f"{world.url}/cbq/RelayState")
-    with serving(idp.app, SAML) as origin:
+    with serving(idp.app, "127.0.0.5") as origin:
         idp.start(origin, services.values())
         yield idp
 
