@@ -5,7 +5,9 @@ import asyncio
 import contextlib
 import os
 import time
+import uuid
 
+import httpx
 import pytest
 from support.deployed import HOST, PROXIES, Proxy, running_proxy
 from support.edge import FIXED
@@ -64,6 +66,48 @@ async def test_who_called_is_said_by_the_proxy_alone(fleet, proxy, http):
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-proto", "https"),
     ]
+
+
+CALLER = "127.0.0.2"
+"""Another address of this machine, which is not the proxy's."""
+
+
+@pytest.mark.parametrize(
+    "claimed", ["192.0.2.66", "127.0.0.1", "192.0.2.66, 127.0.0.1", "rubbish", "[::1]:80, 127.0.0.1"]
+)
+async def test_the_caller_behind_a_proxy_is_known_and_can_not_say_that_he_is_another(fleet, proxy, claimed):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    headers = {"x-forwarded-for": claimed, "x-real-ip": claimed, "forwarded": f"for={claimed}"}
+    async with proxy.browser(local_address=CALLER) as http:
+        assert (await http.get(proxy.own(case.url), headers=headers)).status_code == 200
+    assert (await the_call(fleet, case)).client_address == CALLER
+
+
+async def test_who_reaches_an_edge_past_the_proxy_names_nobody_but_himself(fleet):
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=CALLER)) as http:
+        path = case.url[len(f"https://{HOST}") :]
+        headers = {"x-forwarded-for": "192.0.2.66, 127.0.0.1", "x-forwarded-proto": "https"}
+        answer = await http.get(f"http://{fleet.addresses[0][0]}{path}", headers=headers)
+        assert answer.status_code == 200
+    call = await the_call(fleet, case)
+    assert (call.client_address, call.headers["x-forwarded-for"]) == (CALLER, "192.0.2.66, 127.0.0.1")
+
+
+async def test_who_tries_states_is_limited_by_his_own_address_and_not_the_proxys(fleet, proxy):
+    # An address for each proxy: the edges are the same, and remember.
+    guesser = {"nginx": "127.0.0.3", "haproxy": "127.0.0.4"}[proxy.kind]
+    async with proxy.browser(local_address=guesser) as http:
+        for n in range(1000):
+            answer = await http.get(f"/cb/{uuid.uuid4()}", headers={"x-forwarded-for": f"6.6.{n // 250}.{n % 250}"})
+            if answer.status_code != 404:
+                break
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert n > 60
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    async with proxy.browser(local_address=CALLER) as http:
+        assert (await http.get(proxy.own(case.url))).status_code == 200
 
 
 @pytest.mark.parametrize(
