@@ -22,6 +22,7 @@ MAY_IMPORT = {
         *SETTINGS,
         "cryptography",
         "grpc_reflection",
+        "msgspec",
         "prometheus_client",
         "protovalidate",
         "tomlkit",

@@ -1,7 +1,7 @@
 """What is shown of settings: all of them, with their origins, and nothing secret."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from pydantic import BaseModel, Field, SecretStr
@@ -131,6 +131,44 @@ def test_a_kind_of_value_that_nobody_thought_of_is_not_shown_by_chance():
 
     with pytest.raises(TypeError, match="bytes"):
         effective(Odd(), {})
+
+
+class Square(BaseModel):
+    """With four sides."""
+
+    model_config = {"use_attribute_docstrings": True}
+    kind: Literal["square"]
+    """Which it is."""
+
+
+class Circle(BaseModel):
+    """Without any."""
+
+    model_config = {"use_attribute_docstrings": True}
+    kind: Literal["circle", "disc"]
+    """Which it is."""
+    colours: list[Path] = []
+    """In files."""
+
+
+def test_a_table_that_can_be_of_several_kinds_is_described_once_for_each():
+    class Shapes(ProcessSettings):
+        table: ClassVar[str] = "server"
+        shared_tables: ClassVar[frozenset[str]] = frozenset({"shapes"})
+        shapes: dict[str, Annotated[Square | Circle, Field(discriminator="kind")]] = Field(default_factory=dict)
+        """Some."""
+        shape: Annotated[Square | Circle, Field(discriminator="kind")] | None = None
+        """One."""
+
+    page = settings_page({"callback server": Shapes}).partition("\n## `")[2]
+    head = "| Key | Value | Default | What it is |\n| --- | --- | --- | --- |\n"
+    assert page == (
+        "[shapes.NAME]`, kind `square` and `[server.shape]`, kind `square`\n\nWith four sides.\n\n"
+        f"{head}| `kind` | `square` | required | Which it is. |\n\n"
+        "## `[shapes.NAME]`, kind one of `circle`, `disc` and `[server.shape]`, kind one of `circle`, `disc`\n\n"
+        f"Without any.\n\n{head}| `kind` | one of `circle`, `disc` | required | Which it is. |\n"
+        "| `colours` | list of paths of files | none | In files. |\n"
+    )
 
 
 def test_the_page_has_every_setting_with_variable_value_bounds_default_and_meaning():

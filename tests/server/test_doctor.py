@@ -348,6 +348,30 @@ async def test_a_file_of_principals_that_is_wrong_or_that_everyone_can_change_is
     assert (level, "No such file" in text) == (Level.PROBLEM, True)
 
 
+async def test_each_profile_is_made_of_its_files_or_told_why_not(tmp_path):
+    file, keys = tmp_path / "secret", tmp_path / "keys"
+    partner = {"kind": "standard-webhooks", "secret_files": [file]}
+    token = {"kind": "jwt", "algorithms": ["RS256"], "issuer": "i", "audience": "a", "key_files": [keys]}
+
+    async def seen(profile):
+        return await found(doctor.check_profiles, profiles={"x": profile})
+
+    assert (await seen(partner))["profiles.x.secret_files[0]"][0] is Level.PROBLEM
+    file.write_text("hunter2")
+    file.chmod(0o600)
+    level, text = (await seen(partner))["profiles.x"]
+    assert (level, "begins with neither whsec_ nor whpk_; correct the file" in text) == (Level.PROBLEM, True)
+    file.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    assert (await seen(partner))["profiles.x"] == (Level.OK, "standard-webhooks can verify")
+    file.chmod(0o604)
+    assert (await seen(partner))["profiles.x.secret_files[0]"][0] is Level.WARNING
+
+    assert (await seen(token))["profiles.x.key_files[0]"][0] is Level.PROBLEM
+    keys.write_text("{}")  # a public key is no secret: everyone may read it
+    keys.chmod(0o604)
+    assert [(name, level) for name, (level, _) in (await seen(token)).items()] == [("profiles.x", Level.PROBLEM)]
+
+
 # ---- Handlers ----
 
 

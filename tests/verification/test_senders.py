@@ -289,7 +289,7 @@ def test_an_id_that_is_empty_long_or_unprintable_is_refused(name, text, tmp_path
 @pytest.mark.parametrize(
     "body",
     ["", "token=1&text=2", "[]", '"x"', '{"id": 5}', '{"id": ""}', "{}", "[" * 100_000, '{"id": "%s"}' % ("a" * 201),
-     '{"id": %s}' % ("9" * 5000)],
+     '{"id": %s}' % ("9" * 5000), '{"id": "\\ud800"}', '{"id": "a b"}'],
 )  # fmt: skip
 def test_a_signed_body_without_an_id_that_can_be_used_passes_without_one(body, tmp_path):
     profile = profile_of(tmp_path, "one", kind="stripe")

@@ -15,9 +15,7 @@ from urllib.parse import parse_qsl
 from callback_server.domain.call import Request
 from callback_server.verification.profile import ForgedError
 
-MAX_ID_LENGTH: Final = 200
-"""How many characters a message's id may have."""
-_ID: Final = re.compile(rf"[!-~]{{1,{MAX_ID_LENGTH}}}")
+_ID: Final = re.compile(r"[!-~]{1,200}")
 _SECONDS: Final = re.compile(r"[1-9][0-9]{0,11}")
 _FORM: Final = re.compile(r"application/x-www-form-urlencoded\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 
@@ -69,10 +67,15 @@ def recent(time: int, now: float, tolerance_s: float) -> None:
 
 
 def message_id(text: str) -> str:
-    """The id of a message."""
-    if not _ID.fullmatch(text):
+    """The id of a message that must have one."""
+    if not is_message_id(text):
         raise ForgedError("the message's id is empty, too long or unprintable")
     return text
+
+
+def is_message_id(text: str) -> bool:
+    """Whether a text can be the id of a message: printable, without spaces, and not too long."""
+    return _ID.fullmatch(text) is not None
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -124,4 +124,4 @@ class Signature:
     def _member(body: bytes, name: str) -> str:
         """The id that a signed body has, if it has one that can be used."""
         found = reading.json_object(body).get(name)
-        return found if isinstance(found, str) and len(found) <= reading.MAX_ID_LENGTH else ""
+        return found if isinstance(found, str) and reading.is_message_id(found) else ""

@@ -1,0 +1,308 @@
+"""Profiles are declared in the configuration, and their secrets followed in files."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import httpx
+import pytest
+from support.store import free_port
+from support.system import Process
+from support.tree import ROOT
+from support.verification import URL, profiles_of, refused, request
+from support.wait import wait_until
+
+from callback_process.credentials import CredentialsError
+from callback_process.effective import effective
+from callback_process.settings import SettingsError
+from callback_server import metrics
+from callback_server.settings import ServerSettings
+from callback_server.verification.profiles import make_profiles, profile_files
+from callback_server.verification.template import Template
+
+SECRET = {"kind": "shared-secret", "header": "x-key"}
+
+
+def sent(secret):
+    return request(("x-key", secret))
+
+
+def problems(tmp_path, text):
+    file = tmp_path / "callback.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        ServerSettings.load(file)
+    return [each.replace(f" ({file})", "") for each in caught.value.problems]
+
+
+# ---- What is declared ----
+
+HMAC = 'kind = "hmac"\nsecret_files = ["s"]\nheader = "x"\n'
+JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('kind = "md5"', "profiles.x: Input tag 'md5' found using 'kind' does not match any of the expected tags"),
+        ("header = 5", "profiles.x: Unable to extract tag using discriminator 'kind'"),
+        ('kind = "github"', "profiles.x.github.secret_files: Field required"),
+        ('kind = "github"\nsecret_files = []', "profiles.x.github.secret_files: List should have at least 1 item"),
+        ('kind = "github"\nsecret_files = ["s"]\nsecret = "s"', "profiles.x.github.secret: unknown"),
+        ('kind = "github"\nsecret_files = ["s"]\nheader = "x"', "profiles.x.github.header: unknown"),
+        ('kind = "stripe"\nsecret_files = ["s"]\ntolerance_s = 0', "profiles.x.stripe.tolerance_s: must be greater"),
+        (HMAC + 'algorithm = "md5"', "profiles.x.hmac.algorithm: must be 'sha1', 'sha256' or 'sha512'"),
+        (HMAC + 'signed = "{body}{nonce}"', "profiles.x.hmac.signed: there is no {nonce}"),
+        (HMAC + 'signed = "{body} {body}"', "profiles.x.hmac.signed: a place can stand in it once"),
+        (HMAC + 'signed = "{body"', "profiles.x.hmac.signed: { and } stand only around"),
+        (HMAC + 'signed = "{method}"', "profiles.x.hmac.signed: it has neither {body} nor {url}"),
+        (HMAC + 'signed = "{id}{body}"\nid_header = "y"', "profiles.x.hmac.signed: behind {id} there must be"),
+        (HMAC + 'signed = "{id}.{body}"', "profiles.x.hmac: {id} in signed needs id_header"),
+        (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed, and timestamp_header"),
+        (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: {timestamp} in signed, and timestamp_header"),
+        (
+            HMAC + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"',
+            "profiles.x.hmac: timestamp_field needs signature_field",
+        ),
+        (
+            HMAC
+            + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"\ntimestamp_header = "t"\nsignature_field = "v"',
+            "profiles.x.hmac: timestamp_header and timestamp_field exclude each other",
+        ),
+        (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: id_header and id_member exclude each other"),
+        (HMAC + 'header = "a b"'.replace("header", "id_header"), "profiles.x.hmac.id_header: String should match"),
+        ('kind = "shared-secret"\nsecret_files = ["s"]', "profiles.x.shared-secret: needs header or parameter"),
+        ('kind = "basic"\nsecret_files = ["s"]\nusername = "a:b"', "profiles.x.basic.username: String should match"),
+        (JWT + "algorithms = []", "profiles.x.jwt.algorithms: List should have at least 1 item"),
+        (JWT + 'algorithms = ["none"]', "profiles.x.jwt.algorithms.0: must be 'RS256'"),
+        (JWT + 'algorithms = ["RS256", "HS256"]', "profiles.x.jwt: algorithms has some with a public key, and some"),
+        (
+            JWT + 'algorithms = ["RS256"]\nheader = "x"\nparameter = "y"',
+            "profiles.x.jwt: header and parameter exclude each other",
+        ),
+        (HMAC + 'handshake = { kind = "hub" }', "profiles.x.hmac.handshake.hub: needs verify_token_files or topics"),
+        (
+            HMAC + 'handshake = { kind = "cloudevents" }',
+            "profiles.x.hmac.handshake.cloudevents.origins: Field required",
+        ),
+        (HMAC + 'handshake = "hub"', "profiles.x.hmac.handshake: "),
+    ],
+)
+def test_a_profile_that_is_wrong_is_told_by_its_name(text, problem, tmp_path):
+    (told,) = problems(tmp_path, f"[profiles.x]\n{text}")
+    assert told.startswith(problem)
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "A", "a b", "a" * 64, "\u00e9", "a\n"])
+def test_a_name_that_is_none_is_refused(name, tmp_path):
+    (problem,) = problems(tmp_path, f'[profiles.{json.dumps(name)}]\nkind = "github"\nsecret_files = ["s"]')
+    assert problem.startswith("profiles: the name of a profile is 1 to 63 of")
+
+
+def test_names_are_as_those_of_principals():
+    for name in ("a", "0", "order-paid.v2_x", "a" * 63):
+        assert name in ServerSettings(profiles={name: {"kind": "github", "secret_files": ["s"]}}).profiles
+
+
+def test_profiles_are_a_table_of_their_own(tmp_path):
+    (problem,) = problems(tmp_path, '[server.profiles.x]\nkind = "github"')
+    assert "profiles: belongs in a table of its own, [profiles]" in problem
+
+
+def test_all_that_holds_is_shown_and_no_secret_is_in_it(tmp_path):
+    (tmp_path / "s").write_text("hunter2")
+    file = tmp_path / "callback.toml"
+    file.write_text(
+        f'[profiles.x]\nkind = "hmac"\nheader = "x"\nsecret_files = ["{tmp_path}/s"]\n'
+        'handshake = { kind = "cloudevents", origins = ["*"] }'
+    )
+    shown = {
+        ".".join([*each.table, each.key]): (each.value, each.origin)
+        for each in effective(*ServerSettings.load_with_origins(file))
+        if each.table[0] == "profiles"
+    }
+    assert shown["profiles.x.kind"] == ("hmac", str(file))
+    assert shown["profiles.x.secret_files"] == ([f"{tmp_path}/s"], str(file))
+    assert shown["profiles.x.tolerance_s"] == (300, "default")
+    assert shown["profiles.x.handshake.origins"] == (["*"], str(file))
+    assert "hunter2" not in str(shown)
+    done = subprocess.run(
+        [sys.executable, "-m", "callback_cli", "config", "--config", file],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "[profiles.x.handshake]" in done.stdout
+
+
+def test_a_template_is_filled_in_its_order():
+    template = Template("v0:{timestamp}:{url} {body}!")
+    assert template.parts == ("timestamp", "url", "body")
+    assert (
+        template.fill({"timestamp": b"1", "url": b"{body}", "body": b"\xff{timestamp}"})
+        == b"v0:1:{body} \xff{timestamp}!"
+    )
+
+
+# ---- Files ----
+
+
+def whsk():
+    return "whsk_" + base64.b64encode(b"x" * 32).decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "why"),
+    [
+        ("github", "", "is empty"),
+        ("github", "\r\n", "is empty"),
+        ("standard-webhooks", "", "is empty"),
+        ("standard-webhooks", "hunter2", "begins with neither whsec_ nor whpk_"),
+        ("standard-webhooks", "whsec_hunter2!", "is not base64 behind its prefix"),
+        ("standard-webhooks", "whsec_" + base64.b64encode(b"x" * 23).decode(), "has 23 bytes, needs at least 24"),
+        ("standard-webhooks", "whpk_" + base64.b64encode(b"x" * 31).decode(), "has 31 bytes; an Ed25519 key has 32"),
+        ("standard-webhooks", whsk(), "is a private key (whsk_); the public one (whpk_) is what verifies"),
+    ],
+)
+def test_a_secret_that_can_not_be_used_is_refused_with_its_file_and_nothing_of_it(kind, content, why, tmp_path):
+    with pytest.raises(CredentialsError) as caught:
+        profiles_of(tmp_path, None, content, kind=kind)
+    assert str(caught.value) == f"profiles.it.secret_files[0] {tmp_path}/secret-0: {why}"
+
+
+def test_each_profile_with_a_file_that_can_not_be_used_is_told_at_once(tmp_path):
+    settings = ServerSettings(
+        profiles={
+            "a": {"kind": "github", "secret_files": [tmp_path / "none"]},
+            "b": {"kind": "slack", "secret_files": [tmp_path]},
+        }
+    )
+    with pytest.raises(CredentialsError) as caught:
+        make_profiles(settings.profiles)
+    assert str(caught.value).splitlines() == [
+        f"profiles.a.secret_files[0] {tmp_path}/none: No such file or directory",
+        f"profiles.b.secret_files[0] {tmp_path}: Is a directory",
+    ]
+
+
+def counted():
+    return metrics.RELOADS_FAILED.labels("profile")._value.get()
+
+
+def test_a_file_that_is_bad_later_changes_nothing_and_is_told_and_counted_once(tmp_path, capsys):
+    profiles = profiles_of(tmp_path, None, "one", "two", **SECRET)
+    before = counted()
+    file = tmp_path / "secret-0"
+    for spoil in (lambda: file.write_text(""), file.unlink):
+        spoil()
+        for _ in range(3):
+            profiles.reload()
+            for secret in ("one", "two"):
+                profiles["it"].verify(sent(secret), URL)
+    assert counted() == before + 2
+    logged = capsys.readouterr().out + capsys.readouterr().err
+    assert "hunter2" not in logged
+
+    file.write_text("three\n")
+    profiles.reload()
+    profiles["it"].verify(sent("three"), URL)
+    refused(profiles["it"], sent("one"))
+    assert counted() == before + 2
+
+
+def test_a_file_with_a_hubs_token_is_followed_too(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("one")
+    handshake = {"kind": "hub", "verify_token_files": [file]}
+    profiles = profiles_of(tmp_path, None, "s", **SECRET, handshake=handshake)
+
+    def asks(token):
+        query = [("hub.mode", "subscribe"), ("hub.challenge", "5"), ("hub.verify_token", token)]
+        return profiles["it"].handshake(request(method="get", query=query), URL)
+
+    assert asks("one").body == b"5"
+    file.write_text("two")
+    profiles.reload()
+    assert asks("two").body == b"5"
+
+
+async def test_a_server_follows_the_files(store_of, tmp_path):
+    file, config = tmp_path / "secret", tmp_path / "callback.toml"
+    file.write_text("hunter2")
+    config.write_text(
+        f'[server]\nstore_url = "{store_of().url}"\ngrpc_bind = "127.0.0.1:{free_port()}"\n'
+        f'admin_bind = "127.0.0.1:0"\ndrain_s = 0\n'
+        f'[profiles.partner]\nkind = "github"\nsecret_files = ["{file}"]\n'
+    )
+    server = await Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config)).start()
+    try:
+        file.write_text("")
+        (event,) = await wait_until(lambda: server.events("profile_not_read"))
+        assert event["profile"] == "partner"
+        assert event["problem"] == f"profiles.partner.secret_files[0] {file}: is empty"
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://{server.facts['admin']}/metrics")).text
+        assert 'callback_reloads_failed_total{file="profile"} 1.0' in text
+        file.write_text("other")
+        await wait_until(lambda: server.events("profile_read"))
+    finally:
+        assert server.stop() == 0
+    assert "hunter2" not in server.log.read_text()
+
+
+def test_a_server_whose_file_can_not_be_used_does_not_start_and_says_which(tmp_path):
+    config = tmp_path / "callback.toml"
+    config.write_text('[profiles.partner]\nkind = "github"\nsecret_files = ["/none"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "callback_server"],
+        env={"CALLBACK_CONFIG": str(config)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "callback server: profiles.partner.secret_files[0] /none: No such file or directory" in done.stderr
+
+
+# ---- What operators are told ----
+
+PAGE = (ROOT / "docs" / "verification.md").read_text()
+SAMPLES = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+}
+"""The key of RFC 7515, appendix A.3."""
+CONTENTS = {
+    "jwt": json.dumps({"keys": [KEY]}),
+    "standard-webhooks": "whsec_" + base64.b64encode(b"x" * 24).decode(),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda text: text.split("]")[0].strip("["))
+def test_every_sample_is_loaded_and_works_with_the_files_that_it_names(sample, tmp_path):
+    names = set(re.findall(r'"((?:/run/secrets|/etc/callback)/[^"]+)"', sample))
+    for name in names:
+        sample = sample.replace(name, str(tmp_path / name.rpartition("/")[2]))
+    file = tmp_path / "callback.toml"
+    file.write_text(sample)
+    settings = ServerSettings.load(file)
+    for name, profile in settings.profiles.items():
+        for path in profile_files(name, profile).values():
+            path.write_text(CONTENTS.get(profile.kind, "secret"))
+    profiles = make_profiles(settings.profiles)
+    assert list(profiles) == list(tomllib.loads(sample)["profiles"])
+    for profile in profiles.values():
+        refused(profile, request(address="203.0.113.9"))
+
+
+def test_the_page_has_every_kind_and_every_handshake():
+    schema = ServerSettings.model_json_schema()["$defs"]
+    kinds = {
+        each
+        for model in schema.values()
+        if "kind" in model.get("properties", {})
+        for each in model["properties"]["kind"].get("enum", [model["properties"]["kind"].get("const")])
+    }
+    assert len(kinds) > 12
+    assert {each for each in kinds if f"`{each}`" not in PAGE} == set()
