@@ -2,17 +2,14 @@
 
 import json
 
-import grpc.aio
 import pytest
 from support.browser import chromium, site
 from support.handlers import accept, answering, override, reject
 from support.store import free_port
 from support.system import own_store, running_system
 
-from callback import CallbackStatus, CallStatus, CloseReason, InvalidRequestError, Redirect, Response
+from callback import CallbackStatus, CallStatus, CloseReason, GetGuard, InvalidRequestError, Redirect, Response
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as services
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 
 REDIRECT = resources.RESPONSE_TYPE_REDIRECT
 HOSTILE = [
@@ -198,20 +195,6 @@ async def test_a_path_stays_on_the_platform(page, sites, around, path):
     assert [method for method, _, _ in platform.visits()] == ["GET"]
 
 
-async def guarded(around, guard, name, parameter=""):
-    """A case with a guard, which leads to the platform; its URL with the query of a payment's return."""
-    request = services.GenerateCallbackUrlRequest(
-        callback_activity="push",
-        callback_activity_case=name,
-        state_query_parameter=parameter,
-        get_guard=guard,
-        response=resources.Response(response_type=REDIRECT, response_redirect_url="/page/thankyou"),
-    )
-    async with grpc.aio.insecure_channel(around.system.grpc) as channel:
-        made = await CallbackServiceStub(channel).GenerateCallbackUrl(request)
-    return made.callback_case_id, f"{made.callback_url}{'&' if parameter else '?'}trxid=5&a=%20b&&c"
-
-
 async def by_mouse(page):
     await page.get_by_role("button").click()
 
@@ -229,7 +212,14 @@ async def test_a_person_confirms_and_the_handler_sees_the_get_that_was_confirmed
     mail, platform = sites
     platform.requests.clear()
     name = around.handler.play(answering(accept()))
-    case_id, url = await guarded(around, resources.GET_GUARD_CONFIRM, name, parameter)
+    case = await around.client.generate_callback_url(
+        "push",
+        Redirect("/page/thankyou"),
+        activity_case=name,
+        state_query_parameter=parameter,
+        get_guard=GetGuard.CONFIRM,
+    )
+    url = f"{case.url}{'&' if parameter else '?'}trxid=5&a=%20b&&c"
     context = await browser.new_context(java_script_enabled=False, locale="nl-NL")
     page = await context.new_page()
     mail.pages["/mail"] = f'<a id="link" href="{url.replace("&", "&amp;")}">Bevestig uw bestelling</a>'
@@ -239,7 +229,7 @@ async def test_a_person_confirms_and_the_handler_sees_the_get_that_was_confirmed
     assert await page.inner_text("button") == "Doorgaan"
     await page.reload()
     assert around.handler.requests(name) == []
-    before = await around.client.get_callback(case_id)
+    before = await around.client.get_callback(case.case_id)
     assert (before.status, before.call_count) == (CallbackStatus.OPEN, 0)
 
     await press(page)
@@ -248,10 +238,10 @@ async def test_a_person_confirms_and_the_handler_sees_the_get_that_was_confirmed
     assert (request.request_method, request.request_body) == ("get", b"")
     assert f"?{request.request_query_string}" == url[url.index("?") :]
     assert [field.name for field in request.request_headers if field.name.startswith("content-")] == []
-    (call,) = (await around.client.list_calls_page(case_id)).items
+    (call,) = (await around.client.list_calls_page(case.case_id)).items
     recorded = await around.client.get_call(call.call_id)
     assert (recorded.method, recorded.body, recorded.status) == ("get", b"", CallStatus.SUCCEEDED)
-    assert (await around.client.get_callback(case_id)).close_reason is CloseReason.CONSUMED
+    assert (await around.client.get_callback(case.case_id)).close_reason is CloseReason.CONSUMED
     ((method, target, headers),) = platform.visits()
     assert (method, target) == ("GET", "/page/thankyou")
     assert "referer" not in headers
@@ -264,18 +254,20 @@ async def test_a_person_confirms_and_the_handler_sees_the_get_that_was_confirmed
 async def test_a_preview_of_a_link_is_told_nothing_and_leaves_it_for_the_person(browser, sites, around):
     _, platform = sites
     name = around.handler.play(answering(accept()))
-    case_id, url = await guarded(around, resources.GET_GUARD_DETECT, name)
+    case = await around.client.generate_callback_url(
+        "push", Redirect("/page/thankyou"), activity_case=name, get_guard=GetGuard.DETECT
+    )
     preview = await browser.new_context(user_agent="Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)")
     page = await preview.new_page()
-    answer = await page.goto(url)
+    answer = await page.goto(case.url)
     assert (answer.status, await page.title()) == (200, "Open this link in a browser")
     await preview.close()
     assert around.handler.requests(name) == []
-    assert (await around.client.get_callback(case_id)).status is CallbackStatus.OPEN
+    assert (await around.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 
     person = await browser.new_context()
     page = await person.new_page()
-    await page.goto(url)
+    await page.goto(case.url)
     assert page.url == f"{platform.origin}/page/thankyou"
     assert len(around.handler.requests(name)) == 1
     await person.close()
