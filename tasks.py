@@ -41,6 +41,7 @@ SYSTEM_PACKAGES = {
     "haproxy": "haproxy",
     "nginx": "nginx",
     "redis-server": "redis-server",
+    "slowhttptest": "slowhttptest",
     "strace": "strace",
     "systemd-analyze": "systemd",
     "xmlsec1": "xmlsec1",

@@ -439,6 +439,11 @@ class EdgeProcess:
         return code
 
     def resident_bytes(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        return resident_bytes(self.process.pid)
+
+
+def resident_bytes(pid):
+    """How much memory a process has, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
