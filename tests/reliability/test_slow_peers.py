@@ -61,7 +61,7 @@ async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_p
         caller = asyncio.create_task(honest(small.url, took))
         await wait_until(lambda: len(took) >= 10 or caller.done())
         attacker = await asyncio.create_subprocess_exec(
-            program, attack, *ATTACKS[attack], "-u", large.url, "-c", str(many), "-r", str(many // 2),
+            program, attack, *ATTACKS[attack], "-u", large.url, "-c", str(many), "-r", str(many),
             "-l", str(lasting_s), "-p", "15", "-v", "1",
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
@@ -84,7 +84,7 @@ async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_p
             f"{before >> 20} to {most >> 20} MiB"
         )
         assert b"service available:   NO" not in said.result()
-        assert seen > many * 0.8
+        assert seen > many / 2
         assert len(took) > lasting_s
         sent = len(ANSWER) if attack == "-X" else 0
         assert most - before < many * (sent + OWN) + 32 * 1024 * 1024
