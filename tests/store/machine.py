@@ -12,6 +12,7 @@ from model.life import (
     CLOSED,
     FAILED,
     IN_PROGRESS,
+    INTERRUPTED,
     MULTIPLE,
     NOT_STARTED,
     OPEN,
@@ -32,7 +33,7 @@ from callback_server.domain.due import CaseExpired, LeaseEnded
 from callback_server.domain.guard import Asking
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.store import keys
-from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Unverified, claim_call
+from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Repeated, Unverified, claim_call
 from callback_server.store.client import connect
 from callback_server.store.close_case import Close, close_case
 from callback_server.store.create_case import Created, create_case
@@ -227,7 +228,7 @@ class LifeMachine(RuleBasedStateMachine):
                 platform_url="https://platform.example", asking=Asking(asking),
                 proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
                 calls_per_minute=PER_MINUTE if limited else None,
-                owners_over=[("nobody", 1), (new.owner, OVER_MS)] if over else (),
+                owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
             )
         )  # fmt: skip
 
@@ -240,11 +241,13 @@ class LifeMachine(RuleBasedStateMachine):
         elif word == "CLOSED":
             assert reply == Closed(CloseReason(fact))
         elif word == "VERIFY":
-            assert (type(reply), reply.profile) == (Unverified, fact)
+            assert isinstance(reply, Unverified)
+            assert reply.profile == fact
         elif word == "LIMITED":
             assert isinstance(reply, Limited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
         elif word == "REPEATED":
+            assert isinstance(reply, Repeated)
             call_id, answer = fact
             assert reply.call_id == call_id
             assert complete(reply.response, platform_url=None) == complete(answer, platform_url=None)
@@ -269,7 +272,10 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data(), asking=st.sampled_from(Asking))
     def claim_what_guards_look_at(self, data, asking):
-        self._claim_new(self._any_case(data), asking=asking)
+        case_id = self._any_case(data)
+        self._claim_new(case_id, asking=asking)
+        if asking is Asking.FORM and self.new[case_id].guard is GetGuard.CONFIRM:
+            self._claim_new(case_id, asking=Asking.CONFIRMED)
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), profile=st.sampled_from(["", "other", "hook"]), asking=st.sampled_from(Asking))
@@ -284,10 +290,16 @@ class LifeMachine(RuleBasedStateMachine):
             self._claim_new(case_id, message=message)
 
     @precondition(lambda self: any(model.messages for model in self.model.values()))
-    @rule(data=st.data())
-    def a_message_comes_again(self, data):
+    @rule(data=st.data(), after=st.sampled_from([None, SUCCEEDED, FAILED, INTERRUPTED]), body=bodies)
+    def a_message_comes_again(self, data, after, body):
+        """After its call, if that runs, has ended so (None: while it runs)."""
         seen = [(case_id, message) for case_id, model in self.model.items() for message in model.messages]
         case_id, message = data.draw(st.sampled_from(seen))
+        call_id = self.model[case_id].messages[message]
+        if call_id in self._running() and after == INTERRUPTED:
+            self._end_lease(self.model[case_id].calls[call_id], LATE)
+        elif call_id in self._running() and after:
+            self._finish(call_id, after, False, body)
         self._claim_new(case_id, message=message)
 
     @precondition(lambda self: any(model.messages for model in self.model.values()))
@@ -418,7 +430,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._in_lease())
     @rule(data=st.data(), due=st.sampled_from([EARLY, LATE]))
     def lease_ends(self, data, due):
-        call = data.draw(st.sampled_from(self._in_lease()))
+        self._end_lease(data.draw(st.sampled_from(self._in_lease())), due)
+
+    def _end_lease(self, call, due):
         call.lease_due = due
         self.do(self.client.zadd(self._partition_key(call.id, "leases"), {call.id: due}, xx=True))
 
@@ -505,6 +519,10 @@ class LifeMachine(RuleBasedStateMachine):
             assert [told for told in self.due if _case_of(told) == case_id] == [
                 _due(case_id, model.activity, *what) for what in model.due
             ]
+            for message, call_id in model.messages.items():
+                key = keys.key(partition, "message", case_id, message)
+                assert await self.client.get(key) == call_id.encode()
+                assert 0 < await self.client.pttl(key) <= WINDOW_MS
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
             assert int(fields[0]) == len(model.running)
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}

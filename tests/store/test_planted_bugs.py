@@ -34,8 +34,7 @@ BUGS = {
     "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
     "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
-    "an over-lease call keeps its case": ("settle(case, now, keep)\nif case.status == 'CLOSED' then return reply('CL",
-                                          "if case.status == 'CLOSED' then return reply('CL"),
+    "an over-lease call keeps its case": ("settle(case, now, keep)\n\n", "\n"),
     "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
                           "if false then"),
     "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] == status",
@@ -98,6 +97,38 @@ BUGS = {
     "a label leads to a foreign owner's cases": ("return label_key(owner,", "return label_key('',"),
     "a lease outlives its call": ("redis.call('ZREM', leases_key(), call_id)\n  redis.call('ZADD', ended_key()",
                                   "redis.call('ZADD', ended_key()"),
+    "a profile is not asked for": ("if case.profile and case.profile ~= profile then", "if false then"),
+    "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
+    "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),
+    "a guard is forgotten": ("redis.call('HSET', case_key(case_id), 'guard', guard)", ""),
+    "an OPTIONS makes a call": ("if asking == 'OPTIONS' then return reply('UNKNOWN') end", ""),
+    "a GET makes the call that a person must confirm": ("(asking == 'GET' or", "("),
+    "a confirmation is asked to be confirmed": ("asking == 'FORM')", "asking == 'FORM' or asking == 'CONFIRMED')"),
+    "a POST that a person never saw makes the call": (" or asking == 'FORM')", ")"),
+    "a program that opens links makes a call": (
+        "if case.guard == 'DETECT' and asking == 'AGENT' then return reply('AGENT') end", ""),
+    "a person is taken for a program": ("if case.guard == 'DETECT' and asking == 'AGENT'", "if case.guard == 'DETECT'"),
+    "a handshake makes a call": ("if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
+    "a handshake is answered while a call runs": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end",
+                                                  "if case.status == 'IN_PROGRESS' and asking ~= 'HANDSHAKE' then "
+                                                  "return reply('BUSY') end"),
+    "a message that has succeeded makes another call": ("if earlier then", "if false then"),
+    "a message that has succeeded finds its case closed": ("if earlier then",
+                                                           "if earlier and case.status ~= 'CLOSED' then"),
+    "a message at work makes another call": (
+        "tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then", "false then"),
+    "a message whose lease is over stays at work": ("tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then",
+                                                    "true then"),
+    "a message that was interrupted is not told to be": (
+        "if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, keep) end", ""),
+    "a message that failed is not accepted again": ("elseif call[1] == 'SUCCEEDED' then", "else"),
+    "a repeated message is answered as the case answers by now": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
+    "a repeated message is answered for another call": ("reply('REPEATED', earlier,", "reply('REPEATED', case.call,"),
+    "a message has no window": (", call_id, 'PX', window_ms)", ", call_id)"),
+    "a case may have one call more in a minute": ("if early > 0 then", "if early > interval then"),
+    "a case may have one call fewer in a minute": ("if early > 0 then", "if early > -interval then"),
+    "an owner that made too many calls goes on": ("if ARGV[i] == case.owner then", "if false then"),
+    "an owner pays for another": ("if ARGV[i] == case.owner then", "if true then"),
 }  # fmt: skip
 
 
