@@ -8,11 +8,10 @@ import asyncio
 import contextlib
 from typing import NamedTuple
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from support.deployed import HOST, PROXIES
 from support.payloads import BAD, GOOD, NOWHERE, STATE, TOLERATED
+from support.system import is_idle
 from support.wait import wait_until
 
 from callback import Response
@@ -62,17 +61,6 @@ async def answered(connect, payload):
     return raw
 
 
-async def are_idle(edges):
-    """Whether no edge has a request."""
-    async with httpx.AsyncClient() as http:
-        for edge in edges:
-            families = text_string_to_metric_families((await http.get(f"http://{edge.facts['admin']}/metrics")).text)
-            (family,) = (each for each in families if each.name == "callback_edge_requests_in_flight")
-            if family.samples[0].value:
-                return False
-    return True
-
-
 @pytest.fixture(scope="module", params=WAYS)
 async def sent(request, fleet, proxies):
     """Every payload, sent on one way."""
@@ -87,7 +75,8 @@ async def sent(request, fleet, proxies):
     raw = await asyncio.gather(
         *(answered(connect, payloads[name].replace(STATE, case.state.encode())) for name, case in cases.items())
     )
-    await wait_until(lambda: are_idle(fleet.edges), what="the end of all requests")
+    for edge in fleet.edges:
+        await wait_until(lambda edge=edge: is_idle(edge), what="the end of all requests")
     became = Sent()
     became.by_proxy = proxy is not None
     for (name, case), came in zip(cases.items(), raw, strict=True):

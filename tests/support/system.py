@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
@@ -121,6 +122,16 @@ async def running_system(directory, store, **options):
         # Not in this thread: handlers of a test that failed may still have calls to answer before the two can end.
         await asyncio.to_thread(system.edge.stop)
         await asyncio.to_thread(system.server.stop)
+
+
+async def is_idle(edge):
+    """Whether an edge, a `Process`, has no request."""
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"http://{edge.facts['admin']}/metrics")).text
+    (family,) = (
+        each for each in text_string_to_metric_families(text) if each.name == "callback_edge_requests_in_flight"
+    )
+    return family.samples[0].value == 0
 
 
 def own_store(directory: Path, **options):
