@@ -83,7 +83,7 @@ async def generate(up, script="counts", activity="push", profile="it", **fields)
     )  # fmt: skip
 
 
-def sent(made, secret=SECRET, **changes):
+def sent(made, secret, **changes):
     """A message of a sender who signs, as an edge hands it over."""
     request = by_standard_webhooks(secret, BODY, NOW)
     return edge.InvokeRequest(
@@ -93,8 +93,8 @@ def sent(made, secret=SECRET, **changes):
     )  # fmt: skip
 
 
-async def deliver(up, made, **changes):
-    return await up.services.edge.Invoke(sent(made, **changes))
+async def deliver(up, made, secret=SECRET, **changes):
+    return await up.services.edge.Invoke(sent(made, secret, **changes))
 
 
 async def calls_of(up, made):
@@ -138,7 +138,7 @@ async def test_the_case_shows_its_profile_and_guard_wherever_it_is_shown(up):
 async def test_what_is_forged_changes_nothing_at_all(up, activity, multiple):
     made = await generate(up, activity=activity, allow_multiple_calls=multiple)
     before = await dump(up.store)
-    failed = REGISTRY.get_sample_value("callback_verifications_failed_total", {"profile": "it"}) or 0
+    failed = _failed()
     forged = [{"secret": whsec(b"2")}, {"sent_body": b"{}"}, {"sent_body": b""}, {"method": "get"}]
     with capture_logs() as logs:
         for changes in forged * 5:
@@ -150,7 +150,7 @@ async def test_what_is_forged_changes_nothing_at_all(up, activity, multiple):
             assert said.retry_after_s == 0
     assert await dump(up.store) == before
     assert up.asked == []
-    assert REGISTRY.get_sample_value("callback_verifications_failed_total", {"profile": "it"}) == failed + 20
+    assert _failed() == failed + 20
     told = [entry for entry in logs if entry["event"] == "verification_failed"]
     assert len(told) == 20
     assert all(set(entry) == {"event", "case_id", "profile", "why", "log_level"} for entry in told)
@@ -410,13 +410,17 @@ async def test_a_handshake_is_answered_on_an_open_case_only(up):
     assert (await refusal(deliver(up, made, request_query_string="hello"))).reason == "CALLBACK_CLOSED"
 
 
-async def test_an_options_is_never_a_call(up):
-    up.profiles["it"] = Broken("", verified=Verified())
-    with_profile, without = await generate(up, "counts"), await generate(up, profile="")
-    before = await dump(up.store)
+async def test_an_options_is_never_a_call_and_never_a_forged_one(up):
+    with_profile, without = await generate(up), await generate(up, profile="")
+    before, failed = await dump(up.store), _failed()
     for made in (with_profile, without):
-        assert (await refusal(deliver(up, made, method="options"))).reason == "STATE_UNKNOWN"
-    assert await dump(up.store) == before
+        for secret in (SECRET, whsec(b"2")):
+            assert (await refusal(deliver(up, made, secret, method="options"))).reason == "STATE_UNKNOWN"
+    assert (await dump(up.store), _failed()) == (before, failed)
+
+
+def _failed():
+    return REGISTRY.get_sample_value("callback_verifications_failed_total", {"profile": "it"}) or 0
 
 
 async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store(up, tmp_path):
