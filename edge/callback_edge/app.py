@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from quart import Quart, Response, request
+from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from callback.v1 import edge_service_pb2
 from callback_edge import status
@@ -32,7 +34,7 @@ def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
         settings: its limits.
         upstream: who answers the calls; opened and closed by the caller.
     """
-    app = Quart("callback_edge", static_folder=None)
+    app = _App("callback_edge", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = None  # Exchanges sees to it, on every version of Quart
     app.config["BODY_TIMEOUT"] = settings.body_timeout_s
     limits = Limits(settings)
@@ -132,6 +134,13 @@ def _problem_answer(
 
 def _record() -> Record:
     return record_of(request.scope)
+
+
+class _App(Quart):
+    """Quart, but that finds a route without a look at the Host: that can be anything, and Quart fails on some."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        return self.url_map.bind("", path_info=request.path, default_method=request.method) if request else None
 
 
 class _Response(Response):
