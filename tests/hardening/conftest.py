@@ -6,15 +6,25 @@ import pytest
 from support.system import own_store, running_system
 
 SECRET = "a-secret-of-a-sender"
+PROFILES = {
+    "sender": 'kind = "github"',
+    "slack": 'kind = "slack"',
+    "hub": 'kind = "github"\nhandshake = { kind = "hub", topics = ["https://blog.example/feed"] }',
+    "graph": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "validation-token" }',
+    "events": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "cloudevents", origins = ["*"] }',
+}
+"""What is declared of each profile, besides its secret."""
 
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory):
-    """A system that gives up a body after a second, with the profile `sender`: GitHub's signature by `SECRET`."""
+    """A system that gives up a body after a second, with `PROFILES` whose secret is `SECRET`."""
     directory = tmp_path_factory.mktemp("system")
     secret = directory / "secret"
     secret.write_text(SECRET)
-    config = f'[profiles.sender]\nkind = "github"\nsecret_files = ["{secret}"]\n'
+    config = "".join(
+        f'[profiles.{name}]\nsecret_files = ["{secret}"]\n{declared}\n' for name, declared in PROFILES.items()
+    )
     store = own_store(directory).start()
     try:
         async with running_system(

@@ -37,7 +37,7 @@ VALUES = [
     "nl;q=0.5, *;q=0", "Slackbot", "Mozilla/5.0 (compatible)", "multipart/form-data; boundary=", "", "x" * 5000,
 ]  # fmt: skip
 QUERIES = [
-    "", "?", "??", "?state", "?state=", "?state=%00", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=x",
+    "", "?", "??", "?state", "?state=", "?state=%00", "?hub.mode=subscribe&hub.challenge=1&hub.topic=https://blog.example/feed",
     "?validationToken=%ff", "?a=1&a=2", "?;", "?%", "?" + "&" * 500, "?" + "%FF" * 200, "#x", "?callback_confirm=1",
 ]  # fmt: skip
 SUFFIXES = ["", "", "", "/", "//", "/..", "/.", "/../", ";a=b", "%00", "%2e", "%2F", "%", "%zz", "\\", " x", "\x7f"]

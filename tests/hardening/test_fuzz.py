@@ -12,6 +12,7 @@ import time
 from collections import Counter
 
 import pytest
+from hardening.conftest import PROFILES
 from hardening.fuzz import payload
 from soak.counts import SOAK, count
 from support.edge import resident_bytes
@@ -36,7 +37,7 @@ async def cases_of(client):
         {"allow_multiple_calls": True, "state_query_parameter": "state"},
         {"allow_multiple_calls": True, "get_guard": GetGuard.CONFIRM},
         {"allow_multiple_calls": True, "get_guard": GetGuard.DETECT},
-        {"allow_multiple_calls": True, "verification_profile": "sender"},
+        *({"allow_multiple_calls": True, "verification_profile": profile} for profile in PROFILES),
         {},
     ]
     return [await client.generate_callback_url("record", Response("ok"), **kind) for kind in kinds]
@@ -76,10 +77,12 @@ async def test_no_bytes_break_or_hold_the_edge(system):
                 async with asyncio.timeout(BOUND_S):
                     raw = await answered(port, pieces, is_ended)
             except TimeoutError:
-                pytest.fail(f"connection {n} of seed {seed} was neither answered nor closed: {b''.join(pieces)!r}")
+                pytest.fail(
+                    f"connection {n} of seed {seed} was neither answered nor closed: {b''.join(pieces)!r:.2000}"
+                )
             found = [int(code) for code in _STATUS_LINE.findall(raw)]
             statuses.update(found or ["closed"])
-            assert EXPECTED.issuperset(found), f"connection {n} of seed {seed}: {found} for {b''.join(pieces)!r}"
+            assert EXPECTED.issuperset(found), f"connection {n} of seed {seed}: {found} for {b''.join(pieces)!r:.2000}"
             if n % max(1, CONNECTIONS // 20) == 0:
                 sizes.append([resident_bytes(pid) for pid in processes])
 

@@ -81,8 +81,20 @@ def in_form(body):
     return lambda case: http_request("/cbq/state", "POST", [FORM], body(case.state).encode())
 
 
-SIGNER = {"options": {"verification_profile": "sender"}, "call": signed(SECRET)}
+def signer(profile):
+    return {"options": {"verification_profile": profile}, "call": signed(SECRET)}
+
+
+def knowing(profile):
+    return {
+        "options": {"verification_profile": profile},
+        "call": lambda case: http_request(f"{path(case)}?key={SECRET}", "POST"),
+    }
+
+
+SIGNER = signer("sender")
 SHARED = {"options": {"state_query_parameter": "state"}}
+TOPIC = "https://blog.example/feed"
 OTHER = "3f2b8c1e-9d4a-4b6f-8e21-7c5d0a9b1e34"
 CONFIRMED = {
     "options": {"get_guard": GetGuard.CONFIRM},
@@ -108,6 +120,22 @@ KINDS = {
     "signature of somebody else": Kind(signed("another secret"), 401, **SIGNER),
     "no signature": Kind(**asks("POST", body=SIGNED_BODY, status=401, **SIGNER)),
     "no signature, and no body": Kind(**asks(status=401, **SIGNER)),
+    "handshake of a hub": Kind(
+        **asks(at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic={TOPIC}", status=200),
+        **signer("hub"),
+    ),
+    "handshake that asks about something else": Kind(
+        **asks(at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic=x", status=401),
+        **signer("hub"),
+    ),
+    "handshake by a validation token": Kind(
+        **asks("POST", at=lambda case: f"{path(case)}?validationToken=7", status=200),
+        **knowing("graph"),
+    ),
+    "handshake of CloudEvents": Kind(
+        **asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=200),
+        **knowing("events"),
+    ),
     "body that breaks off": Kind(post_of(10, b"123")),
     "chunks that break off": Kind(lambda case: chunked(b"5\r\n123").replace(STATE, case.state.encode())),
     "body that does not come": Kind(post_of(10, b"123"), 408),
