@@ -18,6 +18,7 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
 Each request, refused or not, has its `Record`, from its head until the stream of its answer ends.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable
@@ -165,6 +166,16 @@ class StrictHTTP(H11Protocol):
         if self._record:
             record, self._record = self._record, None
             record.end(self.connection.body_bytes, self.config.access_log_sample)
+
+    async def _maybe_recycle(self) -> None:
+        # The application is done with this request, and is told so through the queue of what came in. That may be full
+        # of a body which nobody reads any more: then it would wait here for itself, for ever.
+        if self.stream is not None:
+            put: Any = self.stream.app_put
+            received: asyncio.Queue[Any] = put.__self__
+            while not received.empty():
+                received.get_nowait()
+        await super()._maybe_recycle()
 
     async def _close_stream(self) -> None:
         await super()._close_stream()

@@ -19,15 +19,16 @@ from callback import Response
 
 pytestmark = pytest.mark.timeout(180)
 
-ANSWER = os.urandom(256 * 1024)
+ANSWER = os.urandom(512 * 1024)
 ATTACKS = {
     # A head that never ends: a field each second.
-    "-H": ["-i", "1"],
+    "-H": (1, ["-i", "1"]),
     # A body that never ends: a few bytes each second, of the 512 KiB that were announced.
-    "-B": ["-i", "1", "-s", str(512 * 1024)],
-    # An answer that nobody takes: 5 bytes a second through a small window, and three requests at once.
-    "-X": ["-n", "1", "-z", "5", "-w", "256", "-y", "512", "-k", "3"],
+    "-B": (4, ["-i", "1", "-s", str(512 * 1024)]),
+    # Answers that are hardly taken: 5 bytes a second, through a small window. The system's buffers hold one or two.
+    "-X": (count(4, 40), ["-n", "1", "-z", "5", "-w", "256", "-y", "512", "-k", "4"]),
 }
+"""In how many seconds all connect, and how they go on. A head has 5 s to come; that many large answers take time."""
 OWN = 64 * 1024
 """What a connection may cost besides what is sent on it, in bytes."""
 
@@ -41,7 +42,7 @@ async def connections(http, system):
 
 async def honest(url, took):
     """Calls without end, each on a connection of its own; `took` gets how long each took."""
-    async with httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), timeout=20) as http:
+    async with httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), timeout=30) as http:
         while True:
             began = time.monotonic()
             answer = await http.get(url)
@@ -52,8 +53,11 @@ async def honest(url, took):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_path, store, attack):
-    program, many, lasting_s = require("slowhttptest"), count(200, 1000), count(8, 45)
-    async with running_system(tmp_path, store) as system, httpx.AsyncClient() as admin:
+    program, many, lasting_s = require("slowhttptest"), count(200, 1000), count(8, 60)
+    connect_s, options = ATTACKS[attack]
+    # What a store makes of so many large answers is another matter.
+    server = {"CALLBACK_RECORD_BODIES": "false"}
+    async with running_system(tmp_path, store, server=server) as system, httpx.AsyncClient() as admin:
         large = await system.client.generate_callback_url("record", Response(ANSWER), allow_multiple_calls=True)
         small = await system.client.generate_callback_url("record", Response("served"), allow_multiple_calls=True)
         pid = system.edge.process.pid
@@ -61,7 +65,7 @@ async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_p
         caller = asyncio.create_task(honest(small.url, took))
         await wait_until(lambda: len(took) >= 10 or caller.done())
         attacker = await asyncio.create_subprocess_exec(
-            program, attack, *ATTACKS[attack], "-u", large.url, "-c", str(many), "-r", str(many),
+            program, attack, *options, "-u", large.url, "-c", str(many), "-r", str(many // connect_s),
             "-l", str(lasting_s), "-p", "15", "-v", "1",
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
@@ -85,7 +89,7 @@ async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_p
         )
         assert b"service available:   NO" not in said.result()
         assert seen > many / 2
-        assert len(took) > lasting_s
+        assert len(took) > lasting_s / 2  # a shared machine may be slow; idle, it is some 30 a second
         sent = len(ANSWER) if attack == "-X" else 0
         assert most - before < many * (sent + OWN) + 32 * 1024 * 1024
         await wait_until(lambda: is_alone(admin, system), deadline_s=60, what="the end of all connections")
