@@ -111,5 +111,9 @@ def test_as_many_are_told_that_they_made_a_call_as_did(sent):
     assert {name: each for name, each in sent.items() if each.raw.count(ANSWER) != len(each.calls)} == {}
 
 
+def test_no_other_protocol_is_agreed_to(sent):
+    assert [name for name, each in sent.items() if b"HTTP/1.1 101 " in each.raw] == []
+
+
 def test_there_are_more_than_60_of_them():
     assert len(BAD | TOLERATED | GOOD | NOWHERE) == sum(map(len, (BAD, TOLERATED, GOOD, NOWHERE))) >= 60

@@ -76,6 +76,14 @@ async def test_bad_after_good_on_one_connection_ends_it_there(plane, edge):
     assert len(plane.requests) == 1
 
 
+@pytest.mark.parametrize(("bad", "status"), [BAD["one bare LF"], BAD["17 KiB head at once"]], ids=["LF", "large"])
+async def test_what_follows_the_last_chunk_is_not_taken_for_its_trailers(plane, edge, bad, status):
+    good, meant = GOOD["chunk extension"]
+    answers = parse_answers(await send_raw(edge.port, good + bad))
+    assert [answer.status for answer in answers] == [200, status]
+    assert [(request.request_query_string, request.request_body) for request in plane.requests] == meant
+
+
 async def test_bad_after_a_head_request_is_refused_with_a_body(plane, edge):
     """The answer's form follows its own request, not the one before."""
     head = http_request(f"/cb/{new_state()}", "HEAD", close=False)

@@ -3,17 +3,8 @@
 import re
 
 import pytest
+from hardening.profiles import PROFILES, SECRET
 from support.system import own_store, running_system
-
-SECRET = "a-secret-of-a-sender"
-PROFILES = {
-    "sender": 'kind = "github"',
-    "slack": 'kind = "slack"',
-    "hub": 'kind = "github"\nhandshake = { kind = "hub", topics = ["https://blog.example/feed"] }',
-    "graph": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "validation-token" }',
-    "events": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "cloudevents", origins = ["*"] }',
-}
-"""What is declared of each profile, besides its secret."""
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import time
 from collections import Counter
 
 import pytest
-from hardening.conftest import PROFILES
 from hardening.fuzz import payload
+from hardening.profiles import PROFILES
 from soak.counts import SOAK, count
 from support.edge import resident_bytes
 
@@ -77,9 +77,8 @@ async def test_no_bytes_break_or_hold_the_edge(system):
                 async with asyncio.timeout(BOUND_S):
                     raw = await answered(port, pieces, is_ended)
             except TimeoutError:
-                pytest.fail(
-                    f"connection {n} of seed {seed} was neither answered nor closed: {b''.join(pieces)!r:.2000}"
-                )
+                said = f"connection {n} of seed {seed} was neither answered nor closed: {b''.join(pieces)!r:.2000}"
+                raise AssertionError(said) from None
             found = [int(code) for code in _STATUS_LINE.findall(raw)]
             statuses.update(found or ["closed"])
             assert EXPECTED.issuperset(found), f"connection {n} of seed {seed}: {found} for {b''.join(pieces)!r:.2000}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hardening.conftest import SECRET
+from hardening.profiles import SECRET
 from soak.counts import SOAK, count
 from support.edge import http_request, parse_answers, send_raw
 from support.payloads import BAD, STATE, chunked
