@@ -1,6 +1,7 @@
 """Where the server is and who asks: tokens, certificates, and what is said when they are not right."""
 
 import asyncio
+import json
 import shlex
 import sys
 from asyncio.subprocess import PIPE
@@ -101,6 +102,25 @@ def test_what_can_be_no_token_is_wrong_usage_and_not_repeated(content, source, t
     assert "the token is empty, or has characters that no token has" in ran.stderr
     assert (str(file) if source == "file" else "CALLBACK_TOKEN") in ran.stderr
     assert "hunter2" not in ran.stderr
+
+
+async def test_a_token_that_would_leave_this_machine_in_plain_text_is_warned_of_on_one_line(server, token_file):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=1))
+    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
+    elsewhere = server.address.replace("127.0.0.1", "0.0.0.0")  # this machine, by no address of its own
+    text = f"the token goes to {elsewhere} in plain text; use --tls"
+    for asked, environment, said in (
+        ([], {"CALLBACK_TOKEN": TOKEN}, f"Warning: {text}\n"),
+        (["--token-file", str(token_file)], {}, f"Warning: {text}\n"),
+        (["--json"], {"CALLBACK_TOKEN": TOKEN}, json.dumps({"warning": text}) + "\n"),
+        ([], {}, ""),
+    ):
+        # It makes two clients, each of which would say it.
+        ran = await run_callback("wait", CASE, "--after", "0", "--target", elsewhere, *asked, **environment)
+        assert (ran.code, ran.errors) == (0, said)
+    ran = await run_callback("get", CASE, "--target", server.address, CALLBACK_TOKEN=TOKEN)
+    assert (ran.code, ran.errors) == (0, "")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 from support.clients import CASE, callback_message
 from support.services import running_services
 
-from callback import CallbackError, PermissionDeniedError, Response, UnauthenticatedError
+from callback import CallbackError, PermissionDeniedError, Response, Tls, UnauthenticatedError
+from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback_server.domain.principal import Role
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
@@ -87,6 +88,48 @@ async def test_a_token_is_in_no_repr_and_no_error(server, client_type, unused_po
                 await client.get_callback(CASE)
             assert TOKEN not in "".join(traceback.format_exception(caught.value))
             assert TOKEN not in repr(caught.value.__cause__)
+
+
+async def test_a_token_that_leaves_this_machine_in_plain_text_is_warned_of_once(
+    answering, client_type, tmp_path, caplog
+):
+    # 0.0.0.0 reaches this machine, but is not one of its own addresses.
+    elsewhere = answering.address.replace("127.0.0.1", "0.0.0.0")
+    (tmp_path / "token").write_text(TOKEN)
+    for proof in ({"token": TOKEN}, {"token": lambda: TOKEN}, {"token_file": tmp_path / "token"}):
+        caplog.clear()
+        async with client_type(elsewhere, **proof) as client:
+            await client.get_callback(CASE)
+            await client.get_callback(CASE)
+        (line,) = caplog.messages
+        assert line == f"the token goes to {elsewhere} in plain text and can be read on the way: give `tls`"
+
+
+def test_no_other_client_is_warned_of(client_type, caplog):
+    client_type("callback.example:50051")
+    client_type("callback.example:50051", tls=Tls(), token=TOKEN)
+    client_type("127.0.0.1:50051", token=TOKEN)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["127.0.0.1:50051", "127.9.9.9:1", "localhost:50051", "localhost", "[::1]:50051", "::1", "unix:/run/callback.sock",
+     "unix:callback.sock", "unix-abstract:callback", "dns:localhost:1", "dns:///127.0.0.1:1", "ipv4:127.0.0.1:1",
+     "dns://192.0.2.1/localhost:1", "ipv4:127.0.0.1:1,127.0.0.2:1", "ipv6:[::1]:1,[::1]:2"],
+)  # fmt: skip
+def test_loopback_and_unix_sockets_are_of_this_machine(target):
+    assert is_local(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["callback:50051", "192.0.2.1:1", "[2001:db8::1]:1", "localhost.example:1", "127.0.0.1.example:1", "unix", "",
+     "dns:///callback:50051", "dns://127.0.0.1/callback:1", "ipv4:127.0.0.1:1,192.0.2.1:1", "xds:///localhost:1",
+     "dns:///localhost:1@callback:1", "[::1].example:1", "ipv4:127.0.0.1:1%2C192.0.2.1:1", "dns:localhost%2ecom:1"],
+)  # fmt: skip
+def test_everything_else_is_not(target):
+    assert not is_local(target)
 
 
 def known(**roles):

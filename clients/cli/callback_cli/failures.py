@@ -1,4 +1,4 @@
-"""What is said when a server refuses or gives no answer, and the exit code for it."""
+"""What is said when a server refuses or gives no answer, and the exit code for it; and what is warned of."""
 
 import json
 import re
@@ -127,6 +127,11 @@ def as_json(error: CallbackError) -> str:
 def timed_out(what: str, *, as_json: bool) -> str:
     """Return that a command has waited in vain, in one of the two forms."""
     return _json("TIMED_OUT", what, {}, ()) if as_json else f"Error: {what} (TIMED_OUT)"
+
+
+def warning(what: str, *, as_json: bool) -> str:
+    """Return what somebody should see to, on one line, in one of the two forms."""
+    return json.dumps({"warning": what}) if as_json else f"Warning: {what}"
 
 
 def _json(reason: str, message: str, facts: Mapping[str, str], violations: Sequence[FieldViolation]) -> str:

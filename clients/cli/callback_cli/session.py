@@ -1,6 +1,7 @@
 """Asking a server for a command: where it is, who asks, how to print, and how to end when it refuses."""
 
 import functools
+import logging
 import os
 import signal
 import ssl
@@ -13,6 +14,7 @@ import click
 
 from callback import CallbackClient, CallbackError, Tls
 from callback.asking import DEFAULT_TARGET
+from callback.targets import is_local
 from callback_cli import failures, options
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105 - its name
@@ -121,6 +123,11 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
         certain = _tls(ca_file, cert_file, key_file, server_name)
         token, token_file = _token(token_file)
         session = Session(target, certain or (Tls() if tls else None), token, token_file, as_json)
+        if session.tls is None and (token or token_file) and not is_local(target):
+            click.echo(
+                failures.warning(f"the token goes to {target} in plain text; use --tls", as_json=as_json), err=True
+            )
+            logging.getLogger("callback.client").setLevel(logging.ERROR)  # each client would say it again
         command(session, **arguments)
 
     return with_session

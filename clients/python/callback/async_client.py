@@ -4,6 +4,7 @@ This is the source of both clients: `python3 tasks.py generate` makes `sync_clie
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import timedelta
@@ -19,6 +20,7 @@ from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto
 from callback.credentials import Tls, TlsFiles, bearer
 from callback.errors import RequestIdUnsupportedError, from_rpc_error
+from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import Call, Callback, CallbackStatus, GeneratedCallback, Page, Response
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
+
+_log = logging.getLogger("callback.client")
 
 
 class AsyncCallbackClient:
@@ -49,7 +53,8 @@ class AsyncCallbackClient:
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
-        tls: Whom to trust, and which certificate to show. Default: no TLS, so that a token can be read on the way.
+        tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
+            is logged once as a warning, unless the target is on this machine.
         token: The bearer token that proves who asks, or a function that returns it and is called with every request.
         token_file: A file with that token, read with every request, so that a new one holds without a restart.
         timeout: How long an answer may take, in seconds, unless a call says otherwise.
@@ -80,6 +85,8 @@ class AsyncCallbackClient:
         self._channel: grpc.aio.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
+        if tls is None and (token is not None or token_file is not None) and not is_local(target):
+            _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
 
     async def __aenter__(self) -> Self:
         return self

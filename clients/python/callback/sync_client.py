@@ -3,6 +3,7 @@
 Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,12 +20,15 @@ from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto
 from callback.credentials import Tls, TlsFiles, bearer
 from callback.errors import RequestIdUnsupportedError, from_rpc_error
+from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import Call, Callback, CallbackStatus, GeneratedCallback, Page, Response
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
+
+_log = logging.getLogger("callback.client")
 
 
 class CallbackClient:
@@ -46,7 +50,8 @@ class CallbackClient:
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
-        tls: Whom to trust, and which certificate to show. Default: no TLS, so that a token can be read on the way.
+        tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
+            is logged once as a warning, unless the target is on this machine.
         token: The bearer token that proves who asks, or a function that returns it and is called with every request.
         token_file: A file with that token, read with every request, so that a new one holds without a restart.
         timeout: How long an answer may take, in seconds, unless a call says otherwise.
@@ -77,6 +82,8 @@ class CallbackClient:
         self._channel: grpc.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
+        if tls is None and (token is not None or token_file is not None) and not is_local(target):
+            _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
 
     def __enter__(self) -> Self:
         return self
