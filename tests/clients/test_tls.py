@@ -1,6 +1,7 @@
 """TLS on both sides: clients ask over it, handlers answer over it, and certificates are replaced meanwhile."""
 
 import asyncio
+import dataclasses
 import gc
 import ssl
 from dataclasses import dataclass
@@ -194,6 +195,50 @@ async def test_a_handler_lets_in_only_who_shows_a_certificate_of_the_authority(o
         assert await answers(listening.address, showing(theirs))
         assert not await answers(listening.address, showing(ours))
         assert not await answers(listening.address, grpc.ssl_channel_credentials(trust))
+
+
+async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, tmp_path, caplog):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    names = {"spiffe://shop/callback", "callback.example"}
+    mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=tmp_path / "ca.pem", client_names=names)
+
+    async def code(listening, *identities, common_name=None):
+        own = authority.issue_cert(*identities, common_name=common_name)
+        showing = grpc.ssl_channel_credentials(
+            ours.ca_file.read_bytes(), own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes()
+        )
+        async with grpc.aio.secure_channel(
+            listening.address, showing, options=[("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
+            for _ in range(2):  # per call, not only the first of a connection
+                try:
+                    await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+                except grpc.aio.AioRpcError as error:
+                    answer = error.code()
+                else:
+                    answer = grpc.StatusCode.OK
+        return answer
+
+    async with handlers().listen("127.0.0.1:0", tls=mutual) as listening:
+        assert await code(listening, "callback.example") is grpc.StatusCode.OK
+        assert await code(listening, "other.example", "callback.example") is grpc.StatusCode.OK
+        assert caplog.messages == []
+        assert await code(listening, "other.example") is grpc.StatusCode.PERMISSION_DENIED
+        assert caplog.messages == ["refused a call of other.example: not one of client_names"] * 2
+        assert await code(listening, "a.callback.example") is grpc.StatusCode.PERMISSION_DENIED
+        common = "callback.example"
+        assert await code(listening, "x@callback.example", common_name=common) is grpc.StatusCode.PERMISSION_DENIED
+    nobody = dataclasses.replace(mutual, client_names=())
+    async with handlers().listen("127.0.0.1:0", tls=nobody) as listening:
+        assert await code(listening, "callback.example") is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_names_of_clients_without_an_authority_or_that_are_one_text_are_refused(ours):
+    with pytest.raises(ValueError, match="client_ca_file"):
+        ServerTls(ours.cert_file, ours.key_file, client_names={"callback.example"})
+    with pytest.raises(ValueError, match="several"):
+        ServerTls(ours.cert_file, ours.key_file, ours.ca_file, client_names="callback.example")
 
 
 async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_serves(ours, theirs, caplog):

@@ -6,7 +6,7 @@ Nothing of a key or a token is in a `repr` or an error.
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -56,11 +56,23 @@ class ServerTls:
         key_file: PEM file of its private key, without a password.
         client_ca_file: PEM file of certificate authorities. Every caller must show a certificate that comes from one of
             them (mutual TLS). Default: callers show none.
+        client_names: Who of them may call: URIs or DNS names, one of which is in the subject alternative names of the
+            certificate, to the letter. Together with `client_ca_file`. Default: everyone whom the authorities certify.
+
+    Raises:
+        ValueError: There are `client_names` without `client_ca_file`, or one name instead of several.
     """
 
     cert_file: str | PathLike[str]
     key_file: str | PathLike[str]
     client_ca_file: str | PathLike[str] | None = None
+    client_names: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.client_names is not None and self.client_ca_file is None:
+            raise ValueError("client_names belong to client_ca_file: without it nobody shows a certificate")
+        if isinstance(self.client_names, str):
+            raise ValueError("client_names are several: give a set of them")
 
 
 class TlsFiles:

@@ -28,7 +28,7 @@ import inspect
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -38,6 +38,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from callback.certificate_names import names_of
 from callback.channel import SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto, response_to_proto
 from callback.credentials import ServerTls, server_credentials
@@ -136,9 +137,14 @@ class Handlers:
 
         return register
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Add the service to a gRPC server of one's own, instead of `serve`."""
-        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers), server)
+    def add_to(self, server: grpc.aio.Server, *, client_names: Collection[str] | None = None) -> None:
+        """Add the service to a gRPC server of one's own, instead of `serve`.
+
+        Args:
+            server: The server, not yet started.
+            client_names: Who may call, as in `ServerTls`. Default: everyone whom the server lets in.
+        """
+        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
 
     async def serve(
         self,
@@ -183,7 +189,7 @@ class Handlers:
         Args and errors are those of `serve`.
         """
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        self.add_to(server)
+        self.add_to(server, client_names=None if tls is None else tls.client_names)
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         await servicer.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
@@ -197,10 +203,11 @@ class Handlers:
 
 
 class _Servicer(services.CallbackHandlerServiceServicer):
-    """`CallbackHandlerService` over a table of handlers."""
+    """`CallbackHandlerService` over a table of handlers, for callers with one of these names; None: for all."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], client_names: Collection[str] | None) -> None:
         self._handlers = handlers
+        self._client_names = None if client_names is None else frozenset(client_names)
 
     async def HandleCallback(  # noqa: N802 - the contract's name
         self,
@@ -209,6 +216,14 @@ class _Servicer(services.CallbackHandlerServiceServicer):
     ) -> messages.HandleCallbackResponse:
         """Run the activity's handler and return its decision."""
         activity, call_id = request.callback_activity, request.call_id
+        if self._client_names is not None:
+            shown = [*context.auth_context().get("x509_pem_cert", ())]
+            names = names_of(shown[0]) if len(shown) == 1 else frozenset()
+            if names.isdisjoint(self._client_names):
+                _log.warning(
+                    "refused a call of %s: not one of client_names", ", ".join(sorted(names)) or "nobody named"
+                )
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has no name that may call here")
         handler = self._handlers.get(activity)
         if handler is None:
             _log.error("call %s is for the activity %r, which has no handler here", call_id, activity)
