@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from callback.targets import is_local
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 
@@ -45,6 +46,9 @@ class EdgeSettings(ProcessSettings):
     server_tls: TlsSettings | None = None
     """TLS to the servers; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
     take over once a connection with them stands. None: plain text."""
+    allow_plaintext: bool = False
+    """Whether requests, and the token, may go to servers on other machines without TLS: where a mesh or a sidecar
+    encrypts."""
     body_limit_bytes: Annotated[int, Field(ge=0, le=8 * 1024 * 1024)] = 1024 * 1024
     """The largest request body; beyond it a caller gets a 413. At most 8 MiB: it travels in one message."""
     body_timeout_s: Annotated[float, Field(gt=0)] = 10
@@ -66,4 +70,13 @@ class EdgeSettings(ProcessSettings):
     def _names_whom_to_trust(self) -> Self:
         if self.server_tls and self.server_tls.server_name is None and "," in self.server_target:
             raise ValueError("server_tls needs a server_name where server_target has several addresses")
+        return self
+
+    @model_validator(mode="after")
+    def _guards_what_it_sends(self) -> Self:
+        if self.server_tls is None and not self.allow_plaintext and not is_local(self.server_target):
+            raise ValueError(
+                f"server_target {self.server_target} is not on this machine, and states and the token would travel"
+                " readable; set server_tls, or allow_plaintext where a mesh encrypts"
+            )
         return self
