@@ -340,7 +340,7 @@ async def test_states_and_credentials_are_masked_in_both_forms_unless_asked_for(
 async def test_credentials_in_a_cases_response_are_masked_on_the_screen_and_whole_in_json(server, callback):
     response = resources.Response(
         response_type=resources.RESPONSE_TYPE_RESPONSE,
-        response_headers=[resources.Header(name="set-cookie", value="hunter2")],
+        response_headers={"headers": [{"name": "set-cookie", "value": "hunter2"}]},
         response_body=b"see https://a.example/?token=hunter2",
     )
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(response=response))

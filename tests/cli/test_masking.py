@@ -99,7 +99,8 @@ def test_other_header_fields_are_not_masked(name):
 
 PARAMETERS = (
     "state", "code", "token", "access_token", "id_token", "refresh_token", "signature", "sig", "secret",
-    "client_secret", "password", "user[password]", "pwd", "key", "api_key", "apiKey", "SAMLResponse", "RelayState", "assertion", "CODE",
+    "client_secret", "password", "user[password]", "pwd", "key", "api_key", "apiKey", "SAMLResponse",
+    "RelayState", "assertion", "CODE",
 )  # fmt: skip
 
 
