@@ -17,11 +17,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
+from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
 from callback_process.settings import SettingsError
 from callback_server.domain.principal import Role
-from callback_server.handlers.push import make_channel
+from callback_server.handlers.push import credentials, make_channel
 from callback_server.principals import PrincipalEntry, read_principals
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.client import StoreClient, StoreError, connect
@@ -302,16 +303,17 @@ async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
             for finding in check_tls(f"activities.{name}.tls", activity.tls, now):
                 yield finding
     for found in await asyncio.gather(
-        *(_check_handler(f"activities.{name}", activity) for name, activity in settings.activities.items())
+        *(_check_handler(name, activity) for name, activity in settings.activities.items())
     ):
         yield found
 
 
-async def _check_handler(check: str, activity: ActivitySettings) -> Finding:
+async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
+    check = f"activities.{name}"
     try:
-        channel = make_channel(activity)
-    except OSError as error:
-        return Finding.problem(check, f"{error.filename}: {error.strerror}", "see the files of its TLS")
+        channel = make_channel(activity, credentials(name, activity).value)
+    except CredentialsError as error:
+        return Finding.problem(check, str(error), "correct that file")
     async with channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         try:

@@ -83,6 +83,7 @@ class _Given:
     state_key: bytes | None
     principals: PrincipalsFile | None
     credentials: grpc.ServerCredentials | None
+    handlers: dict[str, PushHandler]
     store_url: str
     admin: socket.socket
 
@@ -93,6 +94,7 @@ def _read(settings: ServerSettings) -> _Given:
             state_key=settings.read_state_key(),
             principals=PrincipalsFile(settings.principals_file) if settings.principals_file else None,
             credentials=server_credentials(settings),
+            handlers={name: PushHandler(name, activity) for name, activity in settings.activities.items()},
             store_url=settings.read_store_url(),
             admin=listen(settings.admin_bind),
         )
@@ -143,16 +145,11 @@ async def _serve_on(
         max_time_to_live_s=settings.max_time_to_live_s,
         max_open_cases_per_owner=settings.max_open_cases_per_owner,
     )
-    handlers = {}
-    for name, activity in settings.activities.items():
-        try:
-            handlers[name] = PushHandler(name, activity)
-        except OSError as error:
-            raise StartError(f"activities.{name}.tls: {error.filename}: {error.strerror}") from error
-        stack.push_async_callback(handlers[name].close)
+    for handler in given.handlers.values():
+        await stack.enter_async_context(handler)
     calls = Calls(
         scripts,
-        handlers=handlers,
+        handlers=given.handlers,
         activities={
             name: Activity(name, deadline_ms=round(activity.deadline_s * 1000))
             for name, activity in settings.activities.items()

@@ -35,7 +35,8 @@ class ActivitySettings(BaseModel):
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     """How long to wait for a connection before the handler counts as not started, in seconds."""
     tls: TlsSettings | None = None
-    """TLS to the handler; None is plain text."""
+    """TLS to the handler; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
+    take over once a connection with them stands. None: plain text."""
 
 
 class ServerSettings(ProcessSettings):
