@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "callback.testing.fixtures": {"callback", "pytest"},
     "callback_cli": {"callback", "click", "rich", "google"},
     "callback_edge": {*WEB, *RPC, *SETTINGS, "prometheus_client", "protovalidate"},
-    "callback_process": {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
+    "callback_process": {*SETTINGS, "h11", "prometheus_client", "structlog", "uvloop"},
     "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "prometheus_client", "protovalidate", "tomlkit"},
     "callback_server.domain": {"callback_server.errors", "msgspec"},
     "callback_server.store": {"redis", "callback_server.domain", "callback_server.metrics", "msgspec"},
