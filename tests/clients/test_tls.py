@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import gc
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,9 +110,12 @@ async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, the
         theirs.replace()
         now = server_credentials(ours, theirs.ca_file)
         assert await is_let_in_by_a_new_server()
-        theirs.key_file.write_text("not a key")
-        assert await is_let_in_by_a_new_server()
-        assert "the last ones hold" in caplog.text
+        for broken in (theirs.key_file, ours.ca_file):
+            caplog.clear()
+            broken.write_text("")
+            assert await is_let_in_by_a_new_server()
+            assert await is_let_in_by_a_new_server()
+            assert caplog.text.count("the last ones hold") == 1
 
 
 async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_type, ours):
@@ -143,12 +145,25 @@ def test_a_certificate_without_its_key_is_refused(ours):
             Tls(**one)
 
 
-async def test_files_that_can_not_be_used_are_an_error_of_the_first_call(client_type, ours, theirs, tmp_path):
-    missing = Tls(ca_file=tmp_path / "nowhere.pem")
-    with pytest.raises(FileNotFoundError):
-        await is_let_in(client_type("127.0.0.1:1", tls=missing))
-    with pytest.raises(ssl.SSLError):
-        await is_let_in(client_type("127.0.0.1:1", tls=Tls(ours.ca_file, ours.cert_file, theirs.key_file)))
+def test_files_that_can_not_be_used_are_an_error_of_the_client_that_is_made(client_type, ours, theirs, tmp_path):
+    empty, junk = tmp_path / "empty.pem", tmp_path / "junk.pem"
+    empty.touch()
+    junk.write_text("hunter2")
+    for tls, file, says in (
+        (Tls(empty), empty, "there is nothing in PEM form that can be used"),
+        (Tls(junk), junk, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, empty, ours.key_file), empty, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, junk, ours.key_file), junk, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, ours.cert_file, empty), empty, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, ours.cert_file, junk), junk, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, ours.cert_file, theirs.key_file), theirs.key_file, "the key is not that of the certificate"),
+    ):
+        with pytest.raises(ValueError, match=says) as raised:
+            client_type("127.0.0.1:1", tls=tls)
+        assert str(file) in str(raised.value)
+        assert "hunter2" not in str(raised.value)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        client_type("127.0.0.1:1", tls=Tls(tmp_path / "nowhere.pem"))
 
 
 def handlers():
@@ -260,19 +275,27 @@ async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_s
         now = caller()
         ours.key_file.write_text("not a key")
         assert await answers(listening.address, now)
-        assert "the last ones hold" in caplog.text
+        assert await answers(listening.address, now)
+        assert caplog.text.count("the last ones hold") == 1
+        theirs.ca_file.write_text("")
+        assert await answers(listening.address, now)
         ours.key_file.unlink()
         assert await answers(listening.address, now)
         ours.replace()
+        theirs.replace()
         assert await answers(listening.address, caller())
 
 
 async def test_a_handler_server_with_files_that_can_not_be_used_does_not_start(ours, theirs, tmp_path):
-    for wrong in (
-        ServerTls(tmp_path / "nowhere.pem", ours.key_file),
-        ServerTls(ours.cert_file, theirs.key_file),
-        ServerTls(ours.cert_file, ours.key_file, client_ca_file=tmp_path / "nowhere.pem"),
+    empty, nowhere = tmp_path / "empty.pem", tmp_path / "nowhere.pem"
+    empty.touch()
+    for wrong, error in (
+        (ServerTls(nowhere, ours.key_file), FileNotFoundError),
+        (ServerTls(ours.cert_file, ours.key_file, client_ca_file=nowhere), FileNotFoundError),
+        (ServerTls(ours.cert_file, theirs.key_file), ValueError),
+        (ServerTls(ours.cert_file, empty), ValueError),
+        (ServerTls(ours.cert_file, ours.key_file, client_ca_file=empty), ValueError),
     ):
-        with pytest.raises(OSError):  # noqa: PT011 - which of its kinds depends
+        with pytest.raises(error, match=r"\.pem"):
             async with handlers().listen("127.0.0.1:0", tls=wrong):
                 pass

@@ -62,9 +62,9 @@ class AsyncCallbackClient:
             waits.
 
     Raises:
-        ValueError: The timeout is not a positive, finite number, or `token` and `token_file` are both given. Raised by
-            a call: the token is none.
-        OSError: Raised by a call: a file of `tls`, or `token_file`, can not be read.
+        ValueError: The timeout is not a positive, finite number, `token` and `token_file` are both given, or there is
+            nothing in a file of `tls` that can be used. Raised by a call: the token is none.
+        OSError: A file of `tls` can not be read. Raised by a call: `token_file` can not be read.
     """
 
     def __init__(
@@ -408,11 +408,11 @@ class AsyncCallbackClient:
         if self._closed:
             raise RuntimeError(f"this {type(self).__name__} is closed")
         with self._opening:  # threads may share a synchronous client
-            if self._tls is not None and (credentials := self._tls.changed()) is not None:
+            # Not in the constructor: a channel belongs to the event loop that runs when it is made.
+            if self._tls is not None and (self._tls.have_changed() or self._channel is None):
                 options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-                self._channel = grpc.aio.secure_channel(self._target, credentials, options=options)
+                self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
             elif self._channel is None:
-                # Not in the constructor: a channel belongs to the event loop that runs when it is made.
                 self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
 

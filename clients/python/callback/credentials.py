@@ -1,11 +1,13 @@
 """Who one is, and whom one trusts: TLS on either side, and the bearer token of a client.
 
-Files are looked at again whenever they are needed, so that a certificate or a token is replaced without a restart.
+Files are looked at again whenever they are needed, so that a certificate or a token is replaced without a restart. What
+can not be used is an error at the start; later the last ones hold, and that is logged once.
 Nothing of a key or a token is in a `repr` or an error.
 """
 
 import logging
 import ssl
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from os import PathLike
@@ -20,8 +22,7 @@ _log = logging.getLogger("callback.credentials")
 class Tls:
     """TLS of a client: which server to trust, and the certificate to show it.
 
-    Files that change hold from the next call on. Where the new ones can not be used, that is logged and the last ones
-    hold.
+    Files that change hold from the next call on.
 
     Args:
         ca_file: PEM file of the certificate authorities that the server's certificate must come from. Default: the
@@ -48,8 +49,7 @@ class Tls:
 class ServerTls:
     """TLS of a handler server: the certificate to show, and which callers to let in.
 
-    Files that change hold from the next connection on. Where the new ones can not be used, that is logged and the last
-    ones hold.
+    Files that change hold from the next connection on.
 
     Args:
         cert_file: PEM file of the server's certificate, with those between it and its authority.
@@ -75,70 +75,84 @@ class ServerTls:
             raise ValueError("client_names are several: give a set of them")
 
 
-class TlsFiles:
-    """The files of a client's TLS, and whether they have changed."""
+class _PemFiles:
+    """PEM files that are fit for TLS.
+
+    Args:
+        ca_file: The authorities to trust.
+        cert_file: The certificate to show.
+        key_file: Its key.
+
+    Raises:
+        OSError: One can not be read.
+        ValueError: One has nothing to use in it, the key has a password, or is that of another certificate.
+    """
+
+    def __init__(
+        self,
+        ca_file: str | PathLike[str] | None,
+        cert_file: str | PathLike[str] | None,
+        key_file: str | PathLike[str] | None,
+    ) -> None:
+        self._files = (ca_file, key_file, cert_file)
+        self._marks = tuple(map(_marks, self._files))
+        self.contents = _checked(*self._files)
+        """Authorities, key and certificate, as gRPC wants them; None where no file is named."""
+
+    def have_changed(self) -> bool:
+        """Look again, and return whether there are other contents. Not on several threads at the same time."""
+        marks = tuple(map(_marks, self._files))
+        if marks == self._marks:
+            return False
+        self._marks = marks
+        try:
+            contents = _checked(*self._files)
+        except (OSError, ValueError) as error:
+            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
+            return False
+        if contents == self.contents:
+            return False
+        self.contents = contents
+        _log.info("the files of TLS were replaced")
+        return True
+
+
+class TlsFiles(_PemFiles):
+    """The files of a client's TLS. Raises as they do."""
 
     def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-        self._seen: tuple[object, ...] | None = None
+        super().__init__(tls.ca_file, tls.cert_file, tls.key_file)
+        self._server_name = tls.server_name
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What a channel is made with."""
+        return grpc.ssl_channel_credentials(*self.contents)
 
     @property
     def channel_options(self) -> tuple[tuple[str, str], ...]:
-        """What a channel needs besides its credentials."""
-        name = self._tls.server_name
-        return () if name is None else (("grpc.ssl_target_name_override", name),)
-
-    def changed(self) -> grpc.ChannelCredentials | None:
-        """Return what the files hold if they are new since this was asked last, the first time always; else None.
-
-        Raises:
-            OSError: The first time: one can not be read, or (`ssl.SSLError`) key and certificate are no pair.
-        """
-        found = tuple(map(_marks, (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)))
-        if found == self._seen:
-            return None
-        try:
-            credentials = self._read()
-        except OSError as error:
-            if self._seen is None:
-                raise
-            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
-            credentials = None
-        self._seen = found
-        return credentials
-
-    def _read(self) -> grpc.ChannelCredentials:
-        key, chain = None, None
-        if self._tls.cert_file is not None and self._tls.key_file is not None:
-            key, chain = _key_and_chain(self._tls.cert_file, self._tls.key_file)
-        return grpc.ssl_channel_credentials(_read(self._tls.ca_file), key, chain)
+        """What it needs besides."""
+        return () if self._server_name is None else (("grpc.ssl_target_name_override", self._server_name),)
 
 
 def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """Read a server's files, and again with each new connection.
 
     Raises:
-        OSError: One can not be read, or (`ssl.SSLError`) key and certificate do not belong together.
+        OSError: One can not be read.
+        ValueError: One can not be used.
     """
-    now = _server_files(tls)
+    files = _PemFiles(tls.client_ca_file, tls.cert_file, tls.key_file)
+    looking = threading.Lock()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        """What is new, or None. gRPC asks with each handshake, on a thread of its own."""
-        nonlocal now
-        try:
-            found = _server_files(tls)
-        except OSError as error:
-            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
-            return None
-        if found == now:
-            return None
-        now = found
-        _log.info("the certificate was replaced from %s", tls.cert_file)
-        return _configuration(*now)
+        """What is new, or None. gRPC asks with each handshake, on threads of its own."""
+        with looking:
+            return _configuration(*files.contents) if files.have_changed() else None
 
     mutual = tls.client_ca_file is not None
     # The types do not say that the answer can be None: nothing new.
-    return grpc.dynamic_ssl_server_credentials(_configuration(*now), changed, mutual)  # type: ignore[arg-type]
+    return grpc.dynamic_ssl_server_credentials(_configuration(*files.contents), changed, mutual)  # type: ignore[arg-type]
 
 
 def bearer(
@@ -173,18 +187,40 @@ def _authorization(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
-def _server_files(tls: ServerTls) -> tuple[bytes, bytes, bytes | None]:
-    return (*_key_and_chain(tls.cert_file, tls.key_file), _read(tls.client_ca_file))
+def _configuration(
+    authorities: bytes | None, key: bytes | None, certificate: bytes | None
+) -> grpc.ServerCertificateConfiguration:
+    pairs = [(key, certificate)] if key and certificate else []
+    return grpc.ssl_server_certificate_configuration(pairs, authorities)
 
 
-def _configuration(key: bytes, chain: bytes, client_ca: bytes | None) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+def _checked(
+    ca_file: str | PathLike[str] | None, key_file: str | PathLike[str] | None, cert_file: str | PathLike[str] | None
+) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Read files that OpenSSL can use. gRPC takes anything, and then trusts others or refuses every connection."""
+    while True:
+        contents = _read(ca_file), _read(key_file), _read(cert_file)
+        _check(ca_file, key_file, cert_file)
+        if contents == (_read(ca_file), _read(key_file), _read(cert_file)):  # or OpenSSL may have seen others
+            return contents
 
 
-def _key_and_chain(cert_file: str | PathLike[str], key_file: str | PathLike[str]) -> tuple[bytes, bytes]:
-    """Read both; gRPC takes what does not fit together without a word, and then refuses every connection."""
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password="")
-    return Path(key_file).read_bytes(), Path(cert_file).read_bytes()
+def _check(
+    ca_file: str | PathLike[str] | None, key_file: str | PathLike[str] | None, cert_file: str | PathLike[str] | None
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # of either side: nobody connects
+    what = f"{ca_file}"
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+        what = f"{cert_file} with {key_file}"
+        if cert_file is not None:
+            context.load_cert_chain(cert_file, key_file, password="")  # or it asks the terminal
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"{what}: the key is not that of the certificate") from None
+        reason = f" ({error.reason})" if error.reason else ""
+        raise ValueError(f"{what}: there is nothing in PEM form that can be used{reason}") from None
 
 
 def _marks(file: str | PathLike[str] | None) -> tuple[int, ...] | None:

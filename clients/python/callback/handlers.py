@@ -163,7 +163,8 @@ class Handlers:
             grace: How long running calls may take to end, in seconds. What still runs then is cancelled.
 
         Raises:
-            OSError: The address can not be listened on, or a file of `tls` can not be used.
+            OSError: The address can not be listened on, or a file of `tls` can not be read.
+            ValueError: There is nothing in a file of `tls` that can be used.
         """
         async with self.listen(address, tls=tls, grace=grace) as listening:
             with _stop_signals() as stop:
