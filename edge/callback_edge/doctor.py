@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.settings import EdgeSettings
@@ -41,9 +42,15 @@ async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
 
 
 async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look at the file with the token."""
+    """Look at the file with the token, and how the token travels."""
     if settings.server_token_file is None:
         return
+    if settings.server_tls is None and not is_local(settings.server_target):
+        yield Finding.warning(
+            "edge server_tls",
+            f"none: the token goes to {mask_url(settings.server_target)} in plain text and can be read on the way",
+            "set server_tls, unless a mesh encrypts",
+        )
     finding = check_secret_file("edge server_token_file", settings.server_token_file)
     yield finding
     if not finding.is_problem:

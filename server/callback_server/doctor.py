@@ -16,6 +16,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from callback_process.addresses import parse_bind
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
@@ -80,7 +81,13 @@ async def check_certificates(settings: ServerSettings) -> AsyncIterator[Finding]
     """Look at the files of TLS on the gRPC port."""
     now = datetime.now(UTC)
     if settings.tls_cert_file is None or settings.tls_key_file is None:
-        yield Finding.ok("tls", f"the gRPC port {settings.grpc_bind} speaks plain text")
+        seen = f"the gRPC port {settings.grpc_bind} speaks plain text"
+        if parse_bind(settings.grpc_bind).is_loopback:
+            yield Finding.ok("tls", seen)
+        else:
+            yield Finding.warning(
+                "tls", f"{seen}: tokens can be read on the way", "set tls_cert_file, unless a mesh encrypts"
+            )
         return
     yield check_secret_file("tls_key_file", settings.tls_key_file)
     yield check_certificate("tls_cert_file", settings.tls_cert_file, settings.tls_key_file, now, of_server=True)
@@ -104,6 +111,8 @@ async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
     yield Finding.ok("principals", f"{path}: {', '.join(sorted(entries)) or 'nobody'}")
     if mode & stat.S_IWOTH:
         yield Finding.problem("principals", f"everyone on this machine can change {path}", f"chmod o-w {path}")
+    elif mode & stat.S_IWGRP:
+        yield Finding.warning("principals", f"its group can change {path}, and so let anyone in", f"chmod g-w {path}")
     now = datetime.now(UTC)
     for name, entry in sorted(entries.items()):
         for finding in _check_principal(f"principal {name}", entry, now, asks_certificates=_asks(settings)):
