@@ -12,7 +12,8 @@ from support.up import is_running
 from support.wait import wait_until_sync
 
 from callback import Accept, CallbackStatus, Handlers, InvalidRequestError, Redirect, Response
-from callback.testing import SystemStartError, running_system
+from callback.pairs import Headers
+from callback.testing import Reply, SystemStartError, running_system
 
 CONFTEST = """
 import pytest
@@ -347,3 +348,10 @@ def test_what_has_to_be_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SystemStartError, match=re.escape("pip install 'callback[up]'")), running_system():
         pass
+
+
+def test_a_reply_shows_nothing_that_may_be_secret():
+    reply = Reply(
+        302, Headers({"location": "https://shop.example/?token=hunter2", "set-cookie": "hunter2"}), b"hunter2"
+    )
+    assert repr(reply) == "Reply(status=302)"

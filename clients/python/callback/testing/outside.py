@@ -30,7 +30,7 @@ class Reply:
 
     status: int
     """The HTTP status."""
-    headers: Headers
+    headers: Headers = field(repr=False)
     """The header fields, in their order."""
     body: bytes = field(repr=False)
     """The body."""
