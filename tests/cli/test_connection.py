@@ -123,6 +123,17 @@ async def test_a_token_that_would_leave_this_machine_in_plain_text_is_warned_of_
     assert (ran.code, ran.errors) == (0, "")
 
 
+async def test_a_token_that_is_gone_between_two_questions_is_told_in_one_line(server, callback, token_file):
+    async def take_it_away(_request):
+        token_file.write_text("")
+        return messages.GetCallbackResponse(callback=callback_message())
+
+    server.answers["GetCallback"] = take_it_away
+    ran = await callback("wait", CASE, "--token-file", str(token_file))
+    assert (ran.code, ran.output) == (2, "")
+    assert ran.errors == f"Error: {token_file}: the token is empty, or has characters that no token has\n"
+
+
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()
@@ -138,6 +149,7 @@ def files(authority, tmp_path_factory):
         own.cert_chain_pems[0].write_to_path(directory / f"{name}-client.pem")
         own.private_key_pem.write_to_path(directory / f"{name}-client.key")
     (directory / "junk.pem").write_text("not PEM\n")
+    (directory / "empty.pem").touch()
     return directory
 
 
@@ -210,6 +222,7 @@ async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authori
         (["--cert-file", "ca-client.pem"], "--cert-file and --key-file belong together"),
         (["--key-file", "ca-client.key"], "--cert-file and --key-file belong together"),
         (["--ca-file", "junk.pem"], "junk.pem: there is nothing in PEM form that can be used"),
+        (["--ca-file", "empty.pem"], "empty.pem: there is nothing in PEM form that can be used"),
         (["--cert-file", "junk.pem", "--key-file", "ca-client.key"], "there is nothing in PEM form that can be used"),
         (["--cert-file", "ca-client.pem", "--key-file", "junk.pem"], "there is nothing in PEM form that can be used"),
         (["--cert-file", "ca-client.pem", "--key-file", "other-client.key"], "the key is not that of the certificate"),

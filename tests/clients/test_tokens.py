@@ -52,10 +52,29 @@ async def test_a_token_file_that_is_replaced_holds_at_once(answering, client_typ
         await client.get_callback(CASE)
         file.write_text("two")
         await client.get_callback(CASE)
-        file.unlink()
-        with pytest.raises(FileNotFoundError):
-            await client.get_callback(CASE)
     assert answering.tokens == ["Bearer one", "Bearer two"]
+
+
+async def test_while_a_token_file_has_no_token_the_last_one_holds(answering, client_type, tmp_path, caplog):
+    file = tmp_path / "token"
+    file.write_text("one")
+    async with client_type(answering.address, token_file=file) as client:
+        for spoil in (lambda: file.write_text("hunter2 and more"), file.unlink, file.touch):
+            caplog.clear()
+            spoil()
+            await client.get_callback(CASE)
+            await client.get_callback(CASE)
+            file_is_named = [str(file) in line and "the last one holds" in line for line in caplog.messages]
+            assert file_is_named == [True]
+            assert "hunter2" not in caplog.text
+        file.write_text("two")
+        await client.get_callback(CASE)
+    assert answering.tokens == ["Bearer one"] * 6 + ["Bearer two"]
+
+
+def test_a_client_is_not_made_without_its_token_file(client_type, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        client_type(token_file=tmp_path / "nowhere")
 
 
 async def test_two_tokens_are_refused(client_type, tmp_path):
@@ -69,13 +88,12 @@ async def test_what_is_no_token_is_refused_and_not_repeated(answering, client_ty
     file.write_text(f"x{wrong}x" if wrong else "\n")
     with pytest.raises(ValueError, match="no token has") as given:
         client_type(token=wrong)
-    errors = [given.value]
-    for how in ({"token": lambda: wrong}, {"token_file": file}):
-        async with client_type(answering.address, **how) as client:
-            with pytest.raises(ValueError, match="no token has") as asked:
-                await client.get_callback(CASE)
-            errors.append(asked.value)
-    assert not any(TOKEN in f"{error!r} {error}" for error in errors)
+    with pytest.raises(ValueError, match=f"{file}: .* no token has") as read:
+        client_type(token_file=file)
+    async with client_type(answering.address, token=lambda: wrong) as client:
+        with pytest.raises(ValueError, match="no token has") as asked:
+            await client.get_callback(CASE)
+    assert not any(TOKEN in f"{error.value!r} {error.value}" for error in (given, read, asked))
     assert answering.requests == []
 
 

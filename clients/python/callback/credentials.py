@@ -160,17 +160,17 @@ def bearer(
 ) -> Callable[[], tuple[tuple[str, str], ...]]:
     """Return what gives the metadata that proves a client, asked with every request.
 
-    The file is read each time: it is small, and so a new token holds at once.
+    The file is read each time: it is small, and so a new token holds at once. Where there is none in it, as while it is
+    replaced, the last one holds.
 
     Raises:
-        ValueError: There are two tokens; or, from what is returned, the token is none.
-        OSError: From what is returned: the file can not be read.
+        ValueError: There are two tokens, or the token is none; for a function, from what is returned.
+        OSError: The file can not be read.
     """
     if token is not None and token_file is not None:
         raise ValueError("token and token_file are two ways to say one thing: give one")
     if token_file is not None:
-        path = Path(token_file)
-        return lambda: _authorization(path.read_text("utf-8", "replace").strip())
+        return _TokenFile(Path(token_file))
     if token is None:
         return tuple
     if callable(token):
@@ -178,6 +178,31 @@ def bearer(
         return lambda: _authorization(source())
     fixed = _authorization(token)
     return lambda: fixed
+
+
+class _TokenFile:
+    """What `bearer` returns for a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._problem = ""
+        self._last = self._read()
+
+    def __call__(self) -> tuple[tuple[str, str], ...]:
+        try:
+            self._last = self._read()
+            self._problem = ""
+        except (OSError, ValueError) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("the new token can not be used, the last one holds: %s", error)
+        return self._last
+
+    def _read(self) -> tuple[tuple[str, str], ...]:
+        try:
+            return _authorization(self._file.read_text("utf-8", "replace").strip())
+        except ValueError as error:
+            raise ValueError(f"{self._file}: {error}") from None
 
 
 def _authorization(token: str) -> tuple[tuple[str, str], ...]:

@@ -53,15 +53,17 @@ class CallbackClient:
         tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
             is logged once as a warning, unless the target is on this machine.
         token: The bearer token that proves who asks, or a function that returns it and is called with every request.
-        token_file: A file with that token, read with every request, so that a new one holds without a restart.
+        token_file: A file with that token, read with every request, so that a new one holds without a restart; the last
+            one while there is none in it.
         timeout: How long an answer may take, in seconds, unless a call says otherwise.
         retry: False sends every request once, and says at once that nobody is there: for programs with a person who
             waits.
 
     Raises:
-        ValueError: The timeout is not a positive, finite number, `token` and `token_file` are both given, or there is
-            nothing in a file of `tls` that can be used. Raised by a call: the token is none.
-        OSError: A file of `tls` can not be read. Raised by a call: `token_file` can not be read.
+        ValueError: The timeout is not a positive, finite number, `token` and `token_file` are both given, the token is
+            none, or there is nothing in a file of `tls` that can be used. Raised by a call: what a function returns is
+            no token.
+        OSError: `token_file` or a file of `tls` can not be read.
     """
 
     def __init__(
