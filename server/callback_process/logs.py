@@ -82,8 +82,6 @@ def configure(process: str, level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    # gRPC's core writes to standard error by itself, lines that are not JSON and that nothing masks.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
 
