@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
@@ -80,11 +80,11 @@ def run(settings: ServerSettings) -> int:
 class _Given:
     """What the settings name, read before anything is started."""
 
-    state_key: bytes | None
+    state_key: bytes | None = field(repr=False)
     principals: PrincipalsFile | None
     credentials: grpc.ServerCredentials | None
     handlers: dict[str, PushHandler]
-    store_url: str
+    store_url: str = field(repr=False)
     admin: socket.socket
 
 

@@ -1,5 +1,6 @@
 """The names in a client certificate that can prove a principal, read from real certificates."""
 
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,5 +68,8 @@ def test_a_common_name_is_none():
 def test_names_that_can_not_be_read_prove_nothing():
     broken = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x03\x82\x05ab")
     assert names_of(certificate(extensions=[broken])) == frozenset()
+    version_9 = x509.load_pem_x509_certificate(certificate(dns("a.example"))).public_bytes(Encoding.DER)
+    version_9 = version_9.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09")
+    assert names_of(ssl.DER_cert_to_PEM_cert(version_9).encode()) == frozenset()
     for garbage in (b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         assert names_of(garbage) == frozenset()
