@@ -16,29 +16,20 @@ from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.settings import EdgeSettings
+from callback_process import findings
 from callback_process.certificates import check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
+from callback_process.findings import Finding, check_secret_file, unreachable
 
 _SERVICE: Final = "callback.v1.EdgeService"
 _TIMEOUT_S: Final = 3.0
 _OPTIONS: Final = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 
-async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Look at everything that an edge needs.
-
-    Args:
-        config_file: the settings file; None takes the one that CALLBACK_CONFIG names, if any.
-    """
-    settings, findings = check_settings("edge settings", EdgeSettings, config_file)
-    for finding in findings:
-        yield finding
-    if settings is not None:
-        for look in CHECKS:
-            async for finding in look(settings):
-                yield finding
+def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
+    """Look at all that an edge needs. Without a file its settings are from the one that CALLBACK_CONFIG names."""
+    return findings.diagnose("edge settings", EdgeSettings, config_file, CHECKS)
 
 
 async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:

@@ -16,11 +16,12 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from callback_process import findings
 from callback_process.addresses import parse_bind
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
+from callback_process.findings import Finding, check_secret_file, unreachable
 from callback_process.settings import SettingsError
 from callback_server.domain.principal import Role
 from callback_server.handlers.push import credentials, make_channel
@@ -46,19 +47,9 @@ WRITES: Final = 5
 """How many writes are measured."""
 
 
-async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Look at everything that a server needs.
-
-    Args:
-        config_file: the settings file; None takes the one that CALLBACK_CONFIG names, if any.
-    """
-    settings, findings = check_settings("server settings", ServerSettings, config_file)
-    for finding in findings:
-        yield finding
-    if settings is not None:
-        for look in CHECKS:
-            async for finding in look(settings):
-                yield finding
+def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
+    """Look at all that a server needs. Without a file its settings are from the one that CALLBACK_CONFIG names."""
+    return findings.diagnose("server settings", ServerSettings, config_file, CHECKS)
 
 
 # ---- Files ----
