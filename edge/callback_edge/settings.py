@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from callback.targets import is_local
 from callback_process.addresses import parse_bind
+from callback_process.effective import mask_url
 from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 
 
@@ -76,7 +77,7 @@ class EdgeSettings(ProcessSettings):
     def _guards_what_it_sends(self) -> Self:
         if self.server_tls is None and not self.allow_plaintext and not is_local(self.server_target):
             raise ValueError(
-                f"server_target {self.server_target} is not on this machine, and states and the token would travel"
-                " readable; set server_tls, or allow_plaintext where a mesh encrypts"
+                f"server_target {mask_url(self.server_target)} is not on this machine, and states and the token would"
+                " travel readable; set server_tls, or allow_plaintext where a mesh encrypts"
             )
         return self
