@@ -162,8 +162,11 @@ async def test_a_handler_that_raises_reject_rejects_with_its_own_response_only(r
         raising(ValueError("the password is hunter2")),
         raising(TimeoutError("hunter2")),
         raising(asyncio.CancelledError("hunter2")),
+        raising(SystemExit("hunter2")),
+        raising(Reject(Response(code=2**40))),
+        raising(Reject(Response(headers={"x-a": "\ud800"}))),
     ],
-    ids=["error", "timeout of its own", "cancellation of its own"],
+    ids=["error", "timeout", "cancellation", "exit", "code out of range", "header that is no text"],
 )
 async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_process(handler, caplog):
     assert await status_of(handler) == (Code.INTERNAL, "the handler failed")
@@ -175,7 +178,14 @@ async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_pr
 @pytest.mark.parametrize("answer", [{"a": 1}, "text", b"bytes", Accept("text")], ids=str)
 async def test_an_answer_that_is_none_is_named_in_the_log(answer, caplog):
     assert await status_of(returning(answer)) == (Code.INTERNAL, "the handler failed")
-    assert "a handler returns a Response, an Accept or None, not " in caplog.text
+    assert "a handler returns an Accept, a Response or None, not " in caplog.text
+
+
+@pytest.mark.parametrize("rejection", [{"error": "x"}, {}, 5, 0], ids=str)
+async def test_a_rejection_with_what_is_no_response_is_named_in_the_log(rejection, caplog):
+    assert await status_of(raising(Reject(rejection))) == (Code.INTERNAL, "the handler failed")
+    assert "Reject takes a Response or None, not " in caplog.text
+    assert CALL in caplog.text
 
 
 async def test_an_activity_without_a_handler_is_unimplemented_and_logged(caplog):

@@ -17,7 +17,8 @@ What becomes of a call:
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    it and keeps the case's response. `Accept` does either, and can keep the case open.
 2. `Reject`, raised, says that incorrect data was sent. Only its own response is used.
-3. Any other exception fails the call. It is logged here, with the call's id, and nothing of it leaves the process.
+3. Any other exception fails the call, `SystemExit` too. It is logged here, with the call's id, and nothing of it leaves
+   the process.
 4. At its deadline a handler is cancelled, and the call fails. A caller that hangs up cancels nothing.
 5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
    put blocking work into `await asyncio.to_thread(…)`.
@@ -44,6 +45,7 @@ from callback.converters import incoming_call_from_proto, response_to_proto
 from callback.credentials import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
+from callback.v1 import callback_pb2
 from callback.values import IncomingCall, Response
 
 DEFAULT_GRACE = 10.0
@@ -230,33 +232,40 @@ class _Servicer(services.CallbackHandlerServiceServicer):
             _log.error("call %s is for the activity %r, which has no handler here", call_id, activity)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
         try:
-            return _decision(await handler(incoming_call_from_proto(request)))
-        except Reject as rejection:
-            return messages.HandleCallbackResponse(
-                verdict=messages.VERDICT_REJECTED,
-                response=response_to_proto(rejection.response) if rejection.response else None,
-            )
+            return await _decision(handler, incoming_call_from_proto(request))
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
                 raise
             # Raised by the handler itself. gRPC would send nothing at all, and the server wait to its deadline.
             _log.exception("the handler of %r failed in call %s", activity, call_id)
-        except Exception:
+        except (Exception, SystemExit):  # a library that gives up one call does not end the others
             _log.exception("the handler of %r failed in call %s", activity, call_id)
         await context.abort(grpc.StatusCode.INTERNAL, "the handler failed")
         raise AssertionError("abort does not return")
 
 
-def _decision(answer: Answer) -> messages.HandleCallbackResponse:
+async def _decision(handler: Handler, call: IncomingCall) -> messages.HandleCallbackResponse:
+    try:
+        answer = await handler(call)
+    except Reject as rejection:
+        return messages.HandleCallbackResponse(
+            verdict=messages.VERDICT_REJECTED, response=_response("Reject takes", rejection.response)
+        )
     accept = answer if isinstance(answer, Accept) else Accept(answer)
-    if accept.response is not None and not isinstance(accept.response, Response):
-        raise TypeError(f"a handler returns a Response, an Accept or None, not {type(accept.response).__name__}")
     return messages.HandleCallbackResponse(
         verdict=messages.VERDICT_ACCEPTED,
-        response=response_to_proto(accept.response) if accept.response else None,
+        response=_response("a handler returns an Accept,", accept.response),
         keep_open=accept.keep_open,
     )
+
+
+def _response(who: str, response: Response | None) -> callback_pb2.Response | None:
+    if response is None:
+        return None
+    if not isinstance(response, Response):
+        raise TypeError(f"{who} a Response or None, not {type(response).__name__}")
+    return response_to_proto(response)
 
 
 def _is_async(handler: Handler) -> bool:
