@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import gc
+import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
+from callback.credentials import TlsFiles
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 
@@ -116,6 +119,32 @@ async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, the
             assert await is_let_in_by_a_new_server()
             assert await is_let_in_by_a_new_server()
             assert caplog.text.count("the last ones hold") == 1
+
+
+def test_files_that_can_not_be_read_for_a_moment_are_read_after_it(ours, caplog):
+    files = TlsFiles(Tls(ours.ca_file))
+    ours.replace()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        changed = [files.have_changed() for _ in range(2)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert changed == [False, False]
+    assert caplog.text.count("the last ones hold") == 1
+    assert files.have_changed()
+    assert files.contents[0] == ours.ca_file.read_bytes()
+
+
+def test_a_file_with_the_size_and_time_of_the_one_before_is_seen(ours):
+    before = trustme.CA().cert_pem.bytes()
+    after = trustme.CA().cert_pem.bytes()
+    length = max(len(before), len(after))
+    ours.ca_file.write_bytes(before.ljust(length, b"\n"))
+    files, status = TlsFiles(Tls(ours.ca_file)), ours.ca_file.stat()
+    ours.ca_file.write_bytes(after.ljust(length, b"\n"))
+    os.utime(ours.ca_file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert files.have_changed()
 
 
 async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_type, ours):

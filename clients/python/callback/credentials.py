@@ -96,6 +96,7 @@ class _PemFiles:
     ) -> None:
         self._files = (ca_file, key_file, cert_file)
         self._marks = tuple(map(_marks, self._files))
+        self._problem = ""
         self.contents = _checked(*self._files)
         """Authorities, key and certificate, as gRPC wants them; None where no file is named."""
 
@@ -104,12 +105,14 @@ class _PemFiles:
         marks = tuple(map(_marks, self._files))
         if marks == self._marks:
             return False
-        self._marks = marks
         try:
             contents = _checked(*self._files)
-        except (OSError, ValueError) as error:
-            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
+        except (OSError, ValueError) as error:  # looked at again the next time: what is wrong may not be in the files
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
             return False
+        self._marks, self._problem = marks, ""
         if contents == self.contents:
             return False
         self.contents = contents
@@ -249,12 +252,12 @@ def _check(
 
 
 def _marks(file: str | PathLike[str] | None) -> tuple[int, ...] | None:
-    """What differs when a file was written or replaced."""
+    """What differs when a file was written, replaced, or made readable."""
     try:
         status = None if file is None else Path(file).stat()
     except OSError:
         return None
-    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+    return None if status is None else (status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _read(file: str | PathLike[str] | None) -> bytes | None:
