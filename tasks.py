@@ -278,6 +278,8 @@ SYNCHRONOUS = (
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\bgrpc\.aio\.", "grpc."),
+    (r"\basyncio\.CancelledError\b", "ValueError"),  # what a closed channel raises
+    (r" or is_being_cancelled\(\)", ""),
     (r"\basyncio\b", "time"),
 )
 """What becomes of the words of `AsyncCallbackClient`, in code and docstrings alike, in this order."""

@@ -5,12 +5,24 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 
+import grpc
 import pytest
-from support.clients import CALL, CASE, CREATED, STATE, call_message, callback_message, scripted_server, timestamp
+from support.clients import (
+    CALL,
+    CASE,
+    CREATED,
+    STATE,
+    Refusal,
+    call_message,
+    callback_message,
+    scripted_server,
+    timestamp,
+)
 from support.wait import wait_until
 
 from callback import (
     CallbackClient,
+    CallbackError,
     CallbackStatus,
     CallFailure,
     CallStatus,
@@ -320,8 +332,38 @@ async def test_a_closed_client_says_that_it_is_closed(server, client_type):
     await client.get_callback(CASE)
     await client.close()
     await client.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(CallbackError, match="CallbackClient is closed") as raised:
         await client.get_callback(CASE)
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_a_call_that_waits_while_its_client_is_closed_is_told_so(server, client_type):
+    asked = asyncio.Event()
+
+    async def never(_request):
+        asked.set()
+        await asyncio.Event().wait()
+
+    server.answers["GetCallback"] = never
+    client = client_type(server.address)
+    call = asyncio.create_task(client.get_callback(CASE))
+    await asked.wait()
+    await client.close()
+    with pytest.raises(CallbackError) as raised:
+        await call
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_a_call_that_pauses_while_its_client_is_closed_is_told_so(server, client_type):
+    server.answers["GetCallback"] = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.3)
+    client = client_type(server.address)
+    call = asyncio.create_task(client.get_callback(CASE))
+    await wait_until(lambda: server.requests, what="a request")
+    await client.close()
+    with pytest.raises(CallbackError) as raised:
+        await call
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+    assert len(server.requests) == 1
 
 
 async def test_it_connects_again_after_the_server_was_gone(unused_port, client_type):

@@ -16,10 +16,11 @@ import grpc
 
 from callback import asking
 from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
+from callback.cancellation import is_being_cancelled
 from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto
 from callback.credentials import Tls, TlsFiles, bearer
-from callback.errors import RequestIdUnsupportedError, from_rpc_error
+from callback.errors import CallbackError, RequestIdUnsupportedError, from_rpc_error
 from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
@@ -99,7 +100,10 @@ class AsyncCallbackClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection. Calls that wait for an answer are cancelled. Closing twice is fine."""
+        """Close the connection. Closing twice is fine.
+
+        Calls that wait for an answer, and those that are made later, raise a `CallbackError` of the code CANCELLED.
+        """
         self._closed = True
         if self._channel is not None:
             await self._channel.close()
@@ -408,7 +412,7 @@ class AsyncCallbackClient:
         One that was replaced goes by itself, when the calls that wait on it have ended.
         """
         if self._closed:
-            raise RuntimeError(f"this {type(self).__name__} is closed")
+            raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
             # Not in the constructor: a channel belongs to the event loop that runs when it is made.
             if self._tls is not None and (self._tls.have_changed() or self._channel is None):
@@ -417,6 +421,9 @@ class AsyncCallbackClient:
             elif self._channel is None:
                 self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
+
+    def _closed_error(self) -> CallbackError:
+        return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
 
     def _patience(self, timeout: float | None) -> Patience:
         return Patience(self._timeout if timeout is None else asking.seconds(timeout))
@@ -434,6 +441,10 @@ class AsyncCallbackClient:
             ask = method(CallbackServiceStub(self._connection()))
             try:
                 return await ask(request, timeout=patience.left, metadata=self._proof())
+            except asyncio.CancelledError as failure:  # gRPC's own, where the channel is closed meanwhile
+                if not self._closed or is_being_cancelled():
+                    raise
+                raise self._closed_error() from failure
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, self._target)
                 pause = patience.pause(error.retry_after)

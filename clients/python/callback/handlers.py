@@ -39,6 +39,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from callback.cancellation import is_being_cancelled
 from callback.certificate_names import names_of
 from callback.channel import SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto, response_to_proto
@@ -234,7 +235,7 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         try:
             return await _decision(handler, incoming_call_from_proto(request))
         except asyncio.CancelledError:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
                 raise
             # Raised by the handler itself. gRPC would send nothing at all, and the server wait to its deadline.
@@ -271,11 +272,6 @@ def _response(who: str, response: Response | None) -> callback_pb2.Response | No
 def _is_async(handler: Handler) -> bool:
     """Whether calling it gives a coroutine: an `async def`, a partial of one, or an object whose `__call__` is one."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:

@@ -19,7 +19,7 @@ from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
 from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto
 from callback.credentials import Tls, TlsFiles, bearer
-from callback.errors import RequestIdUnsupportedError, from_rpc_error
+from callback.errors import CallbackError, RequestIdUnsupportedError, from_rpc_error
 from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
@@ -96,7 +96,10 @@ class CallbackClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. Calls that wait for an answer are cancelled. Closing twice is fine."""
+        """Close the connection. Closing twice is fine.
+
+        Calls that wait for an answer, and those that are made later, raise a `CallbackError` of the code CANCELLED.
+        """
         self._closed = True
         if self._channel is not None:
             self._channel.close()
@@ -401,7 +404,7 @@ class CallbackClient:
         One that was replaced goes by itself, when the calls that wait on it have ended.
         """
         if self._closed:
-            raise RuntimeError(f"this {type(self).__name__} is closed")
+            raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
             # Not in the constructor: a program may make its client and then fork, which gRPC does not outlive.
             if self._tls is not None and (self._tls.have_changed() or self._channel is None):
@@ -410,6 +413,9 @@ class CallbackClient:
             elif self._channel is None:
                 self._channel = grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
+
+    def _closed_error(self) -> CallbackError:
+        return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
 
     def _patience(self, timeout: float | None) -> Patience:
         return Patience(self._timeout if timeout is None else asking.seconds(timeout))
@@ -427,6 +433,10 @@ class CallbackClient:
             ask = method(CallbackServiceStub(self._connection()))
             try:
                 return ask(request, timeout=patience.left, metadata=self._proof())
+            except ValueError as failure:  # gRPC's own, where the channel is closed meanwhile
+                if not self._closed:
+                    raise
+                raise self._closed_error() from failure
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, self._target)
                 pause = patience.pause(error.retry_after)
