@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from callback.targets import is_local
 from callback_process.addresses import parse_bind
 from callback_process.effective import mask_url
-from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
+from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 
 
 def _grpc_target(text: str) -> str:
@@ -45,27 +45,34 @@ class EdgeSettings(ProcessSettings):
     server_token_file: Path | None = None
     """Holds the token of a principal with the role `edge`; read again when it changes. None: no token is sent."""
     server_tls: TlsSettings | None = None
-    """TLS to the servers; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
-    take over once a connection with them stands. None: plain text."""
+    """TLS to the servers; `{}` trusts the system's authorities. Needs a `server_name` where `server_target` has several
+    addresses. Its files are read again when they change: the new ones take over once a connection with them stands.
+    None: plain text."""
     allow_plaintext: bool = False
     """Whether requests, and the token, may go to servers on other machines without TLS: where a mesh or a sidecar
     encrypts."""
     body_limit_bytes: Annotated[int, Field(ge=0, le=8 * 1024 * 1024)] = 1024 * 1024
     """The largest request body; beyond it a caller gets a 413. At most 8 MiB: it travels in one message."""
-    body_timeout_s: Annotated[float, Field(gt=0)] = 10
+    body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
     """How long a whole request body may take to arrive, in seconds; beyond it a caller gets a 408."""
-    invoke_timeout_s: Annotated[float, Field(gt=0)] = 330
+    invoke_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 330
     """How long to wait for the server's answer, in seconds. No lease is longer than 310."""
-    drain_s: Annotated[float, Field(ge=0)] = 2
+    drain_s: StopSeconds = 2
     """How long, after a signal to stop, `/readyz` says 503 while everything is still accepted and served, in seconds:
     long enough for a proxy in front to notice."""
-    grace_s: Annotated[float, Field(ge=0)] = 25
+    grace_s: StopSeconds = 25
     """How long calls that are running may go on after that, in seconds."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""
     log_level: LogLevel = "INFO"
     """The least level to log."""
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
+            raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
+        return self
 
     @model_validator(mode="after")
     def _names_whom_to_trust(self) -> Self:

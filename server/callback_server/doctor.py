@@ -164,7 +164,10 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 yield Finding.problem("store", str(error), "correct store_url, or what its user may do")
                 return
             except StoreError as error:
-                advice = "start it, or set store_url; on a machine of edges alone: callback doctor edge"
+                advice = (
+                    "start it, or set store_url; on a machine of edges alone: callback doctor edge;"
+                    " `callback up` has a store of its own, and needs no doctor"
+                )
                 # What the client says has host and port in it, never the rest of the URL.
                 reason = str(error).rstrip(".")
                 yield Finding.problem("store", f"{mask_url(settings.store_url)} can not be reached: {reason}", advice)
