@@ -71,6 +71,8 @@ def test(*arguments: str) -> None:
         lint()
         types()
         generate("--check")
+        # Most tests wait rather than work. Those of a file stay together, for the fixtures that they share.
+        arguments = ("--numprocesses=2", "--dist=loadfile")
     run("pytest", *arguments)
 
 
