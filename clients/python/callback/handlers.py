@@ -10,7 +10,7 @@
             raise Reject("trxid is missing")
         return Redirect("/page/thankyou")
 
-    asyncio.run(handlers.serve("127.0.0.1:50061"))
+    handlers.run("127.0.0.1:50061")
 
 What becomes of a call:
 
@@ -28,6 +28,7 @@ import asyncio
 import inspect
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -44,6 +45,7 @@ from callback.certificate_names import names_of
 from callback.channel import SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto, response_to_proto
 from callback.credentials import ServerTls, server_credentials
+from callback.listening import check_address, is_unix
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
 from callback.v1 import callback_pb2
@@ -149,6 +151,23 @@ class Handlers:
         """
         services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
 
+    def run(self, address: str, *, tls: ServerTls | None = None, grace: float = DEFAULT_GRACE) -> None:
+        """Serve, as all that a program does; what `serve` raises ends it with one line on standard error.
+
+        What is logged here goes to standard error too, unless the program has set up logging. Args are those of
+        `serve`.
+
+        Raises:
+            SystemExit: It can not start.
+        """
+        if not _log.hasHandlers():
+            _log.addHandler(logging.StreamHandler())
+            _log.setLevel(logging.INFO)
+        try:
+            asyncio.run(self.serve(address, tls=tls, grace=grace))
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
+
     async def serve(
         self,
         address: str,
@@ -161,13 +180,13 @@ class Handlers:
         A second signal has its usual effect. Outside the main thread signals can not be caught: cancel it there.
 
         Args:
-            address: `host:port`; `unix:/path` works too.
+            address: `host:port` (`[::1]:50061` for IPv6) or `unix:/path`.
             tls: The certificate to show, and which callers to let in. Default: no TLS.
             grace: How long running calls may take to end, in seconds. What still runs then is cancelled.
 
         Raises:
             OSError: The address can not be listened on, or a file of `tls` can not be read.
-            ValueError: There is nothing in a file of `tls` that can be used.
+            ValueError: The address is not one, or there is nothing in a file of `tls` that can be used.
         """
         async with self.listen(address, tls=tls, grace=grace) as listening:
             with _stop_signals() as stop:
@@ -275,19 +294,19 @@ def _is_async(handler: Handler) -> bool:
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    check_address(address)
     credentials = None if tls is None else server_credentials(tls)
     try:
         if credentials is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise OSError(
-            f"can not listen on {address}: the port is taken, or the address is not this machine's"
-        ) from error
+        why = "its directory has to exist and be writable" if is_unix(address) else "gRPC gives no reason"
+        raise OSError(f"can not listen on {address}: {why}") from error
 
 
 def _listening(address: str, port: int) -> Listening:
-    if address.startswith("unix"):  # gRPC's "port" of a Unix socket means nothing
+    if is_unix(address):  # gRPC's "port" of a Unix socket means nothing
         return Listening(address, 0)
     return Listening(f"{address.rpartition(':')[0]}:{port}", port)
 
