@@ -46,7 +46,7 @@ class CallbackClient:
     Every method takes a `timeout` in seconds and raises `CallbackError` or one of its kinds, nothing else of gRPC's.
     While the server or its store can not be reached, a request is sent again, after pauses that grow, until the timeout
     would be over; then `UnavailableError` is raised. All requests are safe to send twice (for `generate_callback_url`
-    see there).
+    see there). A value of the wrong type is a `TypeError` that names it.
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
@@ -204,7 +204,7 @@ class CallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.CloseCallbackRequest(callback_case_id=case_id)
+        request = messages.CloseCallbackRequest(callback_case_id=asking.text("case_id", case_id))
         answer = self._ask(lambda stub: stub.CloseCallback, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
@@ -220,7 +220,7 @@ class CallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.EraseCallsRequest(callback_case_id=case_id)
+        request = messages.EraseCallsRequest(callback_case_id=asking.text("case_id", case_id))
         answer = self._ask(lambda stub: stub.EraseCalls, request, self._patience(timeout))
         return answer.erased_call_count
 
@@ -231,7 +231,7 @@ class CallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer.
         """
-        request = messages.GetCallbackRequest(callback_case_id=case_id)
+        request = messages.GetCallbackRequest(callback_case_id=asking.text("case_id", case_id))
         answer = self._ask(lambda stub: stub.GetCallback, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
@@ -264,6 +264,7 @@ class CallbackClient:
             InvalidRequestError: An argument is out of its bounds.
             PermissionDeniedError: The owner is somebody else, and the caller no administrator.
             UnavailableError: No answer.
+            ValueError: The status is UNKNOWN.
         """
         token = ""
         while True:
@@ -316,7 +317,7 @@ class CallbackClient:
             NotFoundError: There is no such call, or it is no longer kept.
             UnavailableError: No answer.
         """
-        request = messages.GetCallRequest(call_id=call_id)
+        request = messages.GetCallRequest(call_id=asking.text("call_id", call_id))
         answer = self._ask(lambda stub: stub.GetCall, request, self._patience(timeout))
         return call_from_proto(answer.call)
 
@@ -351,7 +352,9 @@ class CallbackClient:
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = messages.ListCallsRequest(callback_case_id=case_id, page_size=page_size, page_token=page_token)
+        request = messages.ListCallsRequest(
+            callback_case_id=asking.text("case_id", case_id), page_size=page_size, page_token=page_token
+        )
         answer = self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
