@@ -246,6 +246,18 @@ async def test_output_that_can_not_be_written_is_told_in_one_line(server, argume
     assert errors == b"Error: the output can not be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
+async def test_output_that_is_closed_is_told_in_one_line(server, arguments):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    program = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "callback_cli", *arguments,
+        stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
+    )  # fmt: skip
+    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert program.returncode == 1
+    assert errors == b"Error: the output can not be written: standard output is closed\n"
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
 async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])

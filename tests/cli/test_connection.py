@@ -216,6 +216,22 @@ async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authori
             assert (server.requests, server.tokens) == ([], [])
 
 
+async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
+    async def answer(reader, writer):
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        address = "{}:{}".format(*other.sockets[0].getsockname())
+        ran = await run_callback("list", "--target", address)
+    assert (ran.code, ran.output) == (69, "")
+    first, second = ran.errors.splitlines()
+    assert first == f"Error: {address} can not be reached: it does not speak gRPC there (UNAVAILABLE)"
+    assert "gRPC port in --target" in second
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

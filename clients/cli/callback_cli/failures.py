@@ -87,6 +87,11 @@ _CONNECTION_ADVICE: Sequence[tuple[str, str, str]] = (
         "it does not speak TLS there",
         "Leave out --tls, --ca-file, --cert-file, --key-file and --server-name, and their variables CALLBACK_….",
     ),
+    (
+        "Failed parsing HTTP/2",
+        "it does not speak gRPC there",
+        "Give the server's gRPC port in --target or CALLBACK_TARGET, not that of its probes or of an edge.",
+    ),
 )
 """What gRPC says of a connection, what that means, and what to do about it."""
 
