@@ -18,7 +18,8 @@ What becomes of a call:
    it and keeps the case's response. `Accept` does either, and can keep the case open.
 2. `Reject`, raised, says that incorrect data was sent. Only its own response is used.
 3. Any other exception fails the call, `SystemExit` too. It is logged here, with the call's id, and nothing of it leaves
-   the process.
+   the process. A `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program: asyncio
+   has it so.
 4. At its deadline a handler is cancelled, and the call fails. A caller that hangs up cancels nothing.
 5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
    put blocking work into `await asyncio.to_thread(…)`.
