@@ -1,6 +1,7 @@
 """The figures of an edge process, by Prometheus' conventions.
 
-Labels are bounded: none takes a value that a caller, or a handler, could make up.
+Labels are bounded: none takes a value that a caller, or a handler, could make up. What alerts count stands at 0 from
+the start: a series that begins at 1 has no rate.
 """
 
 from functools import cache
@@ -41,6 +42,8 @@ RELOADS_FAILED: Final = Counter(
     "Files that changed and could not be taken over; what held before still holds",
     ["file"],
 )
+for file in ("server_token", "server_tls"):
+    RELOADS_FAILED.labels(file)
 
 
 @cache

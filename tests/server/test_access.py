@@ -3,6 +3,7 @@
 The methods come from the contract, so one that is new and not in the table here fails the tests.
 """
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 
@@ -13,12 +14,14 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from support.services import response, running_services
+from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2, edge_service_pb2
 from callback.v1 import callback_service_pb2 as rpc
 from callback_server.domain.principal import Role
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.rpc import callback_service
 from callback_server.rpc.access import Access
 from callback_server.rpc.method import require_roles
 
@@ -251,3 +254,24 @@ async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
 
     with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Invoke does not say which role it needs"):
         require_roles(SERVICES[1], Forgetful())
+
+
+async def test_a_principal_waits_for_its_own_lists_and_for_nobody_elses(services, monkeypatch):
+    running, most, gate = [], [], asyncio.Event()
+
+    async def slow(_scripts, *, owner, **_filters):
+        running.append(owner)
+        most.append(running.count(owner))
+        await gate.wait()
+        running.remove(owner)
+        return [], None
+
+    monkeypatch.setattr(callback_service, "list_cases", slow)
+    lists = [
+        services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token(name))
+        for name in ("mine", "mine", "mine", "other")
+    ]
+    await wait_until(lambda: sorted(running) == ["mine", "other"])
+    gate.set()
+    await asyncio.gather(*lists)
+    assert most == [1, 1, 1, 1]

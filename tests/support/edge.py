@@ -23,6 +23,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
+from support.system import assert_events
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.app import create_app
@@ -379,6 +380,7 @@ class EdgeProcess:
             self.process.kill()
         await self.process.wait()
         await self._reading
+        assert_events([line.encode() for line in self.lines])
 
     async def start(self):
         self.process = await asyncio.create_subprocess_exec(

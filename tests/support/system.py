@@ -21,6 +21,13 @@ from support.wait import wait_until
 from callback import AsyncCallbackClient
 
 
+def assert_events(lines):
+    """Each line of a log is an event: no library wrote one by itself. Of a process that has started."""
+    for line in lines:
+        assert line.startswith(b"{"), line
+        json.loads(line)
+
+
 class Process:
     """`python -m module` with settings from the environment; `facts` is what its `ready` event said."""
 
@@ -35,6 +42,7 @@ class Process:
     async def start(self):
         """Starts it and waits until it says that it is ready."""
         self._seen = self.log.stat().st_size if self.log.exists() else 0
+        self.facts = {}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
         self.facts = await wait_until(self._ready, what=f"ready in {self.log}")
@@ -68,6 +76,8 @@ class Process:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(60)
+            if self.facts:
+                assert_events(self.log.read_bytes()[self._seen :].splitlines())
         return self.process.returncode if self.process else None
 
 

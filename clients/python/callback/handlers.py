@@ -10,14 +10,16 @@
             raise Reject("trxid is missing")
         return Redirect("/page/thankyou")
 
-    asyncio.run(handlers.serve("127.0.0.1:50061"))
+    handlers.run("127.0.0.1:50061")
 
 What becomes of a call:
 
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    it and keeps the case's response. `Accept` does either, and can keep the case open.
 2. `Reject`, raised, says that incorrect data was sent. Only its own response is used.
-3. Any other exception fails the call. It is logged here, with the call's id, and nothing of it leaves the process.
+3. Any other exception fails the call, `SystemExit` too. It is logged here, with the call's id, and nothing of it leaves
+   the process. A `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program: asyncio
+   has it so.
 4. At its deadline a handler is cancelled, and the call fails. A caller that hangs up cancels nothing.
 5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
    put blocking work into `await asyncio.to_thread(…)`.
@@ -27,8 +29,9 @@ import asyncio
 import inspect
 import logging
 import signal
+import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -38,11 +41,15 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from callback.cancellation import is_being_cancelled
+from callback.certificate_names import names_of
 from callback.channel import SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto, response_to_proto
 from callback.credentials import ServerTls, server_credentials
+from callback.listening import check_address, is_unix
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
+from callback.v1 import callback_pb2
 from callback.values import IncomingCall, Response
 
 DEFAULT_GRACE = 10.0
@@ -136,9 +143,31 @@ class Handlers:
 
         return register
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Add the service to a gRPC server of one's own, instead of `serve`."""
-        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers), server)
+    def add_to(self, server: grpc.aio.Server, *, client_names: Collection[str] | None = None) -> None:
+        """Add the service to a gRPC server of one's own, instead of `serve`.
+
+        Args:
+            server: The server, not yet started.
+            client_names: Who may call, as in `ServerTls`. Default: everyone whom the server lets in.
+        """
+        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
+
+    def run(self, address: str, *, tls: ServerTls | None = None, grace: float = DEFAULT_GRACE) -> None:
+        """Serve, as all that a program does; what `serve` raises ends it with one line on standard error.
+
+        What is logged here goes to standard error too, unless the program has set up logging. Args are those of
+        `serve`.
+
+        Raises:
+            SystemExit: It can not start.
+        """
+        if not _log.hasHandlers():
+            _log.addHandler(logging.StreamHandler())
+            _log.setLevel(logging.INFO)
+        try:
+            asyncio.run(self.serve(address, tls=tls, grace=grace))
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
 
     async def serve(
         self,
@@ -152,12 +181,13 @@ class Handlers:
         A second signal has its usual effect. Outside the main thread signals can not be caught: cancel it there.
 
         Args:
-            address: `host:port`; `unix:/path` works too.
+            address: `host:port` (`[::1]:50061` for IPv6) or `unix:/path`.
             tls: The certificate to show, and which callers to let in. Default: no TLS.
             grace: How long running calls may take to end, in seconds. What still runs then is cancelled.
 
         Raises:
-            OSError: The address can not be listened on, or a file of `tls` can not be used.
+            OSError: The address can not be listened on, or a file of `tls` can not be read.
+            ValueError: The address is not one, or there is nothing in a file of `tls` that can be used.
         """
         async with self.listen(address, tls=tls, grace=grace) as listening:
             with _stop_signals() as stop:
@@ -183,7 +213,7 @@ class Handlers:
         Args and errors are those of `serve`.
         """
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        self.add_to(server)
+        self.add_to(server, client_names=None if tls is None else tls.client_names)
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         await servicer.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
@@ -197,10 +227,11 @@ class Handlers:
 
 
 class _Servicer(services.CallbackHandlerServiceServicer):
-    """`CallbackHandlerService` over a table of handlers."""
+    """`CallbackHandlerService` over a table of handlers, for callers with one of these names; None: for all."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], client_names: Collection[str] | None) -> None:
         self._handlers = handlers
+        self._client_names = None if client_names is None else frozenset(client_names)
 
     async def HandleCallback(  # noqa: N802 - the contract's name
         self,
@@ -209,38 +240,53 @@ class _Servicer(services.CallbackHandlerServiceServicer):
     ) -> messages.HandleCallbackResponse:
         """Run the activity's handler and return its decision."""
         activity, call_id = request.callback_activity, request.call_id
+        if self._client_names is not None:
+            shown = [*context.auth_context().get("x509_pem_cert", ())]
+            names = names_of(shown[0]) if len(shown) == 1 else frozenset()
+            if names.isdisjoint(self._client_names):
+                _log.warning(
+                    "refused a call of %s: not one of client_names", ", ".join(sorted(names)) or "nobody named"
+                )
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has no name that may call here")
         handler = self._handlers.get(activity)
         if handler is None:
             _log.error("call %s is for the activity %r, which has no handler here", call_id, activity)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
         try:
-            return _decision(await handler(incoming_call_from_proto(request)))
-        except Reject as rejection:
-            return messages.HandleCallbackResponse(
-                verdict=messages.VERDICT_REJECTED,
-                response=response_to_proto(rejection.response) if rejection.response else None,
-            )
+            return await _decision(handler, incoming_call_from_proto(request))
         except asyncio.CancelledError:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
                 raise
             # Raised by the handler itself. gRPC would send nothing at all, and the server wait to its deadline.
             _log.exception("the handler of %r failed in call %s", activity, call_id)
-        except Exception:
+        except (Exception, SystemExit):  # a library that gives up one call does not end the others
             _log.exception("the handler of %r failed in call %s", activity, call_id)
         await context.abort(grpc.StatusCode.INTERNAL, "the handler failed")
         raise AssertionError("abort does not return")
 
 
-def _decision(answer: Answer) -> messages.HandleCallbackResponse:
+async def _decision(handler: Handler, call: IncomingCall) -> messages.HandleCallbackResponse:
+    try:
+        answer = await handler(call)
+    except Reject as rejection:
+        return messages.HandleCallbackResponse(
+            verdict=messages.VERDICT_REJECTED, response=_response("Reject takes", rejection.response)
+        )
     accept = answer if isinstance(answer, Accept) else Accept(answer)
-    if accept.response is not None and not isinstance(accept.response, Response):
-        raise TypeError(f"a handler returns a Response, an Accept or None, not {type(accept.response).__name__}")
     return messages.HandleCallbackResponse(
         verdict=messages.VERDICT_ACCEPTED,
-        response=response_to_proto(accept.response) if accept.response else None,
+        response=_response("a handler returns an Accept,", accept.response),
         keep_open=accept.keep_open,
     )
+
+
+def _response(who: str, response: Response | None) -> callback_pb2.Response | None:
+    if response is None:
+        return None
+    if not isinstance(response, Response):
+        raise TypeError(f"{who} a Response or None, not {type(response).__name__}")
+    return response_to_proto(response)
 
 
 def _is_async(handler: Handler) -> bool:
@@ -248,25 +294,20 @@ def _is_async(handler: Handler) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    check_address(address)
     credentials = None if tls is None else server_credentials(tls)
     try:
         if credentials is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise OSError(
-            f"can not listen on {address}: the port is taken, or the address is not this machine's"
-        ) from error
+        why = "its directory has to exist and be writable" if is_unix(address) else "gRPC gives no reason"
+        raise OSError(f"can not listen on {address}: {why}") from error
 
 
 def _listening(address: str, port: int) -> Listening:
-    if address.startswith("unix"):  # gRPC's "port" of a Unix socket means nothing
+    if is_unix(address):  # gRPC's "port" of a Unix socket means nothing
         return Listening(address, 0)
     return Listening(f"{address.rpartition(':')[0]}:{port}", port)
 

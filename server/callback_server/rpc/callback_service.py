@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
@@ -60,7 +62,7 @@ class Policy:
     """Those that handlers serve, without `record`."""
     profiles: Collection[str]
     """The verification profiles that are declared."""
-    state_key: bytes | None
+    state_key: bytes | None = field(repr=False)
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
     max_open_cases_per_owner: int | None
@@ -77,6 +79,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self._retention = retention
         limit = policy.max_open_cases_per_owner
         self._quota = None if limit is None else Quota(limit, self._count_open_cases)
+        self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By principal: one that asks for many pages at once waits for itself, and keeps nobody else from the store."""
 
     @rpc(Role.OWNER)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
@@ -268,16 +272,18 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if owner != caller.name and not caller.is_admin:
             raise errors.RoleMissingError(caller.name, Role.ADMIN)
         status = converters.status_from(request.status)
-        case_ids, more = await list_cases(
-            self._scripts,
-            owner=owner,
-            activity=request.callback_activity or None,
-            status=status,
-            labels=request.labels,
-            after=_token(Place.from_token, request.page_token),
-            limit=request.page_size or DEFAULT_PAGE_SIZE,
-        )
-        cases = await read_cases(self._scripts, case_ids, bodies=False)
+        after = _token(Place.from_token, request.page_token)
+        async with self._listing[caller.name]:
+            case_ids, more = await list_cases(
+                self._scripts,
+                owner=owner,
+                activity=request.callback_activity or None,
+                status=status,
+                labels=request.labels,
+                after=after,
+                limit=request.page_size or DEFAULT_PAGE_SIZE,
+            )
+            cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
             # One that was dropped or moved on since the index was read is not what was asked for.
             callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
