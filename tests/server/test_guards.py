@@ -88,19 +88,18 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
         asked.append(request)
         return accept()
 
-    async with stub_handler() as stub:
-        handler = PushHandler("push", ActivitySettings(target=stub.target))
-        async with running_services(
+    async with (
+        stub_handler() as stub,
+        PushHandler("push", ActivitySettings(target=stub.target)) as handler,
+        running_services(
             store_of(), handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
-        ) as services:
-            made = await generate(
-                services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps)
-            )
-            answer = await ask(
-                services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", X_Other="1"
-            )
-            call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
-        await handler.close()
+        ) as services,
+    ):
+        made = await generate(services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps))
+        answer = await ask(
+            services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", X_Other="1"
+        )
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
     for seen in (*asked, call):
         assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
         assert [(each.name, each.value) for each in seen.request_query] == [("a", "1"), ("a", "2")]
