@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import grpc
+import jwt
 import pytest
 import redis.asyncio
 from prometheus_client import REGISTRY
@@ -61,8 +62,7 @@ async def up(store, tmp_path):
         return reject()
 
     profiles = dict(profiles_of(tmp_path, None, SECRET, kind="standard-webhooks"))
-    async with stub_handler() as stub:
-        handler = PushHandler("push", ActivitySettings(target=stub.target))
+    async with stub_handler() as stub, PushHandler("push", ActivitySettings(target=stub.target)) as handler:
         scripts = {each.__name__: stub.play(each) for each in (counts, fails_once, redirects, rejects)}
         async with running_services(
             store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"],
@@ -71,7 +71,6 @@ async def up(store, tmp_path):
             yield SimpleNamespace(
                 store=store, services=services, scripts=scripts, gate=gate, asked=asked, profiles=profiles
             )
-        await handler.close()
 
 
 async def generate(up, script="counts", activity="push", profile="it", **fields):
@@ -281,6 +280,28 @@ async def test_a_message_is_no_failure_though_its_answer_is_erased_and_its_case_
     await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
     answer = (await deliver(up, made)).response
     assert (answer.response_type, answer.response_code) == (pb.RESPONSE_TYPE_RESPONSE, 200)
+
+
+@pytest.mark.parametrize(("single_use", "answers"), [(False, [b"answer 1", b"answer 2"]), (True, [b"answer 1"] * 2)])
+async def test_two_bodies_under_one_token_are_two_calls_unless_a_token_is_for_single_use(
+    up, tmp_path, single_use, answers
+):
+    up.profiles["it"] = profile_of(
+        tmp_path, "s" * 32, kind="jwt", algorithms=["HS256"], issuer="i", audience="a", single_use=single_use
+    )  # fmt: skip
+    made = await generate(up, allow_multiple_calls=True)
+    token = jwt.encode({"iss": "i", "aud": "a", "exp": NOW + 300, "jti": "token-1"}, "s" * 32)
+    bearer = [{"name": "authorization", "value": f"Bearer {token}"}]
+    given = [
+        await up.services.edge.Invoke(
+            edge.InvokeRequest(
+                state=made.callback_state, request_method="post", request_headers=bearer, request_body=body
+            )
+        )
+        for body in (b"order 1", b"order 2")
+    ]
+    assert [each.response.response_body for each in given] == answers
+    assert [call.message_id for call in await calls_of(up, made)] == (["token-1"] if single_use else ["", ""])
 
 
 @pytest.mark.parametrize("script", ["fails_once", "rejects"])
