@@ -61,6 +61,16 @@ async def check_files(settings: EdgeSettings) -> AsyncIterator[Finding]:
             yield finding
 
 
+async def check_proxies(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Look whether callers can be told apart."""
+    if settings.trusted_proxies is None:
+        yield Finding.warning(
+            "edge trusted_proxies",
+            "not set: peers count as callers, and as each may be a proxy, no limit per address holds",
+            "set it to the proxies in front of this edge, or to [] where there are none",
+        )
+
+
 async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
     """Look whether the pages can be made."""
     if settings.templates_dir is not None:
@@ -143,6 +153,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
 CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
     check_token,
     check_files,
+    check_proxies,
     check_templates,
     check_server,
 )

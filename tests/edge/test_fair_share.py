@@ -219,7 +219,7 @@ async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limit
     settings = {"unknown_states_per_minute_per_address": 1, "max_requests_in_flight_per_address": 1}
     gate = asyncio.Event()
     async with EdgeProcess(plane.target, **settings) as edge:
-        await edge.until_logged("no limit per address holds")
+        assert (await edge.until_logged("no limit per address holds"))["level"] == "warning"
         port = await edge.port()
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         for _ in range(3):
