@@ -121,11 +121,12 @@ class LifeMachine(RuleBasedStateMachine):
         modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
         bodies=st.booleans(),
         headers=st.booleans(),
+        guard=st.sampled_from(GetGuard),
     )
-    def create_some(self, modes, bodies, headers):
+    def create_some(self, modes, bodies, headers, guard):
         self.retention = dataclasses.replace(RETENTION, bodies=bodies, headers=headers)
         for mode in modes:
-            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"})
+            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard)
 
     @precondition(lambda self: len(self.new) < MOST_CASES)
     @rule(
@@ -172,7 +173,11 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
     def set_response(self, data, body, stale):
-        self._set_response(self._any_case(data), body, stale=stale)
+        """And the claims of the case's calls that run come again: they keep the response that they had."""
+        case_id = self._any_case(data)
+        self._set_response(case_id, body, stale=stale)
+        for call_id in self.model[case_id].running if case_id in self.model else ():
+            self._claim_again(call_id)
 
     def _set_response(self, case_id, body, *, stale=False):
         model = self.model.get(case_id)
@@ -270,64 +275,53 @@ class LifeMachine(RuleBasedStateMachine):
                 self._finish(call_id, SUCCEEDED, False, b"")
 
     @precondition(lambda self: self.new)
-    @rule(data=st.data(), asking=st.sampled_from(Asking))
-    def claim_what_guards_look_at(self, data, asking):
+    @rule(
+        data=st.data(),
+        asking=st.sampled_from(Asking),
+        profile=st.sampled_from([None, None, "", "other"]),
+        over=st.sampled_from([False, False, False, True]),
+    )
+    def claim_on_other_terms(self, data, asking, profile, over):
         case_id = self._any_case(data)
-        self._claim_new(case_id, asking=asking)
+        self._claim_new(case_id, asking=asking, profile=profile, over=over)
         if asking is Asking.FORM and self.new[case_id].guard is GetGuard.CONFIRM:
             self._claim_new(case_id, asking=Asking.CONFIRMED)
 
     @precondition(lambda self: self.new)
-    @rule(data=st.data(), profile=st.sampled_from(["", "other", "hook"]), asking=st.sampled_from(Asking))
-    def claim_with_another_profile(self, data, profile, asking):
-        self._claim_new(self._any_case(data), profile=profile, asking=asking)
-
-    @precondition(lambda self: self.new)
-    @rule(data=st.data(), message=st.sampled_from(["a" * 64, "b" * 64]), times=st.integers(1, 2))
-    def claim_with_a_message(self, data, message, times):
+    @rule(
+        data=st.data(),
+        message=st.sampled_from(["a" * 64, "b" * 64]),
+        between=st.sampled_from([None, SUCCEEDED, FAILED, INTERRUPTED, INTERRUPTED, "window"]),
+        body=bodies,
+    )
+    def a_message_comes_twice(self, data, message, between, body):
+        """Its call, if it runs, ends so in between; or its window does; or nothing happens."""
         case_id = self._any_case(data)
-        for _ in range(times):
-            self._claim_new(case_id, message=message)
-
-    @precondition(lambda self: any(model.messages for model in self.model.values()))
-    @rule(data=st.data(), after=st.sampled_from([None, SUCCEEDED, FAILED, INTERRUPTED]), body=bodies)
-    def a_message_comes_again(self, data, after, body):
-        """After its call, if that runs, has ended so (None: while it runs)."""
-        seen = [(case_id, message) for case_id, model in self.model.items() for message in model.messages]
-        case_id, message = data.draw(st.sampled_from(seen))
-        call_id = self.model[case_id].messages[message]
-        if call_id in self._running() and after == INTERRUPTED:
+        self._claim_new(case_id, message=message)
+        call_id = self.model[case_id].messages.get(message) if case_id in self.model else None
+        if call_id and between == "window":
+            self.do(self.client.delete(keys.key(keys.partition_of(case_id), "message", case_id, message)))
+            del self.model[case_id].messages[message]
+        elif call_id in self._running() and between == INTERRUPTED:
             self._end_lease(self.model[case_id].calls[call_id], LATE)
-        elif call_id in self._running() and after:
-            self._finish(call_id, after, False, body)
+        elif call_id in self._running() and between:
+            self._finish(call_id, between, False, body)
         self._claim_new(case_id, message=message)
 
-    @precondition(lambda self: any(model.messages for model in self.model.values()))
-    @rule()
-    def the_windows_of_messages_end(self):
-        for case_id, model in self.model.items():
-            for message in model.messages:
-                self.do(self.client.delete(keys.key(keys.partition_of(case_id), "message", case_id, message)))
-            model.messages.clear()
-
-    @precondition(lambda self: self.model)
-    @rule(data=st.data(), wait=st.booleans())
-    def claim_more_than_a_minute_allows(self, data, wait):
-        """Of a case whose pace is at its even start, so many calls that the last ones come too early."""
-        case_id = data.draw(st.sampled_from(list(self.model)))
+    @precondition(lambda self: self._multiple())
+    @rule(data=st.data())
+    def claim_more_than_a_minute_allows(self, data):
+        """As one whose pace is at its even start, so many that the last comes too early."""
+        case_id = data.draw(st.sampled_from(self._multiple()))
         self.do(self.client.hdel(keys.key(keys.partition_of(case_id), "case", case_id), "arrival"))
         model = self.model[case_id]
         model.left = PER_MINUTE
         for _ in range(PER_MINUTE + 1):
-            call_id = self._claim_new(case_id, limited=True)
-            if wait and call_id in self._running():
-                self._finish(call_id, FAILED, False, b"")
+            self._claim_new(case_id, limited=True)
         model.left = None
 
-    @precondition(lambda self: self.new)
-    @rule(data=st.data())
-    def claim_of_an_owner_that_made_too_many(self, data):
-        self._claim_new(self._any_case(data), over=True)
+    def _multiple(self):
+        return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
     def _claim_new(self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False):
         call_id = ids.new_call_id(case_id)
@@ -345,7 +339,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
     def claim_again(self, data):
-        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        self._claim_again(data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()])))
+
+    def _claim_again(self, call_id):
         case_id = ids.case_id_of_call(call_id)
         reply = self._claim(case_id, call_id)
         if case_id in self.model:

@@ -106,8 +106,11 @@ BUGS = {
     "a confirmation is asked to be confirmed": ("asking == 'FORM')", "asking == 'FORM' or asking == 'CONFIRMED')"),
     "a POST that a person never saw makes the call": (" or asking == 'FORM')", ")"),
     "a program that opens links makes a call": (
-        "if case.guard == 'DETECT' and asking == 'AGENT' then return reply('AGENT') end", ""),
-    "a person is taken for a program": ("if case.guard == 'DETECT' and asking == 'AGENT'", "if case.guard == 'DETECT'"),
+        "if case.guard == 'DETECT' and asking == 'GET' then return reply('AGENT') end", ""),
+    "a person is taken for a program": ("if case.guard == 'DETECT' and asking == 'GET'", "if case.guard == 'DETECT'"),
+    "a person who is no program need not confirm": ("asking == 'PERSON' or ", ""),
+    "a call counts for nothing in its minute": (
+        "if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end", ""),
     "a handshake makes a call": ("if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
     "a handshake is answered while a call runs": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end",
                                                   "if case.status == 'IN_PROGRESS' and asking ~= 'HANDSHAKE' then "
