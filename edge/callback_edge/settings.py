@@ -75,17 +75,21 @@ class EdgeSettings(ProcessSettings):
     callers connect themselves. None: not known. Then each peer counts as the caller, and as it may be a proxy with
     everyone behind it, the two limits per address do not hold."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
-    """How many connections may be open at a time, each with a body at most; beyond, a new one gets a 503 and is
-    closed."""
+    """How many connections may be open at a time; beyond, a new one gets a 503 and is closed."""
+    max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """How many bytes of request bodies may be held at a time, all callers' together; a body for which there is no room
+    gets a 503 before more of it is read. At least `body_limit_bytes`."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
     """How many requests may be with the servers at a time, those of callers who have hung up included; beyond, callers
     get a 503."""
-    max_requests_in_flight_per_address: Annotated[int, Field(ge=1)] | None = 200
+    max_requests_in_flight_per_address: Annotated[int, Field(ge=0)] = 200
     """How many requests of one caller may be handled at a time, each from its head to the end of its answer; beyond, it
-    gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. None: any number."""
-    unknown_states_per_minute_per_address: Annotated[int, Field(ge=1, le=1_000_000)] | None = 60
+    gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. 0: any number."""
+    unknown_states_per_minute_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 600
     """How many addresses that lead to no callback one caller may try in a minute; beyond, it gets a 429 for whatever it
-    asks, until a moment has passed. Holds where `trusted_proxies` is set. None: any number."""
+    asks, until a moment has passed. It is the store that this spares: a state can not be guessed. An office, or a
+    provider whose customers choose what it calls, is one caller: do not set it low. Holds where `trusted_proxies` is
+    set. 0: any number."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""
@@ -99,6 +103,15 @@ class EdgeSettings(ProcessSettings):
     def _two_ports(self) -> Self:
         if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
             raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_a_body(self) -> Self:
+        if self.max_body_bytes_in_flight < self.body_limit_bytes:
+            raise ValueError(
+                f"max_body_bytes_in_flight is {self.max_body_bytes_in_flight}, and a body may have"
+                f" {self.body_limit_bytes} bytes (body_limit_bytes)"
+            )
         return self
 
     @model_validator(mode="after")
