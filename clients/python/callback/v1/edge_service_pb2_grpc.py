@@ -41,6 +41,11 @@ class EdgeServiceStub:
                 request_serializer=callback_dot_v1_dot_edge__service__pb2.InvokeRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_edge__service__pb2.InvokeResponse.FromString,
                 _registered_method=True)
+        self.ReportCallerGone = channel.unary_unary(
+                '/callback.v1.EdgeService/ReportCallerGone',
+                request_serializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneResponse.FromString,
+                _registered_method=True)
 
 
 class EdgeServiceServicer:
@@ -61,6 +66,14 @@ class EdgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportCallerGone(self, request, context):
+        """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+        changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EdgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -68,6 +81,11 @@ def add_EdgeServiceServicer_to_server(servicer, server):
                     servicer.Invoke,
                     request_deserializer=callback_dot_v1_dot_edge__service__pb2.InvokeRequest.FromString,
                     response_serializer=callback_dot_v1_dot_edge__service__pb2.InvokeResponse.SerializeToString,
+            ),
+            'ReportCallerGone': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCallerGone,
+                    request_deserializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -99,6 +117,33 @@ class EdgeService:
             '/callback.v1.EdgeService/Invoke',
             callback_dot_v1_dot_edge__service__pb2.InvokeRequest.SerializeToString,
             callback_dot_v1_dot_edge__service__pb2.InvokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCallerGone(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.EdgeService/ReportCallerGone',
+            callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneRequest.SerializeToString,
+            callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,10 @@ class EdgeServiceStub:
     `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
     answered if the case's profile has a handshake for it, and fails otherwise.
     """
+    ReportCallerGone: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]
+    """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+    changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
@@ -60,6 +64,10 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
     `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
     answered if the case's profile has a handshake for it, and fails otherwise.
+    """
+    ReportCallerGone: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]  # type: ignore[assignment]
+    """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+    changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +88,16 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
         `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
         answered if the case's profile has a handshake for it, and fails otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportCallerGone(
+        self,
+        request: _edge_service_pb2.ReportCallerGoneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edge_service_pb2.ReportCallerGoneResponse, _abc.Awaitable[_edge_service_pb2.ReportCallerGoneResponse]]:
+        """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+        changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
