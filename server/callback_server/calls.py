@@ -49,6 +49,7 @@ from callback_server.store.claim_call import (
 )
 from callback_server.store.client import StoreError
 from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.report_caller_gone import report_caller_gone
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
@@ -154,6 +155,15 @@ class Calls:
         task.add_done_callback(self._ended)
         metrics.CALLS_IN_FLIGHT.inc()
         return await asyncio.shield(task)
+
+    async def caller_gone(self, call_id: str) -> None:
+        """Records that the caller of a call had hung up before it could be answered.
+
+        Raises:
+            StoreError: it is not known whether it was recorded.
+        """
+        if await report_caller_gone(self._scripts, call_id):
+            log.info("caller_gone", call_id=call_id, case_id=case_id_of_call(call_id))
 
     async def drain(self) -> None:
         """Takes no new calls, and returns when those that run have ended."""

@@ -136,11 +136,15 @@ async def _serve_on(
         bodies=settings.record_bodies,
         headers=settings.record_headers,
     )
+    activities = {
+        name: Activity(name, deadline_ms=round(activity.deadline_s * 1000))
+        for name, activity in settings.activities.items()
+    }
     policy = Policy(
         box_url=settings.box_url,
         platform_url=settings.platform_url,
         alternative_domains=settings.alternative_domains,
-        activities=settings.activities.keys(),
+        activities=activities,
         profiles=given.profiles.keys(),
         state_key=given.state_key,
         default_time_to_live_s=settings.default_time_to_live_s,
@@ -149,6 +153,8 @@ async def _serve_on(
     )
     handlers = {}
     for name, activity in settings.activities.items():
+        if activity.target is None:
+            continue
         try:
             handlers[name] = PushHandler(name, activity)
         except OSError as error:
@@ -157,10 +163,7 @@ async def _serve_on(
     calls = Calls(
         scripts,
         handlers=handlers,
-        activities={
-            name: Activity(name, deadline_ms=round(activity.deadline_s * 1000))
-            for name, activity in settings.activities.items()
-        },
+        activities=activities,
         profiles=given.profiles,
         retention=retention,
         box_url=settings.box_url,

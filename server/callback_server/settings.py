@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
-from callback_server.domain.case import RECORD
+from callback_server.domain.case import FORM, RECORD
 from callback_server.store.client import check_url, with_password
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
@@ -24,19 +24,43 @@ Origin = Annotated[
 ]
 
 
-class ActivitySettings(BaseModel):
-    """An activity and its push handler."""
+class RetrySettings(BaseModel):
+    """When a delivery that failed is tried again: a call of an ACK case, or one that was replayed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    target: str = Field(pattern=r"^((dns|ipv4|ipv6):\S+|[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+)$")
-    """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`)."""
+    initial_s: float = Field(default=1, gt=0, le=86_400)
+    """The longest wait after the first attempt, in seconds. It doubles with each attempt; each wait is a random part of
+    it, so that many do not come back at once."""
+    max_s: float = Field(default=3600, gt=0, le=86_400)
+    """The longest wait after any attempt, in seconds."""
+    max_attempts: int | None = Field(default=None, ge=1)
+    """After how many attempts a delivery is dead. None: any number."""
+    max_age_s: float = Field(default=3 * 24 * 3600, gt=0, le=31_536_000)
+    """How long after its call, or its replay, a delivery is tried at all, in seconds; then it is dead."""
+
+
+class ActivitySettings(BaseModel):
+    """An activity, and its push handler if it has one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    target: str | None = Field(default=None, pattern=r"^((dns|ipv4|ipv6):\S+|[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+)$")
+    """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
     """How long the handler may take, in seconds."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     """How long to wait for a connection before the handler counts as not started, in seconds."""
     tls: TlsSettings | None = None
     """TLS to the handler; None is plain text."""
+    retry: RetrySettings = RetrySettings()
+    """When a delivery is tried again."""
+
+    @model_validator(mode="after")
+    def _tls_of_target(self) -> ActivitySettings:
+        if self.tls is not None and self.target is None:
+            raise ValueError("tls is to the handler at target; without one, workers connect to the server")
+        return self
 
 
 class ServerSettings(ProcessSettings):
@@ -112,7 +136,7 @@ class ServerSettings(ProcessSettings):
     log_level: LogLevel = "INFO"
     """The least severe log events that are written."""
     activities: dict[str, ActivitySettings] = Field(default_factory=dict)
-    """The activities that push handlers serve, by name."""
+    """Activities by name: those that push handlers serve, and those whose deadline or retries are not the defaults."""
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
     """How callers prove who they are, by the name that a case gives as its `verification_profile`."""
 
@@ -126,8 +150,8 @@ class ServerSettings(ProcessSettings):
     @classmethod
     def _activities(cls, activities: dict[str, ActivitySettings]) -> dict[str, ActivitySettings]:
         for name in activities:
-            if name == RECORD:
-                raise ValueError(f"{RECORD} is built in and can not be declared")
+            if name in (RECORD, FORM):
+                raise ValueError(f"{name} is built in and can not be declared")
             if not 1 <= len(name) <= 200:
                 raise ValueError("the name of an activity has 1 to 200 characters")
         return activities

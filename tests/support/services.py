@@ -12,6 +12,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_server.calls import Calls
+from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
 from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
@@ -36,7 +37,7 @@ async def running_services(
         "box_url": "https://box.example",
         "platform_url": "https://platform.example",
         "alternative_domains": None,
-        "activities": served,
+        "activities": {name: Activity(name) for name in served} | (activities or {}),
         "profiles": profiles.keys(),
         "state_key": b"k" * 32,
         "default_time_to_live_s": None,

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from callback_server.domain.case import Consequence, Mode, Settings
+from callback_server.domain.case import AnswerMode, Consequence, Mode, Settings, WayOut
 from callback_server.domain.response import Response
 
 
@@ -73,6 +73,10 @@ class Grant(msgspec.Struct, frozen=True):
     """The call has ended already: its activity is `record`."""
     consequence: Consequence | None = None
     """What the end of a recorded call made of the case. None: it is as it was."""
+    answer: AnswerMode = AnswerMode.HANDLER
+    way_out: WayOut | None = None
+    replayed: bool = False
+    """An owner asked for the call to be handled again."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

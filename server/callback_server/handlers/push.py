@@ -119,18 +119,20 @@ def _message(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         deadline=converters.timestamp(deadline_ms),
         verification_profile=request.verification_profile,
         message_id=request.message_id,
+        replayed=grant.replayed,
     )
 
 
 def make_channel(settings: ActivitySettings) -> grpc.aio.Channel:
     """A channel to a handler. Raises OSError if a file of the TLS settings can not be read."""
+    target = settings.target or ""
     # That is in truth how long one attempt to connect may take.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
     if settings.tls is None:
-        return grpc.aio.insecure_channel(settings.target, options=options)
+        return grpc.aio.insecure_channel(target, options=options)
     if settings.tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
-    return grpc.aio.secure_channel(settings.target, _credentials(settings.tls), options=options)
+    return grpc.aio.secure_channel(target, _credentials(settings.tls), options=options)
 
 
 def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,14 +17,16 @@ from callback.v1 import callback_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain import ids
-from callback_server.domain.case import RECORD, Case, CloseReason, Mode, NewCase, Settings
+from callback_server.domain.activity import Activity, deadline_ms
+from callback_server.domain.call import Call
+from callback_server.domain.case import FORM, RECORD, AnswerMode, Case, CloseReason, Mode, NewCase, Settings, WayOut
 from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.quota import Quota
 from callback_server.rpc.access import Access
-from callback_server.rpc.method import rpc
+from callback_server.rpc.method import rpc, rpc_stream
 from callback_server.store.claim_call import Closed
 from callback_server.store.client import StoreError
 from callback_server.store.close_case import Close, close_case
@@ -32,6 +34,7 @@ from callback_server.store.count_open_cases import count_open_cases
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
+from callback_server.store.paused import pause_activity, resume_activity
 from callback_server.store.read import list_calls, read_call, read_case, read_cases
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
@@ -56,8 +59,8 @@ class Policy:
     platform_url: str | None
     alternative_domains: Collection[str] | None
     """None: any."""
-    activities: Collection[str]
-    """Those that handlers serve, without `record`."""
+    activities: Mapping[str, Activity]
+    """Those that are declared."""
     profiles: Collection[str]
     """The verification profiles that are declared."""
     state_key: bytes | None
@@ -65,6 +68,10 @@ class Policy:
     max_time_to_live_s: int | None
     max_open_cases_per_owner: int | None
     """None: any number."""
+
+    def deadline_ms(self, activity: str, mode: AnswerMode) -> int:
+        """How long who decides on a call of an activity may take."""
+        return deadline_ms(self.activities, activity, held=mode is AnswerMode.HOLD)
 
 
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
@@ -139,11 +146,6 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     def _generate_problems(self, request: pb2.GenerateCallbackUrlRequest, response: Response) -> list[Violation]:
         """What the operator's policy and the rules between fields forbid."""
         policy, found = self._policy, []
-        if request.callback_activity not in (RECORD, *policy.activities, ""):
-            served = ", ".join(sorted([RECORD, *policy.activities]))
-            found.append(
-                Violation("callback_activity", "activity_not_served", f"nothing serves it; served are {served}"[:300])
-            )
         if (
             request.alternative_domain
             and policy.alternative_domains is not None
@@ -162,8 +164,32 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         longest = policy.max_time_to_live_s
         if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
             found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
+        mode = _answer_mode(request)
         if request.HasField("response"):
-            found += _response_problems(response, policy.platform_url, request.callback_activity)
+            found += _response_problems(response, policy.platform_url, request.callback_activity, mode)
+        return [*found, *self._answer_problems(request, mode)]
+
+    def _answer_problems(self, request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> list[Violation]:
+        """What does not go together of who answers, and when."""
+        found, activity = [], request.callback_activity
+        if activity == FORM and mode is not AnswerMode.HOLD:
+            found.append(Violation("answer_mode", "activity", "calls of the activity form are held: must be HOLD"))
+        if activity == RECORD and mode is not AnswerMode.HANDLER:
+            found.append(Violation("answer_mode", "activity", "the activity record answers by itself"))
+        if request.ordered and mode is not AnswerMode.ACK:
+            found.append(Violation("ordered", "answer_mode", "belongs to the answer_mode ACK"))
+        if request.HasField("answer_deadline") != request.HasField("fallback"):
+            missing = "answer_deadline" if request.HasField("fallback") else "fallback"
+            found.append(Violation(missing, "required", "answer_deadline and fallback belong together"))
+        longest_ms = self._policy.deadline_ms(activity, mode)
+        if request.answer_deadline.ToMilliseconds() > longest_ms:
+            found.append(Violation("answer_deadline", "too_long", f"must be at most {longest_ms / 1000:g} s"))
+        if request.HasField("fallback"):
+            fallback = converters.response_from(request.fallback)
+            found += [
+                Violation(f"fallback.{each.field}", each.rule, each.message)
+                for each in problems(fallback, platform_url=self._policy.platform_url, needs_url=True)
+            ]
         return found
 
     def _new_case(
@@ -175,6 +201,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         content.ClearField("request_id")
         if content.get_guard == pb.GET_GUARD_OFF:
             content.ClearField("get_guard")  # it is the default: the same content as where nothing was said
+        if _answer_mode(content) is _default_mode(content.callback_activity):
+            content.ClearField("answer_mode")
         return NewCase(
             id=ids.case_id_of(state_sha256),
             state_sha256=state_sha256,
@@ -193,6 +221,11 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             response=response,
             profile=request.verification_profile,
             guard=converters.guard_from(request.get_guard),
+            answer=_answer_mode(request),
+            ordered=request.ordered,
+            way_out=WayOut(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
+            if request.HasField("fallback")
+            else None,
         )
 
     def _time_to_live_ms(self, request: pb2.GenerateCallbackUrlRequest) -> int | None:
@@ -216,7 +249,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             merged = masked_overlay(case.response, new, names)
             if again and merged == case.response:
                 break  # it was us: the store's first answer was lost
-            broken = _response_problems(merged, self._policy.platform_url, case.activity)
+            broken = _response_problems(merged, self._policy.platform_url, case.activity, case.answer)
             if broken:
                 raise InvalidRequestError(broken)
             reply = await self._set(case, merged, caller)
@@ -290,12 +323,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.GetCallResponse:
         """Shows a call."""
         _require_valid(request)
-        case_id = ids.case_id_of_call(request.call_id)
-        (case,) = await read_cases(self._scripts, [case_id], bodies=False)
-        call = await read_call(self._scripts, request.call_id) if case and _reaches(caller, case) else None
-        if call is None:
-            raise errors.CallNotFoundError
-        return pb2.GetCallResponse(call=converters.call_to(call, case_id))
+        return pb2.GetCallResponse(call=converters.call_to(await self._call(request.call_id, caller)))
 
     @rpc(Role.OWNER)
     async def ListCalls(  # noqa: N802  # gRPC's name
@@ -311,7 +339,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             limit=request.page_size or DEFAULT_PAGE_SIZE,
         )
         return pb2.ListCallsResponse(
-            calls=[converters.call_to(call, case.id) for call in calls],
+            calls=[converters.call_to(call) for call in calls],
             next_page_token=str(more) if more else "",
         )
 
@@ -340,6 +368,52 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if erased is None:
             raise errors.CaseNotFoundError
         return erased
+
+    @rpc(Role.OWNER)
+    async def ReplayCall(  # noqa: N802  # gRPC's name
+        self, request: pb2.ReplayCallRequest, caller: Principal
+    ) -> pb2.ReplayCallResponse:
+        """Has the handler of a call decide again."""
+        _require_valid(request)
+        await self._call(request.call_id, caller)
+        raise errors.CallNotReplayableError("not yet")
+
+    @rpc(Role.ADMIN)
+    async def PauseActivity(  # noqa: N802  # gRPC's name
+        self, request: pb2.PauseActivityRequest, caller: Principal
+    ) -> pb2.PauseActivityResponse:
+        """Keeps the deliveries of an activity from being tried."""
+        _require_valid(request)
+        activity = request.callback_activity
+        await _resent(lambda: pause_activity(self._scripts.client, activity))
+        log.info("activity_paused", activity=activity, principal=caller.name)
+        return pb2.PauseActivityResponse()
+
+    @rpc(Role.ADMIN)
+    async def ResumeActivity(  # noqa: N802  # gRPC's name
+        self, request: pb2.ResumeActivityRequest, caller: Principal
+    ) -> pb2.ResumeActivityResponse:
+        """Lets the deliveries of an activity be tried again."""
+        _require_valid(request)
+        activity = request.callback_activity
+        await _resent(lambda: resume_activity(self._scripts.client, activity))
+        log.info("activity_resumed", activity=activity, principal=caller.name)
+        return pb2.ResumeActivityResponse()
+
+    @rpc_stream(Role.OWNER)
+    async def WatchCalls(  # noqa: N802  # gRPC's name
+        self, request: pb2.WatchCallsRequest, _caller: Principal
+    ) -> AsyncIterator[pb2.WatchCallsResponse]:
+        """Sends an event for each change."""
+        _require_valid(request)
+        yield pb2.WatchCallsResponse()
+
+    async def _call(self, call_id: str, caller: Principal) -> Call:
+        (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
+        call = await read_call(self._scripts, call_id) if case and _reaches(caller, case) else None
+        if call is None:
+            raise errors.CallNotFoundError
+        return call
 
     async def _case(self, case_id: str, caller: Principal) -> Case:
         case = await read_case(self._scripts, case_id)
@@ -378,12 +452,23 @@ def _require_valid(request: Message) -> None:
         raise InvalidRequestError(broken)
 
 
-def _response_problems(response: Response, platform_url: str | None, activity: str) -> list[Violation]:
-    """Those of a case's response; a recorded call has nobody else to fill in the URL of a redirect."""
+def _response_problems(
+    response: Response, platform_url: str | None, activity: str, mode: AnswerMode
+) -> list[Violation]:
+    """Those of a case's response; where the case itself answers, nobody else fills in the URL of a redirect."""
+    needs_url = activity == RECORD or mode is AnswerMode.ACK
     return [
         Violation(f"response.{each.field}", each.rule, each.message)
-        for each in problems(response, platform_url=platform_url, needs_url=activity == RECORD)
+        for each in problems(response, platform_url=platform_url, needs_url=needs_url)
     ]
+
+
+def _answer_mode(request: pb2.GenerateCallbackUrlRequest) -> AnswerMode:
+    return converters.answer_mode_from(request.answer_mode) or _default_mode(request.callback_activity)
+
+
+def _default_mode(activity: str) -> AnswerMode:
+    return AnswerMode.HOLD if activity == FORM else AnswerMode.HANDLER
 
 
 def _mode(request: pb2.GenerateCallbackUrlRequest) -> Mode:

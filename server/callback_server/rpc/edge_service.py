@@ -32,3 +32,14 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
             request.state, request.state_query_parameter, converters.request_from(request)
         )
         return edge_pb2.InvokeResponse(call_id=answer.call_id, response=converters.response_to(answer.response))
+
+    @rpc(Role.EDGE)
+    async def ReportCallerGone(  # noqa: N802  # gRPC's name
+        self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
+    ) -> edge_pb2.ReportCallerGoneResponse:
+        """Records that a caller has hung up."""
+        broken = violations(request)
+        if broken:
+            raise InvalidRequestError(broken)
+        await self._calls.caller_gone(request.call_id)
+        return edge_pb2.ReportCallerGoneResponse()

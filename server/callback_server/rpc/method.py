@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
@@ -35,6 +35,10 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
 ServicerMethod = Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]
+Asked = TypeVar("Asked")
+"""A request, or the requests that a stream brings."""
+StreamMethod = Callable[[Servicer, Asked, Principal], AsyncIterator[Reply]]
+ServicerStream = Callable[[Servicer, Asked, grpc.aio.ServicerContext[Any, Any]], AsyncIterator[Reply]]
 
 
 def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
@@ -66,6 +70,37 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
                 seconds.observe(time.perf_counter() - began)
             metrics.REFUSED.labels(name, reason).inc()
             return await refuse(context, status)
+
+        servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
+        return servicer_method
+
+    return decorate
+
+
+def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], ServicerStream[Servicer, Asked, Reply]]:
+    """As `rpc`, of a method that replies any number of times. How long it lasts says nothing, and is not measured."""
+
+    def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
+        name = method.__name__
+
+        @functools.wraps(method)
+        async def servicer_method(
+            self: Servicer, request: Asked, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncIterator[Reply]:
+            try:
+                async for reply in method(self, request, self.access.caller(context, role)):
+                    yield reply
+                return
+            except CallbackError as error:
+                status, reason = status_of(error), error.reason
+            except StoreError as error:
+                log.error("store_unavailable", method=name, error=str(error))
+                status, reason = status_of(StoreUnavailableError()), StoreUnavailableError.reason
+            except Exception:
+                log.exception("fault", method=name)
+                status, reason = fault(), "INTERNAL"
+            metrics.REFUSED.labels(name, reason).inc()
+            await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
         return servicer_method

@@ -24,6 +24,8 @@ PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
+PAUSED_KEY: Final = "cb:paused"
+"""Set: the activities whose deliveries are not tried for now."""
 PROBE_KEY: Final = "cb:probe"
 """String: written by who measures how long a write takes; it ends by itself, at once."""
 

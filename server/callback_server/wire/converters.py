@@ -9,7 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, edge_service_pb2
 from callback_server.domain.call import Call, CallFailure, CallStatus, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, ResponseType
 
 _RESPONSE_TYPE: Final = {member: callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{member}") for member in ResponseType}
@@ -19,6 +20,8 @@ _CASE_STATUS_BACK: Final = {number: member for member, number in _CASE_STATUS.it
 _CLOSE_REASON: Final = {member: callback_pb2.CloseReason.Value(f"CLOSE_REASON_{member}") for member in CloseReason}
 _GET_GUARD: Final = {member: callback_pb2.GetGuard.Value(f"GET_GUARD_{member}") for member in GetGuard}
 _GET_GUARD_BACK: Final = {number: member for member, number in _GET_GUARD.items()}
+_ANSWER_MODE: Final = {member: callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}") for member in AnswerMode}
+_ANSWER_MODE_BACK: Final = {number: member for member, number in _ANSWER_MODE.items()}
 _CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
@@ -82,6 +85,11 @@ def guard_from(number: callback_pb2.GetGuard.ValueType) -> GetGuard:
     return _GET_GUARD_BACK.get(number, GetGuard.OFF)
 
 
+def answer_mode_from(number: callback_pb2.AnswerMode.ValueType) -> AnswerMode | None:
+    """The answer mode that is asked for; None where nothing is said."""
+    return _ANSWER_MODE_BACK.get(number)
+
+
 def case_to(case: Case) -> callback_pb2.Callback:
     """A case, for its owner."""
     message = callback_pb2.Callback(
@@ -102,18 +110,23 @@ def case_to(case: Case) -> callback_pb2.Callback:
         call_count=case.calls,
         verification_profile=case.profile,
         get_guard=_GET_GUARD[case.guard],
+        answer_mode=_ANSWER_MODE[case.answer],
+        ordered=case.ordered,
     )
+    if case.way_out is not None:
+        message.answer_deadline.FromMilliseconds(case.way_out.after_ms)
+        message.fallback.CopyFrom(response_to(case.way_out.response))
     if case.close_reason is not None:
         message.close_reason = _CLOSE_REASON[case.close_reason]
     return message
 
 
-def call_to(call: Call, case_id: str) -> callback_pb2.Call:
+def call_to(call: Call) -> callback_pb2.Call:
     """A call, for the owner of its case."""
     outcome, request = call.outcome, call.request
     message = callback_pb2.Call(
         call_id=call.id,
-        callback_case_id=case_id,
+        callback_case_id=case_id_of_call(call.id),
         status=_CALL_STATUS[call.status],
         failure_detail=outcome.detail,
         attempt=call.attempt,
