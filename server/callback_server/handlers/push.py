@@ -13,15 +13,12 @@ from typing import Any, Final
 
 import grpc
 
-from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.settings import TlsSettings
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.domain.ids import case_id_of_call
+from callback_server.handlers.contract import decision, question
 from callback_server.handlers.handler import Decision, HandlerError
 from callback_server.settings import ActivitySettings
-from callback_server.wire import converters
-from callback_server.wire.validation import violations
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.enable_retries", 0),
@@ -66,21 +63,12 @@ class PushHandler:
         left_s = max(end - time.monotonic(), 0.001)
         try:
             answer = await self._stub.HandleCallback(
-                _message(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
+                question(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
             )
         except grpc.aio.AioRpcError as error:
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
             raise HandlerError(failure, f"the handler answered {error.code().name}") from error
-        broken = violations(answer)
-        if broken:
-            raise HandlerError(
-                CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
-            )
-        return Decision(
-            accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
-            override=converters.response_from(answer.response),
-            keep_open=answer.keep_open,
-        )
+        return decision(answer)
 
     async def _connect(self, timeout_s: float) -> None:
         """Waits for a connection. Nothing of the call is sent before it stands."""
@@ -99,28 +87,6 @@ class PushHandler:
             await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
             self._changed.set()  # wakes those who wait now
             self._changed.clear()
-
-
-def _message(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
-    return handler_pb2.HandleCallbackRequest(
-        call_id=grant.call_id,
-        callback_system_case=case_id_of_call(grant.call_id),
-        callback_activity=grant.activity,
-        callback_activity_case=grant.settings.activity_case,
-        attempt=grant.attempt,
-        request_method=request.method,
-        request_headers=converters.headers_to(request.headers),
-        request_query=converters.query_to(request.query),
-        request_query_string=request.query_string,
-        request_body=request.body,
-        client_address=request.client_address,
-        response=converters.response_to(grant.response),
-        labels=grant.settings.labels,
-        deadline=converters.timestamp(deadline_ms),
-        verification_profile=request.verification_profile,
-        message_id=request.message_id,
-        replayed=grant.replayed,
-    )
 
 
 def make_channel(settings: ActivitySettings) -> grpc.aio.Channel:

@@ -26,6 +26,8 @@ SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
 PAUSED_KEY: Final = "cb:paused"
 """Set: the activities whose deliveries are not tried for now."""
+WORKERS_KEY: Final = "cb:workers"
+"""Hash: by replica, until when it holds (milliseconds since the epoch), a colon, and its workers' places, packed."""
 PROBE_KEY: Final = "cb:probe"
 """String: written by who measures how long a write takes; it ends by itself, at once."""
 
@@ -40,9 +42,16 @@ LAYOUT: Final = {
     "activities": "activities:{}",  # set: activities that an owner's cases have named
     "label": "label:{}:{}",  # zset: cases of an (owner, digest of a label) by creation, in microseconds; see labels.lua
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
+    "fallback": "fallback:{}",  # string: what callers of a case get at its answer deadline, packed; absent if it has none
+    "answer": "answer:{}",  # string: what a held call was answered, packed and whole, until its caller has it
+    "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
+    "inbox": "inbox",  # set: activities of which something is to be delivered
+    "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
+    "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
+    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, by start, in milliseconds
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by close, in milliseconds
-    "ended": "ended",  # zset: ended calls by end, in milliseconds
+    "ended": "ended",  # zset: calls that are over (ended, nothing to be delivered), by when, in milliseconds
     "newest": "newest",  # string: creation of the partition's newest case, in microseconds: each has its own
 }
 """Every key of a partition, after its tag and a colon; `{}` is filled in order.
@@ -53,6 +62,11 @@ it is. A case without labels, bodies and calls takes 600 bytes. The index is wri
 dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that takes a case which was
 made, closed and kept for its retention while processes of both versions ran.
 """
+
+
+def mailbox_key(replica: str) -> str:
+    """The mailbox of a replica: a list, which ends by itself."""
+    return f"cb:mail:{replica}"
 
 
 def partition_of(case_id: str) -> int:

@@ -71,13 +71,7 @@ class Scripts:
         Raises:
             StoreError: the store could not be reached, gave no answer, or refused to run anything.
         """
-        tag = keys.tag(partition)
-        async with self._connections:
-            with store_errors():
-                try:
-                    reply = await self.client.execute_command("EVALSHA", script.sha, 1, tag, *args)
-                except NoScriptError:
-                    reply = await self.client.execute_command("EVAL", script.source, 1, tag, *args)
+        reply = await self.run_on(script, keys.tag(partition), *args)
         if script.settles:
             due, *reply = reply
             for word, name, activity, *made in due:
@@ -86,6 +80,19 @@ class Scripts:
                 else:
                     self._tell(CaseExpired(name.decode(), activity.decode()))
         return reply
+
+    async def run_on(self, script: Script, key: str, *args: str | bytes | int) -> Any:
+        """Runs `script` on the one key that it is about, and returns its reply.
+
+        Raises:
+            StoreError: the store could not be reached, gave no answer, or refused to run anything.
+        """
+        async with self._connections:
+            with store_errors():
+                try:
+                    return await self.client.execute_command("EVALSHA", script.sha, 1, key, *args)
+                except NoScriptError:
+                    return await self.client.execute_command("EVAL", script.source, 1, key, *args)
 
     async def run_lists(
         self, script: Script, arguments: Mapping[int, Sequence[str | bytes | int]]
