@@ -210,7 +210,9 @@ class LifeMachine(RuleBasedStateMachine):
             assert self._erase(case_id, owner, erasure) == expected
 
     def _erase(self, case_id, owner, erasure):
-        return self.do(erase_calls(self.scripts, case_id, owner=owner, erasure=erasure, before=None))
+        return self.do(
+            erase_calls(self.scripts, case_id, owner=owner, erasure=erasure, before=None, retention=RETENTION)
+        )
 
     # --- what callers and handlers do
 

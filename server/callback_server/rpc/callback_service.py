@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -363,7 +363,9 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> Erased:
         erased = await _resent(
-            lambda: erase_calls(self._scripts, case_id, owner=caller.reach, erasure=erasure, before=before)
+            lambda: erase_calls(
+                self._scripts, case_id, owner=caller.reach, erasure=erasure, before=before, retention=self._retention
+            )
         )
         if erased is None:
             raise errors.CaseNotFoundError
@@ -403,7 +405,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, _caller: Principal
-    ) -> AsyncIterator[pb2.WatchCallsResponse]:
+    ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
         """Sends an event for each change."""
         _require_valid(request)
         yield pb2.WatchCallsResponse()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("erase_calls")
@@ -24,7 +25,7 @@ class Erased:
 
 
 async def erase_calls(
-    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None
+    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None, retention: Retention
 ) -> Erased | None:
     """Erases, durably, what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`.
 
@@ -35,7 +36,15 @@ async def erase_calls(
         StoreError: it is not known what was erased.
     """
     word, *facts = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), case_id, owner or "", erasure, "+inf" if before is None else before, LIMIT
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id,
+        owner or "",
+        erasure,
+        "+inf" if before is None else before,
+        LIMIT,
+        retention.calls_per_case,
+        retention.bytes_per_case,
     )
     if word == b"UNKNOWN":
         return None

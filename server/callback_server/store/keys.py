@@ -42,7 +42,7 @@ LAYOUT: Final = {
     "activities": "activities:{}",  # set: activities that an owner's cases have named
     "label": "label:{}:{}",  # zset: cases of an (owner, digest of a label) by creation, in microseconds; see labels.lua
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
-    "fallback": "fallback:{}",  # string: what callers of a case get at its answer deadline, packed; absent if it has none
+    "fallback": "fallback:{}",  # string: what a caller gets at the answer deadline, packed; absent if nothing
     "answer": "answer:{}",  # string: what a held call was answered, packed and whole, until its caller has it
     "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
     "inbox": "inbox",  # set: activities of which something is to be delivered

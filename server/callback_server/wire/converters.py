@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, edge_service_pb2
-from callback_server.domain.call import Call, CallFailure, CallStatus, Request
+from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, ResponseType
@@ -23,6 +23,9 @@ _GET_GUARD_BACK: Final = {number: member for member, number in _GET_GUARD.items(
 _ANSWER_MODE: Final = {member: callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}") for member in AnswerMode}
 _ANSWER_MODE_BACK: Final = {number: member for member, number in _ANSWER_MODE.items()}
 _CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
+_DELIVERY_STATUS: Final = {
+    member: callback_pb2.DeliveryStatus.Value(f"DELIVERY_STATUS_{member}") for member in DeliveryStatus
+}
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
 
@@ -143,11 +146,28 @@ def call_to(call: Call) -> callback_pb2.Call:
         erased=call.erased,
         verification_profile=request.verification_profile,
         message_id=request.message_id,
+        fallback_sent=outcome.fallback_sent,
+        caller_gone=call.caller_gone,
+        delivery=None if call.delivery is None else delivery_to(call.delivery),
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
     if outcome.response is not None:
         message.response.CopyFrom(response_to(outcome.response))
+    return message
+
+
+def delivery_to(delivery: Delivery) -> callback_pb2.Delivery:
+    """A delivery, for the owner of its case."""
+    message = callback_pb2.Delivery(
+        status=_DELIVERY_STATUS[delivery.status],
+        attempts=delivery.attempts,
+        next_attempt_time=None if delivery.next_ms is None else timestamp(delivery.next_ms),
+        failure_detail=delivery.detail,
+        response=None if delivery.response is None else response_to(delivery.response),
+    )
+    if delivery.failure is not None:
+        message.failure = _CALL_FAILURE[delivery.failure]
     return message
 
 

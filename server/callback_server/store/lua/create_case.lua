@@ -3,7 +3,8 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
---       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off)
+--       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off), answer ('' = HANDLER),
+--       ordered ('1' or ''), fallback ('' = none)
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life
@@ -11,7 +12,7 @@
 
 local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local profile, guard = ARGV[12], ARGV[13]
+local profile, guard, answer, ordered, fallback = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 
 local existing = load_case(case_id)
 if existing then
@@ -30,6 +31,12 @@ if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
+if answer ~= '' then redis.call('HSET', case_key(case_id), 'answer', answer) end
+if ordered ~= '' then redis.call('HSET', case_key(case_id), 'ordered', ordered) end
+if fallback ~= '' then
+  redis.call('HSET', case_key(case_id), 'way_out', '1')
+  redis.call('SET', fallback_key(case_id), fallback)
+end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
 for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZADD', index, created, case_id) end
