@@ -114,6 +114,7 @@ class Calls:
         scripts: Scripts,
         *,
         handlers: Mapping[str, Handler],
+        workers: Handler,
         activities: Mapping[str, Activity],
         profiles: Mapping[str, Profile],
         retention: Retention,
@@ -125,6 +126,7 @@ class Calls:
     ) -> None:
         self._scripts = scripts
         self._handlers = handlers
+        self._workers = workers
         self._activities = activities
         self._leases = Leases(activities)
         self._profiles = profiles
@@ -294,9 +296,7 @@ class Calls:
 
     async def _ask(self, grant: Grant, request: Request) -> Outcome:
         """Has the handler decide, in the time that its deadline and the lease leave."""
-        handler = self._handlers.get(grant.activity)
-        if handler is None:
-            return _failed(CallFailure.NO_HANDLER, f"no handler is configured for {grant.activity}")
+        handler = self._handlers.get(grant.activity, self._workers)
         activity = self._activities.get(grant.activity)
         deadline_ms = activity.deadline_ms if activity else DEFAULT_DEADLINE_MS
         timeout_ms = min(deadline_ms, grant.lease_left_ms - LEASE_SLACK_MS)

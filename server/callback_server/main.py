@@ -18,7 +18,12 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message_factory import GetMessageClass
 
-from callback.v1 import callback_handler_service_pb2, callback_service_pb2, edge_service_pb2
+from callback.v1 import (
+    callback_handler_service_pb2,
+    callback_service_pb2,
+    edge_service_pb2,
+    worker_service_pb2,
+)
 from callback_process import logs, loop
 from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
@@ -30,12 +35,14 @@ from callback_server.calls import UNSENT_S, Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
 from callback_server.handlers.push import PushHandler
+from callback_server.mailbox import Mailbox
 from callback_server.principals import PrincipalsFile
 from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
+from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
 from callback_server.store.client import StoreClient, StoreError, connect
 from callback_server.store.retention import Retention
@@ -45,6 +52,7 @@ from callback_server.store.sweep_partition import sweep_partition
 from callback_server.sweeper import Sweeper
 from callback_server.verification.profiles import Profiles, make_profiles
 from callback_server.wire.validation import violations
+from callback_server.workers.pool import WorkerPool
 
 log = logs.get_logger()
 
@@ -160,9 +168,14 @@ async def _serve_on(
         except OSError as error:
             raise StartError(f"activities.{name}.tls: {error.filename}: {error.strerror}") from error
         stack.push_async_callback(handlers[name].close)
+    mail_client = connect(given.store_url)
+    stack.push_async_callback(mail_client.aclose)
+    mailbox = Mailbox(scripts, mail_client)
+    workers = WorkerPool(scripts, mailbox)
     calls = Calls(
         scripts,
         handlers=handlers,
+        workers=workers,
         activities=activities,
         profiles=given.profiles,
         retention=retention,
@@ -179,12 +192,15 @@ async def _serve_on(
     server = make_server(
         CallbackServicer(scripts, policy, retention, access),
         EdgeServicer(calls, access),
+        WorkerServicer(workers, access),
         health,
         access,
         reflect=settings.reflection,
         max_in_flight=settings.max_in_flight_calls,
     )
     port = _bind(server, settings.grpc_bind, given.credentials)
+    for work in (mailbox.read_for_ever(), workers.announce_for_ever(), workers.ask_for_ever()):
+        await stack.enter_async_context(_background(work))
     await server.start()
     await health.set(store_up=True)  # not before: who is told that it is ready connects at once
     sweeper = Sweeper(scripts, retention)
@@ -209,11 +225,13 @@ async def _serve_on(
     await health.drain()
     await asyncio.sleep(settings.drain_s)
     await health.stop()
+    workers.drain()
     # Both at once: a call whose caller has gone is no RPC any more, and yet to be finished.
     done, _ = await asyncio.wait(
         [asyncio.create_task(server.stop(settings.grace_s)), asyncio.create_task(calls.drain())],
         timeout=settings.grace_s,
     )
+    await mailbox.flush()  # the ends of calls that others wait for
     log.info("stopped", clean=len(done) == 2)
 
 
@@ -291,6 +309,6 @@ async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -
 
 def _warm_up() -> None:
     """Compiles the contract's rules before the first request: a wrong rule shows here, not there."""
-    for file in (callback_service_pb2, edge_service_pb2, callback_handler_service_pb2):
+    for file in (callback_service_pb2, edge_service_pb2, callback_handler_service_pb2, worker_service_pb2):
         for descriptor in file.DESCRIPTOR.message_types_by_name.values():
             violations(GetMessageClass(descriptor)())

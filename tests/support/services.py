@@ -11,16 +11,21 @@ from grpc_status import rpc_status
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
+from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.calls import Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
+from callback_server.mailbox import Mailbox
+from callback_server.main import _background
 from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
+from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.store.client import connect
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
+from callback_server.workers.pool import WorkerPool
 
 
 @contextlib.asynccontextmanager
@@ -45,25 +50,35 @@ async def running_services(
         "max_open_cases_per_owner": None,
         **policy,
     }
+    mail_client = connect(store.url)
+    mailbox = Mailbox(scripts, mail_client)
+    workers = WorkerPool(scripts, mailbox)
     calls = Calls(
-        scripts, handlers=handlers or {}, activities=activities or {}, profiles=profiles, retention=retention,
+        scripts, handlers=handlers or {}, workers=workers, activities=activities or {}, profiles=profiles,
+        retention=retention,
         box_url=rules["box_url"], platform_url=rules["platform_url"], max_in_flight=max_in_flight,
         max_per_minute_per_case=per_case, max_per_minute_per_owner=per_owner,
     )  # fmt: skip
     access = Access(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), retention, access), EdgeServicer(calls, access), Health(), access,
-        reflect=True, max_in_flight=max_in_flight,
+        CallbackServicer(scripts, Policy(**rules), retention, access), EdgeServicer(calls, access),
+        WorkerServicer(workers, access), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with (
+        _background(mailbox.read_for_ever()),
+        _background(workers.announce_for_ever()),
+        _background(workers.ask_for_ever()),
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
         yield SimpleNamespace(
             callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, scripts=scripts,
-            channel=channel, address=f"127.0.0.1:{port}",
+            channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel), address=f"127.0.0.1:{port}",
         )  # fmt: skip
     await server.stop(0)
     await client.aclose()
+    await mail_client.aclose()
 
 
 class Refusal(SimpleNamespace):

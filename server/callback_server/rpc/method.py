@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
@@ -37,8 +38,8 @@ Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
 ServicerMethod = Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]
 Asked = TypeVar("Asked")
 """A request, or the requests that a stream brings."""
-StreamMethod = Callable[[Servicer, Asked, Principal], AsyncIterator[Reply]]
-ServicerStream = Callable[[Servicer, Asked, grpc.aio.ServicerContext[Any, Any]], AsyncIterator[Reply]]
+StreamMethod = Callable[[Servicer, Asked, Principal], AsyncGenerator[Reply, None]]
+ServicerStream = Callable[[Servicer, Asked, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Reply, None]]
 
 
 def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
@@ -86,10 +87,12 @@ def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], S
         @functools.wraps(method)
         async def servicer_method(
             self: Servicer, request: Asked, context: grpc.aio.ServicerContext[Any, Any]
-        ) -> AsyncIterator[Reply]:
+        ) -> AsyncGenerator[Reply, None]:
             try:
-                async for reply in method(self, request, self.access.caller(context, role)):
-                    yield reply
+                async with contextlib.aclosing(method(self, request, self.access.caller(context, role))) as replies:
+                    async for reply in replies:
+                        self.access.caller(context, role)  # who may no longer is told so before the next reply
+                        yield reply
                 return
             except CallbackError as error:
                 status, reason = status_of(error), error.reason

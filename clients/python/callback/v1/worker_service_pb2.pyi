@@ -133,7 +133,9 @@ class Result(_message.Message):
     error: _builtins.str
     """error is a sentence about why there is none, for the owner: the call FAILED. Cut at 500 characters."""
     declined: _builtins.bool
-    """declined says that the worker has not begun, and will not: the call may go to another one."""
+    """declined says that the worker has not begun, and will not: the call may go to another one. The worker gets no calls
+    for a second. After Go it is an end like a lost stream.
+    """
     @_builtins.property
     def response(self) -> _callback_handler_service_pb2.HandleCallbackResponse:
         """response is the decision."""
@@ -198,12 +200,14 @@ class WorkResponse(_message.Message):
 
     @_builtins.property
     def withdrawn(self) -> Global___Withdrawn:
-        """withdrawn takes a call back: the worker does not begin with it, or need not go on, for nobody waits for its Result."""
+        """withdrawn takes a call back: the worker does not begin with it, or need not go on. It says so by a Result, `declined`
+        or any other, for which nobody waits.
+        """
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """drain says that the server stops: it sends no more calls, and ends the stream when those that run are answered. The
-        worker connects again at once, and finds another server.
+        """drain says that the server stops, or that the stream has lasted long enough: no more calls come by it, and the server
+        ends it when those that run are answered. The worker connects again at once, and finds another server.
         """
 
     def __init__(

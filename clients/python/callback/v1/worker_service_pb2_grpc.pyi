@@ -40,6 +40,8 @@ class WorkerServiceStub:
     time as the worker takes. A worker that gets a Call says Start, and begins only when it gets Go: until then the call
     may go to another worker, after it never. Then it says Result. Who can do no more says Drain, and ends when it has
     answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
+    Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
+    withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
     Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
     """
 
@@ -55,6 +57,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     time as the worker takes. A worker that gets a Call says Start, and begins only when it gets Go: until then the call
     may go to another worker, after it never. Then it says Result. Who can do no more says Drain, and ends when it has
     answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
+    Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
+    withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
     Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
     """
 
@@ -73,6 +77,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         time as the worker takes. A worker that gets a Call says Start, and begins only when it gets Go: until then the call
         may go to another worker, after it never. Then it says Result. Who can do no more says Drain, and ends when it has
         answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
+        Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
+        withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
         Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
         """
 
