@@ -35,6 +35,9 @@ from callback_server.calls import UNSENT_S, Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
 from callback_server.handlers.push import PushHandler
+from callback_server.handling import Handling
+from callback_server.held import HeldCalls
+from callback_server.inbox import Inbox
 from callback_server.mailbox import Mailbox
 from callback_server.principals import PrincipalsFile
 from callback_server.rpc.access import Access
@@ -44,6 +47,7 @@ from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
+from callback_server.store.claim_call import Leases
 from callback_server.store.client import StoreClient, StoreError, connect
 from callback_server.store.retention import Retention
 from callback_server.store.safety import UnsafeStoreError, check_store
@@ -145,7 +149,7 @@ async def _serve_on(
         headers=settings.record_headers,
     )
     activities = {
-        name: Activity(name, deadline_ms=round(activity.deadline_s * 1000))
+        name: Activity(name, deadline_ms=round(activity.deadline_s * 1000), retries=activity.retry.retries())
         for name, activity in settings.activities.items()
     }
     policy = Policy(
@@ -172,11 +176,23 @@ async def _serve_on(
     stack.push_async_callback(mail_client.aclose)
     mailbox = Mailbox(scripts, mail_client)
     workers = WorkerPool(scripts, mailbox)
+    handling = Handling(handlers=handlers, workers=workers, activities=activities, platform_url=settings.platform_url)
+    leases = Leases(activities)
+    held = HeldCalls(scripts, mailbox, handling, retention)
+    inbox = Inbox(
+        scripts,
+        handling=handling,
+        activities=activities,
+        leases=leases,
+        retention=retention,
+        most=settings.max_in_flight_deliveries,
+    )
     calls = Calls(
         scripts,
-        handlers=handlers,
-        workers=workers,
-        activities=activities,
+        handling=handling,
+        held=held,
+        inbox=inbox,
+        leases=leases,
         profiles=given.profiles,
         retention=retention,
         box_url=settings.box_url,
@@ -190,7 +206,7 @@ async def _serve_on(
         (lambda: principals.current) if principals else None, asks_certificates=settings.tls_client_ca_file is not None
     )
     server = make_server(
-        CallbackServicer(scripts, policy, retention, access),
+        CallbackServicer(scripts, policy, retention, access, held),
         EdgeServicer(calls, access),
         WorkerServicer(workers, access),
         health,
@@ -203,8 +219,14 @@ async def _serve_on(
         await stack.enter_async_context(_background(work))
     await server.start()
     await health.set(store_up=True)  # not before: who is told that it is ready connects at once
-    sweeper = Sweeper(scripts, retention)
-    background = [sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)]
+    sweeper = Sweeper(scripts, retention, inbox.look)
+    background = [
+        sweeper.sweep_for_ever(),
+        sweeper.drop_for_ever(),
+        inbox.follow_pauses_for_ever(),
+        inbox.take_for_ever(),
+        _watch_store(scripts, retention, health),
+    ]
     if principals:
         background.append(principals.watch_for_ever())
     if given.profiles:
@@ -228,11 +250,15 @@ async def _serve_on(
     workers.drain()
     # Both at once: a call whose caller has gone is no RPC any more, and yet to be finished.
     done, _ = await asyncio.wait(
-        [asyncio.create_task(server.stop(settings.grace_s)), asyncio.create_task(calls.drain())],
+        [
+            asyncio.create_task(server.stop(settings.grace_s)),
+            asyncio.create_task(calls.drain()),
+            asyncio.create_task(inbox.drain()),
+        ],
         timeout=settings.grace_s,
     )
     await mailbox.flush()  # the ends of calls that others wait for
-    log.info("stopped", clean=len(done) == 2)
+    log.info("stopped", clean=len(done) == 3)
 
 
 def _bind(server: grpc.aio.Server, bind: str, credentials: grpc.ServerCredentials | None) -> int:

@@ -14,11 +14,12 @@ CALLS: Final = Counter(
     "Calls that ended here, by what became of them and, of those that failed, why",
     ["outcome", "reason"],
 )
+DELIVERIES: Final = Counter(
+    "callback_deliveries", "Attempts of deliveries that ended here, by what became of the delivery", ["outcome"]
+)
 CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
 WORKERS: Final = Gauge("callback_workers", "Workers that are connected to this process")
-WORKER_PLACES_FREE: Final = Gauge(
-    "callback_worker_places_free", "Calls that workers could take in this process"
-)
+WORKER_PLACES_FREE: Final = Gauge("callback_worker_places_free", "Calls that workers could take in this process")
 WORKER_CALLS_WAITING: Final = Gauge("callback_worker_calls_waiting", "Calls that wait for a worker in this process")
 STAGE_SECONDS: Final = Histogram(
     "callback_call_stage_seconds", "How long each stage of a call took", ["stage"], buckets=_SECONDS

@@ -13,6 +13,7 @@ from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import FORM, RECORD
+from callback_server.domain.retries import Retries
 from callback_server.store.client import check_url, with_password
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
@@ -38,6 +39,15 @@ class RetrySettings(BaseModel):
     """After how many attempts a delivery is dead. None: any number."""
     max_age_s: float = Field(default=3 * 24 * 3600, gt=0, le=31_536_000)
     """How long after its call, or its replay, a delivery is tried at all, in seconds; then it is dead."""
+
+    def retries(self) -> Retries:
+        """The same in milliseconds."""
+        return Retries(
+            initial_ms=round(self.initial_s * 1000),
+            max_ms=round(self.max_s * 1000),
+            max_attempts=self.max_attempts,
+            max_age_ms=round(self.max_age_s * 1000),
+        )
 
 
 class ActivitySettings(BaseModel):
@@ -122,11 +132,16 @@ class ServerSettings(ProcessSettings):
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
     """How many bytes of ended calls of a case are kept."""
     record_bodies: bool = True
-    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them anyway."""
+    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them anyway. A
+    request that is yet to be delivered is whole until it is; and one that is dead, which can be replayed, while it is
+    kept."""
     record_headers: bool = True
-    """Whether the headers of requests, and of what handlers answer, are kept. Query strings are kept anyway."""
+    """Whether the headers of requests, and of what handlers answer, are kept, in the same way. Query strings are kept
+    anyway."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """How many calls this process runs at a time; beyond, callers get a 503."""
+    max_in_flight_deliveries: int = Field(default=100, ge=1)
+    """How many deliveries this process runs at a time, of acknowledged and replayed calls; beyond, they wait."""
     drain_s: float = Field(default=2, ge=0)
     """How long, after a signal to stop, everything is still served while edges are told to go elsewhere, in seconds."""
     grace_s: float = Field(default=25, ge=0)

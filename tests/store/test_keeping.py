@@ -142,7 +142,7 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             partition = keys.partition_of(ids.case_id_of_call(call_id))
             await plain.zadd(keys.key(partition, "ended"), {call_id: 1})
         await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
-        sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000))
+        sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000), lambda _: None)
         sweeping = [asyncio.create_task(work) for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever())]
         elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
 

@@ -15,6 +15,9 @@ from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.calls import Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
+from callback_server.handling import Handling
+from callback_server.held import HeldCalls
+from callback_server.inbox import Inbox
 from callback_server.mailbox import Mailbox
 from callback_server.main import _background
 from callback_server.rpc.access import Access
@@ -22,16 +25,18 @@ from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.worker_service import WorkerServicer
+from callback_server.store.claim_call import Leases
 from callback_server.store.client import connect
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
+from callback_server.sweeper import Sweeper
 from callback_server.workers.pool import WorkerPool
 
 
 @contextlib.asynccontextmanager
 async def running_services(
     store, *, handlers=None, activities=None, served=(), profiles=None, max_in_flight=1000, per_case=None,
-    per_owner=None, principals=None, retention=None, **policy
+    per_owner=None, principals=None, retention=None, max_deliveries=100, **policy
 ):  # fmt: skip
     """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
     profiles = profiles or {}
@@ -53,15 +58,24 @@ async def running_services(
     mail_client = connect(store.url)
     mailbox = Mailbox(scripts, mail_client)
     workers = WorkerPool(scripts, mailbox)
+    activities = activities or {}
+    handling = Handling(
+        handlers=handlers or {}, workers=workers, activities=activities, platform_url=rules["platform_url"]
+    )
+    leases = Leases(activities)
+    held = HeldCalls(scripts, mailbox, handling, retention)
+    inbox = Inbox(
+        scripts, handling=handling, activities=activities, leases=leases, retention=retention, most=max_deliveries
+    )
+    sweeper = Sweeper(scripts, retention, inbox.look)
     calls = Calls(
-        scripts, handlers=handlers or {}, workers=workers, activities=activities or {}, profiles=profiles,
-        retention=retention,
+        scripts, handling=handling, held=held, inbox=inbox, leases=leases, profiles=profiles, retention=retention,
         box_url=rules["box_url"], platform_url=rules["platform_url"], max_in_flight=max_in_flight,
         max_per_minute_per_case=per_case, max_per_minute_per_owner=per_owner,
     )  # fmt: skip
     access = Access(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), retention, access), EdgeServicer(calls, access),
+        CallbackServicer(scripts, Policy(**rules), retention, access, held), EdgeServicer(calls, access),
         WorkerServicer(workers, access), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
@@ -70,11 +84,14 @@ async def running_services(
         _background(mailbox.read_for_ever()),
         _background(workers.announce_for_ever()),
         _background(workers.ask_for_ever()),
+        _background(inbox.take_for_ever()),
+        _background(inbox.follow_pauses_for_ever()),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(
-            callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, scripts=scripts,
-            channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel), address=f"127.0.0.1:{port}",
+            callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, inbox=inbox,
+            sweeper=sweeper, scripts=scripts, channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel),
+            mailbox=mailbox, address=f"127.0.0.1:{port}",
         )  # fmt: skip
     await server.stop(0)
     await client.aclose()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from callback_server.domain.retries import DEFAULT_RETRIES, Retries
+
 LEASE_SLACK_MS: Final = 10_000
 """A lease is the handler's deadline and this (spec, "A case's life")."""
 DEFAULT_DEADLINE_MS: Final = 8_000
@@ -22,6 +24,7 @@ class Activity:
 
     name: str
     deadline_ms: int = DEFAULT_DEADLINE_MS
+    retries: Retries = DEFAULT_RETRIES
 
     @property
     def lease_ms(self) -> int:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import callback_service_pb2_grpc as pb2_grpc
@@ -24,6 +25,8 @@ from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
+from callback_server.handlers.handler import Decision
+from callback_server.held import HeldCalls
 from callback_server.quota import Quota
 from callback_server.rpc.access import Access
 from callback_server.rpc.method import rpc, rpc_stream
@@ -34,8 +37,10 @@ from callback_server.store.count_open_cases import count_open_cases
 from callback_server.store.create_case import Created, create_case
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
+from callback_server.store.list_marked import CallPlace, Mark, list_marked
 from callback_server.store.paused import pause_activity, resume_activity
-from callback_server.store.read import list_calls, read_call, read_case, read_cases
+from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
+from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
@@ -49,6 +54,14 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE: Final = 50
 RESEND_S: Final = 3.0
 """How long a method waits for a store that does not answer, in seconds; its caller can send it again."""
+
+
+_MARKS: Final[Mapping[int, Mark]] = {pb2.CALL_FILTER_WAITING: Mark.WAITING, pb2.CALL_FILTER_DEAD: Mark.DEAD}
+_NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
+    Replayed.RUNNING: "it is running",
+    Replayed.LOST: "its request is not kept whole",
+    Replayed.UNHANDLED: "its activity has no handler",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +90,12 @@ class Policy:
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     """Makes, changes and shows cases."""
 
-    def __init__(self, scripts: Scripts, policy: Policy, retention: Retention, access: Access) -> None:
+    def __init__(self, scripts: Scripts, policy: Policy, retention: Retention, access: Access, held: HeldCalls) -> None:
         self.access = access
         self._scripts = scripts
         self._policy = policy
         self._retention = retention
+        self._held = held
         limit = policy.max_open_cases_per_owner
         self._quota = None if limit is None else Quota(limit, self._count_open_cases)
 
@@ -239,8 +253,10 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     async def SetResponse(  # noqa: N802  # gRPC's name
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
-        """Replaces attributes of a case's response."""
+        """Replaces attributes of a case's response, or answers a held call."""
         _require_valid(request)
+        if request.call_id:
+            return await self._answer(request, caller)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
         again = False
@@ -260,6 +276,25 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             again = True  # somebody else was faster: decide again, on what the case is now
         log.info("response_set", case_id=case.id, attributes=names, principal=caller.name)
         return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id, caller)))
+
+    async def _answer(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:
+        call_id = request.call_id
+        case_id = ids.case_id_of_call(call_id)
+        await self._call(call_id, caller)
+        (case,) = await read_cases(self._scripts, [case_id], bodies=False)
+        if case is None:
+            raise errors.CallNotFoundError
+        decision = Decision(
+            accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
+            override=converters.response_from(request.response),
+            keep_open=request.keep_open,
+        )
+        await self._held.answer(call_id, decision, activity=case.activity)
+        log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
+        call = await self._call(call_id, caller)
+        return pb2.SetResponseResponse(
+            callback=converters.case_to(await self._case(case_id, caller)), call=converters.call_to(call)
+        )
 
     async def _set(self, case: Case, response: Response, caller: Principal) -> ResponseSet | Closed:
         return await _resent(
@@ -297,9 +332,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.ListCallbacksResponse:
         """Shows a page of cases."""
         _require_valid(request)
-        owner = request.owner or caller.name
-        if owner != caller.name and not caller.is_admin:
-            raise errors.RoleMissingError(caller.name, Role.ADMIN)
+        owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
         case_ids, more = await list_cases(
             self._scripts,
@@ -331,6 +364,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.ListCallsResponse:
         """Shows a page of a case's calls."""
         _require_valid(request)
+        if request.filter:
+            return await self._list_marked(request, caller)
         case = await self._case(request.callback_case_id, caller)
         calls, more = await list_calls(
             self._scripts,
@@ -341,6 +376,19 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         return pb2.ListCallsResponse(
             calls=[converters.call_to(call) for call in calls],
             next_page_token=str(more) if more else "",
+        )
+
+    async def _list_marked(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
+        call_ids, place = await list_marked(
+            self._scripts,
+            _MARKS[request.filter],
+            owner=_owner(request.owner, caller),
+            after=_token(CallPlace.from_token, request.page_token),
+            limit=request.page_size or DEFAULT_PAGE_SIZE,
+        )
+        return pb2.ListCallsResponse(
+            calls=[converters.call_to(call) for call in await read_calls(self._scripts, call_ids)],
+            next_page_token=place.token() if place else "",
         )
 
     @rpc(Role.OWNER)
@@ -377,8 +425,16 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.ReplayCallResponse:
         """Has the handler of a call decide again."""
         _require_valid(request)
-        await self._call(request.call_id, caller)
-        raise errors.CallNotReplayableError("not yet")
+        call_id = request.call_id
+        if _is_cut(await self._call(call_id, caller)):
+            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
+        replayed, unsure = await _resent_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.reach))
+        if replayed is Replayed.UNKNOWN:
+            raise errors.CallNotFoundError
+        if replayed is not Replayed.OK and not (unsure and replayed is Replayed.RUNNING):
+            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[replayed])
+        log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
+        return pb2.ReplayCallResponse(call=converters.call_to(await self._call(call_id, caller)))
 
     @rpc(Role.ADMIN)
     async def PauseActivity(  # noqa: N802  # gRPC's name
@@ -424,6 +480,11 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         return case
 
 
+def _is_cut(call: Call) -> bool:
+    """Whether a body was not kept: releases before this one have not said so otherwise."""
+    return not call.erased and call.request_body_size != len(call.request.body)
+
+
 async def _resent(send: Callable[[], Awaitable[T]]) -> T:
     return await resend(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
 
@@ -446,6 +507,14 @@ async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
 def _reaches(caller: Principal, case: Case) -> bool:
     """Whether a case exists for who asks. Somebody else's does not."""
     return caller.reach in (None, case.owner)
+
+
+def _owner(named: str, caller: Principal) -> str:
+    """Whose things are listed."""
+    owner = named or caller.name
+    if owner != caller.name and not caller.is_admin:
+        raise errors.RoleMissingError(caller.name, Role.ADMIN)
+    return owner
 
 
 def _require_valid(request: Message) -> None:

@@ -56,7 +56,6 @@ async def finish_call(
         body,
         retention.calls_per_case,
         retention.bytes_per_case,
-        "1" if outcome.fallback_sent else "",
         answered,
         pack_answer(outcome.response) if answered and outcome.response is not None else b"",
         ANSWER_MS,

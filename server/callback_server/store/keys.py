@@ -52,6 +52,7 @@ LAYOUT: Final = {
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by close, in milliseconds
     "ended": "ended",  # zset: calls that are over (ended, nothing to be delivered), by when, in milliseconds
+    "events": "events",  # stream: the partition's last 10,000 events, by number: 0-1, 0-2 and so on
     "newest": "newest",  # string: creation of the partition's newest case, in microseconds: each has its own
 }
 """Every key of a partition, after its tag and a colon; `{}` is filled in order.

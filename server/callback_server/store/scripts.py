@@ -32,7 +32,7 @@ _INCLUDE: Final = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
 class Script:
-    """One Lua file, with its includes and the key functions in their place.
+    """One Lua file, with its includes, each once, and the key functions in their place.
 
     `settles` says that its replies begin with what was due.
     """
@@ -40,8 +40,13 @@ class Script:
     def __init__(self, name: str, *, settles: bool = False) -> None:
         lua = resources.files("callback_server.store") / "lua"
 
-        def included(match: re.Match[str]) -> str:
-            return (lua / "includes" / f"{match[1]}.lua").read_text("utf-8")
+        included = set[str]()
+
+        def include(match: re.Match[str]) -> str:
+            if match[1] in included:
+                return ""
+            included.add(match[1])
+            return _INCLUDE.sub(include, (lua / "includes" / f"{match[1]}.lua").read_text("utf-8"))
 
         def with_keys(match: re.Match[str]) -> str:
             return f"{keys.lua_functions()}\n{match[0]}"
@@ -49,7 +54,7 @@ class Script:
         self.name = name
         self.settles = settles
         text = _INCLUDE.sub(with_keys, (lua / f"{name}.lua").read_text("utf-8"), count=1)
-        self.source = _INCLUDE.sub(included, text)
+        self.source = _INCLUDE.sub(include, text)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -154,4 +154,5 @@ if case.answer == 'HOLD' then
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end
 if case.mode ~= 'MULTIPLE' then move(case, 'IN_PROGRESS') end
+emit(case, 'CALL_STARTED', call_id, 'RUNNING')
 return grant('CLAIMED', attempt, lease_ms, content, body)

@@ -8,7 +8,6 @@
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life
--- @include labels
 
 local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
@@ -25,7 +24,7 @@ local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0
 redis.call('SET', newest_key(), string.format('%.0f', created))
 redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', sha,
   'parameter', parameter, 'fingerprint', fingerprint, 'created', created, 'attempts', 0, 'running', 0, 'bytes', 0,
-  'version', 0)
+  'version', 0, 'marks', label_marks(content))
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
@@ -45,4 +44,5 @@ if time_to_live_ms ~= '' then
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
+emit(load_case(case_id), 'CASE_CREATED')
 return {'OK'}

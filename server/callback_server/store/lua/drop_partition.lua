@@ -9,7 +9,6 @@
 -- Returns: how many calls and how many cases were dropped. Together less than the limit means that nothing is left.
 -- Transition: CLOSED -> nothing
 -- @include life
--- @include labels
 
 local limit, retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local due = math.floor(now_us() / 1000) - retention_ms

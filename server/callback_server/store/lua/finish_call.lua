@@ -5,8 +5,8 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, call_id, status, keep_open ('1' or '0'), failure, detail, response ('' = none), response_body,
---       keep_calls, keep_bytes, fallback_sent ('1' or ''), answered (a digest of what a held call is answered, '' = it is
---       not), answer (that answer, whole, '' = none), answer_ms (for how long it is kept for its caller)
+--       keep_calls, keep_bytes, answered (a digest of what a held call is answered, '' = it is not), answer (that answer,
+--       whole, '' = none), answer_ms (for how long it is kept for its caller)
 -- Returns: what was due, then OK with what the end made of the case ('' = nothing); STALE (the call has ended otherwise, or
 --          is no longer kept).
 -- Transition: the life table; a case that has been closed meanwhile stays as it is.
@@ -15,7 +15,7 @@
 local case_id, call_id, status, keep_open = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local failure, detail, response, response_body = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local keep = {calls = tonumber(ARGV[9]), bytes = tonumber(ARGV[10])}
-local fallback_sent, answered, answer, answer_ms = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local answered, answer, answer_ms = ARGV[11], ARGV[12], ARGV[13]
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
@@ -34,7 +34,6 @@ if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then
 end
 
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
-if fallback_sent ~= '' then redis.call('HSET', call_key(call_id), 'fallback_sent', fallback_sent) end
 if answered ~= '' then
   redis.call('HSET', call_key(call_id), 'answered', answered)
   redis.call('SET', answer_key(call_id), answer, 'PX', answer_ms)

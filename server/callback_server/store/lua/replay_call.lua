@@ -22,7 +22,7 @@ if call[2] == '' or call[3] then return {'LOST'} end
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
-  if redis.call('ZSCORE', due_key(case.activity), call_id) then wait(case, call_id, now) end
+  if tonumber(redis.call('ZSCORE', due_key(case.activity), call_id) or 0) > now then wait(case, call_id, now) end
   return {'OK'}
 end
 redis.call('HSET', call_key(call_id), 'base', call[6] or 0)

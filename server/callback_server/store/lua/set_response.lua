@@ -21,4 +21,5 @@ redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end
 redis.call('HSET', case_key(case_id), 'path', path)
 redis.call('HINCRBY', case_key(case_id), 'version', 1)
+emit(case, 'RESPONSE_SET')
 return reply('OK')

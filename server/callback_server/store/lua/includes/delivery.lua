@@ -15,6 +15,7 @@ end
 -- The one place where a delivery changes.
 local function change(case, call_id, status)
   redis.call('HSET', call_key(call_id), 'delivery', status)
+  emit(case, 'DELIVERY_CHANGED', call_id, redis.call('HGET', call_key(call_id), 'status'), status)
 end
 
 local function run(case, call_id, lease_end)

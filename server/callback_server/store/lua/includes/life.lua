@@ -1,9 +1,10 @@
 -- What more than one transition does to a case and its calls. The key functions (`case_key` and so on) stand above this
 -- text; they come from keys.py. Every transition reads all, decides, then writes: Lua has no rollback.
+-- @include labels
 
 local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
                 'attempts', 'running', 'bytes', 'version', 'call', 'path', 'profile', 'guard', 'arrival', 'answer',
-                'ordered', 'way_out'}
+                'ordered', 'way_out', 'marks'}
 
 -- How long an ended call that is no longer kept is still known to a message sent again: longer than any lease (310 s).
 local ECHO_MS = 330000
@@ -28,6 +29,18 @@ local function load_case(id)
   local case = {id = id}
   for i, name in ipairs(FIELDS) do case[name] = values[i] or nil end
   return case
+end
+
+-- How many events a partition keeps.
+local MOST_EVENTS = 10000
+
+-- Tells those who watch of one change of a case or a call. Ids of events are 0-1, 0-2 and so on: with no hole, so that who
+-- reads on sees what is no longer kept. What stands in an event: see the domain's Event; a case that the release before made
+-- does not know its marks.
+local function emit(case, what, call_id, call_status, delivery)
+  redis.call('XADD', events_key(), 'MAXLEN', MOST_EVENTS, '0-*', 'event', cmsgpack.pack({what, case.id,
+    call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000), case.status,
+    case.reason or '', call_status or '', delivery or '', case.marks or label_marks(redis.call('GET', content_key(case.id)))}))
 end
 
 -- Moves a case to another status: the field and the index are one thing.
@@ -130,6 +143,7 @@ local function end_call(case, call_id, call_status, keep_open, now, keep, to_del
   if case.answer == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end
   if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close(case, reason, now) elseif status then move(case, status) end
+  emit(case, 'CALL_ENDED', call_id, call_status)
   if call_status == 'INTERRUPTED' then DUE[#DUE + 1] = {'LEASE_ENDED', call_id, case.activity, made} end
   if not to_deliver then over(case, call_id, now, keep) end
   return made
@@ -144,6 +158,7 @@ local function settle(case, now, keep)
   end
   if expires and expires <= now and case.status ~= 'CLOSED' then
     close(case, 'EXPIRED', now)
+    emit(case, 'CASE_CLOSED')
     DUE[#DUE + 1] = {'CASE_EXPIRED', case.id, case.activity}
   end
 end
