@@ -15,6 +15,7 @@ from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.calls import Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
+from callback_server.feed import Feed
 from callback_server.handling import Handling
 from callback_server.held import HeldCalls
 from callback_server.inbox import Inbox
@@ -73,9 +74,10 @@ async def running_services(
         box_url=rules["box_url"], platform_url=rules["platform_url"], max_in_flight=max_in_flight,
         max_per_minute_per_case=per_case, max_per_minute_per_owner=per_owner,
     )  # fmt: skip
+    feed = Feed(scripts)
     access = Access(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), retention, access, held), EdgeServicer(calls, access),
+        CallbackServicer(scripts, Policy(**rules), retention, access, held, feed), EdgeServicer(calls, access),
         WorkerServicer(workers, access), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
@@ -85,15 +87,17 @@ async def running_services(
         _background(workers.announce_for_ever()),
         _background(workers.ask_for_ever()),
         _background(inbox.take_for_ever()),
+        _background(feed.read_for_ever()),
         _background(inbox.follow_pauses_for_ever()),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(
             callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, inbox=inbox,
             sweeper=sweeper, scripts=scripts, channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel),
-            mailbox=mailbox, address=f"127.0.0.1:{port}",
+            mailbox=mailbox, feed=feed, address=f"127.0.0.1:{port}",
         )  # fmt: skip
     await server.stop(0)
+    await mailbox.flush()
     await client.aclose()
     await mail_client.aclose()
 

@@ -17,6 +17,7 @@ class RawWorker:
     def __init__(self, stub, metadata=None):
         self._stream = stub.Work(metadata=metadata)
         self._heard = asyncio.Condition()
+        self._writing = asyncio.Lock()
         self.heard = []
         self.over = asyncio.Event()
         self.error = None
@@ -49,7 +50,8 @@ class RawWorker:
 
     async def say(self, **message):
         """Sends a message."""
-        await self._stream.write(pb.WorkRequest(**message))
+        async with self._writing:  # two writes at a time are the end of a stream
+            await self._stream.write(pb.WorkRequest(**message))
 
     async def hello(self, *activities, max_calls=1, name="raw"):
         """Says Hello, and waits for the welcome."""
@@ -77,6 +79,10 @@ class RawWorker:
         tasks, taken = set(), 0
 
         async def one(call):
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the stream is over
+                await handled(call)
+
+        async def handled(call):
             await self.start(call)
             async with asyncio.timeout(30), self._heard:
                 await self._heard.wait_for(
@@ -99,6 +105,7 @@ class RawWorker:
                     task.add_done_callback(tasks.discard)
                 if not self.over.is_set():
                     await self._heard.wait()
+        await asyncio.gather(*tasks)
 
     def lose(self):
         """Breaks the stream."""
