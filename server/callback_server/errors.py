@@ -304,6 +304,15 @@ class WatcherTooSlowError(CallbackError):
         super().__init__("events come faster than they are read; watch again with the last resume_token")
 
 
+class TooManyWatchersError(CallbackError):
+    """As many watch at this process as may, in all or of this principal."""
+
+    reason = "TOO_MANY_WATCHERS"
+
+    def __init__(self) -> None:
+        super().__init__("too many watch already")
+
+
 class ActivityNotAllowedError(CallbackError):
     """The principal may not work on an activity that it announces."""
 

@@ -34,6 +34,7 @@ from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_server.calls import UNSENT_S, Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
+from callback_server.feed import Feed
 from callback_server.handlers.push import PushHandler
 from callback_server.handling import Handling
 from callback_server.held import HeldCalls
@@ -201,12 +202,13 @@ async def _serve_on(
         max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         max_per_minute_per_owner=settings.max_calls_per_minute_per_owner,
     )
+    feed = Feed(scripts)
     principals = given.principals
     access = Access(
         (lambda: principals.current) if principals else None, asks_certificates=settings.tls_client_ca_file is not None
     )
     server = make_server(
-        CallbackServicer(scripts, policy, retention, access, held),
+        CallbackServicer(scripts, policy, retention, access, held, feed),
         EdgeServicer(calls, access),
         WorkerServicer(workers, access),
         health,
@@ -225,6 +227,7 @@ async def _serve_on(
         sweeper.drop_for_ever(),
         inbox.follow_pauses_for_ever(),
         inbox.take_for_ever(),
+        feed.read_for_ever(),
         _watch_store(scripts, retention, health),
     ]
     if principals:
@@ -248,6 +251,7 @@ async def _serve_on(
     await asyncio.sleep(settings.drain_s)
     await health.stop()
     workers.drain()
+    feed.stop()
     # Both at once: a call whose caller has gone is no RPC any more, and yet to be finished.
     done, _ = await asyncio.wait(
         [

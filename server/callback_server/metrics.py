@@ -45,6 +45,7 @@ STORE_ERRORS: Final = Counter(
 LEASES_ENDED: Final = Counter(
     "callback_leases_ended", "Calls that were interrupted: their process died or lost the store"
 )
+WATCHERS: Final = Gauge("callback_watchers", "Those who watch calls at this process")
 CASES_EXPIRED: Final = Counter("callback_cases_expired", "Callbacks whose time to live has passed")
 STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0")
 RELOADS_FAILED: Final = Counter(

@@ -82,3 +82,6 @@ class ErrorReason(StrEnum):
     (RESOURCE_EXHAUSTED)"""
     ACTIVITY_NOT_ALLOWED = "ACTIVITY_NOT_ALLOWED"
     """The principal may not work on an activity that it announces. Facts: `activity`. Work only. (PERMISSION_DENIED)"""
+    TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
+    """This process has as many watchers as it may, in all or of this principal. WatchCalls only.
+    (RESOURCE_EXHAUSTED)"""

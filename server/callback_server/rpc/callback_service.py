@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import secrets
@@ -21,10 +22,12 @@ from callback_server.domain import ids
 from callback_server.domain.activity import Activity, deadline_ms
 from callback_server.domain.call import Call
 from callback_server.domain.case import FORM, RECORD, AnswerMode, Case, CloseReason, Mode, NewCase, Settings, WayOut
+from callback_server.domain.event import Filter
 from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
+from callback_server.feed import Feed
 from callback_server.handlers.handler import Decision
 from callback_server.held import HeldCalls
 from callback_server.quota import Quota
@@ -40,6 +43,7 @@ from callback_server.store.list_cases import Place, list_cases
 from callback_server.store.list_marked import CallPlace, Mark, list_marked
 from callback_server.store.paused import pause_activity, resume_activity
 from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
+from callback_server.store.read_events import Position
 from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
@@ -90,12 +94,15 @@ class Policy:
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     """Makes, changes and shows cases."""
 
-    def __init__(self, scripts: Scripts, policy: Policy, retention: Retention, access: Access, held: HeldCalls) -> None:
+    def __init__(
+        self, scripts: Scripts, policy: Policy, retention: Retention, access: Access, held: HeldCalls, feed: Feed
+    ) -> None:
         self.access = access
         self._scripts = scripts
         self._policy = policy
         self._retention = retention
         self._held = held
+        self._feed = feed
         limit = policy.max_open_cases_per_owner
         self._quota = None if limit is None else Quota(limit, self._count_open_cases)
 
@@ -460,11 +467,22 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.WatchCallsRequest, _caller: Principal
+        self, request: pb2.WatchCallsRequest, caller: Principal
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
         """Sends an event for each change."""
         _require_valid(request)
-        yield pb2.WatchCallsResponse()
+        keeps = Filter(
+            owner=caller.reach,
+            activity=request.callback_activity,
+            labels=request.labels,
+            case_id=request.callback_case_id,
+        )
+        position = _token(Position.from_token, request.resume_token, field="resume_token")
+        async with contextlib.aclosing(self._feed.watch(caller.name, keeps, position)) as told:
+            async for events, token in told:
+                yield pb2.WatchCallsResponse(
+                    events=[converters.event_to(event) for event in events], resume_token=token
+                )
 
     async def _call(self, call_id: str, caller: Principal) -> Call:
         (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
@@ -559,11 +577,11 @@ def _attempt(token: str) -> int:
     return int(token)
 
 
-def _token(read: Callable[[str], T], token: str) -> T | None:
+def _token(read: Callable[[str], T], token: str, *, field: str = "page_token") -> T | None:
     if not token:
         return None
     try:
         return read(token)
     except ValueError:
-        violation = Violation("page_token", "page_token", "is not a token of an earlier page")
+        violation = Violation(field, field, "is not a token of an earlier answer")
         raise InvalidRequestError([violation]) from None

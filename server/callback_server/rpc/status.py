@@ -42,6 +42,7 @@ _CODES: Final = {
     "WATCH_POSITION_LOST": code_pb2.OUT_OF_RANGE,
     "WATCHER_TOO_SLOW": code_pb2.RESOURCE_EXHAUSTED,
     "ACTIVITY_NOT_ALLOWED": code_pb2.PERMISSION_DENIED,
+    "TOO_MANY_WATCHERS": code_pb2.RESOURCE_EXHAUSTED,
 }
 """Every reason and its code (`error_reason.proto` says the same)."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from callback.v1 import callback_pb2, edge_service_pb2
+from callback.v1 import callback_pb2, callback_service_pb2, edge_service_pb2
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.event import Event, EventType
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, ResponseType
+
+V = TypeVar("V")
 
 _RESPONSE_TYPE: Final = {member: callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{member}") for member in ResponseType}
 _RESPONSE_TYPE_BACK: Final = {number: member for member, number in _RESPONSE_TYPE.items()}
@@ -25,6 +28,9 @@ _ANSWER_MODE_BACK: Final = {number: member for member, number in _ANSWER_MODE.it
 _CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
 _DELIVERY_STATUS: Final = {
     member: callback_pb2.DeliveryStatus.Value(f"DELIVERY_STATUS_{member}") for member in DeliveryStatus
+}
+_EVENT_TYPE: Final = {
+    member: callback_service_pb2.CallEventType.Value(f"CALL_EVENT_TYPE_{member}") for member in EventType
 }
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
@@ -169,6 +175,26 @@ def delivery_to(delivery: Delivery) -> callback_pb2.Delivery:
     if delivery.failure is not None:
         message.failure = _CALL_FAILURE[delivery.failure]
     return message
+
+
+def event_to(event: Event) -> callback_service_pb2.CallEvent:
+    """An event, for who watches. A word of a newer release is left out: it is unspecified."""
+    return callback_service_pb2.CallEvent(
+        type=_by_word(_EVENT_TYPE, event.type),
+        callback_case_id=event.case_id,
+        call_id=event.call_id,
+        callback_activity=event.activity,
+        owner=event.owner,
+        time=timestamp(event.time_ms),
+        case_status=_by_word(_CASE_STATUS, event.case_status),
+        close_reason=_by_word(_CLOSE_REASON, event.close_reason),
+        call_status=_by_word(_CALL_STATUS, event.call_status),
+        delivery_status=_by_word(_DELIVERY_STATUS, event.delivery_status),
+    )
+
+
+def _by_word(table: Mapping[Any, V], word: str) -> V:
+    return table.get(word, cast("V", 0))
 
 
 def timestamp(milliseconds: int) -> Timestamp:

@@ -55,7 +55,7 @@ class _CallEventType:
 class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEventType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALL_EVENT_TYPE_UNSPECIFIED: _CallEventType.ValueType  # 0
-    """CALL_EVENT_TYPE_UNSPECIFIED is never sent; a type that is newer than the client is to be passed over."""
+    """CALL_EVENT_TYPE_UNSPECIFIED is one that the server does not know yet: pass it over, as one that the client does not know."""
     CALL_EVENT_TYPE_CASE_CREATED: _CallEventType.ValueType  # 1
     """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
     CALL_EVENT_TYPE_RESPONSE_SET: _CallEventType.ValueType  # 2
@@ -63,7 +63,9 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     CALL_EVENT_TYPE_CASE_CLOSED: _CallEventType.ValueType  # 3
     """CALL_EVENT_TYPE_CASE_CLOSED: the case closed, otherwise than by the end of a call."""
     CALL_EVENT_TYPE_CALL_STARTED: _CallEventType.ValueType  # 4
-    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now."""
+    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now. A call that the case itself
+    answers (`record`, ACK) has only its end.
+    """
     CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
@@ -73,7 +75,7 @@ class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
     """CallEventType is what happened."""
 
 CALL_EVENT_TYPE_UNSPECIFIED: CallEventType.ValueType  # 0
-"""CALL_EVENT_TYPE_UNSPECIFIED is never sent; a type that is newer than the client is to be passed over."""
+"""CALL_EVENT_TYPE_UNSPECIFIED is one that the server does not know yet: pass it over, as one that the client does not know."""
 CALL_EVENT_TYPE_CASE_CREATED: CallEventType.ValueType  # 1
 """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
 CALL_EVENT_TYPE_RESPONSE_SET: CallEventType.ValueType  # 2
@@ -81,7 +83,9 @@ CALL_EVENT_TYPE_RESPONSE_SET: CallEventType.ValueType  # 2
 CALL_EVENT_TYPE_CASE_CLOSED: CallEventType.ValueType  # 3
 """CALL_EVENT_TYPE_CASE_CLOSED: the case closed, otherwise than by the end of a call."""
 CALL_EVENT_TYPE_CALL_STARTED: CallEventType.ValueType  # 4
-"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now."""
+"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now. A call that the case itself
+answers (`record`, ACK) has only its end.
+"""
 CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6

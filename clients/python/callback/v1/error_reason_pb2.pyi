@@ -128,6 +128,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not work on an activity that it announces.
     Metadata: `activity`. Work only.
     """
+    ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 33
+    """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): this process has as many watchers as it may, in all or of this
+    principal. WatchCalls only.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is every reason for a refusal, sent as `reason` of a `google.rpc.ErrorInfo` with domain `callback`,
@@ -239,5 +243,9 @@ the last resume token. WatchCalls only.
 ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
 """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not work on an activity that it announces.
 Metadata: `activity`. Work only.
+"""
+ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
+"""ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): this process has as many watchers as it may, in all or of this
+principal. WatchCalls only.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
