@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import Counter
+from pathlib import Path
 
 import grpc
 import pytest
@@ -36,7 +36,7 @@ def waiting():
 
 
 class Watched:
-    """How many calls a worker has at a time, the most it had, and how many it got; it holds each while `gate` is shut."""
+    """How many calls each worker has now, had at most, and got. It holds them until the `gate` is open."""
 
     def __init__(self):
         self.gate = asyncio.Event()
@@ -156,22 +156,25 @@ async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_t
 
 async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
     async def round_(number):
-        async with grpc.aio.insecure_channel(services.address) as channel:
-            async with raw_worker(WorkerServiceStub(channel), "act", max_calls=3) as worker:
-                if number % 3 == 0:
-                    called = await Called.make(services, "act")
-                    call = await worker.next("call")
-                    await worker.start(call)
-                    await worker.next("go")
-                    if number % 2:
-                        await worker.result(call)
-                        await called.answer
-                    else:
-                        worker.lose()
-                        await asyncio.gather(called.answer, return_exceptions=True)
+        async with (
+            grpc.aio.insecure_channel(services.address) as channel,
+            raw_worker(WorkerServiceStub(channel), "act", max_calls=3) as worker,
+        ):
+            if number % 3:
+                return
+            called = await Called.make(services, "act")
+            call = await worker.next("call")
+            await worker.start(call)
+            await worker.next("go")
+            if number % 2:
+                await worker.result(call)
+                await called.answer
+            else:
+                worker.lose()
+                await asyncio.gather(called.answer, return_exceptions=True)
 
     def held():
-        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        return len(asyncio.all_tasks()), len([*Path("/proc/self/fd").iterdir()])
 
     for number in range(12):
         await round_(number)
