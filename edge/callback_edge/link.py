@@ -109,6 +109,15 @@ class Link:
         nothing = edge_service_pb2.InvokeRequest()
         await self._edge_service.Invoke(nothing, timeout=timeout_s, metadata=_metadata(token))
 
+    async def report_caller_gone(self, call_id: str, *, token: str, timeout_s: float) -> None:
+        """Say of a call that its caller has hung up.
+
+        Raises:
+            AioRpcError: it is not known whether that was heard.
+        """
+        report = edge_service_pb2.ReportCallerGoneRequest(call_id=call_id)
+        await self._edge_service.ReportCallerGone(report, timeout=timeout_s, metadata=_metadata(token))
+
     async def retire(self) -> None:
         """Close, once everything that was sent has its answer."""
         try:

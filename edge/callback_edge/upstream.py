@@ -7,7 +7,9 @@
    caller is not told to try again.
 3. It belongs to no caller: it goes on to its answer when the caller hangs up.
 4. A server that says that it does not serve (it stops, or has lost its store) is sent no more, and answers what it has.
-5. Other TLS files make another channel, which takes over once it stands; the one before answers what it has.
+5. Of a call whose caller hung up before it could be answered the server is told, once the call has its name. That is
+   worth one try, and nothing waits for it.
+6. Other TLS files make another channel, which takes over once it stands; the one before answers what it has.
 """
 
 import asyncio
@@ -46,6 +48,10 @@ _TRIES: Final = 6
 """How many servers may refuse a call. They take turns, but all calls share those: who is next may be the same again."""
 _FILES_S: Final = 1.0
 """How often files are read again."""
+_REPORT_S: Final = 5.0
+"""How long a report may take."""
+_MOST_REPORTS: Final = 100
+"""How many are on their way at a time; more are not sent."""
 _ERROR_DOMAIN: Final = "callback"
 _REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 _UNREACHABLE: Final = "no server answers"
@@ -70,6 +76,7 @@ class Upstream:
         self._tls = credentials.tls(settings.server_tls)
         self._calls: set[asyncio.Task[edge_service_pb2.InvokeResponse]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self._refusal = "no server has answered yet"
         """Why servers take no calls from this edge; empty once one does. Introductions alone find it out."""
         self._complaints: set[str] = set()
@@ -96,7 +103,7 @@ class Upstream:
         await self._link.close()
 
     async def invoke(self, request: edge_service_pb2.InvokeRequest) -> edge_service_pb2.InvokeResponse:
-        """Make the call. Who awaits this may be cancelled; the call is not.
+        """Make the call. Who awaits this is cancelled when the caller hangs up; the call is not.
 
         Raises:
             Refusal: the server refused, could not be reached, or did not answer.
@@ -108,7 +115,11 @@ class Upstream:
         self._calls.add(call)  # the loop itself holds tasks weakly
         call.add_done_callback(self._ended)
         either: list[asyncio.Future[Any]] = [call, self._given_up]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            call.add_done_callback(self._answered_nobody)
+            raise
         if not call.done():
             raise status.Refusal(status.OUTCOME_UNKNOWN)
         return call.result()
@@ -161,6 +172,23 @@ class Upstream:
         self._calls.discard(call)
         if not call.cancelled():
             call.exception()  # taken notice of, even where the caller is gone
+
+    def _answered_nobody(self, call: asyncio.Task[edge_service_pb2.InvokeResponse]) -> None:
+        if call.cancelled():
+            return
+        error = call.exception()
+        named = error if isinstance(error, status.Refusal) else None if error else call.result()
+        call_id = named.call_id if named else ""
+        if call_id and len(self._reports) < _MOST_REPORTS:
+            report = self._keep(self._report_caller_gone(call_id))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
+
+    async def _report_caller_gone(self, call_id: str) -> None:
+        try:
+            await self._link.report_caller_gone(call_id, token=self._token.value, timeout_s=_REPORT_S)
+        except grpc.aio.AioRpcError as error:
+            _log.info("report not heard", call_id=call_id, grpc_code=error.code().name)
 
     async def _introduce(self) -> None:
         """Ask whether a server takes calls from this edge: at each change of the connection, and while one does not.

@@ -128,6 +128,7 @@ class Inbox:
             turn=self._turn,
             leases=self._leases,
             paused=self.paused,
+            retention=self._retention,
         )
         for attempt in attempts:
             self._start(attempt)

@@ -120,6 +120,8 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         self.tokens = []
         """What each Invoke, introductions included, had as its `authorization`."""
         self.introductions = 0
+        self.gone = []
+        """The calls whose caller was reported gone."""
         self.started = 0
         self.ended = 0
         self.cancelled = 0
@@ -143,6 +145,10 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
             raise
         self._count("ended")
         return response
+
+    async def ReportCallerGone(self, request, _context):
+        self.gone.append(request.call_id)
+        return edge_service_pb2.ReportCallerGoneResponse()
 
     def _count(self, what):
         setattr(self, what, getattr(self, what) + 1)

@@ -418,9 +418,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> Erased:
         erased = await _resent(
-            lambda: erase_calls(
-                self._scripts, case_id, owner=caller.reach, erasure=erasure, before=before, retention=self._retention
-            )
+            lambda: erase_calls(self._scripts, case_id, owner=caller.reach, erasure=erasure, before=before)
         )
         if erased is None:
             raise errors.CaseNotFoundError

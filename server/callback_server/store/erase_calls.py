@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("erase_calls")
@@ -25,7 +24,7 @@ class Erased:
 
 
 async def erase_calls(
-    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None, retention: Retention
+    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None
 ) -> Erased | None:
     """Erases, durably, what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`.
 
@@ -43,8 +42,6 @@ async def erase_calls(
         erasure,
         "+inf" if before is None else before,
         LIMIT,
-        retention.calls_per_case,
-        retention.bytes_per_case,
     )
     if word == b"UNKNOWN":
         return None

@@ -10,6 +10,7 @@ from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode, Mode
 from callback_server.store.claim_call import Leases
 from callback_server.store.packing import unpack_content, unpack_request
+from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("take_deliveries")
@@ -34,7 +35,14 @@ class Attempt:
 
 
 async def take_deliveries(
-    scripts: Scripts, partition: int, *, limit: int, turn: int, leases: Leases, paused: Collection[str]
+    scripts: Scripts,
+    partition: int,
+    *,
+    limit: int,
+    turn: int,
+    leases: Leases,
+    paused: Collection[str],
+    retention: Retention,
 ) -> tuple[list[Attempt], bool]:
     """Takes at most `limit` deliveries that are due in a partition, durably; and says whether more may be due.
 
@@ -49,6 +57,8 @@ async def take_deliveries(
         min(limit, LIMIT),
         MOST_BYTES,
         turn,
+        retention.calls_per_case,
+        retention.bytes_per_case,
         leases.default_ms,
         len(leases.pairs),
         *leases.pairs,

@@ -57,8 +57,8 @@ end
 
 -- What is left of the lease of a delivery's first attempt, which is for who made the call.
 local function delivery_left_ms()
-  local delivery = redis.call('HMGET', call_key(call_id), 'delivery', 'tries')
-  if delivery[1] ~= 'RUNNING' or delivery[2] ~= '1' then return 0 end
+  local delivery = redis.call('HMGET', call_key(call_id), 'delivery', 'tries', 'at_once')
+  if delivery[1] ~= 'RUNNING' or delivery[2] ~= '1' or not delivery[3] then return 0 end
   return math.max(tonumber(redis.call('ZSCORE', due_key(case.activity), call_id)) - now, 0)
 end
 

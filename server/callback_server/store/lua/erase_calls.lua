@@ -4,7 +4,7 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), erasure (a name of its own, the same when it is sent again), before (an attempt; '+inf' =
---       all), limit, keep_calls, keep_bytes
+--       all), limit
 -- Returns: OK with how many of these calls had something recorded until this erasure, and the attempt before which to go on, 0 if there are
 --          no more; UNKNOWN (no such case of this owner).
 -- Transition: of a delivery PENDING -> DEAD.
@@ -12,7 +12,6 @@
 -- @include delivery
 
 local case_id, owner, erasure, before, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local keep = {calls = tonumber(ARGV[6]), bytes = tonumber(ARGV[7])}
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
@@ -38,5 +37,6 @@ for i = 1, #calls, 2 do
   end
 end
 local now = math.floor(now_us() / 1000)
-for _, call_id in ipairs(dead) do conclude(case, call_id, 'DEAD', now, keep) end
+local all = {calls = math.huge, bytes = math.huge} -- what is dropped meanwhile would not be counted when this is sent again
+for _, call_id in ipairs(dead) do conclude(case, call_id, 'DEAD', now, all) end
 return {'OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0}

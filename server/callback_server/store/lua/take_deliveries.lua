@@ -4,7 +4,7 @@
 --
 -- KEYS: partition
 -- ARGV: limit, most_bytes (of requests; the first is taken whatever its size), turn (a number that is another each time:
---       each activity comes first in its turn), lease_ms, and two lists: after how many values it has, of activity and
+--       each activity comes first in its turn), keep_calls, keep_bytes, lease_ms, and two lists: after how many values it has, of activity and
 --       lease_ms for those that are declared; then of activities that are paused
 -- Returns: 1 if more may be due, else 0; then of each call_id, attempt, how many of those no handler was asked in, attempts since
 --          it began or was replayed, age_ms since then, lease_ms, owner, activity, mode, content, body (of an ACK call as they were at its claim, else as
@@ -13,12 +13,14 @@
 -- @include life
 -- @include delivery
 
-local limit, most_bytes, turn, default_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local paused_at = 6 + tonumber(ARGV[5])
+local limit, most_bytes, turn = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local keep, default_ms = {calls = tonumber(ARGV[4]), bytes = tonumber(ARGV[5])}, tonumber(ARGV[6])
+local leases_at = 8
+local paused_at = leases_at + tonumber(ARGV[leases_at - 1])
 local now = math.floor(now_us() / 1000)
 
 local lease_ms, paused = {}, {}
-for i = 6, paused_at - 1, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
+for i = leases_at, paused_at - 1, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 for i = paused_at, #ARGV do paused[ARGV[i]] = true end
 
 local activities = redis.call('SMEMBERS', inbox_key())
@@ -37,7 +39,7 @@ for i = 1, #activities do
     if not case or not call[6] then
       redis.call('ZREM', due_key(activity), call_id)
     elseif call[6] == '' then -- it was erased while it ran, by one whose lease is over
-      conclude(case, call_id, 'DEAD', now, {calls = math.huge, bytes = math.huge})
+      conclude(case, call_id, 'DEAD', now, keep)
     else
       if call[1] == 'RUNNING' then
         redis.call('HSET', call_key(call_id), 'd_failure', 'HANDLER_LOST', 'd_detail', 'the server that asked it was lost')

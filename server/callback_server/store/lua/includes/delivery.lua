@@ -40,8 +40,13 @@ local function deliver(case, call_id, now, lease_ms)
     change(case, call_id, 'PENDING')
     return false
   end
-  if lease_ms then run(case, call_id, now + lease_ms) else wait(case, call_id, now) end
-  return lease_ms ~= nil
+  if not lease_ms then
+    wait(case, call_id, now)
+    return false
+  end
+  redis.call('HSET', call_key(call_id), 'at_once', '1')
+  run(case, call_id, now + lease_ms)
+  return true
 end
 
 -- DELIVERED or DEAD: the call is over, and the next of an ordered case is due.
