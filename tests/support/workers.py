@@ -41,9 +41,9 @@ class RawWorker:
         """The messages of one kind."""
         return [getattr(message, kind) for message in self.heard if message.WhichOneof("message") == kind]
 
-    async def next(self, kind, number=1):
+    async def next(self, kind, number=1, *, wait_s=30):
         """The message of a kind with this number, as soon as it is there."""
-        async with asyncio.timeout(30), self._heard:
+        async with asyncio.timeout(wait_s), self._heard:
             await self._heard.wait_for(lambda: len(self.of(kind)) >= number or self.over.is_set())
         assert len(self.of(kind)) >= number, f"the stream is over: {self.error!r}"
         return self.of(kind)[number - 1]
