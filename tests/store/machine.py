@@ -1,6 +1,7 @@
 """A Hypothesis state machine: the scripts on a real store against the model, everything compared after each step."""
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -47,9 +48,10 @@ from callback_server.domain.case import (
     WayOut,
 )
 from callback_server.domain.due import CaseExpired, LeaseEnded
+from callback_server.domain.event import Filter
 from callback_server.domain.guard import Asking
 from callback_server.domain.response import Response, ResponseType, complete
-from callback_server.store import keys
+from callback_server.store import keys, read_events
 from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Unverified, claim_call
 from callback_server.store.client import connect
 from callback_server.store.close_case import Close, close_case
@@ -134,6 +136,8 @@ class LifeMachine(RuleBasedStateMachine):
         self.adopted = set()  # call ids, of calls that were there before
         self.numbers = itertools.count()
         self.retention = RETENTION
+        self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
+        self.heard = collections.Counter()  # partition -> number of the last event that was read
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
@@ -190,11 +194,12 @@ class LifeMachine(RuleBasedStateMachine):
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is Created.OK
         self.new[case.id] = case
-        self.model[case.id] = ModelCase(
+        model = self.model[case.id] = ModelCase(
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
             strips=not (self.retention.bodies and self.retention.headers),
         )  # fmt: skip
+        model.tell("CASE_CREATED")
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -453,18 +458,17 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def take(self, paused):
-        taken, expected = [], []
+        taken, names = [], ["other", "push"] if paused else []
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             attempts, more = self.do(
                 take_deliveries(
                     self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES,
-                    paused=["other", "push"] if paused else [], retention=RETENTION,
+                    paused=names, retention=RETENTION,
                 )
             )  # fmt: skip
             assert not more
             taken += attempts
-        if not paused:
-            expected = [call for model in self.model.values() for call in model.take()]
+        expected = [call for model in self.model.values() if model.activity not in names for call in model.take()]
         assert sorted(
             (each.grant.call_id, each.fence, each.grant.attempt, each.number, each.grant.replayed) for each in taken
         ) == sorted(
@@ -632,7 +636,23 @@ class LifeMachine(RuleBasedStateMachine):
 
     async def _compare(self):
         await self._compare_cases()
+        await self._compare_events()
         await self._compare_label_index()
+
+    async def _compare_events(self):
+        for partition in {keys.partition_of(case_id) for case_id in self.new}:
+            after = self.heard[partition]
+            newest, first, *events = await self.scripts.run(read_events.SCRIPT, partition, after, 1000)
+            assert (first, newest) == ((after + 1, after + len(events)) if events else (0, after))
+            self.heard[partition] = newest
+            for event in map(read_events.decode_event, events):
+                after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
+                self.told[event.case_id].append((event.type, event.call_id, *after_it))
+                new = self.new[event.case_id]
+                assert (event.activity, event.owner) == (new.activity, new.owner)
+                assert Filter(owner=new.owner, labels=new.settings.labels).keeps(event)
+        for case_id, model in {**self.model, **self.dropped}.items():
+            assert self.told[case_id] == model.events
 
     async def _compare_label_index(self):
         expected = {}
@@ -655,6 +675,7 @@ class LifeMachine(RuleBasedStateMachine):
             case = await read_case(self.scripts, case_id)
             if model is None:
                 assert case is None
+                assert not await self.client.exists(keys.key(partition, "fallback", case_id))
                 continue
             assert case is not None
             assert (case.status, case.close_reason, case.calls, case.version, case.response, case.owner) == (
