@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client import REGISTRY
 from support.calls import Called
 from support.services import running_services
 from support.wait import wait_until
@@ -75,7 +76,9 @@ async def test_calls_that_wait_when_the_server_drains_are_handled_before_its_wor
     async with raw_worker(services.worker_stub, "act") as worker:
         called, call = await begun(services, worker)
         waiting = [await Called.make(services, "act") for _ in range(3)]
-        await wait_until(lambda: len(services.workers._waiting) == 3, what="three calls that wait")
+        await wait_until(
+            lambda: REGISTRY.get_sample_value("callback_worker_calls_waiting") == 3, what="three calls that wait"
+        )
         services.workers.drain()
         serving = asyncio.create_task(worker.serve())
         await worker.result(call)

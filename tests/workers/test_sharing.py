@@ -15,6 +15,7 @@ from support.services import running_services
 from support.wait import wait_until
 from support.workers import ACCEPTED, raw_worker
 
+from callback.v1 import worker_service_pb2
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.domain.activity import Activity
 
@@ -160,6 +161,9 @@ async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
             grpc.aio.insecure_channel(services.address) as channel,
             raw_worker(WorkerServiceStub(channel), "act", max_calls=3) as worker,
         ):
+            if number % 3 == 1:
+                await worker.say(drain=worker_service_pb2.Drain())
+                await worker.over.wait()
             if number % 3:
                 return
             called = await Called.make(services, "act")

@@ -120,7 +120,7 @@ class Elsewhere:
         self._seats: dict[str, RemoteSeat] = {}
         self._names = itertools.count()
         self._places: dict[str, dict[str, int]] = {}
-        self._known_until = 0.0
+        self._valid_until: dict[str, float] = {}
         self._missed: dict[str, float] = {}
         mailbox.receive(Start, self._start)
         mailbox.receive(Ended, self._end)
@@ -131,11 +131,15 @@ class Elsewhere:
 
     def seat(self, activity: str, call_id: str) -> RemoteSeat | None:
         """Takes a place, at the replica that has the most. None: there is none, as far as is known."""
-        if asyncio.get_running_loop().time() > self._known_until:
+        now = asyncio.get_running_loop().time()
+        able = [
+            replica
+            for replica, places in self._places.items()
+            if places.get(activity, 0) > 0 and self._valid_until[replica] > now
+        ]
+        if not able:
             return None
-        replica = max(self._places, key=lambda each: self._places[each].get(activity, 0), default="")
-        if not replica or self._places[replica].get(activity, 0) < 1:
-            return None
+        replica = max(able, key=lambda each: self._places[each][activity])
         self._places[replica][activity] -= 1
         name = f"{self.mailbox.replica}:{next(self._names)}"
         seat = self._seats[name] = RemoteSeat(call_id, activity, replica, name, self)
@@ -164,7 +168,7 @@ class Elsewhere:
         now = asyncio.get_running_loop().time()
         others = [each for each in found if each.replica != self.mailbox.replica]
         self._places = {each.replica: each.by_activity for each in others}
-        self._known_until = now + min((each.valid_ms for each in others), default=0) / 1000
+        self._valid_until = {each.replica: now + each.valid_ms / 1000 for each in others}
         missing = {seat.replica for seat in self._seats.values()} - self._places.keys()
         self._missed = {replica: self._missed.get(replica, now) for replica in missing}
         for seat in [*self._seats.values()]:
