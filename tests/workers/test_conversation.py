@@ -99,13 +99,21 @@ async def test_a_worker_that_does_not_say_start_in_time_loses_the_call_to_anothe
             second = await other.next("call")
             assert second.call_id == call.call_id
             assert (await hung.next("withdrawn")).call_id == call.call_id
-            await hung.start(call)  # too late
+            more = [await Called.make(services, "act") for _ in range(12)]
+            await other.next("call", 9)
+            assert len(hung.of("call")) == 1
+            await hung.start(call)  # too late for this one; but it does not hang
+            await hung.next("call", 2)
+            assert not hung.of("go")
             await other.start(second)
             await other.next("go")
             await other.result(second)
             await called.answer
             await hung.result(call)
-    assert not hung.of("go")
+            serving = [asyncio.create_task(worker.serve()) for worker in (hung, other)]
+            await asyncio.gather(*(each.answer for each in more))
+            await asyncio.gather(hung.close(), other.close(), *serving)
+    assert call.call_id not in [go.call_id for go in hung.of("go")]
     assert (await called.recorded()).status == pb.CALL_STATUS_SUCCEEDED
 
 

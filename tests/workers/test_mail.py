@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ from callback_server.store.client import connect
 from callback_server.store.find_places import find_places
 from callback_server.store.mail import MOST_LETTERS, send_mail
 from callback_server.store.scripts import Scripts
-from callback_server.workers.elsewhere import Ended, Go, Offer, Start, Withdrawn
+from callback_server.workers.elsewhere import ASK_S, Ended, Go, Offer, Start, Withdrawn
 
 LETTERS = (Offer, Start, Go, Withdrawn, Ended)
 
@@ -189,10 +190,14 @@ async def test_go_is_given_once_whatever_a_replica_says(up):
 async def test_a_replica_that_declines_is_not_flooded_with_offers(up):
     await up.other.has_places(1000)
     called = await Called.make(up.services, "act")
+    began = time.monotonic()
     for number in range(1, 4):
         up.other.end(await up.other.got(Offer, number), up.ours, declined=True)
         await up.other.has_places(1000)
     offer = await up.other.got(Offer, 4)
+    assert (
+        time.monotonic() - began > 2 * ASK_S
+    )  # it was asked for its places each time, and that is not done more often
     up.other.mailbox.post(up.ours, Start(offer.seat))
     await up.other.got(Go)
     up.other.end(offer, up.ours, response=ACCEPTED)
