@@ -55,6 +55,7 @@ EXPORTS = {
     "TooManyOpenCallbacksError",
     "UnauthenticatedError",
     "UnavailableError",
+    "Worker",
 }
 
 

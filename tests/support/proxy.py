@@ -125,13 +125,14 @@ class StoreProxy:
 class Tunnel:
     """Forwards bytes to an address. While `is_losing_answers`, what comes back goes nowhere; `cut` ends connections."""
 
-    def __init__(self, address):
+    def __init__(self, address, *, port=0):
         self._to = address.rpartition(":")
+        self._port = port
         self.is_losing_answers = False
         self._connections = set()
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 

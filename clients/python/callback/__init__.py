@@ -5,10 +5,11 @@
     with CallbackClient("127.0.0.1:50051") as client:
         callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
 
-`CallbackClient` asks a server, `AsyncCallbackClient` does so with asyncio; `Handlers` answers it. The generated
-messages and stubs are in `callback.v1`, for whom they serve better.
+`CallbackClient` asks a server, `AsyncCallbackClient` does so with asyncio; `Handlers` decide on calls, which a `Worker`
+fetches. The generated messages and stubs are in `callback.v1`, for whom they serve better.
 """
 
+from callback.answers import Accept, Answer, Handler, Reject
 from callback.async_client import AsyncCallbackClient
 from callback.credentials import ServerTls, Tls
 from callback.errors import (
@@ -25,7 +26,7 @@ from callback.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from callback.handlers import Accept, Answer, Handler, Handlers, Listening, Reject
+from callback.handlers import Handlers, Listening
 from callback.pairs import Headers, Pairs, PairsLike, Query
 from callback.reasons import ErrorReason
 from callback.sync_client import CallbackClient
@@ -45,6 +46,7 @@ from callback.values import (
     Response,
     ResponseType,
 )
+from callback.worker import Worker
 
 __all__ = [
     "Accept",
@@ -88,4 +90,5 @@ __all__ = [
     "TooManyOpenCallbacksError",
     "UnauthenticatedError",
     "UnavailableError",
+    "Worker",
 ]

@@ -99,6 +99,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         response=response_from_proto(message.response),
         labels=dict(message.labels),
         deadline=_time(message.deadline),
+        replayed=message.replayed,
     )
 
 

@@ -1,4 +1,4 @@
-"""A server for handlers: the functions that decide what happens on a call.
+"""Handlers: the functions that decide what happens on a call.
 
 ::
 
@@ -10,15 +10,19 @@
             raise Reject("trxid is missing")
         return Redirect("/page/thankyou")
 
-    asyncio.run(handlers.serve("127.0.0.1:50061"))
+    Worker(handlers).run()
 
-What becomes of a call:
+A `Worker` connects to the server, and calls come to it. Where the server should connect to the handlers instead, at an
+address that its configuration has, they serve there: `asyncio.run(handlers.serve("127.0.0.1:50061"))`.
+
+What becomes of a call is the same either way:
 
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    it and keeps the case's response. `Accept` does either, and can keep the case open.
 2. `Reject`, raised, says that incorrect data was sent. Only its own response is used.
 3. Any other exception fails the call. It is logged here, with the call's id, and nothing of it leaves the process.
-4. At its deadline a handler is cancelled, and the call fails. A caller that hangs up cancels nothing.
+4. At its deadline a handler is cancelled, and the call fails. So is one whose server is lost. A caller that hangs up
+   cancels nothing.
 5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
    put blocking work into `await asyncio.to_thread(…)`.
 """
@@ -28,7 +32,7 @@ import inspect
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -38,12 +42,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from callback.answers import Handler, Reject, decision
 from callback.channel import SERVER_OPTIONS
-from callback.converters import incoming_call_from_proto, response_to_proto
+from callback.converters import incoming_call_from_proto
 from callback.credentials import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
-from callback.values import IncomingCall, Response
 
 DEFAULT_GRACE = 10.0
 """How long running calls may take to end after a stop, in seconds, unless another time is given."""
@@ -52,38 +56,6 @@ _SERVICE = messages.DESCRIPTOR.services_by_name["CallbackHandlerService"].full_n
 
 _log = logging.getLogger("callback.handlers")
 
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """The data was accepted.
-
-    Args:
-        response: What overrides the case's response. None keeps it.
-        keep_open: The call succeeded, but it was not yet the one: a single-use case is open again.
-    """
-
-    response: Response | None = None
-    keep_open: bool = False
-
-
-class Reject(Exception):  # noqa: N818 - it is a handler's answer, not a fault
-    """Raised by a handler: incorrect data was sent.
-
-    Args:
-        response: What the caller gets; text or bytes are the body of a response. Default an empty one. Its code is by
-            default 422. Nothing of the case's own response is used.
-    """
-
-    def __init__(self, response: Response | bytes | str | None = None) -> None:
-        super().__init__()
-        self.response = Response(response) if isinstance(response, bytes | str) else response
-
-
-Answer = Response | Accept | None
-"""What a handler returns."""
-
-Handler = Callable[[IncomingCall], Awaitable[Answer]]
-"""A coroutine function that decides what happens on a call."""
 
 _Handler = TypeVar("_Handler", bound=Handler)
 
@@ -160,7 +132,7 @@ class Handlers:
             OSError: The address can not be listened on, or a file of `tls` can not be used.
         """
         async with self.listen(address, tls=tls, grace=grace) as listening:
-            with _stop_signals() as stop:
+            with stop_signals() as stop:
                 _log.info("handling %s on %s", ", ".join(self._handlers) or "nothing", listening.address)
                 await stop.wait()
                 _log.info("stopping; running calls have %g s to end", grace)
@@ -208,39 +180,48 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         context: grpc.aio.ServicerContext[messages.HandleCallbackRequest, messages.HandleCallbackResponse],
     ) -> messages.HandleCallbackResponse:
         """Run the activity's handler and return its decision."""
-        activity, call_id = request.callback_activity, request.call_id
-        handler = self._handlers.get(activity)
+        handler = self._handlers.get(request.callback_activity)
         if handler is None:
+            activity, call_id = request.callback_activity, request.call_id
             _log.error("call %s is for the activity %r, which has no handler here", call_id, activity)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
         try:
-            return _decision(await handler(incoming_call_from_proto(request)))
-        except Reject as rejection:
-            return messages.HandleCallbackResponse(
-                verdict=messages.VERDICT_REJECTED,
-                response=response_to_proto(rejection.response) if rejection.response else None,
-            )
-        except asyncio.CancelledError:
-            if _is_being_cancelled():
-                _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
-                raise
-            # Raised by the handler itself. gRPC would send nothing at all, and the server wait to its deadline.
-            _log.exception("the handler of %r failed in call %s", activity, call_id)
-        except Exception:
-            _log.exception("the handler of %r failed in call %s", activity, call_id)
-        await context.abort(grpc.StatusCode.INTERNAL, "the handler failed")
+            return await decide(handler, request)
+        except HandlerFailedError as failure:
+            await context.abort(grpc.StatusCode.INTERNAL, str(failure))
         raise AssertionError("abort does not return")
 
 
-def _decision(answer: Answer) -> messages.HandleCallbackResponse:
-    accept = answer if isinstance(answer, Accept) else Accept(answer)
-    if accept.response is not None and not isinstance(accept.response, Response):
-        raise TypeError(f"a handler returns a Response, an Accept or None, not {type(accept.response).__name__}")
-    return messages.HandleCallbackResponse(
-        verdict=messages.VERDICT_ACCEPTED,
-        response=response_to_proto(accept.response) if accept.response else None,
-        keep_open=accept.keep_open,
-    )
+class HandlerFailedError(Exception):
+    """A handler has failed. What it raised is in the log, and not in here."""
+
+    def __init__(self) -> None:
+        super().__init__("the handler failed")
+
+
+async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
+    """Run a handler and return its decision.
+
+    Raises:
+        HandlerFailedError: There is none.
+    """
+    activity, call_id = request.callback_activity, request.call_id
+    try:
+        answer = await handler(incoming_call_from_proto(request))
+        if isinstance(answer, Reject):
+            raise TypeError("a handler raises a Reject, and does not return it")
+        return decision(answer)
+    except Reject as rejection:
+        return decision(rejection)
+    except asyncio.CancelledError:
+        if _is_being_cancelled():
+            _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
+            raise
+        # Raised by the handler itself. Nothing at all would be sent, and the server wait to its deadline.
+        _log.exception("the handler of %r failed in call %s", activity, call_id)
+    except Exception:
+        _log.exception("the handler of %r failed in call %s", activity, call_id)
+    raise HandlerFailedError
 
 
 def _is_async(handler: Handler) -> bool:
@@ -272,7 +253,7 @@ def _listening(address: str, port: int) -> Listening:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
+def stop_signals() -> Iterator[asyncio.Event]:
     """An event that the first SIGTERM or SIGINT sets; from then on both have the effect that they had before."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -283,11 +283,13 @@ class Request:
     """One HTTP request that reached a case, as it came."""
 
     call_id: str = ""
-    """The call's name; it is new for each call. Use it as the key for work that must not be done twice."""
+    """The call's name; it is new for each call, and the same whenever that is tried again. Use it as the key for work
+    that must not be done twice."""
     case_id: str = ""
     """The case that was called."""
     attempt: int = 1
-    """Counts the calls on the case: 1 for the first."""
+    """Counts the calls on the case: 1 for the first. For the handler of an acknowledged or a replayed call it counts how
+    often that call, of the same `call_id`, was tried."""
     method: str = "get"
     """The HTTP method in lower case: get, post, put, delete or patch."""
     headers: Headers = field(default=Headers(), repr=False)
@@ -332,6 +334,8 @@ class IncomingCall(Request):
     """The case's labels."""
     deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
     """When an answer comes too late. The handler is cancelled then."""
+    replayed: bool = False
+    """Whether the owner asked for the call to be handled again (`replay_call`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

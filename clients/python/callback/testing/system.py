@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
+from callback.answers import Answer, Handler
 from callback.async_client import AsyncCallbackClient
-from callback.handlers import Answer, Handler, Handlers
+from callback.handlers import Handlers
 from callback.pairs import Headers, Pairs, PairsLike
 from callback.sync_client import CallbackClient
 from callback.testing import outside
