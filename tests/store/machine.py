@@ -306,11 +306,11 @@ class LifeMachine(RuleBasedStateMachine):
         self._claim_new(self._any_case(data))
 
     @precondition(lambda self: self._acknowledged())
-    @rule(data=st.data(), takes=st.booleans(), paused=st.booleans(), again=st.booleans())
-    def claim_and_deliver(self, data, takes, paused, again):
+    @rule(data=st.data(), takes=st.booleans(), paused=st.booleans(), times=st.integers(1, 3), again=st.booleans())
+    def claim_and_deliver(self, data, takes, paused, times, again):
         case_id = data.draw(st.sampled_from(self._acknowledged()))
-        names = ["other", "push"] if paused else ["other"]
-        call_id = self._claim_new(case_id, takes=takes, paused=names)
+        for _ in range(times):
+            call_id = self._claim_new(case_id, takes=takes, paused=["other", "push"] if paused else ["other"])
         if again and call_id in self.model[case_id].calls:
             reply = self._claim(case_id, call_id, takes=True)
             self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
@@ -488,6 +488,7 @@ class LifeMachine(RuleBasedStateMachine):
         running = [call_id for call_id in self._delivered() if self._known(call_id).delivery == RUNNING]
         call_id = data.draw(st.sampled_from([*self._delivered(), *running, *running, *running]))
         call = self._known(call_id)
+        asked = asked or status != DEAD
         fence = max(call.tries - earlier, 1)
         outcome = Outcome(CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body))
         reply = self.do(
@@ -504,17 +505,18 @@ class LifeMachine(RuleBasedStateMachine):
         return [call_id for call_id in self.granted if self._known(call_id).tries]
 
     @precondition(lambda self: self.granted)
-    @rule(data=st.data(), foreign=st.booleans())
-    def replay(self, data, foreign):
+    @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
+    def replay(self, data, foreign, again):
         kept = [call.id for model in self.model.values() for call in model.calls.values() if call.over]
         call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept]))
         model = self.model.get(ids.case_id_of_call(call_id))
         owner = "nobody" if foreign else model and model.owner
         known = model is not None and not foreign
-        assert (
-            self.do(replay_call(self.scripts, call_id, owner=owner))
-            is Replayed[model.replay(call_id) if known else "UNKNOWN"]
-        )
+        for _ in range(1 + again):
+            assert (
+                self.do(replay_call(self.scripts, call_id, owner=owner))
+                is Replayed[model.replay(call_id) if known else "UNKNOWN"]
+            )
 
     @precondition(lambda self: self._due_later())
     @rule(data=st.data())

@@ -24,11 +24,12 @@ if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end
 local case = load_case(case_id)
 local now = math.floor(now_us() / 1000)
 
+redis.call('HSET', call_key(call_id), 'tried', attempt)
+if asked then redis.call('HSET', call_key(call_id), 'd_failure', failure) end
 if not asked then redis.call('HINCRBY', call_key(call_id), 'unasked', 1) end
-redis.call('HSET', call_key(call_id), 'tried', attempt, 'd_failure', failure)
 if call[4] == '' then
   if status == 'PENDING' then status = 'DEAD' end
-else
+elseif asked then
   local size = call[8] + #response + #response_body - #(call[6] or '') - #(call[7] or '')
   redis.call('HSET', call_key(call_id), 'd_detail', detail, 'd_response', response, 'd_body', response_body)
   if status == 'DELIVERED' and request ~= '' then
