@@ -120,6 +120,16 @@ class ModelCase:
     """The calls of an ordered case that are to be delivered, in their order."""
     strips: bool = False
     """What is kept of a request is not all of it."""
+    events: list[tuple] = field(default_factory=list)
+    """What those who watch are told, in order: type, call id, and as they are then the case's status and reason, the
+    call's status, and its delivery's."""
+
+    def tell(self, what, call=None):
+        """An event."""
+        delivery = call.delivery if what == "DELIVERY_CHANGED" else ""
+        self.events.append(
+            (what, call.id if call else "", self.status, self.reason or "", call.status if call else "", delivery)
+        )
 
     def claim(self, call_id, *, asking="CALL", profile="", message="", over=False, takes=False):
         """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
@@ -172,6 +182,7 @@ class ModelCase:
             if self.answer_mode == ACK:
                 self.deliver(call, takes=takes)
             return "RECORDED", call
+        self.tell("CALL_STARTED", call)
         return "CLAIMED", call
 
     def answer_again(self, call):
@@ -206,6 +217,7 @@ class ModelCase:
             return "CONFLICT"
         self.response = response
         self.version += 1
+        self.tell("RESPONSE_SET")
         return "OK"
 
     def close(self):
@@ -214,6 +226,7 @@ class ModelCase:
         if self.status == CLOSED:
             return "ALREADY"
         self._close("CLOSED_BY_OWNER")
+        self.tell("CASE_CLOSED")
         return "OK"
 
     def erase(self):
@@ -232,16 +245,20 @@ class ModelCase:
         if self.ordered:
             self.queue.append(call.id)
             if len(self.queue) > 1:
+                self.tell("DELIVERY_CHANGED", call)
                 return
         call.due = NOW
         if takes:
             call.at_once = True
             self.run(call)
+        else:
+            self.tell("DELIVERY_CHANGED", call)
 
     def run(self, call):
         """An attempt begins."""
         call.delivery, call.due = RUNNING, LATER
         call.tries += 1
+        self.tell("DELIVERY_CHANGED", call)
 
     def take(self):
         """The calls whose delivery is due, taken."""
@@ -264,6 +281,7 @@ class ModelCase:
         call.unasked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
+            self.tell("DELIVERY_CHANGED", call)
             return False
         if status == DELIVERED and not call.erased:
             call.partial = call.partial or self.strips
@@ -272,6 +290,7 @@ class ModelCase:
     def conclude(self, call, status, *, trims=True):
         """A delivery is over. Whether the next of an ordered case is due by that."""
         call.delivery, call.due = status, None
+        self.tell("DELIVERY_CHANGED", call)
         if trims:
             self.trim()
         if not self.ordered:
@@ -281,6 +300,7 @@ class ModelCase:
         if first is None or first.due is not None:
             return False
         first.due = NOW
+        self.tell("DELIVERY_CHANGED", first)
         return True
 
     def replay(self, call_id):
@@ -296,7 +316,9 @@ class ModelCase:
             return "LOST"
         call.replayed = True
         if call.delivery == PENDING:
-            call.due = call.due and NOW
+            if call.due == LATER:
+                call.due = NOW
+                self.tell("DELIVERY_CHANGED", call)
         else:
             call.base = call.tries
             self.deliver(call)
@@ -321,6 +343,7 @@ class ModelCase:
                 self._close(reason)
             else:
                 self.status = new
+        self.tell("CALL_ENDED", call)
         if status == INTERRUPTED:
             self.due.append(("LEASE_ENDED", call.id, call.made))
         if not to_deliver:
@@ -345,6 +368,7 @@ class ModelCase:
             self.end(holder, INTERRUPTED)
         if expiry is not None and self.status != CLOSED:
             self._close("EXPIRED")
+            self.tell("CASE_CLOSED")
             self.due.append(("CASE_EXPIRED",))
 
     def _close(self, reason):

@@ -154,6 +154,21 @@ BUGS = {
         "for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end", ""),
     "a label leads to a foreign owner's cases": ("return label_key(owner,", "return label_key('',"),
     "a lease outlives its call": ("'made', made)\n  redis.call('ZREM', leases_key(), call_id)", "'made', made)"),
+    "an end is not told to who watches": ("  emit(case, 'CALL_ENDED', call_id, call_status)\n", ""),
+    "an expiry is not told to who watches": ("    emit(case, 'CASE_CLOSED')\n", ""),
+    "a close is not told to who watches": ("\nemit(case, 'CASE_CLOSED')\n", "\n"),
+    "a claim is not told to who watches": ("emit(case, 'CALL_STARTED', call_id, 'RUNNING')", ""),
+    "a response that is set is not told to who watches": ("emit(case, 'RESPONSE_SET')", ""),
+    "a delivery is not told to who watches": ("emit(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
+    "a replay that is sent again is told again to who watches": ("or 0) > now then wait(", "or 0) > 0 then wait("),
+    "an event tells what the case was before it": (
+        "  if status == 'CLOSED' then close(case, reason, now) elseif status then move(case, status) end\n"
+        "  emit(case, 'CALL_ENDED', call_id, call_status)\n",
+        "  emit(case, 'CALL_ENDED', call_id, call_status)\n"
+        "  if status == 'CLOSED' then close(case, reason, now) elseif status then move(case, status) end\n"),
+    "the numbers of events have holes": ("MOST_EVENTS, '0-*'", "MOST_EVENTS, '*'"),
+    "an event forgets the labels of its case": ("case.marks or label_marks(redis.call('GET', content_key(case.id)))",
+                                                "''"),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ EVENTS_AT_ONCE: Final = 200
 """How many events of a partition are read at once: it blocks the store meanwhile."""
 _TOKEN_VERSION: Final = 1
 
-_decode = msgspec.msgpack.Decoder(Event).decode
+decode_event = msgspec.msgpack.Decoder(Event).decode
 _encode_token = msgspec.msgpack.Encoder().encode
 _decode_token = msgspec.msgpack.Decoder(tuple[int, list[int]]).decode
 
@@ -111,4 +111,4 @@ async def read_events(scripts: Scripts, after: Sequence[int]) -> list[Page]:
 
 
 def _page(newest: int, first: int, *events: bytes) -> Page:
-    return Page(newest, first, [_decode(event) for event in events])
+    return Page(newest, first, [decode_event(event) for event in events])
