@@ -135,9 +135,9 @@ class GenerateCallbackUrlRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity is who decides what happens on a call: `record` (store the call, give the case's response) or an
-    activity that the server's configuration declares. Required, 1–200 characters, no control characters. Refused if
-    nothing serves it.
+    """callback_activity is who decides what happens on a call: `record` (store the call, give the case's response), `form`
+    (hold the call, for a person), an activity with a push handler that the server's configuration declares, or any other:
+    that belongs to whichever worker serves it. Required, 1–200 characters, no control characters.
     """
     callback_activity_case: _builtins.str
     """callback_activity_case is handed to the handler unchanged. Default empty, at most 200 characters."""
@@ -512,7 +512,7 @@ class ListCallbacksResponse(_message.Message):
     """next_page_token asks for the next page. Empty on the last one."""
     @_builtins.property
     def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Callback]:
-        """callbacks are the cases, newest first, without `response.response_body`. A page can be short, or empty, before the
+        """callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page can be short, or empty, before the
         last one: a search through many cases ends a page in order to answer in time.
         """
 
