@@ -58,7 +58,7 @@ class WorkerPool:
         self.draining = False
         """No worker is taken any more."""
         self._elsewhere = Elsewhere(scripts, mailbox, self._dispatch)
-        self._host = Host(mailbox, self._seat_for_others)
+        self._host = Host(mailbox, self._local_seat)
         metrics.WORKERS.set_function(lambda: len(self._workers))
         metrics.WORKER_PLACES_FREE.set_function(lambda: sum(worker.free for worker in self._workers))
         metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self._waiting))
@@ -178,15 +178,10 @@ class WorkerPool:
         able = [worker for worker in self._serving.get(activity, ()) if worker.free > 0 and not worker.has(call_id)]
         return min(able, key=lambda worker: worker.business).seat(call_id) if able else None
 
-    def _seat_for_others(self, activity: str, call_id: str) -> Seat | None:
-        return None if self.draining else self._local_seat(activity, call_id)
-
     def _places(self) -> dict[str, int] | None:
         """How many calls our workers could take, of each activity that has a place. None: there are no workers."""
         if not self._workers:
             return None
-        if self.draining:
-            return {}
         places: dict[str, int] = {}
         for activity, workers in self._serving.items():
             free = sum(worker.free for worker in workers)
