@@ -306,11 +306,14 @@ class LifeMachine(RuleBasedStateMachine):
         self._claim_new(self._any_case(data))
 
     @precondition(lambda self: self._acknowledged())
-    @rule(data=st.data(), takes=st.booleans(), paused=st.booleans(), times=st.integers(1, 3), again=st.booleans())
-    def claim_and_deliver(self, data, takes, paused, times, again):
+    @rule(data=st.data(), takes=st.booleans(), paused=st.booleans(), times=st.integers(1, 3), taken=st.booleans(),
+          again=st.booleans())  # fmt: skip
+    def claim_and_deliver(self, data, takes, paused, times, taken, again):
         case_id = data.draw(st.sampled_from(self._acknowledged()))
         for _ in range(times):
             call_id = self._claim_new(case_id, takes=takes, paused=["other", "push"] if paused else ["other"])
+        if taken:
+            self.take(paused=False)
         if again and call_id in self.model[case_id].calls:
             reply = self._claim(case_id, call_id, takes=True)
             self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
@@ -481,15 +484,27 @@ class LifeMachine(RuleBasedStateMachine):
             if call.id not in self.adopted:
                 assert each.request == CAME
 
-    @precondition(lambda self: self._delivered())
+    @precondition(lambda self: self._delivering())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
-          now=st.booleans(), earlier=st.integers(0, 1), body=bodies)  # fmt: skip
-    def finish_delivery(self, data, status, asked, now, earlier, body):
-        running = [call_id for call_id in self._delivered() if self._known(call_id).delivery == RUNNING]
-        call_id = data.draw(st.sampled_from([*self._delivered(), *running, *running, *running]))
-        call = self._known(call_id)
+          now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies)  # fmt: skip
+    def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
+        """In time; or after its lease, when another one has begun. Its end may be sent twice."""
+        call = data.draw(st.sampled_from(self._delivering()))
+        fence = call.tries
+        if overtaken:
+            self._make_due(call)
+            self.take(paused=False)
+        for _ in range(1 + again):
+            self._finish_delivery(call.id, fence, status, asked, now, body)
+
+    @precondition(lambda self: self._delivered())
+    @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING]), earlier=st.integers(0, 1), body=bodies)
+    def finish_a_delivery_late_or_again(self, data, status, earlier, body):
+        call_id = data.draw(st.sampled_from(self._delivered()))
+        self._finish_delivery(call_id, max(self._known(call_id).tries - earlier, 1), status, True, True, body)
+
+    def _finish_delivery(self, call_id, fence, status, asked, now, body):
         asked = asked or status != DEAD
-        fence = max(call.tries - earlier, 1)
         outcome = Outcome(CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body))
         reply = self.do(
             finish_delivery(
@@ -500,6 +515,9 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         assert reply is model.finish_delivery(call_id, fence, status, asked=asked, now=now)
+
+    def _delivering(self):
+        return [call for model in self.model.values() for call in model.calls.values() if call.delivery == RUNNING]
 
     def _delivered(self):
         return [call_id for call_id in self.granted if self._known(call_id).tries]
@@ -523,6 +541,9 @@ class LifeMachine(RuleBasedStateMachine):
     def something_is_due_of_a_delivery(self, data):
         """The next attempt; or the end of the lease of the one that runs."""
         call = data.draw(st.sampled_from(self._due_later()))
+        self._make_due(call)
+
+    def _make_due(self, call):
         call.due = NOW
         self.do(self.client.zadd(self._due_key(call.id), {call.id: EARLY}, xx=True))
 
