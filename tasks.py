@@ -263,6 +263,7 @@ GENERATED = ("callback/v1/*_pb2*.py*", "callback/reasons.py", "callback/sync_cli
 
 SYNCHRONOUS = (
     (r"AsyncCallbackClient", "CallbackClient"),
+    (r"AsyncCallWatch", "CallWatch"),
     (r"An asyncio client", "A client"),
     (
         r"This is the source of both clients:.*?from it\.",
@@ -274,10 +275,13 @@ SYNCHRONOUS = (
         "a program may make its client and then fork, which gRPC does not outlive",
     ),
     (r"if TYPE_CHECKING:\n.*?\n\n", ""),
-    (r'"CallbackServiceAsyncStub"', "CallbackServiceStub"),
+    (r'"?CallbackServiceAsyncStub"?', "CallbackServiceStub"),
     (r"\b(async|await) ", ""),
-    (r"__a(enter|exit)__", r"__\1__"),
-    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\ban `with`", "a `with`"),
+    (r"__a(enter|exit|iter|next)__", r"__\1__"),
+    (r"\ba(iter|next)\b", r"\1"),
+    (r"\b(Stop)?Async(Iterat)", r"\1\2"),
+    (r"grpc\.aio\.UnaryStreamCall\[messages\.WatchCallsRequest, ", "grpc._CallIterator["),
     (r"\bgrpc\.aio\.", "grpc."),
     (r"\basyncio\b", "time"),
 )

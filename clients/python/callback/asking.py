@@ -13,12 +13,19 @@ from datetime import timedelta
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from callback.answers import Answer, Reject, decision
 from callback.converters import response_to_proto
-from callback.errors import CallbackClosedError, CallbackError, DeadlineExceededError, UnavailableError
+from callback.errors import (
+    CallbackClosedError,
+    CallbackError,
+    DeadlineExceededError,
+    UnavailableError,
+    WatcherTooSlowError,
+)
 from callback.reasons import ErrorReason
 from callback.v1 import callback_pb2
 from callback.v1 import callback_service_pb2 as messages
-from callback.values import Call, Callback, CallbackStatus, CallStatus, GetGuard, Response
+from callback.values import AnswerMode, Call, Callback, CallbackStatus, CallFilter, CallStatus, GetGuard, Response
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `callback up` listens."""
@@ -59,6 +66,17 @@ class Patience:
         return pause if at_least is None else max(pause, at_least.total_seconds())
 
 
+def patience_of(timeout: float, *, longest: float) -> Patience:
+    """Return the patience of what may take for ever.
+
+    Raises:
+        ValueError: The timeout is not a positive number.
+    """
+    if not timeout > 0:
+        raise ValueError(f"a wait takes a positive number of seconds, not {timeout!r}")
+    return Patience(timeout, longest=longest)
+
+
 def seconds(timeout: float) -> float:
     """Return a timeout that is one.
 
@@ -68,6 +86,11 @@ def seconds(timeout: float) -> float:
     if not (math.isfinite(timeout) and timeout > 0):
         raise ValueError(f"a timeout is a positive, finite number of seconds, not {timeout!r}")
     return timeout
+
+
+def may_watch_again(error: CallbackError) -> bool:
+    """Whether a watch that broke off can go on from where it was."""
+    return may_succeed_later(error) or isinstance(error, WatcherTooSlowError)
 
 
 def may_succeed_later(error: CallbackError) -> bool:
@@ -94,6 +117,10 @@ def generate_request(
     labels: Mapping[str, str] | None,
     verification_profile: str,
     get_guard: GetGuard,
+    answer_mode: AnswerMode | None,
+    answer_deadline: timedelta | None,
+    fallback: Response | None,
+    ordered: bool,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the message of `generate_callback_url`."""
     request = messages.GenerateCallbackUrlRequest(
@@ -107,7 +134,13 @@ def generate_request(
         request_id=request_id,
         labels=dict(labels or {}),
         verification_profile=verification_profile,
+        fallback=None if fallback is None else response_to_proto(fallback),
+        ordered=ordered,
     )
+    if answer_mode is not None:
+        request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{answer_mode}")
+    if answer_deadline is not None:
+        request.answer_deadline.FromTimedelta(answer_deadline)
     if time_to_live is not None:
         request.time_to_live.FromTimedelta(time_to_live)
     if get_guard is not GetGuard.OFF:
@@ -133,6 +166,21 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
     )
 
 
+def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.SetResponseRequest:
+    """Return the message of `answer_call`.
+
+    Raises:
+        TypeError: It is no answer.
+    """
+    decided = decision(answer)
+    return messages.SetResponseRequest(
+        call_id=call_id,
+        verdict=decided.verdict,
+        response=decided.response if decided.HasField("response") else None,
+        keep_open=decided.keep_open,
+    )
+
+
 def list_callbacks_request(
     *,
     status: CallbackStatus | None,
@@ -148,6 +196,18 @@ def list_callbacks_request(
     )
     if status is not None:
         request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{status}")
+    return request
+
+
+def list_calls_request(
+    case_id: str, *, only: CallFilter | None, owner: str, page_size: int, page_token: str
+) -> messages.ListCallsRequest:
+    """Return the message of `list_calls_page`."""
+    request = messages.ListCallsRequest(
+        callback_case_id=case_id, owner=owner, page_size=page_size, page_token=page_token
+    )
+    if only is not None:
+        request.filter = messages.CallFilter.Value(f"CALL_FILTER_{only}")
     return request
 
 
