@@ -10,19 +10,27 @@ from support.clients import CALL, CASE, CREATED, STATE, call_message, callback_m
 from support.wait import wait_until
 
 from callback import (
+    Accept,
+    AnswerMode,
     CallbackClient,
     CallbackStatus,
     CallFailure,
+    CallFilter,
     CallStatus,
     CloseReason,
+    Delivery,
+    DeliveryStatus,
     GetGuard,
     Headers,
     Query,
     Redirect,
+    Reject,
     Response,
     ResponseType,
     UnavailableError,
 )
+from callback.converters import response_to_proto
+from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callback_service_pb2 as messages
 
@@ -44,6 +52,10 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         labels={"order": "5"},
         verification_profile="github",
         get_guard=GetGuard.DETECT,
+        answer_mode=AnswerMode.ACK,
+        answer_deadline=timedelta(milliseconds=2500),
+        fallback=Response(b"later", code=202),
+        ordered=True,
     )
     assert (generated.url, generated.state, generated.case_id) == (
         f"https://pay.example/cbq/state?state={STATE}",
@@ -73,7 +85,13 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         labels={"order": "5"},
         verification_profile="github",
         get_guard=resources.GET_GUARD_DETECT,
+        answer_mode=resources.ANSWER_MODE_ACK,
+        fallback=resources.Response(
+            response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"later", response_code=202
+        ),
+        ordered=True,
     )
+    expected.answer_deadline.FromMilliseconds(2500)
     expected.time_to_live.FromMilliseconds(3_600_500)
     assert server.requests == [expected]
 
@@ -126,6 +144,117 @@ async def test_a_case_says_what_its_calls_must_pass(server, client):
     assert (callback.verification_profile, callback.get_guard) == ("github", GetGuard.DETECT)
 
 
+async def test_a_case_says_how_its_calls_are_answered(server, client):
+    server.answers["GetCallback"] = [
+        messages.GetCallbackResponse(callback=callback_message()),
+        messages.GetCallbackResponse(
+            callback=callback_message(
+                answer_mode=resources.ANSWER_MODE_HOLD,
+                answer_deadline=timedelta(seconds=2.5),
+                fallback=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_code=202),
+                ordered=True,
+            )
+        ),
+    ]
+    plain, held = await client.get_callback(CASE), await client.get_callback(CASE)
+    assert (plain.answer_mode, plain.answer_deadline, plain.fallback, plain.ordered) == (
+        AnswerMode.HANDLER, None, None, False,
+    )  # fmt: skip
+    assert (held.answer_mode, held.answer_deadline, held.fallback, held.ordered) == (
+        AnswerMode.HOLD, timedelta(seconds=2.5), Response(code=202), True,
+    )  # fmt: skip
+
+
+DELIVERY = resources.Delivery(
+    status=resources.DELIVERY_STATUS_PENDING,
+    attempts=3,
+    next_attempt_time=timestamp(CREATED),
+    failure=resources.CALL_FAILURE_HANDLER_ERROR,
+    failure_detail="the handler failed",
+)
+
+
+async def test_a_call_says_what_became_of_it_after_its_answer(server, client):
+    accepted = resources.Delivery(
+        status=resources.DELIVERY_STATUS_DELIVERED,
+        attempts=4,
+        response=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_code=201),
+    )
+    server.answers["GetCall"] = [
+        messages.GetCallResponse(call=call_message()),
+        messages.GetCallResponse(call=call_message(delivery=DELIVERY, fallback_sent=True, caller_gone=True)),
+        messages.GetCallResponse(call=call_message(delivery=accepted)),
+    ]
+    plain, pending, delivered = [await client.get_call(CALL) for _ in range(3)]
+    assert (plain.delivery, plain.fallback_sent, plain.caller_gone) == (None, False, False)
+    assert (pending.fallback_sent, pending.caller_gone) == (True, True)
+    assert pending.delivery == Delivery(
+        status=DeliveryStatus.PENDING,
+        attempts=3,
+        next_attempt_time=CREATED,
+        failure=CallFailure.HANDLER_ERROR,
+        failure_detail="the handler failed",
+    )
+    assert delivered.delivery == Delivery(status=DeliveryStatus.DELIVERED, attempts=4, response=Response(code=201))
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields"),
+    [
+        ((), {"verdict": handler.VERDICT_ACCEPTED}),
+        ((Redirect("/x"),), {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Redirect("/x"))}),
+        (
+            (Accept(Response("ok"), keep_open=True),),
+            {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Response("ok")), "keep_open": True},
+        ),
+        ((Reject(),), {"verdict": handler.VERDICT_REJECTED}),
+        ((Reject("no"),), {"verdict": handler.VERDICT_REJECTED, "response": response_to_proto(Response("no"))}),
+    ],
+    ids=["nothing", "a redirect", "kept open", "a rejection", "a rejection with a response"],
+)
+async def test_a_held_call_is_answered_with_what_a_handler_gives(server, client, answer, fields):
+    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message(), call=call_message())
+    call = await client.answer_call(CALL, *answer)
+    assert (call.call_id, call.status) == (CALL, CallStatus.SUCCEEDED)
+    assert server.requests == [messages.SetResponseRequest(call_id=CALL, **fields)]
+
+
+async def test_what_is_no_answer_is_not_sent(server, client):
+    with pytest.raises(TypeError, match="not str"):
+        await client.answer_call(CALL, "ok")
+    assert server.requests == []
+
+
+async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, client):
+    server.answers["ReplayCall"] = messages.ReplayCallResponse(call=call_message(delivery=DELIVERY))
+    server.answers["PauseActivity"] = messages.PauseActivityResponse()
+    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    assert (await client.replay_call(CALL)).delivery.status is DeliveryStatus.PENDING
+    assert await client.pause_activity("order-paid") is None
+    assert await client.resume_activity("order-paid") is None
+    assert server.requests == [
+        messages.ReplayCallRequest(call_id=CALL),
+        messages.PauseActivityRequest(callback_activity="order-paid"),
+        messages.ResumeActivityRequest(callback_activity="order-paid"),
+    ]
+
+
+async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, client):
+    server.answers["ListCalls"] = [
+        messages.ListCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
+        messages.ListCallsResponse(calls=[call_message(attempt=1)]),
+        messages.ListCallsResponse(),
+    ]
+    assert [call.attempt async for call in client.list_calls(only=CallFilter.WAITING, owner="orders")] == [2, 1]
+    await client.list_calls_page(only=CallFilter.DEAD)
+    waiting = {"filter": messages.CALL_FILTER_WAITING, "owner": "orders"}
+    assert server.requests == [
+        messages.ListCallsRequest(**waiting),
+        messages.ListCallsRequest(**waiting, page_token="a"),
+        messages.ListCallsRequest(filter=messages.CALL_FILTER_DEAD),
+    ]
+
+
 async def test_a_call_says_what_it_has_passed(server, client):
     server.answers["GetCall"] = messages.GetCallResponse(
         call=call_message(verification_profile="github", message_id="72d3162e")
@@ -150,11 +279,16 @@ async def test_a_closed_case_says_why_and_when(server, client):
 
 
 async def test_words_of_a_newer_server_are_unknown_and_break_nothing(server, client):
-    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(status=99, close_reason=99))
-    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(status=99, failure=99))
+    server.answers["GetCallback"] = messages.GetCallbackResponse(
+        callback=callback_message(status=99, close_reason=99, answer_mode=99)
+    )
+    server.answers["GetCall"] = messages.GetCallResponse(
+        call=call_message(status=99, failure=99, delivery=resources.Delivery(status=99))
+    )
     callback, call = await client.get_callback(CASE), await client.get_call(CALL)
     assert (callback.status, callback.close_reason) == (CallbackStatus.UNKNOWN, CloseReason.UNKNOWN)
     assert (call.status, call.failure) == (CallStatus.UNKNOWN, CallFailure.UNKNOWN)
+    assert (callback.answer_mode, call.delivery.status) == (AnswerMode.UNKNOWN, DeliveryStatus.UNKNOWN)
 
 
 @pytest.mark.parametrize(
