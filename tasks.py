@@ -41,6 +41,7 @@ SYSTEM_PACKAGES = {
     "haproxy": "haproxy",
     "nginx": "nginx",
     "redis-server": "redis-server",
+    "slowhttptest": "slowhttptest",
     "strace": "strace",
     "systemd-analyze": "systemd",
     "xmlsec1": "xmlsec1",
@@ -72,6 +73,8 @@ def test(*arguments: str) -> None:
         lint()
         types()
         generate("--check")
+        # Most tests wait rather than work. Those of a file stay together, for the fixtures that they share.
+        arguments = ("--numprocesses=2", "--dist=loadfile")
     run("pytest", *arguments)
 
 
@@ -283,6 +286,8 @@ SYNCHRONOUS = (
     (r"\b(Stop)?Async(Iterat)", r"\1\2"),
     (r"grpc\.aio\.UnaryStreamCall\[messages\.WatchCallsRequest, ", "grpc._CallIterator["),
     (r"\bgrpc\.aio\.", "grpc."),
+    (r"\basyncio\.CancelledError\b", "ValueError"),  # what a closed channel raises
+    (r" or is_being_cancelled\(\)", ""),
     (r"\basyncio\b", "time"),
 )
 """What becomes of the words of `AsyncCallbackClient`, in code and docstrings alike, in this order."""

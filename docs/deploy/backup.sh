@@ -9,10 +9,20 @@
 set -eu
 data=${1:?DATA_DIRECTORY} copy=${2:?COPY}
 cli="${CLI:-valkey-cli} -e"
-test ! -e "$copy"
 
+refuse() {
+    echo "backup.sh: $*" >&2
+    exit 1
+}
+
+for path in "$copy" "$copy.part"; do
+    test ! -e "$path" || refuse "$path is there already"
+done
 growth=$($cli --raw config get auto-aof-rewrite-percentage | tail -n 1)
-trap '$cli config set auto-aof-rewrite-percentage "$growth" > /dev/null' EXIT
+test "$growth" != 0 || refuse "auto-aof-rewrite-percentage is 0: another backup runs, or one was killed." \
+    "If none runs: $cli config set auto-aof-rewrite-percentage 100 (or what it was)"
+trap 'rm -rf "$copy.part"; $cli config set auto-aof-rewrite-percentage "$growth" > /dev/null' EXIT
+trap 'exit 1' HUP INT TERM # which alone would end it without the line above
 $cli config set auto-aof-rewrite-percentage 0 > /dev/null
 while $cli info persistence | grep -Eq '^aof_rewrite_(in_progress|scheduled):1'; do
     sleep 1

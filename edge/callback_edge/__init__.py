@@ -4,3 +4,5 @@ A request passes, from the socket on: `server` (connections), `http11` (strict p
 `app` (routes), `request` (the message), `upstream` and `link` (gRPC), `answer` or `problems` (what goes back). What
 operators learn of it is in `record` and `metrics`.
 """
+
+import callback_process  # noqa: F401  # before gRPC: it says why

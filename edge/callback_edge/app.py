@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import Final
 
 from quart import Quart, Response, request
+from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from callback.v1 import edge_service_pb2
 from callback_edge import status
 from callback_edge.answer import Answer, render
+from callback_edge.bodies import body_of
 from callback_edge.exchange import Exchanges
 from callback_edge.limits import Limits
 from callback_edge.problems import problems_of
@@ -32,11 +35,11 @@ def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
         settings: its limits.
         upstream: who answers the calls; opened and closed by the caller.
     """
-    app = Quart("callback_edge", static_folder=None)
+    app = _App("callback_edge", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = None  # Exchanges sees to it, on every version of Quart
     app.config["BODY_TIMEOUT"] = settings.body_timeout_s
     limits = Limits(settings)
-    app.asgi_app = Exchanges(app.asgi_app, limits, settings.body_limit_bytes)  # type: ignore[method-assign]
+    app.asgi_app = Exchanges(app.asgi_app, limits, settings)  # type: ignore[method-assign]
 
     async def call(**_segments: str) -> Response:
         return _to_response(await _answer(upstream, limits))
@@ -86,15 +89,15 @@ async def _answer(upstream: Upstream, limits: Limits) -> Answer:
     )
     try:
         limits.may_look_up(caller.group)
-        answered = await upstream.invoke(to_invoke(target, received))
+        answered = await upstream.invoke(to_invoke(target, received), body_of(scope))
         _record().call_id = answered.call_id
         return _handshake_answer(answered) if request.method == "OPTIONS" else render(answered, request.method)
     except status.Refusal as refusal:
-        if refusal.problem is status.STATE_UNKNOWN:
-            limits.missed(caller.group)
         if request.method == "OPTIONS":
             return Answer(204, [("allow", ALLOW)])  # as without a handshake: nothing is told of any state
         refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)
+        if refusal.problem is status.STATE_UNKNOWN:
+            limits.missed(caller.group)
         raise
 
 
@@ -132,6 +135,13 @@ def _problem_answer(
 
 def _record() -> Record:
     return record_of(request.scope)
+
+
+class _App(Quart):
+    """Quart, but that finds a route without a look at the Host: that can be anything, and Quart fails on some."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        return self.url_map.bind("", path_info=request.path, default_method=request.method) if request else None
 
 
 class _Response(Response):

@@ -76,7 +76,7 @@ class Peer:
         is_https = False
         for name, value in headers:
             if name == b"x-forwarded-for":
-                entries += (entry for each in value.decode("latin-1").split(",") if (entry := each.strip(" \t")))
+                entries += (each.strip(" \t") for each in value.decode("latin-1").split(","))
             elif name == b"x-forwarded-proto":
                 is_https = value.rpartition(b",")[2].strip(b" \t").lower() == b"https"
         named = self._callers.named_in(entries)

@@ -12,39 +12,37 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.pages import Pages, TemplatesError
 from callback_edge.settings import EdgeSettings
+from callback_process import findings
 from callback_process.certificates import check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.findings import Finding, check_secret_file, check_settings, unreachable
+from callback_process.findings import Finding, check_secret_file, unreachable
 
 _SERVICE: Final = "callback.v1.EdgeService"
 _TIMEOUT_S: Final = 3.0
 _OPTIONS: Final = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 
-async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Look at everything that an edge needs.
-
-    Args:
-        config_file: the settings file; None takes the one that CALLBACK_CONFIG names, if any.
-    """
-    settings, findings = check_settings("edge settings", EdgeSettings, config_file)
-    for finding in findings:
-        yield finding
-    if settings is not None:
-        for look in CHECKS:
-            async for finding in look(settings):
-                yield finding
+def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
+    """Look at all that an edge needs. Without a file its settings are from the one that CALLBACK_CONFIG names."""
+    return findings.diagnose("edge settings", EdgeSettings, config_file, CHECKS)
 
 
 async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look at the file with the token."""
+    """Look at the file with the token, and how the token travels."""
     if settings.server_token_file is None:
         return
+    if settings.server_tls is None and not is_local(settings.server_target):
+        yield Finding.warning(
+            "edge server_tls",
+            f"none: the token goes to {mask_url(settings.server_target)} in plain text and can be read on the way",
+            "set server_tls, unless a mesh encrypts",
+        )
     finding = check_secret_file("edge server_token_file", settings.server_token_file)
     yield finding
     if not finding.is_problem:
@@ -61,6 +59,16 @@ async def check_files(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if settings.server_tls is not None:
         for finding in check_tls("edge server_tls", settings.server_tls, datetime.now(UTC)):
             yield finding
+
+
+async def check_proxies(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Look whether callers can be told apart."""
+    if settings.trusted_proxies is None:
+        yield Finding.warning(
+            "edge trusted_proxies",
+            "not set: peers count as callers, and as each may be a proxy, no limit per address holds",
+            "set it to the proxies in front of this edge, or to [] where there are none",
+        )
 
 
 async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
@@ -145,6 +153,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
 CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
     check_token,
     check_files,
+    check_proxies,
     check_templates,
     check_server,
 )

@@ -7,7 +7,8 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
 1. HTTP/2 can not be reached: nothing makes one of its connections. The `PRI` preface is a 505; `Upgrade`, to h2c or to
    websocket, is a 400.
 2. A message's length is said once: `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0, is a 400.
-3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2); anything else is a 400.
+3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2), those between chunks too; anything else is a
+   400.
 4. The target begins with `/`. Absolute form, authority form and `*` are a 400. CONNECT is a 405 before the application
    hears of it (a 2xx to it leaks a connection), and so is a method in lower case, which Hypercorn would change.
 5. A head has at most 16 KiB, however it arrives (431). h11's own limit holds only for a head that comes in pieces.
@@ -17,6 +18,7 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
 Each request, refused or not, has its `Record`, from its head until the stream of its answer ends.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable
@@ -45,6 +47,7 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 _FIXED_FIELDS: Final = [(name.encode(), value.encode()) for name, value in FIXED_HEADERS]
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _BARE_LF_OR_FOLD: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
+_NO_PART_OF_A_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
 
 
 class EdgeConfig(Config):
@@ -74,15 +77,25 @@ class EdgeContext(WorkerContext):
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """Refuses a head before h11 has made it look orderly (rules 3 and 5)."""
+    """Refuses lines before h11 has made them look orderly (rules 3 and 5)."""
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        if end := _HEAD_END.search(self._data):
+        """Take a head, or the trailers after the last chunk: of those there may be none."""
+        if self._data.startswith(b"\n"):
+            raise h11.RemoteProtocolError("bare LF")
+        if not self._data.startswith(b"\r\n") and (end := _HEAD_END.search(self._data)):
             if end.end() > MAX_HEAD_BYTES:
                 raise h11.RemoteProtocolError("head too large", error_status_hint=431)
             if _BARE_LF_OR_FOLD.search(self._data, 0, end.end()):
                 raise h11.RemoteProtocolError("bare LF or folded line")
         return super().maybe_extract_lines()
+
+    def maybe_extract_next_line(self) -> bytearray | None:
+        """Take the line before a chunk."""
+        end = self._data.find(b"\r\n")
+        if _NO_PART_OF_A_LINE.search(self._data, 0, len(self._data) if end < 0 else end):
+            raise h11.RemoteProtocolError("bare CR, bare LF or NUL before a chunk")
+        return super().maybe_extract_next_line()
 
 
 class _StrictConnection(h11.Connection):
@@ -153,6 +166,16 @@ class StrictHTTP(H11Protocol):
         if self._record:
             record, self._record = self._record, None
             record.end(self.connection.body_bytes, self.config.access_log_sample)
+
+    async def _maybe_recycle(self) -> None:
+        # The application is done with this request, and is told so through the queue of what came in. That may be full
+        # of a body which nobody reads any more: then it would wait here for itself, for ever.
+        if self.stream is not None:
+            put: Any = self.stream.app_put
+            received: asyncio.Queue[Any] = put.__self__
+            while not received.empty():
+                received.get_nowait()
+        await super()._maybe_recycle()
 
     async def _close_stream(self) -> None:
         await super()._close_stream()

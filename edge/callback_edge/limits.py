@@ -27,15 +27,15 @@ class Limits:
 
     def __init__(self, settings: EdgeSettings) -> None:
         holds = settings.trusted_proxies is not None
-        self._most_in_flight = settings.max_requests_in_flight_per_address if holds else None
+        self._most_in_flight = settings.max_requests_in_flight_per_address if holds else 0
         self._in_flight: Counter[str] = Counter()
-        misses = settings.unknown_states_per_minute_per_address if holds else None
-        self._misses = None if misses is None else Rate(misses)
+        misses = settings.unknown_states_per_minute_per_address if holds else 0
+        self._misses = Rate(misses) if misses else None
 
     @contextlib.contextmanager
     def one_more(self, group: str) -> Iterator[bool]:
         """Count one more request of a caller while it lasts. Gives whether it may be served."""
-        if self._most_in_flight is None:
+        if not self._most_in_flight:
             yield True
             return
         if self._in_flight.get(group, 0) >= self._most_in_flight:

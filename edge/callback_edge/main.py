@@ -86,7 +86,7 @@ async def _serve(
         with AdminServer(admin, why_not_ready):
             log.info("ready", **addresses)
             if settings.trusted_proxies is None:
-                log.info("no limit per address holds", to_do="set trusted_proxies: the proxies in front, or []")
+                log.warning("no limit per address holds", to_do="set trusted_proxies: the proxies in front, or []")
 
             await stopping.wait()  # /readyz says so from here on
             log.info("stopping", drain_s=settings.drain_s, grace_s=settings.grace_s)

@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, IPvAnyNetwork, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from callback.targets import is_local
 from callback_process.addresses import parse_bind
-from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
+from callback_process.effective import mask_url
+from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 
 
 def _grpc_target(text: str) -> str:
@@ -50,18 +52,22 @@ class EdgeSettings(ProcessSettings):
     server_token_file: Path | None = None
     """Holds the token of a principal with the role `edge`; read again when it changes. None: no token is sent."""
     server_tls: TlsSettings | None = None
-    """TLS to the servers; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
-    take over once a connection with them stands. None: plain text."""
+    """TLS to the servers; `{}` trusts the system's authorities. Needs a `server_name` where `server_target` has several
+    addresses. Its files are read again when they change: the new ones take over once a connection with them stands.
+    None: plain text."""
+    allow_plaintext: bool = False
+    """Whether requests, and the token, may go to servers on other machines without TLS: where a mesh or a sidecar
+    encrypts."""
     body_limit_bytes: Annotated[int, Field(ge=0, le=8 * 1024 * 1024)] = 1024 * 1024
     """The largest request body; beyond it a caller gets a 413. At most 8 MiB: it travels in one message."""
-    body_timeout_s: Annotated[float, Field(gt=0)] = 10
+    body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
     """How long a whole request body may take to arrive, in seconds; beyond it a caller gets a 408."""
-    invoke_timeout_s: Annotated[float, Field(gt=0)] = 330
+    invoke_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 330
     """How long to wait for the server's answer, in seconds. No lease is longer than 310."""
-    drain_s: Annotated[float, Field(ge=0)] = 2
+    drain_s: StopSeconds = 2
     """How long, after a signal to stop, `/readyz` says 503 while everything is still accepted and served, in seconds:
     long enough for a proxy in front to notice."""
-    grace_s: Annotated[float, Field(ge=0)] = 25
+    grace_s: StopSeconds = 25
     """How long calls that are running may go on after that, in seconds."""
     trusted_proxies: list[_Network] | None = None
     """The proxies in front of the edge, as addresses or networks (`10.0.0.0/24`). Whom they name in `X-Forwarded-For`
@@ -69,17 +75,21 @@ class EdgeSettings(ProcessSettings):
     callers connect themselves. None: not known. Then each peer counts as the caller, and as it may be a proxy with
     everyone behind it, the two limits per address do not hold."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
-    """How many connections may be open at a time, each with a body at most; beyond, a new one gets a 503 and is
-    closed."""
+    """How many connections may be open at a time; beyond, a new one gets a 503 and is closed."""
+    max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """How many bytes of request bodies may be held at a time, all callers' together; a body for which there is no room
+    gets a 503 before more of it is read. At least `body_limit_bytes`."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
     """How many requests may be with the servers at a time, those of callers who have hung up included; beyond, callers
     get a 503."""
-    max_requests_in_flight_per_address: Annotated[int, Field(ge=1)] | None = 200
+    max_requests_in_flight_per_address: Annotated[int, Field(ge=0)] = 200
     """How many requests of one caller may be handled at a time, each from its head to the end of its answer; beyond, it
-    gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. None: any number."""
-    unknown_states_per_minute_per_address: Annotated[int, Field(ge=1, le=1_000_000)] | None = 60
+    gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. 0: any number."""
+    unknown_states_per_minute_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 600
     """How many addresses that lead to no callback one caller may try in a minute; beyond, it gets a 429 for whatever it
-    asks, until a moment has passed. Holds where `trusted_proxies` is set. None: any number."""
+    asks, until a moment has passed. It is the store that this spares: a state can not be guessed. An office, or a
+    provider whose customers choose what it calls, is one caller: do not set it low. Holds where `trusted_proxies` is
+    set. 0: any number."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""
@@ -90,7 +100,31 @@ class EdgeSettings(ProcessSettings):
     """The least level to log."""
 
     @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
+            raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_a_body(self) -> Self:
+        if self.max_body_bytes_in_flight < self.body_limit_bytes:
+            raise ValueError(
+                f"max_body_bytes_in_flight is {self.max_body_bytes_in_flight}, and a body may have"
+                f" {self.body_limit_bytes} bytes (body_limit_bytes)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _names_whom_to_trust(self) -> Self:
         if self.server_tls and self.server_tls.server_name is None and "," in self.server_target:
             raise ValueError("server_tls needs a server_name where server_target has several addresses")
+        return self
+
+    @model_validator(mode="after")
+    def _guards_what_it_sends(self) -> Self:
+        if self.server_tls is None and not self.allow_plaintext and not is_local(self.server_target):
+            raise ValueError(
+                f"server_target {mask_url(self.server_target)} is not on this machine, and states and the token would"
+                " travel readable; set server_tls, or allow_plaintext where a mesh encrypts"
+            )
         return self

@@ -4,27 +4,30 @@
 - `/readyz`: 200 if it may get work, else 503 and why not. What to route by.
 - `/metrics`: the figures of this process, as Prometheus reads them.
 
-It runs in a thread, so that nobody who asks slowly, or much, holds up a call.
+It runs on a loop of its own in a thread, so that nobody who asks slowly, or much, holds up a call. One request a
+connection.
 """
 
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from socketserver import ThreadingMixIn
-from typing import Any, Final, Self
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final, Self
 
-from prometheus_client import disable_created_metrics, make_wsgi_app
+import h11
+from prometheus_client import REGISTRY, disable_created_metrics, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 _ANSWER_S: Final = 5.0
 """How long the event loop may take to say whether the process is ready, in seconds."""
-_READ_S: Final = 10
-"""How long a peer may take to send its request, in seconds."""
-_STOP_POLL_S: Final = 0.05
-"""How often the thread looks whether it is to stop, in seconds: so long may it hold up the end of the process."""
-_StartResponse = Callable[[str, list[tuple[str, str]]], object]
+_CONNECTION_S: Final = 10.0
+"""How long a connection may take, from its first byte to its last, in seconds."""
+_CONNECTIONS: Final = 16
+"""How many there may be at a time. One more is closed at once."""
+_CHUNK: Final = 4096
+_Answer = tuple[HTTPStatus, str, bytes]
+"""The status, the type of the body, and the body."""
 
 
 class AdminServer:
@@ -36,50 +39,88 @@ class AdminServer:
     """
 
     def __init__(self, listening: socket.socket, is_ready: Callable[[], Awaitable[str]]) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._listening = listening
         self._is_ready = is_ready
+        self._watched = asyncio.get_running_loop()
+        self._connections = 0
         # A second series for each metric, of when it was made: nobody asks for it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without types
-        self._metrics = make_wsgi_app(disable_compression=True)
-        self._server = _Server(listening)
-        self._server.set_app(self._answer)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_STOP_POLL_S,), name="admin", daemon=True
-        )
+        self._stopping = asyncio.Event()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     def __enter__(self) -> Self:
+        self._loop = self._runner.get_loop()
         self._thread.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
 
-    def _answer(self, environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _plain(start_response, "405 Method Not Allowed", "only GET")
-        match environ["PATH_INFO"]:
-            case "/metrics":
-                return self._metrics(environ, start_response)  # type: ignore[no-any-return]  # any WSGI application
-            case "/healthz":
-                why_not = self._ask(_nothing())
-            case "/readyz":
-                why_not = self._ask(self._why_not_ready())
-            case _:
-                return _plain(start_response, "404 Not Found", "there are /healthz, /readyz and /metrics")
-        if why_not:
-            return _plain(start_response, "503 Service Unavailable", why_not)
-        return _plain(start_response, "200 OK", "ok")
+    def _run(self) -> None:
+        with self._runner:
+            self._runner.run(self._serve())
 
-    async def _why_not_ready(self) -> str:
-        return await self._is_ready()
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._converse, sock=self._listening)
+        await self._stopping.wait()
+        server.close()
 
-    def _ask(self, question: Coroutine[Any, Any, str]) -> str:
-        asked = asyncio.run_coroutine_threadsafe(question, self._loop)
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
         try:
-            return asked.result(_ANSWER_S)
-        except FutureTimeoutError:
-            asked.cancel()
+            if self._connections <= _CONNECTIONS:
+                async with asyncio.timeout(_CONNECTION_S):
+                    await self._exchange(reader, writer)
+                    writer.close()
+                    await writer.wait_closed()
+        except OSError:  # the peer has gone, or is slow
+            pass
+        finally:
+            writer.transport.abort()
+            self._connections -= 1
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        http = h11.Connection(h11.SERVER)
+        try:
+            while (event := http.next_event()) is h11.NEED_DATA:
+                http.receive_data(await reader.read(_CHUNK))
+        except h11.RemoteProtocolError as error:
+            status, kind, body = _plain(HTTPStatus(error.error_status_hint), "this is not HTTP")
+            is_head = False
+        else:
+            if not isinstance(event, h11.Request):  # hung up before it
+                return
+            status, kind, body = await self._answer(event)
+            is_head = event.method == b"HEAD"
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")]
+        head = h11.Response(status_code=status, reason=status.phrase.encode(), headers=headers)
+        for part in (head, h11.Data(b"" if is_head else body), h11.EndOfMessage()):
+            writer.write(http.send(part) or b"")
+
+    async def _answer(self, request: h11.Request) -> _Answer:
+        if request.method not in (b"GET", b"HEAD"):
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+        match request.target.partition(b"?")[0]:
+            case b"/metrics":
+                return HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(REGISTRY)
+            case b"/healthz":
+                why_not = await self._ask(_nothing)
+            case b"/readyz":
+                why_not = await self._ask(self._is_ready)
+            case _:
+                return _plain(HTTPStatus.NOT_FOUND, "there are /healthz, /readyz and /metrics")
+        return _plain(HTTPStatus.SERVICE_UNAVAILABLE, why_not) if why_not else _plain(HTTPStatus.OK, "ok")
+
+    async def _ask(self, question: Callable[[], Awaitable[str]]) -> str:
+        async def answer() -> str:
+            return await question()
+
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(), self._watched))
+        except TimeoutError:
             return "the process is stuck"
 
 
@@ -87,28 +128,5 @@ async def _nothing() -> str:
     return ""
 
 
-def _plain(start_response: _StartResponse, status: str, text: str) -> list[bytes]:
-    body = f"{text}\n".encode()
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-    start_response(status, headers)
-    return [body]
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = _READ_S
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the library's
-        """Nothing: probes and scrapers come every few seconds."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, listening: socket.socket) -> None:
-        self.address_family = listening.family
-        super().__init__(listening.getsockname(), _Handler, bind_and_activate=False)
-        self.socket.close()  # the one that it made
-        self.socket = listening
-        self.server_name, self.server_port = listening.getsockname()[:2]
-        self.setup_environ()
+def _plain(status: HTTPStatus, text: str) -> _Answer:
+    return status, "text/plain; charset=utf-8", f"{text}\n".encode()

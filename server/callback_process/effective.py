@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _shown(value: Any) -> Value:
             return MASK
         case enum.Enum():
             return _shown(value.value)
-        case Path():
+        case Path() | IPv4Network() | IPv6Network():
             return _shown(str(value))
         case str():
             return mask_url(value)

@@ -2,6 +2,7 @@
 
 import enum
 import stat
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
@@ -84,27 +85,32 @@ def unreachable(check: str, target: str, why: str | None, advice: str) -> Findin
     return Finding.problem(check, f"{shown} can not be reached" + (f": {reason}" if shown == target else ""), advice)
 
 
-def check_settings(
-    check: str, process: type[_Settings], config_file: Path | None
-) -> tuple[_Settings | None, list[Finding]]:
-    """Read the settings of a process.
+async def diagnose(
+    check: str,
+    process: type[_Settings],
+    config_file: Path | None,
+    looks: Iterable[Callable[[_Settings], AsyncIterator[Finding]]],
+) -> AsyncIterator[Finding]:
+    """Look at the settings of a process; then, if they can be used, at all that it needs.
 
     Args:
-        check: what the findings are called.
+        check: what the findings about the settings are called.
         process: whose settings.
         config_file: the file; None takes the one that CALLBACK_CONFIG names, if any.
-
-    Returns:
-        The settings, None if they are wrong; and what was found.
+        looks: what looks at the rest, in this order.
     """
     config_file = config_path(config_file)
     try:
         settings, origins = process.load_with_origins(config_file)
     except SettingsError as error:
-        return None, [Finding.problem(check, each, "correct it, as docs/settings.md says") for each in error.problems]
+        for each in error.problems:
+            yield Finding.problem(check, each, "correct it, as docs/settings.md says")
+        return
     from_where = sorted(set(origins.values()))
-    findings = [Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all are the default")]
+    yield Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all are the default")
     secret_origins = {each.origin for each in effective(settings, origins) if each.is_secret}
     if config_file is not None and str(config_file) in secret_origins:
-        findings.append(check_secret_file(f"{check} file", config_file))
-    return settings, findings
+        yield check_secret_file(f"{check} file", config_file)
+    for look in looks:
+        async for finding in look(settings):
+            yield finding

@@ -3,8 +3,8 @@
 1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`; what comes from a library also has
    `logger`.
 2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a
-   value, an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, and anything shaped like a
-   UUID or like one of our tokens.
+   value, an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, anything shaped like a UUID
+   or like one of our tokens, percent-encoded too, and user and password in a URL.
 3. What is raised and not caught is such a line as well, not a bare traceback.
 """
 
@@ -21,13 +21,17 @@ import structlog
 
 MASK = "***"
 
-_PATH = re.compile(r"""(/cbq?)(?:/|%2[fF])[^\s"'<>\\]*""")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:(?:-|%2[dD])[0-9a-fA-F]{4}){3}(?:-|%2[dD])[0-9a-fA-F]{12}")
+_DASH, _SLASH = r"(?:-|%(?:25)*2[dD])", r"(?:/|%(?:25)*2[fF])"
+_HEX = r"(?:[0-9a-fA-F]|%(?:25)*(?:3[0-9]|[46][1-6]))"
+_PATH = re.compile(rf"""({_SLASH}cbq?){_SLASH}[^\s"'<>\\]*""")
+_UUID = re.compile(_DASH.join(rf"{_HEX}{{{count}}}" for count in (8, 4, 4, 4, 12)))
 _TOKEN = re.compile(r"callback_[A-Za-z0-9_-]{43}")
+_USER = re.compile(r"""(://)[^\s"'<>\\/?#@]+@""")
 
 
 def mask(text: str) -> str:
-    """Return the text without what could be, or contain, the state of a callback URL or a token."""
+    """Return the text without what could be, or contain, the state of a callback URL, a token or a password."""
+    text = _USER.sub(rf"\1{MASK}@", text)
     return _TOKEN.sub(MASK, _UUID.sub(MASK, _PATH.sub(rf"\1/{MASK}", text)))
 
 
@@ -78,8 +82,6 @@ def configure(process: str, level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    # gRPC's core writes to standard error by itself, lines that are not JSON and that nothing masks.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
 

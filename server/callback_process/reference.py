@@ -14,7 +14,7 @@ _HEAD: Final = f"""\
 A setting is an option of the command, else an environment variable, else a key of the TOML file that `--config` or
 `{CONFIG_VARIABLE}` names, else its default. It comes whole from one of these: lists and tables are not merged. One file
 serves all processes; each reads its own table. In a variable, a list has commas between its values or is JSON, and a
-table is JSON.
+table is JSON. A path that is relative is so to the directory in which the process was started.
 
 ```toml
 [server]

@@ -33,6 +33,9 @@ Bind = Annotated[
 ]
 """A setting that is an address to listen on, `HOST:PORT`."""
 
+StopSeconds = Annotated[float, Field(ge=0, le=24 * 3600)]
+"""A setting that is how long a stop may take a step, in seconds."""
+
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
@@ -221,11 +224,39 @@ class ProcessSettings(BaseSettings):
             message = (
                 f"unknown; known: {_listed(cls.model_fields.keys() - cls.shared_tables)}"
                 if len(location) == 1
-                else "unknown"
+                else in_plain_words(detail)
             )
         else:
-            message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
+            message = in_plain_words(detail)
         return f"{name} ({origin}): {message}" if location else message
+
+
+def in_plain_words(detail: ErrorDetails) -> str:
+    """Return what is wrong with a value, without the value and without Python's words."""
+    if detail["type"] in _PLAIN:
+        return _PLAIN[detail["type"]]
+    return detail["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
+
+
+_PLAIN = {
+    "missing": "must be given",
+    "extra_forbidden": "unknown",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "path_type": "must be the path of a file",
+}
+"""What pydantic says for programmers, by its types of errors, as people who write a file would say it."""
 
 
 def _decode(text: str) -> Any:

@@ -16,13 +16,15 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from callback_process import findings
+from callback_process.addresses import parse_bind
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.findings import Finding, check_readable, check_secret_file, check_settings, unreachable
+from callback_process.findings import Finding, check_readable, check_secret_file, unreachable
 from callback_process.settings import SettingsError
 from callback_server.domain.principal import Role
-from callback_server.handlers.push import make_channel
+from callback_server.handlers.push import credentials, make_channel
 from callback_server.principals import PrincipalEntry, read_principals
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.client import StoreClient, StoreError, connect
@@ -47,19 +49,9 @@ WRITES: Final = 5
 """How many writes are measured."""
 
 
-async def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Look at everything that a server needs.
-
-    Args:
-        config_file: the settings file; None takes the one that CALLBACK_CONFIG names, if any.
-    """
-    settings, findings = check_settings("server settings", ServerSettings, config_file)
-    for finding in findings:
-        yield finding
-    if settings is not None:
-        for look in CHECKS:
-            async for finding in look(settings):
-                yield finding
+def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
+    """Look at all that a server needs. Without a file its settings are from the one that CALLBACK_CONFIG names."""
+    return findings.diagnose("server settings", ServerSettings, config_file, CHECKS)
 
 
 # ---- Files ----
@@ -82,7 +74,13 @@ async def check_certificates(settings: ServerSettings) -> AsyncIterator[Finding]
     """Look at the files of TLS on the gRPC port."""
     now = datetime.now(UTC)
     if settings.tls_cert_file is None or settings.tls_key_file is None:
-        yield Finding.ok("tls", f"the gRPC port {settings.grpc_bind} speaks plain text")
+        seen = f"the gRPC port {settings.grpc_bind} speaks plain text"
+        if parse_bind(settings.grpc_bind).is_loopback:
+            yield Finding.ok("tls", seen)
+        else:
+            yield Finding.warning(
+                "tls", f"{seen}: tokens can be read on the way", "set tls_cert_file, unless a mesh encrypts"
+            )
         return
     yield check_secret_file("tls_key_file", settings.tls_key_file)
     yield check_certificate("tls_cert_file", settings.tls_cert_file, settings.tls_key_file, now, of_server=True)
@@ -106,6 +104,8 @@ async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
     yield Finding.ok("principals", f"{path}: {', '.join(sorted(entries)) or 'nobody'}")
     if mode & stat.S_IWOTH:
         yield Finding.problem("principals", f"everyone on this machine can change {path}", f"chmod o-w {path}")
+    elif mode & stat.S_IWGRP:
+        yield Finding.warning("principals", f"its group can change {path}, and so let anyone in", f"chmod g-w {path}")
     now = datetime.now(UTC)
     for name, entry in sorted(entries.items()):
         for finding in _check_principal(f"principal {name}", entry, now, asks_certificates=_asks(settings)):
@@ -184,7 +184,10 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 yield Finding.problem("store", str(error), "correct store_url, or what its user may do")
                 return
             except StoreError as error:
-                advice = "start it, or set store_url; on a machine of edges alone: callback doctor edge"
+                advice = (
+                    "start it, or set store_url; on a machine of edges alone: callback doctor edge;"
+                    " `callback up` has a store of its own, and needs no doctor"
+                )
                 # What the client says has host and port in it, never the rest of the URL.
                 reason = str(error).rstrip(".")
                 yield Finding.problem("store", f"{mask_url(settings.store_url)} can not be reached: {reason}", advice)
@@ -324,7 +327,7 @@ async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
                 yield finding
     for found in await asyncio.gather(
         *(
-            _check_handler(f"activities.{name}", activity)
+            _check_handler(name, activity)
             for name, activity in settings.activities.items()
             if activity.target is not None
         )
@@ -332,11 +335,12 @@ async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
         yield found
 
 
-async def _check_handler(check: str, activity: ActivitySettings) -> Finding:
+async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
+    check = f"activities.{name}"
     try:
-        channel = make_channel(activity)
-    except OSError as error:
-        return Finding.problem(check, f"{error.filename}: {error.strerror}", "see the files of its TLS")
+        channel = make_channel(activity, credentials(name, activity).value)
+    except CredentialsError as error:
+        return Finding.problem(check, str(error), "correct that file")
     async with channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         try:

@@ -12,7 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -28,6 +29,7 @@ from callback_process import logs, loop
 from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
 from callback_process.credentials import CredentialsError
+from callback_process.effective import mask_url
 from callback_process.listening import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
@@ -94,11 +96,12 @@ def run(settings: ServerSettings) -> int:
 class _Given:
     """What the settings name, read before anything is started."""
 
-    state_key: bytes | None
+    state_key: bytes | None = field(repr=False)
     principals: PrincipalsFile | None
     profiles: Profiles
     credentials: grpc.ServerCredentials | None
-    store_url: str
+    handlers: dict[str, PushHandler]
+    store_url: str = field(repr=False)
     admin: socket.socket
 
 
@@ -106,9 +109,14 @@ def _read(settings: ServerSettings) -> _Given:
     try:
         return _Given(
             state_key=settings.read_state_key(),
-            principals=PrincipalsFile(settings.principals_file) if settings.principals_file else None,
+            principals=_principals(settings.principals_file),
             profiles=make_profiles(settings.profiles),
             credentials=server_credentials(settings),
+            handlers={
+                name: PushHandler(name, activity)
+                for name, activity in settings.activities.items()
+                if activity.target is not None
+            },
             store_url=settings.read_store_url(),
             admin=listen(settings.admin_bind),
         )
@@ -116,6 +124,13 @@ def _read(settings: ServerSettings) -> _Given:
         raise StartError(f"admin_bind: {error}") from error
     except (SettingsError, CredentialsError, ValueError) as error:
         raise StartError(str(error)) from error
+
+
+def _principals(file: Path | None) -> PrincipalsFile | None:
+    try:
+        return PrincipalsFile(file) if file else None
+    except SettingsError as error:
+        raise SettingsError([f"principals_file {problem}" for problem in error.problems]) from None
 
 
 async def _serve(settings: ServerSettings) -> None:
@@ -164,20 +179,15 @@ async def _serve_on(
         max_time_to_live_s=settings.max_time_to_live_s,
         max_open_cases_per_owner=settings.max_open_cases_per_owner,
     )
-    handlers = {}
-    for name, activity in settings.activities.items():
-        if activity.target is None:
-            continue
-        try:
-            handlers[name] = PushHandler(name, activity)
-        except OSError as error:
-            raise StartError(f"activities.{name}.tls: {error.filename}: {error.strerror}") from error
-        stack.push_async_callback(handlers[name].close)
+    for handler in given.handlers.values():
+        await stack.enter_async_context(handler)
     mail_client = connect(given.store_url)
     stack.push_async_callback(mail_client.aclose)
     mailbox = Mailbox(scripts, mail_client)
     workers = WorkerPool(scripts, mailbox)
-    handling = Handling(handlers=handlers, workers=workers, activities=activities, platform_url=settings.platform_url)
+    handling = Handling(
+        handlers=given.handlers, workers=workers, activities=activities, platform_url=settings.platform_url
+    )
     leases = Leases(activities)
     held = HeldCalls(scripts, mailbox, handling, retention)
     inbox = Inbox(
@@ -297,7 +307,7 @@ def _ended(task: asyncio.Task[None]) -> None:
 
 async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: asyncio.Event) -> bool:
     """Waits for the store, and refuses one that is unsafe. False: asked to stop before it was there."""
-    began = time.monotonic()
+    began, told = time.monotonic(), ""
     while not stopping.is_set():
         try:
             await check_store(client, settings.store_durability)
@@ -307,7 +317,9 @@ async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: 
         except StoreError as error:
             if time.monotonic() - began > STORE_WAIT_S:
                 raise StartError(f"the store can not be reached: {error}") from error
-            log.warning("waiting_for_store", error=str(error))
+            if str(error) != told:
+                told = str(error)
+                log.warning("waiting_for_store", store_url=mask_url(settings.store_url), error=told)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), 0.5)
     return False

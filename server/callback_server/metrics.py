@@ -1,11 +1,14 @@
 """The figures of a server process, by Prometheus' conventions.
 
-Labels are bounded: none names a case, an owner, a label or a path.
+Labels are bounded: none names a case, an owner, a label or a path. What alerts count stands at 0 from the start: a
+series that begins at 1 has no rate.
 """
 
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from callback_server.domain.call import CallFailure, CallStatus
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -51,3 +54,13 @@ STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0"
 RELOADS_FAILED: Final = Counter(
     "callback_reloads_failed", "Files that changed and could not be taken over; what held before still holds", ["file"]
 )
+
+for outcome in ("refused", "unknown"):
+    STORE_ERRORS.labels(outcome)
+for file in ("certificate", "handler_tls", "principals"):
+    RELOADS_FAILED.labels(file)
+for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
+    CALLS.labels(status, "")
+for failure in CallFailure:
+    not_started = failure in (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
+    CALLS.labels(CallStatus.NOT_STARTED if not_started else CallStatus.FAILED, failure)

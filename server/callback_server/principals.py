@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from callback_process.logs import get_logger
-from callback_process.settings import SettingsError
+from callback_process.settings import SettingsError, in_plain_words
 from callback_server import metrics
 from callback_server.domain.principal import Principal, Role
 from callback_server.errors import UnauthenticatedError
@@ -160,14 +161,19 @@ def parse(path: Path, text: str) -> Principals:
     try:
         return Principals(_File(**tomllib.loads(text)).principals)
     except ValidationError as error:
-        problems = [
-            f"{path}: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)
-        ]
-        raise SettingsError(problems) from None
+        problems = [_problem(each) for each in error.errors(include_input=False)]
+        raise SettingsError([f"{path}: {each}" for each in problems]) from None
     except ValueError as error:  # not TOML, or listed twice
         raise SettingsError([f"{path}: {error}"]) from None
     except RecursionError:
         raise SettingsError([f"{path}: is nested too deeply"]) from None
+
+
+def _problem(detail: ErrorDetails) -> str:
+    *place, last = detail["loc"]
+    if last == "[key]":  # pydantic's word for a key that is wrong itself
+        return f"{'.'.join(map(str, place))}: must be 1-63 lower-case letters, digits, '.', '_' or '-'"
+    return f"{'.'.join(map(str, detail['loc']))}: {in_plain_words(detail)}"
 
 
 class PrincipalsFile:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from callback_process.addresses import parse_bind
-from callback_process.settings import Bind, LogLevel, ProcessSettings, TlsSettings
+from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.retries import Retries
@@ -23,6 +24,10 @@ Origin = Annotated[
     StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$"),
     Field(json_schema_extra={"format": "URL"}),
 ]
+
+
+_PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d{2}|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RetrySettings(BaseModel):
@@ -55,14 +60,17 @@ class ActivitySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    target: str | None = Field(default=None, pattern=r"^((dns|ipv4|ipv6):\S+|[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+)$")
+    target: str | None = Field(
+        default=None, pattern=rf"^((dns|ipv4|ipv6):\S+|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$"
+    )
     """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
     """How long the handler may take, in seconds."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     """How long to wait for a connection before the handler counts as not started, in seconds."""
     tls: TlsSettings | None = None
-    """TLS to the handler; None is plain text."""
+    """TLS to the handler; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
+    take over once a connection with them stands. None: plain text."""
     retry: RetrySettings = RetrySettings()
     """When a delivery is tried again."""
 
@@ -102,7 +110,7 @@ class ServerSettings(ProcessSettings):
     """Where a redirect to `/path` leads. None: such redirects are refused."""
     alternative_domains: list[str] | None = None
     """The alternative domains that may be used. None: any."""
-    state_key: SecretStr | None = Field(default=None, min_length=32)
+    state_key: SecretStr | None = None
     """The key from which the URL of a `request_id` is made, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
     """A file that holds `state_key`, byte for byte: at least 32 bytes."""
@@ -142,9 +150,9 @@ class ServerSettings(ProcessSettings):
     """How many calls this process runs at a time; beyond, callers get a 503."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
     """How many deliveries this process runs at a time, of acknowledged and replayed calls; beyond, they wait."""
-    drain_s: float = Field(default=2, ge=0)
+    drain_s: StopSeconds = 2
     """How long, after a signal to stop, everything is still served while edges are told to go elsewhere, in seconds."""
-    grace_s: float = Field(default=25, ge=0)
+    grace_s: StopSeconds = 25
     """How long running calls may go on after that, in seconds."""
     reflection: bool = False
     """Whether gRPC reflection is on. For development."""
@@ -167,8 +175,8 @@ class ServerSettings(ProcessSettings):
         for name in activities:
             if name in (RECORD, FORM):
                 raise ValueError(f"{name} is built in and can not be declared")
-            if not 1 <= len(name) <= 200:
-                raise ValueError("the name of an activity has 1 to 200 characters")
+            if not 1 <= len(name) <= 200 or _CONTROL.search(name):
+                raise ValueError("the name of an activity has 1 to 200 characters, and no control characters")
         return activities
 
     @field_validator("profiles")
@@ -178,6 +186,13 @@ class ServerSettings(ProcessSettings):
             if not NAME.fullmatch(name):
                 raise ValueError("the name of a profile is 1 to 63 of a-z, 0-9, '.', '_' and '-', a-z or 0-9 first")
         return profiles
+
+    @field_validator("state_key")
+    @classmethod
+    def _state_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters")
+        return key
 
     @model_validator(mode="after")
     def _one_key(self) -> ServerSettings:
@@ -197,6 +212,12 @@ class ServerSettings(ProcessSettings):
             raise ValueError("tls_cert_file and tls_key_file belong together")
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> ServerSettings:
+        if self.grpc_bind == self.admin_bind and parse_bind(self.grpc_bind).port != 0:
+            raise ValueError(f"grpc_bind and admin_bind are the same address, {self.grpc_bind}")
         return self
 
     @model_validator(mode="after")

@@ -253,6 +253,18 @@ async def test_output_that_can_not_be_written_is_told_in_one_line(server, argume
     assert errors == b"Error: the output can not be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
+async def test_output_that_is_closed_is_told_in_one_line(server, arguments):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    program = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "callback_cli", *arguments,
+        stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
+    )  # fmt: skip
+    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert program.returncode == 1
+    assert errors == b"Error: the output can not be written: standard output is closed\n"
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
 async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
@@ -342,6 +354,18 @@ async def test_states_and_credentials_are_masked_in_both_forms_unless_asked_for(
         shown = await callback("call", CALL, *form, "--show-secrets")
         assert STATE in shown.output
         assert "hunter2" in shown.output
+
+
+async def test_credentials_in_a_cases_response_are_masked_on_the_screen_and_whole_in_json(server, callback):
+    response = resources.Response(
+        response_type=resources.RESPONSE_TYPE_RESPONSE,
+        response_headers={"headers": [{"name": "set-cookie", "value": "hunter2"}]},
+        response_body=b"see https://a.example/?token=hunter2",
+    )
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(response=response))
+    ran = await callback("get", CASE)
+    assert (ran.code, ran.output.count("***"), "hunter2" in ran.output) == (0, 2, False)
+    assert (await callback("get", CASE, "--json")).json["response"]["responseHeaders"] == {"set-cookie": "hunter2"}
 
 
 @pytest.mark.parametrize(

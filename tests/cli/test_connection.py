@@ -1,6 +1,7 @@
 """Where the server is and who asks: tokens, certificates, and what is said when they are not right."""
 
 import asyncio
+import json
 import shlex
 import sys
 from asyncio.subprocess import PIPE
@@ -103,6 +104,36 @@ def test_what_can_be_no_token_is_wrong_usage_and_not_repeated(content, source, t
     assert "hunter2" not in ran.stderr
 
 
+async def test_a_token_that_would_leave_this_machine_in_plain_text_is_warned_of_on_one_line(server, token_file):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=1))
+    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
+    elsewhere = server.address.replace("127.0.0.1", "0.0.0.0")  # this machine, by no address of its own
+    text = f"the token goes to {elsewhere} in plain text; use --tls"
+    for asked, environment, said in (
+        ([], {"CALLBACK_TOKEN": TOKEN}, f"Warning: {text}\n"),
+        (["--token-file", str(token_file)], {}, f"Warning: {text}\n"),
+        (["--json"], {"CALLBACK_TOKEN": TOKEN}, json.dumps({"warning": text}) + "\n"),
+        ([], {}, ""),
+    ):
+        # It makes two clients, each of which would say it.
+        ran = await run_callback("wait", CASE, "--after", "0", "--target", elsewhere, *asked, **environment)
+        assert (ran.code, ran.errors) == (0, said)
+    ran = await run_callback("get", CASE, "--target", server.address, CALLBACK_TOKEN=TOKEN)
+    assert (ran.code, ran.errors) == (0, "")
+
+
+async def test_a_token_that_is_gone_between_two_questions_is_told_in_one_line(server, callback, token_file):
+    async def take_it_away(_request):
+        token_file.write_text("")
+        return messages.GetCallbackResponse(callback=callback_message())
+
+    server.answers["GetCallback"] = take_it_away
+    ran = await callback("wait", CASE, "--token-file", str(token_file))
+    assert (ran.code, ran.output) == (2, "")
+    assert ran.errors == f"Error: {token_file}: the token is empty, or has characters that no token has\n"
+
+
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()
@@ -118,6 +149,7 @@ def files(authority, tmp_path_factory):
         own.cert_chain_pems[0].write_to_path(directory / f"{name}-client.pem")
         own.private_key_pem.write_to_path(directory / f"{name}-client.key")
     (directory / "junk.pem").write_text("not PEM\n")
+    (directory / "empty.pem").touch()
     return directory
 
 
@@ -184,12 +216,29 @@ async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authori
             assert (server.requests, server.tokens) == ([], [])
 
 
+async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
+    async def answer(reader, writer):
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        address = "{}:{}".format(*other.sockets[0].getsockname())
+        ran = await run_callback("list", "--target", address)
+    assert (ran.code, ran.output) == (69, "")
+    first, second = ran.errors.splitlines()
+    assert first == f"Error: {address} can not be reached: it does not speak gRPC there (UNAVAILABLE)"
+    assert "gRPC port in --target" in second
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--cert-file", "ca-client.pem"], "--cert-file and --key-file belong together"),
         (["--key-file", "ca-client.key"], "--cert-file and --key-file belong together"),
         (["--ca-file", "junk.pem"], "junk.pem: there is nothing in PEM form that can be used"),
+        (["--ca-file", "empty.pem"], "empty.pem: there is nothing in PEM form that can be used"),
         (["--cert-file", "junk.pem", "--key-file", "ca-client.key"], "there is nothing in PEM form that can be used"),
         (["--cert-file", "ca-client.pem", "--key-file", "junk.pem"], "there is nothing in PEM form that can be used"),
         (["--cert-file", "ca-client.pem", "--key-file", "other-client.key"], "the key is not that of the certificate"),

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from support.clients import CASE, run_callback
+from support.system import assert_events
 
 from callback import Accept, AsyncCallbackClient, Handlers, Redirect, Reject, Response
 
@@ -61,6 +62,7 @@ async def running_process(*arguments, **environment):
         code = await asyncio.wait_for(program.wait(), 60)
         await reading
     assert code == 0, b"".join(lines).decode()
+    assert_events(lines)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,7 @@ async def system(store_of, tmp_path_factory):
                 CALLBACK_STORE_URL=store_of("valkey").url,
                 CALLBACK_PLATFORM_URL="https://shop.example",
                 CALLBACK_STATE_KEY="k" * 32,
+                CALLBACK_ADMIN_BIND="127.0.0.1:0",
             )
         )
         edge = await stack.enter_async_context(

@@ -18,15 +18,15 @@ def a_call(**values):
 
 def test_the_state_in_the_query_is_masked_and_its_neighbours_are_not():
     call = masked(
-        a_call(query=Query([("code", OTHER), ("state", STATE)]), query_string=f"code={OTHER}&state={STATE}&x"), "state"
+        a_call(query=Query([("id", OTHER), ("shop", STATE)]), query_string=f"id={OTHER}&shop={STATE}&x"), "shop"
     )
-    assert call.query == Query([("code", OTHER), ("state", "***")])
-    assert call.query_string == f"code={OTHER}&state=***&x"
+    assert call.query == Query([("id", OTHER), ("shop", "***")])
+    assert call.query_string == f"id={OTHER}&shop=***&x"
 
 
 def test_the_state_in_a_form_is_masked():
-    call = masked(a_call(headers=FORM, body=f"SAMLResponse=PHM%2B&RelayState={STATE}&x=1".encode()), "RelayState")
-    assert call.body == b"SAMLResponse=PHM%2B&RelayState=***&x=1"
+    call = masked(a_call(headers=FORM, body=f"order=PHM%2B&shop={STATE}&x=1".encode()), "shop")
+    assert call.body == b"order=PHM%2B&shop=***&x=1"
 
 
 @pytest.mark.parametrize("spelled", [STATE.replace("-", "%2D"), STATE.replace("3", "%33", 1)])
@@ -82,7 +82,8 @@ def test_a_state_in_a_path_is_masked():
     "name",
     [
         "authorization", "Proxy-Authorization", "cookie", "set-cookie", "x-api-key", "apikey", "x-auth-token",
-        "x-gitlab-token", "x-telegram-bot-api-secret-token", "x-password", "x-amz-security-token",
+        "x-gitlab-token", "x-telegram-bot-api-secret-token", "x-password", "x-amz-security-token", "stripe-signature",
+        "x-hub-signature-256", "x-shop-signature", "x-session-id", "x-private-key", "x-credential",
     ],
 )  # fmt: skip
 def test_header_fields_that_carry_a_credential_are_masked(name):
@@ -91,9 +92,91 @@ def test_header_fields_that_carry_a_credential_are_masked(name):
     assert call.headers.pairs == call.response.headers.pairs == ((name, "***"), (name, "***"))
 
 
-@pytest.mark.parametrize("name", ["content-type", "user-agent", "x-request-id", "stripe-signature", "webhook-id"])
+@pytest.mark.parametrize("name", ["content-type", "user-agent", "x-request-id", "idempotency-key", "webhook-id"])
 def test_other_header_fields_are_not_masked(name):
     assert masked(a_call(headers=Headers({name: OTHER})), "").headers[name] == OTHER
+
+
+PARAMETERS = (
+    "state", "code", "token", "access_token", "id_token", "refresh_token", "signature", "sig", "secret",
+    "client_secret", "password", "user[password]", "pwd", "key", "api_key", "apiKey", "SAMLResponse",
+    "RelayState", "assertion", "CODE",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_that_carry_a_credential_are_masked_in_queries_forms_and_urls(name):
+    url = f"https://a.example/x?a=1&{name}=hunter2#b"
+    call = masked(
+        a_call(
+            headers=Headers([*FORM.pairs, ("referer", url)]),
+            query=Query({name: "hunter2", "back": url}),
+            query_string=f"a=1&{name}=hunter2&{name}=&back=https%3A%2F%2Fa.example%3Fb%26{name}%3Dhunter2%26c%3D1",
+            body=f"{name}=hunter2&a=1".encode(),
+            response=Response(url, headers={"location": url}, redirect_url=url),
+            failure_detail=url,
+        ),
+        "",
+    )
+    hidden = f"https://a.example/x?a=1&{name}=***#b"
+    assert call.query == Query({name: "***", "back": hidden})
+    assert call.query_string == (f"a=1&{name}=***&{name}=***&back=https%3A%2F%2Fa.example%3Fb%26{name}%3D***%26c%3D1")
+    assert call.body == f"{name}=***&a=1".encode()
+    assert call.headers["referer"] == call.failure_detail == hidden
+    assert call.response == Response(hidden, headers={"location": hidden}, redirect_url=hidden)
+
+
+@pytest.mark.parametrize("name", ["status_code", "country", "keyword", "id", "statement", "design", "monkey", "trxid"])
+def test_other_parameters_are_not_masked(name):
+    call = a_call(
+        headers=FORM,
+        query=Query({name: "7", "back": f"https://a.example/?{name}=7"}),
+        query_string=f"{name}=7&back=https%3A%2F%2Fa.example%3F{name}%3D7",
+        body=f"{name}=7".encode(),
+    )
+    assert masked(call, "") == call
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("https://me:hunter2@a.example/x", "https://***@a.example/x"),
+        ("<redis://:hunter2@a.example>", "<redis://***@a.example>"),
+        ("https://hunter2@a.example", "https://***@a.example"),
+        ("https%3A%2F%2Fme%3Ahunter2%40a.example", "https%3A%2F%2F***%40a.example"),
+        ("https%253A%252F%252Fme:hunter2%2540a.example", "https%253A%252F%252F***%2540a.example"),
+        ("https://a.example/@me", "https://a.example/@me"),
+        ("https://a.example?mail=me@a.example", "https://a.example?mail=me@a.example"),
+    ],
+)
+def test_who_one_is_in_a_url_is_masked(url, hidden):
+    call = masked(a_call(query_string=f"u={url}", body=url.encode(), response=Response(redirect_url=url)), "")
+    assert call.query_string == f"u={hidden}"
+    assert call.body == hidden.encode()
+    assert call.response == Response(redirect_url=hidden)
+
+
+def all_encoded(text):
+    return "".join(f"%{ord(each):02X}" for each in text)
+
+
+@pytest.mark.parametrize(
+    "spelled", [STATE.upper(), STATE.replace("-", "%2D"), STATE.replace("3", "%33"), all_encoded(STATE),
+                all_encoded(STATE).replace("%", "%25"), all_encoded(STATE).replace("%", "%2525")],
+)  # fmt: skip
+def test_a_state_is_masked_however_it_is_encoded(spelled):
+    call = masked(
+        a_call(
+            query=Query({"shop": STATE}),
+            query_string=f"shop={STATE}&back=/x/{spelled}/",
+            headers=Headers({"referer": f"https://a.example/cb/{spelled}?x", "x-encoded": f"%2F%63b%2F{spelled}"}),
+        ),
+        "shop",
+    )
+    assert call.query_string == "shop=***&back=/x/***/"
+    assert call.headers == Headers({"referer": "https://a.example/cb/***?x", "x-encoded": "%2F%63b%2F***"})
+    alone = masked(a_call(headers=Headers({"referer": f"https://a.example/cb/{spelled}?x"})), "")
+    assert alone.headers["referer"] == "https://a.example/cb/***?x"
 
 
 TEXT = st.text(max_size=8)

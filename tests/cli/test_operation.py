@@ -98,6 +98,7 @@ async def test_doctor_is_content_with_a_system_that_runs_and_says_so_in_lines_or
         environment = {
             "CALLBACK_STORE_URL": system.store.url,
             "CALLBACK_EDGE_SERVER_TARGET": system.grpc,
+            "CALLBACK_EDGE_TRUSTED_PROXIES": "[]",
         }
         ran = await run_callback("doctor", **environment)
         as_json = await run_callback("doctor", "--json", **environment)

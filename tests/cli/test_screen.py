@@ -32,7 +32,7 @@ def test_a_case_is_shown_with_what_it_has():
         "  activity       order-paid\n"
         "  activity case  1:142:432\n"
         "  calls          3 so far; one allowed\n"
-        "  URL            /cb/\n"
+        "  URL            /cb/…, state in the path\n"
         "  owner          local\n"
         "  labels         order=5\n"
         "  created        2026-11-25 09:30:15 UTC\n"
@@ -53,7 +53,7 @@ def test_a_case_is_shown_with_what_it_has():
         ),
         ({"allow_multiple_calls": True}, "calls          3 so far; any number allowed"),
         ({"retryable_after_error": True}, "calls          3 so far; one, again after an error allowed"),
-        ({"state_query_parameter": "RelayState"}, "URL            /cbq/RelayState"),
+        ({"state_query_parameter": "RelayState"}, "URL            /cbq/RelayState, state in the parameter RelayState"),
         ({"expire_time": CREATED + timedelta(days=1)}, "expires        2026-11-26 09:30:15 UTC"),
         ({"verification_profile": "github"}, "verified by    github"),
         ({"get_guard": GetGuard.CONFIRM}, "get guard      confirm"),

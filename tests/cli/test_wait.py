@@ -83,7 +83,7 @@ async def test_after_a_number_a_call_that_has_come_counts(callback, case, after,
 async def test_when_the_time_is_over_it_ends_with_124(callback, case):
     ran = await callback("wait", CASE, "--timeout", "1s")
     assert (ran.code, ran.output) == (124, "")
-    assert ran.errors == f"Error: no call 4 on {CASE} in 1 s (TIMED_OUT)\n"
+    assert ran.errors == f"Error: waited 1 s in vain for call 4 of {CASE} (TIMED_OUT)\n"
     ran = await callback("wait", CASE, "--after", "7", "--timeout", "1s", "--json")
     assert (ran.code, ran.output) == (124, "")
     assert json.loads(ran.errors)["error"]["reason"] == "TIMED_OUT"

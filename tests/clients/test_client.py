@@ -5,14 +5,26 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 
+import grpc
 import pytest
-from support.clients import CALL, CASE, CREATED, STATE, call_message, callback_message, scripted_server, timestamp
+from support.clients import (
+    CALL,
+    CASE,
+    CREATED,
+    STATE,
+    Refusal,
+    call_message,
+    callback_message,
+    scripted_server,
+    timestamp,
+)
 from support.wait import wait_until
 
 from callback import (
     Accept,
     AnswerMode,
     CallbackClient,
+    CallbackError,
     CallbackStatus,
     CallFailure,
     CallFilter,
@@ -22,6 +34,7 @@ from callback import (
     DeliveryStatus,
     GetGuard,
     Headers,
+    InvalidRequestError,
     Query,
     Redirect,
     Reject,
@@ -107,6 +120,48 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
             ),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda client: client.generate_callback_url("record", "hi"), "response is a Response or a Redirect, not str"),
+        (lambda client: client.generate_callback_url("record", None), "response is a Response .*, not NoneType"),
+        (lambda client: client.generate_callback_url(5, Response()), "activity is text, not int"),
+        (
+            lambda client: client.generate_callback_url("a", Response(), labels={"a": 5}),
+            r"labels\['a'\] is text, not int",
+        ),
+        (lambda client: client.generate_callback_url("a", Response(), labels={5: "a"}), "label is text, not int"),
+        (lambda client: client.set_response(CASE, "hi"), "response is a Response or a Redirect, not str"),
+        (lambda client: client.set_response(5, Response()), "case_id is text, not int"),
+        (lambda client: client.get_callback(5), "case_id is text, not int"),
+        (lambda client: client.close_callback(5), "case_id is text, not int"),
+        (lambda client: client.erase_calls(5), "case_id is text, not int"),
+        (lambda client: client.list_calls_page(5), "case_id is text, not int"),
+        (lambda client: client.get_call(5), "call_id is text, not int"),
+        (lambda client: client.list_callbacks_page(owner=5), "owner is text, not int"),
+    ],
+)
+async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
+    with pytest.raises(TypeError, match=says):
+        await ask(client)
+    assert server.requests == []
+
+
+async def test_cases_can_not_be_listed_by_a_status_that_only_newer_clients_know(client):
+    with pytest.raises(ValueError, match="status can not be UNKNOWN"):
+        await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)
+
+
+async def test_a_body_that_no_request_can_carry_is_refused_as_one_that_is_too_large(client):
+    large = Response(bytes(17 << 20))
+    for ask in (client.generate_callback_url("record", large), client.set_response(CASE, large)):
+        with pytest.raises(InvalidRequestError) as raised:
+            await ask
+        assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+        [violation] = raised.value.violations
+        assert (violation.field, violation.rule) == ("response.response_body", "bytes.max_len")
 
 
 async def test_a_generated_url_is_not_in_the_values_repr(server, client):
@@ -476,8 +531,38 @@ async def test_a_closed_client_says_that_it_is_closed(server, client_type):
     await client.get_callback(CASE)
     await client.close()
     await client.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(CallbackError, match="CallbackClient is closed") as raised:
         await client.get_callback(CASE)
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_a_call_that_waits_while_its_client_is_closed_is_told_so(server, client_type):
+    asked = asyncio.Event()
+
+    async def never(_request):
+        asked.set()
+        await asyncio.Event().wait()
+
+    server.answers["GetCallback"] = never
+    client = client_type(server.address)
+    call = asyncio.create_task(client.get_callback(CASE))
+    await asked.wait()
+    await client.close()
+    with pytest.raises(CallbackError) as raised:
+        await call
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_a_call_that_pauses_while_its_client_is_closed_is_told_so(server, client_type):
+    server.answers["GetCallback"] = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.3)
+    client = client_type(server.address)
+    call = asyncio.create_task(client.get_callback(CASE))
+    await wait_until(lambda: server.requests, what="a request")
+    await client.close()
+    with pytest.raises(CallbackError) as raised:
+        await call
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+    assert len(server.requests) == 1
 
 
 async def test_it_connects_again_after_the_server_was_gone(unused_port, client_type):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import re
 import signal
 import socket
 import sys
@@ -166,8 +167,11 @@ async def test_a_handler_that_raises_reject_rejects_with_its_own_response_only(r
         raising(ValueError("the password is hunter2")),
         raising(TimeoutError("hunter2")),
         raising(asyncio.CancelledError("hunter2")),
+        raising(SystemExit("hunter2")),
+        raising(Reject(Response(code=2**40))),
+        raising(Reject(Response(headers={"x-a": "\ud800"}))),
     ],
-    ids=["error", "timeout of its own", "cancellation of its own"],
+    ids=["error", "timeout", "cancellation", "exit", "code out of range", "header that is no text"],
 )
 async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_process(handler, caplog):
     assert await status_of(handler) == (Code.INTERNAL, "the handler failed")
@@ -179,7 +183,14 @@ async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_pr
 @pytest.mark.parametrize("answer", [{"a": 1}, "text", b"bytes", Accept("text")], ids=str)
 async def test_an_answer_that_is_none_is_named_in_the_log(answer, caplog):
     assert await status_of(returning(answer)) == (Code.INTERNAL, "the handler failed")
-    assert "an answer is a Response, an Accept or None, not " in caplog.text
+    assert "an answer is an Accept, a Response or None, not " in caplog.text
+
+
+@pytest.mark.parametrize("rejection", [{"error": "x"}, {}, 5, 0], ids=str)
+async def test_a_rejection_with_what_is_no_response_is_named_in_the_log(rejection, caplog):
+    assert await status_of(raising(Reject(rejection))) == (Code.INTERNAL, "the handler failed")
+    assert "Reject takes a Response or None, not " in caplog.text
+    assert CALL in caplog.text
 
 
 async def test_an_activity_without_a_handler_is_unimplemented_and_logged(caplog):
@@ -256,11 +267,43 @@ async def test_a_decorated_handler_stays_what_it_was():
     assert await paid(IncomingCall(activity="order-paid", body=b"x")) == Response(b"x")
 
 
+async def listen_in_vain(address):
+    async with Handlers().listen(address):
+        pass
+
+
 async def test_a_taken_port_is_an_os_error_that_names_it():
     async with Handlers().listen("127.0.0.1:0") as listening:
-        with pytest.raises(OSError, match=listening.address):
-            async with Handlers().listen(listening.address):
-                pass
+        with pytest.raises(OSError, match=f"{listening.address}: Address already in use"):
+            await listen_in_vain(listening.address)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("nowhere.invalid:50061", "Name or service not known|No address|Temporary failure"),
+        ("203.0.113.7:50061", "Cannot assign requested address"),
+        ("unix:/nowhere/at/all", "its directory has to exist"),
+    ],
+)
+async def test_an_address_that_is_not_this_machine_s_is_an_os_error_that_says_why(address, why):
+    with pytest.raises(OSError, match=f"can not listen on {address}: ({why})"):
+        await listen_in_vain(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1", "127.0.0.1:", ":50061", "127.0.0.1:99999", "127.0.0.1:http", "::1:50061", "unix:", "dns:///a:1"],
+)
+async def test_what_is_no_address_is_not_listened_on(address):
+    with pytest.raises(ValueError, match=f"'{re.escape(address)}' is no address to listen on: write host:port"):
+        await listen_in_vain(address)
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+async def test_it_listens_on_a_name_and_on_ipv6(host):
+    async with Handlers().listen(f"{host}:0") as listening:
+        assert listening.address == f"{host}:{listening.port}"
 
 
 async def test_it_listens_on_a_unix_socket(tmp_path):
@@ -452,3 +495,34 @@ async def _ask_when_there(port):
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         await channel.channel_ready()
         return await ask_handler(f"127.0.0.1:{port}", handle_request(request_body=b"wait"))
+
+
+def run_program(address, *, before=""):
+    program = f"import logging\nfrom callback import Handlers\n{before}\nHandlers().run({address!r})"
+    return asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, stderr=PIPE)
+
+
+async def test_a_program_that_runs_its_handlers_says_that_it_listens(unused_port):
+    program = await run_program(f"127.0.0.1:{unused_port}")
+    assert await program.stderr.readline() == f"handling nothing on 127.0.0.1:{unused_port}\n".encode()
+    program.send_signal(signal.SIGINT)
+    output, errors = await asyncio.wait_for(program.communicate(), 30)
+    assert (program.returncode, output) == (0, b"")
+    assert errors == b"stopping; running calls have 10 s to end\n"
+
+
+async def test_a_program_with_logging_of_its_own_keeps_it(unused_port):
+    before = "logging.basicConfig(level=logging.INFO, format='own: %(message)s')"
+    program = await run_program(f"127.0.0.1:{unused_port}", before=before)
+    assert await program.stderr.readline() == f"own: handling nothing on 127.0.0.1:{unused_port}\n".encode()
+    program.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(program.communicate(), 30)
+    assert errors == b"own: stopping; running calls have 10 s to end\n"
+
+
+async def test_a_program_that_can_not_listen_says_why_in_one_line():
+    async with Handlers().listen("127.0.0.1:0") as listening:
+        program = await run_program(listening.address)
+        output, errors = await asyncio.wait_for(program.communicate(), 30)
+    assert (program.returncode, output) == (1, b"")
+    assert errors == f"can not listen on {listening.address}: Address already in use\n".encode()

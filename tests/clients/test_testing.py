@@ -4,15 +4,19 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.up import is_running
 from support.wait import wait_until_sync
 
 from callback import Accept, CallbackStatus, Handlers, Redirect, Response
-from callback.testing import SystemStartError, running_system
+from callback.pairs import Headers
+from callback.testing import Reply, SystemStartError, running_system
+from callback.testing.outside import call
 
 CONFTEST = """
 import pytest
@@ -256,6 +260,24 @@ def test_a_request_has_one_body_and_its_url_is_whole(system, url):
         system.send(url, b"x", form={})
     with pytest.raises(ValueError, match="absolute"):
         system.send("/cb/x")
+    for wrong in ("http://x/ not a url", "http://x/\u20ac", "http://[x/"):
+        with pytest.raises(ValueError):  # noqa: PT011 - three of Python's own texts
+            system.send(wrong)
+
+
+def test_an_answer_that_is_not_http_is_an_os_error():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        threads.submit(answer)
+        edge = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(OSError, match="the answer is not HTTP"):
+            call(edge, "http://x/", method="GET", headers=Headers(()), body=b"", timeout=30)
 
 
 def test_handlers_take_each_other_s_place_for_a_block(system, url):
@@ -347,3 +369,10 @@ def test_what_has_to_be_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SystemStartError, match=re.escape("pip install 'callback[up]'")), running_system():
         pass
+
+
+def test_a_reply_shows_nothing_that_may_be_secret():
+    reply = Reply(
+        302, Headers({"location": "https://shop.example/?token=hunter2", "set-cookie": "hunter2"}), b"hunter2"
+    )
+    assert repr(reply) == "Reply(status=302)"

@@ -1,8 +1,10 @@
 """TLS on both sides: clients ask over it, handlers answer over it, and certificates are replaced meanwhile."""
 
 import asyncio
+import dataclasses
 import gc
-import ssl
+import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
+from callback.credentials import TlsFiles
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 
@@ -110,9 +113,38 @@ async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, the
         theirs.replace()
         now = server_credentials(ours, theirs.ca_file)
         assert await is_let_in_by_a_new_server()
-        theirs.key_file.write_text("not a key")
-        assert await is_let_in_by_a_new_server()
-        assert "the last ones hold" in caplog.text
+        for broken in (theirs.key_file, ours.ca_file):
+            caplog.clear()
+            broken.write_text("")
+            assert await is_let_in_by_a_new_server()
+            assert await is_let_in_by_a_new_server()
+            assert caplog.text.count("the last ones hold") == 1
+
+
+def test_files_that_can_not_be_read_for_a_moment_are_read_after_it(ours, caplog):
+    files = TlsFiles(Tls(ours.ca_file))
+    ours.replace()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        changed = [files.have_changed() for _ in range(2)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert changed == [False, False]
+    assert caplog.text.count("the last ones hold") == 1
+    assert files.have_changed()
+    assert files.contents[0] == ours.ca_file.read_bytes()
+
+
+def test_a_file_with_the_size_and_time_of_the_one_before_is_seen(ours):
+    before = trustme.CA().cert_pem.bytes()
+    after = trustme.CA().cert_pem.bytes()
+    length = max(len(before), len(after))
+    ours.ca_file.write_bytes(before.ljust(length, b"\n"))
+    files, status = TlsFiles(Tls(ours.ca_file)), ours.ca_file.stat()
+    ours.ca_file.write_bytes(after.ljust(length, b"\n"))
+    os.utime(ours.ca_file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert files.have_changed()
 
 
 async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_type, ours):
@@ -142,12 +174,25 @@ def test_a_certificate_without_its_key_is_refused(ours):
             Tls(**one)
 
 
-async def test_files_that_can_not_be_used_are_an_error_of_the_first_call(client_type, ours, theirs, tmp_path):
-    missing = Tls(ca_file=tmp_path / "nowhere.pem")
-    with pytest.raises(FileNotFoundError):
-        await is_let_in(client_type("127.0.0.1:1", tls=missing))
-    with pytest.raises(ssl.SSLError):
-        await is_let_in(client_type("127.0.0.1:1", tls=Tls(ours.ca_file, ours.cert_file, theirs.key_file)))
+def test_files_that_can_not_be_used_are_an_error_of_the_client_that_is_made(client_type, ours, theirs, tmp_path):
+    empty, junk = tmp_path / "empty.pem", tmp_path / "junk.pem"
+    empty.touch()
+    junk.write_text("hunter2")
+    for tls, file, says in (
+        (Tls(empty), empty, "there is nothing in PEM form that can be used"),
+        (Tls(junk), junk, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, empty, ours.key_file), empty, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, junk, ours.key_file), junk, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, ours.cert_file, empty), empty, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, ours.cert_file, junk), junk, "there is nothing in PEM form that can be used"),
+        (Tls(ours.ca_file, ours.cert_file, theirs.key_file), theirs.key_file, "the key is not that of the certificate"),
+    ):
+        with pytest.raises(ValueError, match=says) as raised:
+            client_type("127.0.0.1:1", tls=tls)
+        assert str(file) in str(raised.value)
+        assert "hunter2" not in str(raised.value)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        client_type("127.0.0.1:1", tls=Tls(tmp_path / "nowhere.pem"))
 
 
 def handlers():
@@ -196,6 +241,50 @@ async def test_a_handler_lets_in_only_who_shows_a_certificate_of_the_authority(o
         assert not await answers(listening.address, grpc.ssl_channel_credentials(trust))
 
 
+async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, tmp_path, caplog):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    names = {"spiffe://shop/callback", "callback.example"}
+    mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=tmp_path / "ca.pem", client_names=names)
+
+    async def code(listening, *identities, common_name=None):
+        own = authority.issue_cert(*identities, common_name=common_name)
+        showing = grpc.ssl_channel_credentials(
+            ours.ca_file.read_bytes(), own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes()
+        )
+        async with grpc.aio.secure_channel(
+            listening.address, showing, options=[("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
+            for _ in range(2):  # per call, not only the first of a connection
+                try:
+                    await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+                except grpc.aio.AioRpcError as error:
+                    answer = error.code()
+                else:
+                    answer = grpc.StatusCode.OK
+        return answer
+
+    async with handlers().listen("127.0.0.1:0", tls=mutual) as listening:
+        assert await code(listening, "callback.example") is grpc.StatusCode.OK
+        assert await code(listening, "other.example", "callback.example") is grpc.StatusCode.OK
+        assert caplog.messages == []
+        assert await code(listening, "other.example") is grpc.StatusCode.PERMISSION_DENIED
+        assert caplog.messages == ["refused a call of other.example: not one of client_names"] * 2
+        assert await code(listening, "a.callback.example") is grpc.StatusCode.PERMISSION_DENIED
+        common = "callback.example"
+        assert await code(listening, "x@callback.example", common_name=common) is grpc.StatusCode.PERMISSION_DENIED
+    nobody = dataclasses.replace(mutual, client_names=())
+    async with handlers().listen("127.0.0.1:0", tls=nobody) as listening:
+        assert await code(listening, "callback.example") is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_names_of_clients_without_an_authority_or_that_are_one_text_are_refused(ours):
+    with pytest.raises(ValueError, match="client_ca_file"):
+        ServerTls(ours.cert_file, ours.key_file, client_names={"callback.example"})
+    with pytest.raises(ValueError, match="several"):
+        ServerTls(ours.cert_file, ours.key_file, ours.ca_file, client_names="callback.example")
+
+
 async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_serves(ours, theirs, caplog):
     mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=theirs.ca_file)
 
@@ -215,19 +304,27 @@ async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_s
         now = caller()
         ours.key_file.write_text("not a key")
         assert await answers(listening.address, now)
-        assert "the last ones hold" in caplog.text
+        assert await answers(listening.address, now)
+        assert caplog.text.count("the last ones hold") == 1
+        theirs.ca_file.write_text("")
+        assert await answers(listening.address, now)
         ours.key_file.unlink()
         assert await answers(listening.address, now)
         ours.replace()
+        theirs.replace()
         assert await answers(listening.address, caller())
 
 
 async def test_a_handler_server_with_files_that_can_not_be_used_does_not_start(ours, theirs, tmp_path):
-    for wrong in (
-        ServerTls(tmp_path / "nowhere.pem", ours.key_file),
-        ServerTls(ours.cert_file, theirs.key_file),
-        ServerTls(ours.cert_file, ours.key_file, client_ca_file=tmp_path / "nowhere.pem"),
+    empty, nowhere = tmp_path / "empty.pem", tmp_path / "nowhere.pem"
+    empty.touch()
+    for wrong, error in (
+        (ServerTls(nowhere, ours.key_file), FileNotFoundError),
+        (ServerTls(ours.cert_file, ours.key_file, client_ca_file=nowhere), FileNotFoundError),
+        (ServerTls(ours.cert_file, theirs.key_file), ValueError),
+        (ServerTls(ours.cert_file, empty), ValueError),
+        (ServerTls(ours.cert_file, ours.key_file, client_ca_file=empty), ValueError),
     ):
-        with pytest.raises(OSError):  # noqa: PT011 - which of its kinds depends
+        with pytest.raises(error, match=r"\.pem"):
             async with handlers().listen("127.0.0.1:0", tls=wrong):
                 pass

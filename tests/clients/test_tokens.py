@@ -8,7 +8,8 @@ import pytest
 from support.clients import CASE, callback_message
 from support.services import running_services
 
-from callback import CallbackError, PermissionDeniedError, Response, UnauthenticatedError
+from callback import CallbackError, PermissionDeniedError, Response, Tls, UnauthenticatedError
+from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback_server.domain.principal import Role
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
@@ -51,10 +52,29 @@ async def test_a_token_file_that_is_replaced_holds_at_once(answering, client_typ
         await client.get_callback(CASE)
         file.write_text("two")
         await client.get_callback(CASE)
-        file.unlink()
-        with pytest.raises(FileNotFoundError):
-            await client.get_callback(CASE)
     assert answering.tokens == ["Bearer one", "Bearer two"]
+
+
+async def test_while_a_token_file_has_no_token_the_last_one_holds(answering, client_type, tmp_path, caplog):
+    file = tmp_path / "token"
+    file.write_text("one")
+    async with client_type(answering.address, token_file=file) as client:
+        for spoil in (lambda: file.write_text("hunter2 and more"), file.unlink, file.touch):
+            caplog.clear()
+            spoil()
+            await client.get_callback(CASE)
+            await client.get_callback(CASE)
+            file_is_named = [str(file) in line and "the last one holds" in line for line in caplog.messages]
+            assert file_is_named == [True]
+            assert "hunter2" not in caplog.text
+        file.write_text("two")
+        await client.get_callback(CASE)
+    assert answering.tokens == ["Bearer one"] * 6 + ["Bearer two"]
+
+
+def test_a_client_is_not_made_without_its_token_file(client_type, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        client_type(token_file=tmp_path / "nowhere")
 
 
 async def test_two_tokens_are_refused(client_type, tmp_path):
@@ -68,13 +88,12 @@ async def test_what_is_no_token_is_refused_and_not_repeated(answering, client_ty
     file.write_text(f"x{wrong}x" if wrong else "\n")
     with pytest.raises(ValueError, match="no token has") as given:
         client_type(token=wrong)
-    errors = [given.value]
-    for how in ({"token": lambda: wrong}, {"token_file": file}):
-        async with client_type(answering.address, **how) as client:
-            with pytest.raises(ValueError, match="no token has") as asked:
-                await client.get_callback(CASE)
-            errors.append(asked.value)
-    assert not any(TOKEN in f"{error!r} {error}" for error in errors)
+    with pytest.raises(ValueError, match=f"{file}: .* no token has") as read:
+        client_type(token_file=file)
+    async with client_type(answering.address, token=lambda: wrong) as client:
+        with pytest.raises(ValueError, match="no token has") as asked:
+            await client.get_callback(CASE)
+    assert not any(TOKEN in f"{error.value!r} {error.value}" for error in (given, read, asked))
     assert answering.requests == []
 
 
@@ -87,6 +106,48 @@ async def test_a_token_is_in_no_repr_and_no_error(server, client_type, unused_po
                 await client.get_callback(CASE)
             assert TOKEN not in "".join(traceback.format_exception(caught.value))
             assert TOKEN not in repr(caught.value.__cause__)
+
+
+async def test_a_token_that_leaves_this_machine_in_plain_text_is_warned_of_once(
+    answering, client_type, tmp_path, caplog
+):
+    # 0.0.0.0 reaches this machine, but is not one of its own addresses.
+    elsewhere = answering.address.replace("127.0.0.1", "0.0.0.0")
+    (tmp_path / "token").write_text(TOKEN)
+    for proof in ({"token": TOKEN}, {"token": lambda: TOKEN}, {"token_file": tmp_path / "token"}):
+        caplog.clear()
+        async with client_type(elsewhere, **proof) as client:
+            await client.get_callback(CASE)
+            await client.get_callback(CASE)
+        (line,) = caplog.messages
+        assert line == f"the token goes to {elsewhere} in plain text and can be read on the way: give `tls`"
+
+
+def test_no_other_client_is_warned_of(client_type, caplog):
+    client_type("callback.example:50051")
+    client_type("callback.example:50051", tls=Tls(), token=TOKEN)
+    client_type("127.0.0.1:50051", token=TOKEN)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["127.0.0.1:50051", "127.9.9.9:1", "localhost:50051", "localhost", "[::1]:50051", "::1", "unix:/run/callback.sock",
+     "unix:callback.sock", "unix-abstract:callback", "dns:localhost:1", "dns:///127.0.0.1:1", "ipv4:127.0.0.1:1",
+     "dns://192.0.2.1/localhost:1", "ipv4:127.0.0.1:1,127.0.0.2:1", "ipv6:[::1]:1,[::1]:2"],
+)  # fmt: skip
+def test_loopback_and_unix_sockets_are_of_this_machine(target):
+    assert is_local(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["callback:50051", "192.0.2.1:1", "[2001:db8::1]:1", "localhost.example:1", "127.0.0.1.example:1", "unix", "",
+     "dns:///callback:50051", "dns://127.0.0.1/callback:1", "ipv4:127.0.0.1:1,192.0.2.1:1", "xds:///localhost:1",
+     "dns:///localhost:1@callback:1", "[::1].example:1", "ipv4:127.0.0.1:1%2C192.0.2.1:1", "dns:localhost%2ecom:1"],
+)  # fmt: skip
+def test_everything_else_is_not(target):
+    assert not is_local(target)
 
 
 def known(**roles):

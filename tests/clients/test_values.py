@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import pickle
 
 import pytest
@@ -56,6 +57,9 @@ def test_a_response_can_be_made_of_json_and_of_a_page():
     assert Response.html("<p>é") == Response("<p>é".encode(), headers={"content-type": "text/html; charset=utf-8"})
     with pytest.raises(TypeError):
         Response.json(b"bytes")
+    for number in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="JSON"):
+            Response.json({"a": [number]})
 
 
 @given(PAIRS)

@@ -2,25 +2,48 @@
 
 import asyncio
 import os
+import re
 import shutil
+import signal
 import subprocess
 
 import pytest
+import redis
 from support.deployed import SAMPLES
 from support.store import StoreProcess
 from support.system import own_store, running_system
 from support.tools import require
-from support.wait import wait_until
+from support.wait import wait_until, wait_until_sync
 
 from callback import CallbackStatus, Response
 
 
-def back_up(store, copy):
-    """Runs the sample, as the page says."""
+def start_backup(store, copy):
+    """Starts the sample, as the page says."""
     # redis-cli comes with the redis-server that tests have anyway, and is the same to either store.
     cli = f"{require('redis-cli')} -p {store.port}"
-    command = ["sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
-    return subprocess.run(command, env={**os.environ, "CLI": cli}, capture_output=True, text=True, check=False)
+    # A shell can not trap what is ignored when it starts, as SIGINT is where tests run in the background.
+    command = ["env", "--default-signal", "sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
+    return subprocess.Popen(command, env={**os.environ, "CLI": cli}, stderr=subprocess.PIPE, text=True)
+
+
+def back_up(store, copy):
+    """Runs the sample to its end: gives its exit code and what it said on standard error."""
+    with start_backup(store, copy) as backup:
+        said = backup.communicate()[1]
+    return backup.returncode, said
+
+
+@pytest.fixture
+def rewriting_store(tmp_path):
+    """A store whose append-only file is being rewritten, for as long as the test: so long waits every backup."""
+    store = own_store(tmp_path, settings=("--auto-aof-rewrite-percentage", "73", "--rdb-key-save-delay", "10000000"))
+    store.start()
+    with redis.Redis(port=store.port) as client:
+        client.mset({str(n): "x" for n in range(100)})
+        client.bgrewriteaof()
+    yield store
+    store.kill()
 
 
 class Business:
@@ -52,8 +75,8 @@ async def test_a_restore_brings_back_all_that_was_there_when_the_backup_began(tm
         consumed_later = await system.client.generate_callback_url("record", Response("thank you"))
         before = list(business.calls)
 
-        done = await asyncio.to_thread(back_up, store, tmp_path / "copy")
-        assert done.returncode == 0, done.stderr
+        code, said = await asyncio.to_thread(back_up, store, tmp_path / "copy")
+        assert code == 0, said
 
         during = len(business.calls)
         await wait_until(lambda: len(business.calls) >= during + 5, what="more business")
@@ -98,28 +121,50 @@ def rewriting(store):
 def test_a_backup_leaves_the_settings_of_the_store_as_they_were(tmp_path):
     store = own_store(tmp_path, settings=("--auto-aof-rewrite-percentage", "73")).start()
     try:
-        assert back_up(store, tmp_path / "copy").returncode == 0
+        assert back_up(store, tmp_path / "copy") == (0, "")
         assert rewriting(store) == "73"
-        assert back_up(store, tmp_path / "copy").returncode != 0, "it is there"
+        assert back_up(store, tmp_path / "copy") == (1, f"backup.sh: {tmp_path / 'copy'} is there already\n")
         shutil.rmtree(store.directory / "appendonlydir")
-        assert back_up(store, tmp_path / "other").returncode != 0
+        assert back_up(store, tmp_path / "other")[0] != 0
         assert rewriting(store) == "73"
         assert not (tmp_path / "other").exists()
     finally:
         store.kill()
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_backup_that_is_ended_leaves_the_settings_as_they_were(rewriting_store, tmp_path, number):
+    with start_backup(rewriting_store, tmp_path / "copy") as backup:
+        wait_until_sync(lambda: rewriting(rewriting_store) == "0", what="a backup that waits")
+        backup.send_signal(number)
+        assert backup.wait() == 1
+    assert rewriting(rewriting_store) == "73"
+    assert not (tmp_path / "copy").exists()
+
+
+def test_one_backup_at_a_time_and_after_one_that_was_killed_it_says_how_to_go_on(rewriting_store, tmp_path):
+    with start_backup(rewriting_store, tmp_path / "first") as first:
+        wait_until_sync(lambda: rewriting(rewriting_store) == "0", what="a backup that waits")
+        code, said = back_up(rewriting_store, tmp_path / "second")
+        assert (code, rewriting(rewriting_store)) == (1, "0"), said
+        first.kill()
+    code, said = back_up(rewriting_store, tmp_path / "third")
+    assert code == 1
+    remedy = re.search(r"If none runs: (.+) \(or what it was\)\n", said)
+    subprocess.run(remedy[1].split(), check=True, stdout=subprocess.DEVNULL)
+    assert rewriting(rewriting_store) == "100"
+
+
 def test_a_backup_of_a_store_that_is_away_fails(tmp_path):
     store = own_store(tmp_path)
-    done = back_up(store, tmp_path / "copy")
-    assert done.returncode != 0
+    assert back_up(store, tmp_path / "copy")[0] != 0
     assert not (tmp_path / "copy").exists()
 
 
 def test_a_backup_of_a_store_that_does_not_let_its_rewriting_wait_fails(tmp_path):
     store = own_store(tmp_path, settings=("--rename-command", "CONFIG", "")).start()
     try:
-        assert back_up(store, tmp_path / "copy").returncode != 0
+        assert back_up(store, tmp_path / "copy")[0] != 0
         assert not (tmp_path / "copy").exists()
     finally:
         store.kill()

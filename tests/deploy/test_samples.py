@@ -79,6 +79,17 @@ def test_the_proxy_reaches_nothing_but_edges_and_the_store_nothing_but_servers(c
     }
 
 
+def test_nothing_but_the_proxy_is_on_a_network_with_a_way_out(composed):
+    internal = {name for name, network in composed["networks"].items() if network.get("internal")}
+    assert internal == {"control", "front", "store"}
+    for name, service in composed["services"].items():
+        assert (set(service["networks"]) <= internal) is (name != "proxy"), name
+    for name in ("server-1", "server-2"):
+        assert set(composed["services"][name]["networks"]) == {"control", "store"}
+    for name in ("edge-1", "edge-2"):
+        assert set(composed["services"][name]["networks"]) == {"control", "front"}
+
+
 def test_no_container_can_change_its_system(composed):
     for name, service in composed["services"].items():
         assert service["read_only"], name

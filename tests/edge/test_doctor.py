@@ -19,11 +19,12 @@ ROLES = {"edge": "edge", "orders": "owner"}
 
 
 async def found(**settings):
-    """What is found: by name, level and the rest of the line."""
+    """What is found where callers connect themselves: by name, level and the rest of the line."""
+    settings = EdgeSettings(**{"trusted_proxies": [], **settings})
     return {
         each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
         for look in doctor.CHECKS
-        async for each in look(EdgeSettings(**settings))
+        async for each in look(settings)
     }
 
 
@@ -182,3 +183,27 @@ async def test_templates_that_do_not_work_are_a_problem_in_the_words_of_a_start(
     (tmp_path / "style.css").write_text("")
     seen = (await found(server_target=lost, templates_dir=tmp_path))["edge templates_dir"]
     assert seen == (Level.OK, f"{tmp_path} makes every page")
+
+
+@pytest.mark.parametrize("known", [[], ["10.0.0.1"]])
+async def test_an_edge_that_does_not_know_its_proxies_is_warned_that_nobody_is_limited(known):
+    lost = f"127.0.0.1:{free_port()}"
+    level, text = (await found(server_target=lost, trusted_proxies=None))["edge trusted_proxies"]
+    assert (level, "no limit per address holds" in text) == (Level.WARNING, True)
+    assert "edge trusted_proxies" not in await found(server_target=lost, trusted_proxies=known)
+
+
+async def test_a_token_that_leaves_this_machine_in_plain_text_is_warned_of(token_file):
+    file = token_file("callback_edge")
+
+    async def told(**settings):
+        settings = EdgeSettings(server_token_file=file, **settings)
+        return {each.check: (each.level, each.seen) async for each in doctor.check_token(settings)}.get(
+            "edge server_tls"
+        )
+
+    elsewhere = {"server_target": "callback.example:50051"}
+    level, seen = await told(**elsewhere, allow_plaintext=True)
+    assert (level, "callback.example:50051 in plain text" in seen) == (Level.WARNING, True)
+    assert await told(**elsewhere, server_tls={}) is None
+    assert await told(server_target="127.0.0.1:50051") is None

@@ -195,7 +195,26 @@ async def test_only_misses_are_charged(plane):
             assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
         for path, method in (("/nowhere", "GET"), ("/cbq/state", "GET"), ("/cb/x", "HEAD"), ("/cb/x", "OPTIONS")):
             await ask(edge, path, method)
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        for _ in range(2):  # a question of a sender, which tells nothing in any case
+            await ask(edge, f"/cb/{new_state()}", "OPTIONS", [("webhook-request-origin", "a.example")])
+        plane.script = answering(plain(b"gone", 404))
         assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
+
+
+async def test_a_closed_callback_at_a_shared_address_is_charged_like_one_that_is_unknown(plane):
+    """Or the two could be told apart."""
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
+        plane.script = refusing("CALLBACK_CLOSED")
+        path = f"/cbq/state?state={new_state()}"
+        assert [(await ask(edge, path)).status for _ in range(2)] == [404, 429]
+
+
+async def test_0_is_any_number(plane):
+    settings = {"unknown_states_per_minute_per_address": 0, "max_requests_in_flight_per_address": 0}
+    async with running_edge(plane.target, trusted_proxies=[], **settings) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        assert [(await ask(edge, f"/cb/{new_state()}")).status for _ in range(3)] == [404] * 3
 
 
 async def test_one_ipv6_subscriber_is_one_caller_whatever_its_address(plane):
@@ -219,7 +238,7 @@ async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limit
     settings = {"unknown_states_per_minute_per_address": 1, "max_requests_in_flight_per_address": 1}
     gate = asyncio.Event()
     async with EdgeProcess(plane.target, **settings) as edge:
-        await edge.until_logged("no limit per address holds")
+        assert (await edge.until_logged("no limit per address holds"))["level"] == "warning"
         port = await edge.port()
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         for _ in range(3):
@@ -281,10 +300,9 @@ def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
 @pytest.mark.parametrize(
     "limit",
     [
-        "max_connections", "max_requests_in_flight", "max_requests_in_flight_per_address",
-        "unknown_states_per_minute_per_address",
+        "max_connections", "max_requests_in_flight", "max_body_bytes_in_flight",
     ],
 )  # fmt: skip
-def test_a_limit_is_at_least_one(limit):
+def test_a_limit_on_all_is_at_least_one(limit):
     with pytest.raises(ValidationError, match=limit):
         EdgeSettings(**{limit: 0})

@@ -7,9 +7,16 @@ from support.edge import ask, http_request, new_state, parse_answers, send_raw, 
 
 from callback_edge.app import create_app
 from callback_edge.exchange import Exchanges
+from callback_edge.limits import Limits
 from callback_edge.settings import EdgeSettings
 
 SECRET = "hunter2"
+
+
+def exchanges(app):
+    """The application, with bodies of 100 bytes and no limit per address."""
+    settings = EdgeSettings(body_limit_bytes=100)
+    return Exchanges(app, Limits(settings), settings)
 
 
 async def start_and_fail(_scope, _receive, send):
@@ -29,7 +36,7 @@ async def fail_in_group(_scope, _receive, _send):
 @pytest.mark.parametrize("accept", [[], [("Accept", "text/html")]])
 @pytest.mark.parametrize("broken", [fail, fail_in_group])
 async def test_an_error_of_the_framework_is_answered_like_any_other(log, broken, accept):
-    async with serving(Exchanges(broken, 100)) as edge:
+    async with serving(exchanges(broken)) as edge:
         for method in ("GET", "POST"):
             answer = await ask(edge, "/cb/x", method, accept, b"body" if method == "POST" else b"")
             assert answer.status == 500
@@ -41,7 +48,7 @@ async def test_an_error_of_the_framework_is_answered_like_any_other(log, broken,
 
 
 async def test_half_an_answer_is_cut_and_never_looks_whole(log, caplog):
-    async with serving(Exchanges(start_and_fail, 100)) as edge:
+    async with serving(exchanges(start_and_fail)) as edge:
         raw = await send_raw(edge.port, http_request("/cb/x"))
         assert raw.endswith(b"\r\n\r\nhalf")
     log.clear()
@@ -56,7 +63,7 @@ async def answer_late(_scope, receive, send):
 
 
 async def test_an_application_that_answers_after_a_refusal_is_not_heard():
-    async with serving(Exchanges(answer_late, 100)) as edge:
+    async with serving(exchanges(answer_late)) as edge:
         head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         (answer,) = parse_answers(await send_raw(edge.port, head + b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n"))
         assert answer.status == 413
@@ -64,7 +71,7 @@ async def test_an_application_that_answers_after_a_refusal_is_not_heard():
 
 async def test_an_error_in_the_application_is_an_internal_one_that_shows_nothing(log):
     class Broken:
-        async def invoke(self, _request):
+        async def invoke(self, _request, _body):
             raise RuntimeError(SECRET)
 
     async with serving(create_app(EdgeSettings(), Broken())) as edge:

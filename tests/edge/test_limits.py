@@ -1,6 +1,7 @@
 """No request and no reader gets more room or time than it may have, and each learns why."""
 
 import asyncio
+import contextlib
 import json
 import socket
 
@@ -83,6 +84,24 @@ async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, ed
     assert sent < 20 * LIMIT
     assert plane.requests == []
     writer.close()
+
+
+async def test_who_never_stops_sending_is_cut(plane):
+    """However much of it waits to be read in that moment, and wherever."""
+
+    async def send(path):
+        _, writer = await edge.connect()
+        writer.write(chunked_head(path))
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+                await writer.drain()
+        writer.close()
+
+    async with running_edge(plane.target, body_limit_bytes=1000) as edge, asyncio.timeout(DEADLINE_S):
+        await asyncio.gather(*(send(path) for path in (f"/cb/{new_state()}", "/cb/x", "/nowhere", "/cbq/state") * 3))
+        await wait_until(lambda: not edge.server._running)
+    assert plane.requests == []
 
 
 async def test_what_follows_a_request_that_ends_its_connection_is_not_kept(plane):

@@ -196,7 +196,7 @@ async def test_a_call_that_never_found_a_connection_leaves_nothing_at_a_server_t
     ],
 )
 def test_servers_are_written_as_people_do_or_as_grpc_does(written, target):
-    assert EdgeSettings(server_target=written).server_target == target
+    assert EdgeSettings(server_target=written, allow_plaintext=True).server_target == target
 
 
 @pytest.mark.parametrize(
@@ -213,3 +213,18 @@ def test_tls_to_several_addresses_needs_the_name_that_their_certificates_have():
         EdgeSettings(server_target=several, server_tls={})
     EdgeSettings(server_target=several, server_tls={"server_name": "server.example"})
     EdgeSettings(server_target="server.example:1", server_tls={})
+
+
+@pytest.mark.parametrize("elsewhere", ["server.example:1", "10.0.0.1:1", "127.0.0.1:1,10.0.0.2:1", "dns:///server:1"])
+def test_states_go_to_no_other_machine_in_plain_text_unless_that_is_meant(elsewhere):
+    with pytest.raises(ValidationError, match="set server_tls, or allow_plaintext"):
+        EdgeSettings(server_target=elsewhere)
+    EdgeSettings(server_target=elsewhere, allow_plaintext=True)
+    EdgeSettings(server_target=elsewhere, server_tls={"server_name": "server.example"})
+
+
+@pytest.mark.parametrize(
+    "here", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.0.0.1:1,127.0.0.2:1", "unix:/run/callback"]
+)
+def test_on_this_machine_plain_text_is_fine(here):
+    EdgeSettings(server_target=here)

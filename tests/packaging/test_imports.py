@@ -1,6 +1,7 @@
 """Who may import whom. The tables in the folders' READMEs say it in words; this holds the tree to it."""
 
 import ast
+import subprocess
 import sys
 
 import pytest
@@ -15,18 +16,10 @@ MAY_IMPORT = {
     "callback.testing": {"callback"},
     "callback.testing.fixtures": {"callback", "pytest"},
     "callback_cli": {"callback", "click", "rich", "google"},
-    "callback_edge": {*WEB, *RPC, *SETTINGS, "prometheus_client", "protovalidate"},
-    "callback_process": {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "structlog", "uvloop"},
-    "callback_server": {
-        *RPC,
-        *SETTINGS,
-        "cryptography",
-        "grpc_reflection",
-        "msgspec",
-        "prometheus_client",
-        "protovalidate",
-        "tomlkit",
-    },
+    "callback_edge": {*WEB, *RPC, *SETTINGS, "callback.targets", "prometheus_client", "protovalidate"},
+    "callback_process": {*SETTINGS, "h11", "prometheus_client", "structlog", "uvloop"},
+    "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "msgspec", "prometheus_client", "protovalidate", "tomlkit"},
+    "callback_server.rpc": {*RPC, *SETTINGS, "callback_server", "cryptography", "grpc_reflection", "protovalidate"},
     "callback_server.domain": {"callback_server.errors", "msgspec"},
     "callback_server.store": {"redis", "callback_server.domain", "callback_server.metrics", "msgspec"},
     "callback_server.verification": {
@@ -90,6 +83,28 @@ def test_a_module_imports_only_what_its_part_may(module, path):
             assert part not in WITHOUT_IO or not within(name, NO_IO), f"{part} does no I/O: {name}"
         else:
             assert within(name, late_too if late else allowed), f"{part} may not import {name}"
+
+
+WATCH = """
+import os, sys
+
+class Watch:
+    def find_spec(self, name, path, target=None):
+        if name == "grpc":
+            print(os.environ.get("GRPC_VERBOSITY"))
+
+sys.meta_path.insert(0, Watch())
+"""
+
+
+@pytest.mark.parametrize("module", ["callback_cli.main", "callback_edge.main", "callback_server.main"])
+@pytest.mark.parametrize(("set_by_operator", "verbosity"), [(None, "NONE"), ("ERROR", "ERROR")])
+def test_grpc_knows_when_it_is_imported_to_write_nothing_by_itself(monkeypatch, module, set_by_operator, verbosity):
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    if set_by_operator:
+        monkeypatch.setenv("GRPC_VERBOSITY", set_by_operator)
+    command = [sys.executable, "-c", f"{WATCH}import {module}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{verbosity}\n"
 
 
 def test_every_package_has_its_line():

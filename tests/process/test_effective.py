@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from callback_edge.settings import EdgeSettings
 from callback_process.effective import effective, mask_url
 from callback_process.reference import settings_page
 from callback_process.settings import Bind, ProcessSettings, TlsSettings
@@ -219,3 +220,11 @@ def test_a_setting_without_a_docstring_has_no_place_on_the_page():
 
     with pytest.raises(KeyError, match="description"):
         settings_page({"callback server": Silent})
+
+
+def test_networks_are_shown_as_they_are_written():
+    networks = {
+        each.key: each.value
+        for each in effective(*EdgeSettings.load_with_origins(trusted_proxies=["10.0.0.0/24", "::1"]))
+    }
+    assert networks["trusted_proxies"] == ["10.0.0.0/24", "::1/128"]

@@ -103,9 +103,16 @@ def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
         (f'{{"path": "/cb/{STATE}"}}', '{"path": "/cb/***"}'),
         ("/cb/not-a-uuid", "/cb/***"),
         (f"/cb%2F{STATE}", "/cb/***"),
+        ("back=%252Fcb%252Fnot-a-uuid", "back=%252Fcb/***"),
+        (f"x={STATE.replace('-', '%252D')}&y", "x=***&y"),
+        (f"x={''.join(f'%25{ord(each):02X}' for each in STATE)}&y", "x=***&y"),
+        (f"x={''.join(f'%2525{ord(each):02x}' for each in STATE.upper())}&y", "x=***&y"),
+        ('"redis://me:hunter2@store:6379/0"', '"redis://***@store:6379/0"'),
+        ("to https://hunter2@a.example?b=c@d", "to https://***@a.example?b=c@d"),
+        ("https://a.example/@me, me@a.example", "https://a.example/@me, me@a.example"),
         (f"case {CASE}, call {CASE}-0123456789abcdef", f"case {CASE}, call {CASE}-0123456789abcdef"),
         ("/cbx/1 /page/thankyou", "/cbx/1 /page/thankyou"),
     ],
 )
-def test_only_states_callback_paths_and_tokens_are_masked(text, masked):
+def test_only_states_callback_paths_tokens_and_passwords_are_masked(text, masked):
     assert mask(text) == masked

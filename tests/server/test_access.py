@@ -22,6 +22,7 @@ from callback.v1 import callback_service_pb2, edge_service_pb2
 from callback.v1 import callback_service_pb2 as rpc
 from callback_server.domain.principal import Role
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.rpc import callback_service
 from callback_server.rpc.access import Access
 from callback_server.rpc.method import require_roles
 
@@ -311,3 +312,24 @@ async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
 
     with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Invoke does not say which role it needs"):
         require_roles(SERVICES[1], Forgetful())
+
+
+async def test_a_principal_waits_for_its_own_lists_and_for_nobody_elses(services, monkeypatch):
+    running, most, gate = [], [], asyncio.Event()
+
+    async def slow(_scripts, *, owner, **_filters):
+        running.append(owner)
+        most.append(running.count(owner))
+        await gate.wait()
+        running.remove(owner)
+        return [], None
+
+    monkeypatch.setattr(callback_service, "list_cases", slow)
+    lists = [
+        services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token(name))
+        for name in ("mine", "mine", "mine", "other")
+    ]
+    await wait_until(lambda: sorted(running) == ["mine", "other"])
+    gate.set()
+    await asyncio.gather(*lists)
+    assert most == [1, 1, 1, 1]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 import trustme
+from pydantic import ValidationError
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
@@ -105,6 +106,41 @@ async def test_a_store_that_refuses_the_password_is_a_problem(store_of):
     assert level is Level.PROBLEM
     assert "refuses user or password" in text
     assert "hunter2" not in text
+
+
+async def test_a_store_that_repeats_the_password_is_not_repeated(tmp_path):
+    """It does so of a command that it does not know, and HELLO is one of an old store."""
+    store = StoreProcess(tmp_path, settings=("--rename-command", "HELLO", ""))
+    with contextlib.suppress(redis.ResponseError):  # by which it answers
+        store.start()
+    try:
+        seen = await found(doctor.check_store, store_url=f"redis://me:hunter2@127.0.0.1:{store.port}")
+        level, text = seen["store"]
+        assert (level, "unknown command 'HELLO'" in text) == (Level.PROBLEM, True)
+        assert "hunter2" not in str(seen)
+    finally:
+        store.kill()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:p@hunter2/word@127.0.0.1", "redis://hunter2/3@127.0.0.1", "redis://me:12?hunter2@127.0.0.1",
+     "redis+cluster://me:12#hunter2@127.0.0.1", "rediss://me:hunter2/3@127.0.0.1"],
+)  # fmt: skip
+def test_a_password_of_which_a_piece_would_be_the_host_is_refused_and_not_repeated(url):
+    with pytest.raises(ValidationError) as refused:
+        ServerSettings(store_url=url)
+    (problem,) = refused.value.errors(include_input=False)
+    assert "percent-encoded" in problem["msg"]
+    assert "hunter2" not in problem["msg"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://me:a@b@127.0.0.1:6379/0", "unix://me:hunter2@/run/store@1.sock", "redis://127.0.0.1?password=a%40b"],
+)
+def test_other_urls_with_an_at_are_not_refused(url):
+    assert ServerSettings(store_url=url).store_url == url
 
 
 async def test_a_database_that_is_not_there_is_a_problem(store_of):
@@ -262,6 +298,18 @@ async def test_the_certificate_its_key_and_the_authorities_of_clients_are_looked
     }  # fmt: skip
 
 
+async def test_plain_text_is_fine_on_loopback_and_warned_of_beyond():
+    assert (await found(doctor.check_certificates))["tls"] == (
+        Level.OK, "the gRPC port 127.0.0.1:50051 speaks plain text",
+    )  # fmt: skip
+    beyond = {"grpc_bind": "0.0.0.0:50051", "allow_plaintext": True, "principals_file": "/etc/principals.toml"}
+    assert (await found(doctor.check_certificates, **beyond))["tls"] == (
+        Level.WARNING,
+        "the gRPC port 0.0.0.0:50051 speaks plain text: tokens can be read on the way; "
+        "set tls_cert_file, unless a mesh encrypts",
+    )
+
+
 # ---- Principals ----
 
 
@@ -337,11 +385,15 @@ async def test_that_nobody_is_an_edge_is_a_problem(principals):
     )  # fmt: skip
 
 
-async def test_a_file_of_principals_that_is_wrong_or_that_everyone_can_change_is_a_problem(principals, tmp_path):
+async def test_a_file_of_principals_that_is_wrong_or_that_others_can_change_is_told(principals, tmp_path):
     file = principals(edge=f'roles = ["edge"]\n{token("a")}')
     file.chmod(0o646)
     level, text = (await found(doctor.check_principals, principals_file=file))["principals"]
     assert (level, text) == (Level.PROBLEM, f"everyone on this machine can change {file}; chmod o-w {file}")
+    file.chmod(0o664)
+    assert (await found(doctor.check_principals, principals_file=file))["principals"] == (
+        Level.WARNING, f"its group can change {file}, and so let anyone in; chmod g-w {file}",
+    )  # fmt: skip
     file = principals(edge='roles = ["king"]')
     assert (await found(doctor.check_principals, principals_file=file))["principals"][0] is Level.PROBLEM
     level, text = (await found(doctor.check_principals, principals_file=tmp_path / "none"))["principals"]

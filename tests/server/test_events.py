@@ -57,16 +57,17 @@ async def pushing(store_of):
     async def rejects(_request, _context):
         return reject()
 
-    async with stub_handler() as stub:
-        handler = PushHandler("push", ActivitySettings(target=stub.target))
-        async with running_services(
+    async with (
+        stub_handler() as stub,
+        PushHandler("push", ActivitySettings(target=stub.target)) as handler,
+        running_services(
             store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
-        ) as services:
-            yield SimpleNamespace(
-                store=store, services=services, stub=stub, gate=gate, gated=stub.play(gated),
-                accepts=stub.play(accepts), rejects=stub.play(rejects),
-            )  # fmt: skip
-        await handler.close()
+        ) as services,
+    ):
+        yield SimpleNamespace(
+            store=store, services=services, stub=stub, gate=gate, gated=stub.play(gated),
+            accepts=stub.play(accepts), rejects=stub.play(rejects),
+        )  # fmt: skip
 
 
 async def generate(services, activity="record", case="", **fields):
@@ -244,15 +245,14 @@ async def test_an_end_whose_reply_was_lost_still_says_what_it_made_of_the_case(s
         async def accepts(_request, _context):
             return accept()
 
-        handler = PushHandler("push", ActivitySettings(target=stub.target))
         async with (
+            PushHandler("push", ActivitySettings(target=stub.target)) as handler,
             StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
             running_services(
                 proxy, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
             ) as services,
         ):
             await call(services, await generate(services, "push", stub.play(accepts)))
-        await handler.close()
     (ended,) = [event for event in told() if event["event"] == "call_ended"]
     assert (ended["case_status"], ended["close_reason"]) == ("CLOSED", "CONSUMED")
     assert proxy.lost["finish_call"]

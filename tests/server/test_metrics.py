@@ -12,6 +12,7 @@ from support.system import own_store, running_system
 from support.wait import wait_until
 
 from callback import Reject, Response
+from callback_server.domain.call import CallFailure
 
 
 class Figures:
@@ -75,7 +76,7 @@ async def test_each_call_is_counted_once_by_what_became_of_it(store_of, tmp_path
         calls = {
             (sample.labels["outcome"], sample.labels["reason"]): sample.value
             for sample in now.families["callback_calls"].samples
-            if sample.name == "callback_calls_total"
+            if sample.name == "callback_calls_total" and sample.value
         }
         assert calls == {
             ("SUCCEEDED", ""): 6,
@@ -178,3 +179,17 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
                 for sample in family.samples:
                     told = {*sample.labels, *sample.labels.values()}
                     assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "record"})
+
+
+async def test_what_alerts_count_stands_at_0_before_anything_has_happened(store_of, tmp_path):
+    async with running_system(tmp_path, store_of()) as system:
+        server, edge = await figures(system, system.server), await figures(system, system.edge)
+
+    def series(now, family, label):
+        return {sample.labels[label] for sample in now.families[family].samples if sample.name == f"{family}_total"}
+
+    assert series(server, "callback_store_errors", "outcome") == {"refused", "unknown"}
+    assert series(server, "callback_reloads_failed", "file") == {"certificate", "handler_tls", "principals"}
+    assert series(edge, "callback_edge_reloads_failed", "file") == {"server_token", "server_tls"}
+    reasons = series(server, "callback_calls", "reason")
+    assert reasons == {"", *(failure for failure in CallFailure)}

@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import grpc
 import pytest
 import trustme
+from structlog.testing import capture_logs
 from support.services import refusal, response, running_services
 from support.store import free_port
+from support.system import Process
+from support.wait import wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
@@ -18,7 +21,9 @@ from callback.v1.callback_handler_service_pb2_grpc import (
     CallbackHandlerServiceServicer,
     add_CallbackHandlerServiceServicer_to_server,
 )
+from callback_server import metrics
 from callback_server.domain.activity import Activity
+from callback_server.handlers import push
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings, TlsSettings
 
@@ -54,9 +59,11 @@ async def listening(service, credentials=None):
 @contextlib.asynccontextmanager
 async def one_activity(store, **settings):
     """The services with one activity, `act`; `call(**request)` makes a case of it and calls it."""
-    handler = PushHandler("act", ActivitySettings(**settings))
     activity = Activity("act", round(ActivitySettings(**settings).deadline_s * 1000))
-    async with running_services(store, handlers={"act": handler}, activities={"act": activity}, served=["act"]) as up:
+    async with (
+        PushHandler("act", ActivitySettings(**settings)) as handler,
+        running_services(store, handlers={"act": handler}, activities={"act": activity}, served=["act"]) as up,
+    ):
 
         async def call(case=None, **request):
             made = await up.callbacks.GenerateCallbackUrl(
@@ -71,7 +78,6 @@ async def one_activity(store, **settings):
             return calls.calls[0]
 
         yield SimpleNamespace(call=call, ended=ended, **vars(up))
-    await handler.close()
 
 
 def answering(answer):
@@ -245,7 +251,7 @@ def authority(tmp_path_factory):
         root_certificates=ours.cert_pem.bytes(),
         require_client_auth=True,
     )
-    return SimpleNamespace(folder=folder, credentials=credentials)
+    return SimpleNamespace(folder=folder, credentials=credentials, issue=ours.issue_cert)
 
 
 def tls(authority, **differing):
@@ -285,3 +291,107 @@ async def test_a_handler_that_is_not_who_it_must_be_is_not_asked(store_of, autho
     assert not service.asked
     if wrong != "no_certificate":  # a handler that wants one can refuse us only after the connection stood
         assert case.callback.status == pb.CALLBACK_STATUS_OPEN
+
+
+def write(folder, certificate, *parts):
+    """Write these parts of a certificate, `cert` and `key`, where the settings of `tls` find them."""
+    content = {"cert": certificate.cert_chain_pems[0].bytes(), "key": certificate.private_key_pem.bytes()}
+    for part in parts:
+        (folder / part).write_bytes(content[part])
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Files are looked at without much waiting."""
+    monkeypatch.setattr(push, "FILES_S", 0.02)
+
+
+@pytest.fixture
+def told():
+    """Gives a function that returns the events of one name so far."""
+    with capture_logs() as entries:
+        yield lambda name: [entry for entry in entries if entry["event"] == name]
+
+
+async def test_other_tls_files_take_over_and_the_call_under_way_ends(soon, store_of, authority, tmp_path, told):
+    async def name_the_caller(request, context):
+        if request.request_query_string == "held":
+            held.set()
+            await gate.wait()
+        caller = context.auth_context()["x509_subject_alternative_name"][0]
+        return handler_pb.HandleCallbackResponse(
+            verdict=handler_pb.VERDICT_ACCEPTED, response=pb.Response(response_body=caller)
+        )
+
+    def failures():
+        return metrics.RELOADS_FAILED.labels("handler_tls")._value.get()
+
+    held, gate = asyncio.Event(), asyncio.Event()
+    second = authority.issue("second.example")
+    write(tmp_path, authority.issue("first.example"), "cert", "key")
+    files = tls(authority, cert_file=tmp_path / "cert", key_file=tmp_path / "key")
+    before = failures()
+    async with (
+        listening(Service(name_the_caller), authority.credentials) as port,
+        one_activity(store_of(), target=f"127.0.0.1:{port}", tls=files) as up,
+    ):
+
+        async def seen(**request):
+            _, answer = await up.call(**request)
+            return (await answer).response.response_body
+
+        waiting = asyncio.create_task(seen(request_query_string="held"))
+        await held.wait()
+        # Half of a pair, nonsense, and a certificate that the handler does not trust: what is, goes on.
+        write(tmp_path, second, "cert")
+        await wait_until(lambda: len(told("handler_tls_not_read")) == 1)
+        (tmp_path / "key").write_text("nonsense")
+        await wait_until(lambda: len(told("handler_tls_not_read")) == 2)
+        assert await seen() == b"first.example"
+        assert [event["activity"] for event in told("handler_tls_not_read")] == ["act"] * 2
+        assert told("handler_tls_not_read")[0]["problem"].startswith(
+            f"activities.act.tls.cert_file {tmp_path / 'cert'} "
+        )
+        assert failures() == before + 2
+        write(tmp_path, trustme.CA().issue_cert("stranger.example"), "cert", "key")
+        await wait_until(lambda: told("handler_tls_read"))
+        assert await seen() == b"first.example"
+
+        write(tmp_path, second, "cert", "key")
+
+        async def has_taken_over():
+            return await seen() == b"second.example"
+
+        await wait_until(has_taken_over)
+        gate.set()
+        assert await waiting == b"first.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("ca_file", "nonsense", "there is nothing in PEM form"),
+        ("ca_file", "", "there is nothing in PEM form"),
+        ("ca_file", None, "No such file or directory"),
+        ("key_file", "nonsense", "there is nothing in PEM form"),
+    ],
+)
+async def test_a_server_does_not_start_with_tls_files_of_a_handler_that_can_not_be_used(
+    authority, tmp_path, name, content, said
+):
+    file, config = tmp_path / "file", tmp_path / "callback.toml"
+    if content is not None:
+        file.write_text(content)
+    files = {"ca_file": authority.folder / "ca.pem", "cert_file": authority.folder / "client.pem",
+             "key_file": authority.folder / "client.key", name: file}  # fmt: skip
+    table = ", ".join(f'{name} = "{path}"' for name, path in files.items())
+    config.write_text(f'[activities.orders]\ntarget = "127.0.0.1:1"\ntls = {{{table}}}\n')
+    server = Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config), CALLBACK_GRPC_BIND="127.0.0.1:0",
+                     CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL="redis://127.0.0.1:1")  # fmt: skip
+    with pytest.raises(AssertionError):
+        await server.start()
+    assert server.process.returncode == 1
+    (line,) = server.log.read_text().splitlines()
+    assert line.startswith("callback server: activities.orders.tls.")
+    assert f"activities.orders.tls.{name} {file}" in line
+    assert said in line

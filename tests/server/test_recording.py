@@ -31,8 +31,7 @@ def store(store_of):
 @pytest.fixture
 async def pushing(store):
     """Starts services whose activity `push` has a handler: it answers `GAVE_…` once its gate is open, or fails."""
-    async with stub_handler() as stub:
-        handler = PushHandler("push", ActivitySettings(target=stub.target))
+    async with stub_handler() as stub, PushHandler("push", ActivitySettings(target=stub.target)) as handler:
 
         def start(retention=None):
             return running_services(
@@ -51,7 +50,6 @@ async def pushing(store):
             await context.abort(grpc.StatusCode.INTERNAL, "gave-detail")
 
         yield SimpleNamespace(start=start, stub=stub, gate=gate, answers=stub.play(answers), fails=stub.play(fails))
-        await handler.close()
 
 
 async def generate(services, activity="record", case="", **fields):

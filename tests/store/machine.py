@@ -18,6 +18,7 @@ from model.life import (
     FAILED,
     HOLD,
     IN_PROGRESS,
+    INTERRUPTED,
     LATER,
     MULTIPLE,
     NOT_STARTED,
@@ -52,7 +53,7 @@ from callback_server.domain.event import Filter
 from callback_server.domain.guard import Asking
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.store import keys, read_events
-from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Unverified, claim_call
+from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Repeated, Unverified, claim_call
 from callback_server.store.client import connect
 from callback_server.store.close_case import Close, close_case
 from callback_server.store.create_case import Created, create_case
@@ -149,11 +150,12 @@ class LifeMachine(RuleBasedStateMachine):
         acknowledged=st.lists(st.tuples(st.sampled_from([SINGLE, MULTIPLE, MULTIPLE]), st.booleans()), max_size=1),
         bodies=st.booleans(),
         headers=st.booleans(),
+        guard=st.sampled_from(GetGuard),
     )
-    def create_some(self, modes, acknowledged, bodies, headers):
+    def create_some(self, modes, acknowledged, bodies, headers, guard):
         self.retention = dataclasses.replace(RETENTION, bodies=bodies, headers=headers)
         for mode in modes:
-            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"})
+            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard)
         for mode, ordered in acknowledged:
             self._create(mode, "push", "shop", "", expires=False, body=b"", labels={}, answer=ACK, ordered=ordered)
 
@@ -214,7 +216,11 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
     def set_response(self, data, body, stale):
-        self._set_response(self._any_case(data), body, stale=stale)
+        """And the claims of the case's calls that run come again: they keep the response that they had."""
+        case_id = self._any_case(data)
+        self._set_response(case_id, body, stale=stale)
+        for call_id in self.model[case_id].running if case_id in self.model else ():
+            self._claim_again(call_id)
 
     def _set_response(self, case_id, body, *, stale=False):
         model = self.model.get(case_id)
@@ -271,7 +277,7 @@ class LifeMachine(RuleBasedStateMachine):
                 platform_url="https://platform.example", asking=Asking(asking),
                 proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
                 calls_per_minute=PER_MINUTE if limited else None,
-                owners_over=[("nobody", 1), (new.owner, OVER_MS)] if over else (),
+                owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
                 replica="replica", takes=takes, paused=paused,
             )
         )  # fmt: skip
@@ -289,11 +295,13 @@ class LifeMachine(RuleBasedStateMachine):
         elif word == "CLOSED":
             assert reply == Closed(CloseReason(fact))
         elif word == "VERIFY":
-            assert (type(reply), reply.profile) == (Unverified, fact)
+            assert isinstance(reply, Unverified)
+            assert reply.profile == fact
         elif word == "LIMITED":
             assert isinstance(reply, Limited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
         elif word == "REPEATED":
+            assert isinstance(reply, Repeated)
             call_id, answer = fact
             assert reply.call_id == call_id
             assert complete(reply.response, platform_url=None) == complete(answer, platform_url=None)
@@ -332,55 +340,53 @@ class LifeMachine(RuleBasedStateMachine):
                 self._finish(call_id, SUCCEEDED, False, b"")
 
     @precondition(lambda self: self.new)
-    @rule(data=st.data(), asking=st.sampled_from(Asking))
-    def claim_what_guards_look_at(self, data, asking):
-        self._claim_new(self._any_case(data), asking=asking)
-
-    @precondition(lambda self: self.new)
-    @rule(data=st.data(), profile=st.sampled_from(["", "other", "hook"]), asking=st.sampled_from(Asking))
-    def claim_with_another_profile(self, data, profile, asking):
-        self._claim_new(self._any_case(data), profile=profile, asking=asking)
-
-    @precondition(lambda self: self.new)
-    @rule(data=st.data(), message=st.sampled_from(["a" * 64, "b" * 64]), times=st.integers(1, 2))
-    def claim_with_a_message(self, data, message, times):
+    @rule(
+        data=st.data(),
+        asking=st.sampled_from(Asking),
+        profile=st.sampled_from([None, None, "", "other"]),
+        over=st.sampled_from([False, False, False, True]),
+    )
+    def claim_on_other_terms(self, data, asking, profile, over):
         case_id = self._any_case(data)
-        for _ in range(times):
-            self._claim_new(case_id, message=message)
+        self._claim_new(case_id, asking=asking, profile=profile, over=over)
+        if asking is Asking.FORM and self.new[case_id].guard is GetGuard.CONFIRM:
+            self._claim_new(case_id, asking=Asking.CONFIRMED)
 
-    @precondition(lambda self: any(model.messages for model in self.model.values()))
-    @rule(data=st.data())
-    def a_message_comes_again(self, data):
-        seen = [(case_id, message) for case_id, model in self.model.items() for message in model.messages]
-        case_id, message = data.draw(st.sampled_from(seen))
+    @precondition(lambda self: self.new)
+    @rule(
+        data=st.data(),
+        message=st.sampled_from(["a" * 64, "b" * 64]),
+        between=st.sampled_from([None, SUCCEEDED, FAILED, INTERRUPTED, INTERRUPTED, "window"]),
+        body=bodies,
+    )
+    def a_message_comes_twice(self, data, message, between, body):
+        """Its call, if it runs, ends so in between; or its window does; or nothing happens."""
+        case_id = self._any_case(data)
+        self._claim_new(case_id, message=message)
+        call_id = self.model[case_id].messages.get(message) if case_id in self.model else None
+        if call_id and between == "window":
+            self.do(self.client.delete(keys.key(keys.partition_of(case_id), "message", case_id, message)))
+            del self.model[case_id].messages[message]
+        elif call_id in self._running() and between == INTERRUPTED:
+            self._end_lease(self.model[case_id].calls[call_id], LATE)
+        elif call_id in self._running() and between:
+            self._finish(call_id, between, False, body)
         self._claim_new(case_id, message=message)
 
-    @precondition(lambda self: any(model.messages for model in self.model.values()))
-    @rule()
-    def the_windows_of_messages_end(self):
-        for case_id, model in self.model.items():
-            for message in model.messages:
-                self.do(self.client.delete(keys.key(keys.partition_of(case_id), "message", case_id, message)))
-            model.messages.clear()
-
-    @precondition(lambda self: self.model)
-    @rule(data=st.data(), wait=st.booleans())
-    def claim_more_than_a_minute_allows(self, data, wait):
-        """Of a case whose pace is at its even start, so many calls that the last ones come too early."""
-        case_id = data.draw(st.sampled_from(list(self.model)))
+    @precondition(lambda self: self._multiple())
+    @rule(data=st.data())
+    def claim_more_than_a_minute_allows(self, data):
+        """As one whose pace is at its even start, so many that the last comes too early."""
+        case_id = data.draw(st.sampled_from(self._multiple()))
         self.do(self.client.hdel(keys.key(keys.partition_of(case_id), "case", case_id), "arrival"))
         model = self.model[case_id]
         model.left = PER_MINUTE
         for _ in range(PER_MINUTE + 1):
-            call_id = self._claim_new(case_id, limited=True)
-            if wait and call_id in self._running():
-                self._finish(call_id, FAILED, False, b"")
+            self._claim_new(case_id, limited=True)
         model.left = None
 
-    @precondition(lambda self: self.new)
-    @rule(data=st.data())
-    def claim_of_an_owner_that_made_too_many(self, data):
-        self._claim_new(self._any_case(data), over=True)
+    def _multiple(self):
+        return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
     def _claim_new(
         self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False, paused=()
@@ -401,7 +407,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
     def claim_again(self, data):
-        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        self._claim_again(data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()])))
+
+    def _claim_again(self, call_id):
         case_id = ids.case_id_of_call(call_id)
         reply = self._claim(case_id, call_id)
         if case_id in self.model:
@@ -606,7 +614,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._in_lease())
     @rule(data=st.data(), due=st.sampled_from([EARLY, LATE]))
     def lease_ends(self, data, due):
-        call = data.draw(st.sampled_from(self._in_lease()))
+        self._end_lease(data.draw(st.sampled_from(self._in_lease())), due)
+
+    def _end_lease(self, call, due):
         call.lease_due = due
         self.do(self.client.zadd(self._partition_key(call.id, "leases"), {call.id: due}, xx=True))
 
@@ -717,6 +727,10 @@ class LifeMachine(RuleBasedStateMachine):
             assert [told for told in self.due if _case_of(told) == case_id] == [
                 _due(case_id, model.activity, *what) for what in model.due
             ]
+            for message, call_id in model.messages.items():
+                key = keys.key(partition, "message", case_id, message)
+                assert await self.client.get(key) == call_id.encode()
+                assert 0 < await self.client.pttl(key) <= WINDOW_MS
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
             assert int(fields[0]) == len([call for call in model.calls.values() if not call.over])
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}

@@ -11,7 +11,7 @@ from callback_server.domain.call import CallStatus, Grant, Outcome, Request
 from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
-from callback_server.store.claim_call import Leases, claim_call
+from callback_server.store.claim_call import NOTHING, Leases, Proven, Repeated, claim_call
 from callback_server.store.client import StoreError, connect, store_errors
 from callback_server.store.create_case import create_case
 from callback_server.store.finish_call import Finished, finish_call
@@ -43,10 +43,11 @@ class Cases:
         await create_case(self.scripts, case)
         return case
 
-    async def claim(self, case, call_id=None, *, body=b"", retention=Retention()):  # noqa: B008  # frozen
+    async def claim(self, case, call_id=None, *, body=b"", retention=Retention(), proven=NOTHING):  # noqa: B008  # frozen
         return await claim_call(
             self.scripts, call_id=call_id or ids.new_call_id(case.id), state_sha256=case.state_sha256, parameter="",
             request=Request("post", body=body), leases=LEASES, retention=retention, platform_url=None,
+            proven=proven,
         )  # fmt: skip
 
     async def finish(self, call_id, *, retention=Retention()):  # noqa: B008  # frozen
@@ -165,3 +166,18 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
     await client.aclose()
+
+
+async def test_a_message_is_known_for_its_window_though_its_call_is_kept_no_more(cases):
+    case, day_ms = await cases.new(), 24 * 3600 * 1000
+    one = Retention(calls_per_case=1)
+    granted = await cases.claim(case, retention=one, proven=Proven("", "a" * 64, day_ms))
+    await cases.finish(granted.call_id, retention=one)
+    later = await cases.claim(case, retention=one)
+    await cases.finish(later.call_id, retention=one)
+    assert await read_call(cases.scripts, granted.call_id) is None
+    left_ms = await cases.client.pttl(keys.key(keys.partition_of(case.id), "call", granted.call_id))
+    assert day_ms - 60_000 < left_ms <= day_ms
+    again = await cases.claim(case, retention=one, proven=Proven("", "a" * 64, day_ms))
+    assert isinstance(again, Repeated)
+    assert again.call_id == granted.call_id

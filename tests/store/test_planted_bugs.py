@@ -169,6 +169,41 @@ BUGS = {
     "the numbers of events have holes": ("MOST_EVENTS, '0-*'", "MOST_EVENTS, '*'"),
     "an event forgets the labels of its case": ("case.marks or label_marks(redis.call('GET', content_key(case.id)))",
                                                 "''"),
+    "a profile is not asked for": ("if case.profile and case.profile ~= profile then", "if false then"),
+    "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
+    "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),
+    "a guard is forgotten": ("redis.call('HSET', case_key(case_id), 'guard', guard)", ""),
+    "an OPTIONS makes a call": ("if asking == 'OPTIONS' then return reply('UNKNOWN') end", ""),
+    "a GET makes the call that a person must confirm": ("(asking == 'GET' or", "("),
+    "a confirmation is asked to be confirmed": ("asking == 'FORM')", "asking == 'FORM' or asking == 'CONFIRMED')"),
+    "a POST that a person never saw makes the call": (" or asking == 'FORM')", ")"),
+    "a program that opens links makes a call": (
+        "if case.guard == 'DETECT' and asking == 'GET' then return reply('AGENT') end", ""),
+    "a person is taken for a program": ("if case.guard == 'DETECT' and asking == 'GET'", "if case.guard == 'DETECT'"),
+    "a person who is no program need not confirm": ("asking == 'PERSON' or ", ""),
+    "a call counts for nothing in its minute": (
+        "if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end", ""),
+    "a handshake makes a call": ("if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
+    "a handshake is answered while a call runs": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end",
+                                                  "if case.status == 'IN_PROGRESS' and asking ~= 'HANDSHAKE' then "
+                                                  "return reply('BUSY') end"),
+    "a message that has succeeded makes another call": ("if earlier then", "if false then"),
+    "a message that has succeeded finds its case closed": ("if earlier then",
+                                                           "if earlier and case.status ~= 'CLOSED' then"),
+    "a message at work makes another call": (
+        "tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then", "false then"),
+    "a message whose lease is over stays at work": ("tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then",
+                                                    "true then"),
+    "a message that was interrupted is not told to be": (
+        "if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, keep) end", ""),
+    "a message that failed is not accepted again": ("elseif call[1] == 'SUCCEEDED' then", "else"),
+    "a repeated message is answered as the case answers by now": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
+    "a repeated message is answered for another call": ("reply('REPEATED', earlier,", "reply('REPEATED', case.call,"),
+    "a message has no window": (", call_id, 'PX', window_ms)", ", call_id)"),
+    "a case may have one call more in a minute": ("if early > 0 then", "if early > interval then"),
+    "a case may have one call fewer in a minute": ("if early > 0 then", "if early > -interval then"),
+    "an owner that made too many calls goes on": ("if ARGV[i] == case.owner then", "if false then"),
+    "an owner pays for another": ("if ARGV[i] == case.owner then", "if true then"),
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from model.life import (
     CLOSED,
     FAILED,
     IN_PROGRESS,
+    INTERRUPTED,
     NOT_STARTED,
     REJECTED,
     RUNNING,
@@ -181,10 +182,14 @@ TRANSITIONS = {
     "create": on_every_case("create_again", same=[True, False]),
     "claim": on_every_case("claim"),
     "claim in the wrong form": on_every_case("claim_in_the_wrong_form"),
-    "claim what guards look at": on_every_case("claim_what_guards_look_at", asking=list(Asking)),
-    "claim with a message": on_every_case("claim_with_a_message", message=["a" * 64, "b" * 64], times=[2]),
-    "claim more than a minute allows": on_every_case("claim_more_than_a_minute_allows", wait=[False, True]),
-    "claim of an owner that made too many": on_every_case("claim_of_an_owner_that_made_too_many"),
+    "claim on other terms": on_every_case("claim_on_other_terms", asking=list(Asking), profile=[None], over=[False]),
+    "claim of an owner that made too many": on_every_case(
+        "claim_on_other_terms", asking=[Asking.CALL], profile=[None, "hook"], over=[True]
+    ),
+    "claim with a message": on_every_case(
+        "a_message_comes_twice", message=["a" * 64], between=[None, SUCCEEDED, FAILED, INTERRUPTED], body=[b"by now"]
+    ),
+    "claim more than a minute allows": on_every_case("claim_more_than_a_minute_allows"),
     "claim again": claim_again,
     **{f"{status}": end_those_that_run(status) for status in (SUCCEEDED, REJECTED, FAILED, NOT_STARTED)},
     "keep open": end_those_that_run(SUCCEEDED, keep_open=True),

@@ -33,6 +33,7 @@ class Refusal:
     def __init__(
         self, code, reason, message="refused", *, domain="callback", facts=None, violations=(), retry_after=None
     ):
+        self.reason = reason
         self.status = status_pb2.Status(code=code.value[0], message=message)
         self.add(error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata=facts))
         if violations:
@@ -44,6 +45,9 @@ class Refusal:
             retry_info = error_details_pb2.RetryInfo()
             retry_info.retry_delay.FromTimedelta(timedelta(seconds=retry_after))
             self.add(retry_info)
+
+    def __str__(self):
+        return self.reason
 
     def add(self, detail):
         self.status.details.add().Pack(detail)

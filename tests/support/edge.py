@@ -23,6 +23,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
+from support.system import assert_events
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.app import create_app
@@ -385,6 +386,7 @@ class EdgeProcess:
             self.process.kill()
         await self.process.wait()
         await self._reading
+        assert_events([line.encode() for line in self.lines])
 
     async def start(self):
         self.process = await asyncio.create_subprocess_exec(
@@ -445,6 +447,11 @@ class EdgeProcess:
         return code
 
     def resident_bytes(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        return resident_bytes(self.process.pid)
+
+
+def resident_bytes(pid):
+    """How much memory a process has, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024

@@ -14,10 +14,18 @@ import sys
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient
+
+
+def assert_events(lines):
+    """Each line of a log is an event: no library wrote one by itself. Of a process that has started."""
+    for line in lines:
+        assert line.startswith(b"{"), line
+        json.loads(line)
 
 
 class Process:
@@ -34,6 +42,7 @@ class Process:
     async def start(self):
         """Starts it and waits until it says that it is ready."""
         self._seen = self.log.stat().st_size if self.log.exists() else 0
+        self.facts = {}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
         self.facts = await wait_until(self._ready, what=f"ready in {self.log}")
@@ -67,6 +76,8 @@ class Process:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(60)
+            if self.facts:
+                assert_events(self.log.read_bytes()[self._seen :].splitlines())
         return self.process.returncode if self.process else None
 
 
@@ -121,6 +132,16 @@ async def running_system(directory, store, **options):
         # Not in this thread: handlers of a test that failed may still have calls to answer before the two can end.
         await asyncio.to_thread(system.edge.stop)
         await asyncio.to_thread(system.server.stop)
+
+
+async def is_idle(edge):
+    """Whether an edge, a `Process`, has no request."""
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"http://{edge.facts['admin']}/metrics")).text
+    (family,) = (
+        each for each in text_string_to_metric_families(text) if each.name == "callback_edge_requests_in_flight"
+    )
+    return family.samples[0].value == 0
 
 
 def own_store(directory: Path, **options):

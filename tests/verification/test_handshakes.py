@@ -60,7 +60,7 @@ def microsoft(tmp_path):
 
 @pytest.fixture
 def cloudevents(tmp_path):
-    handshake = {"kind": "cloudevents", "origins": ["eventgrid.azure.net"], "max_requests_per_minute": 120}
+    handshake = {"kind": "cloudevents", "origins": ["eventgrid.Azure.net"], "max_requests_per_minute": 120}
     return profile_of(tmp_path, "one", kind="shared-secret", parameter="key", handshake=handshake)
 
 

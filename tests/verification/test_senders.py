@@ -299,6 +299,9 @@ def test_a_signed_body_without_an_id_that_can_be_used_passes_without_one(body, t
 # ---- An HMAC of one's own ----
 
 
+STATE = "state=3f0c1d6e-8a0b-4c2f-9d35-0a7b1f2c3d4e"
+
+
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 def test_each_hash_and_encoding_is_what_openssl_makes(algorithm, encoding, tmp_path):
@@ -321,6 +324,27 @@ def test_the_url_and_the_method_are_proven_where_they_are_signed(tmp_path):
     for url in flips(URL.encode()):
         refused(profile, sent, url.decode("latin-1"))
     refused(profile, changed(sent, method="put"))
+
+
+@pytest.mark.parametrize(("base", "made"), [("https://box.example/cb/s", ""), ("https://box.example/cbq/state", STATE)])
+@pytest.mark.parametrize("signed", ["{url}{body}", "{url}.{body}", "{method}{url}{body}"])
+def test_where_nothing_shows_the_end_of_the_url_no_part_of_the_body_moves_into_it(tmp_path, base, made, signed):
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed=signed)
+
+    def sent(url, body):
+        text = signed.replace("{method}", "POST").replace("{url}", url).replace("{body}", body)
+        return request(("x-sign", by_openssl("one", text).hex()), body=body.encode())
+
+    url = f"{base}?{made}" if made else base
+    profile.verify(sent(url, "amount=50 EUR"), url)
+    longer = f"{url}{'&' if made else '?'}amount=5"
+    refused(profile, sent(longer, "0 EUR"), longer)
+
+
+def test_a_url_that_ends_at_a_line_may_have_any_query(tmp_path):
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed="{url}\n{body}")
+    url = "https://box.example/cb/s?a=b"
+    profile.verify(request(("x-sign", by_openssl("one", f"{url}\n{BODY}").hex()), body=BODY.encode()), url)
 
 
 def test_a_body_that_is_not_signed_is_refused(tmp_path):

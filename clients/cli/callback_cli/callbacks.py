@@ -1,6 +1,7 @@
 """The commands about cases: generate, list, get, set-response, close, erase."""
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -8,6 +9,7 @@ import click
 
 from callback import Callback, CallbackClient, CallbackStatus, GetGuard, Response
 from callback_cli import json_view, options
+from callback_cli.masking import masked_response
 from callback_cli.options import examples, response_options
 from callback_cli.screen import Screen
 from callback_cli.session import AskingCommand, Session, asks
@@ -172,7 +174,10 @@ def list_callbacks(
 @click.argument("case_id", metavar="CASE")
 @asks
 def get(session: Session, *, case_id: str) -> None:
-    """Show a case."""
+    """Show a case.
+
+    Credentials in its response are masked as ***; JSON has it whole.
+    """
     _show(session, session.ask(lambda client: client.get_callback(case_id)))
 
 
@@ -249,4 +254,4 @@ def _show(session: Session, value: Callback) -> None:
     if session.as_json:
         click.echo(json_view.dumps(json_view.callback(value)))
     else:
-        Screen().callback(value)
+        Screen().callback(replace(value, response=masked_response(value.response)))

@@ -101,7 +101,7 @@ def wait(session: Session, *, case_id: str, after: int | None, timeout: timedelt
     try:
         call = session.ask(lambda client: client.wait_for_call(case_id, after=number, timeout=seconds), patient=True)
     except TimeoutError:
-        what = f"no call {number + 1} on {case_id} in {seconds:g} s"
+        what = f"waited {seconds:g} s in vain for call {number + 1} of {case_id}"
         click.echo(failures.timed_out(what, as_json=session.as_json), err=True)
         raise click.exceptions.Exit(failures.EXIT_TIMED_OUT) from None
     _show(session, call if show_secrets else masked(call, callback.state_query_parameter))

@@ -1,4 +1,4 @@
-"""What is said when a server refuses or gives no answer, and the exit code for it."""
+"""What is said when a server refuses or gives no answer, and the exit code for it; and what is warned of."""
 
 import json
 import re
@@ -87,6 +87,11 @@ _CONNECTION_ADVICE: Sequence[tuple[str, str, str]] = (
         "it does not speak TLS there",
         "Leave out --tls, --ca-file, --cert-file, --key-file and --server-name, and their variables CALLBACK_….",
     ),
+    (
+        "Failed parsing HTTP/2",
+        "it does not speak gRPC there",
+        "Give the server's gRPC port in --target or CALLBACK_TARGET, not that of its probes or of an edge.",
+    ),
 )
 """What gRPC says of a connection, what that means, and what to do about it."""
 
@@ -127,6 +132,11 @@ def as_json(error: CallbackError) -> str:
 def timed_out(what: str, *, as_json: bool) -> str:
     """Return that a command has waited in vain, in one of the two forms."""
     return _json("TIMED_OUT", what, {}, ()) if as_json else f"Error: {what} (TIMED_OUT)"
+
+
+def warning(what: str, *, as_json: bool) -> str:
+    """Return what somebody should see to, on one line, in one of the two forms."""
+    return json.dumps({"warning": what}) if as_json else f"Warning: {what}"
 
 
 def _json(reason: str, message: str, facts: Mapping[str, str], violations: Sequence[FieldViolation]) -> str:

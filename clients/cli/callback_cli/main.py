@@ -92,6 +92,9 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if sys.stdout is None:  # what is printed would be lost without a word
+        click.echo("Error: the output can not be written: standard output is closed", err=True)
+        sys.exit(failures.EXIT_REFUSED)
     try:
         cli(prog_name="callback")  # which ends in silence where the reader of its output is gone
     except OSError as error:

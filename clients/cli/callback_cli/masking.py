@@ -1,8 +1,10 @@
 """What must not be seen of a recorded call by whoever looks over a shoulder, or reads a log of a terminal.
 
-1. The state of a `/cbq/` case is among the query or form parameters: its value is masked, and wherever else it stands.
-2. A state in a path, `/cb/…`, is masked: a Referer can hold one.
-3. Header fields that carry a credential are masked, in request and response.
+1. The value of a header field, or of a parameter in a query, a form or a URL, whose name says that it is a credential.
+2. The state of a `/cbq/` case: the value of its parameter, and wherever else it stands.
+3. A state in a path, `/cb/…`, and the password in a URL: a Referer can hold one.
+
+What is looked for is found percent-encoded too, as it is in a URL within a URL.
 """
 
 import re
@@ -14,10 +16,31 @@ from callback import Call, Headers, Query, Response
 
 MASK = "***"
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_STATE = re.compile(_UUID)
-_IN_A_PATH = re.compile(rf"((?:/|%2f)cb(?:/|%2f)){_UUID}", re.IGNORECASE)
-_CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|credential|api-?key", re.IGNORECASE)
+_CREDENTIAL = re.compile(
+    r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"
+    r"|relaystate|session|verifier|jwt|^(?:state|code|key|sig|auth|otp|pass|sid)$",
+    re.IGNORECASE,
+)
+"""The names of what carries a credential, be it a header field or a parameter."""
+
+
+def _encoded(text: str) -> str:
+    """A pattern for a text of which any character may be percent-encoded, also more than once."""
+    return "".join(rf"(?:{re.escape(each)}|%(?:25)*{ord(each):02x})" for each in text)
+
+
+_HEX, _DASH, _SLASH = r"(?:[0-9a-f]|%(?:25)*(?:3[0-9]|[46][1-6]))", _encoded("-"), _encoded("/")
+_STATE = re.compile(_DASH.join(rf"{_HEX}{{{count}}}" for count in (8, 4, 4, 4, 12)), re.IGNORECASE)
+_IN_A_PATH = re.compile(rf"({_SLASH}{_encoded('cb')}{_SLASH}){_STATE.pattern}", re.IGNORECASE)
+_USER = re.compile(
+    rf"({_encoded('://')})(?:(?!{_SLASH}|{_encoded('?')}|{_encoded('#')}|{_encoded('@')})[^\s\"'<>&])+({_encoded('@')})",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(
+    rf"((?:{'|'.join(map(_encoded, '?&#'))})([^\s?&#=%\"'<>]+){_encoded('=')})"
+    rf"(?:(?!{_encoded('&')}|{_encoded('#')})[^\s\"'<>])+",
+    re.IGNORECASE,
+)
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -29,44 +52,68 @@ def masked(call: Call, state_query_parameter: str) -> Call:
         state_query_parameter: That of its case; empty for `/cb/`.
     """
 
-    def is_state(name: str) -> bool:
-        return bool(state_query_parameter) and name == state_query_parameter
+    def is_secret(name: str) -> bool:
+        return bool(name) and (name == state_query_parameter or _CREDENTIAL.search(name) is not None)
 
     is_form = call.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
     body = call.body.decode("latin-1")  # any bytes, one character each
     given = call.query.pairs + (call.form().pairs if is_form else ())
-    states = {value for name, value in given if is_state(name) and _STATE.fullmatch(value)}
+    states = [
+        re.compile(_encoded(value), re.IGNORECASE)
+        for name, value in given
+        if state_query_parameter and name == state_query_parameter and _STATE.fullmatch(value)
+    ]
 
     def hide(text: str) -> str:
         for state in states:
-            text = text.replace(state, MASK)
-        return _IN_A_PATH.sub(rf"\1{MASK}", text)
+            text = state.sub(MASK, text)
+        return _hidden(text)
 
-    def hide_parameter(text: str) -> str:
-        return hide("&".join(_masked_piece(piece, is_state) for piece in text.split("&")))
-
-    def hide_headers(pairs: Iterable[tuple[str, str]]) -> Headers:
-        return Headers((name, MASK if _CREDENTIAL.search(name) else hide(value)) for name, value in pairs)
-
-    def hide_response(response: Response) -> Response:
-        return replace(
-            response,
-            body=None if response.body is None else hide(response.body.decode("latin-1")).encode("latin-1"),
-            headers=None if response.headers is None else hide_headers(response.headers.pairs),
-            redirect_url=None if response.redirect_url is None else hide(response.redirect_url),
-        )
+    def hide_parameters(text: str) -> str:
+        return hide("&".join(_masked_piece(piece, is_secret) for piece in text.split("&")))
 
     return replace(
         call,
-        headers=hide_headers(call.headers.pairs),
-        query=Query((name, MASK if is_state(name) else hide(value)) for name, value in call.query.pairs),
-        query_string=hide_parameter(call.query_string),
-        body=(hide_parameter(body) if is_form else hide(body)).encode("latin-1"),
-        response=None if call.response is None else hide_response(call.response),
+        headers=_hidden_headers(call.headers.pairs, hide),
+        query=Query((name, MASK if is_secret(name) else hide(value)) for name, value in call.query.pairs),
+        query_string=hide_parameters(call.query_string),
+        body=(hide_parameters(body) if is_form else hide(body)).encode("latin-1"),
+        response=None if call.response is None else masked_response(call.response, hide),
+        failure_detail=hide(call.failure_detail),
     )
 
 
-def _masked_piece(piece: str, is_state: Callable[[str], bool]) -> str:
-    """A piece of a query string or form, its value masked if it is the state."""
+def masked_response(response: Response, hide: Callable[[str], str] | None = None) -> Response:
+    """Return the response with credentials masked.
+
+    Args:
+        response: The response of a case or a call.
+        hide: What else to do with its texts. Default: what is a credential wherever it stands.
+    """
+    hide = hide or _hidden
+    return replace(
+        response,
+        body=None if response.body is None else hide(response.body.decode("latin-1")).encode("latin-1"),
+        headers=None if response.headers is None else _hidden_headers(response.headers.pairs, hide),
+        redirect_url=None if response.redirect_url is None else hide(response.redirect_url),
+    )
+
+
+def _hidden(text: str) -> str:
+    """The text without what is a credential wherever it stands."""
+
+    def parameter(found: re.Match[str]) -> str:
+        return f"{found[1]}{MASK}" if _CREDENTIAL.search(found[2]) else found[0]
+
+    text = _USER.sub(rf"\1{MASK}\2", _IN_A_PATH.sub(rf"\1{MASK}", text))
+    return _PARAMETER.sub(parameter, text)
+
+
+def _hidden_headers(pairs: Iterable[tuple[str, str]], hide: Callable[[str], str]) -> Headers:
+    return Headers((name, MASK if _CREDENTIAL.search(name) else hide(value)) for name, value in pairs)
+
+
+def _masked_piece(piece: str, is_secret: Callable[[str], bool]) -> str:
+    """A piece of a query string or form, its value masked if its name says so."""
     name, equals, _ = piece.partition("=")
-    return f"{name}={MASK}" if equals and is_state(unquote_plus(name)) else piece
+    return f"{name}={MASK}" if equals and is_secret(unquote_plus(name)) else piece

@@ -65,7 +65,7 @@ class Screen:
                 ("activity", value.activity),
                 ("activity case", value.activity_case),
                 ("calls", _mode(value)),
-                ("URL", f"/cbq/{value.state_query_parameter}" if value.state_query_parameter else "/cb/"),
+                ("URL", _kind(value.state_query_parameter)),
                 ("domain", value.alternative_domain),
                 ("verified by", value.verification_profile),
                 ("get guard", "" if value.get_guard is GetGuard.OFF else _words(value.get_guard)),
@@ -274,6 +274,10 @@ def _status(value: Callback) -> str:
 
 def _labels(value: Callback) -> str:
     return ", ".join(f"{name}={label}" for name, label in sorted(value.labels.items()))
+
+
+def _kind(parameter: str) -> str:
+    return f"/cbq/{parameter}, state in the parameter {parameter}" if parameter else "/cb/…, state in the path"
 
 
 def _mode(value: Callback) -> str:

@@ -1,9 +1,9 @@
 """Asking a server for a command: where it is, who asks, how to print, and how to end when it refuses."""
 
 import functools
+import logging
 import os
 import signal
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 
 from callback import CallbackClient, CallbackError, Tls
 from callback.asking import DEFAULT_TARGET
+from callback.targets import is_local
 from callback_cli import failures, options
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105 - its name
@@ -45,12 +46,18 @@ class Session:
             patient: Whether to go on for a while where the server can not be reached: for a command that waits anyway.
 
         Raises:
-            click.exceptions.Exit: It refused or did not answer, which has been printed on standard error.
+            click.exceptions.Exit: It refused or did not answer, or a file that says who asks can not be used. That has
+                been printed on standard error.
         """
         try:
-            with CallbackClient(
+            client = CallbackClient(
                 self.target, tls=self.tls, token=self.token, token_file=self.token_file, retry=patient
-            ) as client:
+            )
+        except (OSError, ValueError) as error:
+            click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(click.UsageError.exit_code) from error
+        try:
+            with client:
                 return question(client)
         except CallbackError as error:
             secure = self.tls is not None
@@ -121,6 +128,11 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
         certain = _tls(ca_file, cert_file, key_file, server_name)
         token, token_file = _token(token_file)
         session = Session(target, certain or (Tls() if tls else None), token, token_file, as_json)
+        if session.tls is None and (token or token_file) and not is_local(target):
+            click.echo(
+                failures.warning(f"the token goes to {target} in plain text; use --tls", as_json=as_json), err=True
+            )
+            logging.getLogger("callback.client").setLevel(logging.ERROR)  # each client would say it again
         command(session, **arguments)
 
     return with_session
@@ -128,7 +140,9 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
 
 def _token(file: Path | None) -> tuple[str | None, Path | None]:
     """The token, or the file that it can be read from again and again."""
-    where = TOKEN_VARIABLE if file is None else f"--token-file {file}"
+    if file is not None and file.is_file():
+        return None, file
+    where = TOKEN_VARIABLE if file is None else f"--token-file {file}"  # a pipe, such as <(…), gives it once
     try:
         text = os.environ.get(TOKEN_VARIABLE) or None if file is None else file.read_text("utf-8", "replace")
     except OSError as error:
@@ -136,8 +150,6 @@ def _token(file: Path | None) -> tuple[str | None, Path | None]:
     token = None if text is None else text.strip()
     if token is not None and not (token and all("!" <= character <= "~" for character in token)):
         raise click.UsageError(f"{where}: the token is empty, or has characters that no token has")
-    if file is not None and file.is_file():  # a pipe, such as <(…), gives it once
-        return None, file
     return token, None
 
 
@@ -147,22 +159,4 @@ def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, se
         return None
     if (cert_file is None) != (key_file is None):
         raise click.UsageError("--cert-file and --key-file belong together.")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which says what is wrong with a file; gRPC does not
-    name = f"--ca-file {ca_file}"
-    try:
-        if ca_file is not None:
-            context.load_verify_locations(ca_file)
-        name = f"--cert-file {cert_file} with --key-file {key_file}"
-        if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file, password="")
-    except OSError as error:
-        raise click.UsageError(f"{name}: {_what_is_wrong(error)}") from error
     return Tls(ca_file, cert_file, key_file, server_name)
-
-
-def _what_is_wrong(error: OSError) -> str:
-    if not isinstance(error, ssl.SSLError):
-        return error.strerror or str(error)
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "the key is not that of the certificate"
-    return "there is nothing in PEM form that can be used" + (f" ({error.reason})" if error.reason else "")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from callback.converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as messages
+from callback.v1 import callback_pb2
 from callback.values import IncomingCall, Response
 
 
@@ -49,13 +50,19 @@ def decision(answer: Answer | Reject) -> messages.HandleCallbackResponse:
     """
     if isinstance(answer, Reject):
         return messages.HandleCallbackResponse(
-            verdict=messages.VERDICT_REJECTED, response=response_to_proto(answer.response) if answer.response else None
+            verdict=messages.VERDICT_REJECTED, response=_response("Reject takes", answer.response)
         )
     accept = answer if isinstance(answer, Accept) else Accept(answer)
-    if accept.response is not None and not isinstance(accept.response, Response):
-        raise TypeError(f"an answer is a Response, an Accept or None, not {type(accept.response).__name__}")
     return messages.HandleCallbackResponse(
         verdict=messages.VERDICT_ACCEPTED,
-        response=response_to_proto(accept.response) if accept.response else None,
+        response=_response("an answer is an Accept,", accept.response),
         keep_open=accept.keep_open,
     )
+
+
+def _response(who: str, response: Response | None) -> callback_pb2.Response | None:
+    if response is None:
+        return None
+    if not isinstance(response, Response):
+        raise TypeError(f"{who} a Response or None, not {type(response).__name__}")
+    return response_to_proto(response)

@@ -14,24 +14,40 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from callback.answers import Answer, Reject, decision
+from callback.channel import MAX_MESSAGE_BYTES
 from callback.converters import response_to_proto
 from callback.errors import (
     CallbackClosedError,
     CallbackError,
     DeadlineExceededError,
+    FieldViolation,
+    InvalidRequestError,
     UnavailableError,
     WatcherTooSlowError,
 )
 from callback.reasons import ErrorReason
 from callback.v1 import callback_pb2
 from callback.v1 import callback_service_pb2 as messages
-from callback.values import AnswerMode, Call, Callback, CallbackStatus, CallFilter, CallStatus, GetGuard, Response
+from callback.values import (
+    AnswerMode,
+    Call,
+    Callback,
+    CallbackStatus,
+    CallFilter,
+    CallStatus,
+    GetGuard,
+    Response,
+    require,
+)
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `callback up` listens."""
 
 DEFAULT_TIMEOUT = 10.0
 """How long an answer may take, in seconds, unless another time is given."""
+
+_LARGEST_BODY = MAX_MESSAGE_BYTES // 2
+"""What is larger is not sent: the server, which has a lower bound of its own, would not read so large a message."""
 
 _RESPONSE_FIELDS = {
     "type": "response_type",
@@ -103,6 +119,36 @@ def new_request_id() -> str:
     return str(uuid.uuid4())
 
 
+def text(name: str, value: str) -> str:
+    """Return a text of a request as it is.
+
+    Raises:
+        TypeError: It is something else. gRPC would not say which.
+    """
+    require(name, value, str, "text")
+    return value
+
+
+def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    return {
+        text("the name of a label", name): text(f"labels[{name!r}]", label) for name, label in (labels or {}).items()
+    }
+
+
+def _response(response: Response) -> callback_pb2.Response:
+    if not isinstance(response, Response):
+        raise TypeError(f"response is a Response or a Redirect, not {type(response).__name__}")
+    if response.body is not None and len(response.body) > _LARGEST_BODY:
+        what = "is larger than a request can be"
+        raise InvalidRequestError(
+            what,
+            code=grpc.StatusCode.INVALID_ARGUMENT,
+            reason=ErrorReason.INVALID_REQUEST,
+            violations=(FieldViolation("response.response_body", what, "bytes.max_len"),),
+        )
+    return response_to_proto(response)
+
+
 def generate_request(
     activity: str,
     response: Response,
@@ -122,19 +168,24 @@ def generate_request(
     fallback: Response | None,
     ordered: bool,
 ) -> messages.GenerateCallbackUrlRequest:
-    """Return the message of `generate_callback_url`."""
+    """Return the message of `generate_callback_url`.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+        InvalidRequestError: The body is too large to be sent.
+    """
     request = messages.GenerateCallbackUrlRequest(
-        callback_activity=activity,
-        callback_activity_case=activity_case,
-        state_query_parameter=state_query_parameter,
+        callback_activity=text("activity", activity),
+        callback_activity_case=text("activity_case", activity_case),
+        state_query_parameter=text("state_query_parameter", state_query_parameter),
         retryable_after_error=retryable_after_error,
         allow_multiple_calls=allow_multiple_calls,
-        alternative_domain=alternative_domain,
-        response=response_to_proto(response),
-        request_id=request_id,
-        labels=dict(labels or {}),
-        verification_profile=verification_profile,
-        fallback=None if fallback is None else response_to_proto(fallback),
+        alternative_domain=text("alternative_domain", alternative_domain),
+        response=_response(response),
+        request_id=text("request_id", request_id),
+        labels=_labels(labels),
+        verification_profile=text("verification_profile", verification_profile),
+        fallback=None if fallback is None else _response(fallback),
         ordered=ordered,
     )
     if answer_mode is not None:
@@ -153,7 +204,10 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
 
     Raises:
         ValueError: `reset` names what is no attribute, or what `response` sets.
+        TypeError: A value is of the wrong type.
+        InvalidRequestError: The body is too large to be sent.
     """
+    message = _response(response)
     given = {name for name in _RESPONSE_FIELDS if getattr(response, name) is not None}
     for name in reset:
         if name not in _RESPONSE_FIELDS or name == "type":
@@ -162,7 +216,7 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
             raise ValueError(f"{name} is both set and reset")
     paths = [path for name, path in _RESPONSE_FIELDS.items() if name in given or name in reset]
     return messages.SetResponseRequest(
-        callback_case_id=case_id, response=response_to_proto(response), update_mask=FieldMask(paths=paths)
+        callback_case_id=text("case_id", case_id), response=message, update_mask=FieldMask(paths=paths)
     )
 
 
@@ -190,9 +244,20 @@ def list_callbacks_request(
     page_size: int,
     page_token: str,
 ) -> messages.ListCallbacksRequest:
-    """Return the message of `list_callbacks_page`."""
+    """Return the message of `list_callbacks_page`.
+
+    Raises:
+        ValueError: The status is UNKNOWN.
+        TypeError: A value is of the wrong type.
+    """
+    if status is CallbackStatus.UNKNOWN:
+        raise ValueError("status can not be UNKNOWN: it stands for what only a newer client knows")
     request = messages.ListCallbacksRequest(
-        page_size=page_size, page_token=page_token, callback_activity=activity, labels=dict(labels or {}), owner=owner
+        page_size=page_size,
+        page_token=text("page_token", page_token),
+        callback_activity=text("activity", activity),
+        labels=_labels(labels),
+        owner=text("owner", owner),
     )
     if status is not None:
         request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{status}")

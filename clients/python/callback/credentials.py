@@ -1,12 +1,14 @@
 """Who one is, and whom one trusts: TLS on either side, and the bearer token of a client.
 
-Files are looked at again whenever they are needed, so that a certificate or a token is replaced without a restart.
+Files are looked at again whenever they are needed, so that a certificate or a token is replaced without a restart. What
+can not be used is an error at the start; later the last ones hold, and that is logged once.
 Nothing of a key or a token is in a `repr` or an error.
 """
 
 import logging
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,8 +22,7 @@ _log = logging.getLogger("callback.credentials")
 class Tls:
     """TLS of a client: which server to trust, and the certificate to show it.
 
-    Files that change hold from the next call on. Where the new ones can not be used, that is logged and the last ones
-    hold.
+    Files that change hold from the next call on.
 
     Args:
         ca_file: PEM file of the certificate authorities that the server's certificate must come from. Default: the
@@ -48,85 +49,113 @@ class Tls:
 class ServerTls:
     """TLS of a handler server: the certificate to show, and which callers to let in.
 
-    Files that change hold from the next connection on. Where the new ones can not be used, that is logged and the last
-    ones hold.
+    Files that change hold from the next connection on.
 
     Args:
         cert_file: PEM file of the server's certificate, with those between it and its authority.
         key_file: PEM file of its private key, without a password.
         client_ca_file: PEM file of certificate authorities. Every caller must show a certificate that comes from one of
             them (mutual TLS). Default: callers show none.
+        client_names: Who of them may call: URIs or DNS names, one of which is in the subject alternative names of the
+            certificate, to the letter. Together with `client_ca_file`. Default: everyone whom the authorities certify.
+
+    Raises:
+        ValueError: There are `client_names` without `client_ca_file`, or one name instead of several.
     """
 
     cert_file: str | PathLike[str]
     key_file: str | PathLike[str]
     client_ca_file: str | PathLike[str] | None = None
+    client_names: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.client_names is not None and self.client_ca_file is None:
+            raise ValueError("client_names belong to client_ca_file: without it nobody shows a certificate")
+        if isinstance(self.client_names, str):
+            raise ValueError("client_names are several: give a set of them")
 
 
-class TlsFiles:
-    """The files of a client's TLS, and whether they have changed."""
+class _PemFiles:
+    """PEM files that are fit for TLS.
+
+    Args:
+        ca_file: The authorities to trust.
+        cert_file: The certificate to show.
+        key_file: Its key.
+
+    Raises:
+        OSError: One can not be read.
+        ValueError: One has nothing to use in it, the key has a password, or is that of another certificate.
+    """
+
+    def __init__(
+        self,
+        ca_file: str | PathLike[str] | None,
+        cert_file: str | PathLike[str] | None,
+        key_file: str | PathLike[str] | None,
+    ) -> None:
+        self._files = (ca_file, key_file, cert_file)
+        self._marks = tuple(map(_marks, self._files))
+        self._problem = ""
+        self.contents = _checked(*self._files)
+        """Authorities, key and certificate, as gRPC wants them; None where no file is named."""
+
+    def have_changed(self) -> bool:
+        """Look again, and return whether there are other contents. Not on several threads at the same time."""
+        marks = tuple(map(_marks, self._files))
+        if marks == self._marks:
+            return False
+        try:
+            contents = _checked(*self._files)
+        except (OSError, ValueError) as error:  # looked at again the next time: what is wrong may not be in the files
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
+            return False
+        self._marks, self._problem = marks, ""
+        if contents == self.contents:
+            return False
+        self.contents = contents
+        _log.info("the files of TLS were replaced")
+        return True
+
+
+class TlsFiles(_PemFiles):
+    """The files of a client's TLS. Raises as they do."""
 
     def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-        self._seen: tuple[object, ...] | None = None
+        super().__init__(tls.ca_file, tls.cert_file, tls.key_file)
+        self._server_name = tls.server_name
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What a channel is made with."""
+        return grpc.ssl_channel_credentials(*self.contents)
 
     @property
     def channel_options(self) -> tuple[tuple[str, str], ...]:
-        """What a channel needs besides its credentials."""
-        name = self._tls.server_name
-        return () if name is None else (("grpc.ssl_target_name_override", name),)
-
-    def changed(self) -> grpc.ChannelCredentials | None:
-        """Return what the files hold if they are new since this was asked last, the first time always; else None.
-
-        Raises:
-            OSError: The first time: one can not be read, or (`ssl.SSLError`) key and certificate are no pair.
-        """
-        found = tuple(map(_marks, (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)))
-        if found == self._seen:
-            return None
-        try:
-            credentials = self._read()
-        except OSError as error:
-            if self._seen is None:
-                raise
-            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
-            credentials = None
-        self._seen = found
-        return credentials
-
-    def _read(self) -> grpc.ChannelCredentials:
-        key, chain = None, None
-        if self._tls.cert_file is not None and self._tls.key_file is not None:
-            key, chain = _key_and_chain(self._tls.cert_file, self._tls.key_file)
-        return grpc.ssl_channel_credentials(_read(self._tls.ca_file), key, chain)
+        """What it needs besides."""
+        return () if self._server_name is None else (("grpc.ssl_target_name_override", self._server_name),)
 
 
 def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """Read a server's files, and again with each new connection.
 
     Raises:
-        OSError: One can not be read, or (`ssl.SSLError`) key and certificate do not belong together.
+        OSError: One can not be read.
+        ValueError: One can not be used.
     """
-    now = _server_files(tls)
+    files = _PemFiles(tls.client_ca_file, tls.cert_file, tls.key_file)
+    looking = threading.Lock()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        """What is new, or None. gRPC asks with each handshake, on a thread of its own."""
-        nonlocal now
-        try:
-            found = _server_files(tls)
-        except OSError as error:
-            _log.error("the new files of TLS can not be used, the last ones hold: %s", error)
-            return None
-        if found == now:
-            return None
-        now = found
-        _log.info("the certificate was replaced from %s", tls.cert_file)
-        return _configuration(*now)
+        """What is new, or None. gRPC asks with each handshake, on threads of its own."""
+        with looking:
+            return _configuration(*files.contents) if files.have_changed() else None
 
     mutual = tls.client_ca_file is not None
     # The types do not say that the answer can be None: nothing new.
-    return grpc.dynamic_ssl_server_credentials(_configuration(*now), changed, mutual)  # type: ignore[arg-type]
+    return grpc.dynamic_ssl_server_credentials(_configuration(*files.contents), changed, mutual)  # type: ignore[arg-type]
 
 
 def bearer(
@@ -134,17 +163,17 @@ def bearer(
 ) -> Callable[[], tuple[tuple[str, str], ...]]:
     """Return what gives the metadata that proves a client, asked with every request.
 
-    The file is read each time: it is small, and so a new token holds at once.
+    The file is read each time: it is small, and so a new token holds at once. Where there is none in it, as while it is
+    replaced, the last one holds.
 
     Raises:
-        ValueError: There are two tokens; or, from what is returned, the token is none.
-        OSError: From what is returned: the file can not be read.
+        ValueError: There are two tokens, or the token is none; for a function, from what is returned.
+        OSError: The file can not be read.
     """
     if token is not None and token_file is not None:
         raise ValueError("token and token_file are two ways to say one thing: give one")
     if token_file is not None:
-        path = Path(token_file)
-        return lambda: _authorization(path.read_text("utf-8", "replace").strip())
+        return _TokenFile(Path(token_file))
     if token is None:
         return tuple
     if callable(token):
@@ -154,6 +183,31 @@ def bearer(
     return lambda: fixed
 
 
+class _TokenFile:
+    """What `bearer` returns for a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._problem = ""
+        self._last = self._read()
+
+    def __call__(self) -> tuple[tuple[str, str], ...]:
+        try:
+            self._last = self._read()
+            self._problem = ""
+        except (OSError, ValueError) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("the new token can not be used, the last one holds: %s", error)
+        return self._last
+
+    def _read(self) -> tuple[tuple[str, str], ...]:
+        try:
+            return _authorization(self._file.read_text("utf-8", "replace").strip())
+        except ValueError as error:
+            raise ValueError(f"{self._file}: {error}") from None
+
+
 def _authorization(token: str) -> tuple[tuple[str, str], ...]:
     # gRPC would refuse it too, and repeat it in the error.
     if not token or not all("!" <= character <= "~" for character in token):
@@ -161,27 +215,49 @@ def _authorization(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
-def _server_files(tls: ServerTls) -> tuple[bytes, bytes, bytes | None]:
-    return (*_key_and_chain(tls.cert_file, tls.key_file), _read(tls.client_ca_file))
+def _configuration(
+    authorities: bytes | None, key: bytes | None, certificate: bytes | None
+) -> grpc.ServerCertificateConfiguration:
+    pairs = [(key, certificate)] if key and certificate else []
+    return grpc.ssl_server_certificate_configuration(pairs, authorities)
 
 
-def _configuration(key: bytes, chain: bytes, client_ca: bytes | None) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+def _checked(
+    ca_file: str | PathLike[str] | None, key_file: str | PathLike[str] | None, cert_file: str | PathLike[str] | None
+) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Read files that OpenSSL can use. gRPC takes anything, and then trusts others or refuses every connection."""
+    while True:
+        contents = _read(ca_file), _read(key_file), _read(cert_file)
+        _check(ca_file, key_file, cert_file)
+        if contents == (_read(ca_file), _read(key_file), _read(cert_file)):  # or OpenSSL may have seen others
+            return contents
 
 
-def _key_and_chain(cert_file: str | PathLike[str], key_file: str | PathLike[str]) -> tuple[bytes, bytes]:
-    """Read both; gRPC takes what does not fit together without a word, and then refuses every connection."""
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password="")
-    return Path(key_file).read_bytes(), Path(cert_file).read_bytes()
+def _check(
+    ca_file: str | PathLike[str] | None, key_file: str | PathLike[str] | None, cert_file: str | PathLike[str] | None
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # of either side: nobody connects
+    what = f"{ca_file}"
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+        what = f"{cert_file} with {key_file}"
+        if cert_file is not None:
+            context.load_cert_chain(cert_file, key_file, password="")  # or it asks the terminal
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"{what}: the key is not that of the certificate") from None
+        reason = f" ({error.reason})" if error.reason else ""
+        raise ValueError(f"{what}: there is nothing in PEM form that can be used{reason}") from None
 
 
 def _marks(file: str | PathLike[str] | None) -> tuple[int, ...] | None:
-    """What differs when a file was written or replaced."""
+    """What differs when a file was written, replaced, or made readable."""
     try:
         status = None if file is None else Path(file).stat()
     except OSError:
         return None
-    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+    return None if status is None else (status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _read(file: str | PathLike[str] | None) -> bytes | None:

@@ -20,7 +20,9 @@ What becomes of a call is the same either way:
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    it and keeps the case's response. `Accept` does either, and can keep the case open.
 2. `Reject`, raised, says that incorrect data was sent. Only its own response is used.
-3. Any other exception fails the call. It is logged here, with the call's id, and nothing of it leaves the process.
+3. Any other exception fails the call, `SystemExit` too. It is logged here, with the call's id, and nothing of it leaves
+   the process. A `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program: asyncio
+   has it so.
 4. At its deadline a handler is cancelled, and the call fails. So is one whose server is lost. A caller that hangs up
    cancels nothing.
 5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
@@ -31,8 +33,9 @@ import asyncio
 import inspect
 import logging
 import signal
+import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -43,9 +46,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from callback.answers import Handler, Reject, decision
+from callback.cancellation import is_being_cancelled
+from callback.certificate_names import names_of
 from callback.channel import SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto
 from callback.credentials import ServerTls, server_credentials
+from callback.listening import check_address, is_unix
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
 
@@ -108,9 +114,31 @@ class Handlers:
 
         return register
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Add the service to a gRPC server of one's own, instead of `serve`."""
-        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers), server)
+    def add_to(self, server: grpc.aio.Server, *, client_names: Collection[str] | None = None) -> None:
+        """Add the service to a gRPC server of one's own, instead of `serve`.
+
+        Args:
+            server: The server, not yet started.
+            client_names: Who may call, as in `ServerTls`. Default: everyone whom the server lets in.
+        """
+        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
+
+    def run(self, address: str, *, tls: ServerTls | None = None, grace: float = DEFAULT_GRACE) -> None:
+        """Serve, as all that a program does; what `serve` raises ends it with one line on standard error.
+
+        What is logged here goes to standard error too, unless the program has set up logging. Args are those of
+        `serve`.
+
+        Raises:
+            SystemExit: It can not start.
+        """
+        if not _log.hasHandlers():
+            _log.addHandler(logging.StreamHandler())
+            _log.setLevel(logging.INFO)
+        try:
+            asyncio.run(self.serve(address, tls=tls, grace=grace))
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
 
     async def serve(
         self,
@@ -124,12 +152,13 @@ class Handlers:
         A second signal has its usual effect. Outside the main thread signals can not be caught: cancel it there.
 
         Args:
-            address: `host:port`; `unix:/path` works too.
+            address: `host:port` (`[::1]:50061` for IPv6) or `unix:/path`.
             tls: The certificate to show, and which callers to let in. Default: no TLS.
             grace: How long running calls may take to end, in seconds. What still runs then is cancelled.
 
         Raises:
-            OSError: The address can not be listened on, or a file of `tls` can not be used.
+            OSError: The address can not be listened on, or a file of `tls` can not be read.
+            ValueError: The address is not one, or there is nothing in a file of `tls` that can be used.
         """
         async with self.listen(address, tls=tls, grace=grace) as listening:
             with stop_signals() as stop:
@@ -155,7 +184,7 @@ class Handlers:
         Args and errors are those of `serve`.
         """
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        self.add_to(server)
+        self.add_to(server, client_names=None if tls is None else tls.client_names)
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         await servicer.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
@@ -169,10 +198,11 @@ class Handlers:
 
 
 class _Servicer(services.CallbackHandlerServiceServicer):
-    """`CallbackHandlerService` over a table of handlers."""
+    """`CallbackHandlerService` over a table of handlers, for callers with one of these names; None: for all."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], client_names: Collection[str] | None) -> None:
         self._handlers = handlers
+        self._client_names = None if client_names is None else frozenset(client_names)
 
     async def HandleCallback(  # noqa: N802 - the contract's name
         self,
@@ -180,6 +210,14 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         context: grpc.aio.ServicerContext[messages.HandleCallbackRequest, messages.HandleCallbackResponse],
     ) -> messages.HandleCallbackResponse:
         """Run the activity's handler and return its decision."""
+        if self._client_names is not None:
+            shown = [*context.auth_context().get("x509_pem_cert", ())]
+            names = names_of(shown[0]) if len(shown) == 1 else frozenset()
+            if names.isdisjoint(self._client_names):
+                _log.warning(
+                    "refused a call of %s: not one of client_names", ", ".join(sorted(names)) or "nobody named"
+                )
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has no name that may call here")
         handler = self._handlers.get(request.callback_activity)
         if handler is None:
             activity, call_id = request.callback_activity, request.call_id
@@ -207,21 +245,26 @@ async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> m
     """
     activity, call_id = request.callback_activity, request.call_id
     try:
-        answer = await handler(incoming_call_from_proto(request))
-        if isinstance(answer, Reject):
-            raise TypeError("a handler raises a Reject, and does not return it")
-        return decision(answer)
-    except Reject as rejection:
-        return decision(rejection)
+        return await _decision(handler, request)
     except asyncio.CancelledError:
-        if _is_being_cancelled():
+        if is_being_cancelled():
             _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
             raise
         # Raised by the handler itself. Nothing at all would be sent, and the server wait to its deadline.
         _log.exception("the handler of %r failed in call %s", activity, call_id)
-    except Exception:
+    except (Exception, SystemExit):  # a library that gives up one call does not end the others
         _log.exception("the handler of %r failed in call %s", activity, call_id)
     raise HandlerFailedError
+
+
+async def _decision(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
+    try:
+        answer = await handler(incoming_call_from_proto(request))
+    except Reject as rejection:
+        return decision(rejection)
+    if isinstance(answer, Reject):
+        raise TypeError("a handler raises a Reject, and does not return it")
+    return decision(answer)
 
 
 def _is_async(handler: Handler) -> bool:
@@ -229,25 +272,20 @@ def _is_async(handler: Handler) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    check_address(address)
     credentials = None if tls is None else server_credentials(tls)
     try:
         if credentials is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise OSError(
-            f"can not listen on {address}: the port is taken, or the address is not this machine's"
-        ) from error
+        why = "its directory has to exist and be writable" if is_unix(address) else "gRPC gives no reason"
+        raise OSError(f"can not listen on {address}: {why}") from error
 
 
 def _listening(address: str, port: int) -> Listening:
-    if address.startswith("unix"):  # gRPC's "port" of a Unix socket means nothing
+    if is_unix(address):  # gRPC's "port" of a Unix socket means nothing
         return Listening(address, 0)
     return Listening(f"{address.rpartition(':')[0]}:{port}", port)
 

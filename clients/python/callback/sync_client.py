@@ -3,6 +3,7 @@
 Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,7 +21,8 @@ from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
 from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto, event_from_proto
 from callback.credentials import Tls, TlsFiles, bearer
-from callback.errors import RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import (
@@ -39,6 +41,8 @@ from callback.values import (
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
+_log = logging.getLogger("callback.client")
+
 
 class CallbackClient:
     """A client of one Callback server.
@@ -55,21 +59,24 @@ class CallbackClient:
     Every method takes a `timeout` in seconds and raises `CallbackError` or one of its kinds, nothing else of gRPC's.
     While the server or its store can not be reached, a request is sent again, after pauses that grow, until the timeout
     would be over; then `UnavailableError` is raised. All requests are safe to send twice (for `generate_callback_url`
-    see there).
+    see there). A value of the wrong type is a `TypeError` that names it.
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
-        tls: Whom to trust, and which certificate to show. Default: no TLS, so that a token can be read on the way.
+        tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
+            is logged once as a warning, unless the target is on this machine.
         token: The bearer token that proves who asks, or a function that returns it and is called with every request.
-        token_file: A file with that token, read with every request, so that a new one holds without a restart.
+        token_file: A file with that token, read with every request, so that a new one holds without a restart; the last
+            one while there is none in it.
         timeout: How long an answer may take, in seconds, unless a call says otherwise.
         retry: False sends every request once, and says at once that nobody is there: for programs with a person who
             waits.
 
     Raises:
-        ValueError: The timeout is not a positive, finite number, or `token` and `token_file` are both given. Raised by
-            a call: the token is none.
-        OSError: Raised by a call: a file of `tls`, or `token_file`, can not be read.
+        ValueError: The timeout is not a positive, finite number, `token` and `token_file` are both given, the token is
+            none, or there is nothing in a file of `tls` that can be used. Raised by a call: what a function returns is
+            no token.
+        OSError: `token_file` or a file of `tls` can not be read.
     """
 
     def __init__(
@@ -90,6 +97,8 @@ class CallbackClient:
         self._channel: grpc.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
+        if tls is None and (token is not None or token_file is not None) and not is_local(target):
+            _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +109,10 @@ class CallbackClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. Calls that wait for an answer are cancelled. Closing twice is fine."""
+        """Close the connection. Closing twice is fine.
+
+        Calls that wait for an answer, and those that are made later, raise a `CallbackError` of the code CANCELLED.
+        """
         self._closed = True
         if self._channel is not None:
             self._channel.close()
@@ -251,7 +263,7 @@ class CallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.CloseCallbackRequest(callback_case_id=case_id)
+        request = messages.CloseCallbackRequest(callback_case_id=asking.text("case_id", case_id))
         answer = self._ask(lambda stub: stub.CloseCallback, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
@@ -267,7 +279,7 @@ class CallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.EraseCallsRequest(callback_case_id=case_id)
+        request = messages.EraseCallsRequest(callback_case_id=asking.text("case_id", case_id))
         answer = self._ask(lambda stub: stub.EraseCalls, request, self._patience(timeout))
         return answer.erased_call_count
 
@@ -278,7 +290,7 @@ class CallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer.
         """
-        request = messages.GetCallbackRequest(callback_case_id=case_id)
+        request = messages.GetCallbackRequest(callback_case_id=asking.text("case_id", case_id))
         answer = self._ask(lambda stub: stub.GetCallback, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
 
@@ -311,6 +323,7 @@ class CallbackClient:
             InvalidRequestError: An argument is out of its bounds.
             PermissionDeniedError: The owner is somebody else, and the caller no administrator.
             UnavailableError: No answer.
+            ValueError: The status is UNKNOWN.
         """
         token = ""
         while True:
@@ -363,7 +376,7 @@ class CallbackClient:
             NotFoundError: There is no such call, or it is no longer kept.
             UnavailableError: No answer.
         """
-        request = messages.GetCallRequest(call_id=call_id)
+        request = messages.GetCallRequest(call_id=asking.text("call_id", call_id))
         answer = self._ask(lambda stub: stub.GetCall, request, self._patience(timeout))
         return call_from_proto(answer.call)
 
@@ -421,7 +434,9 @@ class CallbackClient:
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = asking.list_calls_request(case_id, only=only, owner=owner, page_size=page_size, page_token=page_token)
+        request = asking.list_calls_request(
+            asking.text("case_id", case_id), only=only, owner=owner, page_size=page_size, page_token=page_token
+        )
         answer = self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
@@ -545,13 +560,13 @@ class CallbackClient:
         One that was replaced goes by itself, when the calls that wait on it have ended.
         """
         if self._closed:
-            raise RuntimeError(f"this {type(self).__name__} is closed")
+            raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
-            if self._tls is not None and (credentials := self._tls.changed()) is not None:
+            # Not in the constructor: a program may make its client and then fork, which gRPC does not outlive.
+            if self._tls is not None and (self._tls.have_changed() or self._channel is None):
                 options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-                self._channel = grpc.secure_channel(self._target, credentials, options=options)
+                self._channel = grpc.secure_channel(self._target, self._tls.credentials, options=options)
             elif self._channel is None:
-                # Not in the constructor: a program may make its client and then fork, which gRPC does not outlive.
                 self._channel = grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
 
@@ -564,6 +579,9 @@ class CallbackClient:
         error = from_rpc_error(failure, self._target)
         if not self._retry or not asking.may_watch_again(error) or patience.left <= 0:
             raise error from failure
+
+    def _closed_error(self) -> CallbackError:
+        return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
 
     def _patience(self, timeout: float | None) -> Patience:
         return Patience(self._timeout if timeout is None else asking.seconds(timeout))
@@ -581,6 +599,10 @@ class CallbackClient:
             ask = method(CallbackServiceStub(self._connection()))
             try:
                 return ask(request, timeout=patience.left, metadata=self._proof())
+            except ValueError as failure:  # gRPC's own, where the channel is closed meanwhile
+                if not self._closed:
+                    raise
+                raise self._closed_error() from failure
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, self._target)
                 pause = patience.pause(error.retry_after)

@@ -166,7 +166,8 @@ class CallEventType(StrEnum):
     """What this version of the client does not know: pass it over."""
 
 
-def _require(name: str, value: object, expected: type, words: str) -> None:
+def require(name: str, value: object, expected: type, words: str) -> None:
+    """Refuse what is of another type, by the name of the parameter. None is what is not given."""
     # A bool is an int to Python, and never an HTTP code.
     if value is not None and (not isinstance(value, expected) or isinstance(value, bool)):
         raise TypeError(f"{name} is {words}, not {type(value).__name__}")
@@ -206,10 +207,10 @@ class Response:
     ) -> None:
         if isinstance(body, str):
             body = body.encode()
-        _require("body", body, bytes, "bytes or text")
-        _require("code", code, int, "a number")
-        _require("redirect_url", redirect_url, str, "text")
-        _require("type", type, ResponseType, "a ResponseType")
+        require("body", body, bytes, "bytes or text")
+        require("code", code, int, "a number")
+        require("redirect_url", redirect_url, str, "text")
+        require("type", type, ResponseType, "a ResponseType")
         values = {
             "body": body,
             "code": code,
@@ -230,9 +231,10 @@ class Response:
             headers: More header fields.
 
         Raises:
-            TypeError: The value can not be JSON.
+            TypeError: There is something in the value that can not be JSON.
+            ValueError: There is a number in it that JSON does not have, NaN or infinity, or it is in itself.
         """
-        return _typed("application/json", json.dumps(value), code, headers)
+        return _typed("application/json", json.dumps(value, allow_nan=False), code, headers)
 
     @staticmethod
     def html(page: str, code: int | None = None, headers: PairsLike | None = None) -> "Response":

@@ -109,7 +109,6 @@ class Worker:
         self._handlers = handlers
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
-        self._credentials: grpc.ChannelCredentials | None = None
         self._proof = bearer(token, token_file)
         self._max_calls = max_calls
         self._grace = grace
@@ -227,9 +226,9 @@ class Worker:
     def _connection(self) -> grpc.aio.Channel:
         if self._tls is None:
             return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
-        self._credentials = self._tls.changed() or self._credentials
+        self._tls.have_changed()  # each stream has a channel of its own, made of what the files say by then
         options = (*_OPTIONS, *self._tls.channel_options)
-        return grpc.aio.secure_channel(self._target, self._credentials, options=options)  # type: ignore[arg-type]
+        return grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
 
     def _hello(self) -> messages.Hello:
         return messages.Hello(callback_activities=self._handlers.activities, max_calls=self._max_calls, name=self._name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
@@ -80,7 +82,7 @@ class Policy:
     """Those that are declared."""
     profiles: Collection[str]
     """The verification profiles that are declared."""
-    state_key: bytes | None
+    state_key: bytes | None = field(repr=False)
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
     max_open_cases_per_owner: int | None
@@ -105,6 +107,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self._feed = feed
         limit = policy.max_open_cases_per_owner
         self._quota = None if limit is None else Quota(limit, self._count_open_cases)
+        self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By principal: one that asks for many pages at once waits for itself, and keeps nobody else from the store."""
 
     @rpc(Role.OWNER)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
@@ -341,16 +345,18 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         _require_valid(request)
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
-        case_ids, more = await list_cases(
-            self._scripts,
-            owner=owner,
-            activity=request.callback_activity or None,
-            status=status,
-            labels=request.labels,
-            after=_token(Place.from_token, request.page_token),
-            limit=request.page_size or DEFAULT_PAGE_SIZE,
-        )
-        cases = await read_cases(self._scripts, case_ids, bodies=False)
+        after = _token(Place.from_token, request.page_token)
+        async with self._listing[caller.name]:
+            case_ids, more = await list_cases(
+                self._scripts,
+                owner=owner,
+                activity=request.callback_activity or None,
+                status=status,
+                labels=request.labels,
+                after=after,
+                limit=request.page_size or DEFAULT_PAGE_SIZE,
+            )
+            cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
             # One that was dropped or moved on since the index was read is not what was asked for.
             callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],

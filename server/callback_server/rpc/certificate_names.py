@@ -13,6 +13,9 @@ from typing import Final
 from cryptography import x509
 
 _PLAIN: Final = re.compile(r"[!-~]+")
+_UNREADABLE: Final = (
+    x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion
+)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
@@ -28,7 +31,7 @@ def names_of(certificate: bytes) -> frozenset[str]:
     try:
         extensions = x509.load_pem_x509_certificate(certificate).extensions
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, *_UNREADABLE):
         return frozenset()
     uris = {name for name in names.get_values_for_type(x509.UniformResourceIdentifier) if "://" in name}
     hosts = {name for name in names.get_values_for_type(x509.DNSName) if "://" not in name}

@@ -97,8 +97,11 @@ def check_url(url: str) -> None:
     scheme = urlsplit(url).scheme if url.isprintable() else ""
     if scheme not in SCHEMES:
         raise ValueError(f"must begin with {', '.join(f'{each}://' for each in SCHEMES)}")
+    parts = urlsplit(url)
     try:
         parse_url(url.replace(_CLUSTER, "redis", 1))
+        if scheme != "unix" and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ValueError  # the password has a `/`, `?` or `#`; the piece before it would be looked up as the host
     except ValueError:
         raise ValueError(
             "must be a URL as in redis://user:password@host:6379/0, with what is special in a password percent-encoded"

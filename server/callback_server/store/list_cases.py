@@ -22,7 +22,7 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("list_cases")
 SCAN: Final = 200
-"""How many cases one script looks at: it blocks the store meanwhile."""
+"""How many cases one script looks at, fewer with many labels to compare: it blocks the store meanwhile."""
 MOST_SCRIPTS: Final = 4 * keys.PARTITIONS
 """After how many scripts a page ends, whatever it has."""
 _TOKEN: Final = struct.Struct(">BQB")
@@ -72,6 +72,7 @@ async def list_cases(
         StoreError: the store did not answer.
     """
     chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
+    scan = max(4 * SCAN // (4 + len(labels)), 1)
     filters = (owner, activity or "", status or "")
     pairs = [text for pair in labels.items() for text in pair]
     # What is known and not taken yet, newest first: cases, and of each partition the place up to which it is known.
@@ -82,7 +83,7 @@ async def list_cases(
         nonlocal asked
         asked += len(places)
         arguments: dict[int, list[str | int]] = {
-            partition: [*filters, _before(partition, place), chunk, SCAN, *pairs] for partition, place in places.items()
+            partition: [*filters, _before(partition, place), chunk, scan, *pairs] for partition, place in places.items()
         }
         for partition, (frontier, *flat) in (await scripts.run_lists(SCRIPT, arguments)).items():
             for created, case_id in zip(flat[::2], flat[1::2], strict=True):

@@ -108,7 +108,9 @@ def refusals() -> Iterator[None]:
             raise UnsafeStoreError(f"it refuses user or password of store_url: {error}") from error
         raise
     except ResponseError as error:  # it works, and does not do as it is asked: no such database, no right to
-        raise UnsafeStoreError(f"it refuses what is asked of it: {error}") from error
+        # A command that it does not know it repeats with its arguments: of HELLO and AUTH one is the password.
+        said = str(error).partition(", with args")[0]
+        raise UnsafeStoreError(f"it refuses what is asked of it: {said}") from None
 
 
 Ask = Callable[..., Awaitable[Any]]

@@ -224,6 +224,9 @@ class JwtSettings(_Profile):
     """The parameter that is the token, of the query or of a form that is sent."""
     leeway_s: int = Field(default=60, ge=0, le=3600)
     """How far the clocks may be apart, in seconds."""
+    single_use: bool = False
+    """Each token is of one message: its `jti`, which it must have then, is the message's id, and what comes with the
+    same token again gets the answer that was given, whatever its body. Such a token may be valid for a day at most."""
 
     @model_validator(mode="after")
     def _one_place(self) -> JwtSettings:

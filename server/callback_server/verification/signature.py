@@ -83,6 +83,8 @@ class Signature:
             values["id"] = message_id.encode()
         if "id" in self._template.parts and (end := self._template.after("id")) and end in values["id"]:
             raise ForgedError("the message's id has in it what stands behind it")
+        if self._template.url_must_be_as_made and not _is_as_made(url):
+            raise ForgedError("the query has something besides the state")
         expected = self._expected(self._template.fill(values))
         if not reading.matches(expected, *map(reading.octets, signatures)):
             raise ForgedError("no signature is right")
@@ -125,3 +127,10 @@ class Signature:
         """The id that a signed body has, if it has one that can be used."""
         found = reading.json_object(body).get(name)
         return found if isinstance(found, str) and reading.is_message_id(found) else ""
+
+
+def _is_as_made(url: str) -> bool:
+    """Whether the query of a URL is that of one that was handed out: none, or on `/cbq/` the state alone."""
+    path, _, query = url.partition("?")
+    _, shared, parameter = path.rstrip("/").rpartition("/cbq/")
+    return re.fullmatch(f"{re.escape(parameter)}=[0-9a-f-]{{36}}" if shared else "", query) is not None

@@ -14,7 +14,8 @@ class Template:
     """A template, read once.
 
     Raises:
-        ValueError: it has a place that there is not, or one twice, or nothing that tells one message from another.
+        ValueError: it has a place that there is not, or one twice, or nothing that tells one message from another; or
+            nothing shows where what stands in one ends.
     """
 
     def __init__(self, text: str) -> None:
@@ -32,6 +33,11 @@ class Template:
             raise ValueError("it has neither {body} nor {url}")
         if "id" in self.parts[:-1] and not self.after("id"):
             raise ValueError("behind {id} there must be some text, or the id could end elsewhere")
+        if "body" in self.parts[:-1]:
+            raise ValueError("{body} must be the last place, or the body could end elsewhere")
+        self.url_must_be_as_made: Final = "url" in self.parts[:-1] and not self.after("url")[:1].isspace()
+        """Nothing shows where the URL ends. So its query must be that of the URL which was handed out, or what follows
+        could be moved into it."""
 
     def after(self, part: str) -> bytes:
         """The text behind a place."""

@@ -26,7 +26,7 @@ from callback_server.verification.profile import ForgedError, Verified
 from callback_server.verification.settings import JwtSettings
 
 MAX_WINDOW_S: Final = 24 * 3600
-"""For how long at most a token's id is remembered, in seconds, however long it is valid."""
+"""For how long at most the id of a token for single use is remembered, in seconds."""
 
 _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
@@ -68,10 +68,14 @@ class Token:
         for name in ("nbf", "iat"):
             if name in claims and _time(claims, name) > now + leeway:
                 raise ForgedError(f"the token's {name} is yet to come")
-        if "jti" not in claims:
+        if not self._settings.single_use:  # a jti names the token, which may come with many messages
             return Verified()
+        if "jti" not in claims:
+            raise ForgedError("the token has no jti")
         # As long as the token would pass again: then it is too old.
-        window_s = min(max(2 * leeway, expires + leeway - now), MAX_WINDOW_S)
+        window_s = max(2 * leeway, expires + leeway - now)
+        if window_s > MAX_WINDOW_S:
+            raise ForgedError("the token is valid for longer than its jti is remembered")
         return Verified(reading.message_id(claims["jti"]), math.ceil(window_s * 1000))
 
     def redacted(self, request: Request) -> Request:

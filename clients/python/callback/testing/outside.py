@@ -2,8 +2,8 @@
 
 import http.client
 import json
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -30,7 +30,7 @@ class Reply:
 
     status: int
     """The HTTP status."""
-    headers: Headers
+    headers: Headers = field(repr=False)
     """The header fields, in their order."""
     body: bytes = field(repr=False)
     """The body."""
@@ -82,7 +82,7 @@ def call(edge: str, url: str, *, method: str, headers: Headers, body: bytes, tim
 
     Raises:
         OSError: There was no answer in time, or no connection.
-        ValueError: The URL is not absolute.
+        ValueError: The URL is not absolute, or there is something in it, or in the headers, that HTTP does not allow.
     """
     parts = urlsplit(url)
     if not parts.netloc:
@@ -91,7 +91,7 @@ def call(edge: str, url: str, *, method: str, headers: Headers, body: bytes, tim
     own: dict[str, str] = {"Host": parts.netloc, "User-Agent": "callback-testing"}
     if body or method not in ("GET", "HEAD", "OPTIONS"):
         own["Content-Length"] = str(len(body))
-    with closing(http.client.HTTPConnection(edge, timeout=timeout)) as connection:
+    with closing(http.client.HTTPConnection(edge, timeout=timeout)) as connection, _plain_errors():
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in own.items():
             if name not in headers:
@@ -101,3 +101,14 @@ def call(edge: str, url: str, *, method: str, headers: Headers, body: bytes, tim
         connection.endheaders(body)
         with connection.getresponse() as response:
             return Reply(response.status, Headers(response.getheaders()), response.read())
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What `http.client` raises of its own, as what it is."""
+    try:
+        yield
+    except http.client.InvalidURL as error:
+        raise ValueError(f"the URL can not be sent: {error}") from error
+    except http.client.HTTPException as error:
+        raise OSError(f"the answer is not HTTP, or not whole: {error!r}") from error

@@ -3,7 +3,8 @@
 1. What runs is what runs in production. This starts the command line, and imports nothing of the server.
 2. It ends with this process, however that ends: it reads its standard input, of which this process alone holds the
    other end.
-3. Nothing of the environment reaches it, and nothing outside the directory is written.
+3. No `CALLBACK_…` variable of the environment reaches it. What it stores and logs is in the directory; the store's
+   socket is among the temporary files if the directory lies too deep for one.
 """
 
 import asyncio

@@ -1,0 +1,119 @@
+"""Requests that invite a proxy and an edge to read them differently: what is called is what was asked, once each.
+
+Every payload goes to an edge directly, through nginx, and through haproxy, each time to a case of its own. All of one
+way are sent at the same time: some take until a timeout.
+"""
+
+import asyncio
+import contextlib
+from typing import NamedTuple
+
+import pytest
+from support.deployed import HOST, PROXIES
+from support.payloads import BAD, GOOD, NOWHERE, STATE, TOLERATED
+from support.system import is_idle
+from support.wait import wait_until
+
+from callback import Response
+
+pytestmark = pytest.mark.timeout(180)
+
+WAYS = ("directly", *PROXIES)
+END = f"GET /the-end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+PATIENCE_S = 13
+"""A little longer than an edge and nginx wait for the rest of a body; haproxy waits longer still."""
+ANSWER = b"the case's own answer"
+
+
+class Became(NamedTuple):
+    """What became of one payload."""
+
+    raw: bytes
+    """All that came back."""
+    calls: list[tuple[str, bytes]]
+    """Which calls its case had, in order: of each the query and the body."""
+
+
+class Sent(dict[str, Became]):
+    """What became of each payload on one way, by its name."""
+
+    by_proxy = False
+    """Whether a proxy was there, to refuse what an edge takes, or to make sense of what an edge refuses."""
+
+    def calls(self, names):
+        return {name: self[name].calls for name in names}
+
+
+async def answered(connect, payload):
+    """Sends a payload, and once there is an answer what ends the connection. Returns all that comes."""
+    raw = b""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await connect()
+            with contextlib.closing(writer):
+                writer.write(payload)
+                raw = await reader.read(65_536)
+                writer.write(END)
+                while data := await reader.read(65_536):
+                    raw += data
+    except (OSError, TimeoutError):  # reset, over what was sent after the refusal; TimeoutError: it waits for more
+        pass
+    return raw
+
+
+@pytest.fixture(scope="module", params=WAYS)
+async def sent(request, fleet, proxies):
+    """Every payload, sent on one way."""
+    host, port = fleet.addresses[0][0].split(":")
+    proxy = proxies.get(request.param)
+    connect = proxy.connect if proxy else lambda: asyncio.open_connection(host, port)
+    payloads = {name: payload for name, (payload, _) in (BAD | TOLERATED | GOOD).items()} | NOWHERE
+    cases = {
+        name: await fleet.client.generate_callback_url("record", Response(ANSWER), allow_multiple_calls=True)
+        for name in payloads
+    }
+    raw = await asyncio.gather(
+        *(answered(connect, payloads[name].replace(STATE, case.state.encode())) for name, case in cases.items())
+    )
+    for edge in fleet.edges:
+        await wait_until(lambda edge=edge: is_idle(edge), what="the end of all requests")
+    became = Sent()
+    became.by_proxy = proxy is not None
+    for (name, case), came in zip(cases.items(), raw, strict=True):
+        listed = [call async for call in fleet.client.list_calls(case.case_id)]
+        calls = [await fleet.client.get_call(each.call_id) for each in reversed(listed)]
+        state = case.state.encode()
+        became[name] = Became(came, [(call.query_string, call.body.replace(state, STATE)) for call in calls])
+    return became
+
+
+def test_what_is_plain_is_called_as_it_is_meant(sent):
+    assert sent.calls(GOOD) == {name: meant for name, (_, meant) in GOOD.items()}
+
+
+def test_what_is_unusual_is_called_as_it_is_meant_or_refused_by_a_proxy(sent):
+    calls = sent.calls(TOLERATED)
+    otherwise = {name: each for name, each in calls.items() if each != TOLERATED[name][1]}
+    assert {name: each for name, each in otherwise.items() if each or not sent.by_proxy} == {}
+
+
+def test_what_is_bad_is_no_call_on_an_edge_and_one_at_most_behind_a_proxy(sent):
+    calls = sent.calls(BAD)
+    assert {name: each for name, each in calls.items() if len(each) > (1 if sent.by_proxy else 0)} == {}
+    assert {name: each for name, each in calls.items() if "hidden" in dict(each)} == {}
+
+
+def test_what_is_no_call_is_none(sent):
+    assert {name: each for name, each in sent.calls(NOWHERE).items() if each} == {}
+
+
+def test_as_many_are_told_that_they_made_a_call_as_did(sent):
+    assert {name: each for name, each in sent.items() if each.raw.count(ANSWER) != len(each.calls)} == {}
+
+
+def test_no_other_protocol_is_agreed_to(sent):
+    assert [name for name, each in sent.items() if b"HTTP/1.1 101 " in each.raw] == []
+
+
+def test_there_are_more_than_60_of_them():
+    assert len(BAD | TOLERATED | GOOD | NOWHERE) == sum(map(len, (BAD, TOLERATED, GOOD, NOWHERE))) >= 60

@@ -1,0 +1,179 @@
+"""Every answer that an edge can give, whoever of its layers gives it, carries the four fixed headers once each."""
+
+import asyncio
+import json
+
+import pytest
+from support.edge import (
+    EdgeProcess,
+    answering,
+    ask,
+    http_request,
+    new_state,
+    parse_answers,
+    plain,
+    redirect,
+    refusing,
+    running_edge,
+    send_raw,
+    serving,
+)
+
+from callback_edge import status
+from callback_edge.app import create_app
+from callback_edge.settings import EdgeSettings
+
+PATH = f"/cb/{new_state()}"
+MINE = [
+    ("Cache-Control", "public, max-age=9"),
+    ("cache-control", "private"),
+    ("Referrer-Policy", "unsafe-url"),
+    ("X-Content-Type-Options", "none"),
+    ("X-Robots-Tag", "all"),
+]
+
+
+def request(*fields, method="GET", path=PATH, version="HTTP/1.1", body=b""):
+    return "\r\n".join([f"{method} {path} {version}", "Host: a", *fields, "", ""]).encode() + body
+
+
+OWN = {
+    "not_found": request(path="/nowhere"),
+    "method_not_allowed": request(method="BREW"),
+    "method_not_allowed by the connection": request(method="CONNECT"),
+    "prefetch_refused": request("Sec-Purpose: prefetch"),
+    "state_missing": request(path="/cbq/state"),
+    "state_repeated": request(path="/cbq/state?state=1&state=2"),
+    "state_contradictory": request(
+        "Content-Type: application/x-www-form-urlencoded",
+        "Content-Length: 7",
+        method="POST",
+        path="/cbq/state?state=1",
+        body=b"state=2",
+    ),
+    "state_unknown": request(path="/cb/x"),
+    "body_timeout": request("Content-Length: 9", method="POST", body=b"x"),
+    "body_too_large": request("Content-Length: 999", method="POST"),
+    "body_too_large, chunked": request("Transfer-Encoding: chunked", method="POST", body=b"80\r\n" + b"x" * 128),
+    "head_too_large": request("X: " + "x" * 17_000),
+    "bad_request": b"no HTTP\r\n\r\n",
+    "bad_request, ambiguous": request("Content-Length: 3", "Transfer-Encoding: chunked", method="POST"),
+    "bad_request, in its body": request("Transfer-Encoding: chunked", method="POST", body=b"zz\r\n"),
+    "bad_request, upgrade": request("Connection: Upgrade", "Upgrade: websocket"),
+    "not_implemented": request("Transfer-Encoding: gzip", method="POST"),
+    "http_version_not_supported": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+"""What the edge itself refuses, by the problem's code and a word on where."""
+ELSEWHERE = {"server_unreachable", "edge_refused", "too_many_calls", "too_many_requests", "internal"}
+"""Problems that need more than a request; each has a test below, or is among the reasons."""
+
+
+@pytest.fixture(scope="module")
+async def small_edge(shared_plane):
+    async with running_edge(shared_plane.target, body_limit_bytes=100, body_timeout_s=0.2) as edge:
+        yield edge
+
+
+@pytest.mark.parametrize("what", OWN)
+async def test_a_refusal_of_the_edges_own(plane, small_edge, what):
+    asked = OWN[what].replace(b"Host: a", b"Host: a\r\nConnection: close")
+    (answer,) = parse_answers(await send_raw(small_edge.port, asked))
+    assert json.loads(answer.body)["code"] == what.partition(",")[0].partition(" ")[0]
+    answer.assert_fixed_headers()
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+@pytest.mark.parametrize("reason", status.BY_REASON)
+async def test_a_refusal_of_the_servers(plane, edge, reason, accept):
+    plane.script = refusing(reason)
+    answer = await ask(edge, PATH, headers=[("Accept", accept)])
+    assert answer.status == status.BY_REASON[reason].status
+    answer.assert_fixed_headers()
+
+
+def test_no_problem_was_forgotten():
+    own = {what.partition(",")[0].partition(" ")[0] for what in OWN}
+    reasons = {problem.code for problem in status.BY_REASON.values()}
+    assert own | reasons | ELSEWHERE == {problem.code for problem in status.ALL}
+
+
+@pytest.mark.parametrize("code", [200, 201, 204, 205, 206, 299, 400, 401, 404, 418, 429, 500, 503, 599])
+async def test_an_answer_of_the_handlers_whatever_it_says_itself(plane, edge, code):
+    plane.script = answering(plain(b"" if code in (204, 205) else b"body", code, MINE))
+    answer = await ask(edge, PATH)
+    assert answer.status == code
+    answer.assert_fixed_headers()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+async def test_a_redirect(plane, edge, method):
+    plane.script = answering(redirect("https://shop.example/"))
+    answer = await ask(edge, PATH, method)
+    assert answer.status in (302, 303)
+    answer.assert_fixed_headers()
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
+async def test_what_is_answered_without_a_look_up(plane, edge, method):
+    (await ask(edge, PATH, method)).assert_fixed_headers()
+
+
+async def test_an_interim_answer(plane, edge):
+    asked = http_request(PATH, "POST", [("Expect", "100-continue")], b"x")
+    for answer in parse_answers(await send_raw(edge.port, asked), ["POST"], keep_informational=True):
+        answer.assert_fixed_headers()
+
+
+async def test_where_no_server_is():
+    async with running_edge("127.0.0.1:1") as edge:
+        answer = await ask(edge, PATH)
+        assert json.loads(answer.body)["code"] == "server_unreachable"
+        answer.assert_fixed_headers()
+
+
+async def test_where_the_server_refuses_the_edge(plane, log):
+    plane.script = plane.welcome = refusing("ROLE_MISSING", "PERMISSION_DENIED")
+    async with running_edge(plane.target) as edge:
+        answer = await ask(edge, PATH)
+        assert json.loads(answer.body)["code"] == "edge_refused"
+        answer.assert_fixed_headers()
+    log.clear()
+
+
+async def test_an_error_of_ours(log):
+    class Broken:
+        async def invoke(self, _request, _body):
+            raise RuntimeError
+
+    async with serving(create_app(EdgeSettings(), Broken())) as edge:
+        answer = await ask(edge, PATH)
+        assert answer.status == 500
+        answer.assert_fixed_headers()
+    log.clear()
+
+
+async def test_a_connection_and_a_request_too_many(plane):
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return plain(b"ok")
+
+    plane.script = script
+    limits = {"max_connections": 2, "max_requests_in_flight_per_address": 1, "trusted_proxies": "[]"}
+    async with EdgeProcess(plane.target, **limits) as edge:
+        port = await edge.port()
+        first = asyncio.create_task(send_raw(port, http_request(PATH)))
+        await plane.until(lambda: plane.started == 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(http_request(PATH, close=False))
+        head = await reader.readuntil(b"\r\n\r\n")
+        raw = [head + await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))]
+        raw.append(await send_raw(port, http_request(PATH)))
+        gate.set()
+        raw.append(await first)
+        writer.close()
+    answers = [parse_answers(each)[0] for each in raw]
+    assert [answer.status for answer in answers] == [429, 503, 200]
+    for answer in answers:
+        answer.assert_fixed_headers()

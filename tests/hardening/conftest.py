@@ -1,0 +1,37 @@
+"""One running system for all of these tests: a server and an edge, each a process of its own."""
+
+import re
+
+import pytest
+from hardening.profiles import PROFILES, SECRET
+from support.system import own_store, running_system
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory):
+    """A system that gives up a body after a second, with `PROFILES` whose secret is `SECRET`."""
+    directory = tmp_path_factory.mktemp("system")
+    secret = directory / "secret"
+    secret.write_text(SECRET)
+    config = "".join(
+        f'[profiles.{name}]\nsecret_files = ["{secret}"]\n{declared}\n' for name, declared in PROFILES.items()
+    )
+    store = own_store(directory).start()
+    try:
+        async with running_system(
+            directory, store, config=config, edge={"CALLBACK_EDGE_BODY_TIMEOUT_S": "1"}
+        ) as running:
+            yield running
+    finally:
+        store.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_went_wrong(system):
+    """Fails a test that either process did not survive, or in which it logged an error or anything but events."""
+    yield
+    for process in (system.edge, system.server):
+        assert process.process.poll() is None, f"{process.log.stem} has ended"
+        log = process.log.read_text()
+        assert [line for line in log.splitlines() if not re.match(r"\{.*\}$", line)] == []
+        assert [event for event in process.events() if event["level"] in ("error", "critical")] == []

@@ -1,0 +1,11 @@
+"""How senders prove themselves in these tests."""
+
+SECRET = "a-secret-of-a-sender"
+PROFILES = {
+    "sender": 'kind = "github"',
+    "slack": 'kind = "slack"',
+    "hub": 'kind = "github"\nhandshake = { kind = "hub", topics = ["https://blog.example/feed"] }',
+    "graph": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "validation-token" }',
+    "events": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "cloudevents", origins = ["*"] }',
+}
+"""What is declared of each profile, besides its secret."""

@@ -1,0 +1,213 @@
+"""What is no call leaves a case as it was: open for the one that is to come, and never called.
+
+Each kind of request is made on many cases, each of which could be called once; then one of them is called.
+"""
+
+import asyncio
+import contextlib
+import hmac
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hardening.profiles import SECRET
+from soak.counts import SOAK, count
+from support.edge import http_request, parse_answers, send_raw
+from support.payloads import BAD, STATE, chunked
+from support.system import is_idle
+from support.wait import wait_until
+
+from callback import CallbackStatus, CloseReason, GetGuard, Response
+
+pytestmark = pytest.mark.timeout(3600 if SOAK else 120)
+
+CASES = count(50, 1000)
+AT_ONCE = 50
+LIMIT = 1 << 20
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+SIGNED_BODY = b'{"paid": true}'
+
+
+def path(case):
+    return "/" + case.url.split("/", 3)[3]
+
+
+def get(case):
+    return http_request(path(case))
+
+
+@dataclass
+class Kind:
+    """A kind of request that is no call."""
+
+    request: Callable[[Any], bytes]
+    """Makes the bytes, of a case."""
+    status: int = 0
+    """What the answer is. 0: the caller hangs up before there is one."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the case is generated with."""
+    call: Callable[[Any], bytes] = get
+    """Makes the request that is the call. By default a GET of its address."""
+
+
+def asks(method="GET", *headers, body=b"", at=path, **more):
+    """A kind of one plain request."""
+    return {"request": lambda case: http_request(at(case), method, headers, body), **more}
+
+
+def signed(secret):
+    digest = hmac.digest(secret.encode(), SIGNED_BODY, "sha256").hex()
+    headers = [("X-GitHub-Delivery", "7"), ("X-Hub-Signature-256", f"sha256={digest}")]
+    return lambda case: http_request(path(case), "POST", headers, SIGNED_BODY)
+
+
+def payload(name):
+    """One of the payloads that are refused as a whole."""
+    return Kind(lambda case: BAD[name][0].replace(STATE, case.state.encode()), BAD[name][1])
+
+
+def raw(data, status):
+    return Kind(lambda case: data.replace(STATE, case.state.encode()), status)
+
+
+def post_of(length, body):
+    return lambda case: f"POST {path(case)} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode() + body
+
+
+def in_form(body):
+    """Makes the body of the state."""
+    return lambda case: http_request("/cbq/state", "POST", [FORM], body(case.state).encode())
+
+
+def signer(profile):
+    return {"options": {"verification_profile": profile}, "call": signed(SECRET)}
+
+
+def knowing(profile):
+    return {
+        "options": {"verification_profile": profile},
+        "call": lambda case: http_request(f"{path(case)}?key={SECRET}", "POST"),
+    }
+
+
+SIGNER = signer("sender")
+SHARED = {"options": {"state_query_parameter": "state"}}
+TOPIC = "https://blog.example/feed"
+OTHER = "3f2b8c1e-9d4a-4b6f-8e21-7c5d0a9b1e34"
+CONFIRMED = {
+    "options": {"get_guard": GetGuard.CONFIRM},
+    "call": lambda case: http_request(path(case), "POST", [FORM], b"callback_confirm=1"),
+}
+
+KINDS = {
+    "HEAD": Kind(**asks("HEAD", status=200)),
+    "OPTIONS": Kind(**asks("OPTIONS", status=204)),
+    "OPTIONS that asks for leave": Kind(**asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=204)),
+    "TRACE": Kind(**asks("TRACE", status=405)),
+    "unknown method": Kind(**asks("PROPFIND", status=405)),
+    "prefetch": Kind(**asks("GET", ("Sec-Purpose", "prefetch"), status=503)),
+    "prerender": Kind(**asks("GET", ("Sec-Purpose", "prefetch;prerender"), status=503)),
+    "prefetch of old": Kind(**asks("GET", ("Purpose", "prefetch"), status=503)),
+    "prefetch of Firefox of old": Kind(**asks("GET", ("X-Moz", "prefetch"), status=503)),
+    "prefetch that is posted": Kind(**asks("POST", ("Purpose", "prefetch"), body=b"a", status=503)),
+    "websocket": payload("websocket"),
+    "h2c": payload("h2c"),
+    "ambiguous length": payload("TE and CL"),
+    "absolute form": payload("absolute form"),
+    "bad chunk": payload("bad chunk size"),
+    "signature of somebody else": Kind(signed("another secret"), 401, **SIGNER),
+    "no signature": Kind(**asks("POST", body=SIGNED_BODY, status=401, **SIGNER)),
+    "no signature, and no body": Kind(**asks(status=401, **SIGNER)),
+    "handshake of a hub": Kind(
+        **asks(at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic={TOPIC}", status=200),
+        **signer("hub"),
+    ),
+    "handshake that asks about something else": Kind(
+        **asks(at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic=x", status=401),
+        **signer("hub"),
+    ),
+    "handshake by a validation token": Kind(
+        **asks("POST", at=lambda case: f"{path(case)}?validationToken=7", status=200),
+        **knowing("graph"),
+    ),
+    "handshake of CloudEvents": Kind(
+        **asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=200),
+        **knowing("events"),
+    ),
+    "body that breaks off": Kind(post_of(10, b"123")),
+    "chunks that break off": Kind(lambda case: chunked(b"5\r\n123").replace(STATE, case.state.encode())),
+    "body that does not come": Kind(post_of(10, b"123"), 408),
+    "body that says that it is too large": Kind(post_of(LIMIT + 1, b""), 413),
+    "body that is too large": raw(chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (LIMIT + 1, b"x" * (LIMIT + 1))), 413),
+    "in capitals": Kind(**asks(at=lambda case: f"/cb/{case.state.upper()}", status=404)),
+    "encoded": Kind(**asks(at=lambda case: path(case).replace("-", "%2D"), status=404)),
+    "shared address of a case that has its own": Kind(
+        **asks(at=lambda case: f"/cbq/state?state={case.state}", status=404)
+    ),
+    "own address of a case that shares one": Kind(**asks(at=lambda case: f"/cb/{case.state}", status=404, **SHARED)),
+    "another shared address": Kind(**asks(at=lambda case: f"/cbq/other?other={case.state}", status=404, **SHARED)),
+    "no state": Kind(**asks(at=lambda _case: "/cbq/state", status=400, **SHARED)),
+    "state given twice": Kind(**asks(at=lambda case: f"{path(case)}&state={case.state}", status=400, **SHARED)),
+    "state given twice in a form": Kind(in_form("state={0}&state={0}".format), 400, **SHARED),
+    "state in a form and another in the query": Kind(
+        lambda case: http_request(f"/cbq/state?state={OTHER}", "POST", [FORM], f"state={case.state}".encode()),
+        400,
+        **SHARED,
+    ),
+    "state in what is no form": Kind(
+        lambda case: http_request(
+            "/cbq/state", "POST", [("Content-Type", "text/plain")], f"state={case.state}".encode()
+        ),
+        400,
+        **SHARED,
+    ),
+    "form that is put": Kind(
+        lambda case: http_request("/cbq/state", "PUT", [FORM], f"state={case.state}".encode()), 400, **SHARED
+    ),
+    "preview of a chat": Kind(
+        **asks("GET", ("User-Agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"), status=200),
+        options={"get_guard": GetGuard.DETECT},
+    ),
+    "link that is opened and not confirmed": Kind(**asks(status=200, **CONFIRMED)),
+}
+
+
+async def hangs_up(port, data):
+    """Sends what is the beginning of a request, and resets the connection."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    with contextlib.suppress(OSError):
+        await writer.drain()
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_of_all_cases_none_is_consumed(system, name):
+    kind, port = KINDS[name], int(system.url.rpartition(":")[2])
+    labels, at_once = {"kind": name.replace(" ", "-").replace(",", "")}, asyncio.Semaphore(AT_ONCE)
+
+    async def one():
+        async with at_once:
+            case = await system.client.generate_callback_url(
+                "record", Response("called"), labels=labels, **kind.options
+            )
+            if not kind.status:
+                await hangs_up(port, kind.request(case))
+                return case, 0
+            data = kind.request(case)
+            (answer,) = parse_answers(await send_raw(port, data), [data.partition(b" ")[0].decode()])
+            return case, answer.status
+
+    made = await asyncio.gather(*(one() for _ in range(CASES)))
+    assert Counter(status for _, status in made) == {kind.status: CASES}
+    await wait_until(lambda: is_idle(system.edge), what="the end of all requests")
+    (answer,) = parse_answers(await send_raw(port, kind.call(made[0][0])))
+    assert (answer.status, answer.body) == (200, b"called")
+    cases = [case async for case in system.client.list_callbacks(labels=labels, page_size=1000)]
+    ends = Counter((case.status, case.close_reason, case.call_count) for case in cases)
+    assert ends == {
+        (CallbackStatus.OPEN, None, 0): CASES - 1,
+        (CallbackStatus.CLOSED, CloseReason.CONSUMED, 1): 1,
+    }

@@ -1,0 +1,49 @@
+"""Values of settings that can not be: each is refused by its name, in words for who wrote the file."""
+
+import pytest
+
+from callback_edge.settings import EdgeSettings
+from callback_process.settings import SettingsError
+from callback_server.settings import ServerSettings
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "said"),
+    [
+        ("server", "drain_s = inf", "drain_s ({path}): must be less than or equal to 86400"),
+        ("server", "grace_s = nan", "grace_s ({path}): must be"),
+        ("server", "grace_s = 1e300", "grace_s ({path}): must be less than or equal to 86400"),
+        ("server", 'grace_s = "soon"', "grace_s ({path}): must be a number"),
+        ("server", 'retention_s = "a week"', "retention_s ({path}): must be a whole number"),
+        ("server", "retention_s = 1.5", "retention_s ({path}): must be a whole number"),
+        ("server", 'reflection = "perhaps"', "reflection ({path}): must be true or false"),
+        ("server", 'state_key = "short"', "state_key ({path}): must have at least 32 characters"),
+        ("server", "state_key_file = 5", "state_key_file ({path}): must be the path of a file"),
+        ("server", 'grpc_bind = "127.0.0.1:8082"', "grpc_bind and admin_bind are the same address, 127.0.0.1:8082"),
+        ("activities.a", 'target = "127.0.0.1:99999"', "activities.a.target ({path}): must match pattern"),
+        ("activities.a", 'target = "127.0.0.1:0"', "activities.a.target ({path}): must match pattern"),
+        ("activities.a", "deadline_s = nan", "activities.a.deadline_s ({path}): must be"),
+        ("activities.a", "deadline_s = 5", "activities.a.target ({path}): must be given"),
+        ("activities.a", 'targets = ""', "activities.a.targets ({path}): unknown"),
+        (
+            'activities."a\\u0007b"',
+            'target = "h:1"',
+            "activities ({path}): the name of an activity has 1 to 200 characters",
+        ),
+        ("edge", "invoke_timeout_s = inf", "invoke_timeout_s ({path}): must be less than or equal to 3600"),
+        ("edge", "body_timeout_s = inf", "body_timeout_s ({path}): must be less than or equal to 3600"),
+        ("edge", "drain_s = inf", "drain_s ({path}): must be less than or equal to 86400"),
+        ("edge", 'bind = "127.0.0.1:8081"', "bind and admin_bind are the same address, 127.0.0.1:8081"),
+    ],
+)
+def test_what_can_not_be_is_refused_by_its_name(tmp_path, table, line, said):
+    path = tmp_path / "callback.toml"
+    path.write_text(f"[{table}]\n{line}\n")
+    with pytest.raises(SettingsError) as caught:
+        (EdgeSettings if table == "edge" else ServerSettings).load(path)
+    assert any(problem.startswith(said.format(path=path)) for problem in caught.value.problems), caught.value.problems
+
+
+def test_ports_that_the_system_picks_are_not_the_same():
+    ServerSettings(grpc_bind="127.0.0.1:0", admin_bind="127.0.0.1:0")
+    EdgeSettings(bind="127.0.0.1:0", admin_bind="127.0.0.1:0")

@@ -1,0 +1,99 @@
+"""What is turned away at the gRPC port: before it costs anything, and without being written down."""
+
+import asyncio
+import contextlib
+import hashlib
+from pathlib import Path
+
+import grpc
+import h2.connection
+import h2.events
+import pytest
+from grpc_health.v1 import health_pb2
+from support.system import Process
+from support.wait import wait_until
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+
+INVOKE = "/callback.v1.EdgeService/Invoke"
+SECRET = "somebodys-own-credential"
+HEADERS = b"\x22\x00" * 7_500_000
+"""An Invoke with as many empty headers as a message can have: 15 MB that are hundreds once they are parsed."""
+
+
+@pytest.fixture
+async def server(tmp_path, store_of):
+    principals = tmp_path / "principals.toml"
+    digest = hashlib.sha256(b"callback_orders").hexdigest()
+    principals.write_text(f'[principals.orders]\nroles = ["owner"]\ntokens = [{{sha256 = "{digest}"}}]\n')
+    process = await Process(
+        "callback_server", tmp_path / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
+        CALLBACK_STORE_URL=store_of().url, CALLBACK_DRAIN_S="0", CALLBACK_PRINCIPALS_FILE=str(principals),
+    ).start()  # fmt: skip
+    yield process
+    process.stop()
+
+
+def peak_mib(process):
+    """The most memory that it has had, in MiB."""
+    status = Path(f"/proc/{process.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+async def code(channel, path, message, *metadata):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await channel.unary_unary(path)(message, metadata=metadata, timeout=60)
+    return caught.value.code()
+
+
+@pytest.mark.parametrize("credential", [(), (("authorization", "Bearer callback_nobody"),)])
+async def test_a_message_of_somebody_unknown_is_not_read(server, credential):
+    before = peak_mib(server)
+    async with grpc.aio.insecure_channel(server.facts["grpc"]) as channel:
+        codes = await asyncio.gather(*(code(channel, INVOKE, HEADERS, *credential) for _ in range(4)))
+        assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
+    assert peak_mib(server) - before < 150  # what arrives is 60; one of them parsed takes more than all of this
+
+
+async def raw_request(address, *headers):
+    """Sends the head of a request with what no gRPC client sends; returns when it is answered in some way."""
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    connection = h2.connection.H2Connection()
+    connection.config.validate_outbound_headers = connection.config.normalize_outbound_headers = False
+    connection.initiate_connection()
+    connection.send_headers(1, [(b":method", b"POST"), (b":scheme", b"http"), (b":path", INVOKE.encode()),
+                                (b":authority", b"x"), (b"te", b"trailers"), (b"content-type", b"application/grpc"),
+                                *headers])  # fmt: skip
+    connection.send_data(1, b"\x00\x00\x00\x00\x00", end_stream=True)
+    writer.write(connection.data_to_send())
+    ends = (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            if any(isinstance(event, ends) for event in connection.receive_data(data)):
+                break
+    writer.close()
+
+
+async def test_what_can_not_be_read_leaves_nothing_in_the_log(server):
+    address = server.facts["grpc"]
+    await raw_request(address, (b"authorization", b"Bearer \xff" + SECRET.encode()))
+    await raw_request(address, (b"x-other", b"\xc3\x28" + SECRET.encode()))
+    async with grpc.aio.insecure_channel(address) as channel:
+        listed = health_pb2.HealthCheckRequest(service=SECRET).SerializeToString()
+        assert await code(channel, "/grpc.health.v1.Health/List", listed) is grpc.StatusCode.UNIMPLEMENTED
+        assert await code(channel, f"/{SECRET}/{SECRET}", b"") is grpc.StatusCode.UNIMPLEMENTED
+        # Who is known is served as before.
+        known = (("authorization", "Bearer callback_orders"),)
+        await CallbackServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=known)
+    await wait_until(lambda: server.events("ready"))
+    assert SECRET not in server.log.read_text()
+
+
+async def test_garbage_in_place_of_a_message_is_an_error_of_its_sender(server):
+    async with grpc.aio.insecure_channel(server.facts["grpc"]) as channel:
+        path = "/callback.v1.CallbackService/GetCallback"
+        known = ("authorization", "Bearer callback_orders")
+        assert await code(channel, path, b"\xff" + SECRET.encode(), known) is grpc.StatusCode.UNKNOWN
+    assert SECRET not in server.log.read_text()

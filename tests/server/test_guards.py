@@ -1,0 +1,213 @@
+"""Guarded GETs: what a program that looks at links opens is no call, and what a person confirms is the GET it was."""
+
+import asyncio
+
+import grpc
+import pytest
+import redis.asyncio
+from support.handlers import accept, stub_handler
+from support.services import refusal, response, running_services
+from support.stored import dumped
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server import calls
+from callback_server.domain.activity import Activity
+from callback_server.domain.agents import is_agent
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+
+PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+SLACK = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
+FORM = "application/x-www-form-urlencoded"
+CONFIRMATION = b"callback_confirm=1"
+
+
+async def generate(services, guard, **fields):
+    return await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity=fields.pop("activity", "record"), response=response(), get_guard=guard, **fields
+        )
+    )
+
+
+async def ask(services, made, method="get", agent=PERSON, body=b"", **headers):
+    pairs = [("User-Agent", agent), *((name.replace("_", "-"), value) for name, value in headers.items())]
+    return await services.edge.Invoke(
+        edge.InvokeRequest(
+            state=made.callback_state, request_method=method, request_body=body, request_query_string="a=1&a=%32",
+            request_headers=[pb.Header(name=name, value=value) for name, value in pairs],
+            request_query=[pb.QueryParameter(name="a", value="1"), pb.QueryParameter(name="a", value="2")],
+        )
+    )  # fmt: skip
+
+
+async def dump(store):
+    async with redis.asyncio.Redis(port=store.port) as client:
+        return await dumped(client, 0)
+
+
+async def test_without_a_guard_every_get_is_a_call(services):
+    made = await generate(services, pb.GET_GUARD_UNSPECIFIED)
+    assert (await ask(services, made, agent=SLACK)).call_id
+
+
+async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_does(store_of):
+    store = store_of()
+    async with running_services(store) as services:
+        made = await generate(services, pb.GET_GUARD_DETECT)
+        before = await dump(store)
+        for agent in (SLACK, f"{PERSON} (compatible; Discordbot/2.0)", "facebookexternalhit/1.1"):
+            said = await refusal(ask(services, made, agent=agent))
+            assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "AGENT_DETECTED")
+        assert await dump(store) == before
+        assert (await ask(services, made)).call_id
+
+
+@pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
+async def test_who_asks_is_looked_at_only_where_agents_are_to_be_detected(services, guard, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(calls, "by_agent", lambda request: looked_at.append(request) or False)
+    made = await generate(services, guard)
+    if guard == pb.GET_GUARD_CONFIRM:
+        await refusal(ask(services, made))
+    else:
+        assert (await ask(services, made)).call_id
+    assert len(looked_at) == (guard == pb.GET_GUARD_DETECT)
+
+
+async def test_a_post_of_a_known_agent_is_a_call(services):
+    made = await generate(services, pb.GET_GUARD_DETECT)
+    assert (await ask(services, made, method="post", agent=SLACK)).call_id
+
+
+async def test_any_get_must_be_confirmed_where_the_case_says_so(store_of):
+    store = store_of()
+    async with running_services(store) as services:
+        made = await generate(services, pb.GET_GUARD_CONFIRM)
+        before = await dump(store)
+        for agent in (PERSON, SLACK, ""):
+            said = await refusal(ask(services, made, agent=agent))
+            assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CONFIRMATION_REQUIRED")
+        assert await dump(store) == before
+
+
+@pytest.mark.parametrize("type_", [FORM, FORM.upper(), f"{FORM}; charset=UTF-8"])
+async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
+    asked = []
+
+    async def keeps(request, _context):
+        asked.append(request)
+        return accept()
+
+    async with (
+        stub_handler() as stub,
+        PushHandler("push", ActivitySettings(target=stub.target)) as handler,
+        running_services(
+            store_of(), handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
+        ) as services,
+    ):
+        made = await generate(services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps))
+        answer = await ask(
+            services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", X_Other="1"
+        )
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    for seen in (*asked, call):
+        assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
+        assert [(each.name, each.value) for each in seen.request_query] == [("a", "1"), ("a", "2")]
+        assert [(each.name, each.value) for each in seen.request_headers] == [("User-Agent", PERSON), ("X-Other", "1")]
+    assert call.request_body_size == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "type_"),
+    [
+        ("post", CONFIRMATION + b"&x=1", FORM),
+        ("post", b"callback_confirm=2", FORM),
+        ("post", CONFIRMATION, "text/plain"),
+        ("put", CONFIRMATION, FORM),
+        ("post", b"", FORM),
+    ],
+)
+async def test_another_post_on_such_a_case_is_a_call_as_it_came(services, method, body, type_):
+    made = await generate(services, pb.GET_GUARD_CONFIRM)
+    answer = await ask(services, made, method, body=body, content_type=type_)
+    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    assert (call.request_method, call.request_body) == (method, body)
+
+
+@pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_DETECT])
+async def test_a_confirmation_on_a_case_without_one_is_a_post_as_any_other(services, guard):
+    made = await generate(services, guard)
+    answer = await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
+    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    assert (call.request_method, call.request_body) == ("post", CONFIRMATION)
+
+
+async def test_of_many_confirmations_at_once_one_is_the_call(services):
+    made = await generate(services, pb.GET_GUARD_CONFIRM)
+    done = await asyncio.gather(
+        *(ask(services, made, "post", body=CONFIRMATION, content_type=FORM) for _ in range(50)), return_exceptions=True
+    )
+    assert len([each for each in done if not isinstance(each, grpc.aio.AioRpcError)]) == 1
+
+
+async def test_a_closed_case_shows_no_page_to_confirm(services):
+    made = await generate(services, pb.GET_GUARD_CONFIRM)
+    await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
+    assert (await refusal(ask(services, made))).reason == "CALLBACK_CLOSED"
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        SLACK,
+        "Slackbot 1.0 (+https://api.slack.com/robots)",
+        "Twitterbot/1.0",
+        "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_11_1) AppleWebKit/601.2.4 (KHTML, like Gecko) Version/9.0.1 "
+        "Safari/601.2.4 facebookexternalhit/1.1 Facebot Twitterbot/1.0",
+        "WhatsApp/2.23.20.0 A",
+        "TelegramBot (like TwitterBot)",
+        "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+        "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+        "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5",
+        "Mozilla/5.0 (compatible; Yahoo Link Preview; https://help.yahoo.com/kb/mail/yahoo-link-preview-SLN23615.html)",
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0.5735.179 "
+        "Safari/537.36 (compatible; Google-Safety; +http://www.google.com/bot.html)",
+        "Barracuda Sentinel (EE)",
+        "Microsoft Office Existence Discovery",
+        "Pinterest/0.2 (+http://www.pinterest.com/bot.html)",
+    ],
+)
+def test_programs_that_open_links_are_known(agent):
+    assert is_agent(agent)
+    assert is_agent(agent.lower())
+
+
+def test_of_a_long_name_only_the_beginning_is_looked_at():
+    assert is_agent("x" * 500 + "Slackbot")
+    assert not is_agent("x" * 512 + "Slackbot")
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "",
+        PERSON,
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 "
+        "Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Linux; Android 16; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/146.0.7680.174 "
+        "Mobile Safari/537.36 MetaIAB Facebook",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        "Mobile/15E148 [Pinterest/iOS]",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/21A329 [FBAN/FBIOS;FBAV/1]",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Teams/1.6.00 Chrome/96.0 "
+        "Electron/16.0 Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36 WhatsApp/2.24",
+    ],
+)
+def test_a_person_in_a_browser_or_an_apps_own_is_taken_for_none(agent):
+    assert not is_agent(agent)

@@ -1,0 +1,490 @@
+"""A case with a verification profile: what passes is a call, what does not changes nothing; a message is one call."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import grpc
+import jwt
+import pytest
+import redis.asyncio
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+from support.handlers import accept, override, reject, stub_handler
+from support.proxy import StoreProxy, each_once
+from support.senders import by_standard_webhooks, whsec
+from support.services import refusal, response, running_services
+from support.stored import dumped
+from support.verification import NOW, profile_of, profiles_of
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain.activity import Activity
+from callback_server.domain.response import Response, ResponseType
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+from callback_server.verification.profile import Verified
+
+SECRET = whsec(b"1")
+BODY = '{"type": "order.paid"}'
+MANY = 100
+
+
+@pytest.fixture(params=["valkey", "valkey-cluster"])
+def store(store_of, request):
+    return store_of(request.param)
+
+
+@pytest.fixture
+async def up(store, tmp_path):
+    """Services with the profile `it` (Standard Webhooks) and a handler of `push` that counts, at a gate."""
+    gate, asked = asyncio.Event(), []
+    gate.set()
+
+    async def counts(request, _context):
+        asked.append(request)
+        await gate.wait()
+        return accept(override(response_body=b"answer %d" % len(asked)))
+
+    async def fails_once(request, context):
+        asked.append(request)
+        if len(asked) == 1:
+            await context.abort(grpc.StatusCode.INTERNAL, "not today")
+        return accept()
+
+    async def redirects(_request, _context):
+        return accept(override(response_redirect_url="https://shop.example/"))
+
+    async def rejects(request, _context):
+        asked.append(request)
+        return reject()
+
+    profiles = dict(profiles_of(tmp_path, None, SECRET, kind="standard-webhooks"))
+    async with stub_handler() as stub, PushHandler("push", ActivitySettings(target=stub.target)) as handler:
+        scripts = {each.__name__: stub.play(each) for each in (counts, fails_once, redirects, rejects)}
+        async with running_services(
+            store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"],
+            profiles=profiles,
+        ) as services:  # fmt: skip
+            yield SimpleNamespace(
+                store=store, services=services, scripts=scripts, gate=gate, asked=asked, profiles=profiles
+            )
+
+
+async def generate(up, script="counts", activity="push", profile="it", **fields):
+    return await up.services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity=activity, callback_activity_case=up.scripts[script], verification_profile=profile,
+            response=fields.pop("response", response(response_body=b"own")), **fields,
+        )
+    )  # fmt: skip
+
+
+def sent(made, secret, **changes):
+    """A message of a sender who signs, as an edge hands it over."""
+    request = by_standard_webhooks(secret, BODY, NOW)
+    return edge.InvokeRequest(
+        state=made.callback_state, request_method=changes.pop("method", "post"),
+        request_headers=[{"name": name, "value": value} for name, value in request.headers],
+        request_body=changes.pop("sent_body", request.body), **changes,
+    )  # fmt: skip
+
+
+async def deliver(up, made, secret=SECRET, **changes):
+    return await up.services.edge.Invoke(sent(made, secret, **changes))
+
+
+async def calls_of(up, made):
+    page = await up.services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+    return page.calls
+
+
+async def dump(store):
+    """All that is in a store."""
+    async with redis.asyncio.Redis(port=store.port) as client:
+        return await dumped(client, 0)
+
+
+async def test_what_passes_is_a_call_and_says_so_to_handler_and_owner(up):
+    made = await generate(up)
+    answer = await deliver(up, made)
+    assert answer.response.response_body == b"answer 1"
+    (asked,) = up.asked
+    assert (asked.verification_profile, asked.message_id) == ("it", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W")
+    (call,) = await calls_of(up, made)
+    assert (call.call_id, call.verification_profile, call.message_id) == (
+        answer.call_id, "it", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+    )  # fmt: skip
+
+
+async def test_the_case_shows_its_profile_and_guard_wherever_it_is_shown(up):
+    made = await generate(up, get_guard=pb.GET_GUARD_DETECT)
+    case, callbacks = made.callback_case_id, up.services.callbacks
+    shown = [
+        (await callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=case))).callback,
+        (await callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks[0],
+        (await callbacks.SetResponse(rpc.SetResponseRequest(callback_case_id=case, response={"response_code": 201})))
+        .callback,
+        (await callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=case))).callback,
+    ]  # fmt: skip
+    assert [(each.verification_profile, each.get_guard) for each in shown] == [("it", pb.GET_GUARD_DETECT)] * 4
+
+
+@pytest.mark.parametrize("activity", ["push", "record"])
+@pytest.mark.parametrize("multiple", [False, True])
+async def test_what_is_forged_changes_nothing_at_all(up, activity, multiple):
+    made = await generate(up, activity=activity, allow_multiple_calls=multiple)
+    before = await dump(up.store)
+    failed = _failed()
+    forged = [{"secret": whsec(b"2")}, {"sent_body": b"{}"}, {"sent_body": b""}, {"method": "get"}]
+    with capture_logs() as logs:
+        for changes in forged * 5:
+            said = await refusal(deliver(up, made, **changes) if "method" not in changes else up.services.edge.Invoke(
+                edge.InvokeRequest(state=made.callback_state, request_method="get")
+            ))  # fmt: skip
+            assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "VERIFICATION_FAILED")
+            assert said.metadata == {"challenge": up.profiles["it"].challenge}
+            assert said.retry_after_s == 0
+    assert await dump(up.store) == before
+    assert up.asked == []
+    assert _failed() == failed + 20
+    told = [entry for entry in logs if entry["event"] == "verification_failed"]
+    assert len(told) == 20
+    assert all(set(entry) == {"event", "case_id", "profile", "why", "log_level"} for entry in told)
+    assert {(entry["case_id"], entry["profile"]) for entry in told} == {(made.callback_case_id, "it")}
+    assert (await deliver(up, made)).call_id
+
+
+async def test_what_is_forged_says_nothing_of_a_case_that_is_closed(up):
+    made = await generate(up)
+    await up.services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    assert (await refusal(deliver(up, made, secret=whsec(b"2")))).reason == "VERIFICATION_FAILED"
+    assert (await refusal(deliver(up, made))).reason == "CALLBACK_CLOSED"
+
+
+async def test_a_profile_that_this_server_does_not_know_is_no_call_and_no_refusal_for_good(up):
+    made = await generate(up)
+    before = await dump(up.store)
+    del up.profiles["it"]
+    said = await refusal(deliver(up, made))
+    assert (said.code, said.reason, said.retry_after_s) == (
+        grpc.StatusCode.UNAVAILABLE, "VERIFICATION_UNAVAILABLE", 60,
+    )  # fmt: skip
+    assert await dump(up.store) == before
+
+
+class Broken:
+    """A profile with a fault."""
+
+    challenge = "Broken"
+
+    def __init__(self, where, error=None, verified=None):
+        self._where, self._error, self._verified = where, error, verified
+
+    def handshake(self, _request, _url):
+        if self._where == "handshake":
+            raise self._error
+
+    def verify(self, _request, _url):
+        if self._where == "verify":
+            raise self._error
+        return self._verified
+
+    def redacted(self, request):
+        if self._where == "redacted":
+            raise self._error
+        return request
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Broken("handshake", RuntimeError("secret")),
+        Broken("verify", UnicodeDecodeError("utf-8", b"secret", 0, 1, "secret")),
+        Broken("verify", RecursionError("secret")),
+        Broken("redacted", ValueError("secret"), Verified()),
+        Broken("", verified=Verified("\ud800 secret", 1000)),
+        Broken("", verified=None),
+    ],
+    ids=["handshake", "verify", "too deep", "redacted", "an id that is no text", "nothing"],
+)
+async def test_a_fault_of_a_profile_lets_nobody_in_and_is_told_without_what_was_sent(up, broken):
+    made = await generate(up)
+    before = await dump(up.store)
+    up.profiles["it"] = broken
+    with capture_logs() as logs:
+        said = await refusal(deliver(up, made))
+    assert (said.reason, said.metadata) == ("VERIFICATION_FAILED", {"challenge": "Broken"})
+    (told,) = [entry for entry in logs if entry["event"] == "verification_fault"]
+    assert told["log_level"] == "error"
+    assert "secret" not in str(logs)
+    assert await dump(up.store) == before
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+async def test_of_many_deliveries_of_one_message_at_once_one_is_handled(up, multiple):
+    made = await generate(up, allow_multiple_calls=multiple)
+    up.gate.clear()
+    deliveries = [asyncio.create_task(deliver(up, made)) for _ in range(MANY)]
+    await wait_until(lambda: sum(each.done() for each in deliveries) == MANY - 1, what="all but one answer")
+    up.gate.set()
+    done = await asyncio.gather(*deliveries, return_exceptions=True)
+    answers = [each for each in done if not isinstance(each, grpc.aio.AioRpcError)]
+    assert [answer.response.response_body for answer in answers] == [b"answer 1"]
+    assert {each.code() for each in done if isinstance(each, grpc.aio.AioRpcError)} == {grpc.StatusCode.ABORTED}
+    again = await asyncio.gather(*(deliver(up, made) for _ in range(MANY)))
+    assert {(each.call_id, each.response.response_body) for each in again} == {(answers[0].call_id, b"answer 1")}
+    assert len(up.asked) == len(await calls_of(up, made)) == 1
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+async def test_of_many_deliveries_of_one_message_that_race_one_is_handled(up, multiple):
+    made = await generate(up, allow_multiple_calls=multiple)
+    done = await asyncio.gather(*(deliver(up, made) for _ in range(MANY)), return_exceptions=True)
+    answers = [each for each in done if not isinstance(each, grpc.aio.AioRpcError)]
+    assert answers
+    assert {answer.response.response_body for answer in answers} == {b"answer 1"}
+    assert {each.code() for each in done if isinstance(each, grpc.aio.AioRpcError)} <= {grpc.StatusCode.ABORTED}
+    assert len(up.asked) == len(await calls_of(up, made)) == 1
+
+
+async def test_a_recorded_message_gets_its_answer_again_also_after_the_case_has_another(up):
+    made = await generate(up, activity="record", allow_multiple_calls=True)
+    first = await deliver(up, made)
+    await up.services.callbacks.SetResponse(
+        rpc.SetResponseRequest(
+            callback_case_id=made.callback_case_id, response=pb.Response(response_body=b"by now", response_code=201)
+        )
+    )
+    assert await deliver(up, made) == first
+    assert len(await calls_of(up, made)) == 1
+
+
+async def test_a_message_gets_the_cases_own_answer_once_its_own_is_erased(up):
+    made = await generate(up)
+    first = await deliver(up, made)
+    await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    (call,) = await calls_of(up, made)
+    assert (call.message_id, call.verification_profile, call.erased) == ("", "", True)
+    again = await deliver(up, made)
+    assert (again.call_id, again.response.response_body) == (first.call_id, b"own")
+    assert len(up.asked) == 1
+
+
+async def test_a_message_is_no_failure_though_its_answer_is_erased_and_its_case_has_none_of_its_own(up):
+    made = await generate(up, "redirects", response=pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT))
+    assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
+    assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
+    await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    answer = (await deliver(up, made)).response
+    assert (answer.response_type, answer.response_code) == (pb.RESPONSE_TYPE_RESPONSE, 200)
+
+
+@pytest.mark.parametrize(("single_use", "answers"), [(False, [b"answer 1", b"answer 2"]), (True, [b"answer 1"] * 2)])
+async def test_two_bodies_under_one_token_are_two_calls_unless_a_token_is_for_single_use(
+    up, tmp_path, single_use, answers
+):
+    up.profiles["it"] = profile_of(
+        tmp_path, "s" * 32, kind="jwt", algorithms=["HS256"], issuer="i", audience="a", single_use=single_use
+    )  # fmt: skip
+    made = await generate(up, allow_multiple_calls=True)
+    token = jwt.encode({"iss": "i", "aud": "a", "exp": NOW + 300, "jti": "token-1"}, "s" * 32)
+    bearer = [{"name": "authorization", "value": f"Bearer {token}"}]
+    given = [
+        await up.services.edge.Invoke(
+            edge.InvokeRequest(
+                state=made.callback_state, request_method="post", request_headers=bearer, request_body=body
+            )
+        )
+        for body in (b"order 1", b"order 2")
+    ]
+    assert [each.response.response_body for each in given] == answers
+    assert [call.message_id for call in await calls_of(up, made)] == (["token-1"] if single_use else ["", ""])
+
+
+@pytest.mark.parametrize("script", ["fails_once", "rejects"])
+async def test_a_message_that_did_not_succeed_is_accepted_again(up, script):
+    made = await generate(up, script, retryable_after_error=True)
+    if script == "fails_once":
+        assert (await refusal(deliver(up, made))).reason == "HANDLER_FAILED"
+        assert (await deliver(up, made)).response.response_body == b"own"
+    else:
+        for _ in range(2):
+            assert (await deliver(up, made)).response.response_code == 422
+    assert [each.attempt for each in up.asked] == [1, 2]
+    assert len({each.call_id for each in up.asked}) == 2
+
+
+async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up):
+    made = await generate(up, activity="record", allow_multiple_calls=True)
+    up.profiles["it"] = Broken("", verified=Verified("m1", 600_000))
+    first = await deliver(up, made)
+    async with redis.asyncio.Redis(port=up.store.port) as client:
+        (key,) = [key async for key in client.scan_iter("*:message:*")]
+        assert 590_000 < await client.pttl(key) <= 600_000
+        await client.pexpire(key, 60_000)
+        assert (await deliver(up, made)).call_id == first.call_id  # which does not make it longer
+        assert await client.pttl(key) <= 60_000
+        await client.pexpire(key, 1)
+
+        async def is_over():
+            return not await client.exists(key)
+
+        await wait_until(is_over, what="the end of the window")
+    assert (await deliver(up, made)).call_id != first.call_id
+    assert len(await calls_of(up, made)) == 2
+
+
+async def test_a_message_without_a_window_is_told_from_no_other(up):
+    made = await generate(up, activity="record", allow_multiple_calls=True)
+    up.profiles["it"] = Broken("", verified=Verified("m1", 0))
+    assert (await deliver(up, made)).call_id != (await deliver(up, made)).call_id
+    assert [call.message_id for call in await calls_of(up, made)] == ["m1", "m1"]
+
+
+async def test_the_id_of_a_message_is_in_no_key_and_says_nothing_to_another_case(up):
+    first, second = [await generate(up) for _ in range(2)]
+    for made in (first, second):
+        await deliver(up, made)
+    assert len(up.asked) == 2
+    assert not [line for line in await dump(up.store) if "msg_" in json.loads(line)["key"]]
+
+
+async def test_a_lost_reply_makes_no_second_call_of_a_verified_message(store_of, tmp_path):
+    profiles = profiles_of(tmp_path, None, SECRET, kind="standard-webhooks")
+    async with (
+        StoreProxy(store_of(), each_once("claim_call")) as proxy,
+        running_services(proxy, profiles=profiles) as services,
+    ):
+        up = SimpleNamespace(services=services, scripts={"counts": ""})
+        made = await generate(up, activity="record", allow_multiple_calls=True)
+        first = await deliver(up, made)
+        assert (await deliver(up, made)).call_id == first.call_id
+        assert len(await calls_of(up, made)) == 1
+    assert proxy.lost["claim_call"] >= 3  # of the claim with nothing, with what is proven, and of the message again
+
+
+class Seen(Broken):
+    """A profile that passes all, and keeps the URLs; it shakes hands with whoever says so."""
+
+    def __init__(self):
+        super().__init__("", verified=Verified())
+        self.urls = []
+
+    def handshake(self, request, url):
+        self.urls.append(url)
+        if request.query_string == "hello" or request.method == "options":
+            return Response(type=ResponseType.RESPONSE, code=200, headers=(("x-hello", "1"),), body=b"hello back")
+        return None
+
+
+@pytest.mark.parametrize(
+    ("fields", "query_string", "url"),
+    [
+        ({}, "", "https://box.example/cb/{state}"),
+        ({}, "a=%2f&a=&b", "https://box.example/cb/{state}?a=%2f&a=&b"),
+        ({"alternative_domain": "https://pay.example"}, "a=1", "https://pay.example/cb/{state}?a=1"),
+        ({"state_query_parameter": "RelayState"}, "RelayState={state}&x=1",
+         "https://box.example/cbq/RelayState?RelayState={state}&x=1"),
+        ({"state_query_parameter": "RelayState"}, "", "https://box.example/cbq/RelayState"),
+    ],
+)  # fmt: skip
+async def test_a_profile_sees_the_url_that_the_sender_called(up, fields, query_string, url):
+    seen = up.profiles["it"] = Seen()
+    made = await generate(up, **fields)
+    await deliver(
+        up, made, request_query_string=query_string.format(state=made.callback_state),
+        state_query_parameter=fields.get("state_query_parameter", ""),
+    )  # fmt: skip
+    assert seen.urls == [url.format(state=made.callback_state)]
+
+
+@pytest.mark.parametrize("method", ["get", "post", "options"])
+async def test_a_handshake_is_answered_and_is_no_call(up, method):
+    up.profiles["it"] = Seen()
+    made = await generate(up, get_guard=pb.GET_GUARD_DETECT)
+    before = await dump(up.store)
+    counted = REGISTRY.get_sample_value("callback_handshakes_total", {"profile": "it"}) or 0
+    for _ in range(5):
+        answer = await deliver(up, made, method=method, request_query_string="hello")
+        assert (answer.call_id, answer.response.response_body, answer.response.response_code) == (
+            "",
+            b"hello back",
+            200,
+        )
+    assert await dump(up.store) == before
+    assert REGISTRY.get_sample_value("callback_handshakes_total", {"profile": "it"}) == counted + 5
+    assert up.asked == []
+
+
+async def test_a_handshake_is_answered_on_an_open_case_only(up):
+    up.profiles["it"] = Seen()
+    made = await generate(up)
+    up.gate.clear()
+    running = asyncio.create_task(deliver(up, made))
+    await wait_until(lambda: up.asked, what="the handler's start")
+    assert (await refusal(deliver(up, made, request_query_string="hello"))).reason == "CALL_IN_PROGRESS"
+    up.gate.set()
+    await running
+    assert (await refusal(deliver(up, made, request_query_string="hello"))).reason == "CALLBACK_CLOSED"
+
+
+async def test_an_options_is_never_a_call_and_never_a_forged_one(up):
+    with_profile, without = await generate(up), await generate(up, profile="")
+    before, failed = await dump(up.store), _failed()
+    for made in (with_profile, without):
+        for secret in (SECRET, whsec(b"2")):
+            assert (await refusal(deliver(up, made, secret, method="options"))).reason == "STATE_UNKNOWN"
+    assert (await dump(up.store), _failed()) == (before, failed)
+
+
+def _failed():
+    return REGISTRY.get_sample_value("callback_verifications_failed_total", {"profile": "it"}) or 0
+
+
+async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store(up, tmp_path):
+    up.profiles["it"] = profile_of(tmp_path, "hunter22", kind="shared-secret", header="x-secret")
+    made = await generate(up)
+    await up.services.edge.Invoke(
+        edge.InvokeRequest(
+            state=made.callback_state, request_method="post",
+            request_headers=[{"name": "X-Secret", "value": "hunter22"}, {"name": "x-other", "value": "1"}],
+        )
+    )  # fmt: skip
+    (asked,) = up.asked
+    assert "hunter22" not in str(asked)
+    assert ("x-other", "1") in [(each.name, each.value) for each in asked.request_headers]
+    assert "hunter22" not in "".join(await dump(up.store))
+
+
+@pytest.mark.parametrize(
+    ("fields", "rules"),
+    [
+        ({"verification_profile": "unknown"}, {"verification_profile": "profile_unknown"}),
+        ({"verification_profile": "Not A Name"}, {"verification_profile": "verification_profile"}),
+        ({"verification_profile": "it", "get_guard": pb.GET_GUARD_CONFIRM},
+         {"verification_profile": "exclusive", "get_guard": "exclusive"}),
+        ({"verification_profile": "unknown", "get_guard": pb.GET_GUARD_CONFIRM},
+         {"verification_profile": "profile_unknown", "get_guard": "exclusive"}),
+        ({"get_guard": 9}, {"get_guard": "enum.defined_only"}),
+    ],
+)  # fmt: skip
+async def test_generate_names_what_can_not_be(up, fields, rules):
+    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), **fields)
+    said = await refusal(up.services.callbacks.GenerateCallbackUrl(asked))
+    assert (said.reason, said.rules) == ("INVALID_REQUEST", rules)
+    assert not (await up.services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks
+
+
+async def test_a_profile_and_a_guard_belong_to_what_a_request_id_stands_for(up):
+    def asked(**fields):
+        return up.services.callbacks.GenerateCallbackUrl(
+            rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), request_id="5", **fields)
+        )
+
+    first = await asked()
+    assert await asked(get_guard=pb.GET_GUARD_OFF) == first  # which is what was meant
+    for fields in ({"verification_profile": "it"}, {"get_guard": pb.GET_GUARD_DETECT}):
+        assert (await refusal(asked(**fields))).reason == "REQUEST_ID_REUSED"
