@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 
 import grpc
 
@@ -19,6 +20,9 @@ class RawWorker:
         self._heard = asyncio.Condition()
         self._writing = asyncio.Lock()
         self.heard = []
+        self._by_kind = defaultdict(list)
+        self._told = {}
+        """Of calls that it has started: whether it may begin, by `go` or `withdrawn`."""
         self.over = asyncio.Event()
         self.error = None
         """What the stream ended with: None as long as it has not, or if it ended well."""
@@ -28,7 +32,7 @@ class RawWorker:
         try:
             async for message in self._stream:
                 async with self._heard:
-                    self.heard.append(message)
+                    self._hear(message)
                     self._heard.notify_all()
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
             self.error = error
@@ -37,9 +41,16 @@ class RawWorker:
             async with self._heard:
                 self._heard.notify_all()
 
+    def _hear(self, message):
+        kind = message.WhichOneof("message")
+        self.heard.append(message)
+        self._by_kind[kind].append(getattr(message, kind))
+        if kind in ("go", "withdrawn"):
+            self._told.setdefault(getattr(message, kind).call_id, kind)
+
     def of(self, kind):
         """The messages of one kind."""
-        return [getattr(message, kind) for message in self.heard if message.WhichOneof("message") == kind]
+        return self._by_kind[kind]
 
     async def next(self, kind, number=1, *, wait_s=30):
         """The message of a kind with this number, as soon as it is there."""
@@ -85,13 +96,9 @@ class RawWorker:
         async def handled(call):
             await self.start(call)
             async with asyncio.timeout(30), self._heard:
-                await self._heard.wait_for(
-                    lambda: (
-                        any(each.call_id == call.call_id for each in (*self.of("go"), *self.of("withdrawn")))
-                        or self.over.is_set()
-                    )
-                )
-            if any(go.call_id == call.call_id for go in self.of("go")):
+                await self._heard.wait_for(lambda: call.call_id in self._told or self.over.is_set())
+            told = self._told.pop(call.call_id, None)
+            if told == "go":
                 await self.result(call, await handle(call) if handle else ACCEPTED)
             elif not self.over.is_set():
                 await self.decline(call)
