@@ -1,10 +1,12 @@
 """`watch_calls`, on a real server: each change, once and in order, also where the server is lost meanwhile."""
 
 import asyncio
+import contextlib
 import math
 
+import grpc
 import pytest
-from support.clients import CASE
+from support.clients import Refusal
 from support.proxy import Tunnel
 from support.services import running_services
 from support.store import free_port
@@ -23,9 +25,10 @@ from callback import (
     UnavailableError,
     WatchPositionLostError,
 )
+from callback.v1 import callback_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1.callback_service_pb2_grpc import CallbackServiceServicer, add_CallbackServiceServicer_to_server
 from callback_server import feed
-from callback_server.store import keys
 
 CREATED, STARTED, ENDED, CLOSED = (
     CallEventType.CASE_CREATED, CallEventType.CALL_STARTED, CallEventType.CALL_ENDED, CallEventType.CASE_CLOSED,
@@ -65,6 +68,7 @@ class Threads(Async):
     def __init__(self, target, *, retry=True, **options):
         self._client = CallbackClient(target, retry=retry)
         self._watch = self._client.watch_calls(**options)
+        self.given = []
 
     async def __aenter__(self):
         assert await asyncio.to_thread(self._watch.__enter__) is self._watch
@@ -78,7 +82,7 @@ class Threads(Async):
         return await asyncio.to_thread(lambda: [next(self._watch) for _ in range(count)])
 
     async def rest(self):
-        return await asyncio.to_thread(lambda: list(self._watch))
+        return await asyncio.to_thread(lambda: [self.given.append(event) for event in self._watch])
 
 
 @pytest.fixture(params=[Async, Threads])
@@ -158,41 +162,67 @@ async def test_another_watch_goes_on_from_a_token_and_gives_nothing_twice_that_w
         assert told(await watch.next()) == [(CREATED, second.case_id)]
 
 
-async def test_a_token_taken_in_the_middle_of_a_message_gives_what_was_not_given_yet(services, watching):
-    async with watching(services.address) as watch:
-        token = watch.resume_token
-    made = [await make(services) for _ in range(20)]
-    seen = set()
-    while len(seen) < len(made):
-        async with watching(services.address, resume_token=token) as watch:
-            taken = await watch.next(min(3, len(made) - len(seen)))
-            seen |= {event.case_id for event in taken}
-            if token == watch.resume_token:  # its events came in one message: to get on, all of them have to be taken
-                seen |= {event.case_id for event in await watch.next(len(made) - len(taken))}
-            token = watch.resume_token
-    assert seen == {each.case_id for each in made}
+class Scripted(CallbackServiceServicer):
+    """A server that says for each watch what it was told, and then refuses it; `tokens` are those it was asked for."""
+
+    def __init__(self, *watches):
+        self._watches = list(watches)
+        self.tokens = []
+
+    async def WatchCalls(self, request, context):
+        self.tokens.append(request.resume_token)
+        told, refused = self._watches.pop(0)
+        for message in told:
+            yield message
+        await context.abort_with_status(refused.wire())
 
 
-async def test_a_watch_that_is_too_slow_goes_on_from_where_it_was(services, watching, monkeypatch):
-    monkeypatch.setattr(feed, "QUEUE_BYTES", 1)
-    async with watching(services.address) as watch:
-        made = [await make(services) for _ in range(50)]
-        events = await watch.next(50)
-    assert {event.case_id for event in events} == {each.case_id for each in made}
+@contextlib.asynccontextmanager
+async def scripted(*watches):
+    server, servicer = grpc.aio.server(), Scripted(*watches)
+    add_CallbackServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield servicer
+    await server.stop(0)
 
 
-async def test_what_is_no_longer_kept_is_no_silent_gap(services, watching):
-    async with watching(services.address) as watch:
-        await make(services)
-        await watch.next()
-        token = watch.resume_token
-    client = services.scripts._client
-    for partition in range(keys.PARTITIONS):
-        await client.delete(keys.events_key(partition))
-    await make(services)
-    with pytest.raises(WatchPositionLostError):
-        async with watching(services.address, resume_token=token):
-            pytest.fail("it goes on")
+def message(token, *cases):
+    events = [messages.CallEvent(type=messages.CALL_EVENT_TYPE_CASE_CREATED, callback_case_id=case) for case in cases]
+    return messages.WatchCallsResponse(events=events, resume_token=token)
+
+
+TOO_SLOW = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW")
+LOST = Refusal(grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
+
+
+async def test_a_watch_that_is_too_slow_goes_on_from_where_it_was_and_what_is_not_kept_any_more_is_told(watching):
+    async with (
+        scripted(
+            ([message("a"), message("b", "1", "2")], TOO_SLOW), ([message("c", "3")], TOO_SLOW), ([], LOST)
+        ) as server,
+        watching(server.address) as watch,
+    ):
+        assert [event.case_id for event in await watch.next(3)] == ["1", "2", "3"]
+        with pytest.raises(WatchPositionLostError):
+            await watch.next()
+    assert server.tokens == ["", "b", "c"]
+
+
+async def test_a_token_stays_before_a_message_until_all_of_its_events_were_given(watching):
+    async with scripted(([message("a"), message("b", "1", "2")], LOST)) as server, watching(server.address) as watch:
+        tokens = [watch.resume_token]
+        for _ in range(2):
+            await watch.next()
+            tokens.append(watch.resume_token)
+    assert tokens == ["a", "a", "b"]
+
+
+async def test_what_a_newer_server_tells_is_unknown(watching):
+    new = messages.WatchCallsResponse(events=[messages.CallEvent(type=99, case_status=99)])
+    async with scripted(([message("a"), new], LOST)) as server, watching(server.address) as watch:
+        [event] = await watch.next()
+    assert (event.type, event.case_status) == (CallEventType.UNKNOWN, CallbackStatus.UNKNOWN)
 
 
 async def test_what_can_not_be_watched_is_refused_at_once(services, watching, monkeypatch):
@@ -232,11 +262,12 @@ async def test_a_watch_that_is_closed_is_over(services, watching):
 
 
 async def test_a_watch_of_threads_can_be_closed_by_another_one(services):
-    async with Threads(services.address, case_id=CASE) as watch:
+    async with Threads(services.address) as watch:
         resting = asyncio.create_task(watch.rest())
-        await wait_until(lambda: services.feed._watchers, what="a watcher")
+        await make(services)
+        await wait_until(lambda: watch.given, what="an event")
         watch.close()
-        assert await resting == []
+        await resting
 
 
 async def test_a_wait_for_an_event_may_be_given_up(services):
