@@ -100,12 +100,12 @@ async def pushed(store, does):
     async with stub_handler() as served:
         activity_case = served.play(script)
         target = f"127.0.0.1:{free_port()}" if does == NOBODY else served.target
-        handler = PushHandler("act", ActivitySettings(target=target, deadline_s=DEADLINE_S, connect_timeout_s=0.3))
-        try:
-            async with running_services(store, handlers={"act": handler}, activities=activities()) as up:
-                yield up, activity_case
-        finally:
-            await handler.close()
+        settings = ActivitySettings(target=target, deadline_s=DEADLINE_S, connect_timeout_s=0.3)
+        async with (
+            PushHandler("act", settings) as handler,
+            running_services(store, handlers={"act": handler}, activities=activities()) as up,
+        ):
+            yield up, activity_case
 
 
 @contextlib.asynccontextmanager
