@@ -60,26 +60,22 @@ async def test_each_change_is_told_in_order_with_what_the_case_is_after_it(store
     async def decide(_request, _context):
         return next(verdicts)
 
-    async with stub_handler() as stub:
-        handler = PushHandler("act", ActivitySettings(target=stub.target))
-        async with (
-            running_services(store_of(), handlers={"act": handler}, served=["act"]) as services,
-            watch(services.callbacks) as watching,
-        ):
-            name = stub.play(decide)
-            made = await generate(services, "act", callback_activity_case=name, retryable_after_error=True)
-            first = (await call(services, made)).call_id
-            second = (await call(services, made)).call_id
-            other = await generate(services, "form")
-            await services.callbacks.SetResponse(
-                pb2.SetResponseRequest(
-                    callback_case_id=other.callback_case_id,
-                    response=response(response_code=201),
-                )
-            )
-            await close(services, other)
-            events = await watching.events(8)
-        await handler.close()
+    async with (
+        stub_handler() as stub,
+        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
+        running_services(store_of(), handlers={"act": handler}, served=["act"]) as services,
+        watch(services.callbacks) as watching,
+    ):
+        name = stub.play(decide)
+        made = await generate(services, "act", callback_activity_case=name, retryable_after_error=True)
+        first = (await call(services, made)).call_id
+        second = (await call(services, made)).call_id
+        other = await generate(services, "form")
+        await services.callbacks.SetResponse(
+            pb2.SetResponseRequest(callback_case_id=other.callback_case_id, response=response(response_code=201))
+        )
+        await close(services, other)
+        events = await watching.events(8)
     of_case = [event for event in events if event.callback_case_id == made.callback_case_id]
     assert [(told(event), event.call_id) for event in of_case] == [
         (("CASE_CREATED", "OPEN", "", "", ""), ""),
