@@ -260,9 +260,9 @@ class ModelCase:
         call.tries += 1
         self.tell("DELIVERY_CHANGED", call)
 
-    def take(self):
-        """The calls whose delivery is due, taken."""
-        taken = [call for call in self.calls.values() if call.due == NOW]
+    def take(self, order):
+        """The calls whose delivery is due, taken in the order of these ids."""
+        taken = [self.calls[call_id] for call_id in order if call_id in self.calls and self.calls[call_id].due == NOW]
         for call in taken:
             if call.erased:
                 self.conclude(call, DEAD)
