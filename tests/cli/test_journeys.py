@@ -314,10 +314,8 @@ async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
         if each["callbackCaseId"] == case and each["delivery"]["attempts"] == 1
     ]
     assert (await system.callback("pause", "order-paid")).output == "order-paid is paused.\n"
-    await system.callback("replay", dead["callId"])
     system.trxid_is_needed.clear()
-    pending = (await system.callback("call", dead["callId"], "--json")).json["delivery"]
-    assert (pending["status"], pending["attempts"]) == ("PENDING", 1)
+    assert (await system.callback("replay", dead["callId"], "--json")).json["delivery"]["status"] == "PENDING"
     assert (await system.callback("resume", "order-paid")).output == "order-paid is resumed.\n"
     delivered = await shown(
         system, "call", dead["callId"], until=lambda call: call["delivery"]["status"] == "DELIVERED"
@@ -345,8 +343,8 @@ async def test_what_happens_is_watched(system):
     case, path = cases[-1]
     await system.http.post(path)
     again = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callback_cli", "watch", "--case", case, "--json", "--resume-token", lines[0]["resumeToken"],
-        stdout=PIPE, env=os.environ | system.environment,
+        *(sys.executable, "-m", "callback_cli", "watch", "--case", case, "--json"),
+        *("--resume-token", lines[0]["resumeToken"]), stdout=PIPE, env=os.environ | system.environment,
     )  # fmt: skip
     try:
         ended = {}
