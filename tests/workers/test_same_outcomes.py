@@ -13,6 +13,8 @@ from support.services import refusal, running_services
 from support.store import free_port
 from support.workers import raw_worker
 
+from callback import Accept, Handlers, Reject, Worker
+from callback.converters import response_from_proto
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.domain.activity import Activity
@@ -135,6 +137,31 @@ async def worked(store, does, *, elsewhere=False):
         await working
 
 
+@contextlib.asynccontextmanager
+async def client(store, does):
+    """The services, with the client library's worker. What no handler of its can answer, it is not asked for."""
+
+    async def act(_call):
+        if does == ERROR:
+            raise RuntimeError("broke")
+        if does == LOST:
+            working.cancel()
+        if does in (LOST, HANG):
+            await asyncio.Event().wait()
+        response = response_from_proto(does.response) if does.HasField("response") else None
+        if does.verdict == handler_pb.VERDICT_REJECTED:
+            raise Reject(response)
+        return Accept(response, keep_open=does.keep_open)
+
+    handlers = Handlers()
+    handlers.activity("act")(act)
+    async with running_services(store, activities=activities()) as up:
+        working = asyncio.create_task(asyncio.sleep(0) if does == NOBODY else Worker(handlers, up.address).serve())
+        yield up, ""
+        working.cancel()
+        await asyncio.wait((working,))
+
+
 def activities():
     return {"act": Activity("act", DEADLINE_S * 1000)}
 
@@ -143,13 +170,18 @@ KINDS = {
     "push": pushed,
     "a worker here": worked,
     "a worker elsewhere": lambda store, does: worked(store, does, elsewhere=True),
+    "the client's worker": client,
 }
+WITHOUT_VERDICT = {name for name in SCENARIOS if "verdict" in name}
+CASES = [
+    (name, kind) for name in SCENARIOS for kind in KINDS if kind != "the client's worker" or name not in WITHOUT_VERDICT
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-async def test_what_a_handler_does_has_the_same_outcome(store_of, scenario, kind, mode):
+@pytest.mark.parametrize(("name", "kind"), CASES)
+async def test_what_a_handler_does_has_the_same_outcome(store_of, name, kind, mode):
+    scenario = SCENARIOS[name]
     async with KINDS[kind](store_of(), scenario.does) as (up, activity_case):
         called = await Called.make(up, "act", callback_activity_case=activity_case, **MODES[mode])
         if isinstance(scenario.gets, str):
