@@ -15,6 +15,7 @@ from support.wait import wait_until
 from callback import (
     AsyncCallbackClient,
     CallbackClient,
+    CallbackError,
     CallbackStatus,
     CallEventType,
     CallStatus,
@@ -39,8 +40,9 @@ class Async:
     """The watch of the asyncio client."""
 
     def __init__(self, target, *, retry=True, **options):
-        self._client = AsyncCallbackClient(target, retry=retry)
-        self._watch = self._client.watch_calls(**options)
+        self.client = AsyncCallbackClient(target, retry=retry)
+        self._watch = self.client.watch_calls(**options)
+        self.given = []
 
     async def __aenter__(self):
         assert await self._watch.__aenter__() is self._watch
@@ -48,15 +50,16 @@ class Async:
 
     async def __aexit__(self, *error):
         await self._watch.__aexit__(*error)
-        await self._client.close()
+        await self.client.close()
 
     async def next(self, count=1):
         """The next events."""
         return [await anext(self._watch) for _ in range(count)]
 
     async def rest(self):
-        """What comes until it is closed, by somebody else."""
-        return [event async for event in self._watch]
+        """Puts into `given` what comes, until it is closed by somebody else."""
+        async for event in self._watch:
+            self.given.append(event)
 
     def __getattr__(self, name):
         return getattr(self._watch, name)
@@ -66,8 +69,8 @@ class Threads(Async):
     """That of the other client, each step in a thread."""
 
     def __init__(self, target, *, retry=True, **options):
-        self._client = CallbackClient(target, retry=retry)
-        self._watch = self._client.watch_calls(**options)
+        self.client = CallbackClient(target, retry=retry)
+        self._watch = self.client.watch_calls(**options)
         self.given = []
 
     async def __aenter__(self):
@@ -76,7 +79,7 @@ class Threads(Async):
 
     async def __aexit__(self, *error):
         await asyncio.to_thread(self._watch.__exit__, *error)
-        await asyncio.to_thread(self._client.close)
+        await asyncio.to_thread(self.client.close)
 
     async def next(self, count=1):
         return await asyncio.to_thread(lambda: [next(self._watch) for _ in range(count)])
@@ -258,16 +261,29 @@ async def test_a_watch_that_is_closed_is_over(services, watching):
     async with watching(services.address) as watch:
         watch.close()
         watch.close()
-        assert await watch.rest() == []
+        await watch.rest()
+        assert watch.given == []
 
 
-async def test_a_watch_of_threads_can_be_closed_by_another_one(services):
-    async with Threads(services.address) as watch:
+async def test_a_watch_can_be_closed_by_another_thread_or_task(services, watching):
+    async with watching(services.address) as watch:
         resting = asyncio.create_task(watch.rest())
         await make(services)
         await wait_until(lambda: watch.given, what="an event")
         watch.close()
         await resting
+
+
+async def test_a_watch_whose_client_is_closed_says_so(services, watching):
+    async with watching(services.address) as watch:
+        resting = asyncio.create_task(watch.rest())
+        await make(services)
+        await wait_until(lambda: watch.given, what="an event")
+        closing = asyncio.to_thread(watch.client.close) if watching is Threads else watch.client.close()
+        await closing
+        with pytest.raises(CallbackError) as caught:
+            await resting
+    assert caught.value.code is grpc.StatusCode.CANCELLED
 
 
 async def test_a_wait_for_an_event_may_be_given_up(services):

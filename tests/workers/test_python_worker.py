@@ -265,11 +265,22 @@ async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, nu
         await wait_until(lambda: not sent(services), what="a worker that drains")
         program.stdin.write(b"\n")
         assert await code_of(called) == 201
-        assert await asyncio.wait_for(program.communicate(), 30) == (b"", b"")
-        assert program.returncode == 0
+        output, log = await asyncio.wait_for(program.communicate(), 30)
+        assert (program.returncode, output) == (0, b"")
+        assert [line.partition(b" ")[0] for line in log.splitlines()] == [b"working", b"stopping;"]
     finally:
         if program.returncode is None:
             program.kill()
+
+
+async def test_a_program_that_can_not_start_says_why_in_one_line(guarded):
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
+    )
+    _, errors = await asyncio.wait_for(program.communicate(), 30)
+    assert program.returncode == 1
+    assert errors.count(b"\n") == 1
+    assert errors.startswith(b"UNAUTHENTICATED: ")
 
 
 async def test_workers_at_another_server_s_calls_share_them(store_of, work):
@@ -340,12 +351,28 @@ async def test_a_token_is_read_again_with_each_connection_and_may_be_wrong_for_a
         guarded.workers.drain()
         guarded.workers.draining = False  # as if it were another server
         await wait_until(lambda: "UNAUTHENTICATED" in caplog.text, what="a refusal in the log")
-        file.write_text("\n")
-        await wait_until(lambda: "can not connect: the token is empty" in caplog.text, what="no token in the log")
         file.write_text("another")
         await wait_until(lambda: guarded.workers._workers, what="the worker")
     assert "let-me-in" not in caplog.text
     assert "another" not in caplog.text
+
+
+async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded, work, caplog):
+    tokens = ["let-me-in", "", "let-me-in"]
+    async with worker(work, guarded.address, token=lambda: tokens.pop(0)).working():
+        guarded.workers.drain()
+        guarded.workers.draining = False  # as if it were another server
+        await wait_until(lambda: not tokens and guarded.workers._workers, what="the worker")
+    assert "can not connect: the token is empty" in caplog.text
+    with pytest.raises(ValueError, match="the token is empty"):
+        await worker(work, guarded.address, token=lambda: "").serve()
+
+
+@pytest.mark.parametrize(("target", "warns"), [("127.0.0.1:1", False), ("callback.example:1", True)])
+def test_a_token_that_would_leave_the_machine_in_plain_text_is_warned_of(work, target, warns, caplog):
+    worker(work, target, token="let-me-in")
+    assert ("in plain text" in caplog.text) is warns
+    assert "let-me-in" not in caplog.text
 
 
 async def test_a_worker_can_come_before_its_server(services, work, caplog):

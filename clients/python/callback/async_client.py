@@ -4,7 +4,6 @@ This is the source of both clients: `python3 tasks.py generate` makes `sync_clie
 """
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -21,9 +20,8 @@ from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
 from callback.cancellation import is_being_cancelled
 from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto, event_from_proto
-from callback.credentials import Tls, TlsFiles, bearer
+from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
-from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import (
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
-
-_log = logging.getLogger("callback.client")
 
 
 class AsyncCallbackClient:
@@ -101,8 +97,7 @@ class AsyncCallbackClient:
         self._channel: grpc.aio.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
-        if tls is None and (token is not None or token_file is not None) and not is_local(target):
-            _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
+        warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -684,6 +679,12 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 if self._stream is None:
                     self._stream = self._client._watch(self._request)  # noqa: SLF001 - it is a part of the client
                 message = await anext(aiter(self._stream), None)
+            except asyncio.CancelledError as failure:  # gRPC's own, where stream or channel is closed meanwhile
+                if not (self._closed or self._client._closed) or is_being_cancelled():  # noqa: SLF001
+                    raise
+                if self._closed:
+                    return
+                raise self._client._closed_error() from failure  # noqa: SLF001
             except grpc.RpcError as failure:
                 self._stream = None
                 if self._closed:

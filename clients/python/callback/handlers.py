@@ -13,7 +13,7 @@
     Worker(handlers).run()
 
 A `Worker` connects to the server, and calls come to it. Where the server should connect to the handlers instead, at an
-address that its configuration has, they serve there: `asyncio.run(handlers.serve("127.0.0.1:50061"))`.
+address that its configuration has, they serve there: `handlers.run("127.0.0.1:50061")`.
 
 What becomes of a call is the same either way:
 
@@ -132,9 +132,7 @@ class Handlers:
         Raises:
             SystemExit: It can not start.
         """
-        if not _log.hasHandlers():
-            _log.addHandler(logging.StreamHandler())
-            _log.setLevel(logging.INFO)
+        log_to_standard_error()
         try:
             asyncio.run(self.serve(address, tls=tls, grace=grace))
         except (OSError, ValueError) as error:
@@ -265,6 +263,14 @@ async def _decision(handler: Handler, request: messages.HandleCallbackRequest) -
     if isinstance(answer, Reject):
         raise TypeError("a handler raises a Reject, and does not return it")
     return decision(answer)
+
+
+def log_to_standard_error() -> None:
+    """Have what this library logs on standard error, unless the program has set up logging."""
+    log = logging.getLogger("callback")
+    if not log.hasHandlers():
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
 
 
 def _is_async(handler: Handler) -> bool:

@@ -3,7 +3,6 @@
 Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.
 """
 
-import logging
 import threading
 import time
 from collections import deque
@@ -20,9 +19,8 @@ from callback.answers import Answer, Reject
 from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
 from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto, event_from_proto
-from callback.credentials import Tls, TlsFiles, bearer
+from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
-from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import (
@@ -40,8 +38,6 @@ from callback.values import (
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
-
-_log = logging.getLogger("callback.client")
 
 
 class CallbackClient:
@@ -97,8 +93,7 @@ class CallbackClient:
         self._channel: grpc.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
-        if tls is None and (token is not None or token_file is not None) and not is_local(target):
-            _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
+        warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
 
     def __enter__(self) -> Self:
         return self
@@ -676,6 +671,12 @@ class CallWatch(Iterator[CallEvent]):
                 if self._stream is None:
                     self._stream = self._client._watch(self._request)  # noqa: SLF001 - it is a part of the client
                 message = next(iter(self._stream), None)
+            except ValueError as failure:  # gRPC's own, where stream or channel is closed meanwhile
+                if not (self._closed or self._client._closed):  # noqa: SLF001
+                    raise
+                if self._closed:
+                    return
+                raise self._client._closed_error() from failure  # noqa: SLF001
             except grpc.RpcError as failure:
                 self._stream = None
                 if self._closed:

@@ -31,6 +31,7 @@ import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from os import PathLike
@@ -39,14 +40,22 @@ import grpc
 
 from callback.asking import DEFAULT_TARGET, Patience
 from callback.channel import CHANNEL_OPTIONS
-from callback.credentials import Tls, TlsFiles, bearer
+from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import (
+    CallbackError,
     InvalidRequestError,
     PermissionDeniedError,
     UnauthenticatedError,
     from_rpc_error,
 )
-from callback.handlers import DEFAULT_GRACE, HandlerFailedError, Handlers, decide, stop_signals
+from callback.handlers import (
+    DEFAULT_GRACE,
+    HandlerFailedError,
+    Handlers,
+    decide,
+    log_to_standard_error,
+    stop_signals,
+)
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -80,16 +89,20 @@ class Worker:
     Args:
         handlers: The handlers. Each of their activities is announced to the server, at the time of connecting.
         target: `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses.
-        tls: Whom to trust, and which certificate to show. Default: no TLS, so that a token can be read on the way.
+        tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
+            is logged as a warning, unless the target is on this machine.
         token: The bearer token that proves who asks, or a function that returns it and is called with every connection.
-        token_file: A file with that token, read with every connection, so that a new one holds without a restart.
+        token_file: A file with that token, read with every connection, so that a new one holds without a restart; the
+            last one while there is none in it.
         max_calls: How many calls to handle at a time, at most 1,000. Handlers share one event loop: it is their waiting
             that can be done together.
         grace: How long running calls may take to end after a stop, in seconds. What still runs then is cancelled.
         name: What the worker is called in the server's log. Default: the machine and the process.
 
     Raises:
-        ValueError: `max_calls` is no such number, or `token` and `token_file` are both given.
+        ValueError: `max_calls` is no such number, `token` and `token_file` are both given, the token is none, or there
+            is nothing in a file of `tls` that can be used.
+        OSError: `token_file` or a file of `tls` can not be read.
     """
 
     def __init__(
@@ -110,28 +123,35 @@ class Worker:
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
         self._proof = bearer(token, token_file)
+        warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
         self._max_calls = max_calls
         self._grace = grace
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT arrives; then take no new calls and let running ones end.
+        """Work, as all that a program does; what `serve` raises ends it with one line on standard error.
 
-        It is a program's last line: it makes the event loop, and ends it. A second signal has its usual effect.
+        What is logged here goes to standard error too, unless the program has set up logging.
+
+        Raises:
+            SystemExit: It can not start.
+        """
+        log_to_standard_error()
+        try:
+            asyncio.run(self.serve())
+        except (CallbackError, ValueError) as error:
+            sys.exit(str(error))
+
+    async def serve(self) -> None:
+        """Work until SIGTERM or SIGINT arrives or this is cancelled; then take no new calls and let running ones end.
+
+        A second signal has its usual effect. Outside the main thread signals can not be caught: cancel it there.
 
         Raises:
             CallbackError: The server refuses this worker, at the first time: the token is wrong, or it may not work on
                 one of the activities. What it refuses later, a token that is being replaced say, is logged, and tried
                 again.
-            OSError: A file of `tls`, or `token_file`, can not be read, at the first time.
-            ValueError: There are no handlers, or the token is none.
-        """
-        asyncio.run(self.serve())
-
-    async def serve(self) -> None:
-        """Work until SIGTERM or SIGINT arrives or this is cancelled; the same in a loop that runs.
-
-        Outside the main thread signals can not be caught: cancel it there. Errors are those of `run`.
+            ValueError: There are no handlers, or what a function gives is no token, at the first time.
         """
         with stop_signals() as stop:
             await self._until(stop)
@@ -144,7 +164,7 @@ class Worker:
 
             async with Worker(handlers, target).working(): ...
 
-        Errors are those of `run`.
+        Errors are those of `serve`.
         """
         stop, welcome = asyncio.Event(), asyncio.Event()
         work = asyncio.create_task(self._until(stop, welcome))
@@ -190,7 +210,7 @@ class Worker:
         while True:
             try:
                 stream = _Stream(self._connection(), self._proof(), self._hello(), self._handlers, places)
-            except (OSError, ValueError) as error:  # a file, or the token in it
+            except ValueError as error:  # what a function gives is no token
                 if not welcome.is_set():
                     raise
                 _log.error("can not connect: %s", error)
