@@ -32,13 +32,16 @@ async def _invoke(services, made, **more):
     return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post", **more))
 
 
-async def call_of(services, made):
+async def call_of(services, made, *, held=False):
+    """The newest call of a case, as soon as there is one; `held`: one that waits."""
+
     async def there():
         asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
         calls = (await services.callbacks.ListCalls(asked)).calls
         if not calls:
             return None
-        return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=calls[0].call_id))).call
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=calls[0].call_id))).call
+        return call if call.status == pb.CALL_STATUS_RUNNING or not held else None
 
     return await wait_until(there, what="the call")
 
@@ -117,11 +120,11 @@ async def test_of_two_that_answer_at_once_one_is_told_that_it_came_second(store_
 async def test_a_rejection_and_keep_open_do_what_a_handlers_do(services):
     made = await generate(services, retryable_after_error=True)
     caller = invoke(services, made)
-    await answer(services, await call_of(services, made), verdict=handler_pb.VERDICT_REJECTED)
+    await answer(services, await call_of(services, made, held=True), verdict=handler_pb.VERDICT_REJECTED)
     assert (await caller).response.response_code == 422
     assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
     caller = invoke(services, made)
-    await answer(services, await call_of(services, made), keep_open=True)
+    await answer(services, await call_of(services, made, held=True), keep_open=True)
     assert (await caller).response.response_code == 201
     assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
 
@@ -161,7 +164,7 @@ async def test_what_is_not_recorded_or_was_erased_reaches_the_caller_whole(store
         made = await generate(services, allow_multiple_calls=True)
         for erases in (False, True):
             caller = invoke(services, made)
-            call = await call_of(services, made)
+            call = await call_of(services, made, held=True)
             if erases:
                 await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
             said = await answer(services, call, response=pb.Response(response_body=b"secret"))
@@ -171,12 +174,13 @@ async def test_what_is_not_recorded_or_was_erased_reaches_the_caller_whole(store
 
 @contextlib.asynccontextmanager
 async def with_handler(store, script, deadline_ms=5000):
-    async with stub_handler() as stub:
-        handler = PushHandler("act", ActivitySettings(target=stub.target))
-        activities = {"act": Activity("act", deadline_ms=deadline_ms)}
-        async with running_services(store, handlers={"act": handler}, activities=activities) as services:
-            yield services, stub.play(script)
-        await handler.close()
+    activities = {"act": Activity("act", deadline_ms=deadline_ms)}
+    async with (
+        stub_handler() as stub,
+        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
+        running_services(store, handlers={"act": handler}, activities=activities) as services,
+    ):
+        yield services, stub.play(script)
 
 
 async def test_nobody_answers_until_the_deadline(store_of):

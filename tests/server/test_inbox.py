@@ -27,17 +27,14 @@ DELIVERED, DEAD = pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
 @contextlib.asynccontextmanager
 async def inbox_on(store, stub, *, retries=QUICK, sweeps=True, **more):
     """Services whose activity `act` is served by a stub handler, and which look for what is due."""
-    handler = PushHandler("act", ActivitySettings(target=stub.target))
     activity = Activity("act", deadline_ms=5000, retries=retries)
-    try:
-        async with (
-            running_services(store, handlers={"act": handler}, activities={"act": activity}, **more) as services,
-            _background(services.sweeper.sweep_for_ever()) if sweeps else contextlib.nullcontext(),
-        ):
-            services.stub = stub
-            yield services
-    finally:
-        await handler.close()
+    async with (
+        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
+        running_services(store, handlers={"act": handler}, activities={"act": activity}, **more) as services,
+        _background(services.sweeper.sweep_for_ever()) if sweeps else contextlib.nullcontext(),
+    ):
+        services.stub = stub
+        yield services
 
 
 @pytest.fixture
