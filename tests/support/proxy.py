@@ -116,10 +116,10 @@ class StoreProxy:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            store_writer.transport.abort()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            store_writer.transport.abort()
 
 
 class Tunnel:
