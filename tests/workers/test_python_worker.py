@@ -11,15 +11,17 @@ from asyncio.subprocess import PIPE
 
 import grpc
 import pytest
+import trustme
 from support.calls import Called
 from support.proxy import Tunnel
 from support.services import refusal, running_services
 from support.store import free_port
 from support.wait import wait_until
 
-from callback import Handlers, PermissionDeniedError, Response, UnauthenticatedError, Worker
+from callback import Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
 from callback import worker as module
 from callback.v1 import callback_pb2 as pb
+from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
 from callback_server.domain.activity import Activity
 from callback_server.domain.principal import Role
@@ -386,29 +388,68 @@ async def test_a_worker_can_come_before_its_server(services, work, caplog):
         await asyncio.wait((working,))
 
 
-class Silent(WorkerServiceServicer):
-    """A server that greets nobody."""
+class Scripted(WorkerServiceServicer):
+    """A server that says what it was told, and then nothing; `came` has what the workers proved."""
 
-    def __init__(self):
-        self.came = 0
+    def __init__(self, *messages):
+        self._messages = messages
+        self.came = []
 
     async def Work(self, request_iterator, context):
-        self.came += 1
+        self.came.append((context.auth_context(), dict(context.invocation_metadata()).get("authorization")))
+        for message in self._messages:
+            yield message
         await asyncio.Event().wait()
-        yield
+
+
+@contextlib.asynccontextmanager
+async def scripted(*messages, credentials=None):
+    server, servicer = grpc.aio.server(), Scripted(*messages)
+    add_WorkerServiceServicer_to_server(servicer, server)
+    here = "127.0.0.1:0"
+    port = server.add_secure_port(here, credentials) if credentials else server.add_insecure_port(here)
+    servicer.address = f"127.0.0.1:{port}"
+    await server.start()
+    yield servicer
+    await server.stop(0)
 
 
 async def test_a_server_that_does_not_greet_is_left(work, monkeypatch):
     monkeypatch.setattr(module, "WELCOME_S", 0.1)
-    server, silent = grpc.aio.server(), Silent()
-    add_WorkerServiceServicer_to_server(silent, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    working = asyncio.create_task(worker(work, f"127.0.0.1:{port}").serve())
-    await wait_until(lambda: silent.came == 3, what="three tries")
-    working.cancel()
-    await asyncio.wait((working,))
-    await server.stop(0)
+    async with scripted() as server:
+        working = asyncio.create_task(worker(work, server.address).serve())
+        await wait_until(lambda: len(server.came) == 3, what="three tries")
+        working.cancel()
+        await asyncio.wait((working,))
+
+
+async def test_over_tls_it_trusts_whom_it_is_told_to_and_shows_its_certificate(work, tmp_path, caplog):
+    authority, other = trustme.CA(), trustme.CA()
+    ours, theirs = authority.issue_cert("worker.example"), authority.issue_cert("127.0.0.1")
+    for name, pem in (
+        ("ca", authority.cert_pem), ("other", other.cert_pem),
+        ("cert", ours.cert_chain_pems[0]), ("key", ours.private_key_pem),
+    ):  # fmt: skip
+        pem.write_to_path(tmp_path / name)
+    credentials = grpc.ssl_server_credentials(
+        [(theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes())],
+        authority.cert_pem.bytes(),
+        require_client_auth=True,
+    )
+    shown = {"cert_file": tmp_path / "cert", "key_file": tmp_path / "key"}
+    welcome = pb_worker.WorkResponse(welcome=pb_worker.Welcome())
+    async with scripted(welcome, credentials=credentials) as server:
+        tls = Tls(ca_file=tmp_path / "ca", **shown)
+        async with worker(work, server.address, tls=tls, token="let-me-in").working():
+            [(certificate, token)] = server.came
+            assert b"worker.example" in certificate["x509_subject_alternative_name"]
+            assert token == "Bearer let-me-in"
+        strict = worker(work, server.address, tls=Tls(ca_file=tmp_path / "other", **shown))
+        working = asyncio.create_task(strict.serve())
+        await wait_until(lambda: "can not be reached" in caplog.text, what="a server that is not trusted")
+        working.cancel()
+        await asyncio.wait((working,))
+        assert len(server.came) == 1
 
 
 @pytest.mark.parametrize("max_calls", [0, -1, 1001])
