@@ -5,7 +5,7 @@ import random
 from urllib.parse import urlsplit
 
 from soak.counts import count
-from support.system import running_system
+from support.system import is_idle, running_system
 from support.wait import wait_until
 
 from callback import CallbackStatus, CallStatus, Response
@@ -74,12 +74,7 @@ async def test_a_held_call_whose_caller_hung_up_is_answered_and_says_that_nobody
 
         call = await wait_until(held, what="the call")
         writer.transport.abort()
-
-        async def nobody_waits():
-            figures = (await system.http.get(f"http://{system.edge.facts['admin']}/metrics")).text
-            return "callback_edge_requests_in_flight 0.0" in figures
-
-        await wait_until(nobody_waits, what="that the edge has noticed")
+        await wait_until(lambda: is_idle(system.edge), what="that the edge has noticed")
         answered = await system.client.answer_call(call.call_id, Response("yes"))
         assert answered.status is CallStatus.SUCCEEDED
 
