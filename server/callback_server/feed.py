@@ -141,9 +141,7 @@ class Feed:
             await self._wanted.wait()
             position = self._position
             if position is None or all(watcher.next is None for watcher in self._watchers):
-                self._wanted.clear()
-                self._position = None
-                self._forget(len(self._kept))
+                self._rest()
                 continue
             pause_s = STORE_PAUSE_S
             try:
@@ -207,22 +205,29 @@ class Feed:
     async def _read(self, position: Position) -> bool:
         """Reads on, and wakes those who have something to look at. True: there is more to read."""
         pages = await read_events(self._scripts, position.numbers)
-        is_lost = any(page.lost(after) for page, after in zip(pages, position.numbers, strict=True))
+        if any(page.lost(after) for page, after in zip(pages, position.numbers, strict=True)):
+            for watcher in self._watchers:
+                watcher.is_lost = True
+                watcher.wake.set()
+            self._rest()  # and begin anew for who comes next
+            return False
         events = _events_of(pages)
         position.numbers = [page.last for page in pages]
         self._kept += events
-        self._forget(len(self._kept) if is_lost else max(0, len(self._kept) - MOST_KEPT))
-        if is_lost:
-            self._kept_behind = position.copy()
+        self._forget(max(0, len(self._kept) - MOST_KEPT))
         owners = {None, *(event.owner for _, _, event in events)} if events else set()
         end = self._forgotten + len(self._kept)
         for watcher in self._watchers:
-            watcher.is_lost = watcher.is_lost or is_lost
-            if is_lost or watcher.filter.owner in owners:
+            if watcher.filter.owner in owners:
                 watcher.wake.set()
             elif watcher.next == end - len(events):
                 watcher.next = end
         return any(page.more for page in pages)
+
+    def _rest(self) -> None:
+        self._wanted.clear()
+        self._position = None
+        self._forget(len(self._kept))
 
     def _forget(self, count: int) -> None:
         for partition, number, _ in self._kept[:count]:

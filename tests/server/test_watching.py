@@ -305,6 +305,21 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
             await again.events(left)
 
 
+async def test_a_watch_that_nothing_is_for_is_not_too_slow_however_much_happens(store_of, monkeypatch):
+    monkeypatch.setattr(feed, "MOST_KEPT", 10)
+    known = _Known(local={Role.OWNER}, shop={Role.OWNER})
+    store = store_of()
+    async with running_services(store, principals=lambda: known) as services, plain(store) as client:
+        quiet = await Watch(services.callbacks, metadata=by("shop")).begin()
+        for number in range(100):
+            await client.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
+        await wait_until(lambda: services.feed._forgotten >= 90, what="more than is kept")
+        request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+        made = await services.callbacks.GenerateCallbackUrl(request, metadata=by("shop"))
+        assert cases(await quiet.events(1)) == [made.callback_case_id]
+        quiet.cancel()
+
+
 async def reads(client):
     """How often the events of a partition were looked at."""
     return (await client.info("commandstats")).get("cmdstat_xrevrange", {"calls": 0})["calls"]
@@ -358,7 +373,7 @@ async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
 
         async def begun():
             with contextlib.suppress(grpc.aio.AioRpcError):
-                return await Watch(services.callbacks, metadata=by("other")).begin()
+                return await Watch(services.callbacks, metadata=by("shop")).begin()
 
         watches.append(await wait_until(begun, what="a watch in the place of one that ended"))
         for each in watches:
