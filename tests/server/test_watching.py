@@ -305,8 +305,9 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
             await again.events(left)
 
 
-async def test_a_watch_that_nothing_is_for_is_not_too_slow_however_much_happens(store_of, monkeypatch):
+async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on(store_of, monkeypatch):
     monkeypatch.setattr(feed, "MOST_KEPT", 10)
+    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.05)
     known = _Known(local={Role.OWNER}, shop={Role.OWNER})
     store = store_of()
     async with running_services(store, principals=lambda: known) as services, plain(store) as client:
@@ -314,6 +315,12 @@ async def test_a_watch_that_nothing_is_for_is_not_too_slow_however_much_happens(
         for number in range(100):
             await client.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
         await wait_until(lambda: services.feed._forgotten >= 90, what="more than is kept")
+
+        async def moved():
+            assert await quiet.read() == []
+            return sum(feed.Position.from_token(quiet.token).numbers) == 100
+
+        await wait_until(moved, what="a place that goes on")
         request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
         made = await services.callbacks.GenerateCallbackUrl(request, metadata=by("shop"))
         assert cases(await quiet.events(1)) == [made.callback_case_id]
@@ -414,7 +421,8 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
 async def test_who_watches_is_told_when_the_process_ends(services):
     async with watch(services.callbacks) as watching:
         services.feed.stop()
-        error = await refusal(watching.read())
+        async with asyncio.timeout(feed.HEARTBEAT_S / 2):
+            error = await refusal(watching.read())
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
     error = await refusal(Watch(services.callbacks).read())
     assert error.reason == "SERVER_STOPPING"
