@@ -59,17 +59,10 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
             began = time.perf_counter()
             try:
                 return await method(self, request, self.access.caller(context, role))
-            except CallbackError as error:
-                status, reason = status_of(error), error.reason
-            except StoreError as error:
-                log.error("store_unavailable", method=name, error=str(error))
-                status, reason = status_of(StoreUnavailableError()), StoreUnavailableError.reason
-            except Exception:
-                log.exception("fault", method=name)
-                status, reason = fault(), "INTERNAL"
+            except Exception as error:
+                status = _status(error, name)
             finally:
                 seconds.observe(time.perf_counter() - began)
-            metrics.REFUSED.labels(name, reason).inc()
             return await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
@@ -94,21 +87,28 @@ def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], S
                         self.access.caller(context, role)  # who may no longer is told so before the next reply
                         yield reply
                 return
-            except CallbackError as error:
-                status, reason = status_of(error), error.reason
-            except StoreError as error:
-                log.error("store_unavailable", method=name, error=str(error))
-                status, reason = status_of(StoreUnavailableError()), StoreUnavailableError.reason
-            except Exception:
-                log.exception("fault", method=name)
-                status, reason = fault(), "INTERNAL"
-            metrics.REFUSED.labels(name, reason).inc()
+            except Exception as error:
+                status = _status(error, name)
             await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
         return servicer_method
 
     return decorate
+
+
+def _status(error: Exception, method: str) -> status_pb2.Status:
+    """What an error of a method becomes outside. It is counted, and logged where it is no refusal."""
+    if isinstance(error, StoreError):
+        log.error("store_unavailable", method=method, error=str(error))
+        error = StoreUnavailableError()
+    if isinstance(error, CallbackError):
+        status, reason = status_of(error), error.reason
+    else:
+        log.error("fault", method=method, exc_info=error)
+        status, reason = fault(), "INTERNAL"
+    metrics.REFUSED.labels(method, reason).inc()
+    return status
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> NoReturn:

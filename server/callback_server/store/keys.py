@@ -62,6 +62,10 @@ labels nothing; each label of a case about 100 bytes where cases share it, 150 w
 it is. A case without labels, bodies and calls takes 600 bytes. The index is written when a case is made and when it is
 dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that takes a case which was
 made, closed and kept for its retention while processes of both versions ran.
+
+What events cost: about 145 bytes each, so 1.4 MB for a partition that has all that it keeps; and of the store's
+processor a tenth of a recorded call (one event), or of a claim with its finish (two). A process of the release before
+tells nobody of what it does. Events are no truth: nothing but watching reads them.
 """
 
 
