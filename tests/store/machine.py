@@ -140,6 +140,11 @@ class LifeMachine(RuleBasedStateMachine):
         self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
         self.heard = collections.Counter()  # partition -> number of the last event that was read
 
+    @property
+    def strips(self):
+        """Whether something of a request is not kept."""
+        return not (self.retention.bodies and self.retention.headers)
+
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
 
@@ -154,6 +159,8 @@ class LifeMachine(RuleBasedStateMachine):
     )
     def create_some(self, modes, acknowledged, bodies, headers, guard):
         self.retention = dataclasses.replace(RETENTION, bodies=bodies, headers=headers)
+        for model in self.model.values():
+            model.strips = self.strips
         for mode in modes:
             self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard)
         for mode, ordered in acknowledged:
@@ -199,7 +206,7 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model[case.id] = ModelCase(
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
-            strips=not (self.retention.bodies and self.retention.headers),
+            strips=self.strips,
         )  # fmt: skip
         model.tell("CASE_CREATED")
 

@@ -105,6 +105,7 @@ async def adopt(machine):
         model = machine.model[case_id] = ModelCase(
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, attempts=case.calls, version=case.version,
+            strips=machine.strips,
         )  # fmt: skip
         if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
             model.expires_due = case.expires_ms
