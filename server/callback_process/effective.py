@@ -1,6 +1,7 @@
 """The settings that hold, and where each came from, fit to be shown: nothing secret is among them."""
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def _shown(value: Any) -> Value:
             return MASK
         case enum.Enum():
             return _shown(value.value)
-        case Path():
+        case Path() | ipaddress.IPv4Network() | ipaddress.IPv6Network():
             return _shown(str(value))
         case str():
             return mask_url(value)

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from callback_edge.settings import EdgeSettings
 from callback_process.effective import effective, mask_url
 from callback_process.reference import settings_page
 from callback_process.settings import Bind, ProcessSettings, TlsSettings
@@ -121,6 +122,11 @@ def test_what_is_secret_is_masked_wherever_it_comes_from(origin, tmp_path, monke
 )
 def test_a_password_in_a_url_is_masked_however_it_is_written(url, masked):
     assert mask_url(url) == masked
+
+
+def test_networks_are_shown_as_they_are_written():
+    edge = EdgeSettings(trusted_proxies=["192.0.2.1", "10.0.0.0/24", "2001:db8::/48"])
+    assert shown(edge, {})["edge.trusted_proxies"] == (["192.0.2.1/32", "10.0.0.0/24", "2001:db8::/48"], "default")
 
 
 def test_a_kind_of_value_that_nobody_thought_of_is_not_shown_by_chance():
