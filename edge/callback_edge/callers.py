@@ -47,7 +47,10 @@ class Callers:
         return Peer(self, _caller(parsed), is_trusted=parsed is not None and self._is_trusted(parsed))
 
     def named_in(self, entries: Sequence[str]) -> IPAddress | None:
-        """Return the last of these who is no trusted proxy; the first, if all are; None if that can not be said."""
+        """Return the last of these who is no trusted proxy; the first, if all are; None if that can not be said.
+
+        An entry that is empty or no address ends the search: what stands before it may be the caller's invention.
+        """
         parsed = None
         for entry in reversed(entries):
             parsed = _parse(_without_port(entry))
@@ -76,7 +79,7 @@ class Peer:
         is_https = False
         for name, value in headers:
             if name == b"x-forwarded-for":
-                entries += (entry for each in value.decode("latin-1").split(",") if (entry := each.strip(" \t")))
+                entries += (each.strip(" \t") for each in value.decode("latin-1").split(","))
             elif name == b"x-forwarded-proto":
                 is_https = value.rpartition(b",")[2].strip(b" \t").lower() == b"https"
         named = self._callers.named_in(entries)
