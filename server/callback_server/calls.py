@@ -28,7 +28,7 @@ from callback_process.logs import get_logger
 from callback_server import errors, metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
-from callback_server.domain.guard import Asking, asking_of, confirmed
+from callback_server.domain.guard import Asking, asking_of, by_agent, confirmed
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
 from callback_server.domain.response import REJECTION, Response, ResponseType, complete, overlay, problems
 from callback_server.domain.url import request_url
@@ -175,8 +175,11 @@ class Calls:
             if isinstance(claimed, Unverified):
                 coming = self._verified(coming, claimed)
                 claimed = await self._claim(coming)
-            elif claimed is Refused.CONFIRM and coming.asking is Asking.FORM:
+            if claimed is Refused.CONFIRM and coming.asking is Asking.FORM:
                 coming = dataclasses.replace(coming, request=confirmed(coming.request), asking=Asking.CONFIRMED)
+                claimed = await self._claim(coming)
+            elif claimed is Refused.AGENT and not by_agent(coming.request):
+                coming = dataclasses.replace(coming, asking=Asking.PERSON)
                 claimed = await self._claim(coming)
         if isinstance(claimed, Grant):
             if self._pace is not None:
@@ -202,7 +205,7 @@ class Calls:
         if profile is None:
             log.error("profile_missing", case_id=coming.case_id, profile=name)
             raise errors.VerificationUnavailableError
-        base = asked.settings.alternative_domain or self._box_url
+        base = asked.alternative_domain or self._box_url
         url = request_url(base, coming.state, coming.parameter, coming.request.query_string)
         try:
             return _shown(coming, name, profile, url)

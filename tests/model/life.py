@@ -116,9 +116,9 @@ class ModelCase:
                 return "REPEATED", (earlier.id, self.answer_again(earlier))
         if self.status == CLOSED:
             return "CLOSED", self.reason
-        if self.guard == "CONFIRM" and asking in ("GET", "AGENT", "FORM"):
+        if self.guard == "CONFIRM" and asking in ("GET", "PERSON", "FORM"):
             return "CONFIRM", None
-        if self.guard == "DETECT" and asking == "AGENT":
+        if self.guard == "DETECT" and asking == "GET":
             return "AGENT", None
         if self.status == IN_PROGRESS:
             return "BUSY", None

@@ -12,6 +12,7 @@ from support.stored import dumped
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server import calls
 from callback_server.domain.activity import Activity
 from callback_server.domain.agents import is_agent
 from callback_server.handlers.push import PushHandler
@@ -62,6 +63,18 @@ async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_doe
             assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "AGENT_DETECTED")
         assert await dump(store) == before
         assert (await ask(services, made)).call_id
+
+
+@pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
+async def test_who_asks_is_looked_at_only_where_agents_are_to_be_detected(services, guard, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(calls, "by_agent", lambda request: looked_at.append(request) or False)
+    made = await generate(services, guard)
+    if guard == pb.GET_GUARD_CONFIRM:
+        await refusal(ask(services, made))
+    else:
+        assert (await ask(services, made)).call_id
+    assert len(looked_at) == (guard == pb.GET_GUARD_DETECT)
 
 
 async def test_a_post_of_a_known_agent_is_a_call(services):
@@ -172,6 +185,11 @@ async def test_a_closed_case_shows_no_page_to_confirm(services):
 def test_programs_that_open_links_are_known(agent):
     assert is_agent(agent)
     assert is_agent(agent.lower())
+
+
+def test_of_a_long_name_only_the_beginning_is_looked_at():
+    assert is_agent("x" * 500 + "Slackbot")
+    assert not is_agent("x" * 512 + "Slackbot")
 
 
 @pytest.mark.parametrize(

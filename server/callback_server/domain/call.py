@@ -55,6 +55,16 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     message_id: str = ""
     """The sender's own name for what was sent, as the profile found it; empty if there was none."""
 
+    def values(self, name: str) -> list[str]:
+        """The values of a header, whose name is given in lower case."""
+        return [value for each, value in self.headers if each.lower() == name]
+
+    @property
+    def is_form(self) -> bool:
+        """Whether the body is said to be a form, as browsers send it."""
+        types = [value.partition(";")[0].strip().lower() for value in self.values("content-type")]
+        return types == ["application/x-www-form-urlencoded"]
+
 
 class Grant(msgspec.Struct, frozen=True):
     """A claim that was granted: the case is ours for this call until the lease ends."""

@@ -12,7 +12,6 @@ from callback_server.domain.call import Request
 
 CONFIRMATION: Final = b"callback_confirm=1"
 """The whole body of the form that the page of a case with the guard CONFIRM sends."""
-_FORM: Final = "application/x-www-form-urlencoded"
 
 
 class Asking(enum.StrEnum):
@@ -21,9 +20,9 @@ class Asking(enum.StrEnum):
     CALL = "CALL"
     """A call, whatever the guard."""
     GET = "GET"
-    """A GET."""
-    AGENT = "AGENT"
-    """A GET by a program that is known to open links."""
+    """A GET, of which nobody has looked at who sends it."""
+    PERSON = "PERSON"
+    """A GET by none of the programs that are known to open links."""
     FORM = "FORM"
     """A confirmation, on a case with the guard CONFIRM; else a POST as any other."""
     CONFIRMED = "CONFIRMED"
@@ -39,9 +38,8 @@ def asking_of(request: Request) -> Asking:
     if request.method == "options":
         return Asking.OPTIONS
     if request.method == "get":
-        return Asking.AGENT if is_agent(_header(request, "user-agent")) else Asking.GET
-    type_ = _header(request, "content-type").partition(";")[0].strip().lower()
-    if request.method == "post" and request.body == CONFIRMATION and type_ == _FORM:
+        return Asking.GET
+    if request.method == "post" and request.body == CONFIRMATION and request.is_form:
         return Asking.FORM
     return Asking.CALL
 
@@ -52,5 +50,6 @@ def confirmed(form: Request) -> Request:
     return replace(form, method="get", headers=headers, body=b"")
 
 
-def _header(request: Request, name: str) -> str:
-    return ", ".join(value for each, value in request.headers if each.lower() == name)
+def by_agent(request: Request) -> bool:
+    """Whether a program sends it that is known to open links."""
+    return is_agent(", ".join(request.values("user-agent")))

@@ -9,7 +9,7 @@ from typing import Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import Grant, Request
-from callback_server.domain.case import CloseReason, Mode, Settings
+from callback_server.domain.case import CloseReason, Mode
 from callback_server.domain.guard import Asking
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
@@ -34,7 +34,7 @@ class Refused(enum.Enum):
     CONFIRM = b"CONFIRM"
     """A person must confirm first."""
     AGENT = b"AGENT"
-    """A program that looks at links makes no call of this case."""
+    """A program that opens links makes no call of this case, and this may be one."""
     HANDSHAKE = b"HANDSHAKE"
     """No call was asked for. The case is open."""
 
@@ -51,7 +51,8 @@ class Unverified:
     """The case asks for a profile that was not passed. Nothing was changed, not even what was due."""
 
     profile: str
-    settings: Settings
+    alternative_domain: str
+    """Where the case's URL is; empty if at the common one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ async def claim_call(
     if word == b"CLOSED":
         return Closed(CloseReason(facts[0].decode()))
     if word == b"VERIFY":
-        return Unverified(facts[0].decode(), unpack_content(facts[1], b"")[0])
+        return Unverified(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":
         return Limited(facts[0])
     if word == b"REPEATED":

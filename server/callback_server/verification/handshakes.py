@@ -117,7 +117,7 @@ class CloudEventsOptions:
 
     def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:  # not signed
         """As of `Handshake`."""
-        if request.method != "options" or not reading.headers(request, "webhook-request-origin"):
+        if request.method != "options" or not request.values("webhook-request-origin"):
             return None
         origin = reading.header(request, "webhook-request-origin")
         if not _ORIGIN.fullmatch(origin) or not {origin.lower(), "*"} & self._origins:

@@ -17,27 +17,20 @@ from callback_server.verification.profile import ForgedError
 
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _SECONDS: Final = re.compile(r"[1-9][0-9]{0,11}")
-_FORM: Final = re.compile(r"application/x-www-form-urlencoded\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 
 
 def header(request: Request, name: str) -> str:
     """The value of a header that must be there, once."""
-    found = headers(request, name)
+    found = request.values(name.lower())
     if len(found) != 1:
         raise ForgedError(f"{name.lower()} is {'there more than once' if found else 'missing'}")
     return found[0]
 
 
-def headers(request: Request, name: str) -> list[str]:
-    """The values of a header."""
-    wanted = name.lower()
-    return [value for each, value in request.headers if each.lower() == wanted]
-
-
 def parameter(request: Request, name: str, *, in_form: bool = False) -> str:
     """The value of a parameter that must be there once: in the query, or if `in_form` in a form that was sent."""
     pairs = list(request.query)
-    if in_form and any(_FORM.fullmatch(value) for value in headers(request, "content-type")):
+    if in_form and request.is_form:
         try:
             pairs += parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
         except ValueError:

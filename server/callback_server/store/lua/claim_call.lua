@@ -13,7 +13,8 @@
 --          and what the end of a recorded one made of the case ('' = nothing);
 --          UNKNOWN (no case is reached by this hash and parameter); CLOSED with its reason; BUSY; STALE (this call has
 --          ended already; or it is a recorded one that was erased, and the case's response is another one by now);
---          VERIFY with profile and content (the case asks for a profile that was not passed); CONFIRM; AGENT;
+--          VERIFY with profile and alternative_domain (the case asks for a profile that was not passed); CONFIRM (a person
+--          must confirm); AGENT (it must be looked at whether a person asks);
 --          HANDSHAKE (the case is open, and no call was asked for); LIMITED with wait_ms;
 --          REPEATED with the call_id of the message's call, and content, body and platform_url of what it was answered,
 --          or of the case's own response if that is no longer kept.
@@ -33,7 +34,7 @@ local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'respon
 if not case and mine[1] then return reply('STALE') end
 if not case or case.sha ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
 if case.profile and case.profile ~= profile then
-  return reply('VERIFY', case.profile, redis.call('GET', content_key(case_id)))
+  return reply('VERIFY', case.profile, cmsgpack.unpack(redis.call('GET', content_key(case_id)))[1][2])
 end
 if asking == 'OPTIONS' then return reply('UNKNOWN') end
 
@@ -74,20 +75,20 @@ if earlier then
 end
 
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
-if case.guard == 'CONFIRM' and (asking == 'GET' or asking == 'AGENT' or asking == 'FORM') then return reply('CONFIRM') end
-if case.guard == 'DETECT' and asking == 'AGENT' then return reply('AGENT') end
+if case.guard == 'CONFIRM' and (asking == 'GET' or asking == 'PERSON' or asking == 'FORM') then return reply('CONFIRM') end
+if case.guard == 'DETECT' and asking == 'GET' then return reply('AGENT') end
 if case.status == 'IN_PROGRESS' then return reply('BUSY') end
 if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 for i = first_owner, #ARGV, 2 do
   if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
 end
+local arrival
 if calls_per_minute > 0 then -- GCRA: a case's calls may arrive a minute's worth ahead of their even pace
   local us, interval = now_us(), math.floor(60000000 / calls_per_minute)
-  local arrival = math.max(tonumber(case.arrival or 0), us) + interval
+  arrival = math.max(tonumber(case.arrival or 0), us) + interval
   local early = arrival - us - calls_per_minute * interval
   if early > 0 then return reply('LIMITED', math.ceil(early / 1000)) end
-  redis.call('HSET', case_key(case_id), 'arrival', arrival)
 end
 
 for i = 17, first_owner - 1, 2 do
@@ -106,6 +107,7 @@ if message ~= '' then
   redis.call('SET', message_key(case_id, message), call_id, 'PX', window_ms)
 end
 redis.call('HSET', case_key(case_id), 'attempts', attempt, 'call', call_id)
+if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
 redis.call('HINCRBY', case_key(case_id), 'running', 1)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)
 case.call = call_id
