@@ -12,6 +12,7 @@ from werkzeug.routing import MapAdapter
 from callback.v1 import edge_service_pb2
 from callback_edge import status
 from callback_edge.answer import Answer, render
+from callback_edge.bodies import body_of
 from callback_edge.exchange import Exchanges
 from callback_edge.limits import Limits
 from callback_edge.problems import problems_of
@@ -38,7 +39,7 @@ def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
     app.config["MAX_CONTENT_LENGTH"] = None  # Exchanges sees to it, on every version of Quart
     app.config["BODY_TIMEOUT"] = settings.body_timeout_s
     limits = Limits(settings)
-    app.asgi_app = Exchanges(app.asgi_app, limits, settings.body_limit_bytes)  # type: ignore[method-assign]
+    app.asgi_app = Exchanges(app.asgi_app, limits, settings)  # type: ignore[method-assign]
 
     async def call(**_segments: str) -> Response:
         return _to_response(await _answer(upstream, limits))
@@ -88,7 +89,7 @@ async def _answer(upstream: Upstream, limits: Limits) -> Answer:
     )
     try:
         limits.may_look_up(caller.group)
-        answered = await upstream.invoke(to_invoke(target, received))
+        answered = await upstream.invoke(to_invoke(target, received), body_of(scope))
         _record().call_id = answered.call_id
         return _handshake_answer(answered) if request.method == "OPTIONS" else render(answered, request.method)
     except status.Refusal as refusal:

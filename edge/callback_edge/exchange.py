@@ -1,7 +1,7 @@
 """One request and its answer, between Hypercorn and Quart: what must hold whatever the application does.
 
-1. A body has its limit, with or without a `Content-Length`, and is never held beyond it. Quart 0.22 counts chunked
-   bodies as they come, 0.23 only once they have come whole.
+1. A body has its limit, with or without a `Content-Length`, and is never held beyond it; nor are all together beyond
+   theirs. Quart 0.22 counts chunked bodies as they come, 0.23 only once they have come whole.
 2. A caller has no more requests at a time than it may.
 3. An answer given before its request has arrived says `Connection: close`, and what still arrives is dropped for a
    moment before the connection closes: otherwise the peer may get a reset in place of the answer.
@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from callback_edge import status
+from callback_edge.bodies import Bodies, HeldBody, body_of
 from callback_edge.limits import BUSY_RETRY_S, Limits
 from callback_edge.problems import problems_of
 from callback_edge.record import record_of
 from callback_edge.server import LINGER_S
+from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -29,19 +31,24 @@ _App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Exchanges:
-    """An ASGI application around another: `app.asgi_app = Exchanges(app.asgi_app, limits, limit)`."""
+    """An ASGI application around another: `app.asgi_app = Exchanges(app.asgi_app, limits, settings)`."""
 
-    def __init__(self, app: _App, limits: Limits, body_limit_bytes: int) -> None:
+    def __init__(self, app: _App, limits: Limits, settings: EdgeSettings) -> None:
         self._app = app
         self._limits = limits
-        self._body_limit_bytes = body_limit_bytes
+        self._bodies = Bodies(settings.max_body_bytes_in_flight)
+        self._body_limit_bytes = settings.body_limit_bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request. It is always HTTP: the connection refuses upgrades, and `HttpServer` uses no lifespan."""
+        scope["state"]["body"] = body = HeldBody(self._bodies)
         exchange = _Exchange(scope, receive, send, self._body_limit_bytes)
         with self._limits.one_more(record_of(scope).caller.group) as may_be_served:
             if may_be_served:
-                await exchange.run(self._app)
+                try:
+                    await exchange.run(self._app)
+                finally:
+                    body.let_go()
         if not may_be_served:
             await exchange.refuse(status.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
 
@@ -80,8 +87,11 @@ class _Exchange:
     async def _take(self) -> _Message:
         """Receive, for the application."""
         message = await self._receive_counted()
-        if self._received_bytes > self._limit and not self._answering:
-            await self.refuse(status.BODY_TOO_LARGE)
+        if not self._answering:
+            if self._received_bytes > self._limit:
+                await self.refuse(status.BODY_TOO_LARGE)
+            elif not body_of(self._scope).add(len(message.get("body", b""))):
+                await self.refuse(status.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
         if self._refused:
             return {"type": "http.disconnect"}
         if self._answering and message["type"] == "http.request":

@@ -30,6 +30,9 @@ INVOKE_SECONDS: Final = Histogram(
 REQUESTS_IN_FLIGHT: Final = Gauge("callback_edge_requests_in_flight", "Requests that are being handled")
 CONNECTIONS: Final = Gauge("callback_edge_connections", "Connections that callers, or proxies, have open")
 REQUEST_BYTES: Final = Counter("callback_edge_request_body_bytes", "Bytes of request bodies that were read")
+BODY_BYTES_IN_FLIGHT: Final = Gauge(
+    "callback_edge_body_bytes_in_flight", "Bytes of request bodies that are held: on their way, or with the servers"
+)
 RESPONSE_BYTES: Final = Counter("callback_edge_response_body_bytes", "Bytes of response bodies that were sent")
 SERVER_UP: Final = Gauge("callback_edge_server_up", "1 while there is a connection to a server that serves, else 0")
 _LIMITED: Final = Counter(

@@ -75,8 +75,10 @@ class EdgeSettings(ProcessSettings):
     callers connect themselves. None: not known. Then each peer counts as the caller, and as it may be a proxy with
     everyone behind it, the two limits per address do not hold."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
-    """How many connections may be open at a time, each with a body at most; beyond, a new one gets a 503 and is
-    closed."""
+    """How many connections may be open at a time; beyond, a new one gets a 503 and is closed."""
+    max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """How many bytes of request bodies may be held at a time, all callers' together; a body for which there is no room
+    gets a 503 before more of it is read. At least `body_limit_bytes`."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
     """How many requests may be with the servers at a time, those of callers who have hung up included; beyond, callers
     get a 503."""
@@ -99,6 +101,15 @@ class EdgeSettings(ProcessSettings):
     def _two_ports(self) -> Self:
         if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
             raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_a_body(self) -> Self:
+        if self.max_body_bytes_in_flight < self.body_limit_bytes:
+            raise ValueError(
+                f"max_body_bytes_in_flight is {self.max_body_bytes_in_flight}, and a body may have"
+                f" {self.body_limit_bytes} bytes (body_limit_bytes)"
+            )
         return self
 
     @model_validator(mode="after")

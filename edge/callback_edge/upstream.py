@@ -28,6 +28,7 @@ from grpc_status import rpc_status
 
 from callback.v1 import edge_service_pb2
 from callback_edge import credentials, metrics, status
+from callback_edge.bodies import HeldBody
 from callback_edge.limits import BUSY_RETRY_S
 from callback_edge.link import Link, NotSentError
 from callback_edge.settings import EdgeSettings
@@ -95,8 +96,12 @@ class Upstream:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._link.close()
 
-    async def invoke(self, request: edge_service_pb2.InvokeRequest) -> edge_service_pb2.InvokeResponse:
+    async def invoke(self, request: edge_service_pb2.InvokeRequest, body: HeldBody) -> edge_service_pb2.InvokeResponse:
         """Make the call. Who awaits this may be cancelled; the call is not.
+
+        Args:
+            request: the call.
+            body: its body, which is held until the call's end.
 
         Raises:
             Refusal: the server refused, could not be reached, or did not answer.
@@ -107,6 +112,8 @@ class Upstream:
         call = asyncio.create_task(self._invoke(request))
         self._calls.add(call)  # the loop itself holds tasks weakly
         call.add_done_callback(self._ended)
+        body.hold()
+        call.add_done_callback(lambda _: body.let_go())
         either: list[asyncio.Future[Any]] = [call, self._given_up]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not call.done():

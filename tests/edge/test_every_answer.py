@@ -142,7 +142,7 @@ async def test_where_the_server_refuses_the_edge(plane, log):
 
 async def test_an_error_of_ours(log):
     class Broken:
-        async def invoke(self, _request):
+        async def invoke(self, _request, _body):
             raise RuntimeError
 
     async with serving(create_app(EdgeSettings(), Broken())) as edge:

@@ -282,7 +282,7 @@ def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
     "limit",
     [
         "max_connections", "max_requests_in_flight", "max_requests_in_flight_per_address",
-        "unknown_states_per_minute_per_address",
+        "unknown_states_per_minute_per_address", "max_body_bytes_in_flight",
     ],
 )  # fmt: skip
 def test_a_limit_is_at_least_one(limit):

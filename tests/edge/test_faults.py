@@ -15,7 +15,8 @@ SECRET = "hunter2"
 
 def exchanges(app):
     """The application, with bodies of 100 bytes and no limit per address."""
-    return Exchanges(app, Limits(EdgeSettings()), 100)
+    settings = EdgeSettings(body_limit_bytes=100)
+    return Exchanges(app, Limits(settings), settings)
 
 
 async def start_and_fail(_scope, _receive, send):
@@ -70,7 +71,7 @@ async def test_an_application_that_answers_after_a_refusal_is_not_heard():
 
 async def test_an_error_in_the_application_is_an_internal_one_that_shows_nothing(log):
     class Broken:
-        async def invoke(self, _request):
+        async def invoke(self, _request, _body):
             raise RuntimeError(SECRET)
 
     async with serving(create_app(EdgeSettings(), Broken())) as edge:
