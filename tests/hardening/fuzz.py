@@ -132,9 +132,7 @@ def _chunked(rng, body):
         end = rng.choice(ENDS) if rng.random() < 0.05 else b"\r\n"
         out += f"{wrong}{size:x}{extension}".encode() + end + body[:size] + b"\r\n"
         body = body[size:]
-    return out + rng.choice(
-        [*[b"0\r\n\r\n"] * 12, b"0\r\n\n", b"0\r\nX: y\r\n\r\n", b"0\r\nContent-Length: 3\r\n\r\n", b"0"]
-    )
+    return out + rng.choice(LAST_CHUNKS)
 
 
 def _mangled(rng, data):
