@@ -150,7 +150,9 @@ class HmacSettings(_WithTolerance):
     """What stands before each signature, such as `sha256=`."""
     signed: Annotated[str, AfterValidator(_template)] = "{body}"
     """What is signed: a text with `{body}`, `{url}`, `{method}`, `{timestamp}` and `{id}`, as in `{timestamp}.{body}`.
-    `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the bytes as they came."""
+    `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the bytes as they came. So that
+    nothing can end elsewhere, `{body}` is the last place, behind `{id}` is some text, and behind `{url}` a space, a
+    line break or `{body}`; with `{url}{body}` nothing may be added to the URL that was generated."""
     timestamp_header: FieldName | None = None
     """The header with the time of sending, in whole seconds since 1970."""
     timestamp_field: FieldName | None = None

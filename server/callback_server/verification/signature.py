@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from callback_server.domain.call import Request
+from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import reading
 from callback_server.verification.profile import ForgedError, Verified
 from callback_server.verification.settings import HmacSettings, PresetSettings
@@ -81,8 +82,10 @@ class Signature:
         if settings.id_header is not None:
             message_id = reading.message_id(reading.header(request, settings.id_header))
             values["id"] = message_id.encode()
-        if "id" in self._template.parts and (end := self._template.after("id")) and end in values["id"]:
-            raise ForgedError("the message's id has in it what stands behind it")
+        if not self._template.is_bounded(values):
+            raise ForgedError("the message's id, or the URL, has in it what stands behind it")
+        if self._template.url_meets_body and not is_as_handed_out(url):
+            raise ForgedError("something was added to the URL, which has no end of its own")
         expected = self._expected(self._template.fill(values))
         if not reading.matches(expected, *map(reading.octets, signatures)):
             raise ForgedError("no signature is right")
