@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from callback_edge import metrics, status
+from callback_edge.callers import Caller
 from callback_edge.settings import EdgeSettings
 
 BUSY_RETRY_S: Final = 1
 """After how long to try again where there are too many at a time."""
 MOST_RATES: Final = 65_536
 """How many callers' rates are known at a time; each takes about 200 bytes."""
+_OF_A_SITE: Final = 16
+"""How many times what one caller may, all of a /48 may together: else one who has it would be 65,536 callers, and could
+have everybody else's rates forgotten."""
 _MINUTE: Final = 60 * 10**9
 """In nanoseconds: whole numbers, so that what is allowed is allowed to the last one."""
 
@@ -27,15 +31,16 @@ class Limits:
 
     def __init__(self, settings: EdgeSettings) -> None:
         holds = settings.trusted_proxies is not None
-        self._most_in_flight = settings.max_requests_in_flight_per_address if holds else None
+        self._most_in_flight = settings.max_requests_in_flight_per_address if holds else 0
         self._in_flight: Counter[str] = Counter()
-        misses = settings.unknown_states_per_minute_per_address if holds else None
-        self._misses = None if misses is None else Rate(misses)
+        misses = settings.unknown_states_per_minute_per_address if holds else 0
+        self._misses = Rate(misses) if misses else None
+        self._misses_of_sites = Rate(misses * _OF_A_SITE) if misses else None
 
     @contextlib.contextmanager
     def one_more(self, group: str) -> Iterator[bool]:
         """Count one more request of a caller while it lasts. Gives whether it may be served."""
-        if self._most_in_flight is None:
+        if not self._most_in_flight:
             yield True
             return
         if self._in_flight.get(group, 0) >= self._most_in_flight:
@@ -50,20 +55,27 @@ class Limits:
             if not self._in_flight[group]:
                 del self._in_flight[group]
 
-    def may_look_up(self, group: str) -> None:
+    def may_look_up(self, caller: Caller) -> None:
         """Let a caller ask for a state.
 
         Raises:
             Refusal: the caller has asked for too many that no case has.
         """
-        if self._misses and (wait_ns := self._misses.wait_ns(group, time.monotonic_ns())):
+        now = time.monotonic_ns()
+        if wait_ns := max((rate.wait_ns(who, now) for rate, who in self._misses_by(caller)), default=0):
             metrics.limited("unknown_states_per_minute_per_address").inc()
             raise status.Refusal(status.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
 
-    def missed(self, group: str) -> None:
+    def missed(self, caller: Caller) -> None:
         """Note that no case has the state that a caller asked for."""
+        for rate, who in self._misses_by(caller):
+            rate.charge(who, time.monotonic_ns())
+
+    def _misses_by(self, caller: Caller) -> Iterator[tuple["Rate", str]]:
         if self._misses:
-            self._misses.charge(group, time.monotonic_ns())
+            yield self._misses, caller.group
+        if self._misses_of_sites and caller.site:
+            yield self._misses_of_sites, caller.site
 
 
 class Rate:

@@ -195,7 +195,86 @@ async def test_only_misses_are_charged(plane):
             assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
         for path, method in (("/nowhere", "GET"), ("/cbq/state", "GET"), ("/cb/x", "HEAD"), ("/cb/x", "OPTIONS")):
             await ask(edge, path, method)
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        for _ in range(2):
+            await ask(edge, f"/cb/{new_state()}", "OPTIONS", [("WebHook-Request-Origin", "sender.example")])
+        plane.script = answering(plain(b"gone", 404))
         assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
+
+
+async def test_where_a_closed_case_looks_like_an_unknown_one_it_is_charged_like_one(plane):
+    for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
+        async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
+            plane.script = refusing("CALLBACK_CLOSED")
+            statuses = [(await ask(edge, path)).status for _ in range(2)]
+            assert statuses == ([404, 429] if path.startswith("/cbq/") else [410, 410])
+
+
+async def test_zero_is_any_number(plane):
+    gate = asyncio.Event()
+    names = ("max_connections_per_address", "max_requests_in_flight_per_address")
+    any_number = dict.fromkeys((*names, "unknown_states_per_minute_per_address"), 0)
+    async with running_edge(plane.target, trusted_proxies=[], **any_number) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        assert {(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)} == {404}
+        plane.reset()
+        plane.script = until(gate)
+        calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(250)]
+        await plane.until(lambda: plane.started == 250)
+        gate.set()
+        assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+
+
+async def test_a_provider_with_600_urls_that_are_gone_is_no_attack(plane):
+    async with running_edge(plane.target, trusted_proxies=[]) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        statuses = [(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)]
+        assert statuses[:600] == [404] * 600
+        assert 429 in statuses[600:]
+
+
+async def test_one_address_has_so_many_connections_and_others_go_on(plane):
+    async with EdgeProcess(plane.target, max_connections_per_address=2, trusted_proxies="[]") as edge:
+        port = await edge.port()
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        await wait_until(lambda: connections(edge, 2))
+        (answer,) = parse_answers(await send_raw(port, http_request(f"/cb/{new_state()}")))
+        assert_limited(answer, 429, "too_many_requests")
+        assert answer["connection"] == "close"
+        assert await limited(edge, "max_connections_per_address") == 1
+        assert b"HTTP/1.1 200 " in await asked_from("127.0.0.2", port)
+        for _, writer in held:
+            writer.close()
+        await wait_until(lambda: connections(edge, 0))
+        assert await serves(port)
+
+
+async def asked_from(address, port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    writer.write(http_request(f"/cb/{new_state()}"))
+    raw = await reader.read()
+    writer.close()
+    return raw
+
+
+@pytest.mark.parametrize("trusted", [{}, {"trusted_proxies": "127.0.0.1"}])
+async def test_what_is_or_may_be_a_proxy_has_as_many_connections_as_there_are(plane, trusted):
+    async with EdgeProcess(plane.target, max_connections_per_address=2, **trusted) as edge:
+        port = await edge.port()
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await wait_until(lambda: connections(edge, 3))
+        assert await serves(port)
+        assert await limited(edge, "max_connections_per_address") == 0
+        for _, writer in held:
+            writer.close()
+
+
+async def test_all_of_a_48_of_ipv6_have_16_times_what_one_caller_has(plane):
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=1, **PROXY) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        addresses = [*(f"2001:db8:0:{n:x}::1" for n in range(17)), "2001:db8:1::1"]
+        statuses = [(await ask(edge, f"/cb/{new_state()}", headers=named(each))).status for each in addresses]
+        assert statuses == [*[404] * 16, 429, 404]
 
 
 async def test_one_ipv6_subscriber_is_one_caller_whatever_its_address(plane):
@@ -278,13 +357,7 @@ def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
     assert [*rate._due] == [str(n) for n in range(900, 1000)]
 
 
-@pytest.mark.parametrize(
-    "limit",
-    [
-        "max_connections", "max_requests_in_flight", "max_requests_in_flight_per_address",
-        "unknown_states_per_minute_per_address", "max_body_bytes_in_flight",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("limit", ["max_connections", "max_requests_in_flight", "max_body_bytes_in_flight"])
 def test_a_limit_is_at_least_one(limit):
     with pytest.raises(ValidationError, match=limit):
         EdgeSettings(**{limit: 0})
