@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import math
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -212,7 +213,14 @@ class Calls:
         except ForgedError as error:
             log.warning("verification_failed", case_id=coming.case_id, profile=name, why=str(error))
         except Exception as error:  # without its text, which may have something of what was sent
-            log.error("verification_fault", case_id=coming.case_id, profile=name, error=type(error).__name__)
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(
+                "verification_fault",
+                case_id=coming.case_id,
+                profile=name,
+                error=type(error).__name__,
+                at=f"{frame.filename}:{frame.lineno}",
+            )
         metrics.VERIFICATIONS_FAILED.labels(name).inc()
         raise errors.VerificationFailedError(profile.challenge)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from types import SimpleNamespace
 
 import grpc
@@ -218,7 +219,8 @@ async def test_a_fault_of_a_profile_lets_nobody_in_and_is_told_without_what_was_
         said = await refusal(deliver(up, made))
     assert (said.reason, said.metadata) == ("VERIFICATION_FAILED", {"challenge": "Broken"})
     (told,) = [entry for entry in logs if entry["event"] == "verification_fault"]
-    assert told["log_level"] == "error"
+    assert (told["log_level"], told["profile"]) == ("error", "it")
+    assert re.fullmatch(r".+\.py:[1-9][0-9]*", told["at"])
     assert "secret" not in str(logs)
     assert await dump(up.store) == before
 

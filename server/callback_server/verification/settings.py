@@ -10,14 +10,31 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from callback_process.addresses import parse_network
 from callback_server.verification.template import Template
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """What the whole name of a profile matches."""
 
-FieldName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
+
+
+def _field_name(text: str) -> str:
+    if not _FIELD_NAME.fullmatch(text):
+        raise ValueError("must have 1 to 100 characters, each a letter, a digit or one of !#$%&'*+.^_`|~-")
+    return text
+
+
+def _username(text: str) -> str:
+    if _NO_USERNAME.search(text):
+        raise ValueError("must have no colon, which ends a name in HTTP Basic, and no control characters")
+    return text
+
+
+FieldName = Annotated[str, AfterValidator(_field_name)]
 """The name of a header, in any case (RFC 9110, 5.6.2), or of a field within one."""
 JwtAlgorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
@@ -26,7 +43,7 @@ JwtAlgorithm = Literal[
 
 def _network(text: str) -> str:
     """A range of addresses as everyone writes it; IPv4 within IPv6 is IPv4."""
-    network = ipaddress.ip_network(text)
+    network = parse_network(text)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -201,7 +218,7 @@ class BasicSettings(_WithSecrets):
 
     kind: Literal["basic"]
     """What it is."""
-    username: str = Field(min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f\x7f]+$")
+    username: Annotated[str, AfterValidator(_username)] = Field(min_length=1, max_length=200)
     """The name of the sender."""
 
 
