@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from callback_process.addresses import IPNetwork
+
 _IPV6_PREFIX: Final = 64
 """What one subscriber has at least (RFC 6177): all its addresses count as one."""
 _IPV6_SITE_PREFIX: Final = 48
@@ -18,7 +20,6 @@ _IPV6_SITE_PREFIX: Final = 48
 _WITH_PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([^]]*:[^]]*)\](?::[0-9]{1,5})?")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

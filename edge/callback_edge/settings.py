@@ -4,11 +4,11 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, IPvAnyNetwork, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from callback.targets import is_local
-from callback_process.addresses import parse_bind
+from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.effective import mask_url
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 
@@ -33,7 +33,11 @@ Folder = Annotated[Path, WithJsonSchema({"type": "string", "format": "directory-
 """A setting that is the path of a folder."""
 
 
-_Network = Annotated[IPvAnyNetwork, WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"})]
+_Network = Annotated[
+    IPNetwork,
+    BeforeValidator(lambda value: parse_network(str(value))),
+    WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"}),
+]
 
 
 class EdgeSettings(ProcessSettings):
