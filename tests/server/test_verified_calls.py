@@ -225,6 +225,18 @@ async def test_a_fault_of_a_profile_lets_nobody_in_and_is_told_without_what_was_
     assert await dump(up.store) == before
 
 
+async def test_each_claim_and_each_verification_is_timed_and_a_repeated_message_counted(up):
+    def figures():
+        stages = ("claim", "verify", "handler")
+        timed = [REGISTRY.get_sample_value("callback_call_stage_seconds_count", {"stage": each}) for each in stages]
+        return [*timed, REGISTRY.get_sample_value("callback_messages_repeated_total", {"profile": "it"}) or 0]
+
+    made, before = await generate(up), figures()
+    for _ in range(3):
+        await deliver(up, made)
+    assert [now - then for now, then in zip(figures(), before, strict=True)] == [6, 3, 1, 2]
+
+
 @pytest.mark.parametrize("multiple", [False, True])
 async def test_of_many_deliveries_of_one_message_at_once_one_is_handled(up, multiple):
     made = await generate(up, allow_multiple_calls=multiple)

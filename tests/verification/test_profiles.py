@@ -78,6 +78,8 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
             + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"\ntimestamp_header = "t"\nsignature_field = "v"',
             "profiles.x.hmac: timestamp_header and timestamp_field exclude each other",
         ),
+        (HMAC + "tolerance_s = 60", "profiles.x.hmac: tolerance_s needs {timestamp} in signed, id_header or id_member"),
+        (HMAC + "id_member = 'a\"b'", "profiles.x.hmac.id_member: must match pattern"),
         (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: id_header and id_member exclude each other"),
         (
             HMAC + 'header = "a b"'.replace("header", "id_header"),

@@ -380,6 +380,29 @@ def test_an_id_that_could_end_elsewhere_is_refused(tmp_path, end, ids):
         assert "has in it what stands behind it" in refused(profile, sent(each)), each
 
 
+@pytest.mark.parametrize(
+    ("body", "message_id"),
+    [
+        ('{"a": {"id": "x"}, "id": "y"}', "y"),
+        ('{"id": 5}', ""),
+        ('{"id": ""}', ""),
+        ('{"id": "a b"}', ""),
+        ('{"id": "\\ud800"}', ""),
+        ("{}", ""),
+        ('["id"]', ""),
+        ("id=5", ""),
+        ("", ""),
+        ('{"id": "y"', ""),
+        ('{"a":' + "[" * 100_000, ""),
+        ('{"a":' + '{"a":' * 100_000, ""),
+    ],
+)
+def test_a_signed_body_passes_whatever_it_is_and_its_id_counts_if_it_is_one(tmp_path, body, message_id):
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", id_member="id")
+    sent = request(("x-sign", hmac.digest(b"one", body.encode(), "sha256").hex()), body=body.encode())
+    assert profile.verify(sent, URL).message_id == message_id
+
+
 def test_a_list_may_have_semicolons(tmp_path):
     profile = profile_of(
         tmp_path,

@@ -176,7 +176,7 @@ class HmacSettings(_WithTolerance):
     """The field with that time, where the signature's header is a list."""
     id_header: FieldName | None = None
     """The header with the message's id. It can be trusted only where `{id}` is signed."""
-    id_member: str | None = Field(default=None, min_length=1, max_length=100)
+    id_member: str | None = Field(default=None, min_length=1, max_length=100, pattern=r'^[^"\\\x00-\x1f]+$')
     """The member of the JSON object in the body that is the message's id, such as `id`; a body without it has none."""
 
     @model_validator(mode="after")
@@ -191,6 +191,9 @@ class HmacSettings(_WithTolerance):
             raise ValueError("{id} in signed needs id_header")
         if self.id_header is not None and self.id_member is not None:
             raise ValueError("id_header and id_member exclude each other")
+        has_id = self.id_header is not None or self.id_member is not None
+        if "tolerance_s" in self.model_fields_set and not has_time and not has_id:
+            raise ValueError("tolerance_s needs {timestamp} in signed, id_header or id_member")
         if self.timestamp_field is not None and self.signature_field is None:
             raise ValueError("timestamp_field needs signature_field")
         return self

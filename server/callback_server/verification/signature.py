@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
@@ -67,6 +69,7 @@ class Signature:
         self._secrets = secrets
         self._template = Template(settings.signed)
         self._prefix = settings.prefix.encode()
+        self._id_in = None if settings.id_member is None else _reader(settings.id_member)
 
     def verify(self, request: Request, url: str, now: float) -> Verified:
         """As of `Verifier`."""
@@ -89,8 +92,8 @@ class Signature:
         expected = self._expected(self._template.fill(values))
         if not reading.matches(expected, *map(reading.octets, signatures)):
             raise ForgedError("no signature is right")
-        if settings.id_member is not None:
-            message_id = self._member(request.body, settings.id_member)
+        if self._id_in is not None:
+            message_id = self._id_in(request.body)
         return Verified(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def redacted(self, request: Request) -> Request:
@@ -123,8 +126,17 @@ class Signature:
             return [self._prefix + digest.hex().encode() for digest in digests]
         return [self._prefix + base64.b64encode(digest) for digest in digests]
 
-    @staticmethod
-    def _member(body: bytes, name: str) -> str:
-        """The id that a signed body has, if it has one that can be used."""
-        found = reading.json_object(body).get(name)
-        return found if isinstance(found, str) and reading.is_message_id(found) else ""
+
+def _reader(member: str) -> Callable[[bytes], str]:
+    """What reads the id that a signed body has in a member, if that can be one, and makes nothing of all else."""
+    message = msgspec.defstruct("Message", [("id", str, "")], rename={"id": member})
+    decode = msgspec.json.Decoder(message).decode
+
+    def read(body: bytes) -> str:
+        try:
+            (found,) = msgspec.structs.astuple(decode(body))
+        except (ValueError, RecursionError):
+            return ""
+        return found if reading.is_message_id(found) else ""
+
+    return read
