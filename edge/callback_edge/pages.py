@@ -89,7 +89,12 @@ class Pages:
         return self._texts[DEFAULT][f"{problem.entry}.text"]
 
     def policy(self, problem: Problem) -> str:
-        """Return the `Content-Security-Policy` of its page."""
+        """Return the `Content-Security-Policy` of its page.
+
+        The button is pressed by whoever has the link, and by nobody for them. No site can frame the page, and no cache
+        keeps it (`Cache-Control: no-store`, as on every answer). There is no token against forged posts: a site that
+        makes a browser post needs the case's secret URL, and who knows that needs no one else's browser.
+        """
         directives = [
             "default-src 'none'",
             f"style-src 'sha256-{self._style_hash}'",
