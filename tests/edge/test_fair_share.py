@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from support.edge import (
     EdgeProcess,
     answering,
+    answering_after,
     ask,
     http_request,
     new_state,
@@ -28,16 +29,6 @@ def named(address):
     return [("X-Forwarded-For", address)]
 
 
-def until(gate):
-    """Script: answer once the gate is open."""
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    return script
-
-
 def assert_limited(answer, status, code):
     assert answer.status == status
     assert f'"code": "{code}"'.encode() in answer.body
@@ -51,7 +42,7 @@ async def limited(edge, limit):
 
 async def test_one_caller_has_so_many_requests_at_a_time_and_others_go_on(plane):
     gate = asyncio.Event()
-    plane.script = until(gate)
+    plane.script = answering_after(gate)
     async with running_edge(plane.target, max_requests_in_flight_per_address=3, **PROXY) as edge:
         mine = [asyncio.create_task(ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.6"))) for _ in range(3)]
         await plane.until(lambda: plane.started == 3)
@@ -85,7 +76,7 @@ async def is_served(edge):
 
 async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
     gate = asyncio.Event()
-    plane.script = until(gate)
+    plane.script = answering_after(gate)
     async with running_edge(plane.target, max_requests_in_flight_per_address=1, trusted_proxies=[]) as edge:
         first = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await plane.until(lambda: plane.started == 1)
@@ -100,7 +91,7 @@ async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
 
 async def test_so_many_requests_are_with_the_servers_at_a_time_callers_that_hung_up_included(plane):
     gate = asyncio.Event()
-    plane.script = until(gate)
+    plane.script = answering_after(gate)
     async with EdgeProcess(plane.target, max_requests_in_flight=2) as edge:
         for started in (1, 2):
             _, writer = await asyncio.open_connection("127.0.0.1", await edge.port())
@@ -215,7 +206,7 @@ async def test_zero_is_any_number(plane):
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         assert {(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)} == {404}
         plane.reset()
-        plane.script = until(gate)
+        plane.script = answering_after(gate)
         calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(250)]
         await plane.until(lambda: plane.started == 250)
         gate.set()
@@ -300,7 +291,7 @@ async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limit
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         for _ in range(3):
             assert b"HTTP/1.1 404 " in await send_raw(port, http_request(f"/cb/{new_state()}"))
-        plane.script = until(gate)
+        plane.script = answering_after(gate)
         calls = [asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}"))) for _ in range(3)]
         await plane.until(lambda: plane.started == 6)
         gate.set()
@@ -312,7 +303,7 @@ async def test_refusals_are_counted_by_the_limit(plane):
     gate = asyncio.Event()
     async with EdgeProcess(plane.target, trusted_proxies="[]", **settings) as edge:
         port = await edge.port()
-        plane.script = until(gate)
+        plane.script = answering_after(gate)
         call = asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}")))
         await plane.until(lambda: plane.started == 1)
         await send_raw(port, http_request(f"/cb/{new_state()}"))
