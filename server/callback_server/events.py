@@ -8,6 +8,7 @@
 | `message_repeated` | a message that came before is answered as its call was; that is `call_id`. Nothing has changed |
 | `handshake_answered` | a sender was told that its URL wants to be called. That is no call |
 | `verification_failed` | a request does not pass the profile of its callback: `why`. Nothing has changed |
+| `verification_fault` | to verify a request broke: `error`, `at`. It does not pass, and nothing has changed |
 | `lease_ended` | a call is interrupted: its process died, or lost the store |
 | `case_expired` | the time to live of a case has passed |
 | `dropped` | how many calls and cases a round forgot that were past their retention: one line for all |
