@@ -88,7 +88,7 @@ async def _answer(upstream: Upstream, limits: Limits) -> Answer:
         client_address=caller.address,
     )
     try:
-        limits.may_look_up(caller.group)
+        limits.may_look_up(caller)
         answered = await upstream.invoke(to_invoke(target, received), body_of(scope))
         _record().call_id = answered.call_id
         return _handshake_answer(answered) if request.method == "OPTIONS" else render(answered, request.method)
@@ -97,7 +97,7 @@ async def _answer(upstream: Upstream, limits: Limits) -> Answer:
             return Answer(204, [("allow", ALLOW)])  # as without a handshake: nothing is told of any state
         refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)
         if refusal.problem is status.STATE_UNKNOWN:
-            limits.missed(caller.group)
+            limits.missed(caller)  # as it is seen: a later 429 tells no more than this 404
         raise
 
 

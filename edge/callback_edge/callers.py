@@ -8,15 +8,18 @@ trusted proxy is the caller, and what stands before that is the caller's own inv
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+from callback_process.addresses import IPNetwork
 
 _IPV6_PREFIX: Final = 64
 """What one subscriber has at least (RFC 6177): all its addresses count as one."""
+_IPV6_SITE_PREFIX: Final = 48
+"""What one subscriber has at most, as a rule (RFC 6177): 65,536 times a /64."""
 _WITH_PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([^]]*:[^]]*)\](?::[0-9]{1,5})?")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Caller:
     """Of the caller. IPv4 in IPv6 is IPv4. Empty if it is not known."""
     group: str = ""
     """What counts as one caller: an IPv4 address, or a /64 of IPv6."""
+    site: str = ""
+    """Of IPv6 the /48, whose callers may all be one; else empty."""
     is_https: bool = False
     """Whether the caller's own connection was TLS, as far as is known."""
 
@@ -47,7 +52,10 @@ class Callers:
         return Peer(self, _caller(parsed), is_trusted=parsed is not None and self._is_trusted(parsed))
 
     def named_in(self, entries: Sequence[str]) -> IPAddress | None:
-        """Return the last of these who is no trusted proxy; the first, if all are; None if that can not be said."""
+        """Return the last of these who is no trusted proxy; the first, if all are; None if that can not be said.
+
+        An entry that is empty or no address ends the search: what stands before it may be the caller's invention.
+        """
         parsed = None
         for entry in reversed(entries):
             parsed = _parse(_without_port(entry))
@@ -64,13 +72,14 @@ class Peer:
 
     def __init__(self, callers: Callers, caller: Caller, *, is_trusted: bool) -> None:
         self._callers = callers
-        self._is_trusted = is_trusted
+        self.is_trusted = is_trusted
+        """Whether its word about who the caller is counts."""
         self.caller = caller
         """The peer itself, as a caller."""
 
     def caller_of(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """Return who sent a request that came from here. Names of headers are in lower case."""
-        if not self._is_trusted:
+        if not self.is_trusted:
             return self.caller
         entries: list[str] = []
         is_https = False
@@ -80,16 +89,18 @@ class Peer:
             elif name == b"x-forwarded-proto":
                 is_https = value.rpartition(b",")[2].strip(b" \t").lower() == b"https"
         named = self._callers.named_in(entries)
-        return _caller(named, is_https=is_https) if named else Caller(self.caller.address, self.caller.group, is_https)
+        return _caller(named, is_https=is_https) if named else replace(self.caller, is_https=is_https)
 
 
 def _caller(address: IPAddress | None, *, is_https: bool = False) -> Caller:
     if address is None:
         return Caller()
-    group = str(address)
-    if address.version == 6:
-        group = str(ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))
-    return Caller(str(address), group, is_https)
+    if address.version == 4:
+        return Caller(str(address), str(address), is_https=is_https)
+    group, site = (
+        str(ipaddress.IPv6Network((address, prefix), strict=False)) for prefix in (_IPV6_PREFIX, _IPV6_SITE_PREFIX)
+    )
+    return Caller(str(address), group, site, is_https)
 
 
 def _parse(text: str) -> IPAddress | None:

@@ -139,9 +139,9 @@ class StrictHTTP(H11Protocol):
         self._peer = self.context.callers.peer(self.client[0] if self.client else "")
         self._record: Record | None = None
 
-    async def turn_away(self) -> None:
+    async def turn_away(self, problem: status.Problem) -> None:
         """Refuse a connection that is one too many, whatever it would ask."""
-        await self._refuse(status.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
+        await self._refuse(problem, retry_after_s=BUSY_RETRY_S)
         await self.send(Closed())
 
     @property

@@ -7,19 +7,20 @@ connection, and of rates the oldest are forgotten first.
 import contextlib
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from callback_edge import metrics, status
+from callback_edge.callers import Caller
 from callback_edge.settings import EdgeSettings
+from callback_process.rate import Rate
 
 BUSY_RETRY_S: Final = 1
 """After how long to try again where there are too many at a time."""
-MOST_RATES: Final = 65_536
-"""How many callers' rates are known at a time; each takes about 200 bytes."""
-_MINUTE: Final = 60 * 10**9
-"""In nanoseconds: whole numbers, so that what is allowed is allowed to the last one."""
+_OF_A_SITE: Final = 16
+"""How many times what one caller may, all of a /48 may together: else one who has it would be 65,536 callers, and could
+have everybody else's rates forgotten."""
 
 
 class Limits:
@@ -31,6 +32,7 @@ class Limits:
         self._in_flight: Counter[str] = Counter()
         misses = settings.unknown_states_per_minute_per_address if holds else 0
         self._misses = Rate(misses) if misses else None
+        self._misses_of_sites = Rate(misses * _OF_A_SITE) if misses else None
 
     @contextlib.contextmanager
     def one_more(self, group: str) -> Iterator[bool]:
@@ -50,39 +52,24 @@ class Limits:
             if not self._in_flight[group]:
                 del self._in_flight[group]
 
-    def may_look_up(self, group: str) -> None:
+    def may_look_up(self, caller: Caller) -> None:
         """Let a caller ask for a state.
 
         Raises:
             Refusal: the caller has asked for too many that no case has.
         """
-        if self._misses and (wait_ns := self._misses.wait_ns(group, time.monotonic_ns())):
+        now = time.monotonic_ns()
+        if wait_ns := max((rate.wait_ns(who, now) for rate, who in self._misses_by(caller)), default=0):
             metrics.limited("unknown_states_per_minute_per_address").inc()
             raise status.Refusal(status.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
 
-    def missed(self, group: str) -> None:
+    def missed(self, caller: Caller) -> None:
         """Note that no case has the state that a caller asked for."""
+        for rate, who in self._misses_by(caller):
+            rate.charge(who, time.monotonic_ns())
+
+    def _misses_by(self, caller: Caller) -> Iterator[tuple[Rate, str]]:
         if self._misses:
-            self._misses.charge(group, time.monotonic_ns())
-
-
-class Rate:
-    """So many a minute, for each of many: all of them at once, then one as each comes due (GCRA)."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._interval = _MINUTE // per_minute
-        self._due: OrderedDict[str, int] = OrderedDict()
-        """When each will have used up nothing, in the order in which they were charged last."""
-
-    def wait_ns(self, who: str, now: int) -> int:
-        """Return how long until one may have another, in nanoseconds; 0 if now."""
-        return max(0, self._due.get(who, now) - now - _MINUTE + self._interval)
-
-    def charge(self, who: str, now: int) -> None:
-        """Note that one had another."""
-        self._due[who] = max(self._due.pop(who, now), now) + self._interval
-        for _ in range(2):  # two go for one that comes, so they become few again
-            oldest = next(iter(self._due))
-            if self._due[oldest] > now and len(self._due) <= MOST_RATES:
-                break
-            del self._due[oldest]
+            yield self._misses, caller.group
+        if self._misses_of_sites and caller.site:
+            yield self._misses_of_sites, caller.site

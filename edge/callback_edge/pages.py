@@ -14,6 +14,7 @@ import itertools
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,8 @@ _PAGE: Final = "page.html"
 _STYLE: Final = "style.css"
 _TEXTS: Final = re.compile(r"texts\.([a-z]{2,3})\.toml")
 _OURS: Final = jinja2.PackageLoader("callback_edge", "templates")
-_CONFIRM: Final = 'name="callback_confirm" value="1"'
+_ANY_TEXTS: Final = re.compile(r"texts\..*\.toml")
+_CONFIRM: Final = ("callback_confirm", "1")
 _WAITING: Final = frozenset(
     ("body_timeout", "busy", "call_in_progress", "prefetch_refused", "too_many_requests", "unavailable")
 )
@@ -54,6 +56,8 @@ class Pages:
         Raises:
             TemplatesError: one of its files can not be read or does not work, or none of them is a template.
         """
+        if folder is not None and not folder.is_dir():
+            raise TemplatesError(f"templates_dir {folder}: is not there, or no folder")
         theirs = [] if folder is None else [jinja2.FileSystemLoader(folder)]
         loader = jinja2.ChoiceLoader([*theirs, _OURS])
         # StrictUndefined: a misspelt name is an error, not a gap on the page.
@@ -85,7 +89,12 @@ class Pages:
         return self._texts[DEFAULT][f"{problem.entry}.text"]
 
     def policy(self, problem: Problem) -> str:
-        """Return the `Content-Security-Policy` of its page."""
+        """Return the `Content-Security-Policy` of its page.
+
+        The button is pressed by whoever has the link, and by nobody for them. No site can frame the page, and no cache
+        keeps it (`Cache-Control: no-store`, as on every answer). There is no token against forged posts: a site that
+        makes a browser post needs the case's secret URL, and who knows that needs no one else's browser.
+        """
         directives = [
             "default-src 'none'",
             f"style-src 'sha256-{self._style_hash}'",
@@ -104,12 +113,14 @@ def _read_texts(templates: jinja2.Environment, loaders: list[jinja2.BaseLoader])
     texts: dict[str, _Texts] = {DEFAULT: {}}
     for loader in loaders:
         names = loader.list_templates()
-        if not any(name in (_PAGE, _STYLE) or _TEXTS.fullmatch(name) for name in names):
+        if not any(name in (_PAGE, _STYLE) or _ANY_TEXTS.fullmatch(name) for name in names):
             raise TemplatesError(f"has no {_PAGE}, {_STYLE} or texts.LANGUAGE.toml")
         for name in names:
             if match := _TEXTS.fullmatch(name):
                 with _naming(name):
                     texts[match[1]] = texts.get(match[1], {}) | _flat(_source(templates, loader, name))
+            elif _ANY_TEXTS.fullmatch(name):
+                raise TemplatesError(f"{name}: a language is two or three small letters; regions are not supported")
     known = _flat(_source(templates, _OURS, f"texts.{DEFAULT}.toml")).keys()
     for language, found in texts.items():
         for odd, what in ((found.keys() - known, "does not know"), (known - found.keys(), "lacks")):
@@ -150,9 +161,66 @@ def _render(
                 code=problem.code,
                 style=Markup(style),  # noqa: S704 - the operator's or ours, never a caller's
             )
-            if problem is status.CONFIRMATION_REQUIRED and _CONFIRM not in page:
-                raise ValueError(f"the page with a button has no {_CONFIRM}")
+            outline = _Outline(page)
+            if any(each != style for each in outline.styles):
+                raise ValueError("<style> must have {{ style }} and nothing else, not even a space")
+            if problem is status.CONFIRMATION_REQUIRED and not outline.confirms:
+                raise ValueError(
+                    'the page with a button needs one form, with method="post", no action, and in it one name only:'
+                    ' <button name="callback_confirm" value="1">'
+                )
             yield (problem, language), page.encode()
+
+
+class _Outline(HTMLParser):
+    """What must be right of a page: its styles, which its policy knows by their hash, and its form."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.styles: list[str] = []
+        self._open = ""
+        self._forms: list[dict[str, str | None]] = []
+        self._named: list[tuple[str, str, dict[str, str | None]]] = []
+        """Whatever may be sent: where it is, what it is, and its attributes."""
+        self.feed(page)
+        self.close()
+
+    @property
+    def confirms(self) -> bool:
+        """Whether its one form sends a confirmation, exactly, to the page's own address."""
+        if len(self._forms) != 1 or len(self._named) != 1:
+            return False
+        ((where, tag, field),) = self._named
+        form = self._forms[0]
+        return (
+            (form.get("method") or "").lower() == "post"
+            and not form.keys() & {"action", "enctype"}
+            and (where, tag) == ("form", "button")
+            and (field.get("name"), field.get("value")) == _CONFIRM
+            and (field.get("type") or "submit").lower() == "submit"
+            and not field.keys() & {"disabled", "form", "formaction", "formenctype", "formmethod"}
+        )
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what begins."""
+        if tag in ("form", "style"):
+            self._open = tag
+        if tag == "style":
+            self.styles.append("")
+        elif tag == "form":
+            self._forms.append(dict(attrs))
+        elif tag in ("button", "input", "select", "textarea") and (tag == "button" or "name" in dict(attrs)):
+            self._named.append((self._open, tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note what ends."""
+        if tag == self._open:
+            self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        """Take what is in a style."""
+        if self._open == "style":
+            self.styles[-1] += data
 
 
 def _kind(problem: Problem) -> str:

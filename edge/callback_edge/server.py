@@ -16,6 +16,7 @@ A stop loses nobody who got in:
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from typing import Final
 
 from hypercorn.app_wrappers import ASGIWrapper
@@ -25,7 +26,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from callback_edge import metrics
+from callback_edge import metrics, status
 from callback_edge.callers import Callers
 from callback_edge.http11 import EdgeConfig, EdgeContext, StrictHTTP
 from callback_edge.problems import Problems
@@ -40,6 +41,11 @@ LINGER_S: Final = 2
 """How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
 with unread bytes resets its connection, and the peer may never see the answer."""
 _BACKLOG: Final = 2048
+_TOO_MANY: Final = {
+    "max_connections": status.TOO_MANY_CALLS,
+    "max_connections_per_address": status.TOO_MANY_REQUESTS,
+}
+"""What a connection beyond a limit is told."""
 _MOST_TURNED_AWAY: Final = 256
 """How many connections beyond the limit may be told so at a time; those beyond that are cut."""
 _SETTLE_S: Final = 0.05
@@ -54,8 +60,10 @@ class Connection(TCPServer):
     """One connection of ours: strict HTTP, and an end to waiting for its peer."""
 
     protocol: StrictHTTP  # type: ignore[assignment]
-    is_one_too_many = False
-    """Whether all that becomes of it is a refusal."""
+    group = ""
+    """Whose share of connections it is of; empty if of nobody's."""
+    turned_away_with: status.Problem | None = None
+    """If it is one too many: all that becomes of it."""
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -80,8 +88,8 @@ class Connection(TCPServer):
                     self.protocol_send,
                 )
                 try:
-                    if self.is_one_too_many:
-                        await self.protocol.turn_away()
+                    if self.turned_away_with:
+                        await self.protocol.turn_away(self.turned_away_with)
                         return
                     await self.idle_task.restart(task_group, self._idle_timeout)
                     await self._read_data()
@@ -160,8 +168,12 @@ class HttpServer:
         self._state: LifespanState = {"problems": problems}
         self._config = EdgeConfig()
         self._config.access_log_sample = settings.access_log_sample
-        self._context = EdgeContext(Callers(settings.trusted_proxies or ()))
+        self._callers = Callers(settings.trusted_proxies or ())
+        self._context = EdgeContext(self._callers)
         self._most = settings.max_connections
+        holds = settings.trusted_proxies is not None  # else any peer may be a proxy, with everyone behind it
+        self._most_of_one = settings.max_connections_per_address if holds else 0
+        self._of_one: Counter[str] = Counter()
         self._turned_away = 0
         self._running: dict[asyncio.Task[None], Connection] = {}
         self._listening: socket.socket
@@ -212,20 +224,45 @@ class HttpServer:
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(self._app, loop, self._config, self._context, self._state, reader, writer)
-        if len(self._running) - self._turned_away >= self._most:
-            metrics.limited("max_connections").inc()
+        connection.group = self._group_of(writer)
+        if exceeded := self._exceeded(connection.group):
+            metrics.limited(exceeded).inc()
             if self._turned_away >= _MOST_TURNED_AWAY:
                 connection.abort()
                 return
-            connection.is_one_too_many = True
+            connection.turned_away_with = _TOO_MANY[exceeded]
             self._turned_away += 1
+        elif connection.group:
+            self._of_one[connection.group] += 1
         task = loop.create_task(connection.run())
         self._running[task] = connection
         metrics.CONNECTIONS.inc()
         task.add_done_callback(self._disconnected)
 
+    def _group_of(self, writer: asyncio.StreamWriter) -> str:
+        """Return whose share of connections one is of. A trusted proxy has none: it has everyone behind it."""
+        name = writer.get_extra_info("peername")
+        if not self._most_of_one or not name:
+            return ""  # no limit, or gone already
+        peer = self._callers.peer(name[0])
+        return "" if peer.is_trusted else peer.caller.group
+
+    def _exceeded(self, group: str) -> str:
+        """Return the limit that one more connection would exceed, if any."""
+        if len(self._running) - self._turned_away >= self._most:
+            return "max_connections"
+        if group and self._of_one[group] >= self._most_of_one:
+            return "max_connections_per_address"
+        return ""
+
     def _disconnected(self, task: asyncio.Task[None]) -> None:
-        self._turned_away -= self._running.pop(task).is_one_too_many
+        connection = self._running.pop(task)
+        if connection.turned_away_with:
+            self._turned_away -= 1
+        elif connection.group:
+            self._of_one[connection.group] -= 1
+            if not self._of_one[connection.group]:
+                del self._of_one[connection.group]
         metrics.CONNECTIONS.dec()
         if not task.cancelled() and (error := task.exception()):
             _log.error("a connection failed", exc_info=error)

@@ -4,11 +4,11 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, IPvAnyNetwork, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from callback.targets import is_local
-from callback_process.addresses import parse_bind
+from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.effective import mask_url
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 
@@ -33,7 +33,11 @@ Folder = Annotated[Path, WithJsonSchema({"type": "string", "format": "directory-
 """A setting that is the path of a folder."""
 
 
-_Network = Annotated[IPvAnyNetwork, WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"})]
+_Network = Annotated[
+    IPNetwork,
+    BeforeValidator(lambda value: parse_network(str(value))),
+    WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"}),
+]
 
 
 class EdgeSettings(ProcessSettings):
@@ -73,12 +77,15 @@ class EdgeSettings(ProcessSettings):
     """The proxies in front of the edge, as addresses or networks (`10.0.0.0/24`). Whom they name in `X-Forwarded-For`
     and `X-Forwarded-Proto` is the caller; from anyone else these headers count for nothing. `[]`: there are none, and
     callers connect themselves. None: not known. Then each peer counts as the caller, and as it may be a proxy with
-    everyone behind it, the two limits per address do not hold."""
+    everyone behind it, the limits per address do not hold."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
     """How many connections may be open at a time; beyond, a new one gets a 503 and is closed."""
     max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
     """How many bytes of request bodies may be held at a time, all callers' together; a body for which there is no room
     gets a 503 before more of it is read. At least `body_limit_bytes`."""
+    max_connections_per_address: Annotated[int, Field(ge=0)] = 512
+    """How many connections one address, or a /64 of IPv6, may have open at a time; beyond, a new one gets a 429 and is
+    closed. Holds where `trusted_proxies` is set, and never for a proxy that it names. 0: any number."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
     """How many requests may be with the servers at a time, those of callers who have hung up included; beyond, callers
     get a 503."""
@@ -86,10 +93,9 @@ class EdgeSettings(ProcessSettings):
     """How many requests of one caller may be handled at a time, each from its head to the end of its answer; beyond, it
     gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. 0: any number."""
     unknown_states_per_minute_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 600
-    """How many addresses that lead to no callback one caller may try in a minute; beyond, it gets a 429 for whatever it
-    asks, until a moment has passed. It is the store that this spares: a state can not be guessed. An office, or a
-    provider whose customers choose what it calls, is one caller: do not set it low. Holds where `trusted_proxies` is
-    set. 0: any number."""
+    """How many URLs that lead to no callback one caller may try in a minute, and all callers of a /48 of IPv6 together
+    16 times as many; beyond, it gets a 429 for whatever it asks, until a moment has passed. Nobody can guess a state;
+    this spares the store. Holds where `trusted_proxies` is set. 0: any number."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""

@@ -1,7 +1,9 @@
-"""Addresses to listen on, as people write them: `HOST:PORT`, an IPv6 host in brackets."""
+"""Addresses as people write them: `HOST:PORT` to listen on, an IPv6 host in brackets; and networks."""
 
 import ipaddress
 from typing import NamedTuple
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Address(NamedTuple):
@@ -50,3 +52,19 @@ def parse_bind(text: str) -> Address:
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError("must have a port from 0 to 65535")
     return Address(host, int(port))
+
+
+def parse_network(text: str) -> IPNetwork:
+    """Read a network, `10.0.0.0/24` or `2001:db8::/32`, or an address, which is a network of one.
+
+    Raises:
+        ValueError: it is something else, in words for who wrote it.
+    """
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an address or a network, as in 10.0.0.1 or 10.0.0.0/24") from None
+    address = ipaddress.ip_network(text.partition("/")[0])
+    if network.prefixlen < network.max_prefixlen and address.network_address != network.network_address:
+        raise ValueError(f"must be {network} for the network, or {address.network_address} for the address alone")
+    return network

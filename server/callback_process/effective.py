@@ -1,9 +1,9 @@
 """The settings that hold, and where each came from, fit to be shown: nothing secret is among them."""
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def _shown(value: Any) -> Value:
             return MASK
         case enum.Enum():
             return _shown(value.value)
-        case Path() | IPv4Network() | IPv6Network():
+        case Path() | ipaddress.IPv4Network() | ipaddress.IPv6Network():
             return _shown(str(value))
         case str():
             return mask_url(value)

@@ -234,7 +234,7 @@ class ProcessSettings(BaseSettings):
 def in_plain_words(detail: ErrorDetails) -> str:
     """Return what is wrong with a value, without the value and without Python's words."""
     if detail["type"] in _PLAIN:
-        return _PLAIN[detail["type"]]
+        return _PLAIN[detail["type"]].format_map(detail.get("ctx", {}))
     return detail["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
 
 
@@ -254,6 +254,9 @@ _PLAIN = {
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
+    "too_short": "must have at least {min_length} of them",
+    "union_tag_invalid": "must have a kind that is one of {expected_tags}",
+    "union_tag_not_found": "must have a kind",
     "path_type": "must be the path of a file",
 }
 """What pydantic says for programmers, by its types of errors, as people who write a file would say it."""

@@ -6,11 +6,13 @@ store says so and changes nothing; what was asked for is looked at here, and the
 1. The claim is durable before a handler starts; the end is durable before anyone is answered.
 2. A call runs in a task of its own. A caller that hangs up, an edge that dies or a deadline there does not cancel it.
 3. Claim and finish are sent again, with the same call_id, until the store answers or the lease is over.
-4. Who decides is the handler; or whoever answers the call, if it is held. Of an ACK case the claim was all, and its
+4. A handler that was provably not asked is NOT_STARTED; one that may have been asked never is.
+5. Who decides is the handler; or whoever answers the call, if it is held. Of an ACK case the claim was all, and its
    delivery begins.
-5. A caller that has waited for as long as the case says gets the fallback. The call goes on.
-6. Nobody passes a verification because something broke. It is done on the event loop: over the largest body that an
-   edge takes, 8 MiB, an HMAC is a matter of milliseconds.
+6. A caller that has waited for as long as the case says gets the fallback. The call goes on.
+7. Nobody passes a verification because something broke. It is done on the event loop: over the largest body that an
+   edge takes, 8 MiB, an HMAC is a matter of milliseconds, and so is the look into its JSON for an id: that is only done
+   where the signature is right, and makes nothing of all else that is in it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import dataclasses
 import hashlib
 import math
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
@@ -195,22 +198,23 @@ class Calls:
             answer.set_result(task.result())
 
     async def _run(self, coming: _Coming, answer: asyncio.Future[Answer]) -> Answer:
-        with metrics.CLAIM_SECONDS.time():
-            claimed = await self._claim(coming)
-            if isinstance(claimed, Unverified):
+        claimed = await self._claim(coming)
+        if isinstance(claimed, Unverified):
+            with metrics.VERIFY_SECONDS.time():
                 coming = self._verified(coming, claimed)
-                claimed = await self._claim(coming)
-            if claimed is Refused.CONFIRM and coming.asking is Asking.FORM:
-                coming = dataclasses.replace(coming, request=confirmed(coming.request), asking=Asking.CONFIRMED)
-                claimed = await self._claim(coming)
-            elif claimed is Refused.AGENT and not by_agent(coming.request):
-                coming = dataclasses.replace(coming, asking=Asking.PERSON)
-                claimed = await self._claim(coming)
+            claimed = await self._claim(coming)
+        if claimed is Refused.CONFIRM and coming.asking is Asking.FORM:
+            coming = dataclasses.replace(coming, request=confirmed(coming.request), asking=Asking.CONFIRMED)
+            claimed = await self._claim(coming)
+        elif claimed is Refused.AGENT and not by_agent(coming.request):
+            coming = dataclasses.replace(coming, asking=Asking.PERSON)
+            claimed = await self._claim(coming)
         if isinstance(claimed, Grant):
             if self._pace is not None:
                 self._pace.charge(claimed.owner)
             return await self._call(claimed, coming.request, answer)
         if isinstance(claimed, Repeated):
+            metrics.MESSAGES_REPEATED.labels(coming.proven.profile).inc()
             return _answered_again(claimed)
         if claimed is Refused.HANDSHAKE and coming.handshake is not None:
             metrics.HANDSHAKES.labels(coming.proven.profile).inc()
@@ -237,7 +241,14 @@ class Calls:
         except ForgedError as error:
             log.warning("verification_failed", case_id=coming.case_id, profile=name, why=str(error))
         except Exception as error:  # without its text, which may have something of what was sent
-            log.error("verification_fault", case_id=coming.case_id, profile=name, error=type(error).__name__)
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(
+                "verification_fault",
+                case_id=coming.case_id,
+                profile=name,
+                error=type(error).__name__,
+                at=f"{frame.filename}:{frame.lineno}",
+            )
         metrics.VERIFICATIONS_FAILED.labels(name).inc()
         raise errors.VerificationFailedError(profile.challenge)
 
@@ -309,27 +320,28 @@ class Calls:
 
     async def _claim(self, coming: _Coming) -> Claimed:
         try:
-            return await resend(
-                lambda: claim_call(
-                    self._scripts,
-                    call_id=coming.call_id,
-                    state_sha256=state_hash(coming.state),
-                    parameter=coming.parameter,
-                    request=coming.request,
-                    asking=coming.asking,
-                    proven=coming.proven,
-                    leases=self._leases,
-                    retention=self._retention,
-                    platform_url=self._platform_url,
-                    calls_per_minute=self._max_per_minute_per_case,
-                    owners_over=() if self._pace is None else self._pace.over(),
-                    replica=self._held.replica,
-                    takes=self._inbox.takes,
-                    paused=self._inbox.paused,
-                ),
-                unsent_s=UNSENT_S,
-                unsure_s=self._leases.longest_ms / 1000,
-            )
+            with metrics.CLAIM_SECONDS.time():
+                return await resend(
+                    lambda: claim_call(
+                        self._scripts,
+                        call_id=coming.call_id,
+                        state_sha256=state_hash(coming.state),
+                        parameter=coming.parameter,
+                        request=coming.request,
+                        asking=coming.asking,
+                        proven=coming.proven,
+                        leases=self._leases,
+                        retention=self._retention,
+                        platform_url=self._platform_url,
+                        calls_per_minute=self._max_per_minute_per_case,
+                        owners_over=() if self._pace is None else self._pace.over(),
+                        replica=self._held.replica,
+                        takes=self._inbox.takes,
+                        paused=self._inbox.paused,
+                    ),
+                    unsent_s=UNSENT_S,
+                    unsure_s=self._leases.longest_ms / 1000,
+                )
         except StoreError as error:
             log.error("claim_unanswered", call_id=coming.call_id, error=str(error), maybe_done=error.maybe_done)
             if error.maybe_done:

@@ -36,7 +36,7 @@ from callback_server.store.safety import (
     setting_problems,
     stored_layout,
 )
-from callback_server.verification.profiles import make_profiles, profile_files
+from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings import JwtSettings
 
 CLOCK_SKEW_S: Final = 1.0
@@ -153,7 +153,7 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
         if any(finding and finding.is_problem for finding in findings):
             continue
         try:
-            make_profiles({name: profile})
+            Profiles({name: profile})
         except CredentialsError as error:
             yield Finding.problem(f"profiles.{name}", str(error), "correct the file, as docs/verification.md says")
         else:

@@ -8,6 +8,7 @@
 | `message_repeated` | a message that came before is answered as its call was; that is `call_id`. Nothing has changed |
 | `handshake_answered` | a sender was told that its URL wants to be called. That is no call |
 | `verification_failed` | a request does not pass the profile of its callback: `why`. Nothing has changed |
+| `verification_fault` | to verify a request broke: `error`, `at`. It does not pass, and nothing has changed |
 | `call_answered` | an owner, or an administrator, answered a held call |
 | `caller_gone` | an edge says that a caller hung up before its call could be answered |
 | `fallback_sent` | a caller got the fallback, at the answer deadline. Its call goes on |

@@ -57,7 +57,7 @@ from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
 from callback_server.store.sweep_partition import sweep_partition
 from callback_server.sweeper import Sweeper
-from callback_server.verification.profiles import Profiles, make_profiles
+from callback_server.verification.profiles import Profiles
 from callback_server.wire.validation import violations
 from callback_server.workers.pool import WorkerPool
 
@@ -110,7 +110,7 @@ def _read(settings: ServerSettings) -> _Given:
         return _Given(
             state_key=settings.read_state_key(),
             principals=_principals(settings.principals_file),
-            profiles=make_profiles(settings.profiles),
+            profiles=Profiles(settings.profiles),
             credentials=server_credentials(settings),
             handlers={
                 name: PushHandler(name, activity)

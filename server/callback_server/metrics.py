@@ -28,6 +28,7 @@ STAGE_SECONDS: Final = Histogram(
     "callback_call_stage_seconds", "How long each stage of a call took", ["stage"], buckets=_SECONDS
 )
 CLAIM_SECONDS: Final = STAGE_SECONDS.labels("claim")
+VERIFY_SECONDS: Final = STAGE_SECONDS.labels("verify")
 HANDLER_SECONDS: Final = STAGE_SECONDS.labels("handler")
 FINISH_SECONDS: Final = STAGE_SECONDS.labels("finish")
 REQUEST_SECONDS: Final = Histogram(
@@ -39,6 +40,9 @@ VERIFICATIONS_FAILED: Final = Counter(
 )
 HANDSHAKES: Final = Counter(
     "callback_handshakes", "Requests with which a sender asked for a URL's consent, and got it", ["profile"]
+)
+MESSAGES_REPEATED: Final = Counter(
+    "callback_messages_repeated", "Messages that came before and were answered as then, by their profile", ["profile"]
 )
 STORE_ERRORS: Final = Counter(
     "callback_store_errors",

@@ -7,32 +7,33 @@ moment can exceed the limit by as many as they are; several processes let throug
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
 
-MINUTE_S: Final = 60.0
-_ROUNDING_S: Final = 1e-6
+from callback_process.rate import Rate
 
 
 class Pace:
-    """GCRA: calls may arrive a minute's worth ahead of their even pace."""
+    """How many calls each owner has made."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval_s = MINUTE_S / per_minute
+    def __init__(self, per_minute: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._rate = Rate(per_minute)
         self._clock = clock
-        self._arrivals: dict[str, float] = {}
-        """When the next call of each owner is due at an even pace. Without those that are due already."""
+        self._over: set[str] = set()
+        """The owners that may make no call, or might not when it was last asked."""
 
     def charge(self, owner: str) -> None:
         """Counts a call of this owner."""
         now = self._clock()
-        self._arrivals[owner] = max(self._arrivals.get(owner, now), now) + self._interval_s
+        self._rate.charge(owner, now)
+        if self._rate.wait_ns(owner, now):
+            self._over.add(owner)
 
-    def over(self) -> list[tuple[str, int]]:
+    def over(self) -> Sequence[tuple[str, int]]:
         """The owners that may make no call now, and for how many milliseconds."""
+        if not self._over:
+            return ()
         now = self._clock()
-        self._arrivals = {owner: arrival for owner, arrival in self._arrivals.items() if arrival > now}
-        early = {owner: arrival + self._interval_s - now - MINUTE_S for owner, arrival in self._arrivals.items()}
-        return [(owner, math.ceil(wait_s * 1000)) for owner, wait_s in early.items() if wait_s > _ROUNDING_S]
+        waits = {owner: self._rate.wait_ns(owner, now) for owner in self._over}
+        self._over = {owner for owner, wait_ns in waits.items() if wait_ns}
+        return [(owner, -(-waits[owner] // 1_000_000)) for owner in self._over]

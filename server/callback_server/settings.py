@@ -184,7 +184,9 @@ class ServerSettings(ProcessSettings):
     def _profiles(cls, profiles: dict[str, ProfileSettings]) -> dict[str, ProfileSettings]:
         for name in profiles:
             if not NAME.fullmatch(name):
-                raise ValueError("the name of a profile is 1 to 63 of a-z, 0-9, '.', '_' and '-', a-z or 0-9 first")
+                raise ValueError(
+                    f"the name of a profile is 1 to 63 of a-z, 0-9, '.', '_' and '-', a-z or 0-9 first, not {name!r}"
+                )
         return profiles
 
     @field_validator("state_key")

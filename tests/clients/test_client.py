@@ -141,6 +141,15 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
         (lambda client: client.list_calls_page(5), "case_id is text, not int"),
         (lambda client: client.get_call(5), "call_id is text, not int"),
         (lambda client: client.list_callbacks_page(owner=5), "owner is text, not int"),
+        (lambda client: client.list_callbacks_page(status="OPEN"), "status is a CallbackStatus, not str"),
+        (
+            lambda client: client.generate_callback_url("a", Response(), get_guard="confirm"),
+            "get_guard is a GetGuard, not str",
+        ),
+        (
+            lambda client: client.generate_callback_url("a", Response(), get_guard=None),
+            "get_guard is a GetGuard, not NoneType",
+        ),
     ],
 )
 async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
@@ -149,9 +158,11 @@ async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
     assert server.requests == []
 
 
-async def test_cases_can_not_be_listed_by_a_status_that_only_newer_clients_know(client):
+async def test_what_only_newer_clients_know_can_not_be_asked_for(client):
     with pytest.raises(ValueError, match="status can not be UNKNOWN"):
         await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)
+    with pytest.raises(ValueError, match="get_guard can not be UNKNOWN"):
+        await client.generate_callback_url("a", Response(), get_guard=GetGuard.UNKNOWN)
 
 
 async def test_a_body_that_no_request_can_carry_is_refused_as_one_that_is_too_large(client):

@@ -302,12 +302,14 @@ def test_what_can_not_handle_is_refused_at_once(system):
 
 
 async def test_it_can_be_used_from_a_loop_while_its_handlers_are_at_work(system, url):
-    async def slow(_call):
-        await asyncio.sleep(0.05)
+    everyone = asyncio.Barrier(4)
+
+    async def together(_call):
+        await everyone.wait()
         return Accept()
 
     async with system.async_client() as client:
-        with system.handling("echo", slow):
+        with system.handling("echo", together):
             replies = await asyncio.gather(*(system.async_visit(url) for _ in range(3)), system.async_send(url))
         assert [reply.status for reply in replies] == [200] * 4
         made = await client.generate_callback_url("echo", Response())

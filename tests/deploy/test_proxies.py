@@ -94,6 +94,21 @@ async def test_who_reaches_an_edge_past_the_proxy_names_nobody_but_himself(fleet
     assert (call.client_address, call.headers["x-forwarded-for"]) == (CALLER, "192.0.2.66, 127.0.0.1")
 
 
+async def test_one_address_can_not_take_every_connection_of_haproxy(fleet, proxies):
+    """nginx counts an address's requests alone, not its idle connections."""
+    proxy = proxies["haproxy"]
+    greedy = ("127.0.0.5", 0)
+    held = [await asyncio.open_connection("127.0.0.1", proxy.port, local_addr=greedy) for _ in range(520)]
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(5):  # whoever is let in may be silent for longer
+            assert await held[-1][0].read() == b""
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    async with proxy.browser(local_address=CALLER) as http:
+        assert (await http.get(proxy.own(case.url))).status_code == 200
+    for _, writer in held:
+        writer.close()
+
+
 async def test_who_tries_states_is_limited_by_his_own_address_and_not_the_proxys(fleet, proxy):
     # An address for each proxy: the edges are the same, and remember.
     guesser = {"nginx": "127.0.0.3", "haproxy": "127.0.0.4"}[proxy.kind]

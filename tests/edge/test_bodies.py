@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from soak.counts import count
 from support.edge import (
     EdgeProcess,
+    answering_after,
     ask,
     http_request,
     new_state,
     parse_answers,
-    plain,
     refusing,
     running_edge,
     send_raw,
@@ -104,12 +104,7 @@ async def test_senders_that_leave_within_their_body_leave_nothing(plane):
 
 async def test_a_call_holds_its_body_until_it_ends_though_its_caller_is_gone(plane):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    plane.script = script
+    plane.script = answering_after(gate)
     async with running_edge(plane.target, **ROOM) as edge:
         for started in range(1, 6):
             _, writer = await edge.connect()
@@ -124,20 +119,20 @@ async def test_a_call_holds_its_body_until_it_ends_though_its_caller_is_gone(pla
         await wait_until(lambda: held() == 0)
 
 
-@pytest.mark.parametrize(
-    ("asked", "status"),
-    [
-        (post(10, path="/nowhere"), 404),
-        (post(10, path="/cbq/state"), 400),
-        (post(10).replace(b"POST", b"BREW"), 405),
-        (post(10).replace(b"POST", b"HEAD"), 200),
-        (post(10, sent=9), 408),
-        (CHUNKED + b"1000\r\n%s\r\n" % (b"x" * 4096) * 3, 413),
-        (CHUNKED + b"3\r\nabc\r\nzz\r\n", 400),
-    ],
-    ids=["nowhere", "no state", "method", "head", "late", "too large", "no chunk"],
-)  # fmt: skip
-async def test_a_refused_request_leaves_nothing(plane, asked, status):
+REFUSED = {
+    "of no address of ours": (post(10, path="/nowhere"), 404),
+    "without a state": (post(10, path="/cbq/state"), 400),
+    "of another method": (post(10).replace(b"POST", b"BREW"), 405),
+    "of a HEAD": (post(10).replace(b"POST", b"HEAD"), 200),
+    "too late": (post(10, sent=9), 408),
+    "too large": (CHUNKED + b"1000\r\n%s\r\n" % (b"x" * 4096) * 3, 413),
+    "wrong half-way": (CHUNKED + b"3\r\nabc\r\nzz\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_body_that_makes_no_call_leaves_nothing(plane, what):
+    asked, status = REFUSED[what]
     async with running_edge(plane.target, body_timeout_s=0.2, **ROOM) as edge:
         raw = await send_raw(edge.port, asked)
         assert raw.startswith(b"HTTP/1.1 %d " % status)

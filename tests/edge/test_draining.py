@@ -6,7 +6,17 @@ import socket
 
 import httpx
 import pytest
-from support.edge import DEADLINE_S, EdgeProcess, http_request, new_state, parse_answers, plain, running_edge, send_raw
+from support.edge import (
+    DEADLINE_S,
+    EdgeProcess,
+    answering_after,
+    http_request,
+    new_state,
+    parse_answers,
+    plain,
+    running_edge,
+    send_raw,
+)
 from support.wait import wait_until
 
 from callback_edge import server
@@ -61,12 +71,7 @@ async def readiness(edge, status):
 
 async def test_a_call_that_began_before_the_drain_has_its_grace_after_it(plane, loop):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"done")
-
-    plane.script = script
+    plane.script = answering_after(gate, plain(b"done"))
     async with EdgeProcess(plane.target, loop=loop, drain_s=0.1) as edge:
         call = asyncio.create_task(send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
         await plane.until(lambda: plane.started)

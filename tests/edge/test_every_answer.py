@@ -7,6 +7,7 @@ import pytest
 from support.edge import (
     EdgeProcess,
     answering,
+    answering_after,
     ask,
     http_request,
     new_state,
@@ -154,12 +155,7 @@ async def test_an_error_of_ours(log):
 
 async def test_a_connection_and_a_request_too_many(plane):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    plane.script = script
+    plane.script = answering_after(gate)
     limits = {"max_connections": 2, "max_requests_in_flight_per_address": 1, "trusted_proxies": "[]"}
     async with EdgeProcess(plane.target, **limits) as edge:
         port = await edge.port()

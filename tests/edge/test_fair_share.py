@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from support.edge import (
     EdgeProcess,
     answering,
+    answering_after,
     ask,
     http_request,
     new_state,
@@ -19,26 +20,13 @@ from support.edge import (
 )
 from support.wait import wait_until
 
-from callback_edge import limits
-from callback_edge.limits import Rate
 from callback_edge.settings import EdgeSettings
 
 PROXY = {"trusted_proxies": ["127.0.0.1"]}
-MINUTE = 60 * 10**9
 
 
 def named(address):
     return [("X-Forwarded-For", address)]
-
-
-def until(gate):
-    """Script: answer once the gate is open."""
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    return script
 
 
 def assert_limited(answer, status, code):
@@ -54,7 +42,7 @@ async def limited(edge, limit):
 
 async def test_one_caller_has_so_many_requests_at_a_time_and_others_go_on(plane):
     gate = asyncio.Event()
-    plane.script = until(gate)
+    plane.script = answering_after(gate)
     async with running_edge(plane.target, max_requests_in_flight_per_address=3, **PROXY) as edge:
         mine = [asyncio.create_task(ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.6"))) for _ in range(3)]
         await plane.until(lambda: plane.started == 3)
@@ -88,7 +76,7 @@ async def is_served(edge):
 
 async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
     gate = asyncio.Event()
-    plane.script = until(gate)
+    plane.script = answering_after(gate)
     async with running_edge(plane.target, max_requests_in_flight_per_address=1, trusted_proxies=[]) as edge:
         first = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await plane.until(lambda: plane.started == 1)
@@ -103,7 +91,7 @@ async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
 
 async def test_so_many_requests_are_with_the_servers_at_a_time_callers_that_hung_up_included(plane):
     gate = asyncio.Event()
-    plane.script = until(gate)
+    plane.script = answering_after(gate)
     async with EdgeProcess(plane.target, max_requests_in_flight=2) as edge:
         for started in (1, 2):
             _, writer = await asyncio.open_connection("127.0.0.1", await edge.port())
@@ -196,25 +184,85 @@ async def test_only_misses_are_charged(plane):
         for path, method in (("/nowhere", "GET"), ("/cbq/state", "GET"), ("/cb/x", "HEAD"), ("/cb/x", "OPTIONS")):
             await ask(edge, path, method)
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
-        for _ in range(2):  # a question of a sender, which tells nothing in any case
-            await ask(edge, f"/cb/{new_state()}", "OPTIONS", [("webhook-request-origin", "a.example")])
+        for _ in range(2):
+            await ask(edge, f"/cb/{new_state()}", "OPTIONS", [("WebHook-Request-Origin", "sender.example")])
         plane.script = answering(plain(b"gone", 404))
         assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
 
 
-async def test_a_closed_callback_at_a_shared_address_is_charged_like_one_that_is_unknown(plane):
-    """Or the two could be told apart."""
-    async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
-        plane.script = refusing("CALLBACK_CLOSED")
-        path = f"/cbq/state?state={new_state()}"
-        assert [(await ask(edge, path)).status for _ in range(2)] == [404, 429]
+async def test_where_a_closed_case_looks_like_an_unknown_one_it_is_charged_like_one(plane):
+    for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
+        async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
+            plane.script = refusing("CALLBACK_CLOSED")
+            statuses = [(await ask(edge, path)).status for _ in range(2)]
+            assert statuses == ([404, 429] if path.startswith("/cbq/") else [410, 410])
 
 
-async def test_0_is_any_number(plane):
-    settings = {"unknown_states_per_minute_per_address": 0, "max_requests_in_flight_per_address": 0}
-    async with running_edge(plane.target, trusted_proxies=[], **settings) as edge:
+async def test_zero_is_any_number(plane):
+    gate = asyncio.Event()
+    names = ("max_connections_per_address", "max_requests_in_flight_per_address")
+    any_number = dict.fromkeys((*names, "unknown_states_per_minute_per_address"), 0)
+    async with running_edge(plane.target, trusted_proxies=[], **any_number) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
-        assert [(await ask(edge, f"/cb/{new_state()}")).status for _ in range(3)] == [404] * 3
+        assert {(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)} == {404}
+        plane.reset()
+        plane.script = answering_after(gate)
+        calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(250)]
+        await plane.until(lambda: plane.started == 250)
+        gate.set()
+        assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+
+
+async def test_a_provider_with_600_urls_that_are_gone_is_no_attack(plane):
+    async with running_edge(plane.target, trusted_proxies=[]) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        statuses = [(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)]
+        assert statuses[:600] == [404] * 600
+        assert 429 in statuses[600:]
+
+
+async def test_one_address_has_so_many_connections_and_others_go_on(plane):
+    async with EdgeProcess(plane.target, max_connections_per_address=2, trusted_proxies="[]") as edge:
+        port = await edge.port()
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        await wait_until(lambda: connections(edge, 2))
+        (answer,) = parse_answers(await send_raw(port, http_request(f"/cb/{new_state()}")))
+        assert_limited(answer, 429, "too_many_requests")
+        assert answer["connection"] == "close"
+        assert await limited(edge, "max_connections_per_address") == 1
+        assert b"HTTP/1.1 200 " in await asked_from("127.0.0.2", port)
+        for _, writer in held:
+            writer.close()
+        await wait_until(lambda: connections(edge, 0))
+        assert await serves(port)
+
+
+async def asked_from(address, port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    writer.write(http_request(f"/cb/{new_state()}"))
+    raw = await reader.read()
+    writer.close()
+    return raw
+
+
+@pytest.mark.parametrize("trusted", [{}, {"trusted_proxies": "127.0.0.1"}])
+async def test_what_is_or_may_be_a_proxy_has_as_many_connections_as_there_are(plane, trusted):
+    async with EdgeProcess(plane.target, max_connections_per_address=2, **trusted) as edge:
+        port = await edge.port()
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await wait_until(lambda: connections(edge, 3))
+        assert await serves(port)
+        assert await limited(edge, "max_connections_per_address") == 0
+        for _, writer in held:
+            writer.close()
+
+
+async def test_all_of_a_48_of_ipv6_have_16_times_what_one_caller_has(plane):
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=1, **PROXY) as edge:
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        addresses = [*(f"2001:db8:0:{n:x}::1" for n in range(17)), "2001:db8:1::1"]
+        statuses = [(await ask(edge, f"/cb/{new_state()}", headers=named(each))).status for each in addresses]
+        assert statuses == [*[404] * 16, 429, 404]
 
 
 async def test_one_ipv6_subscriber_is_one_caller_whatever_its_address(plane):
@@ -243,7 +291,7 @@ async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limit
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         for _ in range(3):
             assert b"HTTP/1.1 404 " in await send_raw(port, http_request(f"/cb/{new_state()}"))
-        plane.script = until(gate)
+        plane.script = answering_after(gate)
         calls = [asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}"))) for _ in range(3)]
         await plane.until(lambda: plane.started == 6)
         gate.set()
@@ -255,7 +303,7 @@ async def test_refusals_are_counted_by_the_limit(plane):
     gate = asyncio.Event()
     async with EdgeProcess(plane.target, trusted_proxies="[]", **settings) as edge:
         port = await edge.port()
-        plane.script = until(gate)
+        plane.script = answering_after(gate)
         call = asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}")))
         await plane.until(lambda: plane.started == 1)
         await send_raw(port, http_request(f"/cb/{new_state()}"))
@@ -267,42 +315,7 @@ async def test_refusals_are_counted_by_the_limit(plane):
         assert await limited(edge, "unknown_states_per_minute_per_address") == 2
 
 
-@pytest.mark.parametrize("per_minute", [1, 3, 7, 60, 999_983])
-def test_a_rate_gives_all_of_a_minute_at_once_and_then_one_as_each_comes_due(per_minute):
-    rate = Rate(per_minute)
-    for _ in range(per_minute):
-        assert rate.wait_ns("a", 0) == 0
-        rate.charge("a", 0)
-    wait = rate.wait_ns("a", 0)
-    assert 0 < wait <= MINUTE // per_minute
-    assert rate.wait_ns("b", 0) == 0
-    assert rate.wait_ns("a", wait) == 0
-    rate.charge("a", wait)
-    assert rate.wait_ns("a", wait) > 0
-    assert rate.wait_ns("a", 3 * MINUTE) == 0
-
-
-def test_a_rate_forgets_those_who_are_no_longer_limited():
-    rate = Rate(60)
-    for n in range(10_000):
-        rate.charge(str(n), n * MINUTE // 100)
-    assert len(rate._due) < 20
-
-
-def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
-    monkeypatch.setattr(limits, "MOST_RATES", 100)
-    rate = Rate(1)
-    for n in range(1000):
-        rate.charge(str(n), n)
-    assert [*rate._due] == [str(n) for n in range(900, 1000)]
-
-
-@pytest.mark.parametrize(
-    "limit",
-    [
-        "max_connections", "max_requests_in_flight", "max_body_bytes_in_flight",
-    ],
-)  # fmt: skip
-def test_a_limit_on_all_is_at_least_one(limit):
+@pytest.mark.parametrize("limit", ["max_connections", "max_requests_in_flight", "max_body_bytes_in_flight"])
+def test_a_limit_is_at_least_one(limit):
     with pytest.raises(ValidationError, match=limit):
         EdgeSettings(**{limit: 0})

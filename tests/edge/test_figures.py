@@ -4,7 +4,16 @@ import asyncio
 
 import pytest
 from pydantic import ValidationError
-from support.edge import EdgeProcess, answering, http_request, new_state, plain, refusing, send_raw
+from support.edge import (
+    EdgeProcess,
+    answering,
+    answering_after,
+    http_request,
+    new_state,
+    plain,
+    refusing,
+    send_raw,
+)
 from support.wait import wait_until
 
 from callback_edge.settings import EdgeSettings
@@ -59,12 +68,7 @@ async def test_requests_are_counted_by_kind_and_problems_by_code(plane):
 
 async def test_what_is_open_is_a_gauge_and_ends_at_zero_however_it_ends(plane):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    plane.script = script
+    plane.script = answering_after(gate)
     async with EdgeProcess(plane.target) as edge:
         calls = [await asyncio.open_connection("127.0.0.1", await edge.port()) for _ in range(3)]
         for _, writer in calls:

@@ -7,7 +7,15 @@ import struct
 
 import pytest
 from soak.counts import count
-from support.edge import answering, ask, http_request, new_state, plain, refusing
+from support.edge import (
+    answering,
+    answering_after,
+    ask,
+    http_request,
+    new_state,
+    plain,
+    refusing,
+)
 from support.wait import wait_until
 
 
@@ -27,12 +35,7 @@ def half_close(sock):
 @pytest.mark.parametrize("hang_up", [close, reset, half_close])
 async def test_a_call_that_has_begun_is_not_cancelled_by_its_caller(plane, edge, hang_up):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    plane.script = script
+    plane.script = answering_after(gate)
     client = socket.create_connection(("127.0.0.1", edge.port))
     client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
     await plane.until(lambda: plane.started)

@@ -10,6 +10,7 @@ from support.edge import (
     DEADLINE_S,
     EdgeProcess,
     answering,
+    answering_after,
     ask,
     http_request,
     new_state,
@@ -107,12 +108,7 @@ async def test_who_never_stops_sending_is_cut(plane):
 async def test_what_follows_a_request_that_ends_its_connection_is_not_kept(plane):
     """While its handler runs, a sender could fill the memory with it."""
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"ok")
-
-    plane.script = script
+    plane.script = answering_after(gate)
     async with EdgeProcess(plane.target) as process:
         reader, writer = await asyncio.open_connection("127.0.0.1", await process.port())
         writer.write(http_request(f"/cb/{new_state()}", "POST", [], b"x" * 1000))

@@ -203,7 +203,10 @@ async def test_an_operators_page_may_have_parts_and_languages_of_its_own(plane, 
         ({"page__html": "{{ headding }}"}, "page.html: 'headding' is undefined"),
         ({"page__html": "{{ 1 // 0 }}"}, "page.html: integer division or modulo by zero"),
         ({"page__html": "{% include 'nowhere' %}"}, "page.html: there is no nowhere"),
-        ({"page__html": "{{ heading }}"}, 'page.html: the page with a button has no name="callback_confirm" value="1"'),
+        ({"page__html": "{{ heading }}"}, "page.html: the page with a button needs one form"),
+        ({"page__html": "<style>{{ style }} </style>"}, "page.html: <style> must have {{ style }} and nothing else"),
+        ({"page__html": "<style>{{ style | upper }}</style>"}, "page.html: <style> must have {{ style }} and nothing"),
+        ({"texts__pt-br__toml": ""}, "texts.pt-br.toml: a language is two or three small letters; regions are not"),
         ({"texts__nl__toml": "[a\n"}, "texts.nl.toml: Expected ']' at the end of a table declaration"),
         ({"texts__nl__toml": "[a]\nb = 'c'"}, "texts.nl.toml: does not know a.b"),
         ({"texts__en__toml": "[a]\nb = 'c'"}, "texts.en.toml: does not know a.b"),
@@ -220,6 +223,55 @@ def test_templates_that_do_not_work_are_refused_with_what_is_wrong(folder, files
         Pages(theirs)
     assert str(caught.value).startswith(f"templates_dir {theirs}: {problem}")
     assert "\n" not in str(caught.value)
+
+
+BUTTON = '<button name="callback_confirm" value="1">x</button>'
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        f'<form method="post"></form>{BUTTON}',
+        f'<!-- <form method="post">{BUTTON}</form> -->',
+        f"<form>{BUTTON}</form>",
+        f'<form method="get">{BUTTON}</form>',
+        f'<form method="post" action="/done">{BUTTON}</form>',
+        f'<form method="post" enctype="multipart/form-data">{BUTTON}</form>',
+        f'<form method="post"><input name="q">{BUTTON}</form>',
+        f'<form method="post" id="f">{BUTTON}</form><input name="q" form="f">',
+        f'<form method="post">{BUTTON}{BUTTON}</form>',
+        f'<form method="post">{BUTTON}</form><form></form>',
+        '<form method="post"><button name="callback_confirm" value="2">x</button></form>',
+        '<form method="post"><button name="callback_confirm">x</button></form>',
+        '<form method="post"><button name="confirm" value="1">x</button></form>',
+        '<form method="post"><button type="button" name="callback_confirm" value="1">x</button></form>',
+        '<form method="post"><button formaction="/" name="callback_confirm" value="1">x</button></form>',
+        '<form method="post"><button formmethod="get" name="callback_confirm" value="1">x</button></form>',
+        '<form method="post"><input type="checkbox" name="callback_confirm" value="1"><button>x</button></form>',
+    ],
+)
+def test_a_page_whose_button_would_not_confirm_is_refused(folder, page):
+    with pytest.raises(TemplatesError, match=r"page\.html: the page with a button needs one form"):
+        Pages(folder(page__html=page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        f'<form method="post">{BUTTON}</form>',
+        f"<FORM class=x METHOD=POST><p>{BUTTON.replace('name', 'class=y NAME')}</FORM>",
+        "<!-- <form> --><form method='post'><button type=submit value='1' name=callback&#95;confirm>x</button></form>",
+    ],
+)
+def test_a_button_that_confirms_may_be_written_in_any_way(folder, page):
+    assert Pages(folder(page__html=page)).page(status.CONFIRMATION_REQUIRED, "en").decode() == page
+
+
+def test_a_folder_that_is_not_there_is_said_not_to_be(tmp_path):
+    for path in (tmp_path / "none", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(TemplatesError, match=f"templates_dir {path}: is not there, or no folder"):
+            Pages(path)
 
 
 def test_a_file_that_can_not_be_read_is_named(folder):

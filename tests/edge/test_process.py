@@ -11,6 +11,7 @@ from support.edge import (
     DEADLINE_S,
     EdgeProcess,
     answering,
+    answering_after,
     http_request,
     new_state,
     parse_answers,
@@ -26,14 +27,6 @@ LOOPS = ["uvloop", "asyncio"]
 @pytest.fixture(params=LOOPS)
 def loop(request):
     return request.param
-
-
-def waiting_for(gate):
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"done")
-
-    return script
 
 
 async def refuses_connections(port):
@@ -143,7 +136,9 @@ async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
     gate, gate_of_the_gone = asyncio.Event(), asyncio.Event()
 
     async def script(request, context):
-        return await waiting_for(gate_of_the_gone if request.request_query_string else gate)(request, context)
+        return await answering_after(gate_of_the_gone if request.request_query_string else gate, plain(b"done"))(
+            request, context
+        )
 
     plane.script = script
     async with EdgeProcess(plane.target, loop=loop) as edge:
@@ -219,7 +214,7 @@ async def test_a_stop_that_is_stuck_in_python_itself_is_cut(plane):
 
 
 async def test_a_second_signal_ends_it_at_once(plane):
-    plane.script = waiting_for(asyncio.Event())
+    plane.script = answering_after(asyncio.Event())
     async with EdgeProcess(plane.target) as edge:
         call = asyncio.create_task(send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
         await plane.until(lambda: plane.started)

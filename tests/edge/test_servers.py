@@ -8,7 +8,7 @@ import json
 import pytest
 from pydantic import ValidationError
 from soak.counts import count
-from support.edge import ControlPlane, ask, control_plane, new_state, plain, running_edge
+from support.edge import ControlPlane, answering_after, ask, control_plane, new_state, plain, running_edge
 from support.wait import wait_until
 
 from callback_edge import link
@@ -53,16 +53,12 @@ async def test_a_server_that_drains_answers_what_it_has_and_is_sent_no_more():
         draining, other = planes
         gate = asyncio.Event()
 
-        async def script(_request, _context):
-            await gate.wait()
-            return plain(b"as before")
-
         async def a_call_is_held():
             calls.append(asyncio.create_task(ask(edge, f"/cb/{new_state()}")))
             return draining.started > draining.ended
 
         calls = []
-        draining.script = script
+        draining.script = answering_after(gate, plain(b"as before"))
         await wait_until(a_call_is_held)
         await draining.serving(False)
         await wait_until(lambda: sent_no_more(edge, draining))

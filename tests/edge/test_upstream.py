@@ -6,7 +6,16 @@ import socket
 
 import grpc
 import pytest
-from support.edge import ControlPlane, answering, ask, control_plane, new_state, plain, running_edge
+from support.edge import (
+    ControlPlane,
+    answering,
+    answering_after,
+    ask,
+    control_plane,
+    new_state,
+    plain,
+    running_edge,
+)
 from support.wait import wait_until
 
 
@@ -122,12 +131,7 @@ async def test_the_largest_request_and_answer_fit_in_a_message(plane):
 
 async def test_giving_up_answers_who_waits_and_leaves_the_calls_alone(plane):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return plain(b"late")
-
-    plane.script = script
+    plane.script = answering_after(gate, plain(b"late"))
     async with running_edge(plane.target) as edge:
         callers = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(5)]
         await plane.until(lambda: plane.started == 5)

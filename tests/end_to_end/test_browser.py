@@ -1,5 +1,6 @@
 """What a real browser does: sent back by a bank, or made to post by another origin, it arrives where it should."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from support.browser import chromium, site
 from support.handlers import accept, answering, override, reject
 from support.store import free_port
 from support.system import own_store, running_system
+from support.wait import wait_until
 
 from callback import CallbackStatus, CallStatus, CloseReason, GetGuard, InvalidRequestError, Redirect, Response
 from callback.v1 import callback_pb2 as resources
@@ -249,6 +251,47 @@ async def test_a_person_confirms_and_the_handler_sees_the_get_that_was_confirmed
     answer = await page.goto(url)
     assert answer.status == (404 if parameter else 410)
     await context.close()
+
+
+async def test_a_second_click_does_nothing_twice_and_the_pages_say_so(browser, around):
+    """Without a script nothing keeps a person from it."""
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return accept()
+
+    name = around.handler.play(script)
+    case = await around.client.generate_callback_url(
+        "push", Redirect("/page/thankyou"), activity_case=name, get_guard=GetGuard.CONFIRM
+    )
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(case.url)
+    box = await page.locator("button").bounding_box()
+    place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    await page.mouse.click(*place)  # page.click would wait for the answer
+    await wait_until(lambda: around.handler.requests(name))
+    async with page.expect_response(lambda answer: answer.status == 409) as refused:
+        await page.mouse.click(*place)
+    assert (await (await refused.value).all_headers())["retry-after"] == "1"
+    await page.wait_for_load_state()
+    assert await page.inner_text("h1") == "Already being processed"
+    assert "nothing is done twice" in await page.inner_text("p")
+
+    gate.set()
+    await wait_until(lambda: is_closed(around, case))
+    for again in (page.reload, lambda: page.goto(case.url)):
+        answer = await again()
+        assert answer.status == 410
+        assert await page.inner_text("h1") == "This link can no longer be used"
+        assert "If you have used it, that was received" in await page.inner_text("p")
+    assert len(around.handler.requests(name)) == 1
+    await context.close()
+
+
+async def is_closed(around, case):
+    return (await around.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
 
 
 async def test_a_preview_of_a_link_is_told_nothing_and_leaves_it_for_the_person(browser, sites, around):

@@ -1,11 +1,12 @@
 """One system for all flows, a platform that browsers land on, and a browser."""
 
+import contextlib
 import json
 import re
 from types import SimpleNamespace
 
 import pytest
-from flows.recipes import BLOCKS, SECRET
+from flows.recipes import BLOCKS, SECRET, recipe
 from support.browser import chromium, site
 from support.store import free_port
 from support.system import own_store, running_system
@@ -45,6 +46,21 @@ async def world(tmp_path_factory, handler_address):
             yield SimpleNamespace(client=system.client, url=system.url, platform=platform, target=system.grpc)
     finally:
         store.stop()
+
+
+@pytest.fixture
+def listening(handler_address, tmp_path, monkeypatch):
+    """`async with listening(file, NAME=value, …) as names`: a recipe with these variables, its handlers listening."""
+
+    @contextlib.asynccontextmanager
+    async def listen(file, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        names = recipe(file, tmp_path)
+        async with names["handlers"].listen(handler_address, grace=0):
+            yield names
+
+    return listen
 
 
 @pytest.fixture(scope="session")

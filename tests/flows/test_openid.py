@@ -6,7 +6,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
-from flows.recipes import recipe
 from flows.serving import serving
 
 from callback import CallStatus, CloseReason
@@ -31,15 +30,14 @@ def provider(running, world):
 
 
 @pytest.fixture
-async def login(provider, world, handler_address, tmp_path, monkeypatch):
-    """The recipe, with its handler listening."""
-    for name, value in {
-        "ISSUER": provider.issuer, "CLIENT_ID": CLIENT_ID, "CLIENT_SECRET": CLIENT_SECRET,
-        "REDIRECT_URI": f"{world.url}/cbq/state",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"OPENID_{name}", value)
-    names = recipe("openid_login.py", tmp_path)
-    async with names["handlers"].listen(handler_address, grace=0):
+async def login(provider, world, listening):
+    async with listening(
+        "openid_login.py",
+        OPENID_ISSUER=provider.issuer,
+        OPENID_CLIENT_ID=CLIENT_ID,
+        OPENID_CLIENT_SECRET=CLIENT_SECRET,
+        OPENID_REDIRECT_URI=f"{world.url}/cbq/state",
+    ) as names:
         yield names
 
 

@@ -6,7 +6,6 @@ import asyncio
 import httpx
 import pytest
 from flows.payment_provider import KEY, PaymentProvider
-from flows.recipes import recipe
 from flows.serving import serving
 
 from callback import CallbackStatus, CloseReason
@@ -30,12 +29,8 @@ def provider(running, world):
 
 
 @pytest.fixture
-async def shop(provider, handler_address, tmp_path, monkeypatch):
-    """The recipe, with its handlers listening."""
-    monkeypatch.setenv("MOLLIE_API", f"{provider.origin}/v2")
-    monkeypatch.setenv("MOLLIE_API_KEY", KEY)
-    names = recipe("payment.py", tmp_path)
-    async with names["handlers"].listen(handler_address, grace=0):
+async def shop(provider, listening):
+    async with listening("payment.py", MOLLIE_API=f"{provider.origin}/v2", MOLLIE_API_KEY=KEY) as names:
         yield names
 
 

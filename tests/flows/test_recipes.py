@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from callback import IncomingCall, Reject
 from callback_server.domain.call import Request
 from callback_server.verification.profile import ForgedError
-from callback_server.verification.profiles import make_profiles, profile_files
+from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings import ProfileSettings
 
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
@@ -60,7 +60,7 @@ def profiles(tmp_path, monkeypatch):
             path.write_bytes(SECRET)
     (tmp_path / "issuer-keys.json").write_text(json.dumps({"keys": [new_key().as_dict(private=False)]}))
     (tmp_path / "adyen.secret").write_bytes(bytes.fromhex(PUBLISHED[0][0]))
-    return make_profiles(settings)
+    return Profiles(settings)
 
 
 def test_every_profile_can_be_declared_as_it_stands(profiles):

@@ -5,7 +5,6 @@ import re
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from flows.recipes import recipe
 from flows.saml_identity_provider import USER, IdentityProvider, write_service_metadata
 from flows.serving import serving
 from support.tools import require
@@ -38,15 +37,14 @@ def idp(running, world):
 
 
 @pytest.fixture
-async def login(idp, world, handler_address, tmp_path, monkeypatch):
-    """The recipe, with its handler listening."""
-    for name, value in {
-        "IDENTITY_PROVIDER": idp.entity, "IDENTITY_PROVIDER_METADATA": str(idp.metadata), "ENTITY_ID": ENTITY,
-        "CONSUMER": f"{world.url}/cbq/RelayState",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"SAML_{name}", value)
-    names = recipe("saml_login.py", tmp_path)
-    async with names["handlers"].listen(handler_address, grace=0):
+async def login(idp, world, listening):
+    async with listening(
+        "saml_login.py",
+        SAML_IDENTITY_PROVIDER=idp.entity,
+        SAML_IDENTITY_PROVIDER_METADATA=str(idp.metadata),
+        SAML_ENTITY_ID=ENTITY,
+        SAML_CONSUMER=f"{world.url}/cbq/RelayState",
+    ) as names:
         yield names
 
 

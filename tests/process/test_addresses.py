@@ -1,8 +1,8 @@
-"""Addresses to listen on."""
+"""Addresses to listen on, and networks."""
 
 import pytest
 
-from callback_process.addresses import Address, parse_bind
+from callback_process.addresses import Address, parse_bind, parse_network
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,31 @@ def test_anything_else_is_refused_with_what_is_expected(text, expected):
 )
 def test_only_addresses_that_no_other_machine_reaches_are_loopback(host, loopback):
     assert Address(host, 1).is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/24", "10.0.0.0/24"),
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("10.0.0.1/32", "10.0.0.1/32"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("10.0.0.0/255.255.255.0", "10.0.0.0/24"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("2001:db8::1", "2001:db8::1/128"),
+    ],
+)
+def test_a_network_is_read_however_it_is_written(text, network):
+    assert str(parse_network(text)) == network
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/24", "2001:db8::1/32", "10.0.0.1/0", "10.0.0.1/255.255.255.0"])
+def test_an_address_within_a_network_is_neither(text):
+    with pytest.raises(ValueError, match=r"must be \S+/[0-9]+ for the network, or \S+1 for the address alone"):
+        parse_network(text)
+
+
+@pytest.mark.parametrize("text", ["", "/", "x", "10.0.0.0/33", "10.0.0/8", "10.0.0.0:80", "[::1]"])
+def test_what_is_no_network_is_refused(text):
+    with pytest.raises(ValueError, match="must be an address or a network"):
+        parse_network(text)

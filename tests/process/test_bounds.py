@@ -33,6 +33,13 @@ from callback_server.settings import ServerSettings
         ("edge", "invoke_timeout_s = inf", "invoke_timeout_s ({path}): must be less than or equal to 3600"),
         ("edge", "body_timeout_s = inf", "body_timeout_s ({path}): must be less than or equal to 3600"),
         ("edge", "drain_s = inf", "drain_s ({path}): must be less than or equal to 86400"),
+        (
+            "edge",
+            'trusted_proxies = ["10.0.0.1/24"]',
+            "trusted_proxies.0 ({path}): must be 10.0.0.0/24 for the network, or 10.0.0.1 for the address alone",
+        ),
+        ("edge", 'trusted_proxies = ["proxy"]', "trusted_proxies.0 ({path}): must be an address or a network, as in"),
+        ("edge", "trusted_proxies = [5]", "trusted_proxies.0 ({path}): must be an address or a network, as in"),
         ("edge", 'bind = "127.0.0.1:8081"', "bind and admin_bind are the same address, 127.0.0.1:8081"),
     ],
 )

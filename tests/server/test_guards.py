@@ -110,13 +110,16 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
     ):
         made = await generate(services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps))
         answer = await ask(
-            services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", X_Other="1"
-        )
+            services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", Origin="https://b.example",
+            transfer_encoding="chunked", X_Other="1", X_Origin="2",
+        )  # fmt: skip
         call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
     for seen in (*asked, call):
         assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
         assert [(each.name, each.value) for each in seen.request_query] == [("a", "1"), ("a", "2")]
-        assert [(each.name, each.value) for each in seen.request_headers] == [("User-Agent", PERSON), ("X-Other", "1")]
+        assert [(each.name, each.value) for each in seen.request_headers] == [
+            ("User-Agent", PERSON), ("X-Other", "1"), ("X-Origin", "2")
+        ]  # fmt: skip
     assert call.request_body_size == 0
 
 

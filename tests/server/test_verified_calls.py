@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from types import SimpleNamespace
 
 import grpc
@@ -218,9 +219,22 @@ async def test_a_fault_of_a_profile_lets_nobody_in_and_is_told_without_what_was_
         said = await refusal(deliver(up, made))
     assert (said.reason, said.metadata) == ("VERIFICATION_FAILED", {"challenge": "Broken"})
     (told,) = [entry for entry in logs if entry["event"] == "verification_fault"]
-    assert told["log_level"] == "error"
+    assert (told["log_level"], told["profile"]) == ("error", "it")
+    assert re.fullmatch(r".+\.py:[1-9][0-9]*", told["at"])
     assert "secret" not in str(logs)
     assert await dump(up.store) == before
+
+
+async def test_each_claim_and_each_verification_is_timed_and_a_repeated_message_counted(up):
+    def figures():
+        stages = ("claim", "verify", "handler")
+        timed = [REGISTRY.get_sample_value("callback_call_stage_seconds_count", {"stage": each}) for each in stages]
+        return [*timed, REGISTRY.get_sample_value("callback_messages_repeated_total", {"profile": "it"}) or 0]
+
+    made, before = await generate(up), figures()
+    for _ in range(3):
+        await deliver(up, made)
+    assert [now - then for now, then in zip(figures(), before, strict=True)] == [6, 3, 1, 2]
 
 
 @pytest.mark.parametrize("multiple", [False, True])

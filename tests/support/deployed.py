@@ -73,6 +73,7 @@ class Fleet:
                 "callback_edge", directory / f"edge-{n}.log", CALLBACK_EDGE_BIND=address,
                 CALLBACK_EDGE_ADMIN_BIND=admin, CALLBACK_EDGE_SERVER_TARGET=self.grpc,
                 CALLBACK_EDGE_SERVER_TOKEN_FILE=str(token), CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1",
+                CALLBACK_EDGE_UNKNOWN_STATES_PER_MINUTE_PER_ADDRESS="60",
             )
             for n, (address, admin) in enumerate(self.addresses, 1)
         ]  # fmt: skip

@@ -86,6 +86,16 @@ def answering(response) -> Script:
     return script
 
 
+def answering_after(gate, response=None) -> Script:
+    """Script: give this answer, or a plain one, once the gate is open."""
+
+    async def script(_request, _context):
+        await gate.wait()
+        return response or plain(b"ok")
+
+    return script
+
+
 def refusing(
     reason, code="UNKNOWN", *, retry_after=None, domain="callback", message="internals: redis down", **metadata
 ) -> Script:

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from callback_server.domain.call import Request
 from callback_server.verification.profile import ForgedError
-from callback_server.verification.profiles import make_profiles
+from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
 
 NOW = 1_700_000_000
@@ -32,7 +32,7 @@ def profiles_of(folder, clock=None, /, *secrets, **settings):
     if files:
         settings["key_files" if settings["kind"] == "jwt" else "secret_files"] = files
     declared = TypeAdapter(ProfileSettings).validate_python(settings)
-    return make_profiles({"it": declared}, clock or Clock())
+    return Profiles({"it": declared}, clock or Clock())
 
 
 def profile_of(folder, *secrets, clock=None, **settings):

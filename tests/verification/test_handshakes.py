@@ -81,6 +81,14 @@ def test_what_else_slack_sends_is_a_call(slack, body):
     assert slack.handshake(from_slack(body), URL) is None
 
 
+@pytest.mark.parametrize(
+    "body", ['{"type": "event_callback", "x": "url_verification"}', json.dumps(EVENT | {"token": "x" * 4096})]
+)
+def test_what_else_has_slacks_word_in_it_is_verified_as_a_call_alone(slack, body):
+    assert slack.handshake(from_slack(body, "two"), URL) is None
+    assert slack.verify(from_slack(body), URL) is not None
+
+
 def test_only_a_post_is_slacks(slack):
     assert slack.handshake(changed(from_slack(json.dumps(EVENT)), method="put"), URL) is None
 

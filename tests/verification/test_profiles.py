@@ -20,7 +20,7 @@ from callback_process.effective import effective
 from callback_process.settings import SettingsError
 from callback_server import metrics
 from callback_server.settings import ServerSettings
-from callback_server.verification.profiles import make_profiles, profile_files
+from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.template import Template
 
 SECRET = {"kind": "shared-secret", "header": "x-key"}
@@ -47,10 +47,13 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('kind = "md5"', "profiles.x: Input tag 'md5' found using 'kind' does not match any of the expected tags"),
-        ("header = 5", "profiles.x: Unable to extract tag using discriminator 'kind'"),
+        (
+            'kind = "strip"',
+            "profiles.x: must have a kind that is one of 'standard-webhooks', 'hmac', 'github', 'stripe'",
+        ),
+        ("header = 5", "profiles.x: must have a kind"),
         ('kind = "github"', "profiles.x.github.secret_files: must be given"),
-        ('kind = "github"\nsecret_files = []', "profiles.x.github.secret_files: List should have at least 1 item"),
+        ('kind = "github"\nsecret_files = []', "profiles.x.github.secret_files: must have at least 1 of them"),
         ('kind = "github"\nsecret_files = ["s"]\nsecret = "s"', "profiles.x.github.secret: unknown"),
         ('kind = "github"\nsecret_files = ["s"]\nheader = "x"', "profiles.x.github.header: unknown"),
         ('kind = "stripe"\nsecret_files = ["s"]\ntolerance_s = 0', "profiles.x.stripe.tolerance_s: must be greater"),
@@ -58,9 +61,11 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
         (HMAC + 'signed = "{body}{nonce}"', "profiles.x.hmac.signed: there is no {nonce}"),
         (HMAC + 'signed = "{body} {body}"', "profiles.x.hmac.signed: a place can stand in it once"),
         (HMAC + 'signed = "{body"', "profiles.x.hmac.signed: { and } stand only around"),
-        (HMAC + 'signed = "{body}.{url}"', "profiles.x.hmac.signed: {body} must be the last place"),
         (HMAC + 'signed = "{method}"', "profiles.x.hmac.signed: it has neither {body} nor {url}"),
         (HMAC + 'signed = "{id}{body}"\nid_header = "y"', "profiles.x.hmac.signed: behind {id} there must be"),
+        (HMAC + 'signed = "{body}.{method}"', "profiles.x.hmac.signed: {body} must be the last place"),
+        (HMAC + 'signed = "{url}.{body}"', "profiles.x.hmac.signed: behind {url} there must be a space"),
+        (HMAC + 'signed = "{url}{method}{body}"', "profiles.x.hmac.signed: behind {url} there must be a space"),
         (HMAC + 'signed = "{id}.{body}"', "profiles.x.hmac: {id} in signed needs id_header"),
         (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed, and timestamp_header"),
         (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: {timestamp} in signed, and timestamp_header"),
@@ -73,11 +78,16 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
             + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"\ntimestamp_header = "t"\nsignature_field = "v"',
             "profiles.x.hmac: timestamp_header and timestamp_field exclude each other",
         ),
+        (HMAC + "tolerance_s = 60", "profiles.x.hmac: tolerance_s needs {timestamp} in signed, id_header or id_member"),
+        (HMAC + "id_member = 'a\"b'", "profiles.x.hmac.id_member: must match pattern"),
         (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: id_header and id_member exclude each other"),
-        (HMAC + 'header = "a b"'.replace("header", "id_header"), "profiles.x.hmac.id_header: must match"),
+        (
+            HMAC + 'header = "a b"'.replace("header", "id_header"),
+            "profiles.x.hmac.id_header: must have 1 to 100 characters",
+        ),
         ('kind = "shared-secret"\nsecret_files = ["s"]', "profiles.x.shared-secret: needs header or parameter"),
-        ('kind = "basic"\nsecret_files = ["s"]\nusername = "a:b"', "profiles.x.basic.username: must match"),
-        (JWT + "algorithms = []", "profiles.x.jwt.algorithms: List should have at least 1 item"),
+        ('kind = "basic"\nsecret_files = ["s"]\nusername = "a:b"', "profiles.x.basic.username: must have no colon"),
+        (JWT + "algorithms = []", "profiles.x.jwt.algorithms: must have at least 1 of them"),
         (JWT + 'algorithms = ["none"]', "profiles.x.jwt.algorithms.0: must be 'RS256'"),
         (JWT + 'algorithms = ["RS256", "HS256"]', "profiles.x.jwt: algorithms has some with a public key, and some"),
         (
@@ -89,6 +99,11 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
             HMAC + 'handshake = { kind = "cloudevents" }',
             "profiles.x.hmac.handshake.cloudevents.origins: must be given",
         ),
+        (
+            'kind = "address"\nnetworks = ["10.0.0.1/24"]',
+            "profiles.x.address.networks.0: must be 10.0.0.0/24 for the network, or 10.0.0.1 for the address alone",
+        ),
+        ('kind = "address"\nnetworks = ["here"]', "profiles.x.address.networks.0: must be an address or a network, as"),
         (HMAC + 'handshake = "hub"', "profiles.x.hmac.handshake: "),
     ],
 )
@@ -101,6 +116,7 @@ def test_a_profile_that_is_wrong_is_told_by_its_name(text, problem, tmp_path):
 def test_a_name_that_is_none_is_refused(name, tmp_path):
     (problem,) = problems(tmp_path, f'[profiles.{json.dumps(name)}]\nkind = "github"\nsecret_files = ["s"]')
     assert problem.startswith("profiles: the name of a profile is 1 to 63 of")
+    assert problem.endswith(f"not {name!r}")
 
 
 def test_names_are_as_those_of_principals():
@@ -180,7 +196,7 @@ def test_each_profile_with_a_file_that_can_not_be_used_is_told_at_once(tmp_path)
         }
     )
     with pytest.raises(CredentialsError) as caught:
-        make_profiles(settings.profiles)
+        Profiles(settings.profiles)
     assert str(caught.value).splitlines() == [
         f"profiles.a.secret_files[0] {tmp_path}/none: No such file or directory",
         f"profiles.b.secret_files[0] {tmp_path}: Is a directory",
@@ -291,7 +307,7 @@ def test_every_sample_is_loaded_and_works_with_the_files_that_it_names(sample, t
     for name, profile in settings.profiles.items():
         for path in profile_files(name, profile).values():
             path.write_text(CONTENTS.get(profile.kind, "secret"))
-    profiles = make_profiles(settings.profiles)
+    profiles = Profiles(settings.profiles)
     assert list(profiles) == list(tomllib.loads(sample)["profiles"])
     for profile in profiles.values():
         refused(profile, request(address="203.0.113.9"))

@@ -30,6 +30,7 @@ from support.verification import (
     with_header,
 )
 
+from callback_server.domain.url import is_as_handed_out
 from callback_server.verification.profile import Verified
 
 TIMED = sorted(name for name, sender in SENDERS.items() if sender.timed)
@@ -299,9 +300,6 @@ def test_a_signed_body_without_an_id_that_can_be_used_passes_without_one(body, t
 # ---- An HMAC of one's own ----
 
 
-STATE = "state=3f0c1d6e-8a0b-4c2f-9d35-0a7b1f2c3d4e"
-
-
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 def test_each_hash_and_encoding_is_what_openssl_makes(algorithm, encoding, tmp_path):
@@ -326,32 +324,83 @@ def test_the_url_and_the_method_are_proven_where_they_are_signed(tmp_path):
     refused(profile, changed(sent, method="put"))
 
 
-@pytest.mark.parametrize(("base", "made"), [("https://box.example/cb/s", ""), ("https://box.example/cbq/state", STATE)])
-@pytest.mark.parametrize("signed", ["{url}{body}", "{url}.{body}", "{method}{url}{body}"])
-def test_where_nothing_shows_the_end_of_the_url_no_part_of_the_body_moves_into_it(tmp_path, base, made, signed):
-    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed=signed)
-
-    def sent(url, body):
-        text = signed.replace("{method}", "POST").replace("{url}", url).replace("{body}", body)
-        return request(("x-sign", by_openssl("one", text).hex()), body=body.encode())
-
-    url = f"{base}?{made}" if made else base
-    profile.verify(sent(url, "amount=50 EUR"), url)
-    longer = f"{url}{'&' if made else '?'}amount=5"
-    refused(profile, sent(longer, "0 EUR"), longer)
-
-
-def test_a_url_that_ends_at_a_line_may_have_any_query(tmp_path):
-    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed="{url}\n{body}")
-    url = "https://box.example/cb/s?a=b"
-    profile.verify(request(("x-sign", by_openssl("one", f"{url}\n{BODY}").hex()), body=BODY.encode()), url)
-
-
 def test_a_body_that_is_not_signed_is_refused(tmp_path):
     profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed="{url}")
     sent = request(("x-sign", by_openssl("one", URL).hex()), method="get")
     profile.verify(sent, URL)
     assert refused(profile, changed(sent, body=b"x")) == "there is a body, and it is not signed"
+
+
+CASE = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
+FORM_CASE = "https://box.example/cbq/RelayState?RelayState=3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
+
+
+@pytest.mark.parametrize(("url", "body"), [(CASE, "?amount=5&to=me"), (FORM_CASE, "&amount=5&to=me")])
+def test_what_is_signed_as_a_body_never_passes_as_a_part_of_the_url(tmp_path, url, body):
+    """Square signs so: https://developer.squareup.com/docs/webhooks/step3validate."""
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", encoding="base64", signed="{url}{body}")
+    sent = request(("x-sign", base64.b64encode(by_openssl("one", url + body)).decode()), body=body.encode())
+    profile.verify(sent, url)
+    for end in range(1, len(body) + 1):
+        moved = changed(sent, body=body[end:].encode())
+        assert (
+            refused(profile, moved, url + body[:end]) == "something was added to the URL, which has no end of its own"
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        (CASE, True),
+        (FORM_CASE, True),
+        (f"{CASE}?", False),
+        (f"{CASE}?3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11=3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11", False),
+        (f"{FORM_CASE}&a=1", False),
+        (FORM_CASE.replace("?", "?a=1&"), False),
+        (f"{FORM_CASE}0", False),
+        (FORM_CASE.replace("?RelayState", "?Relay"), False),
+    ],
+)
+def test_a_url_is_as_it_was_handed_out_if_nothing_was_added(url, own):
+    assert is_as_handed_out(url) == own
+
+
+@pytest.mark.parametrize(("end", "ids"), [(".", ["a.", "a.b"]), ("--", ["a-", "a--", "a--b", "-a-"]), ("-a-", ["x-a"])])
+def test_an_id_that_could_end_elsewhere_is_refused(tmp_path, end, ids):
+    profile = profile_of(
+        tmp_path, "one", kind="hmac", header="x-sign", signed=f"{{id}}{end}{{body}}", id_header="x-id"
+    )  # fmt: skip
+
+    def sent(message_id):
+        signature = by_openssl("one", f"{message_id}{end}{BODY}").hex()
+        return request(("x-sign", signature), ("x-id", message_id), body=BODY.encode())
+
+    profile.verify(sent("a1"), URL)
+    for each in ids:
+        assert "has in it what stands behind it" in refused(profile, sent(each)), each
+
+
+@pytest.mark.parametrize(
+    ("body", "message_id"),
+    [
+        ('{"a": {"id": "x"}, "id": "y"}', "y"),
+        ('{"id": 5}', ""),
+        ('{"id": ""}', ""),
+        ('{"id": "a b"}', ""),
+        ('{"id": "\\ud800"}', ""),
+        ("{}", ""),
+        ('["id"]', ""),
+        ("id=5", ""),
+        ("", ""),
+        ('{"id": "y"', ""),
+        ('{"a":' + "[" * 100_000, ""),
+        ('{"a":' + '{"a":' * 100_000, ""),
+    ],
+)
+def test_a_signed_body_passes_whatever_it_is_and_its_id_counts_if_it_is_one(tmp_path, body, message_id):
+    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", id_member="id")
+    sent = request(("x-sign", hmac.digest(b"one", body.encode(), "sha256").hex()), body=body.encode())
+    assert profile.verify(sent, URL).message_id == message_id
 
 
 def test_a_list_may_have_semicolons(tmp_path):

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
+from enum import StrEnum
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -129,6 +130,20 @@ def text(name: str, value: str) -> str:
     return value
 
 
+def _member(name: str, value: StrEnum, kind: type[StrEnum]) -> StrEnum:
+    """Return a member of an enum as it is.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is UNKNOWN.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
+    if value == "UNKNOWN":
+        raise ValueError(f"{name} can not be UNKNOWN: it stands for what only a newer client knows")
+    return value
+
+
 def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {
         text("the name of a label", name): text(f"labels[{name!r}]", label) for name, label in (labels or {}).items()
@@ -172,6 +187,7 @@ def generate_request(
 
     Raises:
         TypeError: A value is of the wrong type.
+        ValueError: The guard is UNKNOWN.
         InvalidRequestError: The body is too large to be sent.
     """
     request = messages.GenerateCallbackUrlRequest(
@@ -194,7 +210,7 @@ def generate_request(
         request.answer_deadline.FromTimedelta(answer_deadline)
     if time_to_live is not None:
         request.time_to_live.FromTimedelta(time_to_live)
-    if get_guard is not GetGuard.OFF:
+    if _member("get_guard", get_guard, GetGuard) is not GetGuard.OFF:
         request.get_guard = callback_pb2.GetGuard.Value(f"GET_GUARD_{get_guard}")
     return request
 
@@ -250,8 +266,6 @@ def list_callbacks_request(
         ValueError: The status is UNKNOWN.
         TypeError: A value is of the wrong type.
     """
-    if status is CallbackStatus.UNKNOWN:
-        raise ValueError("status can not be UNKNOWN: it stands for what only a newer client knows")
     request = messages.ListCallbacksRequest(
         page_size=page_size,
         page_token=text("page_token", page_token),
@@ -260,7 +274,8 @@ def list_callbacks_request(
         owner=text("owner", owner),
     )
     if status is not None:
-        request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{status}")
+        word = _member("status", status, CallbackStatus)
+        request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{word}")
     return request
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,6 +13,9 @@ from callback_server.domain.call import Request
 
 CONFIRMATION: Final = b"callback_confirm=1"
 """The whole body of the form that the page of a case with the guard CONFIRM sends."""
+
+_OF_A_FORM: Final = re.compile(r"(content-.*|transfer-encoding|origin)\Z", re.IGNORECASE)
+"""Header fields that a form has, and the GET that a link leads to has not."""
 
 
 class Asking(enum.StrEnum):
@@ -46,7 +50,7 @@ def asking_of(request: Request) -> Asking:
 
 def confirmed(form: Request) -> Request:
     """The GET that a confirmation stands for: without the form, and what the header says of it."""
-    headers = tuple(pair for pair in form.headers if not pair[0].lower().startswith("content-"))
+    headers = tuple(pair for pair in form.headers if not _OF_A_FORM.match(pair[0]))
     return replace(form, method="get", headers=headers, body=b"")
 
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+from callback_server.domain.ids import is_state
+
+_WITH_QUERY: Final = re.compile(r".*/cbq/([^/?]+)\?\1=([^&]+)", re.DOTALL)
+
 
 def callback_url(base: str, state: str, parameter: str) -> str:
     """The URL to hand out. `base` is an origin, with or without a path, and without a slash at its end."""
@@ -14,3 +21,11 @@ def request_url(base: str, state: str, parameter: str, query_string: str) -> str
     """The URL of a request, as its sender knows it: with the query as it was sent, whatever that is."""
     path = f"/cbq/{parameter}" if parameter else f"/cb/{state}"
     return f"{base}{path}?{query_string}" if query_string else f"{base}{path}"
+
+
+def is_as_handed_out(url: str) -> bool:
+    """Whether the URL of a request is the case's own: nothing was added to its query."""
+    if "?" not in url:
+        return True
+    found = _WITH_QUERY.fullmatch(url)
+    return found is not None and is_state(found[2])

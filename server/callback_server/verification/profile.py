@@ -24,7 +24,7 @@ class Verified:
 
 
 class Profile(Protocol):
-    """One profile. It holds secrets, and never raises anything but ForgedError, whatever was sent."""
+    """One profile. It holds secrets. Whatever it raises, nobody passes; what is no ForgedError is a fault of ours."""
 
     challenge: str
     """What `WWW-Authenticate` says where a request does not pass (RFC 9110, 11.6.1)."""

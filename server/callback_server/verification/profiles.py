@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from callback_process.credentials import Contents, CredentialsError, Followed
 from callback_process.logs import get_logger
@@ -21,7 +20,7 @@ from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
 from callback_server.verification.handshakes import Handshake, make_handshake
-from callback_server.verification.profile import ForgedError, Profile, Verified
+from callback_server.verification.profile import Profile, Verified
 from callback_server.verification.secret import Basic, SharedSecret
 from callback_server.verification.settings import (
     AddressSettings,
@@ -38,7 +37,6 @@ from callback_server.verification.standard_webhooks import StandardWebhooks
 from callback_server.verification.token import Token
 from callback_server.verification.verifier import Verifier
 
-T = TypeVar("T")
 Clock = Callable[[], float]
 """The time, in seconds since 1970."""
 
@@ -91,45 +89,25 @@ class Profiles(Mapping[str, Profile]):
             followed.has_changed()
 
 
-def make_profiles(settings: Mapping[str, ProfileSettings], clock: Clock = time.time) -> Profiles:
-    """Make what `[profiles.NAME]` declares. Raises CredentialsError, as `Profiles` does."""
-    return Profiles(settings, clock)
+class _Profile:
+    """A profile of its parts."""
 
-
-class _Guarded:
-    """A profile. Whatever goes wrong within is a ForgedError: it fails closed."""
-
-    def __init__(self, name: str, verifier: Verifier, handshake: Handshake | None, clock: Clock) -> None:
-        self._name = name
+    def __init__(self, verifier: Verifier, handshake: Handshake | None, clock: Clock) -> None:
         self._verifier = verifier
         self._handshake = handshake
         self._clock = clock
         self.challenge = verifier.challenge
 
     def handshake(self, request: Request, url: str) -> Response | None:
-        handshake = self._handshake
-        if handshake is None:
+        if self._handshake is None:
             return None
-        return self._guard(lambda: handshake.answer(request, lambda: self.verify(request, url)))
+        return self._handshake.answer(request, lambda: self.verify(request, url))
 
     def verify(self, request: Request, url: str) -> Verified:
-        return self._guard(lambda: self._verifier.verify(request, url, self._clock()))
+        return self._verifier.verify(request, url, self._clock())
 
     def redacted(self, request: Request) -> Request:
         return self._verifier.redacted(request)
-
-    def _guard(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except ForgedError:
-            raise
-        except Exception as error:  # nobody passes because something broke
-            # Without its text, which may have something of what was sent.
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            log.error(
-                "verifier_failed", profile=self._name, error=type(error).__name__, at=f"{frame.filename}:{frame.lineno}"
-            )
-            raise ForgedError("the verifier failed") from None
 
 
 def _follow(name: str, settings: ProfileSettings, clock: Clock) -> Followed[Profile]:
@@ -145,7 +123,7 @@ def _follow(name: str, settings: ProfileSettings, clock: Clock) -> Followed[Prof
             ]
 
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
-        return _Guarded(name, _verifier(settings, credentials), make_handshake(settings.handshake, hub_tokens), clock)
+        return _Profile(_verifier(settings, credentials), make_handshake(settings.handshake, hub_tokens), clock)
 
     def tell(problem: str | None) -> None:
         if problem is None:

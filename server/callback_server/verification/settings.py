@@ -10,14 +10,31 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from callback_process.addresses import parse_network
 from callback_server.verification.template import Template
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """What the whole name of a profile matches."""
 
-FieldName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
+
+
+def _field_name(text: str) -> str:
+    if not _FIELD_NAME.fullmatch(text):
+        raise ValueError("must have 1 to 100 characters, each a letter, a digit or one of !#$%&'*+.^_`|~-")
+    return text
+
+
+def _username(text: str) -> str:
+    if _NO_USERNAME.search(text):
+        raise ValueError("must have no colon, which ends a name in HTTP Basic, and no control characters")
+    return text
+
+
+FieldName = Annotated[str, AfterValidator(_field_name)]
 """The name of a header, in any case (RFC 9110, 5.6.2), or of a field within one."""
 JwtAlgorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
@@ -26,7 +43,7 @@ JwtAlgorithm = Literal[
 
 def _network(text: str) -> str:
     """A range of addresses as everyone writes it; IPv4 within IPv6 is IPv4."""
-    network = ipaddress.ip_network(text)
+    network = parse_network(text)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -150,14 +167,16 @@ class HmacSettings(_WithTolerance):
     """What stands before each signature, such as `sha256=`."""
     signed: Annotated[str, AfterValidator(_template)] = "{body}"
     """What is signed: a text with `{body}`, `{url}`, `{method}`, `{timestamp}` and `{id}`, as in `{timestamp}.{body}`.
-    `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the bytes as they came."""
+    `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the bytes as they came. So that
+    nothing can end elsewhere, `{body}` is the last place, behind `{id}` is some text, and behind `{url}` a space, a
+    line break or `{body}`; with `{url}{body}` nothing may be added to the URL that was generated."""
     timestamp_header: FieldName | None = None
     """The header with the time of sending, in whole seconds since 1970."""
     timestamp_field: FieldName | None = None
     """The field with that time, where the signature's header is a list."""
     id_header: FieldName | None = None
     """The header with the message's id. It can be trusted only where `{id}` is signed."""
-    id_member: str | None = Field(default=None, min_length=1, max_length=100)
+    id_member: str | None = Field(default=None, min_length=1, max_length=100, pattern=r'^[^"\\\x00-\x1f]+$')
     """The member of the JSON object in the body that is the message's id, such as `id`; a body without it has none."""
 
     @model_validator(mode="after")
@@ -172,6 +191,9 @@ class HmacSettings(_WithTolerance):
             raise ValueError("{id} in signed needs id_header")
         if self.id_header is not None and self.id_member is not None:
             raise ValueError("id_header and id_member exclude each other")
+        has_id = self.id_header is not None or self.id_member is not None
+        if "tolerance_s" in self.model_fields_set and not has_time and not has_id:
+            raise ValueError("tolerance_s needs {timestamp} in signed, id_header or id_member")
         if self.timestamp_field is not None and self.signature_field is None:
             raise ValueError("timestamp_field needs signature_field")
         return self
@@ -199,7 +221,7 @@ class BasicSettings(_WithSecrets):
 
     kind: Literal["basic"]
     """What it is."""
-    username: str = Field(min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f\x7f]+$")
+    username: Annotated[str, AfterValidator(_username)] = Field(min_length=1, max_length=200)
     """The name of the sender."""
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from callback_server.domain.call import Request
+from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import reading
 from callback_server.verification.profile import ForgedError, Verified
 from callback_server.verification.settings import HmacSettings, PresetSettings
@@ -66,6 +69,7 @@ class Signature:
         self._secrets = secrets
         self._template = Template(settings.signed)
         self._prefix = settings.prefix.encode()
+        self._id_in = None if settings.id_member is None else _reader(settings.id_member)
 
     def verify(self, request: Request, url: str, now: float) -> Verified:
         """As of `Verifier`."""
@@ -81,15 +85,15 @@ class Signature:
         if settings.id_header is not None:
             message_id = reading.message_id(reading.header(request, settings.id_header))
             values["id"] = message_id.encode()
-        if "id" in self._template.parts and (end := self._template.after("id")) and end in values["id"]:
-            raise ForgedError("the message's id has in it what stands behind it")
-        if self._template.url_must_be_as_made and not _is_as_made(url):
-            raise ForgedError("the query has something besides the state")
+        if not self._template.is_bounded(values):
+            raise ForgedError("the message's id, or the URL, has in it what stands behind it")
+        if self._template.url_meets_body and not is_as_handed_out(url):
+            raise ForgedError("something was added to the URL, which has no end of its own")
         expected = self._expected(self._template.fill(values))
         if not reading.matches(expected, *map(reading.octets, signatures)):
             raise ForgedError("no signature is right")
-        if settings.id_member is not None:
-            message_id = self._member(request.body, settings.id_member)
+        if self._id_in is not None:
+            message_id = self._id_in(request.body)
         return Verified(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def redacted(self, request: Request) -> Request:
@@ -122,15 +126,17 @@ class Signature:
             return [self._prefix + digest.hex().encode() for digest in digests]
         return [self._prefix + base64.b64encode(digest) for digest in digests]
 
-    @staticmethod
-    def _member(body: bytes, name: str) -> str:
-        """The id that a signed body has, if it has one that can be used."""
-        found = reading.json_object(body).get(name)
-        return found if isinstance(found, str) and reading.is_message_id(found) else ""
 
+def _reader(member: str) -> Callable[[bytes], str]:
+    """What reads the id that a signed body has in a member, if that can be one, and makes nothing of all else."""
+    message = msgspec.defstruct("Message", [("id", str, "")], rename={"id": member})
+    decode = msgspec.json.Decoder(message).decode
 
-def _is_as_made(url: str) -> bool:
-    """Whether the query of a URL is that of one that was handed out: none, or on `/cbq/` the state alone."""
-    path, _, query = url.partition("?")
-    _, shared, parameter = path.rstrip("/").rpartition("/cbq/")
-    return re.fullmatch(f"{re.escape(parameter)}=[0-9a-f-]{{36}}" if shared else "", query) is not None
+    def read(body: bytes) -> str:
+        try:
+            (found,) = msgspec.structs.astuple(decode(body))
+        except (ValueError, RecursionError):
+            return ""
+        return found if reading.is_message_id(found) else ""
+
+    return read

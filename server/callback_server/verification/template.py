@@ -1,4 +1,8 @@
-"""What is signed, as a text with places: `{timestamp}.{body}`."""
+"""What is signed, as a text with places: `{timestamp}.{body}`.
+
+The same bytes must never be those of another request, whose URL ends earlier and whose body begins there. A time and a
+method can end nowhere else: nothing that is recent has another number of digits, and no method begins another.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,17 @@ PLACES: Final = ("timestamp", "id", "method", "url", "body")
 """What a template can have, each at most once."""
 
 
+_NEVER_IN_A_URL: Final = (b" ", b"\n")
+_VARIABLE: Final = ("id", "url")
+"""The places whose length the sender of a request can choose, but for the body."""
+
+
 class Template:
     """A template, read once.
 
     Raises:
         ValueError: it has a place that there is not, or one twice, or nothing that tells one message from another; or
-            nothing shows where what stands in one ends.
+            one of them could end elsewhere.
     """
 
     def __init__(self, text: str) -> None:
@@ -32,16 +41,29 @@ class Template:
         if not {"body", "url"} & set(self.parts):
             raise ValueError("it has neither {body} nor {url}")
         if "id" in self.parts[:-1] and not self.after("id"):
-            raise ValueError("behind {id} there must be some text, or the id could end elsewhere")
+            raise ValueError("behind {id} there must be some text, or it could end elsewhere")
         if "body" in self.parts[:-1]:
-            raise ValueError("{body} must be the last place, or the body could end elsewhere")
-        self.url_must_be_as_made: Final = "url" in self.parts[:-1] and not self.after("url")[:1].isspace()
-        """Nothing shows where the URL ends. So its query must be that of the URL which was handed out, or what follows
-        could be moved into it."""
+            raise ValueError("{body} must be the last place, or it could end elsewhere")
+        has_end = "url" not in self.parts[:-1] or self.after("url").startswith(_NEVER_IN_A_URL)
+        if not has_end and not self.url_meets_body:
+            raise ValueError("behind {url} there must be a space, a line break or {body}, or it could end elsewhere")
+
+    @property
+    def url_meets_body(self) -> bool:
+        """Whether nothing is between them: the URL must be one that can be no other then."""
+        return self.parts[-2:] == ("url", "body") and not self.after("url")
 
     def after(self, part: str) -> bytes:
         """The text behind a place."""
         return self._texts[self.parts.index(part) + 1]
+
+    def is_bounded(self, values: Mapping[str, bytes]) -> bool:
+        """Whether id and URL are over where the text behind them is first found."""
+        for part in _VARIABLE:
+            end = self.after(part) if part in self.parts[:-1] else b""
+            if end and (values[part] + end).find(end) != len(values[part]):
+                return False
+        return True
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
         """The bytes that are signed."""
