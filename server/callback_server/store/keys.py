@@ -50,7 +50,7 @@ LAYOUT: Final = {
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
     "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, by start, in milliseconds
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
-    "closed": "closed",  # zset: closed cases by close, in milliseconds
+    "closed": "closed",  # zset: closed cases by when they or the last of their calls ended, in milliseconds
     "ended": "ended",  # zset: calls that are over (ended, nothing to be delivered), by when, in milliseconds
     "events": "events",  # stream: the partition's last 10,000 events, by number: 0-1, 0-2 and so on
     "newest": "newest",  # string: creation of the partition's newest case, in microseconds: each has its own

@@ -11,7 +11,8 @@
 -- @include life
 
 local limit, retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local due = math.floor(now_us() / 1000) - retention_ms
+local now = math.floor(now_us() / 1000)
+local due = now - retention_ms
 
 local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
@@ -31,6 +32,9 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if not case then
     redis.call('ZREM', closed_key(), case_id)
+  elseif tonumber(case.running) > 0 then
+    -- It is due again when that one is, and does not stand in the way of others until then: a delivery can take days.
+    redis.call('ZADD', closed_key(), now, case_id)
   elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
     local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)

@@ -107,8 +107,10 @@ local function trim(case, keep)
 end
 
 -- Nothing more becomes of a call: it counts among those that are kept for a time. `running` of a case are the others.
+-- A closed case stays as long as its last call, so they are due together.
 local function over(case, call_id, now, keep)
   redis.call('ZADD', ended_key(), now, call_id)
+  if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
   redis.call('HINCRBY', case_key(case.id), 'running', -1)
   redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
   trim(case, keep)
