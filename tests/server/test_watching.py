@@ -276,6 +276,17 @@ async def test_an_owner_is_told_of_its_own_alone_and_an_administrator_of_everyon
             await foreign.read()
 
 
+async def test_an_administrator_that_is_none_any_more_is_told_of_nothing_and_watches_again(store_of):
+    known = _Known(shop={Role.OWNER}, admin={Role.ADMIN})
+    async with running_services(store_of(), principals=lambda: known) as services:
+        request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+        watching = await Watch(services.callbacks, metadata=by("admin")).begin()
+        known.roles["admin"] = {Role.OWNER}
+        await services.callbacks.GenerateCallbackUrl(request, metadata=by("shop"))
+        with pytest.raises(EOFError):
+            await watching.read()
+
+
 def packed(number):
     event = Event("CALL_ENDED", f"{number:032x}", "0" * 16, "a" * 200, "local", 1, "OPEN", "", "FAILED", "", "")
     return {"event": msgspec.msgpack.encode(event)}

@@ -21,10 +21,10 @@ class Watch:
         return self
 
     async def read(self):
-        """The events of the next message."""
+        """The events of the next message. Raises EOFError if there is none, for it has ended well."""
         message = await self._stream.read()
         if message is grpc.aio.EOF:
-            await self._stream  # raises how it ended
+            raise EOFError
         self.token = message.resume_token
         return list(message.events)
 

@@ -17,6 +17,7 @@ from support.workers import ACCEPTED, raw_worker
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
 from callback_server.domain.activity import Activity
+from callback_server.rpc import worker_service
 
 ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 1_000)}
 
@@ -250,3 +251,11 @@ async def test_a_stream_that_begins_with_anything_but_hello_is_refused(services)
         await worker.say(drain=worker_service_pb2.Drain())
         await worker.over.wait()
     assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stream_on_which_nothing_is_said_is_ended(services, monkeypatch):
+    monkeypatch.setattr(worker_service, "HELLO_S", 0.1)
+    async with raw_worker(services.worker_stub) as worker:
+        await worker.over.wait()
+    assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "hello" in worker.error.details()

@@ -12,8 +12,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Map
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from google.protobuf.message import Message
-
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as pb2
@@ -34,7 +32,7 @@ from callback_server.handlers.handler import Decision
 from callback_server.held import HeldCalls
 from callback_server.quota import Quota
 from callback_server.rpc.access import Access
-from callback_server.rpc.method import rpc, rpc_stream
+from callback_server.rpc.method import Caller, require_valid, rpc, rpc_stream
 from callback_server.store.claim_call import Closed
 from callback_server.store.client import StoreError
 from callback_server.store.close_case import Close, close_case
@@ -265,7 +263,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
         """Replaces attributes of a case's response, or answers a held call."""
-        _require_valid(request)
+        require_valid(request)
         if request.call_id:
             return await self._answer(request, caller)
         new = converters.response_from(request.response)
@@ -317,7 +315,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.CloseCallbackRequest, caller: Principal
     ) -> pb2.CloseCallbackResponse:
         """Closes a case."""
-        _require_valid(request)
+        require_valid(request)
         case_id = request.callback_case_id
         closed, unsure = await _resent_knowing(
             lambda: close_case(self._scripts, case_id, owner=caller.reach, retention=self._retention)
@@ -334,7 +332,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.GetCallbackRequest, caller: Principal
     ) -> pb2.GetCallbackResponse:
         """Shows a case."""
-        _require_valid(request)
+        require_valid(request)
         return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id, caller)))
 
     @rpc(Role.OWNER)
@@ -342,7 +340,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.ListCallbacksRequest, caller: Principal
     ) -> pb2.ListCallbacksResponse:
         """Shows a page of cases."""
-        _require_valid(request)
+        require_valid(request)
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
         after = _token(Place.from_token, request.page_token)
@@ -368,7 +366,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.GetCallRequest, caller: Principal
     ) -> pb2.GetCallResponse:
         """Shows a call."""
-        _require_valid(request)
+        require_valid(request)
         return pb2.GetCallResponse(call=converters.call_to(await self._call(request.call_id, caller)))
 
     @rpc(Role.OWNER)
@@ -376,7 +374,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.ListCallsRequest, caller: Principal
     ) -> pb2.ListCallsResponse:
         """Shows a page of a case's calls."""
-        _require_valid(request)
+        require_valid(request)
         if request.filter:
             return await self._list_marked(request, caller)
         case = await self._case(request.callback_case_id, caller)
@@ -392,16 +390,20 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         )
 
     async def _list_marked(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
-        call_ids, place = await list_marked(
-            self._scripts,
-            _MARKS[request.filter],
-            owner=_owner(request.owner, caller),
-            after=_token(CallPlace.from_token, request.page_token),
-            limit=request.page_size or DEFAULT_PAGE_SIZE,
-        )
+        owner = _owner(request.owner, caller)
+        after = _token(CallPlace.from_token, request.page_token)
+        async with self._listing[caller.name]:
+            call_ids, more = await list_marked(
+                self._scripts,
+                _MARKS[request.filter],
+                owner=owner,
+                after=after,
+                limit=request.page_size or DEFAULT_PAGE_SIZE,
+            )
+            calls = await read_calls(self._scripts, call_ids)
         return pb2.ListCallsResponse(
-            calls=[converters.call_to(call) for call in await read_calls(self._scripts, call_ids)],
-            next_page_token=place.token() if place else "",
+            calls=[converters.call_to(call) for call in calls],
+            next_page_token=more.token() if more else "",
         )
 
     @rpc(Role.OWNER)
@@ -409,7 +411,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.EraseCallsRequest, caller: Principal
     ) -> pb2.EraseCallsResponse:
         """Erases what was recorded of a case's calls."""
-        _require_valid(request)
+        require_valid(request)
         case_id = request.callback_case_id
         erasure = secrets.token_hex(8)
         calls, before = 0, None
@@ -435,7 +437,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.ReplayCallRequest, caller: Principal
     ) -> pb2.ReplayCallResponse:
         """Has the handler of a call decide again."""
-        _require_valid(request)
+        require_valid(request)
         call_id = request.call_id
         if _is_cut(await self._call(call_id, caller)):
             raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
@@ -452,7 +454,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.PauseActivityRequest, caller: Principal
     ) -> pb2.PauseActivityResponse:
         """Keeps the deliveries of an activity from being tried."""
-        _require_valid(request)
+        require_valid(request)
         activity = request.callback_activity
         await _resent(lambda: pause_activity(self._scripts.client, activity))
         log.info("activity_paused", activity=activity, principal=caller.name)
@@ -463,7 +465,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.ResumeActivityRequest, caller: Principal
     ) -> pb2.ResumeActivityResponse:
         """Lets the deliveries of an activity be tried again."""
-        _require_valid(request)
+        require_valid(request)
         activity = request.callback_activity
         await _resent(lambda: resume_activity(self._scripts.client, activity))
         log.info("activity_resumed", activity=activity, principal=caller.name)
@@ -471,19 +473,22 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.WatchCallsRequest, caller: Principal
+        self, request: pb2.WatchCallsRequest, caller: Caller
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
         """Sends an event for each change."""
-        _require_valid(request)
+        require_valid(request)
+        principal = caller()
         keeps = Filter(
-            owner=caller.reach,
+            owner=principal.reach,
             activity=request.callback_activity,
             labels=request.labels,
             case_id=request.callback_case_id,
         )
         position = _token(Position.from_token, request.resume_token, field="resume_token")
-        async with contextlib.aclosing(self._feed.watch(caller.name, keeps, position)) as told:
+        async with contextlib.aclosing(self._feed.watch(principal.name, keeps, position)) as told:
             async for events, token in told:
+                if caller().reach != principal.reach:
+                    return  # who watches again gets what it may see by now
                 yield pb2.WatchCallsResponse(
                     events=[converters.event_to(event) for event in events], resume_token=token
                 )
@@ -537,12 +542,6 @@ def _owner(named: str, caller: Principal) -> str:
     if owner != caller.name and not caller.is_admin:
         raise errors.RoleMissingError(caller.name, Role.ADMIN)
     return owner
-
-
-def _require_valid(request: Message) -> None:
-    broken = violations(request)
-    if broken:
-        raise InvalidRequestError(broken)
 
 
 def _response_problems(

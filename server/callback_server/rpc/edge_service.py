@@ -6,11 +6,9 @@ from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1 import edge_service_pb2_grpc as edge_grpc
 from callback_server.calls import Calls
 from callback_server.domain.principal import Principal, Role
-from callback_server.errors import InvalidRequestError
 from callback_server.rpc.access import Access
-from callback_server.rpc.method import rpc
+from callback_server.rpc.method import require_valid, rpc
 from callback_server.wire import converters
-from callback_server.wire.validation import violations
 
 
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
@@ -25,9 +23,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, request: edge_pb2.InvokeRequest, _caller: Principal
     ) -> edge_pb2.InvokeResponse:
         """Makes the call. It runs to its recorded end even if this RPC is cancelled."""
-        broken = violations(request)
-        if broken:
-            raise InvalidRequestError(broken)
+        require_valid(request)
         answer = await self._calls.invoke(
             request.state, request.state_query_parameter, converters.request_from(request)
         )
@@ -38,8 +34,6 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Records that a caller has hung up."""
-        broken = violations(request)
-        if broken:
-            raise InvalidRequestError(broken)
+        require_valid(request)
         await self._calls.caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()

@@ -1,4 +1,4 @@
-"""What every method of a servicer does around its own work: who asks, how long it took, what a refusal becomes."""
+"""What methods of servicers do around their own work: who asks, for what, how long it took, what a refusal becomes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from grpc_status import rpc_status
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.principal import Principal, Role
-from callback_server.errors import CallbackError, StoreUnavailableError
+from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
 from callback_server.rpc.access import Access
 from callback_server.rpc.status import fault, status_of
 from callback_server.store.client import StoreError
+from callback_server.wire.validation import violations
 
 log = get_logger()
 
@@ -38,7 +39,9 @@ Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
 ServicerMethod = Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]
 Asked = TypeVar("Asked")
 """A request, or the requests that a stream brings."""
-StreamMethod = Callable[[Servicer, Asked, Principal], AsyncGenerator[Reply, None]]
+Caller = Callable[[], Principal]
+"""Who asks, as it is known at this moment: over a long time that can change."""
+StreamMethod = Callable[[Servicer, Asked, Caller], AsyncGenerator[Reply, None]]
 ServicerStream = Callable[[Servicer, Asked, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Reply, None]]
 
 
@@ -81,10 +84,14 @@ def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], S
         async def servicer_method(
             self: Servicer, request: Asked, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncGenerator[Reply, None]:
+            def caller() -> Principal:
+                return self.access.caller(context, role)
+
             try:
-                async with contextlib.aclosing(method(self, request, self.access.caller(context, role))) as replies:
+                caller()
+                async with contextlib.aclosing(method(self, request, caller)) as replies:
                     async for reply in replies:
-                        self.access.caller(context, role)  # who may no longer is told so before the next reply
+                        caller()  # who may no longer is told so before the next reply
                         yield reply
                 return
             except Exception as error:
@@ -95,6 +102,17 @@ def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], S
         return servicer_method
 
     return decorate
+
+
+def require_valid(message: Message) -> None:
+    """Refuses a message that breaks a rule of the contract.
+
+    Raises:
+        InvalidRequestError: with all that is wrong.
+    """
+    broken = violations(message)
+    if broken:
+        raise InvalidRequestError(broken)
 
 
 def _status(error: Exception, method: str) -> status_pb2.Status:

@@ -21,7 +21,7 @@ from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.gate import Gate
 from callback_server.rpc.method import Servicer, require_roles
-from callback_server.rpc.worker_service import KEEPALIVE_S, LONGEST_STAY_S, WorkerServicer
+from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
 
 _GUARDED: Final = (
     callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],
@@ -49,7 +49,7 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     # Whoever is connected is pinged, so that a worker which hangs or is cut off is noticed in time. Without the third
     # one that hangs is found only after a minute more, and without the fourth it is pinged twice only.
-    ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+    ("grpc.keepalive_time_ms", 15_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
