@@ -73,6 +73,8 @@ class Inbox:
         """Partitions where something is due, in the order in which they were found."""
         self._turn = random.randrange(keys.PARTITIONS)  # noqa: S311  # spreads replicas
         self._wake = asyncio.Event()
+        self._taking = asyncio.Lock()
+        """Held while the store is asked for some: what it gives runs, also at a stop."""
         self._stopping = False
 
     @property
@@ -111,27 +113,35 @@ class Inbox:
                 self.paused = await paused_activities(self._scripts.client)
             except StoreError as error:
                 log.warning("pauses_not_read", error=str(error))
+            except Exception:  # what is paused must not stay so here for ever
+                log.exception("pauses_not_read")
             await asyncio.sleep(PAUSES_S)
 
-    async def drain(self) -> None:
-        """Takes no more, and returns when those that run have ended."""
+    def stop(self) -> None:
+        """Takes no more. Calls whose claim is on its way may still begin theirs."""
         self._stopping = True
+
+    async def drain(self) -> None:
+        """Returns when those that run have ended. No call begins any more, and it was told to stop."""
+        async with self._taking:
+            pass
         while self._running:
             await asyncio.wait(self._running)
 
     async def _take(self, partition: int) -> None:
         self._turn += 1
-        attempts, more = await take_deliveries(
-            self._scripts,
-            partition,
-            limit=self._most - len(self._running),
-            turn=self._turn,
-            leases=self._leases,
-            paused=self.paused,
-            retention=self._retention,
-        )
-        for attempt in attempts:
-            self._start(attempt)
+        async with self._taking:
+            attempts, more = await take_deliveries(
+                self._scripts,
+                partition,
+                limit=self._most - len(self._running),
+                turn=self._turn,
+                leases=self._leases,
+                paused=self.paused,
+                retention=self._retention,
+            )
+            for attempt in attempts:
+                self._start(attempt)
         if more:
             self.look(partition)
 
@@ -139,9 +149,11 @@ class Inbox:
         task = asyncio.create_task(self._run(attempt))
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._ended)
+        metrics.DELIVERIES_IN_FLIGHT.inc()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        metrics.DELIVERIES_IN_FLIGHT.dec()
         self._wake.set()
         if not task.cancelled() and (error := task.exception()):
             log.error("delivery_fault", exc_info=error)

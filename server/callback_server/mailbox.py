@@ -16,6 +16,7 @@ from typing import ClassVar, Final, TypeVar
 import msgspec
 
 from callback_process.logs import get_logger
+from callback_server import metrics
 from callback_server.store.client import StoreClient, StoreError
 from callback_server.store.mail import LETTERS_AT_ONCE, send_mail, take_mail
 from callback_server.store.resend import resend
@@ -83,6 +84,9 @@ class Mailbox:
             except StoreError as error:
                 log.warning("mail_not_read", error=str(error))
                 await asyncio.sleep(PAUSE_S)
+            except Exception:  # nobody else reads it
+                log.exception("mail_not_read")
+                await asyncio.sleep(PAUSE_S)
             else:
                 for letter in letters:
                     self._read(letter)
@@ -108,14 +112,14 @@ class Mailbox:
 
     async def _send_some(self, to: str, letters: list[bytes]) -> None:
         try:
-            sent = await resend(lambda: send_mail(self._scripts, to, letters), unsent_s=DELAY_S, unsure_s=DELAY_S)
+            if await resend(lambda: send_mail(self._scripts, to, letters), unsent_s=DELAY_S, unsure_s=DELAY_S):
+                return
+            log.warning("letters_dropped", to=to, letters=len(letters), error="its mailbox is full")
         except StoreError as error:
-            log.warning("mail_dropped", to=to, letters=len(letters), error=str(error))
+            log.warning("letters_dropped", to=to, letters=len(letters), error=str(error))
         except Exception:
-            log.exception("mail_dropped", to=to, letters=len(letters))
-        else:
-            if not sent:
-                log.warning("mail_dropped", to=to, letters=len(letters), error="its mailbox is full")
+            log.exception("letters_dropped", to=to, letters=len(letters))
+        metrics.LETTERS_DROPPED.inc(len(letters))
 
 
 def _some(letters: list[bytes]) -> list[bytes]:

@@ -5,6 +5,7 @@ import contextlib
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 from support.handlers import accept, override, reject, stub_handler
 from support.services import redirect, refusal, response, running_services
 from support.wait import wait_until
@@ -13,10 +14,12 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.activity import Activity
+from callback_server.domain.call import Request
 from callback_server.domain.retries import Retries
 from callback_server.handlers.push import PushHandler
-from callback_server.main import _background
+from callback_server.main import _background, _drain
 from callback_server.settings import ActivitySettings
+from callback_server.store import keys
 from callback_server.store.retention import Retention
 
 QUICK = Retries(initial_ms=1, max_ms=2, max_attempts=5)
@@ -100,6 +103,7 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
     assert answer.response.response_code == 202
     call = await delivery_at(inbox, answer.call_id, RUNNING)
     assert (call.status, call.delivery.attempts) == (pb.CALL_STATUS_SUCCEEDED, 1)
+    assert REGISTRY.get_sample_value("callback_deliveries_in_flight") == 1
     case = (await inbox.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))).callback
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, pb.CLOSE_REASON_CONSUMED)
     assert case.answer_mode == pb.ANSWER_MODE_ACK
@@ -256,6 +260,33 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
         await wait_until(lambda: len(stub.requests(name)) == 60)
         await delivery_at(services, answer.call_id, DELIVERED)
     assert 1 < most <= 3
+
+
+async def test_what_was_taken_before_a_stop_is_delivered_before_the_end(store_of, stub):
+    name = stub.play(failing(0, accept()))
+    store = store_of()
+    async with inbox_on(store, stub, sweeps=False, max_deliveries=0) as closed:
+        made = await generate(closed, name)
+        answer = await invoke(closed, made)
+    async with inbox_on(store, stub, sweeps=False) as services:
+        taking = asyncio.create_task(services.inbox._take(keys.partition_of(made.callback_case_id)))
+        await asyncio.sleep(0)  # the store is asked, and has not answered
+        services.inbox.stop()
+        await services.inbox.drain()
+        assert (await call_of(services, answer.call_id)).delivery.status == DELIVERED
+        await taking
+
+
+async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(inbox):
+    name = inbox.stub.play(failing(0, accept()))
+    made = await generate(inbox, name)
+    invoking = asyncio.create_task(inbox.calls.invoke(made.callback_state, "", Request("post")))
+    for _ in range(5):
+        await asyncio.sleep(0)  # its claim is on its way
+    inbox.inbox.stop()
+    await _drain(inbox.calls, inbox.inbox)
+    answer = await invoking
+    assert (await call_of(inbox, answer.call_id)).delivery.status == DELIVERED
 
 
 async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(inbox):

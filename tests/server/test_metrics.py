@@ -191,5 +191,6 @@ async def test_what_alerts_count_stands_at_0_before_anything_has_happened(store_
     assert series(server, "callback_store_errors", "outcome") == {"refused", "unknown"}
     assert series(server, "callback_reloads_failed", "file") == {"certificate", "handler_tls", "principals"}
     assert series(edge, "callback_edge_reloads_failed", "file") == {"server_token", "server_tls"}
+    assert series(server, "callback_deliveries", "outcome") == {"PENDING", "DELIVERED", "DEAD"}
     reasons = series(server, "callback_calls", "reason")
     assert reasons == {"", *(failure for failure in CallFailure)}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import redis.asyncio
+from prometheus_client import REGISTRY
 from support.calls import Called
 from support.services import refusal, running_services
 from support.store import KINDS
@@ -28,6 +29,7 @@ from callback_server.store.mail import MOST_LETTERS, send_mail
 from callback_server.store.scripts import Scripts
 from callback_server.workers.elsewhere import ASK_S, Ended, Go, Offer, Start, Withdrawn
 
+ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 500)}
 LETTERS = (Offer, Start, Go, Withdrawn, Ended)
 
 
@@ -46,6 +48,10 @@ class Replica:
         await wait_until(lambda: len(self.letters[kind]) >= number, what=f"letter {number}, {kind.__name__}")
         return self.letters[kind][number - 1]
 
+    async def begins(self, offer, to):
+        self.mailbox.post(to, Start(offer.seat))
+        await wait_until(lambda: any(go.seat == offer.seat for go in self.letters[Go]), what="a go")
+
     def offer(self, to, seat, *, timeout_ms=20_000):
         question = handler_pb.HandleCallbackRequest(call_id=seat, callback_activity="act")
         self.mailbox.post(to, Offer(seat, self.name, timeout_ms, question.SerializeToString()))
@@ -55,7 +61,7 @@ class Replica:
         self.mailbox.post(to, Ended(offer.seat, result.SerializeToString()))
 
     async def has_places(self, number=9):
-        await announce_places(self.scripts, self.name, {"act": number})
+        await announce_places(self.scripts, self.name, {"act": number, "brief": number})
 
 
 @contextlib.asynccontextmanager
@@ -77,7 +83,7 @@ async def up(store_of):
     """A replica of ours, `services`, and one of the test's, `other`."""
     store = store_of()
     async with (
-        running_services(store, activities={"act": Activity("act", 20_000)}) as services,
+        running_services(store, activities=ACTIVITIES) as services,
         replica(store) as other,
     ):
         yield SimpleNamespace(services=services, other=other, ours=services.mailbox.replica, store=store)
@@ -172,6 +178,30 @@ async def test_a_replica_that_dies_after_go_is_missed_long_before_the_deadline(u
     assert (await called.recorded()).failure == pb.CALL_FAILURE_HANDLER_LOST
 
 
+async def test_a_replica_that_dies_with_a_call_that_nobody_had_to_ask_for_is_missed_as_soon(up):
+    """Its place was known still, from when one was asked for before."""
+    await up.other.has_places()
+    called = await Called.make(up.services, "act")
+    offer = await up.other.got(Offer)
+    await up.other.begins(offer, up.ours)
+    up.other.end(offer, up.ours, response=ACCEPTED)
+    await called.answer
+    asked = time.monotonic()
+    await wait_until(lambda: time.monotonic() - asked > 3 * ASK_S, what="nobody who asks any more")
+    called = await Called.make(up.services, "act")
+    await up.other.begins(await up.other.got(Offer, 2), up.ours)
+    async with asyncio.timeout(15):
+        assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+
+
+async def test_at_its_deadline_a_call_is_offered_to_nobody_else(up):
+    await up.other.has_places()
+    for _ in range(2):
+        assert (await refusal((await Called.make(up.services, "brief")).answer)).reason == "HANDLER_NOT_STARTED"
+    await up.other.got(Withdrawn, 2)
+    assert len(up.other.letters[Offer]) == 2
+
+
 async def test_go_is_given_once_whatever_a_replica_says(up):
     await up.other.has_places()
     called = await Called.make(up.services, "act")
@@ -214,7 +244,7 @@ async def test_mail_and_places_work_on_every_store(store_of, kind):
         await one.has_places(3)
         await announce_places(two.scripts, two.name, {})
         found = {each.replica: each.by_activity for each in await find_places(one.scripts)}
-        assert found == {one.name: {"act": 3}, two.name: {}}
+        assert found == {one.name: {"act": 3, "brief": 3}, two.name: {}}
         await announce_places(one.scripts, one.name, None)
         assert [each.replica for each in await find_places(one.scripts)] == [two.name]
 
@@ -234,6 +264,10 @@ async def test_the_mailbox_of_a_dead_replica_is_bounded_and_ends_by_itself(store
         for _ in range(MOST_LETTERS // 1000):
             assert await send_mail(one.scripts, "dead", [b"x"] * 1000)
         assert not await send_mail(one.scripts, "dead", [b"x"])
+        dropped = REGISTRY.get_sample_value("callback_letters_dropped_total")
+        one.mailbox.post("dead", Go("x"))
+        await one.mailbox.flush()
+        assert REGISTRY.get_sample_value("callback_letters_dropped_total") == dropped + 1
         assert await client.llen(keys.mailbox_key("dead")) == MOST_LETTERS
         assert 0 < await client.pttl(keys.mailbox_key("dead")) <= 60_000
 
@@ -246,4 +280,23 @@ async def test_letters_of_a_newer_release_and_ones_that_can_not_be_read_are_pass
         one.mailbox.post(two.name, News())
         await send_mail(one.scripts, two.name, [b"\xc1", b"\x92\xa9worker.go\x90"])
         one.mailbox.post(two.name, Go("x"))
+        await two.got(Go)
+
+
+async def test_a_reader_that_the_store_turns_away_reads_on(store_of):
+    """As it does where it becomes a replica of another."""
+    store = store_of()
+    async with replica(store) as one, replica(store) as two, redis.asyncio.Redis(port=store.port) as client:
+
+        async def turned_away():
+            return [
+                each["id"]
+                for each in await client.client_list()
+                if each["cmd"] == "blpop" and await client.client_unblock(each["id"], error=True)
+            ]
+
+        await wait_until(turned_away, what="a reader that waits")
+        one.mailbox.post(two.name, Go("x"))
+        two.mailbox.post(one.name, Go("x"))
+        await one.got(Go)
         await two.got(Go)

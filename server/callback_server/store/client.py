@@ -143,7 +143,10 @@ def connect(url: str) -> StoreClient:
 
 _REFUSALS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
 """The store answered that it does nothing now."""
-_REFUSAL_WORDS: Final = ("MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM")
+_REFUSAL_WORDS: Final = (
+    "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM",
+    "UNBLOCKED",  # who waited for mail, as the store became a replica
+)  # fmt: skip
 
 
 @contextmanager

@@ -153,12 +153,17 @@ class Elsewhere:
         """Asks for places while a call needs one, and for replicas that have calls of ours, until it is cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._needed.wait(), LOOK_S if self._seats else None)
+                await asyncio.wait_for(self._needed.wait(), LOOK_S)
+            if not (self._needed.is_set() or self._seats):
+                continue
             self._needed.clear()
             try:
                 self._take_over(await find_places(self._scripts))
             except StoreError as error:
                 log.warning("places_not_found", error=str(error))
+                self._needed.set()
+            except Exception:  # calls must not wait in vain for ever
+                log.exception("places_not_found")
                 self._needed.set()
             else:
                 self._changed()

@@ -98,12 +98,10 @@ class WorkerPool:
         until = loop.time() + timeout_s
         asked = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
-        while True:
-            seat = await self._place(_Waiting(order, grant.activity, grant.call_id), until - loop.time())
+        while (left_s := until - loop.time()) > 0:
+            seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
             if seat is None:
-                raise HandlerError(
-                    CallFailure.HANDLER_UNREACHABLE, f"no worker took a call of {grant.activity} in {timeout_s:g} s"
-                )
+                break
             try:
                 result = await converse(seat, asked, timeout_s=until - loop.time(), may_begin=at_once)
             except NotBegunError:
@@ -111,6 +109,9 @@ class WorkerPool:
             if result.WhichOneof("outcome") == "error":
                 raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
             return decision(result.response)
+        raise HandlerError(
+            CallFailure.HANDLER_UNREACHABLE, f"no worker took a call of {grant.activity} in {timeout_s:g} s"
+        )
 
     async def announce_for_ever(self) -> None:
         """Tells other replicas of our places, as long as we have workers, until it is cancelled."""
@@ -128,6 +129,8 @@ class WorkerPool:
                     await announce_places(self._scripts, self._mailbox.replica, places)
                 except StoreError as error:
                     log.warning("places_not_announced", error=str(error))
+                except Exception:  # others must learn of them the next time
+                    log.exception("places_not_announced")
                 said, said_at = places, now
             await asyncio.sleep(CHANGE_S)
 
@@ -140,7 +143,7 @@ class WorkerPool:
         bisect.insort(self._waiting, waiting, key=lambda each: each.order)
         self._dispatch()
         try:
-            await asyncio.wait((waiting.seat,), timeout=max(timeout_s, 0))
+            await asyncio.wait((waiting.seat,), timeout=timeout_s)
             return waiting.seat.result() if waiting.seat.done() else None
         finally:
             if not waiting.seat.done():
