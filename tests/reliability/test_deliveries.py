@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import time
+from collections import defaultdict
 
 import grpc
 from support.handlers import accept, stub_handler
@@ -111,3 +113,41 @@ async def test_attempts_that_die_with_their_server_are_not_more_than_configured(
         assert (found.attempts, found.failure) == (2, pb.CALL_FAILURE_HANDLER_LOST)
         assert len(stub.requests(name)) == 2
         never.set()
+
+
+async def test_a_server_that_is_killed_between_attempts_leaves_their_number_and_times_as_configured(tmp_path, store):
+    began = defaultdict(list)
+
+    async def script(request, context):
+        began[request.call_id].append(time.time())
+        await context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+    retry = "initial_s = 3, max_s = 4, max_attempts = 3"
+    async with stub_handler() as stub, deliveries(tmp_path, store, stub, retry) as system:
+        name = stub.play(script)
+        call_ids = [await acknowledged(system, name) for _ in range(10)]
+
+        async def waiting():
+            """Those of which none is tried while the server is killed."""
+            found = {call_id: await delivery(system, call_id) for call_id in call_ids}
+            return {call_id: each for call_id, each in found.items() if due(each) > time.time() + 0.5}
+
+        before = await wait_until(waiting, what="deliveries that wait")
+        await restart(system)
+
+        async def dead():
+            found = [await delivery(system, call_id) for call_id in before]
+            return found if {each.status for each in found} == {pb.DELIVERY_STATUS_DEAD} else None
+
+        after = await wait_until(dead, what="the end of every delivery")
+    assert {each.attempts for each in after} == {3}
+    for call_id, each in before.items():
+        times, number = began[call_id], each.attempts
+        assert len(times) == 3
+        assert times[number - 1] < due(each) < times[number - 1] + (3, 4)[number - 1] + 0.5
+        assert times[number] > due(each) - 0.1
+
+
+def due(found):
+    """When a delivery is tried next: long ago, if it is not."""
+    return found.next_attempt_time.ToNanoseconds() / 1e9

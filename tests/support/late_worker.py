@@ -1,13 +1,14 @@
-"""A worker, as a program of its own, that answers each call only after it was taken back: `late_worker.py ADDRESS`.
+"""A worker, as a program of its own, that answers each call when it is told to: `late_worker.py ADDRESS`.
 
-It says on standard output what it is at: `welcome`, then `begun CALL` and `answered CALL`.
+It is told so by a line on standard input, whatever has become of the call. It says on standard output what it is at:
+`welcome`, then `begun CALL` and `answered CALL`.
 """
 
 import asyncio
 import sys
 
 import grpc
-from support.workers import ACCEPTED, raw_worker
+from support.workers import raw_worker
 
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 
@@ -20,18 +21,15 @@ async def main(address):
     ):
         print("welcome", flush=True)
 
-        async def late(call):
-            print("begun", call.call_id, flush=True)
-            await worker.next("withdrawn", len(worker.of("call")))
-            return ACCEPTED
-
         number = 0
         while True:
             number += 1
             call = await worker.next("call", number, wait_s=3600)
             await worker.start(call)
             await worker.next("go", number)
-            await worker.result(call, await late(call))
+            print("begun", call.call_id, flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            await worker.result(call)
             print("answered", call.call_id, flush=True)
 
 

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from soak.counts import SOAK, count
 from support.calls import Called
+from support.leases import end_leases
 from support.services import refusal
 from support.system import Process, own_store
 from support.wait import wait_until
@@ -46,7 +47,7 @@ async def servers(directory, number, config=CONFIG):
                 running.append(
                     SimpleNamespace(
                         process=process, callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel),
-                        worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"],
+                        worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"], store=store,
                     )
                 )  # fmt: skip
             yield running
@@ -114,7 +115,7 @@ async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_an
 async def late_worker(address):
     """The program of that name; `said(word)` waits for a line that begins so."""
     program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "support.late_worker", address, stdout=PIPE, cwd=Path(__file__).parents[1]
+        sys.executable, "-m", "support.late_worker", address, stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parents[1]
     )
 
     async def said(word):
@@ -145,11 +146,34 @@ async def test_a_worker_that_is_stopped_past_the_deadline_and_goes_on_changes_no
             worker.send_signal(signal.SIGSTOP)
             assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
             before = await called.case(), await called.recorded()
+            worker.stdin.write(b"\n")
             worker.send_signal(signal.SIGCONT)
             await worker.said("answered")
             assert (await called.case(), await called.recorded()) == before
             assert before[1].failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
-    print(f"\n{rounds} late answers changed nothing")
+    print(f"\n{rounds} answers after the deadline changed nothing")
+
+
+async def test_a_worker_that_is_stopped_past_the_lease_and_goes_on_changes_nothing(tmp_path):
+    rounds = count(3, 200)
+    async with servers(tmp_path, 2) as (one, two), late_worker(two.address) as worker:
+        for number in range(rounds):
+            called = await Called.make((one, two)[number % 2], "act", retryable_after_error=number % 3 == 0)
+            await worker.said("begun")
+            worker.send_signal(signal.SIGSTOP)
+            assert await end_leases(one.store) == 1
+
+            async def interrupted(called=called):
+                return (await called.recorded()).status == pb.CALL_STATUS_INTERRUPTED
+
+            await wait_until(interrupted, what="the end of the lease")
+            before = await called.case(), await called.recorded()
+            worker.stdin.write(b"\n")
+            worker.send_signal(signal.SIGCONT)
+            await worker.said("answered")
+            assert (await refusal(called.answer)).reason == "OUTCOME_UNKNOWN"
+            assert (await called.case(), await called.recorded()) == before
+    print(f"\n{rounds} answers after the lease changed nothing")
 
 
 @pytest.mark.skipif(not SOAK, reason="takes half a minute")
