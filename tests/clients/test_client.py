@@ -150,6 +150,18 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
             lambda client: client.generate_callback_url("a", Response(), get_guard=None),
             "get_guard is a GetGuard, not NoneType",
         ),
+        (
+            lambda client: client.generate_callback_url("a", Response(), answer_mode="ack"),
+            "answer_mode is an AnswerMode, not str",
+        ),
+        (lambda client: client.list_calls_page(only="DEAD"), "only is a CallFilter, not str"),
+        (lambda client: client.list_calls_page(owner=5), "owner is text, not int"),
+        (lambda client: client.answer_call(5), "call_id is text, not int"),
+        (lambda client: client.replay_call(5), "call_id is text, not int"),
+        (lambda client: client.pause_activity(5), "activity is text, not int"),
+        (lambda client: client.resume_activity(5), "activity is text, not int"),
+        (lambda client: client.watch_calls(activity=5), "activity is text, not int"),
+        (lambda client: client.watch_calls(labels={"a": 5}), r"labels\['a'\] is text, not int"),
     ],
 )
 async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
@@ -163,11 +175,17 @@ async def test_what_only_newer_clients_know_can_not_be_asked_for(client):
         await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)
     with pytest.raises(ValueError, match="get_guard can not be UNKNOWN"):
         await client.generate_callback_url("a", Response(), get_guard=GetGuard.UNKNOWN)
+    with pytest.raises(ValueError, match="answer_mode can not be UNKNOWN"):
+        await client.generate_callback_url("a", Response(), answer_mode=AnswerMode.UNKNOWN)
 
 
 async def test_a_body_that_no_request_can_carry_is_refused_as_one_that_is_too_large(client):
     large = Response(bytes(17 << 20))
-    for ask in (client.generate_callback_url("record", large), client.set_response(CASE, large)):
+    for ask in (
+        client.generate_callback_url("record", large),
+        client.set_response(CASE, large),
+        client.answer_call(f"{CASE}-{'0' * 16}", Reject(large)),
+    ):
         with pytest.raises(InvalidRequestError) as raised:
             await ask
         assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")

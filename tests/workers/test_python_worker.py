@@ -111,6 +111,20 @@ async def test_what_a_handler_raises_is_in_the_log_and_said_to_no_one(services, 
     assert call.call_id in caplog.text
 
 
+async def test_an_answer_that_no_message_can_carry_fails_its_call_and_no_other(services, work):
+    async def handler(call):
+        return await work(call) if call.activity_case == "other" else Response(bytes(17 << 20))
+
+    async with worker(handler, services.address).working():
+        other = await Called.make(services, "act", callback_activity_case="other")
+        await work.has_begun()
+        called = await Called.make(services, "act")
+        assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
+        assert "larger" in (await called.recorded()).failure_detail
+        work.may_end.set()
+        assert await code_of(other) == 201
+
+
 async def test_no_more_calls_run_at_a_time_than_it_takes(services, work):
     async with worker(work, services.address, max_calls=2).working():
         calls = [await Called.make(services, "act") for _ in range(6)]

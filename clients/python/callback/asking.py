@@ -138,7 +138,8 @@ def _member(name: str, value: StrEnum, kind: type[StrEnum]) -> StrEnum:
         ValueError: It is UNKNOWN.
     """
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
+        article = "an" if kind.__name__.startswith("A") else "a"
+        raise TypeError(f"{name} is {article} {kind.__name__}, not {type(value).__name__}")
     if value == "UNKNOWN":
         raise ValueError(f"{name} can not be UNKNOWN: it stands for what only a newer client knows")
     return value
@@ -153,7 +154,12 @@ def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 def _response(response: Response) -> callback_pb2.Response:
     if not isinstance(response, Response):
         raise TypeError(f"response is a Response or a Redirect, not {type(response).__name__}")
-    if response.body is not None and len(response.body) > _LARGEST_BODY:
+    _check_body(response.body or b"")
+    return response_to_proto(response)
+
+
+def _check_body(body: bytes) -> None:
+    if len(body) > _LARGEST_BODY:
         what = "is larger than a request can be"
         raise InvalidRequestError(
             what,
@@ -161,7 +167,6 @@ def _response(response: Response) -> callback_pb2.Response:
             reason=ErrorReason.INVALID_REQUEST,
             violations=(FieldViolation("response.response_body", what, "bytes.max_len"),),
         )
-    return response_to_proto(response)
 
 
 def generate_request(
@@ -187,7 +192,7 @@ def generate_request(
 
     Raises:
         TypeError: A value is of the wrong type.
-        ValueError: The guard is UNKNOWN.
+        ValueError: The guard or the answer mode is UNKNOWN.
         InvalidRequestError: The body is too large to be sent.
     """
     request = messages.GenerateCallbackUrlRequest(
@@ -205,7 +210,8 @@ def generate_request(
         ordered=ordered,
     )
     if answer_mode is not None:
-        request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{answer_mode}")
+        word = _member("answer_mode", answer_mode, AnswerMode)
+        request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{word}")
     if answer_deadline is not None:
         request.answer_deadline.FromTimedelta(answer_deadline)
     if time_to_live is not None:
@@ -240,11 +246,13 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.SetRe
     """Return the message of `answer_call`.
 
     Raises:
-        TypeError: It is no answer.
+        TypeError: It is no answer, or the id no text.
+        InvalidRequestError: The body is too large to be sent.
     """
     decided = decision(answer)
+    _check_body(decided.response.response_body)
     return messages.SetResponseRequest(
-        call_id=call_id,
+        call_id=text("call_id", call_id),
         verdict=decided.verdict,
         response=decided.response if decided.HasField("response") else None,
         keep_open=decided.keep_open,
@@ -282,13 +290,36 @@ def list_callbacks_request(
 def list_calls_request(
     case_id: str, *, only: CallFilter | None, owner: str, page_size: int, page_token: str
 ) -> messages.ListCallsRequest:
-    """Return the message of `list_calls_page`."""
+    """Return the message of `list_calls_page`.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+    """
     request = messages.ListCallsRequest(
-        callback_case_id=case_id, owner=owner, page_size=page_size, page_token=page_token
+        callback_case_id=text("case_id", case_id),
+        owner=text("owner", owner),
+        page_size=page_size,
+        page_token=text("page_token", page_token),
     )
     if only is not None:
-        request.filter = messages.CallFilter.Value(f"CALL_FILTER_{only}")
+        request.filter = messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}")
     return request
+
+
+def watch_calls_request(
+    *, activity: str, labels: Mapping[str, str] | None, case_id: str, resume_token: str
+) -> messages.WatchCallsRequest:
+    """Return the message of `watch_calls`.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+    """
+    return messages.WatchCallsRequest(
+        callback_activity=text("activity", activity),
+        labels=_labels(labels),
+        callback_case_id=text("case_id", case_id),
+        resume_token=text("resume_token", resume_token),
+    )
 
 
 def awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:

@@ -435,9 +435,7 @@ class AsyncCallbackClient:
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = asking.list_calls_request(
-            asking.text("case_id", case_id), only=only, owner=owner, page_size=page_size, page_token=page_token
-        )
+        request = asking.list_calls_request(case_id, only=only, owner=owner, page_size=page_size, page_token=page_token)
         answer = await self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
@@ -452,7 +450,7 @@ class AsyncCallbackClient:
             CallNotReplayableError: It is running, its request is not kept whole, or its activity has no handler.
             UnavailableError: No answer. Safe to send again, though it may then be handled twice.
         """
-        request = messages.ReplayCallRequest(call_id=call_id)
+        request = messages.ReplayCallRequest(call_id=asking.text("call_id", call_id))
         answer = await self._ask(lambda stub: stub.ReplayCall, request, self._patience(timeout))
         return call_from_proto(answer.call)
 
@@ -465,7 +463,7 @@ class AsyncCallbackClient:
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.PauseActivityRequest(callback_activity=activity)
+        request = messages.PauseActivityRequest(callback_activity=asking.text("activity", activity))
         await self._ask(lambda stub: stub.PauseActivity, request, self._patience(timeout))
 
     async def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
@@ -475,7 +473,7 @@ class AsyncCallbackClient:
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.ResumeActivityRequest(callback_activity=activity)
+        request = messages.ResumeActivityRequest(callback_activity=asking.text("activity", activity))
         await self._ask(lambda stub: stub.ResumeActivity, request, self._patience(timeout))
 
     def watch_calls(
@@ -507,8 +505,8 @@ class AsyncCallbackClient:
         Raises:
             ValueError: The timeout is not a positive number.
         """
-        request = messages.WatchCallsRequest(
-            callback_activity=activity, labels=dict(labels or {}), callback_case_id=case_id, resume_token=resume_token
+        request = asking.watch_calls_request(
+            activity=activity, labels=labels, case_id=case_id, resume_token=resume_token
         )
         timeout = self._timeout if timeout is None else timeout
         asking.patience_of(timeout, longest=1.0)

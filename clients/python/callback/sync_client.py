@@ -429,9 +429,7 @@ class CallbackClient:
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = asking.list_calls_request(
-            asking.text("case_id", case_id), only=only, owner=owner, page_size=page_size, page_token=page_token
-        )
+        request = asking.list_calls_request(case_id, only=only, owner=owner, page_size=page_size, page_token=page_token)
         answer = self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
@@ -446,7 +444,7 @@ class CallbackClient:
             CallNotReplayableError: It is running, its request is not kept whole, or its activity has no handler.
             UnavailableError: No answer. Safe to send again, though it may then be handled twice.
         """
-        request = messages.ReplayCallRequest(call_id=call_id)
+        request = messages.ReplayCallRequest(call_id=asking.text("call_id", call_id))
         answer = self._ask(lambda stub: stub.ReplayCall, request, self._patience(timeout))
         return call_from_proto(answer.call)
 
@@ -459,7 +457,7 @@ class CallbackClient:
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.PauseActivityRequest(callback_activity=activity)
+        request = messages.PauseActivityRequest(callback_activity=asking.text("activity", activity))
         self._ask(lambda stub: stub.PauseActivity, request, self._patience(timeout))
 
     def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
@@ -469,7 +467,7 @@ class CallbackClient:
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.ResumeActivityRequest(callback_activity=activity)
+        request = messages.ResumeActivityRequest(callback_activity=asking.text("activity", activity))
         self._ask(lambda stub: stub.ResumeActivity, request, self._patience(timeout))
 
     def watch_calls(
@@ -501,8 +499,8 @@ class CallbackClient:
         Raises:
             ValueError: The timeout is not a positive number.
         """
-        request = messages.WatchCallsRequest(
-            callback_activity=activity, labels=dict(labels or {}), callback_case_id=case_id, resume_token=resume_token
+        request = asking.watch_calls_request(
+            activity=activity, labels=labels, case_id=case_id, resume_token=resume_token
         )
         timeout = self._timeout if timeout is None else timeout
         asking.patience_of(timeout, longest=1.0)
