@@ -23,6 +23,7 @@ from callback_server.domain.activity import Activity, deadline_ms
 from callback_server.domain.call import Call
 from callback_server.domain.case import FORM, RECORD, AnswerMode, Case, CloseReason, Mode, NewCase, Settings, WayOut
 from callback_server.domain.event import Filter
+from callback_server.domain.guard import CONFIRM_PARAMETER
 from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
 from callback_server.domain.url import callback_url
@@ -179,6 +180,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if profile and request.get_guard == pb.GET_GUARD_CONFIRM:
             found.append(Violation("get_guard", "exclusive", "CONFIRM needs a person, and no person can sign"))
             found.append(Violation("verification_profile", "exclusive", "excludes the get_guard CONFIRM"))
+        if request.get_guard == pb.GET_GUARD_CONFIRM and request.state_query_parameter == CONFIRM_PARAMETER:
+            found.append(Violation("state_query_parameter", "reserved", "is what the page of CONFIRM sends"))
         if profile and profile not in policy.profiles:
             declared = ", ".join(sorted(policy.profiles)) or "none"
             found.append(
