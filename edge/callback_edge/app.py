@@ -89,6 +89,8 @@ async def _answer(upstream: Upstream, limits: Limits) -> Answer:
     )
     try:
         limits.may_look_up(caller)
+        if request.method == "OPTIONS":
+            limits.missed(caller)  # whatever it leads to: so a later 429 tells nothing of it either
         answered = await upstream.invoke(to_invoke(target, received), body_of(scope))
         _record().call_id = answered.call_id
         return _handshake_answer(answered) if request.method == "OPTIONS" else render(answered, request.method)
