@@ -290,6 +290,8 @@ async def test_what_can_not_be_rendered_is_a_clean_502(plane, edge, response):
         (["text/plain", "text/html"], True),
         (["text/html;q=0"], False),
         ([";;;,=,\xff q=nan"], False),
+        (["text/html" + ",a/b" * 3000], True),
+        (["a/b," * 3000 + "text/html"], False),  # nobody means that, and it would cost
     ],
 )
 async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, accept, page):
