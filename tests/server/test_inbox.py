@@ -278,14 +278,24 @@ async def test_what_was_taken_before_a_stop_is_delivered_before_the_end(store_of
 
 
 async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(inbox):
-    name = inbox.stub.play(failing(0, accept()))
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return accept()
+
+    name = inbox.stub.play(script)
     made = await generate(inbox, name)
     invoking = asyncio.create_task(inbox.calls.invoke(made.callback_state, "", Request("post")))
     for _ in range(5):
         await asyncio.sleep(0)  # its claim is on its way
     inbox.inbox.stop()
-    await _drain(inbox.calls, inbox.inbox)
+    draining = asyncio.create_task(_drain(inbox.calls, inbox.inbox))
     answer = await invoking
+    await wait_until(lambda: inbox.stub.requests(name), what="a handler that was asked")
+    assert not draining.done()
+    gate.set()
+    await draining
     assert (await call_of(inbox, answer.call_id)).delivery.status == DELIVERED
 
 
