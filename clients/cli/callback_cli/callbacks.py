@@ -159,14 +159,7 @@ def generate(
     help="Only cases in this status.",
 )
 @click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
-@click.option(
-    "--label",
-    "labels",
-    metavar="K=V",
-    multiple=True,
-    callback=options.labels,
-    help="Only cases with this label; repeat for those that have all.",
-)
+@options.label_filter
 @click.option("--waiting", is_flag=True, help="In place of cases, the calls that are held and wait for their answer.")
 @click.option("--owner", metavar="NAME", default="", help="Those of this owner, in place of your own; for an admin.")
 @click.option(

@@ -82,16 +82,9 @@ def replay(session: Session, *, call_id: str, show_secrets: bool) -> None:
         'callback watch --json --resume-token "$(jq -r .resumeToken last-event.json)" >> events.jsonl',
     ),
 )
-@click.option("--activity", metavar="A", default="", help="Only of cases of this activity.")
-@click.option(
-    "--label",
-    "labels",
-    metavar="K=V",
-    multiple=True,
-    callback=options.labels,
-    help="Only of cases with this label; repeat for those that have all.",
-)
-@click.option("--case", "case_id", metavar="CASE", default="", help="Only of this case.")
+@click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
+@options.label_filter
+@click.option("--case", "case_id", metavar="CASE", default="", help="Only this case.")
 @click.option(
     "--resume-token",
     metavar="TOKEN",

@@ -103,6 +103,17 @@ def labels(context: click.Context, parameter: click.Parameter, texts: tuple[str,
     return dict(found)
 
 
+label_filter = click.option(
+    "--label",
+    "labels",
+    metavar="K=V",
+    multiple=True,
+    callback=labels,
+    help="Only cases with this label; repeat for those that have all.",
+)
+"""The option that narrows cases, or what happens to them, to those with labels."""
+
+
 def examples(*lines: str) -> str:
     """Return the end of a command's help: commands to copy, kept as they stand."""
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])

@@ -3,8 +3,8 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
---       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off), answer ('' = HANDLER),
---       ordered ('1' or ''), fallback ('' = none)
+--       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off),
+--       answer ('' = HANDLER), ordered ('1' or ''), fallback ('' = none)
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life

@@ -5,8 +5,8 @@
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), erasure (a name of its own, the same when it is sent again), before (an attempt; '+inf' =
 --       all), limit
--- Returns: OK with how many of these calls had something recorded until this erasure, and the attempt before which to go on, 0 if there are
---          no more; UNKNOWN (no such case of this owner).
+-- Returns: OK with how many of these calls had something recorded until this erasure, and the attempt before which to go
+--          on, 0 if there are no more; UNKNOWN (no such case of this owner).
 -- Transition: of a delivery PENDING -> DEAD.
 -- @include life
 -- @include delivery

@@ -4,11 +4,11 @@
 --
 -- KEYS: partition
 -- ARGV: limit, most_bytes (of requests; the first is taken whatever its size), turn (a number that is another each time:
---       each activity comes first in its turn), keep_calls, keep_bytes, lease_ms, and two lists: after how many values it has, of activity and
---       lease_ms for those that are declared; then of activities that are paused
--- Returns: 1 if more may be due, else 0; then of each call_id, attempt, how many of those no handler was asked in, attempts since
---          it began or was replayed, age_ms since then, lease_ms, owner, activity, mode, content, body (of an ACK call as they were at its claim, else as
---          they are), request, request_body, and '1' if it was replayed.
+--       each activity comes first in its turn), keep_calls, keep_bytes, lease_ms, and two lists: after how many values it
+--       has, of activity and lease_ms for those that are declared; then of activities that are paused
+-- Returns: 1 if more may be due, else 0; then of each call_id, attempt, how many of those no handler was asked in, attempts
+--          since it began or was replayed, age_ms since then, lease_ms, owner, activity, mode, content, body (of an ACK call
+--          as they were at its claim, else as they are), request, request_body, and '1' if it was replayed.
 -- Transition: of a delivery PENDING, or RUNNING and over its lease -> RUNNING.
 -- @include life
 -- @include delivery
@@ -52,8 +52,8 @@ for i = 1, #activities do
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')
-      taken[#taken + 1] = {call_id, tries, tonumber(call[9] or 0), tries - tonumber(call[2] or 0), now - tonumber(call[3]), lease, case.owner,
-        activity, case.mode, content, body, call[6], call[7] or '', call[8] or ''}
+      taken[#taken + 1] = {call_id, tries, tonumber(call[9] or 0), tries - tonumber(call[2] or 0), now - tonumber(call[3]),
+        lease, case.owner, activity, case.mode, content, body, call[6], call[7] or '', call[8] or ''}
     end
   end
 end
