@@ -274,7 +274,7 @@ async def test_what_is_promised_holds_while_anything_is_killed_at_any_moment(tmp
             for victim in itertools.islice(in_turn(random.Random(5), *groups), KILLS):
                 await victim.fall()
                 kills[victim.kind] += 1
-                await asyncio.sleep(EVERY_S)
+                await asyncio.sleep(EVERY_S)  # not for a condition: it is the pace of what happens
             for victim in itertools.chain(*groups):
                 await victim.up()
             stopping.set()

@@ -1,14 +1,14 @@
-"""A worker, as a program of its own, that answers each call when it is told to: `late_worker.py ADDRESS`.
+"""A worker, as a program of its own, that answers late: `late_worker.py ADDRESS`.
 
-It is told so by a line on standard input, whatever has become of the call. It says on standard output what it is at:
-`welcome`, then `begun CALL` and `answered CALL`.
+It answers no call until it is told to, by a line on standard input; then all of them, whatever has become of them. It
+says on standard output what it is at: `welcome`, then `begun CALL`.
 """
 
 import asyncio
 import sys
 
 import grpc
-from support.workers import raw_worker
+from support.workers import ACCEPTED, raw_worker
 
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 
@@ -17,20 +17,17 @@ async def main(address):
     """Works until it is killed."""
     async with (
         grpc.aio.insecure_channel(address) as channel,
-        raw_worker(WorkerServiceStub(channel), "act") as worker,
+        raw_worker(WorkerServiceStub(channel), "act", max_calls=1000) as worker,
     ):
         print("welcome", flush=True)
+        told = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
 
-        number = 0
-        while True:
-            number += 1
-            call = await worker.next("call", number, wait_s=3600)
-            await worker.start(call)
-            await worker.next("go", number)
+        async def late(call):
             print("begun", call.call_id, flush=True)
-            await asyncio.to_thread(sys.stdin.readline)
-            await worker.result(call)
-            print("answered", call.call_id, flush=True)
+            await asyncio.wait((told,))
+            return ACCEPTED
+
+        await worker.serve(late)
 
 
 if __name__ == "__main__":

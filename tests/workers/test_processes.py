@@ -134,46 +134,54 @@ async def late_worker(address):
         await program.communicate()
 
 
+async def stopped_with_calls(replicas, worker):
+    """A worker that is stopped after it has begun with calls of both replicas: those."""
+    called = [
+        await Called.make(replicas[n % 2], "act", retryable_after_error=n % 3 == 0) for n in range(count(20, 200))
+    ]
+    for _ in called:
+        await worker.said("begun")
+    worker.send_signal(signal.SIGSTOP)
+    return called
+
+
+async def goes_on_and_changes_nothing(replica, worker, called):
+    """Has it answer after all. What it says comes in its order, so a call that it answers is after all the others."""
+    before = [(await each.case(), await each.recorded()) for each in called]
+    worker.stdin.write(b"\n")
+    worker.send_signal(signal.SIGCONT)
+    await (await Called.make(replica, "act")).answer
+    assert [(await each.case(), await each.recorded()) for each in called] == before
+    print(f"\n{len(called)} late answers changed nothing")
+
+
 async def test_a_worker_that_is_stopped_past_the_deadline_and_goes_on_changes_nothing(tmp_path):
-    rounds = count(3, 200)
     async with (
-        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 0.5\n") as (one, two),
+        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 3\n") as (one, two),
         late_worker(two.address) as worker,
     ):
-        for number in range(rounds):
-            called = await Called.make((one, two)[number % 2], "act", retryable_after_error=number % 3 == 0)
-            await worker.said("begun")
-            worker.send_signal(signal.SIGSTOP)
-            assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
-            before = await called.case(), await called.recorded()
-            worker.stdin.write(b"\n")
-            worker.send_signal(signal.SIGCONT)
-            await worker.said("answered")
-            assert (await called.case(), await called.recorded()) == before
-            assert before[1].failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
-    print(f"\n{rounds} answers after the deadline changed nothing")
+        called = await stopped_with_calls((one, two), worker)
+        for each in called:
+            assert (await refusal(each.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        await goes_on_and_changes_nothing(one, worker, called)
+        assert {(await each.recorded()).failure for each in called} == {pb.CALL_FAILURE_DEADLINE_EXCEEDED}
 
 
 async def test_a_worker_that_is_stopped_past_the_lease_and_goes_on_changes_nothing(tmp_path):
-    rounds = count(3, 200)
-    async with servers(tmp_path, 2) as (one, two), late_worker(two.address) as worker:
-        for number in range(rounds):
-            called = await Called.make((one, two)[number % 2], "act", retryable_after_error=number % 3 == 0)
-            await worker.said("begun")
-            worker.send_signal(signal.SIGSTOP)
-            assert await end_leases(one.store) == 1
+    async with (
+        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 100\n") as (one, two),
+        late_worker(two.address) as worker,
+    ):
+        called = await stopped_with_calls((one, two), worker)
+        assert await end_leases(one.store) == len(called)
 
-            async def interrupted(called=called):
-                return (await called.recorded()).status == pb.CALL_STATUS_INTERRUPTED
+        async def interrupted():
+            return {(await each.recorded()).status for each in called} == {pb.CALL_STATUS_INTERRUPTED}
 
-            await wait_until(interrupted, what="the end of the lease")
-            before = await called.case(), await called.recorded()
-            worker.stdin.write(b"\n")
-            worker.send_signal(signal.SIGCONT)
-            await worker.said("answered")
-            assert (await refusal(called.answer)).reason == "OUTCOME_UNKNOWN"
-            assert (await called.case(), await called.recorded()) == before
-    print(f"\n{rounds} answers after the lease changed nothing")
+        await wait_until(interrupted, what="the end of the leases")
+        await goes_on_and_changes_nothing(one, worker, called)
+        for each in called:
+            assert (await refusal(each.answer)).reason == "OUTCOME_UNKNOWN"
 
 
 @pytest.mark.skipif(not SOAK, reason="takes half a minute")
