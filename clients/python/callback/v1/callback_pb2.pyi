@@ -73,7 +73,7 @@ class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.Val
     """
     GET_GUARD_CONFIRM: _GetGuard.ValueType  # 3
     """GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
-    the call: its handler sees the original GET, with its query and an empty body. The URL's parameter is another one.
+    the call: its handler sees the original GET, with its query and an empty body. No state parameter has that name.
     """
 
 class GetGuard(_GetGuard, metaclass=_GetGuardEnumTypeWrapper):
@@ -91,7 +91,7 @@ and it is no call.
 """
 GET_GUARD_CONFIRM: GetGuard.ValueType  # 3
 """GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
-the call: its handler sees the original GET, with its query and an empty body. The URL's parameter is another one.
+the call: its handler sees the original GET, with its query and an empty body. No state parameter has that name.
 """
 Global___GetGuard: _TypeAlias = GetGuard  # noqa: Y015
 
