@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -110,7 +111,7 @@ def _find_state(parameter: str, request: HttpRequest) -> str:
         places.append(request.body)
     found: set[str] = set()
     for place in places:
-        values = _finder(parameter).findall(b"&" + place)
+        values = [value[1] or b"" for value in islice(_finder(parameter).finditer(b"&" + place), 2)]
         if len(values) > 1:
             raise status.Refusal(status.STATE_REPEATED)
         found.update(unquote_to_bytes(value).decode("latin-1") for value in values)
