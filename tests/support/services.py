@@ -1,5 +1,6 @@
 """The gRPC services on a real store, in this process."""
 
+import asyncio
 import contextlib
 from types import SimpleNamespace
 
@@ -97,6 +98,10 @@ async def running_services(
             mailbox=mailbox, feed=feed, address=f"127.0.0.1:{port}",
         )  # fmt: skip
     await server.stop(0)
+    running = [*calls._running, *inbox._running]  # as the end of a process ends them
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
     await mailbox.flush()
     await client.aclose()
     await mail_client.aclose()
