@@ -47,6 +47,8 @@ SYSTEM_PACKAGES = {
     "xmlsec1": "xmlsec1",
 }
 """Programs that tests run, and Debian's packages that have them."""
+BENCH_PACKAGES = {"h2load": "nghttp2-client", "wrk": "wrk"}
+"""The same of measurements."""
 
 
 # ---- The tasks, in the order in which they are listed ----
@@ -68,7 +70,7 @@ def test(*arguments: str) -> None:
     missing, and the tests that need them are skipped by name; under CI (`CI=true`) a missing one is a failure.
     """
     enter("dev")
-    require_system_packages()
+    require_system_packages(SYSTEM_PACKAGES)
     if not arguments:
         lint()
         types()
@@ -81,7 +83,7 @@ def test(*arguments: str) -> None:
 def soak(*arguments: str) -> None:
     """Run all tests, the proofs with their full counts: `soak [PYTEST ARGS]`. Takes long, and the whole machine."""
     enter("dev")
-    require_system_packages()
+    require_system_packages(SYSTEM_PACKAGES)
     os.environ["CALLBACK_SOAK"] = "1"
     run("pytest", "--timeout=0", *arguments)
 
@@ -89,6 +91,7 @@ def soak(*arguments: str) -> None:
 def bench(*arguments: str) -> None:
     """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, say which there are."""
     enter("dev")
+    require_system_packages(BENCH_PACKAGES)
     known = {path.stem: path for path in sorted((ROOT / "tests" / "bench").glob("*.py"))}
     name, *rest = arguments or [""]
     if name not in known:
@@ -233,11 +236,11 @@ def make_environment() -> None:
     run(sys.executable, "-m", "venv", VENV)
 
 
-def require_system_packages() -> None:
-    """Install the programs that tests use, or say which are missing. Under CI a missing one ends it."""
+def require_system_packages(packages_of: dict[str, str]) -> None:
+    """Install the programs that a task uses, or say which are missing. Under CI a missing one ends it."""
 
     def missing() -> list[str]:
-        return [package for program, package in SYSTEM_PACKAGES.items() if shutil.which(program) is None]
+        return [package for program, package in packages_of.items() if shutil.which(program) is None]
 
     if missing():
         apt_install(missing())

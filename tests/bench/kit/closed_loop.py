@@ -1,0 +1,72 @@
+"""Load by programs that send the next request when the last one is answered: what there can be at most.
+
+Both are written in C, for a load generator in Python would take more of a small machine than what it measures.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from bench.kit.programs import processor_s
+
+_SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+async def wrk(subject, *, connections, seconds, directory):
+    """Calls the paths of a subject in turn over so many connections. Returns what was seen, `per_second` first of all.
+
+    `processor_us` is, for each process, the processor time that a request took.
+    """
+    paths = directory / f"{subject.name}.paths"
+    paths.write_text("".join(f"{path}\n" for path in subject.paths))
+    before = {name: processor_s(pid) for name, pid in subject.processes.items()}
+    said = await _run(
+        "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--script={_SCRIPT}",
+        f"http://127.0.0.1:{subject.port}", "--", paths,
+    )  # fmt: skip
+    used = {name: processor_s(pid) - before[name] for name, pid in subject.processes.items()}
+    seen = json.loads(said.splitlines()[-1])
+    if seen["failed"] or not seen["requests"]:
+        sys.exit(f"{subject.name}: {seen['failed']} of {seen['requests']} requests failed")
+    return {
+        "per_second": seen["requests"] / seen["seconds"],
+        **seen,
+        "processor_us": {name: round(each * 1e6 / seen["requests"], 1) for name, each in used.items()},
+    }
+
+
+async def h2load(address, method, message, *, token="", in_flight, seconds, directory):
+    """Calls a unary method of a gRPC server with the same message again and again. Returns what was seen.
+
+    It looks at no gRPC status: whoever uses it checks that the calls did what they should.
+    """
+    frame = directory / "frame"
+    body = message.SerializeToString()
+    frame.write_bytes(b"\0" + len(body).to_bytes(4, "big") + body)
+    authorization = [f"--header=authorization: Bearer {token}"] if token else []
+    said = await _run(
+        "h2load", "--clients=4", f"--max-concurrent-streams={in_flight // 4}", f"--duration={seconds}",
+        "--header=content-type: application/grpc", "--header=te: trailers", *authorization, f"--data={frame}",
+        f"http://{address}{method}",
+    )  # fmt: skip
+    per_second = re.search(r"finished in [\d.]+m?s, ([\d.]+) req/s", said)
+    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", said)
+    succeeded, *others = map(int, counts.groups())
+    if any(others) or not succeeded:
+        sys.exit(f"{method}: h2load says: {said}")
+    return {"per_second": float(per_second[1]), "requests": succeeded}
+
+
+async def _run(program, *arguments):
+    if shutil.which(program) is None:
+        sys.exit(f"{program} is not installed")
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        sys.exit(f"{program} ended with {process.returncode}: {said.decode()}")
+    return said.decode()

@@ -1,0 +1,187 @@
+"""What is measured, each part a process of its own: the floors, and ours with everything on."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.floors.chain_server import CASES
+from support.store import StoreProcess, free_port
+from support.system import Process
+from support.wait import wait_until
+
+from callback import AsyncCallbackClient, Response
+from callback_server.domain.principal import Role
+from callback_server.tokens import add_token
+
+BENCH = Path(__file__).parents[1]
+ANSWER = Response(b"thank you")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_s(pid):
+    """The processor time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_bytes(pid):
+    """The memory that a process has in use."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that can be called: where, by which paths, and which processes it consists of, by name."""
+
+    name: str
+    port: int
+    paths: list[str]
+    processes: dict[str, int]
+
+
+class Program:
+    """A Python file of ours that listens on a port, started and waited for; ends with `stop`."""
+
+    def __init__(self, file, *arguments, log):
+        self.port = free_port()
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, BENCH / file, str(self.port), *map(str, arguments)],
+                env={**os.environ, "PYTHONPATH": str(BENCH.parent)}, stdin=subprocess.DEVNULL, stderr=output,
+            )  # fmt: skip
+        self._log = log
+
+    async def ready(self):
+        """Waits until it accepts connections."""
+        await wait_until(self._accepts, what=f"{self._log.stem} to listen")
+        return self
+
+    async def _accepts(self):
+        assert self.process.poll() is None, self._log.read_text()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def stop(self):
+        """Ends it at once."""
+        self.process.kill()
+        self.process.wait(30)
+
+
+@contextlib.asynccontextmanager
+async def running(file, *arguments, directory):
+    """A running `Program`, which logs into the directory."""
+    program = Program(file, *arguments, log=directory / f"{Path(file).stem}.log")
+    try:
+        yield await program.ready()
+    finally:
+        program.stop()
+
+
+@contextlib.contextmanager
+def running_store(directory):
+    """A store of its own, durable: `appendonly yes`, `appendfsync always`. The directory is made."""
+    directory.mkdir()
+    store = StoreProcess(directory).start()
+    try:
+        yield store
+    finally:
+        store.stop()
+
+
+@contextlib.asynccontextmanager
+async def hello(directory):
+    """The bare framework."""
+    async with running("floors/hello.py", directory=directory) as program:
+        yield Subject("hello", program.port, ["/"], {"hello": program.process.pid})
+
+
+@contextlib.asynccontextmanager
+async def chain(directory):
+    """The chain that one writes by hand."""
+    with running_store(directory / "chain-store") as store:
+        async with (
+            running("floors/chain_server.py", store.port, directory=directory) as server,
+            running("floors/chain_edge.py", server.port, directory=directory) as edge,
+        ):
+            processes = {"edge": edge.process.pid, "server": server.process.pid, "store": store.process.pid}
+            yield Subject("chain", edge.port, [f"/{number}" for number in range(CASES)], processes)
+
+
+class Deployment:
+    """Ours on a store that runs: servers and edges with access control, limits, recording, metrics and logs at info.
+
+    `client` is an internal service; `token` gives the tokens by principal.
+    """
+
+    def __init__(self, directory, store, *, servers=1, edges=1, config=""):
+        self.store = store
+        principals = directory / "principals.toml"
+        self.tokens = {
+            "edge": add_token(principals, "edge", [Role.EDGE], None),
+            "service": add_token(principals, "service", [Role.OWNER], None),
+            "worker": add_token(principals, "worker", [Role.WORKER], None, activities=["*"]),
+        }
+        edge_token = directory / "edge.token"
+        edge_token.write_text(self.tokens["edge"])
+        file = directory / "callback.toml"
+        file.write_text(config)
+        self.grpc = [f"127.0.0.1:{free_port()}" for _ in range(servers)]
+        self.ports = [free_port() for _ in range(edges)]
+        self.servers = [
+            Process(
+                "callback_server", directory / f"server-{number}.log", CALLBACK_CONFIG=str(file),
+                CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL=store.url,
+                CALLBACK_STATE_KEY="k" * 32, CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0",
+            )
+            for number, address in enumerate(self.grpc, 1)
+        ]  # fmt: skip
+        self.edges = [
+            Process(
+                "callback_edge", directory / f"edge-{number}.log", CALLBACK_CONFIG=str(file),
+                CALLBACK_EDGE_BIND=f"127.0.0.1:{port}", CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0",
+                CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc), CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token),
+                CALLBACK_EDGE_TRUSTED_PROXIES="[]", CALLBACK_EDGE_DRAIN_S="0",
+            )
+            for number, port in enumerate(self.ports, 1)
+        ]  # fmt: skip
+        self.client = None
+
+    @property
+    def processes(self):
+        """The processes by name; where there are several of a kind, with their numbers."""
+        named = {"store": self.store.process.pid}
+        for kind, processes in (("edge", self.edges), ("server", self.servers)):
+            for number, each in enumerate(processes, 1):
+                named[kind if len(processes) == 1 else f"{kind} {number}"] = each.process.pid
+        return named
+
+    async def paths(self, activity, count):
+        """The paths of that many new cases, which allow any number of calls."""
+        made = await asyncio.gather(
+            *(self.client.generate_callback_url(activity, ANSWER, allow_multiple_calls=True) for _ in range(count))
+        )
+        return [each.url.removeprefix("http://127.0.0.1:8080") for each in made]
+
+
+@contextlib.asynccontextmanager
+async def running_deployment(directory, store, **options):
+    """A running `Deployment`. Its directory is made."""
+    directory.mkdir()
+    deployment = Deployment(directory, store, **options)
+    try:
+        for each in (*deployment.servers, *deployment.edges):
+            await each.start()
+        target = f"ipv4:{','.join(deployment.grpc)}"
+        async with AsyncCallbackClient(target, token=deployment.tokens["service"]) as deployment.client:
+            yield deployment
+    finally:
+        for each in (*deployment.edges, *deployment.servers):
+            await asyncio.to_thread(each.stop)
