@@ -1,41 +1,32 @@
 """Load by programs that send the next request when the last one is answered: what there can be at most.
 
-Both are written in C, for a load generator in Python would take more of a small machine than what it measures.
+Two are written in C, for a load generator in Python takes more of a small machine than what it measures.
 """
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
 
-from bench.kit.programs import processor_s
-
 _SCRIPT = Path(__file__).with_name("wrk.lua")
+_DRIVER = Path(__file__).with_name("in_flight.py")
 
 
 async def wrk(subject, *, connections, seconds, directory):
-    """Calls the paths of a subject in turn over so many connections. Returns what was seen, `per_second` first of all.
-
-    `processor_us` is, for each process, the processor time that a request took.
-    """
+    """Calls the paths of a subject in turn over so many connections. Returns what was seen."""
     paths = directory / f"{subject.name}.paths"
     paths.write_text("".join(f"{path}\n" for path in subject.paths))
-    before = {name: processor_s(pid) for name, pid in subject.processes.items()}
     said = await _run(
         "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--script={_SCRIPT}",
         f"http://127.0.0.1:{subject.port}", "--", paths,
     )  # fmt: skip
-    used = {name: processor_s(pid) - before[name] for name, pid in subject.processes.items()}
     seen = json.loads(said.splitlines()[-1])
     if seen["failed"] or not seen["requests"]:
         sys.exit(f"{subject.name}: {seen['failed']} of {seen['requests']} requests failed")
-    return {
-        "per_second": seen["requests"] / seen["seconds"],
-        **seen,
-        "processor_us": {name: round(each * 1e6 / seen["requests"], 1) for name, each in used.items()},
-    }
+    return {"per_second": seen["requests"] / seen["seconds"], **seen}
 
 
 async def h2load(address, method, message, *, token="", in_flight, seconds, directory):
@@ -60,11 +51,20 @@ async def h2load(address, method, message, *, token="", in_flight, seconds, dire
     return {"per_second": float(per_second[1]), "requests": succeeded}
 
 
-async def _run(program, *arguments):
+async def in_flight(what, target, *options, in_flight, seconds):
+    """The same by our own driver, where an answer is needed to go on: see `in_flight.py`."""
+    said = await _run(
+        sys.executable, _DRIVER, what, target, f"--seconds={seconds}", f"--in-flight={in_flight}", *options,
+        environment={**os.environ, "PYTHONPATH": str(_DRIVER.parents[2])},
+    )  # fmt: skip
+    return json.loads(said.splitlines()[-1])
+
+
+async def _run(program, *arguments, environment=None):
     if shutil.which(program) is None:
         sys.exit(f"{program} is not installed")
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        program, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     said, _ = await process.communicate()
     if process.returncode:

@@ -8,7 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from bench.floors.chain_server import CASES
+from prometheus_client.parser import text_string_to_metric_families
 from support.store import StoreProcess, free_port
 from support.system import Process
 from support.wait import wait_until
@@ -28,6 +30,14 @@ def processor_s(pid):
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+async def charged(processes, load):
+    """Awaits a load, and adds to what it saw the processor time of a request, in each of the processes by name."""
+    before = {name: processor_s(pid) for name, pid in processes.items()}
+    seen = await load
+    used = {name: processor_s(pid) - before[name] for name, pid in processes.items()}
+    return {**seen, "processor_us": {name: round(each * 1e6 / seen["requests"], 1) for name, each in used.items()}}
+
+
 def resident_bytes(pid):
     """The memory that a process has in use."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -44,26 +54,24 @@ class Subject:
 
 
 class Program:
-    """A Python file of ours that listens on a port, started and waited for; ends with `stop`."""
+    """A Python file of ours, started; ends with `stop`. It says nothing unless something is wrong."""
 
     def __init__(self, file, *arguments, log):
-        self.port = free_port()
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, BENCH / file, str(self.port), *map(str, arguments)],
+                [sys.executable, BENCH / file, *map(str, arguments)],
                 env={**os.environ, "PYTHONPATH": str(BENCH.parent)}, stdin=subprocess.DEVNULL, stderr=output,
             )  # fmt: skip
         self._log = log
 
-    async def ready(self):
+    async def listens(self, port):
         """Waits until it accepts connections."""
-        await wait_until(self._accepts, what=f"{self._log.stem} to listen")
-        return self
+        await wait_until(lambda: self._accepts(port), what=f"{self._log.stem} to listen")
 
-    async def _accepts(self):
+    async def _accepts(self, port):
         assert self.process.poll() is None, self._log.read_text()
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             return False
         writer.close()
@@ -75,14 +83,23 @@ class Program:
         self.process.wait(30)
 
 
-@contextlib.asynccontextmanager
-async def running(file, *arguments, directory):
+@contextlib.contextmanager
+def running(file, *arguments, directory):
     """A running `Program`, which logs into the directory."""
     program = Program(file, *arguments, log=directory / f"{Path(file).stem}.log")
     try:
-        yield await program.ready()
+        yield program
     finally:
         program.stop()
+
+
+@contextlib.asynccontextmanager
+async def listening(file, *arguments, directory):
+    """The same that listens on a port of its choice, its first argument. Gives the program and the port."""
+    port = free_port()
+    with running(file, port, *arguments, directory=directory) as program:
+        await program.listens(port)
+        yield program, port
 
 
 @contextlib.contextmanager
@@ -99,8 +116,8 @@ def running_store(directory):
 @contextlib.asynccontextmanager
 async def hello(directory):
     """The bare framework."""
-    async with running("floors/hello.py", directory=directory) as program:
-        yield Subject("hello", program.port, ["/"], {"hello": program.process.pid})
+    async with listening("floors/hello.py", directory=directory) as (program, port):
+        yield Subject("hello", port, ["/"], {"hello": program.process.pid})
 
 
 @contextlib.asynccontextmanager
@@ -108,11 +125,11 @@ async def chain(directory):
     """The chain that one writes by hand."""
     with running_store(directory / "chain-store") as store:
         async with (
-            running("floors/chain_server.py", store.port, directory=directory) as server,
-            running("floors/chain_edge.py", server.port, directory=directory) as edge,
+            listening("floors/chain_server.py", store.port, directory=directory) as (server, server_port),
+            listening("floors/chain_edge.py", server_port, directory=directory) as (edge, port),
         ):
             processes = {"edge": edge.process.pid, "server": server.process.pid, "store": store.process.pid}
-            yield Subject("chain", edge.port, [f"/{number}" for number in range(CASES)], processes)
+            yield Subject("chain", port, [f"/{number}" for number in range(CASES)], processes)
 
 
 class Deployment:
@@ -162,6 +179,15 @@ class Deployment:
             for number, each in enumerate(processes, 1):
                 named[kind if len(processes) == 1 else f"{kind} {number}"] = each.process.pid
         return named
+
+    async def metric(self, name, **labels):
+        """The value of a metric of the servers, all together; 0 for one that is not there yet."""
+        found = []
+        async with httpx.AsyncClient() as http:
+            for server in self.servers:
+                text = (await http.get(f"http://{server.facts['admin']}/metrics")).text
+                found += (each for family in text_string_to_metric_families(text) for each in family.samples)
+        return sum(each.value for each in found if each.name == name and labels.items() <= each.labels.items())
 
     async def paths(self, activity, count):
         """The paths of that many new cases, which allow any number of calls."""
