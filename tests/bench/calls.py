@@ -41,6 +41,8 @@ TABLE = {
     "pull": Row(measures.calls, "pull worker ÷ push handler, 32 connections", 0.7, 1.0),
     "generate": Row(measures.generate, "GenerateCallbackUrl ÷ bare grpc.aio echo, 64 in flight", 0.5, 0.7),
     "life": Row(measures.life, "life of a case for one call ÷ bare grpc.aio echo, 64 in flight", 0.25, 0.4),
+    "many-cases": Row(measures.cases, "recorded call with the most open cases ÷ with 1,000", 0.9, 1.0),
+    "memory": Row(measures.cases, "bytes of the store for an open case", 900, 600, lower_is_better=True),
 }
 
 
@@ -51,7 +53,9 @@ async def main(options):
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         async with contextlib.AsyncExitStack() as stack:
-            stage = Stage(Path(folder), stack, rounds=options.rounds, seconds=options.seconds)
+            stage = Stage(
+                Path(folder), stack, rounds=options.rounds, seconds=options.seconds, case_counts=options.cases
+            )
             for measure in dict.fromkeys(row.measure for row in chosen.values()):
                 values, _ = await measure(stage, [name for name, row in chosen.items() if row.measure is measure])
                 found |= values
@@ -72,6 +76,10 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each takes its turn (default 5)")
     parser.add_argument("--seconds", type=int, default=5, metavar="S", help="how long a turn takes (default 5)")
+    parser.add_argument(
+        "--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N",
+        help="with how many open cases to measure calls, in rising order (default 10000 100000 1000000)",
+    )  # fmt: skip
     parser.add_argument("--only", action="append", choices=TABLE, help="only this row of the table; repeatable")
     return parser.parse_args()
 

@@ -5,14 +5,13 @@ Two are written in C, for a load generator in Python takes more of a small machi
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import sys
 from pathlib import Path
 
+_TESTS = Path(__file__).parents[2]
 _SCRIPT = Path(__file__).with_name("wrk.lua")
-_DRIVER = Path(__file__).with_name("in_flight.py")
 
 
 async def wrk(subject, *, connections, seconds, directory):
@@ -54,17 +53,17 @@ async def h2load(address, method, message, *, token="", in_flight, seconds, dire
 async def in_flight(what, target, *options, in_flight, seconds):
     """The same by our own driver, where an answer is needed to go on: see `in_flight.py`."""
     said = await _run(
-        sys.executable, _DRIVER, what, target, f"--seconds={seconds}", f"--in-flight={in_flight}", *options,
-        environment={**os.environ, "PYTHONPATH": str(_DRIVER.parents[2])},
+        sys.executable, "-m", "bench.kit.in_flight", what, target, f"--seconds={seconds}",
+        f"--in-flight={in_flight}", *options,
     )  # fmt: skip
     return json.loads(said.splitlines()[-1])
 
 
-async def _run(program, *arguments, environment=None):
+async def _run(program, *arguments):
     if shutil.which(program) is None:
         sys.exit(f"{program} is not installed")
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        program, *arguments, cwd=_TESTS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     said, _ = await process.communicate()
     if process.returncode:

@@ -1,11 +1,25 @@
 """The measurements. Each gives the ratios of its rows of the table, by name and one a round, and what was seen."""
 
+import random
+import uuid
+
+import redis.asyncio
 from bench.kit.closed_loop import h2load, in_flight, wrk
 from bench.kit.in_flight import GENERATE
-from bench.kit.programs import charged
+from bench.kit.loading import load
+from bench.kit.programs import Subject, charged, running_deployment, running_store
 from bench.kit.stage import PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
 
+from callback_server.domain.case import Mode, NewCase, Settings
+from callback_server.domain.ids import case_id_of, state_hash
+from callback_server.domain.response import Response, ResponseType
+
+FEW = 1_000
+"""How many open cases are few; and how many of many are called in turn."""
+MEMORY_CASES = 100_000
+"""With how many the memory of one is measured, if nothing else is."""
+CONTENT = Response(type=ResponseType.RESPONSE, code=200, body=bytes(range(200)))
 IN_FLIGHT = 64
 """How many gRPC calls, or lives of cases, are on their way at a time."""
 
@@ -26,15 +40,13 @@ async def calls(stage, rows):
     for connections in sorted({each[-1] for each in compared.values()}, reverse=True):
         alike = {row: each for row, each in compared.items() if each[-1] == connections}
         names = dict.fromkeys(name for ours, floor, *_ in alike.values() for name in (floor, ours))
-        rounds = await stage.take_turns({name: await _turn(stage, name, connections) for name in names})
+        rounds = await stage.take_turns({name: _turn(stage, await stage.subject(name), connections) for name in names})
         values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
         seen[f"{connections} connections"] = rounds
     return values, seen
 
 
-async def _turn(stage, name, connections):
-    subject = await stage.subject(name)
-
+def _turn(stage, subject, connections):
     async def turn(seconds):
         load = wrk(subject, connections=connections, seconds=seconds, directory=stage.directory)
         return await charged(subject.processes, load)
@@ -88,3 +100,61 @@ async def life(stage, _rows):
 
     rounds = await stage.take_turns({"echo": echo_turn, "life": our_turn})
     return {"life": quotients(rounds["life"], rounds["echo"])}, {"life": rounds}
+
+
+async def cases(stage, rows):
+    """What open cases cost: their memory, and how much slower calls are. One store has few, the other ever more.
+
+    The values are those with the most.
+    """
+    values, seen = {}, {}
+    few, many = [await _loadable(stage, name) for name in ("few", "many")]
+    await load(few.store, range(FEW), open_case)
+    loaded = grown = 0
+    for count in stage.case_counts if "many-cases" in rows else (MEMORY_CASES,):
+        before = await _memory(many.store)
+        await load(many.store, range(loaded, count), open_case)
+        grown += await _memory(many.store) - before
+        loaded = count
+        seen[f"{count} cases"] = {"bytes_each": grown / count}
+        print(f"  {count:,} open cases of {grown / count:.0f} bytes", flush=True)
+        values["memory"] = [grown / count]
+        if "many-cases" in rows:
+            turns = {
+                "few": _called_turn(stage, few, range(FEW)),
+                "many": _called_turn(stage, many, range(0, count, count // FEW)),
+            }
+            rounds = await stage.take_turns(turns)
+            seen[f"{count} cases"] |= rounds
+            values["many-cases"] = quotients(rounds["many"], rounds["few"])
+    return {row: each for row, each in values.items() if row in rows}, seen
+
+
+async def _loadable(stage, name):
+    store = stage.stack.enter_context(running_store(stage.directory / f"{name}-store"))
+    return await stage.stack.enter_async_context(running_deployment(stage.directory / name, store))
+
+
+async def _memory(store):
+    async with redis.asyncio.Redis(port=store.port) as client:
+        return (await client.info("memory"))["used_memory"]
+
+
+def _called_turn(stage, deployment, numbers):
+    paths = [f"/cb/{state(number)}" for number in numbers]
+    subject = Subject(deployment.directory.name, deployment.ports[0], paths, deployment.processes)
+    return _turn(stage, subject, 32)
+
+
+def state(number):
+    """The state of one of the loaded cases."""
+    return str(uuid.UUID(int=random.Random(number).getrandbits(128), version=4))
+
+
+def open_case(number):
+    """One of them: 200 bytes of content, no labels, for any number of calls."""
+    sha = state_hash(state(number))
+    return NewCase(
+        id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record", mode=Mode.MULTIPLE,
+        parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
+    )  # fmt: skip

@@ -59,9 +59,8 @@ class Program:
     def __init__(self, file, *arguments, log):
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, BENCH / file, *map(str, arguments)],
-                env={**os.environ, "PYTHONPATH": str(BENCH.parent)}, stdin=subprocess.DEVNULL, stderr=output,
-            )  # fmt: skip
+                [sys.executable, BENCH / file, *map(str, arguments)], stdin=subprocess.DEVNULL, stderr=output
+            )
         self._log = log
 
     async def listens(self, port):
@@ -139,6 +138,7 @@ class Deployment:
     """
 
     def __init__(self, directory, store, *, servers=1, edges=1, config=""):
+        self.directory = directory
         self.store = store
         principals = directory / "principals.toml"
         self.tokens = {

@@ -20,12 +20,14 @@ class Stage:
         stack: an `AsyncExitStack`, which ends all that was started.
         rounds: how often each subject takes its turn.
         seconds: how long a turn takes.
+        case_counts: with how many open cases calls are measured, one after the other.
     """
 
-    def __init__(self, directory, stack, *, rounds, seconds):
+    def __init__(self, directory, stack, *, rounds, seconds, case_counts):
         self.directory = directory
         self.rounds = rounds
         self.seconds = seconds
+        self.case_counts = case_counts
         self.stack = stack
         self._subjects = {}
         self._deployment = None
