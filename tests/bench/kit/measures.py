@@ -1,14 +1,15 @@
 """The measurements. Each gives the ratios of its rows of the table, by name and one a round, and what was seen."""
 
+import asyncio
 import random
 import uuid
 
 import redis.asyncio
-from bench.kit.closed_loop import h2load, in_flight, wrk
 from bench.kit.in_flight import GENERATE
+from bench.kit.load import h2load, in_flight, open_loop, wrk
 from bench.kit.loading import load
-from bench.kit.programs import Subject, charged, running_deployment, running_store
-from bench.kit.stage import PULL, PUSH, quotients
+from bench.kit.programs import Subject, charged, resident_bytes, running_deployment, running_store
+from bench.kit.stage import CASES, PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
 
 from callback_server.domain.case import Mode, NewCase, Settings
@@ -19,6 +20,8 @@ FEW = 1_000
 """How many open cases are few; and how many of many are called in turn."""
 MEMORY_CASES = 100_000
 """With how many the memory of one is measured, if nothing else is."""
+SOME_CONNECTIONS, MANY_CONNECTIONS = 256, 2_000
+"""How many connections callers have at most in an open loop: where each is served in time, and where they are not."""
 CONTENT = Response(type=ResponseType.RESPONSE, code=200, body=bytes(range(200)))
 IN_FLIGHT = 64
 """How many gRPC calls, or lives of cases, are on their way at a time."""
@@ -158,3 +161,68 @@ def open_case(number):
         id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record", mode=Mode.MULTIPLE,
         parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
     )  # fmt: skip
+
+
+async def rates(stage, rows):
+    """What becomes of calls that come faster than they can be served, and of those at half of that rate.
+
+    The peak is that of a closed loop, in the same round.
+    """
+    subject = await stage.subject("record")
+    peak = 0
+
+    async def closed(seconds):
+        nonlocal peak
+        load = wrk(subject, connections=32, seconds=seconds, directory=stage.directory)
+        seen = await charged(subject.processes, load)
+        peak = seen["per_second"]
+        return seen
+
+    def opened(times, connections):
+        async def turn(seconds):
+            load = open_loop(
+                subject, per_second=peak * times, connections=connections, seconds=seconds, directory=stage.directory
+            )
+            seen = await charged(subject.processes, load)
+            resident = {name: resident_bytes(pid) for name, pid in subject.processes.items()}
+            return {**seen, "times_peak": times, "resident_bytes": resident}
+
+        return turn
+
+    turns = {"peak": closed}
+    turns |= {"three times the peak": opened(3, MANY_CONNECTIONS)} if "overload" in rows else {}
+    turns |= {"half of the peak": opened(0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
+    rounds = await stage.take_turns(turns, in_order=True)
+    values = {}
+    if "overload" in rows:
+        values["overload"] = quotients(rounds["three times the peak"], rounds["peak"])
+    if "tail" in rows:
+        values["tail"] = [seen["p99_us"] / seen["p50_us"] for seen in rounds["half of the peak"]]
+    return values, {"rates": rounds}
+
+
+async def replicas(stage, _rows):
+    """Two servers and two edges beside one of each, on this machine."""
+    turns = {}
+    for count in (1, 2):
+        store = stage.stack.enter_context(running_store(stage.directory / f"store-of-{count}"))
+        fleet = await stage.stack.enter_async_context(
+            running_deployment(stage.directory / f"fleet-of-{count}", store, servers=count, edges=count)
+        )
+        turns[f"{count} + {count}"] = _fleet_turn(stage, fleet, await fleet.paths("record", CASES))
+    rounds = await stage.take_turns(turns)
+    return {"replicas": quotients(rounds["2 + 2"], rounds["1 + 1"])}, {"replicas": rounds}
+
+
+def _fleet_turn(stage, fleet, paths):
+    async def load(seconds):
+        subjects = [Subject(f"edge-{port}", port, paths, {}) for port in fleet.ports]
+        each = await asyncio.gather(
+            *(
+                wrk(each, connections=32 // len(subjects), seconds=seconds, directory=stage.directory)
+                for each in subjects
+            )
+        )
+        return {name: sum(seen[name] for seen in each) for name in ("per_second", "requests")}
+
+    return lambda seconds: charged(fleet.processes, load(seconds))

@@ -34,8 +34,8 @@ async def charged(processes, load):
     """Awaits a load, and adds to what it saw the processor time of a request, in each of the processes by name."""
     before = {name: processor_s(pid) for name, pid in processes.items()}
     seen = await load
-    used = {name: processor_s(pid) - before[name] for name, pid in processes.items()}
-    return {**seen, "processor_us": {name: round(each * 1e6 / seen["requests"], 1) for name, each in used.items()}}
+    used_us = {name: (processor_s(pid) - before[name]) * 1e6 for name, pid in processes.items()}
+    return {**seen, "processor_us": {name: round(us / max(1, seen["requests"]), 1) for name, us in used_us.items()}}
 
 
 def resident_bytes(pid):

@@ -83,18 +83,19 @@ class Stage:
             )
         return self._deployment
 
-    async def take_turns(self, turns):
-        """Has each turn taken once a round, in one order and then in the other, after a round that warms up.
+    async def take_turns(self, turns, *, in_order=False):
+        """Has each turn taken once a round, after a round that warms up.
 
         Args:
             turns: by name, functions of the seconds to take that give what was seen.
+            in_order: whether each round has the same order; else every other round has it the other way round.
 
         Returns:
             By name, what was seen in each round.
         """
         rounds = {name: [] for name in turns}
         for number in range(self.rounds + 1):
-            for name in turns if number % 2 else reversed(turns):
+            for name in turns if in_order or number % 2 else reversed(turns):
                 seen = await turns[name](self.seconds if number else WARM_UP_S)
                 if number:
                     rounds[name].append(seen)
@@ -106,6 +107,10 @@ def in_words(seen):
     """What was seen in a turn, as one line."""
     words = [f"{seen['per_second']:8.1f}/s"]
     words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
+    if "statuses" in seen:
+        words.append(f"of {seen['sent_per_second']:.0f}/s sent: {seen['statuses']}, {seen['never_sent']} never sent")
+    if "resident_bytes" in seen:
+        words.append(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in seen["resident_bytes"].items()))
     if "processor_us" in seen:
         used = seen["processor_us"]
         each = ", ".join(f"{name} {us:.0f}" for name, us in used.items())

@@ -1,4 +1,4 @@
-"""Load by programs that send the next request when the last one is answered: what there can be at most.
+"""The programs that make load. But for the open loop they send the next request when the last one is answered.
 
 Two are written in C, for a load generator in Python takes more of a small machine than what it measures.
 """
@@ -16,11 +16,9 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 async def wrk(subject, *, connections, seconds, directory):
     """Calls the paths of a subject in turn over so many connections. Returns what was seen."""
-    paths = directory / f"{subject.name}.paths"
-    paths.write_text("".join(f"{path}\n" for path in subject.paths))
     said = await _run(
         "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--script={_SCRIPT}",
-        f"http://127.0.0.1:{subject.port}", "--", paths,
+        f"http://127.0.0.1:{subject.port}", "--", _paths(subject, directory),
     )  # fmt: skip
     seen = json.loads(said.splitlines()[-1])
     if seen["failed"] or not seen["requests"]:
@@ -52,10 +50,25 @@ async def h2load(address, method, message, *, token="", in_flight, seconds, dire
 
 async def in_flight(what, target, *options, in_flight, seconds):
     """The same by our own driver, where an answer is needed to go on: see `in_flight.py`."""
-    said = await _run(
-        sys.executable, "-m", "bench.kit.in_flight", what, target, f"--seconds={seconds}",
-        f"--in-flight={in_flight}", *options,
+    return await _driver("in_flight", what, target, f"--seconds={seconds}", f"--in-flight={in_flight}", *options)
+
+
+async def open_loop(subject, *, per_second, connections, seconds, directory):
+    """Calls the paths of a subject so many times a second, answered or not: see `open_loop.py`."""
+    return await _driver(
+        "open_loop", subject.port, _paths(subject, directory), f"--per-second={per_second}",
+        f"--connections={connections}", f"--seconds={seconds}",
     )  # fmt: skip
+
+
+def _paths(subject, directory):
+    file = directory / f"{subject.name}.paths"
+    file.write_text("".join(f"{path}\n" for path in subject.paths))
+    return file
+
+
+async def _driver(module, *arguments):
+    said = await _run(sys.executable, "-m", f"bench.kit.{module}", *map(str, arguments))
     return json.loads(said.splitlines()[-1])
 
 
