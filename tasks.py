@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = ROOT / "clients" / "python"
-LOCKS = {"up": ROOT / "requirements" / "up.lock", "dev": ROOT / "requirements" / "dev.lock"}
-"""What runs; and that, in the same versions, with all that develops and tests it."""
+LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench")}
+"""What runs; that, in the same versions, with all that develops and tests it; and that with what draws plots."""
 
 SYSTEM_PACKAGES = {
     "chromium": "chromium",
@@ -90,7 +90,7 @@ def soak(*arguments: str) -> None:
 
 def bench(*arguments: str) -> None:
     """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, say which there are."""
-    enter("dev")
+    enter("bench")
     require_system_packages(BENCH_PACKAGES)
     known = {path.stem: path for path in sorted((ROOT / "tests" / "bench").glob("*.py"))}
     name, *rest = arguments or [""]
@@ -151,6 +151,7 @@ def lock(*arguments: str) -> None:
     compile_lock += ["--extra", "up", *arguments]
     run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
     run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])
+    run(*compile_lock, "--group", "bench", "--constraint", LOCKS["dev"], "--output-file", LOCKS["bench"])
 
 
 def build() -> None:
@@ -220,7 +221,8 @@ def set_up(kind: str) -> None:
     install: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*install, "--no-deps", "--require-hashes", "-r", LOCKS[kind])
     run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT)
-    covered = ("up", "dev") if kind == "dev" else ("up",)
+    kinds = [*LOCKS]
+    covered = kinds[: kinds.index(kind) + 1]
     stamp.write_text(json.dumps({**place, **{name: content[name] for name in covered}}) + "\n")
 
 

@@ -25,7 +25,7 @@ return answer
 
 async def main(port, store_port):
     """Serves until it is killed."""
-    store = redis.asyncio.Redis(port=store_port)
+    store = redis.asyncio.Redis(port=store_port, max_connections=1000)
     script = await store.script_load(SCRIPT)
     for number in range(CASES):
         await store.hset(f"case:{{{number}}}", "answer", b"thank you")

@@ -16,6 +16,7 @@ from callback_server.domain.case import Mode, NewCase, Settings
 from callback_server.domain.ids import case_id_of, state_hash
 from callback_server.domain.response import Response, ResponseType
 
+CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128)
 FEW = 1_000
 """How many open cases are few; and how many of many are called in turn."""
 MEMORY_CASES = 100_000
@@ -45,8 +46,18 @@ async def calls(stage, rows):
         names = dict.fromkeys(name for ours, floor, *_ in alike.values() for name in (floor, ours))
         rounds = await stage.take_turns({name: _turn(stage, await stage.subject(name), connections) for name in names})
         values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
-        seen[f"{connections} connections"] = rounds
-    return values, seen
+        seen[str(connections)] = rounds
+    return values, {"calls": seen}
+
+
+async def connections(stage, _rows):
+    """Calls and floors over ever more connections. The value is that of the most."""
+    seen = {}
+    for count in CONNECTIONS:
+        seen[str(count)] = rounds = await stage.take_turns(
+            {name: _turn(stage, await stage.subject(name), count) for name in ("hello", "chain", "record")}
+        )
+    return {"connections": quotients(rounds["record"], rounds["hello"])}, {"connections": seen}
 
 
 def _turn(stage, subject, connections):
@@ -119,7 +130,7 @@ async def cases(stage, rows):
         await load(many.store, range(loaded, count), open_case)
         grown += await _memory(many.store) - before
         loaded = count
-        seen[f"{count} cases"] = {"bytes_each": grown / count}
+        seen[str(count)] = {"bytes_each": grown / count}
         print(f"  {count:,} open cases of {grown / count:.0f} bytes", flush=True)
         values["memory"] = [grown / count]
         if "many-cases" in rows:
@@ -128,9 +139,9 @@ async def cases(stage, rows):
                 "many": _called_turn(stage, many, range(0, count, count // FEW)),
             }
             rounds = await stage.take_turns(turns)
-            seen[f"{count} cases"] |= rounds
+            seen[str(count)] |= rounds
             values["many-cases"] = quotients(rounds["many"], rounds["few"])
-    return {row: each for row, each in values.items() if row in rows}, seen
+    return {row: each for row, each in values.items() if row in rows}, {"cases": seen}
 
 
 async def _loadable(stage, name):
