@@ -1,6 +1,7 @@
 """One stream to a server, which carries calls there and answers back.
 
-1. No call is sent before the server has said that it takes calls, and none after it has said that it takes no more.
+1. No call is sent before the server has said that it takes calls, and none after it has said that it takes no more, or
+   refused one because it does not know this edge.
 2. One message is under way at a time; what comes meanwhile goes together in the next.
 3. A call that was handed over here may have been made, whatever becomes of the stream: where it ends without the call's
    answer, nobody knows.
@@ -13,10 +14,13 @@ from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
+from google.rpc import code_pb2
 
 from callback.v1 import edge_service_pb2
 from callback_edge.bodies import HeldBody
 
+REFUSED: Final = (code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED)
+"""How a server says that it does not know this edge."""
 MOST_CALLS: Final = 64
 """How many calls go in one message."""
 MOST_BYTES: Final = 256 * 1024
@@ -201,6 +205,8 @@ class Stream:
             self.settled.set()
             self._events.stream_changed()
         for answer in message.answers:
+            if answer.HasField("status") and answer.status.code in REFUSED:
+                self.leave()
             call = self._calls.take(answer.number)
             if call is not None:
                 self._events.answered(call, answer)

@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 import grpc
 import grpc.aio
 from google.protobuf import duration_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from callback.v1 import edge_service_pb2
@@ -36,7 +36,7 @@ from callback_edge.bodies import HeldBody
 from callback_edge.limits import BUSY_RETRY_S
 from callback_edge.link import Link
 from callback_edge.settings import EdgeSettings
-from callback_edge.stream import Call, Waiting
+from callback_edge.stream import REFUSED, Call, Waiting
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -55,11 +55,9 @@ _REPORT_S: Final = 5.0
 _MOST_REPORTS: Final = 100
 """How many are on their way at a time; more are not sent."""
 _ERROR_DOMAIN: Final = "callback"
-_REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-_LOST: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+_LOST: Final = (code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
 _UNREACHABLE: Final = "no server answers"
 _NO_STREAM: Final = "no connection to a server that serves"
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _CHALLENGE: Final = re.compile(r"[!-~](?:[ -~]{0,998}[!-~])?")
 _DEFAULT_CHALLENGE: Final = "Signature"
 
@@ -157,8 +155,7 @@ class Upstream:
         if answer.HasField("response"):
             self._end(call, answer.response)
             return
-        code = _CODES.get(answer.status.code)
-        if code in _REFUSED:
+        if answer.status.code in REFUSED:
             self._refused(_reason(answer.status))
             call.refusals += 1
             if call.refusals < _TRIES:
@@ -182,7 +179,7 @@ class Upstream:
     def failed(self, error: grpc.aio.AioRpcError) -> None:
         """Take note of a stream that could not be, or broke."""
         said = _status(error)
-        if error.code() in _REFUSED:
+        if said.code in REFUSED:
             reason = _reason(said)
             self._is_refused, self._why_none = True, f"the server refuses this edge: {reason}"
             self._refused(reason)
@@ -284,16 +281,15 @@ def _tell(call: Call, outcome: edge_service_pb2.InvokeResponse | status.Refusal)
 
 def refusal_from(refused: status_pb2.Status) -> status.Refusal:
     """Return what a failed call means to its caller. The server's words stay out of it."""
-    code = _CODES.get(refused.code)
-    if code in _REFUSED:
+    if refused.code in REFUSED:
         return status.Refusal(status.EDGE_REFUSED, retry_after_s=_UNREACHABLE_RETRY_S)
     said = _said(refused)
     if said.reason:
         problem = status.BY_REASON.get(said.reason, status.INTERNAL)
         challenge = said.challenge if problem is status.VERIFICATION_FAILED else ""
         return status.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id, challenge=challenge)
-    _log.warning("invoke failed", grpc_code=code.name if code else "none", grpc_details=refused.message)
-    return status.Refusal(status.OUTCOME_UNKNOWN if code in _LOST else status.INTERNAL)
+    _log.warning("invoke failed", grpc_code=_code_name(refused), grpc_details=refused.message)
+    return status.Refusal(status.OUTCOME_UNKNOWN if refused.code in _LOST else status.INTERNAL)
 
 
 @dataclass(slots=True)
@@ -329,8 +325,11 @@ def _said(refused: status_pb2.Status) -> _Said:
 
 def _reason(refused: status_pb2.Status) -> str:
     """Return why a server refuses; what stands before one may say it by the code alone."""
-    code = _CODES.get(refused.code)
-    return _said(refused).reason or (code.name if code else "none")
+    return _said(refused).reason or _code_name(refused)
+
+
+def _code_name(refused: status_pb2.Status) -> str:
+    return code_pb2.Code.Name(refused.code) if refused.code in code_pb2.Code.values() else str(refused.code)
 
 
 def _whole_seconds(delay: duration_pb2.Duration) -> int:
