@@ -38,6 +38,8 @@ def _plot(points, what, path):
         axes.legend(frameon=False)
     rate.set_ylim(bottom=0)
     latency.set_yscale("log")
+    latency.yaxis.set_major_formatter("{x:g}")
+    latency.yaxis.set_minor_formatter("{x:g}")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
     return path

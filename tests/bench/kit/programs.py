@@ -5,6 +5,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,11 @@ from callback_server.tokens import add_token
 
 BENCH = Path(__file__).parents[1]
 ANSWER = Response(b"thank you")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def processor_s(pid):
-    """The processor time that a process has used, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """The processor time that a process has used, in seconds: Linux has a clock of each (`clock_getcpuclockid(3)`)."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 async def charged(processes, load):
