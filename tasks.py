@@ -47,7 +47,7 @@ SYSTEM_PACKAGES = {
     "xmlsec1": "xmlsec1",
 }
 """Programs that tests run, and Debian's packages that have them."""
-BENCH_PACKAGES = {"h2load": "nghttp2-client", "wrk": "wrk"}
+BENCH_PACKAGES = {"h2load": "nghttp2-client", "webhook": "webhook", "wrk": "wrk"}
 """The same of measurements."""
 
 

@@ -53,6 +53,10 @@ TABLE = {
     "connections": Row(measures.connections, "recorded call ÷ hello world, 128 connections"),
 }
 
+RIVALS = {
+    "webhook": Row(measures.calls, "recorded call ÷ adnanh/webhook, 32 connections"),
+}
+
 
 async def measured(rows, options):
     """What was found of these rows, by name: their values, and all that was seen on the way."""
@@ -88,7 +92,8 @@ def table(rows, values, earlier):
 
 def main(options):
     """Measures, prints and writes. Returns the exit code: 1 if something is not as it must be."""
-    rows = {name: row for name, row in TABLE.items() if not options.only or name in options.only}
+    names = options.only or [*TABLE, *(RIVALS if options.rivals else ())]
+    rows = {name: row for name, row in (TABLE | RIVALS).items() if name in names}
     earlier = json.loads(options.compare.read_text()) if options.compare else {"values": {}}
     found = surroundings()
     print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
@@ -119,7 +124,10 @@ def arguments():
     parser.add_argument(
         "--into", type=Path, default=Path("bench-results"), metavar="DIR", help="where to write (default bench-results)"
     )
-    parser.add_argument("--only", action="append", choices=TABLE, help="only this row of the table; repeatable")
+    parser.add_argument("--rivals", action="store_true", help="with rows for other programs that answer such calls")
+    parser.add_argument(
+        "--only", action="append", choices=[*TABLE, *RIVALS], help="only this row of the table; repeatable"
+    )
     return parser.parse_args()
 
 

@@ -32,6 +32,7 @@ COMPARED = {
     "chain": ("record", "chain", "per_second", 32),
     "push": (PUSH, "hello", "per_second", 32),
     "pull": (PULL, PUSH, "per_second", 32),
+    "webhook": ("record", "webhook", "per_second", 32),
     "latency": ("record", "chain", "p50_us", 1),
 }
 """Which figure of ours is divided by which floor's, and over how many connections they are called."""

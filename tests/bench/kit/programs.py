@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -53,13 +55,11 @@ class Subject:
 
 
 class Program:
-    """A Python file of ours, started; ends with `stop`. It says nothing unless something is wrong."""
+    """A program of another kind than ours, started; ends with `stop`. What it says goes into the log."""
 
-    def __init__(self, file, *arguments, log):
+    def __init__(self, command, log):
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, BENCH / file, *map(str, arguments)], stdin=subprocess.DEVNULL, stderr=output
-            )
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self._log = log
 
     async def listens(self, port):
@@ -82,18 +82,19 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(file, *arguments, directory):
-    """A running `Program`, which logs into the directory."""
-    program = Program(file, *arguments, log=directory / f"{Path(file).stem}.log")
+def running(program, *arguments, directory):
+    """A running `Program`, which logs into the directory: on the path, or a Python file of this folder."""
+    command = [sys.executable, BENCH / program] if program.endswith(".py") else [program]
+    started = Program([*command, *map(str, arguments)], directory / f"{Path(program).stem}.log")
     try:
-        yield program
+        yield started
     finally:
-        program.stop()
+        started.stop()
 
 
 @contextlib.asynccontextmanager
 async def listening(file, *arguments, directory):
-    """The same that listens on a port of its choice, its first argument. Gives the program and the port."""
+    """The same of a file that listens on a port, its first argument. Gives the program and the port."""
     port = free_port()
     with running(file, port, *arguments, directory=directory) as program:
         await program.listens(port)
@@ -128,6 +129,18 @@ async def chain(directory):
         ):
             processes = {"edge": edge.process.pid, "server": server.process.pid, "store": store.process.pid}
             yield Subject("chain", port, [f"/{number}" for number in range(CASES)], processes)
+
+
+@contextlib.asynccontextmanager
+async def webhook(directory):
+    """A rival, adnanh/webhook. It keeps nothing, and starts a program for each call: here the one that does nothing."""
+    if shutil.which("webhook") is None:
+        sys.exit("webhook is not installed")
+    hooks, port = directory / "hooks.json", free_port()
+    hooks.write_text(json.dumps([{"id": "bench", "execute-command": "/bin/true", "response-message": "thank you"}]))
+    with running("webhook", "-ip", "127.0.0.1", "-port", port, "-hooks", hooks, directory=directory) as program:
+        await program.listens(port)
+        yield Subject("webhook", port, ["/hooks/bench"], {})  # most of its processor time is of what it starts
 
 
 class Deployment:

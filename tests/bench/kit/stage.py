@@ -36,7 +36,7 @@ class Stage:
     async def subject(self, name):
         """The subject of that name, running."""
         if name not in self._subjects:
-            floor = {"hello": programs.hello, "chain": programs.chain}.get(name)
+            floor = {"hello": programs.hello, "chain": programs.chain, "webhook": programs.webhook}.get(name)
             if floor:
                 self._subjects[name] = await self.stack.enter_async_context(floor(self.directory))
             else:
@@ -111,8 +111,7 @@ def in_words(seen):
         words.append(f"of {seen['sent_per_second']:.0f}/s sent: {seen['statuses']}, {seen['never_sent']} never sent")
     if "resident_bytes" in seen:
         words.append(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in seen["resident_bytes"].items()))
-    if "processor_us" in seen:
-        used = seen["processor_us"]
+    if used := seen["processor_us"]:
         each = ", ".join(f"{name} {us:.0f}" for name, us in used.items())
         words.append(f"µs of processor {sum(used.values()):.0f}: {each}")
     return "  ".join(words)
