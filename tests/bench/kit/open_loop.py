@@ -29,26 +29,28 @@ SELECTED = 900
 
 
 class OpenLoop:
-    """The requests of a run, on connections that are opened as they are needed, up to a number.
+    """The requests of a run, on connections that are open before it begins, and are opened again where they end.
 
     Args:
         port: where they go.
         paths: what is asked for, in turn.
-        most: how many connections there are at most. A request that finds none free waits for one.
     """
 
-    def __init__(self, port, paths, most):
+    def __init__(self, port, paths):
         self._port = port
         self._requests = [get(path) for path in paths]
-        self._most = most
         self._idle = collections.deque()
-        self._connections = 0
         self._opening = set()
         self._due = collections.deque()
         self._sent = 0
         self._on_their_way = 0
         self._all_answered = asyncio.Event()
         self._answers = []
+
+    async def open(self, count):
+        """Opens so many connections, which is how many requests there can be at a time: the next one waits."""
+        for number in range(count):
+            await self._open(f"127.0.0.{2 + number % SOURCES}")
 
     async def run(self, per_second, seconds):
         """Calls for so long, after the warm-up, then waits for the last answers. Returns what was seen."""
@@ -65,21 +67,20 @@ class OpenLoop:
                 due += chance.expovariate(per_second)
             self._send()
         used = time.process_time() - used
-        waiting = len(self._due)
+        never_sent = len(self._due)
         self._due.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 await self._all_answered.wait()
-        in_time = sum(status == 200 and began <= at <= ended for _, at, status in self._answers)
-        counted = [each for each in self._answers if each[0] >= began]
-        took = sorted(at - due for due, at, status in counted if status == 200) or [0]
+        answered = collections.Counter(status for _, at, status in self._answers if began <= at <= ended)
+        took = sorted(at - due for due, at, status in self._answers if due >= began and status == 200) or [0]
         return {
-            "per_second": in_time / seconds,
+            "per_second": answered[200] / seconds,
             "requests": sum(status == 200 for *_, status in self._answers),
             "sent_per_second": self._sent / (seconds + WARM_UP_S),
-            "never_sent": waiting,
+            "answered": answered,
+            "never_sent": never_sent,
             "never_answered": self._on_their_way,
-            "statuses": collections.Counter(status for *_, status in counted),
             **{f"p{part}_us": round(took[int(len(took) * part / 100)] * 1e6) for part in (50, 90, 99)},
             "max_us": round(took[-1] * 1e6),
             "driver_share": round(used / (seconds + WARM_UP_S), 2),
@@ -87,26 +88,19 @@ class OpenLoop:
 
     def _send(self):
         while self._due and self._idle:
-            connection = self._idle.popleft()
+            address, connection = self._idle.popleft()
             if connection.is_open:
-                self._ask(connection)
+                self._ask(address, connection)
             else:
-                self._connections -= 1
-        while len(self._opening) < len(self._due) and self._connections < self._most:
-            self._connections += 1
-            opening = asyncio.ensure_future(self._open(f"127.0.0.{2 + self._connections % SOURCES}"))
-            self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
+                opening = asyncio.ensure_future(self._open(address))
+                self._opening.add(opening)
+                opening.add_done_callback(self._opening.discard)
 
     async def _open(self, address):
-        try:
-            self._idle.append(await Connection.to(self._port, address))
-        except OSError:
-            self._connections -= 1
-        else:
-            self._send()
+        self._idle.append((address, await Connection.to(self._port, address)))
+        self._send()
 
-    def _ask(self, connection):
+    def _ask(self, address, connection):
         due = self._due.popleft()
 
         def answered():
@@ -114,7 +108,7 @@ class OpenLoop:
             self._on_their_way -= 1
             if not self._on_their_way:
                 self._all_answered.set()
-            self._idle.append(connection)
+            self._idle.append((address, connection))
             self._send()
 
         self._sent += 1
@@ -125,7 +119,8 @@ class OpenLoop:
 
 async def main(options):
     """Calls, and returns what was seen."""
-    calls = OpenLoop(options.port, options.paths.read_text().split(), options.connections)
+    calls = OpenLoop(options.port, options.paths.read_text().split())
+    await calls.open(options.connections)
     return await calls.run(options.per_second, options.seconds)
 
 

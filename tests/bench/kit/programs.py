@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from bench.floors.chain_server import CASES
@@ -206,7 +207,7 @@ class Deployment:
         made = await asyncio.gather(
             *(self.client.generate_callback_url(activity, ANSWER, allow_multiple_calls=True) for _ in range(count))
         )
-        return [each.url.removeprefix("http://127.0.0.1:8080") for each in made]
+        return [urlsplit(each.url).path for each in made]
 
 
 @contextlib.asynccontextmanager
