@@ -40,11 +40,12 @@ class Answer:
     body: bytes = b""
 
     @property
-    def framed_headers(self) -> list[tuple[str, str]]:
-        """The headers with `content-length`. A 204 has none (RFC 9110, section 8.6); a 205 says 0."""
-        if self.status == 204:
-            return list(self.headers)
-        return [*self.headers, ("content-length", str(len(self.body)))]
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they are sent, with `content-length`. A 204 has none (RFC 9110, section 8.6); a 205 says 0."""
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in self.headers]
+        if self.status != 204:
+            fields.append((b"content-length", b"%d" % len(self.body)))
+        return fields
 
 
 def render(answered: edge_service_pb2.InvokeResponse, method: str) -> Answer:

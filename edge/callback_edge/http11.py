@@ -18,20 +18,23 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
 Each request, refused or not, has its `Record`, from its head until the stream of its answer ends.
 """
 
-import asyncio
 import logging
 import re
+import time
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
+from wsgiref.handlers import format_date_time
 
 import h11
+from h11._headers import Headers, normalize_and_validate
 from h11._receivebuffer import ReceiveBuffer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, Event, Response
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.events import Body, Event, Request, Response
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 
 from callback_edge import status
 from callback_edge.answer import FIXED_HEADERS
@@ -63,7 +66,12 @@ class EdgeConfig(Config):
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """Return what every answer carries, Hypercorn's own included."""
-        return super().response_headers(protocol) + _FIXED_FIELDS
+        return list(_common_fields(int(time.time())))
+
+
+@lru_cache(maxsize=1)
+def _common_fields(second: int) -> Headers:
+    return normalize_and_validate([(b"date", format_date_time(second).encode()), *_FIXED_FIELDS])
 
 
 class EdgeContext(WorkerContext):
@@ -138,6 +146,8 @@ class StrictHTTP(H11Protocol):
         self.connection = _StrictConnection()
         self._peer = self.context.callers.peer(self.client[0] if self.client else "")
         self._record: Record | None = None
+        self._unsent = b""
+        """The head of an answer, which leaves with what follows it."""
 
     async def turn_away(self, problem: status.Problem) -> None:
         """Refuse a connection that is one too many, whatever it would ask."""
@@ -152,30 +162,44 @@ class StrictHTTP(H11Protocol):
     async def stream_send(self, event: Event) -> None:
         """Send what the application says; while stopping, with a word that this connection ends (RFC 9112, 9.6)."""
         if isinstance(event, Response):
-            if self._record:
-                self._record.head_sent(event.status_code)
-            if self.context.is_draining:
-                others = [(name, value) for name, value in event.headers if name != b"connection"]
-                event = replace(event, headers=[*others, (b"connection", b"close")])
-        await super().stream_send(event)
-        if isinstance(event, Body) and self._record:
-            self._record.body_sent(len(event.data))
+            await self._send_head(event.status_code, event.headers)
+        else:
+            await super().stream_send(event)
+            if isinstance(event, Body) and self._record:
+                self._record.body_sent(len(event.data))
+
+    async def _send_head(self, status_code: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if self._record:
+            self._record.head_sent(status_code)
+        if self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            headers = [field for field in headers if field[0] != b"connection"]
+            headers.append((b"connection", b"close"))
+        own, common = normalize_and_validate(headers), _common_fields(int(time.time()))
+        fields = Headers(_triples(own) + _triples(common))  # the common ones are not validated each time
+        await self._send_h11_event(h11.Response(headers=fields, status_code=status_code))
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send, but the head of an answer together with what follows it: each write is a system call.
+
+        Nothing may follow for a while where the request is still on its way, and its sender is to hear that now.
+        """
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response) and self.connection.their_state is not h11.SEND_BODY:
+            self._unsent = data
+        elif data := self._unsent + data:
+            self._unsent = b""
+            await self.send(RawData(data))
 
     def end_record(self) -> None:
         """Count the request that is being handled, if there is one: nothing more comes of it."""
         if self._record:
             record, self._record = self._record, None
             record.end(self.connection.body_bytes, self.config.access_log_sample)
-
-    async def _maybe_recycle(self) -> None:
-        # The application is done with this request, and is told so through the queue of what came in. That may be full
-        # of a body which nobody reads any more: then it would wait here for itself, for ever.
-        if self.stream is not None:
-            put: Any = self.stream.app_put
-            received: asyncio.Queue[Any] = put.__self__
-            while not received.empty():
-                received.get_nowait()
-        await super()._maybe_recycle()
 
     async def _close_stream(self) -> None:
         await super()._close_stream()
@@ -185,15 +209,28 @@ class StrictHTTP(H11Protocol):
         """Offer no other protocol (rule 1)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        caller = self._peer.caller_of(request.headers)
-        self._record = Record(caller, request.method.decode("ascii"), request.target)
-        self.connection_state["record"] = self._record
-        problem = _fault(request)
-        if problem is None:
-            await super()._create_stream(request)
-        else:
-            await self._refuse(problem, request.headers)
+        headers = [(name, value) for _, name, value in _triples(request.headers)]
+        method = request.method.decode("ascii")
+        self._record = Record(self._peer.caller_of(headers), method, request.target)
+        if problem := _fault(request, {name for name, _ in headers}):
+            await self._refuse(problem, headers)
             await self.send(Closed())
+            return
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        self.connection_state["record"] = self._record
+        version = request.http_version.decode()
+        self.keep_alive_requests += 1
+        await self.stream.handle(Request(STREAM_ID, headers, version, method, request.target, self.connection_state))
 
     async def _send_error_response(self, status_code: int) -> None:
         known = {431: status.HEAD_TOO_LARGE, 501: status.NOT_IMPLEMENTED}
@@ -209,12 +246,9 @@ class StrictHTTP(H11Protocol):
         headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
         problems: Problems = self.connection_state["problems"]
         answer = problems.answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
-        fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
-        fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
         record = self._record = self._record or Record(self._peer.caller)
         record.refused(problem)
-        record.head_sent(answer.status)
-        await self._send_h11_event(h11.Response(status_code=answer.status, headers=fields))
+        await self._send_head(answer.status, [*answer.fields, (b"connection", b"close")])
         if not self.connection.answers_head:
             await self._send_h11_event(h11.Data(data=answer.body))
             record.body_sent(len(answer.body))
@@ -222,11 +256,15 @@ class StrictHTTP(H11Protocol):
         self.end_record()
 
 
-def _fault(request: h11.Request) -> status.Problem | None:
+def _triples(fields: Headers) -> list[tuple[bytes, bytes, bytes]]:
+    """Return name as it came, name, and value of each field. To iterate over the fields takes several times as long."""
+    return fields._full_items  # noqa: SLF001 - h11 is pinned
+
+
+def _fault(request: h11.Request, names: set[bytes]) -> status.Problem | None:
     """Return what is wrong with a head that h11 accepts, or None."""
     if request.method == b"CONNECT" or request.method != request.method.upper():
         return status.METHOD_NOT_ALLOWED
-    names = {name for name, _ in request.headers}
     if request.http_version not in (b"1.0", b"1.1"):
         return status.VERSION_NOT_SUPPORTED
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):

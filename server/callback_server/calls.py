@@ -145,11 +145,12 @@ class Calls:
         self._running: set[asyncio.Task[Answer]] = set()
         self._stopping = False
 
-    async def invoke(self, state: str, parameter: str, request: Request) -> Answer:
+    def invoke(self, state: str, parameter: str, request: Request) -> asyncio.Future[Answer]:
         """Makes the call: `request` reached the case of `state`, in the form that `parameter` says.
 
         Raises:
-            CallbackError: there is no answer of a handler; it says why, and whether the caller may come again.
+            CallbackError: it is not made. That of the future: there is no answer of a handler. It says why, and whether
+                the caller may come again.
         """
         if self._stopping:
             raise errors.ServerStoppingError
@@ -163,7 +164,7 @@ class Calls:
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(lambda task: self._ended(task, answer))
         metrics.CALLS_IN_FLIGHT.inc()
-        return await asyncio.shield(answer)
+        return answer
 
     async def caller_gone(self, call_id: str) -> None:
         """Records that the caller of a call had hung up before it could be answered.

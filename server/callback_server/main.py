@@ -11,7 +11,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -52,10 +52,11 @@ from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
 from callback_server.store.claim_call import Leases
 from callback_server.store.client import StoreClient, StoreError, connect
+from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
-from callback_server.store.sweep_partition import sweep_partition
+from callback_server.store.sweep_partition import Swept, sweep_partition
 from callback_server.sweeper import Sweeper
 from callback_server.verification.profiles import Profiles
 from callback_server.wire.validation import violations
@@ -332,14 +333,19 @@ async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -
     """Keeps health checks told whether the store works: a sweep needs of it all that a call does.
 
     A store that is away for a moment is no reason to go elsewhere: calls wait for it as long. Nor is a part of a
-    cluster: another server would not find it either.
+    cluster: another server would not find it either. Nor is a connection that breaks, with all that was sent on it.
     """
+
+    def ask(partition: int) -> Awaitable[Swept]:
+        return resend(
+            lambda: sweep_partition(scripts, partition, retention=retention),
+            unsent_s=HEALTH_INTERVAL_S,
+            unsure_s=HEALTH_INTERVAL_S,
+        )
+
     answered = time.monotonic()
     while True:
-        swept = await asyncio.gather(
-            *(sweep_partition(scripts, partition, retention=retention) for partition in WATCHED_PARTITIONS),
-            return_exceptions=True,
-        )
+        swept = await asyncio.gather(*map(ask, WATCHED_PARTITIONS), return_exceptions=True)
         errors = [each for each in swept if isinstance(each, BaseException)]
         for error in errors:
             if isinstance(error, StoreError):

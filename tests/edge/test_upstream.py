@@ -8,6 +8,7 @@ import grpc
 import pytest
 from support.edge import (
     ControlPlane,
+    Refused,
     answering,
     answering_after,
     ask,
@@ -92,8 +93,8 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
     "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED]
 )
 async def test_a_failure_that_grpc_would_retry_is_not_retried(plane, edge, code):
-    async def script(_request, context):
-        await context.abort(code, "try again")
+    async def script(_request, _context):
+        raise Refused(code)
 
     plane.script = script
     answer = await ask(edge, f"/cb/{new_state()}")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+from support.carrying import EdgeCalls
 from support.services import refusal, response
 from support.system import Process, own_store
 from support.watching import told, watch
@@ -13,7 +14,6 @@ from support.watching import told, watch
 from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 
 CALLS = 20
 
@@ -28,9 +28,7 @@ async def server(directory, store, name):
     try:
         await process.start()
         async with grpc.aio.insecure_channel(process.facts["grpc"]) as channel:
-            yield SimpleNamespace(
-                process=process, callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel)
-            )
+            yield SimpleNamespace(process=process, callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel))
     finally:
         await asyncio.to_thread(process.kill)
 

@@ -13,6 +13,7 @@ import redis
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from support.carrying import answers_of, response_of
 from support.services import response, running_services
 from support.wait import wait_until
 
@@ -113,7 +114,7 @@ def request(method, case):
         "ResumeActivity": {"callback_activity": "act"},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
-        "Invoke": {"state": case.state, "request_method": "get"},
+        "Carry": {"invocations": [{"number": 1, "request": {"state": case.state, "request_method": "get"}}]},
     }[method.name]
     return GetMessageClass(method.input_type)(**fields)
 
@@ -122,10 +123,13 @@ async def ask(services, method, message, metadata=()):
     """The code and reason of what a method says; OK and nothing if it does as it is asked."""
     stub = services.edge if method.containing_service.name == "EdgeService" else services.callbacks
     try:
-        asked = getattr(stub, method.name)(message, metadata=metadata)
+        asked = getattr(stub, method.name)(iter([message]) if method.name == "Carry" else message, metadata=metadata)
         if method.name == "WatchCalls":
             await asked.read()
             asked.cancel()
+        elif method.name == "Carry":
+            async for answer in answers_of(asked):
+                response_of(answer)
         else:
             await asked
     except grpc.aio.AioRpcError as error:
@@ -147,7 +151,7 @@ ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
 UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
 
 
-OF_EDGES, OF_ADMINS = ("Invoke", "ReportCallerGone"), ("PauseActivity", "ResumeActivity")
+OF_EDGES, OF_ADMINS = ("Carry", "ReportCallerGone"), ("PauseActivity", "ResumeActivity")
 OF_A_CALL = ("GetCall", "ReplayCall")
 
 
@@ -307,10 +311,10 @@ async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
     class Forgetful:
         access = Access(None)
 
-        async def Invoke(self, request, context):  # the contract's name
+        async def Carry(self, requests, context):  # the contract's name
             raise AssertionError
 
-    with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Invoke does not say which role it needs"):
+    with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Carry does not say which role it needs"):
         require_roles(SERVICES[1], Forgetful())
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from soak.counts import count
+from support.carrying import EdgeCalls
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.system import Process, System
@@ -19,7 +20,6 @@ from support.wait import wait_until
 
 from callback import AsyncCallbackClient, CallStatus, Response
 from callback.v1 import edge_service_pb2
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_server.main import _background
 
 OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
@@ -134,7 +134,7 @@ async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_
     admin = f"http://{system.server.facts['admin']}"
     assert (await system.http.get(f"{admin}/readyz")).status_code == 200
     async with grpc.aio.insecure_channel(system.grpc) as channel:
-        health, edge = health_pb2_grpc.HealthStub(channel), EdgeServiceStub(channel)
+        health, edge = health_pb2_grpc.HealthStub(channel), EdgeCalls(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service="callback.v1.EdgeService"))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         system.server.signal(signal.SIGTERM)

@@ -8,10 +8,10 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from support.carrying import EdgeCalls
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.calls import Calls
 from callback_server.domain.activity import Activity
@@ -93,7 +93,7 @@ async def running_services(
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(
-            callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel), calls=calls, inbox=inbox,
+            callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel), calls=calls, inbox=inbox,
             sweeper=sweeper, scripts=scripts, channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel),
             mailbox=mailbox, feed=feed, address=f"127.0.0.1:{port}",
         )  # fmt: skip

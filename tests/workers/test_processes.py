@@ -13,6 +13,7 @@ import grpc
 import pytest
 from soak.counts import SOAK, count
 from support.calls import Called
+from support.carrying import EdgeCalls
 from support.leases import end_leases
 from support.services import refusal
 from support.system import Process, own_store
@@ -21,7 +22,6 @@ from support.workers import raw_worker
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 CONFIG = "[activities.act]\ndeadline_s = 20\n"
@@ -46,7 +46,7 @@ async def servers(directory, number, config=CONFIG):
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(process.facts["grpc"]))
                 running.append(
                     SimpleNamespace(
-                        process=process, callbacks=CallbackServiceStub(channel), edge=EdgeServiceStub(channel),
+                        process=process, callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel),
                         worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"], store=store,
                     )
                 )  # fmt: skip

@@ -63,7 +63,7 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
             try:
                 return await method(self, request, self.access.caller(context, role))
             except Exception as error:
-                status = _status(error, name)
+                status = refused(error, name)
             finally:
                 seconds.observe(time.perf_counter() - began)
             return await refuse(context, status)
@@ -78,24 +78,38 @@ def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], S
     """As `rpc`, of a method that replies any number of times. How long it lasts says nothing, and is not measured."""
 
     def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
+        @rpc_duplex(role)
+        @functools.wraps(method)
+        async def looked_after(self: Servicer, request: Asked, caller: Caller) -> AsyncGenerator[Reply, None]:
+            async with contextlib.aclosing(method(self, request, caller)) as replies:
+                async for reply in replies:
+                    caller()  # who may no longer is told so before the next reply
+                    yield reply
+
+        return looked_after
+
+    return decorate
+
+
+def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], ServicerStream[Servicer, Asked, Reply]]:
+    """As `rpc_stream`, of a method that looks itself whether who asks still may."""
+
+    def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
         name = method.__name__
 
         @functools.wraps(method)
         async def servicer_method(
             self: Servicer, request: Asked, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncGenerator[Reply, None]:
-            def caller() -> Principal:
-                return self.access.caller(context, role)
-
+            caller = functools.partial(self.access.caller, context, role)
             try:
                 caller()
                 async with contextlib.aclosing(method(self, request, caller)) as replies:
                     async for reply in replies:
-                        caller()  # who may no longer is told so before the next reply
                         yield reply
                 return
             except Exception as error:
-                status = _status(error, name)
+                status = refused(error, name)
             await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
@@ -115,7 +129,7 @@ def require_valid(message: Message) -> None:
         raise InvalidRequestError(broken)
 
 
-def _status(error: Exception, method: str) -> status_pb2.Status:
+def refused(error: BaseException, method: str) -> status_pb2.Status:
     """What an error of a method becomes outside. It is counted, and logged where it is no refusal."""
     if isinstance(error, StoreError):
         log.error("store_unavailable", method=method, error=str(error))

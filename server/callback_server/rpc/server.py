@@ -61,6 +61,8 @@ class Health:
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
+        self.edges: EdgeServicer | None = None
+        """Who tells edges, besides."""
         self._store_up: bool | None = None
         self._stopping = False
 
@@ -77,16 +79,22 @@ class Health:
             metrics.STORE_UP.set(store_up)
             for name in HEALTH_NAMES:
                 await self.servicer.set(name, _SERVING if store_up else _NOT_SERVING)
+            self._tell_edges(store_up)
 
     async def drain(self) -> None:
         """Tells edges to go elsewhere; all else goes on as before."""
         self._stopping = True
         await self.servicer.set(EDGE_SERVICE, _NOT_SERVING)
+        self._tell_edges(False)
 
     async def stop(self) -> None:
         """Tells everyone that no new work is taken."""
         self._stopping = True
         await self.servicer.enter_graceful_shutdown()
+
+    def _tell_edges(self, whether: bool) -> None:
+        if self.edges is not None:
+            self.edges.take_calls(whether)
 
 
 def make_server(
@@ -117,6 +125,7 @@ def make_server(
         # off: none takes as long as the grace, nor does a worker stay so long, with the calls that it has then.
         grace_ms = (LONGEST_STAY_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
+    told.edges = edge
     server = grpc.aio.server(interceptors=[Gate(access, _GUARDED)], options=options)
     _add(server, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
     _add(server, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)

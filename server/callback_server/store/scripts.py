@@ -22,7 +22,8 @@ from redis.exceptions import NoScriptError
 
 from callback_server.domain.due import CaseExpired, Due, LeaseEnded
 from callback_server.store import keys
-from callback_server.store.client import POOL_SIZE, StoreClient, store_errors
+from callback_server.store.client import StoreClient, store_errors
+from callback_server.store.lanes import Lanes
 from callback_server.store.packing import unpack_consequence
 
 LISTS_AT_ONCE: Final = 8
@@ -65,8 +66,7 @@ class Scripts:
         """`tell` is told of each thing that was due, once it is done."""
         self.client = client
         self._tell = tell
-        self._connections = asyncio.Semaphore(POOL_SIZE)
-        """A cluster's client does not wait for a connection, and refuses when it has none."""
+        self._lanes = Lanes(client)
         self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
         """Held by what lists send, so that they do not take the connections that calls need."""
 
@@ -92,12 +92,11 @@ class Scripts:
         Raises:
             StoreError: the store could not be reached, gave no answer, or refused to run anything.
         """
-        async with self._connections:
-            with store_errors():
-                try:
-                    return await self.client.execute_command("EVALSHA", script.sha, 1, key, *args)
-                except NoScriptError:
-                    return await self.client.execute_command("EVAL", script.source, 1, key, *args)
+        with store_errors():
+            try:
+                return await self._lanes.send(key, "EVALSHA", script.sha, 1, key, *args)
+            except NoScriptError:
+                return await self._lanes.send(key, "EVAL", script.source, 1, key, *args)
 
     async def run_lists(
         self, script: Script, arguments: Mapping[int, Sequence[str | bytes | int]]
@@ -111,7 +110,7 @@ class Scripts:
         groups = [partitions[at : at + PARTITIONS_AT_ONCE] for at in range(0, len(partitions), PARTITIONS_AT_ONCE)]
 
         async def run_group(group: Sequence[int]) -> list[Any]:
-            async with self._lists, self._connections:
+            async with self._lists:
                 with store_errors():
                     pipeline = self.client.pipeline(transaction=False)
                     for partition in group:
