@@ -287,7 +287,7 @@ async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(inbox)
 
     name = inbox.stub.play(script)
     made = await generate(inbox, name)
-    invoking = asyncio.create_task(inbox.calls.invoke(made.callback_state, "", Request("post")))
+    invoking = inbox.calls.invoke(made.callback_state, "", Request("post"))
     for _ in range(5):
         await asyncio.sleep(0)  # its claim is on its way
     inbox.inbox.stop()
