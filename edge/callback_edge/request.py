@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from callback.v1 import callback_pb2, edge_service_pb2
+from callback.v1 import edge_service_pb2
 from callback_edge import status
 
 CALL_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
@@ -88,22 +88,20 @@ def to_invoke(target: Target, request: HttpRequest) -> edge_service_pb2.InvokeRe
     if not _STATE.fullmatch(state):
         raise status.Refusal(status.STATE_UNKNOWN)
     query_string = request.query_string.decode("ascii")
-    return edge_service_pb2.InvokeRequest(
+    invoke = edge_service_pb2.InvokeRequest(
         state=state,
         state_query_parameter=target.parameter,
         request_method=request.method.lower(),
-        request_headers=[
-            callback_pb2.Header(name=name.decode("latin-1"), value=value.decode("latin-1"))
-            for name, value in request.headers
-        ],
-        request_query=[
-            callback_pb2.QueryParameter(name=name, value=value)
-            for name, value in parse_qsl(query_string, keep_blank_values=True, errors="replace")
-        ],
         request_query_string=query_string,
         request_body=request.body,
         client_address=request.client_address,
     )
+    for name, value in request.headers:
+        invoke.request_headers.add(name=name.decode("latin-1"), value=value.decode("latin-1"))
+    if query_string:
+        for pair in parse_qsl(query_string, keep_blank_values=True, errors="replace"):
+            invoke.request_query.add(name=pair[0], value=pair[1])
+    return invoke
 
 
 def _find_state(parameter: str, request: HttpRequest) -> str:
