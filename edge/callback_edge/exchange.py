@@ -180,16 +180,12 @@ class Exchange(ASGIHTTPConnection):
         return problems_of(self.scope).answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
 
     async def _give(self, answer: Answer) -> None:
-        is_early = not self._has_arrived
-        fields = [*answer.fields, (b"connection", b"close")] if is_early else answer.fields
-        await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        await self._send({"type": "http.response.body", "body": answer.body, "more_body": is_early})
-        if is_early:
+        await self.scope["state"]["answer"](answer, is_last=not self._has_arrived)
+        if not self._has_arrived:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
                     while not self._has_arrived:
                         await self._receive_part()
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _handshake_answer(answered: edge_service_pb2.InvokeResponse) -> Answer:

@@ -27,17 +27,17 @@ from typing import Any, Final
 from wsgiref.handlers import format_date_time
 
 import h11
-from h11._headers import Headers, normalize_and_validate
+from h11._headers import normalize_and_validate
 from h11._receivebuffer import ReceiveBuffer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
-from hypercorn.protocol.events import Body, Event, Request, Response
+from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from callback_edge import status
-from callback_edge.answer import FIXED_HEADERS
+from callback_edge.answer import FIXED_HEADERS, Answer
 from callback_edge.callers import Callers
 from callback_edge.limits import BUSY_RETRY_S
 from callback_edge.problems import Problems
@@ -66,12 +66,14 @@ class EdgeConfig(Config):
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """Return what every answer carries, Hypercorn's own included."""
-        return list(_common_fields(int(time.time())))
+        return [(b"date", format_date_time(time.time()).encode()), *_FIXED_FIELDS]
 
 
 @lru_cache(maxsize=1)
-def _common_fields(second: int) -> Headers:
-    return normalize_and_validate([(b"date", format_date_time(second).encode()), *_FIXED_FIELDS])
+def _common_lines(second: int) -> bytes:
+    """Return the same as lines, at a time of so many whole seconds."""
+    fields = [(b"date", format_date_time(second).encode()), *_FIXED_FIELDS]
+    return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 
 class EdgeContext(WorkerContext):
@@ -128,6 +130,33 @@ class _StrictConnection(h11.Connection):
             self.body_bytes += len(event.data)
         return event
 
+    def send_whole(
+        self, status_code: int, fields: list[tuple[bytes, bytes]], body: bytes, *, is_last: bool = False
+    ) -> bytes:
+        """Return an answer as it is sent, whole; h11 takes three events for that, and five times as long.
+
+        Args:
+            status_code: 200 or more.
+            fields: the answer's own, `content-length` among them unless the status has none.
+            body: as long as that says, or empty if it answers a HEAD.
+            is_last: whether the connection ends with it, which it says (RFC 9112, section 9.6). It may have to anyway.
+
+        Raises:
+            LocalProtocolError: no answer is due, or a field is malformed.
+        """
+        normalize_and_validate(fields)
+        before = self.states
+        if is_last:
+            self._cstate.process_keep_alive_disabled()
+        self._cstate.process_event(h11.SERVER, h11.Response)
+        self._cstate.process_event(h11.SERVER, h11.EndOfMessage)
+        self.client_is_waiting_for_100_continue = False
+        self._respond_to_state_changes(before)
+        lines = [b"HTTP/1.1 %d \r\n" % status_code, *(b"%b: %b\r\n" % field for field in fields)]
+        if not self._cstate.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"".join((*lines, _common_lines(int(time.time())), b"\r\n", body))
+
     @property
     def answers_head(self) -> bool:
         """Whether the request being answered is a HEAD, whose answer has no body."""
@@ -146,8 +175,7 @@ class StrictHTTP(H11Protocol):
         self.connection = _StrictConnection()
         self._peer = self.context.callers.peer(self.client[0] if self.client else "")
         self._record: Record | None = None
-        self._unsent = b""
-        """The head of an answer, which leaves with what follows it."""
+        self.connection_state["answer"] = self.answer
 
     async def turn_away(self, problem: status.Problem) -> None:
         """Refuse a connection that is one too many, whatever it would ask."""
@@ -159,41 +187,35 @@ class StrictHTTP(H11Protocol):
         """Whether anything was asked on this connection yet."""
         return self.keep_alive_requests > 0
 
-    async def stream_send(self, event: Event) -> None:
-        """Send what the application says; while stopping, with a word that this connection ends (RFC 9112, 9.6)."""
-        if isinstance(event, Response):
-            await self._send_head(event.status_code, event.headers)
-        else:
-            await super().stream_send(event)
-            if isinstance(event, Body) and self._record:
-                self._record.body_sent(len(event.data))
+    async def answer(self, answer: Answer, *, is_last: bool = False) -> None:
+        """Answer the request that is being handled. What its application says after that by other ways is not heard.
 
-    async def _send_head(self, status_code: int, headers: list[tuple[bytes, bytes]]) -> None:
-        if self._record:
-            self._record.head_sent(status_code)
-        if self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests:
-            headers = [field for field in headers if field[0] != b"connection"]
-            headers.append((b"connection", b"close"))
-        own, common = normalize_and_validate(headers), _common_fields(int(time.time()))
-        fields = Headers(_triples(own) + _triples(common))  # the common ones are not validated each time
-        await self._send_h11_event(h11.Response(headers=fields, status_code=status_code))
-
-    async def _send_h11_event(self, event: Any) -> None:
-        """Send, but the head of an answer together with what follows it: each write is a system call.
-
-        Nothing may follow for a while where the request is still on its way, and its sender is to hear that now.
+        Args:
+            answer: what to send.
+            is_last: whether the connection ends with it. It may for other reasons too.
         """
+        body = b"" if self.connection.answers_head else answer.body
+        is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
         try:
-            data = self.connection.send(event)
+            data = self.connection.send_whole(answer.status, answer.fields, body, is_last=is_last)
         except h11.LocalProtocolError:
-            if self.connection.their_state is not h11.ERROR:
+            if self.connection.their_state is not h11.ERROR:  # else it was refused before
                 raise
             return
-        if isinstance(event, h11.Response) and self.connection.their_state is not h11.SEND_BODY:
-            self._unsent = data
-        elif data := self._unsent + data:
-            self._unsent = b""
-            await self.send(RawData(data))
+        if self.stream:
+            self.stream.state = ASGIHTTPState.CLOSED
+        record = self._record
+        if record:
+            record.answered(answer.status, len(body))
+        await self.send(RawData(data))
+        if record:
+            record.sent()
+
+    async def stream_send(self, event: Event) -> None:
+        """Do what the stream says: that it is over, or what Hypercorn answers for an application that did not."""
+        if isinstance(event, Response) and self._record:
+            self._record.answered(event.status_code, 0)
+        await super().stream_send(event)
 
     def end_record(self) -> None:
         """Count the request that is being handled, if there is one: nothing more comes of it."""
@@ -209,7 +231,7 @@ class StrictHTTP(H11Protocol):
         """Offer no other protocol (rule 1)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        headers = [(name, value) for _, name, value in _triples(request.headers)]
+        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         method = request.method.decode("ascii")
         self._record = Record(self._peer.caller_of(headers), method, request.target)
         if problem := _fault(request, {name for name, _ in headers}):
@@ -246,19 +268,10 @@ class StrictHTTP(H11Protocol):
         headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
         problems: Problems = self.connection_state["problems"]
         answer = problems.answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
-        record = self._record = self._record or Record(self._peer.caller)
-        record.refused(problem)
-        await self._send_head(answer.status, [*answer.fields, (b"connection", b"close")])
-        if not self.connection.answers_head:
-            await self._send_h11_event(h11.Data(data=answer.body))
-            record.body_sent(len(answer.body))
-        await self._send_h11_event(h11.EndOfMessage())
+        self._record = self._record or Record(self._peer.caller)
+        self._record.refused(problem)
+        await self.answer(answer, is_last=True)
         self.end_record()
-
-
-def _triples(fields: Headers) -> list[tuple[bytes, bytes, bytes]]:
-    """Return name as it came, name, and value of each field. To iterate over the fields takes several times as long."""
-    return fields._full_items  # noqa: SLF001 - h11 is pinned
 
 
 def _fault(request: h11.Request, names: set[bytes]) -> status.Problem | None:

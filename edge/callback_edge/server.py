@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
@@ -113,7 +113,7 @@ class Connection(TCPServer):
                     self.config,
                     self.context,
                     task_group,
-                    ConnectionState(self.state),
+                    ConnectionState(self.state.copy()),
                     False,
                     client,
                     server,
@@ -165,8 +165,7 @@ class Connection(TCPServer):
             self.abort()  # half an answer may be out: nothing can follow it
             raise
         except (OSError, RuntimeError):  # TimeoutError is an OSError
-            self.abort()
-            await self.protocol.handle(Closed())
+            self.abort()  # which whoever reads notices
 
     async def _linger(self) -> None:
         try:

@@ -143,6 +143,7 @@ class Calls:
         self._max_per_minute_per_case = max_per_minute_per_case
         self._pace = None if max_per_minute_per_owner is None else Pace(max_per_minute_per_owner)
         self._running: set[asyncio.Task[Answer]] = set()
+        metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._stopping = False
 
     def invoke(self, state: str, parameter: str, request: Request) -> asyncio.Future[Answer]:
@@ -163,7 +164,6 @@ class Calls:
         task = asyncio.create_task(self._run(_Coming(call_id, state, parameter, request, asking_of(request)), answer))
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(lambda task: self._ended(task, answer))
-        metrics.CALLS_IN_FLIGHT.inc()
         return answer
 
     async def caller_gone(self, call_id: str) -> None:
@@ -183,7 +183,6 @@ class Calls:
 
     def _ended(self, task: asyncio.Task[Answer], answer: asyncio.Future[Answer]) -> None:
         self._running.discard(task)
-        metrics.CALLS_IN_FLIGHT.dec()
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was known; anything else is a fault of ours.
         if error is not None and not isinstance(error, errors.CallbackError):
@@ -320,34 +319,36 @@ class Calls:
         return outcome
 
     async def _claim(self, coming: _Coming) -> Claimed:
+        began = time.perf_counter()
         try:
-            with metrics.CLAIM_SECONDS.time():
-                return await resend(
-                    lambda: claim_call(
-                        self._scripts,
-                        call_id=coming.call_id,
-                        state_sha256=state_hash(coming.state),
-                        parameter=coming.parameter,
-                        request=coming.request,
-                        asking=coming.asking,
-                        proven=coming.proven,
-                        leases=self._leases,
-                        retention=self._retention,
-                        platform_url=self._platform_url,
-                        calls_per_minute=self._max_per_minute_per_case,
-                        owners_over=() if self._pace is None else self._pace.over(),
-                        replica=self._held.replica,
-                        takes=self._inbox.takes,
-                        paused=self._inbox.paused,
-                    ),
-                    unsent_s=UNSENT_S,
-                    unsure_s=self._leases.longest_ms / 1000,
-                )
+            return await resend(
+                lambda: claim_call(
+                    self._scripts,
+                    call_id=coming.call_id,
+                    state_sha256=state_hash(coming.state),
+                    parameter=coming.parameter,
+                    request=coming.request,
+                    asking=coming.asking,
+                    proven=coming.proven,
+                    leases=self._leases,
+                    retention=self._retention,
+                    platform_url=self._platform_url,
+                    calls_per_minute=self._max_per_minute_per_case,
+                    owners_over=() if self._pace is None else self._pace.over(),
+                    replica=self._held.replica,
+                    takes=self._inbox.takes,
+                    paused=self._inbox.paused,
+                ),
+                unsent_s=UNSENT_S,
+                unsure_s=self._leases.longest_ms / 1000,
+            )
         except StoreError as error:
             log.error("claim_unanswered", call_id=coming.call_id, error=str(error), maybe_done=error.maybe_done)
             if error.maybe_done:
                 raise errors.OutcomeUnknownError(coming.call_id) from error
             raise errors.StoreUnavailableError from error
+        finally:
+            metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
     async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> Finished:
         left_s = lease_end - time.monotonic()

@@ -25,6 +25,8 @@ What the end of a call made of its case is part of that event: `case_status`, an
 
 from __future__ import annotations
 
+import functools
+
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import Outcome
@@ -33,6 +35,8 @@ from callback_server.domain.due import Due, LeaseEnded
 from callback_server.domain.ids import case_id_of_call
 
 log = get_logger()
+_calls = functools.cache(metrics.CALLS.labels)
+"""A series is looked up once: their number is bounded."""
 
 
 def tell_due(due: Due) -> None:
@@ -53,7 +57,7 @@ def tell_due(due: Due) -> None:
 
 def tell_ended(call_id: str, activity: str, outcome: Outcome, consequence: Consequence | None) -> None:
     """Tells of the end of a call, once it is recorded."""
-    metrics.CALLS.labels(outcome.status, outcome.failure or "").inc()
+    _calls(outcome.status, outcome.failure or "").inc()
     log.info(
         "call_ended",
         call_id=call_id,

@@ -58,19 +58,15 @@ RIVALS = {
 }
 
 
-async def measured(rows, options):
-    """What was found of these rows, by name: their values, and all that was seen on the way."""
-    values, seen = {}, {}
+async def measure(rows, options, keep):
+    """Finds the values of these rows, by name, and gives them to `keep` as they come, with all that was seen."""
     with tempfile.TemporaryDirectory() as folder:
         async with contextlib.AsyncExitStack() as stack:
             stage = Stage(
                 Path(folder), stack, rounds=options.rounds, seconds=options.seconds, case_counts=options.cases
             )
-            for measure in dict.fromkeys(row.measure for row in rows.values()):
-                of_rows, on_the_way = await measure(stage, [name for name in rows if rows[name].measure is measure])
-                values |= of_rows
-                seen |= on_the_way
-    return values, seen
+            for once in dict.fromkeys(row.measure for row in rows.values()):
+                keep(*await once(stage, [name for name in rows if rows[name].measure is once]))
 
 
 def table(rows, values, earlier):
@@ -102,11 +98,17 @@ def main(options):
         for name in found[kind]:
             if (before := earlier[kind].get(name)) != found[kind][name]:
                 print(f"  in {options.compare}, {name} was {before}")
-    found["values"], found["seen"] = asyncio.run(measured(rows, options))
-    all_met = table(rows, found["values"], earlier["values"])
+    found |= {"values": {}, "seen": {}}
     options.into.mkdir(parents=True, exist_ok=True)
     file = options.into / f"calls-{found['began']}.json"
-    file.write_text(json.dumps(found, indent=1))
+
+    def keep(values, seen):
+        found["values"] |= values
+        found["seen"] |= seen
+        file.write_text(json.dumps(found, indent=1))
+
+    asyncio.run(measure(rows, options, keep))
+    all_met = table(rows, found["values"], earlier["values"])
     print("all that was seen:", *(str(path) for path in (file, *plots(found["seen"], file.with_suffix("")))))
     return 0 if all_met else 1
 

@@ -4,11 +4,10 @@ import json
 import re
 
 import pytest
-from google.rpc import code_pb2, status_pb2
-from support.edge import FIXED, Refused, answering, ask, new_state, plain, redirect, refusing, seconds
+from support.edge import FIXED, answering, ask, new_state, plain, redirect, refusing, seconds
 
 from callback.v1 import callback_pb2, edge_service_pb2, error_reason_pb2
-from callback_edge import status
+from callback_edge import answer, status
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 EVERY_BYTE = bytes(range(256))
@@ -106,7 +105,7 @@ async def test_a_reason_that_an_invoke_does_not_give_is_a_fault_of_ours(plane, e
 
 async def test_an_error_without_details_shows_nothing_of_the_server(plane, edge):
     async def script(_request, _context):
-        raise Refused(status_pb2.Status(code=code_pb2.UNKNOWN, message="password=hunter2"))
+        raise RuntimeError("password=hunter2")
 
     plane.script = script
     answer = await ask(edge, f"/cb/{new_state()}")
@@ -301,3 +300,16 @@ async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, acc
         is_page = answer["content-type"].startswith("text/html")
         assert page is None or is_page is page
         assert is_page or answer["content-type"] == "application/problem+json"
+
+
+async def test_an_answer_is_held_to_the_rules_whatever_was_answered_before(plane, edge):
+    for field, status_code in [(("a", "b"), 200), (("a", "\x01"), 502)] * 3:
+        plane.script = answering(plain(b"", 200, [field]))
+        assert (await ask(edge, f"/cb/{new_state()}")).status == status_code
+
+
+def test_of_answers_that_keep_the_rules_only_so_many_are_remembered(monkeypatch):
+    monkeypatch.setattr(answer, "_MOST_KNOWN", 3)
+    for number in range(10):
+        assert answer.render(plain(b"%d" % number), "GET").status == 200
+        assert len(answer._known_to_keep_rules) <= 3

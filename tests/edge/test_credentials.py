@@ -118,7 +118,7 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
         control_plane() as not_yet,
         running_edge(f"{knows.target},{not_yet.target}") as edge,
     ):
-        await wait_until(lambda: not edge.upstream.why_not_ready())
+        await wait_until(lambda: knows._streams and not_yet._streams)
         assert said() == ["the server takes calls"]
         not_yet.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
         not_yet.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")

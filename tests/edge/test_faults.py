@@ -95,15 +95,6 @@ async def test_half_an_answer_is_cut_and_never_looks_whole(log):
     log.clear()
 
 
-async def start_only(_scope, _receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
-
-
-async def test_a_head_that_nothing_follows_does_not_leave(log):
-    async with serving(start_only) as edge:
-        assert await send_raw(edge.port, http_request("/cb/x", close=False)) == b""
-
-
 async def test_an_error_in_a_call_is_an_internal_one_that_shows_nothing(log, app):
     async with serving(app) as edge:
         answer = await ask(edge, f"/cb/{new_state()}")

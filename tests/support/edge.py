@@ -192,6 +192,8 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         except asyncio.CancelledError:
             self._count("cancelled")
             raise
+        except Exception as error:  # what gRPC itself makes of one
+            answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
         async with writing:
             await context.write(edge_service_pb2.CarryResponse(answers=[answer]))
         self._count("ended")

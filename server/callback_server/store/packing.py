@@ -60,7 +60,7 @@ def unpack_answer(packed: bytes) -> Response:
 
 def pack_request(request: Request) -> tuple[bytes, bytes]:
     """A request, and its body."""
-    return _encode(msgspec.structs.replace(request, body=b"")), request.body
+    return _encode(msgspec.structs.replace(request, body=b"") if request.body else request), request.body
 
 
 def unpack_request(request: bytes, body: bytes) -> Request:

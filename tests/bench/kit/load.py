@@ -10,6 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
+_PATIENCE_S = 30
+"""How long an answer may take: what is slow is measured, not a failure."""
 _TESTS = Path(__file__).parents[2]
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
@@ -17,8 +19,8 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 async def wrk(subject, *, connections, seconds, directory):
     """Calls the paths of a subject in turn over so many connections. Returns what was seen."""
     said = await _run(
-        "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--script={_SCRIPT}",
-        f"http://127.0.0.1:{subject.port}", "--", _paths(subject, directory),
+        "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--timeout={_PATIENCE_S}s",
+        f"--script={_SCRIPT}", f"http://127.0.0.1:{subject.port}", "--", _paths(subject, directory),
     )  # fmt: skip
     seen = json.loads(said.splitlines()[-1])
     if seen["failed"] or not seen["requests"]:
