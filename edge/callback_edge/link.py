@@ -1,6 +1,7 @@
 """One gRPC channel to the servers, kept connected."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Final
@@ -91,8 +92,10 @@ class Link:
         self._is_idle.clear()
         try:
             await _connected(call)
-            await call.write(request)
-            await call.done_writing()
+            # Where the connection goes meanwhile, gRPC says INTERNAL of the writing, and of the call what became of it.
+            with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError):
+                await call.write(request)
+                await call.done_writing()
             return await call
         finally:
             call.cancel()  # nothing, once it has ended

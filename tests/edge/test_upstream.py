@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -16,7 +18,10 @@ from support.edge import (
     plain,
     running_edge,
 )
-from support.wait import wait_until
+from support.tree import ROOT
+from support.wait import wait_until, wait_until_sync
+
+from callback_edge import link
 
 
 def told(answer):
@@ -24,6 +29,15 @@ def told(answer):
     return answer.status, json.loads(answer.body)["code"], answer.all("retry-after")
 
 
+PLANE = """
+import asyncio
+from support.edge import control_plane
+async def main():
+    async with control_plane() as plane:
+        print(plane.port, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
 UNREACHABLE = (503, "server_unreachable", ["5"])
 UNKNOWN = (503, "outcome_unknown", [])
 
@@ -86,6 +100,21 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
         await wait_until(lambda: not edge.upstream.why_not_ready())
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         assert plane.started == 2  # the lost one was not sent again
+
+
+async def test_a_server_that_dies_before_the_call_is_written_leaves_its_outcome_unknown(monkeypatch):
+    connected = link._connected
+    with subprocess.Popen([sys.executable, "-c", PLANE], cwd=ROOT / "tests", stdout=subprocess.PIPE) as plane:
+        async with running_edge(f"127.0.0.1:{int(plane.stdout.readline())}") as edge:
+
+            async def then_dead(call):
+                await connected(call)
+                plane.kill()
+                # The loop is busy meanwhile, and does not see it.
+                wait_until_sync(lambda: not edge.upstream._link.is_ready, what="the end of the connection")
+
+            monkeypatch.setattr(link, "_connected", then_dead)
+            assert told(await ask(edge, f"/cb/{new_state()}")) == UNKNOWN
 
 
 @pytest.mark.parametrize(
