@@ -183,8 +183,8 @@ class Stream:
             self._events.stream_changed()
 
     async def _write(self) -> None:
-        # What it fails of ends the stream, and is told there.
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        # What it fails of ends the stream, and is told there; of a connection that goes meanwhile gRPC says INTERNAL.
+        with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             while self._outgoing or not self._is_left:
                 if self._outgoing:
                     await self._rpc.write(self._outgoing)

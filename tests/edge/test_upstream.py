@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -17,7 +19,10 @@ from support.edge import (
     plain,
     running_edge,
 )
-from support.wait import wait_until
+from support.tree import ROOT
+from support.wait import wait_until, wait_until_sync
+
+from callback_edge.stream import Stream
 
 
 def told(answer):
@@ -25,6 +30,16 @@ def told(answer):
     return answer.status, json.loads(answer.body)["code"], answer.all("retry-after")
 
 
+PLANE = """
+import asyncio
+from support.edge import control_plane
+async def main():
+    async with control_plane() as plane:
+        print(plane.port, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+READY = grpc.ChannelConnectivity.READY
 UNREACHABLE = (503, "server_unreachable", ["5"])
 UNKNOWN = (503, "outcome_unknown", [])
 
@@ -87,6 +102,22 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
         await wait_until(lambda: not edge.upstream.why_not_ready())
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         assert plane.started == 2  # the lost one was not sent again
+
+
+async def test_a_server_that_dies_before_the_call_is_written_leaves_its_outcome_unknown(monkeypatch):
+    send = Stream.send
+    with subprocess.Popen([sys.executable, "-c", PLANE], cwd=ROOT / "tests", stdout=subprocess.PIPE) as plane:
+        async with running_edge(f"127.0.0.1:{int(plane.stdout.readline())}") as edge:
+
+            def send_to_the_dead(stream, calls):
+                plane.kill()
+                # The loop is busy meanwhile, and does not see it.
+                channel = edge.upstream._link._channel
+                wait_until_sync(lambda: channel.get_state() is not READY, what="the end of the connection")
+                send(stream, calls)
+
+            monkeypatch.setattr(Stream, "send", send_to_the_dead)
+            assert told(await ask(edge, f"/cb/{new_state()}")) == UNKNOWN
 
 
 @pytest.mark.parametrize(
