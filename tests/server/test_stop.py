@@ -137,8 +137,11 @@ async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_
         health, edge = health_pb2_grpc.HealthStub(channel), EdgeCalls(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service="callback.v1.EdgeService"))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        stream = edge.Carry()
+        assert (await stream.read()).intake == edge_service_pb2.INTAKE_OPEN
         system.server.signal(signal.SIGTERM)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await stream.read()).intake == edge_service_pb2.INTAKE_CLOSED
         whole = await health.Check(health_pb2.HealthCheckRequest(service=""))
         assert whole.status == health_pb2.HealthCheckResponse.SERVING
         answer = await system.http.get(f"{admin}/readyz")
@@ -148,6 +151,7 @@ async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_
         request = edge_service_pb2.InvokeRequest(state=case.state, request_method="get")
         assert (await edge.Invoke(request)).response.response_body == b"done"
         watch.cancel()
+        stream.cancel()
 
 
 async def test_after_it_has_drained_it_ends(system):
