@@ -40,6 +40,9 @@ WRITE_TIMEOUT_S: Final = 30
 LINGER_S: Final = 2
 """How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
 with unread bytes resets its connection, and the peer may never see the answer."""
+_HANGING_UP_S: Final = 0.1
+"""How long one that ends its side is still there for an answer: it may have said all that it has to say. So the
+application has its turn to take what has come in, and a request that came whole is a call."""
 _BACKLOG: Final = 2048
 _TOO_MANY: Final = {
     "max_connections": status.TOO_MANY_CALLS,
@@ -71,7 +74,7 @@ class _Tasks(TaskGroup):
             if message["type"] != "http.disconnect":
                 await received.put(message)
             elif task is not asyncio.current_task():  # else its own answer has ended
-                task.cancel()
+                self._loop.call_later(_HANGING_UP_S, task.cancel)
 
         return put
 

@@ -127,7 +127,7 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             assert not edge.upstream.why_not_ready()
         assert knows.started == calls
-        assert not_yet.started > 1
+        assert 1 <= not_yet.started <= link.STREAMS  # each stream that refuses a call is left
         assert not_yet.opened < calls / 4  # it is not asked again for each call that it refuses
         assert said() == ["the server takes calls", "a server refuses this edge"]
 
