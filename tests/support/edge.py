@@ -232,8 +232,9 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         await self.health.set("callback.v1.EdgeService", states.SERVING if whether else states.NOT_SERVING)
         if not whether:
             for context, writing in [*self._streams.items()]:
-                async with writing:
-                    await context.write(edge_service_pb2.CarryResponse(intake=edge_service_pb2.INTAKE_CLOSED))
+                with contextlib.suppress(grpc.aio.UsageError):  # it has just ended
+                    async with writing:
+                        await context.write(edge_service_pb2.CarryResponse(intake=edge_service_pb2.INTAKE_CLOSED))
 
     async def stop(self, grace=None):
         await self._server.stop(grace)
