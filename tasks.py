@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = ROOT / "clients" / "python"
-LOCKS = {"up": ROOT / "requirements" / "up.lock", "dev": ROOT / "requirements" / "dev.lock"}
-"""What runs; and that, in the same versions, with all that develops and tests it."""
+LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench")}
+"""What runs; that, in the same versions, with all that develops and tests it; and that with what draws plots."""
 
 SYSTEM_PACKAGES = {
     "chromium": "chromium",
@@ -47,6 +47,8 @@ SYSTEM_PACKAGES = {
     "xmlsec1": "xmlsec1",
 }
 """Programs that tests run, and Debian's packages that have them."""
+BENCH_PACKAGES = {"h2load": "nghttp2-client", "webhook": "webhook", "wrk": "wrk"}
+"""The same of measurements."""
 
 
 # ---- The tasks, in the order in which they are listed ----
@@ -68,7 +70,7 @@ def test(*arguments: str) -> None:
     missing, and the tests that need them are skipped by name; under CI (`CI=true`) a missing one is a failure.
     """
     enter("dev")
-    require_system_packages()
+    require_system_packages(SYSTEM_PACKAGES)
     if not arguments:
         lint()
         types()
@@ -81,14 +83,15 @@ def test(*arguments: str) -> None:
 def soak(*arguments: str) -> None:
     """Run all tests, the proofs with their full counts: `soak [PYTEST ARGS]`. Takes long, and the whole machine."""
     enter("dev")
-    require_system_packages()
+    require_system_packages(SYSTEM_PACKAGES)
     os.environ["CALLBACK_SOAK"] = "1"
     run("pytest", "--timeout=0", *arguments)
 
 
 def bench(*arguments: str) -> None:
     """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, say which there are."""
-    enter("dev")
+    enter("bench")
+    require_system_packages(BENCH_PACKAGES)
     known = {path.stem: path for path in sorted((ROOT / "tests" / "bench").glob("*.py"))}
     name, *rest = arguments or [""]
     if name not in known:
@@ -148,6 +151,7 @@ def lock(*arguments: str) -> None:
     compile_lock += ["--extra", "up", *arguments]
     run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
     run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])
+    run(*compile_lock, "--group", "bench", "--constraint", LOCKS["dev"], "--output-file", LOCKS["bench"])
 
 
 def build() -> None:
@@ -217,7 +221,8 @@ def set_up(kind: str) -> None:
     install: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*install, "--no-deps", "--require-hashes", "-r", LOCKS[kind])
     run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT)
-    covered = ("up", "dev") if kind == "dev" else ("up",)
+    kinds = [*LOCKS]
+    covered = kinds[: kinds.index(kind) + 1]
     stamp.write_text(json.dumps({**place, **{name: content[name] for name in covered}}) + "\n")
 
 
@@ -233,11 +238,11 @@ def make_environment() -> None:
     run(sys.executable, "-m", "venv", VENV)
 
 
-def require_system_packages() -> None:
-    """Install the programs that tests use, or say which are missing. Under CI a missing one ends it."""
+def require_system_packages(packages_of: dict[str, str]) -> None:
+    """Install the programs that a task uses, or say which are missing. Under CI a missing one ends it."""
 
     def missing() -> list[str]:
-        return [package for program, package in SYSTEM_PACKAGES.items() if shutil.which(program) is None]
+        return [package for program, package in packages_of.items() if shutil.which(program) is None]
 
     if missing():
         apt_install(missing())
@@ -266,6 +271,7 @@ GENERATED = ("callback/v1/*_pb2*.py*", "callback/reasons.py", "callback/sync_cli
 
 SYNCHRONOUS = (
     (r"AsyncCallbackClient", "CallbackClient"),
+    (r"AsyncCallWatch", "CallWatch"),
     (r"An asyncio client", "A client"),
     (
         r"This is the source of both clients:.*?from it\.",
@@ -277,10 +283,13 @@ SYNCHRONOUS = (
         "a program may make its client and then fork, which gRPC does not outlive",
     ),
     (r"if TYPE_CHECKING:\n.*?\n\n", ""),
-    (r'"CallbackServiceAsyncStub"', "CallbackServiceStub"),
+    (r'"?CallbackServiceAsyncStub"?', "CallbackServiceStub"),
     (r"\b(async|await) ", ""),
-    (r"__a(enter|exit)__", r"__\1__"),
-    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\ban `with`", "a `with`"),
+    (r"__a(enter|exit|iter|next)__", r"__\1__"),
+    (r"\ba(iter|next)\b", r"\1"),
+    (r"\b(Stop)?Async(Iterat)", r"\1\2"),
+    (r"grpc\.aio\.UnaryStreamCall\[messages\.WatchCallsRequest, ", "grpc._CallIterator["),
     (r"\bgrpc\.aio\.", "grpc."),
     (r"\basyncio\.CancelledError\b", "ValueError"),  # what a closed channel raises
     (r" or is_being_cancelled\(\)", ""),

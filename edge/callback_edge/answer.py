@@ -5,6 +5,7 @@ and by the few that hold between its fields. So an answer on the wire is always 
 be rendered becomes a clean 502.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,10 @@ _MAX_HEADERS_BYTES: Final = 8192
 """Names and values together; the contract says so in words, for it is a rule between fields."""
 
 _VALIDATOR: Final = protovalidate.Validator()
+_MOST_KNOWN: Final = 4096
+_known_to_keep_rules: Final[set[bytes]] = set()
+"""Digests of responses that keep the proto's rules. Most are given again and again, and to apply the rules costs
+several times as much as a digest, which shows nothing of what was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,12 @@ class Answer:
     body: bytes = b""
 
     @property
-    def framed_headers(self) -> list[tuple[str, str]]:
-        """The headers with `content-length`. A 204 has none (RFC 9110, section 8.6); a 205 says 0."""
-        if self.status == 204:
-            return list(self.headers)
-        return [*self.headers, ("content-length", str(len(self.body)))]
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they are sent, with `content-length`. A 204 has none (RFC 9110, section 8.6); a 205 says 0."""
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in self.headers]
+        if self.status != 204:
+            fields.append((b"content-length", b"%d" % len(self.body)))
+        return fields
 
 
 def render(answered: edge_service_pb2.InvokeResponse, method: str) -> Answer:
@@ -72,9 +78,7 @@ def render(answered: edge_service_pb2.InvokeResponse, method: str) -> Answer:
 
 
 def _is_valid(response: callback_pb2.Response) -> bool:
-    try:
-        _VALIDATOR.validate(response)
-    except protovalidate.ValidationError:
+    if not _keeps_rules(response):
         return False
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
         # By the rule in the proto it is this or `/path`, which the server has made absolute by now; empty if not given.
@@ -83,6 +87,19 @@ def _is_valid(response: callback_pb2.Response) -> bool:
         size = sum(len(field.name) + len(field.value) for field in response.response_headers.headers)
         return response.HasField("response_code") and size <= _MAX_HEADERS_BYTES
     return False
+
+
+def _keeps_rules(response: callback_pb2.Response) -> bool:
+    digest = hashlib.sha256(response.SerializeToString()).digest()
+    if digest not in _known_to_keep_rules:
+        try:
+            _VALIDATOR.validate(response)
+        except protovalidate.ValidationError:
+            return False
+        if len(_known_to_keep_rules) >= _MOST_KNOWN:
+            _known_to_keep_rules.clear()
+        _known_to_keep_rules.add(digest)
+    return True
 
 
 def _default_content_type(body: bytes) -> str:

@@ -3,8 +3,6 @@
 What is held of a body is held by its exchange, and by its call: that goes on when the caller hangs up.
 """
 
-from typing import Any
-
 from callback_edge import metrics
 
 
@@ -52,11 +50,5 @@ class HeldBody:
     def let_go(self) -> None:
         """Hold it no longer. The last to do so gives its room back."""
         self._holders -= 1
-        if not self._holders:
+        if self._size and not self._holders:
             self._bodies.give_back(self._size)
-
-
-def body_of(scope: Any) -> HeldBody:
-    """Return what is held of the body of the request that has this ASGI scope."""
-    body: HeldBody = scope["state"]["body"]
-    return body

@@ -13,7 +13,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback.targets import is_local
-from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
+from callback.v1 import edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.pages import Pages, TemplatesError
 from callback_edge.settings import EdgeSettings
@@ -121,13 +121,12 @@ def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Findin
 
 
 async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token: str) -> Finding:
-    """Make a call of nothing. It is refused in any case, and by what for one sees whether calls would be taken."""
+    """Open a stream for calls, and send none."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     target = mask_url(target)
+    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).Carry(timeout=_TIMEOUT_S, metadata=metadata)
     try:
-        await edge_service_pb2_grpc.EdgeServiceStub(channel).Invoke(
-            edge_service_pb2.InvokeRequest(), timeout=_TIMEOUT_S, metadata=metadata
-        )
+        await stream.read()
     except grpc.aio.AioRpcError as error:
         match error.code():
             case grpc.StatusCode.UNAUTHENTICATED:
@@ -143,10 +142,10 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
                     f"{target} takes no calls from this edge: {error.details()}",
                     "give its principal the role edge, in the server's principals_file",
                 )
-            case grpc.StatusCode.INVALID_ARGUMENT:
-                pass
             case code:
                 return Finding.problem(check, f"{target} answers {code.name}: {error.details()}", "see its log")
+    finally:
+        stream.cancel()
     return Finding.ok(check, f"{target} takes calls from this edge")
 
 

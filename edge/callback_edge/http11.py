@@ -18,23 +18,26 @@ for this: what is used here is internal to it and to h11, and both are pinned fo
 Each request, refused or not, has its `Record`, from its head until the stream of its answer ends.
 """
 
-import asyncio
 import logging
 import re
+import time
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
+from wsgiref.handlers import format_date_time
 
 import h11
+from h11._headers import normalize_and_validate
 from h11._receivebuffer import ReceiveBuffer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, Event, Response
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.events import Event, Request, Response
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from callback_edge import status
-from callback_edge.answer import FIXED_HEADERS
+from callback_edge.answer import FIXED_HEADERS, Answer
 from callback_edge.callers import Callers
 from callback_edge.limits import BUSY_RETRY_S
 from callback_edge.problems import Problems
@@ -63,7 +66,14 @@ class EdgeConfig(Config):
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """Return what every answer carries, Hypercorn's own included."""
-        return super().response_headers(protocol) + _FIXED_FIELDS
+        return [(b"date", format_date_time(time.time()).encode()), *_FIXED_FIELDS]
+
+
+@lru_cache(maxsize=1)
+def _common_lines(second: int) -> bytes:
+    """Return the same as lines, at a time of so many whole seconds."""
+    fields = [(b"date", format_date_time(second).encode()), *_FIXED_FIELDS]
+    return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 
 class EdgeContext(WorkerContext):
@@ -120,6 +130,33 @@ class _StrictConnection(h11.Connection):
             self.body_bytes += len(event.data)
         return event
 
+    def send_whole(
+        self, status_code: int, fields: list[tuple[bytes, bytes]], body: bytes, *, is_last: bool = False
+    ) -> bytes:
+        """Return an answer as it is sent, whole; h11 takes three events for that, and five times as long.
+
+        Args:
+            status_code: 200 or more.
+            fields: the answer's own, `content-length` among them unless the status has none.
+            body: as long as that says, or empty if it answers a HEAD.
+            is_last: whether the connection ends with it, which it says (RFC 9112, section 9.6). It may have to anyway.
+
+        Raises:
+            LocalProtocolError: no answer is due, or a field is malformed.
+        """
+        normalize_and_validate(fields)
+        before = self.states
+        if is_last:
+            self._cstate.process_keep_alive_disabled()
+        self._cstate.process_event(h11.SERVER, h11.Response)
+        self._cstate.process_event(h11.SERVER, h11.EndOfMessage)
+        self.client_is_waiting_for_100_continue = False
+        self._respond_to_state_changes(before)
+        lines = [b"HTTP/1.1 %d \r\n" % status_code, *(b"%b: %b\r\n" % field for field in fields)]
+        if not self._cstate.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"".join((*lines, _common_lines(int(time.time())), b"\r\n", body))
+
     @property
     def answers_head(self) -> bool:
         """Whether the request being answered is a HEAD, whose answer has no body."""
@@ -138,6 +175,7 @@ class StrictHTTP(H11Protocol):
         self.connection = _StrictConnection()
         self._peer = self.context.callers.peer(self.client[0] if self.client else "")
         self._record: Record | None = None
+        self.connection_state["answer"] = self.answer
 
     async def turn_away(self, problem: status.Problem) -> None:
         """Refuse a connection that is one too many, whatever it would ask."""
@@ -149,33 +187,41 @@ class StrictHTTP(H11Protocol):
         """Whether anything was asked on this connection yet."""
         return self.keep_alive_requests > 0
 
+    async def answer(self, answer: Answer, *, is_last: bool = False) -> None:
+        """Answer the request that is being handled. What its application says after that by other ways is not heard.
+
+        Args:
+            answer: what to send.
+            is_last: whether the connection ends with it. It may for other reasons too.
+        """
+        body = b"" if self.connection.answers_head else answer.body
+        is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
+        try:
+            data = self.connection.send_whole(answer.status, answer.fields, body, is_last=is_last)
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:  # else it was refused before
+                raise
+            return
+        if self.stream:
+            self.stream.state = ASGIHTTPState.CLOSED
+        record = self._record
+        if record:
+            record.answered(answer.status, len(body))
+        await self.send(RawData(data))
+        if record:
+            record.sent()
+
     async def stream_send(self, event: Event) -> None:
-        """Send what the application says; while stopping, with a word that this connection ends (RFC 9112, 9.6)."""
-        if isinstance(event, Response):
-            if self._record:
-                self._record.head_sent(event.status_code)
-            if self.context.is_draining:
-                others = [(name, value) for name, value in event.headers if name != b"connection"]
-                event = replace(event, headers=[*others, (b"connection", b"close")])
+        """Do what the stream says: that it is over, or what Hypercorn answers for an application that did not."""
+        if isinstance(event, Response) and self._record:
+            self._record.answered(event.status_code, 0)
         await super().stream_send(event)
-        if isinstance(event, Body) and self._record:
-            self._record.body_sent(len(event.data))
 
     def end_record(self) -> None:
         """Count the request that is being handled, if there is one: nothing more comes of it."""
         if self._record:
             record, self._record = self._record, None
             record.end(self.connection.body_bytes, self.config.access_log_sample)
-
-    async def _maybe_recycle(self) -> None:
-        # The application is done with this request, and is told so through the queue of what came in. That may be full
-        # of a body which nobody reads any more: then it would wait here for itself, for ever.
-        if self.stream is not None:
-            put: Any = self.stream.app_put
-            received: asyncio.Queue[Any] = put.__self__
-            while not received.empty():
-                received.get_nowait()
-        await super()._maybe_recycle()
 
     async def _close_stream(self) -> None:
         await super()._close_stream()
@@ -185,15 +231,28 @@ class StrictHTTP(H11Protocol):
         """Offer no other protocol (rule 1)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        caller = self._peer.caller_of(request.headers)
-        self._record = Record(caller, request.method.decode("ascii"), request.target)
-        self.connection_state["record"] = self._record
-        problem = _fault(request)
-        if problem is None:
-            await super()._create_stream(request)
-        else:
-            await self._refuse(problem, request.headers)
+        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
+        method = request.method.decode("ascii")
+        self._record = Record(self._peer.caller_of(headers), method, request.target)
+        if problem := _fault(request, {name for name, _ in headers}):
+            await self._refuse(problem, headers)
             await self.send(Closed())
+            return
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        self.connection_state["record"] = self._record
+        version = request.http_version.decode()
+        self.keep_alive_requests += 1
+        await self.stream.handle(Request(STREAM_ID, headers, version, method, request.target, self.connection_state))
 
     async def _send_error_response(self, status_code: int) -> None:
         known = {431: status.HEAD_TOO_LARGE, 501: status.NOT_IMPLEMENTED}
@@ -209,24 +268,16 @@ class StrictHTTP(H11Protocol):
         headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
         problems: Problems = self.connection_state["problems"]
         answer = problems.answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
-        fields = [(name.encode(), value.encode("latin-1")) for name, value in answer.framed_headers]
-        fields += [(b"connection", b"close"), *self.config.response_headers("h11")]
-        record = self._record = self._record or Record(self._peer.caller)
-        record.refused(problem)
-        record.head_sent(answer.status)
-        await self._send_h11_event(h11.Response(status_code=answer.status, headers=fields))
-        if not self.connection.answers_head:
-            await self._send_h11_event(h11.Data(data=answer.body))
-            record.body_sent(len(answer.body))
-        await self._send_h11_event(h11.EndOfMessage())
+        self._record = self._record or Record(self._peer.caller)
+        self._record.refused(problem)
+        await self.answer(answer, is_last=True)
         self.end_record()
 
 
-def _fault(request: h11.Request) -> status.Problem | None:
+def _fault(request: h11.Request, names: set[bytes]) -> status.Problem | None:
     """Return what is wrong with a head that h11 accepts, or None."""
     if request.method == b"CONNECT" or request.method != request.method.upper():
         return status.METHOD_NOT_ALLOWED
-    names = {name for name, _ in request.headers}
     if request.http_version not in (b"1.0", b"1.1"):
         return status.VERSION_NOT_SUPPORTED
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):

@@ -1,26 +1,45 @@
-"""One gRPC channel to the servers, kept connected."""
+"""One gRPC channel to the servers, and the streams over it, all kept.
+
+Each stream is to one server, whichever the channel has in turn. One that ends, or whose server takes no more calls, has
+another in its place at once; and each has one after a while, so that calls spread over servers that have come, and
+who this edge is is looked at again.
+"""
 
 import asyncio
+import contextlib
 import json
+import random
+from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
 
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
+from callback_edge.stream import Events, Stream
+from callback_process import logs
 
-_SEND_S: Final = 3.0
-"""How long a call waits to be sent, where the connection went in that moment: until there is another, or not at all."""
+_log = logs.get_logger()
+
+STREAMS: Final = 4
+"""How many streams there are: enough for several servers to have one, and few enough for calls to go together."""
+_STAY_S: Final = 10.0
+"""How long a stream is used, in seconds, more or less."""
+_ANSWER_S: Final = 5.0
+"""How long a server may take to say whether it takes calls, in seconds."""
+_FIRST_PAUSE_S: Final = 0.1
+"""How long it takes until another stream is tried, in seconds, after one that failed; then twice as long, and so on."""
+_LONGEST_PAUSE_S: Final = 5.0
 _EDGE_SERVICE: Final = "callback.v1.EdgeService"
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],  # over all of a target's addresses
-    # Who says that it does not serve is sent no more, and answers what it has.
+    # Who says that it does not serve gets no stream.
     "healthCheckConfig": {"serviceName": _EDGE_SERVICE},
 }
 _CHANNEL_OPTIONS: Final = (
-    ("grpc.enable_retries", 0),  # an Invoke is sent once; also off: the transparent ones
+    ("grpc.enable_retries", 0),  # a call is sent once; also off: the transparent ones
     ("grpc.service_config_disable_resolution", 1),  # nor can DNS turn them on again
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.enable_http_proxy", 0),  # the environment may name one for the web; the server is not out there
@@ -36,111 +55,173 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 
-class NotSentError(Exception):
-    """Nothing was sent: no server has seen any of the call, and none will."""
+class LinkEvents(Events, Protocol):
+    """Who is told what happens on a link."""
+
+    def welcomed(self) -> None:
+        """A server takes calls from this edge."""
+
+    def failed(self, error: grpc.aio.AioRpcError) -> None:
+        """There is no stream, for this reason."""
 
 
 class Link:
-    """A channel, from its making on a running loop to `close`.
+    """A channel with its streams, from its making on a running loop to `close`.
 
     Args:
         target: the servers, as gRPC names them.
         tls: what to trust and to show; None is plain text.
-        on_change: called whenever the connection came, went, or failed to come.
+        token: who is asking, at each moment; empty if a certificate says so, or nobody asks.
+        timeout_s: how long a call may wait for its answer, in seconds.
+        events: who is told what happens.
     """
 
-    def __init__(self, target: str, tls: Tls | None, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, target: str, tls: Tls | None, token: Callable[[], str], timeout_s: float, events: LinkEvents
+    ) -> None:
         if tls is None:
             self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
         else:
             self._channel = tls.channel(target, _CHANNEL_OPTIONS)
         self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
-        # The same method, and the same on the wire; but this one tells when it may be sent.
-        self._invoke = self._channel.stream_unary(
-            f"/{_EDGE_SERVICE}/Invoke",
-            request_serializer=edge_service_pb2.InvokeRequest.SerializeToString,
-            response_deserializer=edge_service_pb2.InvokeResponse.FromString,
+        # As the stub has it, but for messages that are bytes already.
+        self._carry: Any = self._channel.stream_stream(
+            f"/{_EDGE_SERVICE}/Carry", response_deserializer=edge_service_pb2.CarryResponse.FromString
         )
-        self._on_change = on_change
-        self._open = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
-        self._watching = asyncio.create_task(self._watch())
+        self._token = token
+        self._timeout_s = timeout_s
+        self._events = events
+        self._streams: deque[Stream] = deque()
+        """Those by which calls go, in their turn."""
+        self._all: set[Stream] = set()
+        """Those too that only answer what they have."""
+        self._try_again = asyncio.Event()
+        self._keeping = [
+            asyncio.create_task(self._watch()),
+            *(asyncio.create_task(self._keep()) for _ in range(STREAMS)),
+        ]
 
     @property
     def is_ready(self) -> bool:
-        """Whether a connection stands, to a server that serves."""
-        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+        """Whether calls can be sent: there is a server that takes them."""
+        return any(stream.is_open for stream in self._streams)
 
-    async def invoke(
-        self, request: edge_service_pb2.InvokeRequest, *, token: str, timeout_s: float
-    ) -> edge_service_pb2.InvokeResponse:
-        """Send an Invoke, and return its answer.
+    def free_stream(self) -> Stream | None:
+        """Return the stream whose turn it is, if there is one by which calls can be sent now."""
+        for _ in range(len(self._streams)):
+            self._streams.rotate(-1)
+            if self._streams[-1].is_free:
+                return self._streams[-1]
+        return None
 
-        Args:
-            request: what to send.
-            token: who is asking; empty if a certificate says so, or nobody asks.
-            timeout_s: how long to wait for the answer, in seconds.
+    def renew(self) -> None:
+        """Have other streams in place of all there are: who this edge is may have changed."""
+        for stream in self._streams:
+            stream.over.set()
+        self._try_now()
 
-        Raises:
-            NotSentError: there was no connection to send it over, for a few seconds.
-            AioRpcError: there was no answer.
-        """
-        call = self._invoke(timeout=timeout_s, metadata=_metadata(token), wait_for_ready=True)
-        self._open += 1
-        self._is_idle.clear()
-        try:
-            await _connected(call)
-            await call.write(request)
-            await call.done_writing()
-            return await call
-        finally:
-            call.cancel()  # nothing, once it has ended
-            self._open -= 1
-            if not self._open:
-                self._is_idle.set()
-
-    async def introduce(self, *, token: str, timeout_s: float) -> None:
-        """Send an Invoke of nothing: what it is refused for tells whether an Invoke of something would be.
+    async def report_caller_gone(self, call_id: str, *, timeout_s: float) -> None:
+        """Say of a call that its caller has hung up.
 
         Raises:
-            AioRpcError: in any case.
+            AioRpcError: it is not known whether that was heard.
         """
-        nothing = edge_service_pb2.InvokeRequest()
-        await self._edge_service.Invoke(nothing, timeout=timeout_s, metadata=_metadata(token))
+        report = edge_service_pb2.ReportCallerGoneRequest(call_id=call_id)
+        await self._edge_service.ReportCallerGone(report, timeout=timeout_s, metadata=self._metadata())
 
     async def retire(self) -> None:
         """Close, once everything that was sent has its answer."""
         try:
-            await self._is_idle.wait()
+            await self._stop_keeping()
+            for stream in self._all:
+                stream.leave()
+            if self._all:
+                await asyncio.wait([stream.ended for stream in self._all])
         finally:
             await self.close()
 
     async def close(self) -> None:
         """Close at once."""
-        self._watching.cancel()
-        await asyncio.gather(self._watching, return_exceptions=True)
+        await self._stop_keeping()
+        ended = [stream.ended for stream in self._all]
+        for each in ended:
+            each.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
         await self._channel.close()
+
+    async def _stop_keeping(self) -> None:
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
 
     async def _watch(self) -> None:
         # One watcher for all who wait: each that gave up waiting for a change would leak.
         while True:
-            await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
-            self._on_change()
+            state = self._channel.get_state(try_to_connect=True)
+            if state is grpc.ChannelConnectivity.READY:
+                self._try_now()
+            await self._channel.wait_for_state_change(state)
 
+    def _try_now(self) -> None:
+        self._try_again.set()  # wakes those who wait now
+        self._try_again.clear()
 
-def _metadata(token: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {token}"),) if token else ()
+    async def _keep(self) -> None:
+        """Keep one stream in use: another one whenever that is over, and first that, then away with the one before."""
+        former: Stream | None = None
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            stream = self._open()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ANSWER_S):
+                    await stream.settled.wait()
+            if stream.is_open:
+                pause_s = _FIRST_PAUSE_S
+                if former is not None:
+                    self._leave(former)
+                former = stream
+                await self._until_over(stream)
+                continue
+            self._leave(stream)
+            if not stream.settled.is_set():
+                stream.ended.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311  # spreads edges
+                    await self._try_again.wait()
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
+    def _open(self) -> Stream:
+        stream = Stream(self._carry(metadata=self._metadata()), self._timeout_s, self._events)
+        self._all.add(stream)
+        self._streams.append(stream)
+        stream.ended.add_done_callback(lambda _: self._gone(stream))
+        return stream
 
-async def _connected(call: grpc.aio.Call) -> None:
-    """Wait until the call has a connection. Before, nothing of its request is sent, whatever becomes of it."""
-    try:
-        async with asyncio.timeout(_SEND_S):
-            await call.wait_for_connection()
-    except TimeoutError:
-        raise NotSentError from None
-    except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            raise NotSentError from error
-        raise
+    async def _until_over(self, stream: Stream) -> None:
+        self._events.welcomed()
+        timer = asyncio.get_running_loop().call_later(
+            _STAY_S * random.uniform(0.5, 1),  # noqa: S311  # spreads streams over servers, and edges
+            stream.over.set,
+        )
+        try:
+            await stream.over.wait()
+        finally:
+            timer.cancel()
+
+    def _leave(self, stream: Stream) -> None:
+        stream.leave()
+        with contextlib.suppress(ValueError):
+            self._streams.remove(stream)
+
+    def _gone(self, stream: Stream) -> None:
+        self._all.discard(stream)
+        self._leave(stream)
+        error = None if stream.ended.cancelled() else stream.ended.exception()
+        if isinstance(error, grpc.aio.AioRpcError):
+            self._events.failed(error)
+        elif error is not None:
+            _log.error("a server broke the contract", exc_info=error)
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        token = self._token()
+        return (("authorization", f"Bearer {token}"),) if token else ()

@@ -38,14 +38,14 @@ class Record:
         """Note that this problem is the answer."""
         self._code = problem.code
 
-    def head_sent(self, status: int) -> None:
-        """Note the head of the answer."""
+    def answered(self, status: int, size: int) -> None:
+        """Note the answer, and the size of its body."""
         self._status = status
+        self._response_bytes = size
         self._answered = time.perf_counter()
 
-    def body_sent(self, size: int) -> None:
-        """Note bytes of the answer's body."""
-        self._response_bytes += size
+    def sent(self) -> None:
+        """Note that all of the answer has left."""
         self._answered = time.perf_counter()
 
     def end(self, request_bytes: int, access_log_sample: float) -> None:

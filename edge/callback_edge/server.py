@@ -17,12 +17,12 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
@@ -40,6 +40,9 @@ WRITE_TIMEOUT_S: Final = 30
 LINGER_S: Final = 2
 """How long to go on reading, and dropping, what a peer sends that has been answered already. A socket that is closed
 with unread bytes resets its connection, and the peer may never see the answer."""
+_HANGING_UP_S: Final = 0.1
+"""How long one that ends its side is still there for an answer: it may have said all that it has to say. So the
+application has its turn to take what has come in, and a request that came whole is a call."""
 _BACKLOG: Final = 2048
 _TOO_MANY: Final = {
     "max_connections": status.TOO_MANY_CALLS,
@@ -56,6 +59,35 @@ _ABORT_S: Final = 0.3
 """How long after a stop's grace connections may take to flush the answers that were given at its end."""
 
 
+class _Tasks(TaskGroup):
+    """Hypercorn's, but that the application is cancelled when its caller hangs up.
+
+    ASGI has it listen for that beside its work, which takes another task for each request.
+    """
+
+    async def spawn_app(self, app: Any, config: Any, scope: Any, send: Any) -> Callable[[Any], Awaitable[None]]:
+        """Start the application, and return what gives it what comes in."""
+        received: asyncio.Queue[Any] = asyncio.Queue(config.max_app_queue_size)
+        task = self._task_group.create_task(_run(app, scope, received.get, send))
+
+        async def put(message: Any) -> None:
+            if message["type"] != "http.disconnect":
+                await received.put(message)
+            elif task is not asyncio.current_task():  # else its own answer has ended
+                self._loop.call_later(_HANGING_UP_S, task.cancel)
+
+        return put
+
+
+async def _run(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        _log.exception("the application failed")  # Hypercorn cuts the connection: half an answer must not look whole
+    finally:
+        await send(None)
+
+
 class Connection(TCPServer):
     """One connection of ours: strict HTTP, and an end to waiting for its peer."""
 
@@ -64,24 +96,27 @@ class Connection(TCPServer):
     """Whose share of connections it is of; empty if of nobody's."""
     turned_away_with: status.Problem | None = None
     """If it is one too many: all that becomes of it."""
+    _waiting: asyncio.TimerHandle | None = None
+    """Ends the connection if no request comes."""
+    _giving_up: asyncio.TimerHandle | None = None
+    """Ends it if its peer does not take the last bytes."""
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
         peer = self.writer.get_extra_info("socket")
         self._reading = asyncio.current_task()
         self._peer_has_ended = False
-        self._giving_up: asyncio.TimerHandle | None = None
         try:
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
-            async with TaskGroup(self.loop) as task_group:
+            async with _Tasks(self.loop) as task_group:
                 self._task_group = task_group
                 self.protocol = StrictHTTP(
                     self.app,
                     self.config,
                     self.context,
                     task_group,
-                    ConnectionState(self.state),
+                    ConnectionState(self.state.copy()),
                     False,
                     client,
                     server,
@@ -91,11 +126,11 @@ class Connection(TCPServer):
                     if self.turned_away_with:
                         await self.protocol.turn_away(self.turned_away_with)
                         return
-                    await self.idle_task.restart(task_group, self._idle_timeout)
+                    self._wait_for_request()
                     await self._read_data()
                     self._peer_has_ended = True
-                    await self.idle_task.stop()
                 finally:
+                    self._stop_waiting()
                     self.protocol.end_record()
         except OSError:
             pass  # the peer is gone
@@ -112,27 +147,28 @@ class Connection(TCPServer):
         """Do what the protocol says: send, close, or mark the connection as idle or busy."""
         if isinstance(event, RawData):
             await self._write(event.data)
-            return
-        if isinstance(event, Updated) and self._peer_has_ended:
-            return  # no next request to wait for: the idle timer would keep the connection for its whole time
-        if isinstance(event, Closed) and asyncio.current_task() is self._reading:
-            await self._linger()  # refused by the protocol; the application does its own lingering
-        await super().protocol_send(event)
+        elif isinstance(event, Updated):
+            self._stop_waiting()
+            if event.idle and not self._peer_has_ended:
+                self._wait_for_request()
+        else:
+            if asyncio.current_task() is self._reading:
+                await self._linger()  # refused by the protocol; the application does its own lingering
+            await self._close()
 
     async def _write(self, data: bytes) -> None:
-        async with self.send_lock:
-            if self.writer.transport.is_closing():
-                return  # given up before: requests that were already in are served, nobody hears the answers
-            try:
-                self.writer.write(data)
-                async with asyncio.timeout(WRITE_TIMEOUT_S):
+        if self.writer.transport.is_closing():
+            return  # given up before: requests that were already in are served, nobody hears the answers
+        try:
+            self.writer.write(data)
+            if self.writer.transport.get_write_buffer_size():  # else there is nothing to wait for
+                async with self.send_lock, asyncio.timeout(WRITE_TIMEOUT_S):
                     await self.writer.drain()
-            except asyncio.CancelledError:
-                self.abort()  # half an answer may be out: nothing can follow it
-                raise
-            except (OSError, RuntimeError):  # TimeoutError is an OSError
-                self.abort()
-                await self.protocol.handle(Closed())
+        except asyncio.CancelledError:
+            self.abort()  # half an answer may be out: nothing can follow it
+            raise
+        except (OSError, RuntimeError):  # TimeoutError is an OSError
+            self.abort()  # which whoever reads notices
 
     async def _linger(self) -> None:
         try:
@@ -143,19 +179,29 @@ class Connection(TCPServer):
         except (OSError, RuntimeError):
             pass
 
-    async def _idle_timeout(self) -> None:
-        if self.protocol.has_begun:
-            await super()._idle_timeout()
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.keep_alive_timeout):
-                await self.context.terminated.wait()
-                await asyncio.sleep(_FIRST_REQUEST_S)
-        await asyncio.shield(self._initiate_server_close())
+    def stop_waiting_long(self) -> None:
+        """End the connection if it waits for a request; have its first one come soon."""
+        if self._waiting:
+            self._stop_waiting()
+            self._wait_for_request()
+
+    def _wait_for_request(self) -> None:
+        patience_s: float = self.config.keep_alive_timeout
+        if self.context.terminated.is_set():
+            patience_s = 0 if self.protocol.has_begun else _FIRST_REQUEST_S
+        self._waiting = self.loop.call_later(patience_s, self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        self._giving_up = self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
+        self.writer.close()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
 
     async def _close(self) -> None:
-        # Not undone when this is cancelled, as Quart does to a view that it thinks is done: the last bytes may still be
-        # waiting for a peer that does not take them.
+        # Not undone when this is cancelled: the last bytes may still be waiting for a peer that does not take them.
         self._giving_up = self._giving_up or self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
         await super()._close()
 
@@ -164,7 +210,7 @@ class HttpServer:
     """Serves one application on one socket, from `start` to `stop`."""
 
     def __init__(self, app: ASGIFramework, problems: Problems, settings: EdgeSettings) -> None:
-        self._app = ASGIWrapper(app)
+        self._app: Any = app
         self._state: LifespanState = {"problems": problems}
         self._config = EdgeConfig()
         self._config.access_log_sample = settings.access_log_sample
@@ -198,6 +244,8 @@ class HttpServer:
         self.drain()
         await self._close_listener()
         await self._context.terminated.set()
+        for connection in self._running.values():
+            connection.stop_waiting_long()
         for patience_s in (grace_s, _ABORT_S):
             if self._running:
                 await asyncio.wait([*self._running], timeout=patience_s)

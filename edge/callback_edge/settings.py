@@ -94,8 +94,9 @@ class EdgeSettings(ProcessSettings):
     gets a 429. A caller is an IPv4 address or a /64 of IPv6. Holds where `trusted_proxies` is set. 0: any number."""
     unknown_states_per_minute_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 600
     """How many URLs that lead to no callback one caller may try in a minute, and all callers of a /48 of IPv6 together
-    16 times as many; beyond, it gets a 429 for whatever it asks, until a moment has passed. Nobody can guess a state;
-    this spares the store. Holds where `trusted_proxies` is set. 0: any number."""
+    16 times as many; beyond, it gets a 429 for whatever it asks, until a moment has passed. An `OPTIONS` that asks for
+    leave to call counts as one, whatever it leads to. Nobody can guess a state; this spares the store. Holds where
+    `trusted_proxies` is set. 0: any number."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Which part of all requests to log, from 0 to 1; unless it is 0, all that failed with a 5xx as well. Paths and
     queries are never logged; the client's address is."""

@@ -57,6 +57,8 @@ def parse_bind(text: str) -> Address:
 def parse_network(text: str) -> IPNetwork:
     """Read a network, `10.0.0.0/24` or `2001:db8::/32`, or an address, which is a network of one.
 
+    IPv4 in IPv6, `::ffff:10.0.0.0/120`, is IPv4: so a system shows who came to a socket that serves both.
+
     Raises:
         ValueError: it is something else, in words for who wrote it.
     """
@@ -67,4 +69,5 @@ def parse_network(text: str) -> IPNetwork:
     address = ipaddress.ip_network(text.partition("/")[0])
     if network.prefixlen < network.max_prefixlen and address.network_address != network.network_address:
         raise ValueError(f"must be {network} for the network, or {address.network_address} for the address alone")
-    return network
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96)) if mapped else network

@@ -131,6 +131,8 @@ def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
 def _default(value: Any) -> str:
     if value is None or value in ({}, [], ""):
         return "none"
+    if isinstance(value, dict):
+        return "its own"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"

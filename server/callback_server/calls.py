@@ -1,4 +1,4 @@
-"""The path of a call: claim, handler, finish. From the claim on, nothing but the end of this process stops it.
+"""The path of a call: claim, decision, finish. From the claim on, nothing but the end of this process stops it.
 
 A claim comes with nothing established. Where the case asks for more, a verification or a person's confirmation, the
 store says so and changes nothing; what was asked for is looked at here, and the claim comes a second time with it.
@@ -7,7 +7,10 @@ store says so and changes nothing; what was asked for is looked at here, and the
 2. A call runs in a task of its own. A caller that hangs up, an edge that dies or a deadline there does not cancel it.
 3. Claim and finish are sent again, with the same call_id, until the store answers or the lease is over.
 4. A handler that was provably not asked is NOT_STARTED; one that may have been asked never is.
-5. Nobody passes a verification because something broke. It is done on the event loop: over the largest body that an
+5. Who decides is the handler; or whoever answers the call, if it is held. Of an ACK case the claim was all, and its
+   delivery begins.
+6. A caller that has waited for as long as the case says gets the fallback. The call goes on.
+7. Nobody passes a verification because something broke. It is done on the event loop: over the largest body that an
    edge takes, 8 MiB, an HMAC is a matter of milliseconds, and so is the look into its JSON for an id: that is only done
    where the signature is right, and makes nothing of all else that is in it.
 """
@@ -20,22 +23,24 @@ import hashlib
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
-from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
+from callback_server.domain.call import CallFailure, Grant, Outcome, Request
+from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import Asking, asking_of, by_agent, confirmed
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
-from callback_server.domain.response import REJECTION, Response, ResponseType, complete, overlay, problems
+from callback_server.domain.response import Response, ResponseType, complete, problems
 from callback_server.domain.url import request_url
-from callback_server.events import consequence_fields
-from callback_server.handlers.handler import Decision, Handler, HandlerError
+from callback_server.events import tell_ended
+from callback_server.handling import Handling, failed
+from callback_server.held import HeldCalls
+from callback_server.inbox import Inbox
 from callback_server.pace import Pace
 from callback_server.store.claim_call import (
     NOTHING,
@@ -51,6 +56,8 @@ from callback_server.store.claim_call import (
 )
 from callback_server.store.client import StoreError
 from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.mark_call import CallMark, mark_call
+from callback_server.store.read import Held
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
@@ -58,8 +65,6 @@ from callback_server.verification.profile import ForgedError, Profile
 
 log = get_logger()
 
-LATE_S: Final = 2.0
-"""How long after its deadline a handler is given up that should have ended by itself, in seconds: well in the lease."""
 UNSENT_S: Final = 2.0
 """How long a call waits for a store that can not be reached at all, in seconds."""
 
@@ -69,7 +74,6 @@ _REFUSALS: Final[Mapping[Refused, Callable[[], errors.CallbackError]]] = {
     Refused.CONFIRM: errors.ConfirmationRequiredError,
     Refused.AGENT: errors.AgentDetectedError,
 }
-_NOT_STARTED: Final = (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
     CallFailure.HANDLER_LOST: errors.HandlerLostError,
@@ -114,8 +118,10 @@ class Calls:
         self,
         scripts: Scripts,
         *,
-        handlers: Mapping[str, Handler],
-        activities: Mapping[str, Activity],
+        handling: Handling,
+        held: HeldCalls,
+        inbox: Inbox,
+        leases: Leases,
         profiles: Mapping[str, Profile],
         retention: Retention,
         box_url: str,
@@ -125,9 +131,10 @@ class Calls:
         max_per_minute_per_owner: int | None,
     ) -> None:
         self._scripts = scripts
-        self._handlers = handlers
-        self._activities = activities
-        self._leases = Leases(activities)
+        self._handling = handling
+        self._held = held
+        self._inbox = inbox
+        self._leases = leases
         self._profiles = profiles
         self._retention = retention
         self._box_url = box_url
@@ -136,13 +143,15 @@ class Calls:
         self._max_per_minute_per_case = max_per_minute_per_case
         self._pace = None if max_per_minute_per_owner is None else Pace(max_per_minute_per_owner)
         self._running: set[asyncio.Task[Answer]] = set()
+        metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._stopping = False
 
-    async def invoke(self, state: str, parameter: str, request: Request) -> Answer:
+    def invoke(self, state: str, parameter: str, request: Request) -> asyncio.Future[Answer]:
         """Makes the call: `request` reached the case of `state`, in the form that `parameter` says.
 
         Raises:
-            CallbackError: there is no answer of a handler; it says why, and whether the caller may come again.
+            CallbackError: it is not made. That of the future: there is no answer of a handler. It says why, and whether
+                the caller may come again.
         """
         if self._stopping:
             raise errors.ServerStoppingError
@@ -151,11 +160,20 @@ class Calls:
         if not is_state(state):
             raise errors.StateUnknownError
         call_id = new_call_id(case_id_of(state_hash(state)))
-        task = asyncio.create_task(self._run(_Coming(call_id, state, parameter, request, asking_of(request))))
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._run(_Coming(call_id, state, parameter, request, asking_of(request)), answer))
         self._running.add(task)  # the loop itself holds tasks only weakly
-        task.add_done_callback(self._ended)
-        metrics.CALLS_IN_FLIGHT.inc()
-        return await asyncio.shield(task)
+        task.add_done_callback(lambda task: self._ended(task, answer))
+        return answer
+
+    async def caller_gone(self, call_id: str) -> None:
+        """Records that the caller of a call had hung up before it could be answered.
+
+        Raises:
+            StoreError: it is not known whether it was recorded.
+        """
+        if await mark_call(self._scripts, call_id, CallMark.CALLER_GONE):
+            log.info("caller_gone", call_id=call_id, case_id=case_id_of_call(call_id))
 
     async def drain(self) -> None:
         """Takes no new calls, and returns when those that run have ended."""
@@ -163,15 +181,23 @@ class Calls:
         while self._running:
             await asyncio.wait(self._running)
 
-    def _ended(self, task: asyncio.Task[Answer]) -> None:
+    def _ended(self, task: asyncio.Task[Answer], answer: asyncio.Future[Answer]) -> None:
         self._running.discard(task)
-        metrics.CALLS_IN_FLIGHT.dec()
-        # Whoever waited for it may be gone. A refusal was logged where it was known; anything else is a fault of ours.
         error = None if task.cancelled() else task.exception()
+        # A refusal was logged where it was known; anything else is a fault of ours.
         if error is not None and not isinstance(error, errors.CallbackError):
             log.error("call_fault", exc_info=error)
+        if answer.done():  # it was the fallback
+            return
+        if task.cancelled():
+            answer.cancel()
+        elif error is not None:
+            answer.set_exception(error)
+            answer.exception()  # whoever waited for it may be gone
+        else:
+            answer.set_result(task.result())
 
-    async def _run(self, coming: _Coming) -> Answer:
+    async def _run(self, coming: _Coming, answer: asyncio.Future[Answer]) -> Answer:
         claimed = await self._claim(coming)
         if isinstance(claimed, Unverified):
             with metrics.VERIFY_SECONDS.time():
@@ -186,7 +212,7 @@ class Calls:
         if isinstance(claimed, Grant):
             if self._pace is not None:
                 self._pace.charge(claimed.owner)
-            return await self._call(claimed, coming.request)
+            return await self._call(claimed, coming.request, answer)
         if isinstance(claimed, Repeated):
             metrics.MESSAGES_REPEATED.labels(coming.proven.profile).inc()
             return _answered_again(claimed)
@@ -226,59 +252,103 @@ class Calls:
         metrics.VERIFICATIONS_FAILED.labels(name).inc()
         raise errors.VerificationFailedError(profile.challenge)
 
-    async def _call(self, grant: Grant, request: Request) -> Answer:
-        call_id, case_id = grant.call_id, case_id_of_call(grant.call_id)
-        lease_end = time.monotonic() + grant.lease_left_ms / 1000
+    async def _call(self, grant: Grant, request: Request, answer: asyncio.Future[Answer]) -> Answer:
         if grant.recorded:
             # The claim decided by the same rule: no /path without a platform.
-            outcome = self._answered(grant.response, CallStatus.SUCCEEDED, keep_open=False)
-            consequence = grant.consequence
+            outcome = self._handling.answered(grant.response)
+            tell_ended(grant.call_id, grant.activity, outcome, grant.consequence)
+            if grant.lease_left_ms:
+                self._inbox.begin(grant, request)
         else:
-            log.info("call_started", call_id=call_id, case_id=case_id, activity=grant.activity, attempt=grant.attempt)
-            with metrics.HANDLER_SECONDS.time():
-                outcome = await self._ask(grant, request)
-            with metrics.FINISH_SECONDS.time():
-                consequence = (await self._finish(call_id, outcome, lease_end)).consequence
-        metrics.CALLS.labels(outcome.status, outcome.failure or "").inc()
-        log.info(
-            "call_ended",
-            call_id=call_id,
-            case_id=case_id,
-            activity=grant.activity,
-            status=outcome.status,
-            **consequence_fields(consequence),
-            **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
-        )
+            log.info(
+                "call_started",
+                call_id=grant.call_id,
+                case_id=case_id_of_call(grant.call_id),
+                activity=grant.activity,
+                attempt=grant.attempt,
+            )
+            outcome = await self._with_way_out(grant, answer, self._decide(grant, request))
         if outcome.response is None:
-            raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](call_id)
-        return Answer(call_id, outcome.response)
+            raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
+        return Answer(grant.call_id, outcome.response)
+
+    async def _with_way_out(
+        self, grant: Grant, answer: asyncio.Future[Answer], work: Coroutine[Any, Any, Outcome]
+    ) -> Outcome:
+        """What `work` comes to. If that takes too long, the caller gets the fallback meanwhile."""
+        if grant.way_out is None or self._handling.problems(grant.way_out.response):
+            return await work
+        task = asyncio.create_task(work)
+        done, _ = await asyncio.wait([task], timeout=grant.way_out.after_ms / 1000)
+        if not done:
+            answer.set_result(Answer(grant.call_id, self._handling.complete(grant.way_out.response)))
+            await self._mark_fallback(grant)
+        return await task
+
+    async def _mark_fallback(self, grant: Grant) -> None:
+        left_s = grant.lease_left_ms / 1000
+        try:
+            await resend(
+                lambda: mark_call(self._scripts, grant.call_id, CallMark.FALLBACK_SENT),
+                unsent_s=left_s,
+                unsure_s=left_s,
+            )
+        except StoreError as error:
+            log.error("fallback_not_recorded", call_id=grant.call_id, error=str(error))
+        else:
+            log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
+
+    async def _decide(self, grant: Grant, request: Request) -> Outcome:
+        """Has whoever decides do so, and records it."""
+        lease_end = time.monotonic() + grant.lease_left_ms / 1000
+        if grant.answer is AnswerMode.HOLD:
+            if held := await self._held.wait(grant.call_id, self._handling.timeout_s(grant, held=True)):
+                return _answered_by_somebody(grant.call_id, held)
+            outcome = failed(CallFailure.DEADLINE_EXCEEDED, "nobody answered it in time")
+        else:
+            with metrics.HANDLER_SECONDS.time():
+                outcome = await self._handling.ask(grant, request)
+        try:
+            with metrics.FINISH_SECONDS.time():
+                finished = await self._finish(grant.call_id, outcome, lease_end)
+        except errors.OutcomeUnknownError:
+            if grant.answer is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
+                return _answered_by_somebody(grant.call_id, held)  # at the last moment
+            raise
+        tell_ended(grant.call_id, grant.activity, outcome, finished.consequence)
+        return outcome
 
     async def _claim(self, coming: _Coming) -> Claimed:
+        began = time.perf_counter()
         try:
-            with metrics.CLAIM_SECONDS.time():
-                return await resend(
-                    lambda: claim_call(
-                        self._scripts,
-                        call_id=coming.call_id,
-                        state_sha256=state_hash(coming.state),
-                        parameter=coming.parameter,
-                        request=coming.request,
-                        asking=coming.asking,
-                        proven=coming.proven,
-                        leases=self._leases,
-                        retention=self._retention,
-                        platform_url=self._platform_url,
-                        calls_per_minute=self._max_per_minute_per_case,
-                        owners_over=() if self._pace is None else self._pace.over(),
-                    ),
-                    unsent_s=UNSENT_S,
-                    unsure_s=self._leases.longest_ms / 1000,
-                )
+            return await resend(
+                lambda: claim_call(
+                    self._scripts,
+                    call_id=coming.call_id,
+                    state_sha256=state_hash(coming.state),
+                    parameter=coming.parameter,
+                    request=coming.request,
+                    asking=coming.asking,
+                    proven=coming.proven,
+                    leases=self._leases,
+                    retention=self._retention,
+                    platform_url=self._platform_url,
+                    calls_per_minute=self._max_per_minute_per_case,
+                    owners_over=() if self._pace is None else self._pace.over(),
+                    replica=self._held.replica,
+                    takes=self._inbox.takes,
+                    paused=self._inbox.paused,
+                ),
+                unsent_s=UNSENT_S,
+                unsure_s=self._leases.longest_ms / 1000,
+            )
         except StoreError as error:
             log.error("claim_unanswered", call_id=coming.call_id, error=str(error), maybe_done=error.maybe_done)
             if error.maybe_done:
                 raise errors.OutcomeUnknownError(coming.call_id) from error
             raise errors.StoreUnavailableError from error
+        finally:
+            metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
     async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> Finished:
         left_s = lease_end - time.monotonic()
@@ -296,44 +366,11 @@ class Calls:
             raise errors.OutcomeUnknownError(call_id)
         return finished
 
-    async def _ask(self, grant: Grant, request: Request) -> Outcome:
-        """Has the handler decide, in the time that its deadline and the lease leave."""
-        handler = self._handlers.get(grant.activity)
-        if handler is None:
-            return _failed(CallFailure.NO_HANDLER, f"no handler is configured for {grant.activity}")
-        activity = self._activities.get(grant.activity)
-        deadline_ms = activity.deadline_ms if activity else DEFAULT_DEADLINE_MS
-        timeout_ms = min(deadline_ms, grant.lease_left_ms - LEASE_SLACK_MS)
-        if timeout_ms <= 0:
-            return _failed(CallFailure.HANDLER_UNREACHABLE, "the store answered too late for the handler to be asked")
-        try:
-            async with asyncio.timeout(timeout_ms / 1000 + LATE_S):
-                decision = await handler.handle(grant, request, timeout_s=timeout_ms / 1000)
-        except HandlerError as error:
-            return _failed(error.failure, error.detail)
-        except TimeoutError:
-            return _failed(CallFailure.DEADLINE_EXCEEDED, "the handler did not end at its deadline")
-        except Exception:
-            log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
-            return _failed(CallFailure.HANDLER_ERROR, "a fault of the server; its log says more")
-        return self._decided(grant, decision)
 
-    def _decided(self, grant: Grant, decision: Decision) -> Outcome:
-        if decision.accepted:
-            response = overlay(grant.response, decision.override)
-            return self._answered(response, CallStatus.SUCCEEDED, keep_open=decision.keep_open)
-        return self._answered(overlay(REJECTION, decision.override), CallStatus.REJECTED, keep_open=False)
-
-    def _answered(self, response: Response, status: CallStatus, *, keep_open: bool) -> Outcome:
-        broken = problems(response, platform_url=self._platform_url, needs_url=True)
-        if broken:
-            return _failed(CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken))
-        return Outcome(status, complete(response, platform_url=self._platform_url), keep_open=keep_open)
-
-
-def _failed(failure: CallFailure, detail: str) -> Outcome:
-    status = CallStatus.NOT_STARTED if failure in _NOT_STARTED else CallStatus.FAILED
-    return Outcome(status, failure=failure, detail=detail[:500])
+def _answered_by_somebody(call_id: str, held: Held) -> Outcome:
+    if held.answer is None:  # its lease was over; or its answer is no longer kept, for the store was away too long
+        raise errors.OutcomeUnknownError(call_id)
+    return Outcome(held.status, held.answer)
 
 
 def _shown(coming: _Coming, name: str, profile: Profile, url: str) -> _Coming:

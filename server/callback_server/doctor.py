@@ -326,7 +326,11 @@ async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
             for finding in check_tls(f"activities.{name}.tls", activity.tls, now):
                 yield finding
     for found in await asyncio.gather(
-        *(_check_handler(name, activity) for name, activity in settings.activities.items())
+        *(
+            _check_handler(name, activity)
+            for name, activity in settings.activities.items()
+            if activity.target is not None
+        )
     ):
         yield found
 
@@ -345,9 +349,9 @@ async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 return unreachable(
-                    check, activity.target, error.details(), "start the handler, or set its target and tls"
+                    check, str(activity.target), error.details(), "start the handler, or set its target and tls"
                 )
-    return Finding.ok(check, f"{mask_url(activity.target)} can be reached")
+    return Finding.ok(check, f"{mask_url(str(activity.target))} can be reached")
 
 
 CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = (

@@ -259,6 +259,69 @@ class AgentDetectedError(CallbackError):
         super().__init__("this is for people")
 
 
+class CallAnsweredError(CallbackError):
+    """The call has another answer already, or ended without one."""
+
+    reason = "CALL_ANSWERED"
+
+    def __init__(self, status: str) -> None:
+        super().__init__("the call has ended already, otherwise", status=status)
+
+
+class CallNotHeldError(CallbackError):
+    """The call's handler answers it; its case does not hold calls."""
+
+    reason = "CALL_NOT_HELD"
+
+    def __init__(self) -> None:
+        super().__init__("the call is not held: its handler answers it")
+
+
+class CallNotReplayableError(CallbackError):
+    """The call is running, its request is not kept whole, or its activity has no handler."""
+
+    reason = "CALL_NOT_REPLAYABLE"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the call can not be replayed: {why}")
+
+
+class WatchPositionLostError(CallbackError):
+    """Events after the resume token are no longer kept."""
+
+    reason = "WATCH_POSITION_LOST"
+
+    def __init__(self) -> None:
+        super().__init__("events after the resume_token are no longer kept; read the state, then watch without a token")
+
+
+class WatcherTooSlowError(CallbackError):
+    """The watcher reads more slowly than events come."""
+
+    reason = "WATCHER_TOO_SLOW"
+
+    def __init__(self) -> None:
+        super().__init__("events come faster than they are read; watch again with the last resume_token")
+
+
+class TooManyWatchersError(CallbackError):
+    """As many watch at this process as may, in all or of this principal."""
+
+    reason = "TOO_MANY_WATCHERS"
+
+    def __init__(self) -> None:
+        super().__init__("too many watch already")
+
+
+class ActivityNotAllowedError(CallbackError):
+    """The principal may not work on an activity that it announces."""
+
+    reason = "ACTIVITY_NOT_ALLOWED"
+
+    def __init__(self, principal: str, activity: str) -> None:
+        super().__init__(f"{principal} may not work on {activity}", activity=activity)
+
+
 class TooManyRequestsError(CallbackError):
     """More calls on the case, or on all cases of its owner, than are allowed in this time."""
 

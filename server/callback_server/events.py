@@ -9,8 +9,15 @@
 | `handshake_answered` | a sender was told that its URL wants to be called. That is no call |
 | `verification_failed` | a request does not pass the profile of its callback: `why`. Nothing has changed |
 | `verification_fault` | to verify a request broke: `error`, `at`. It does not pass, and nothing has changed |
+| `call_answered` | an owner, or an administrator, answered a held call |
+| `caller_gone` | an edge says that a caller hung up before its call could be answered |
+| `fallback_sent` | a caller got the fallback, at the answer deadline. Its call goes on |
+| `delivery_tried` | an attempt of a delivery ended: its `status` is where that leaves it, and `attempt` counts them |
+| `call_replayed` | an owner, or an administrator, has a call delivered again |
+| `activity_paused`, `activity_resumed` | an administrator did that |
 | `lease_ended` | a call is interrupted: its process died, or lost the store |
 | `case_expired` | the time to live of a case has passed |
+| `worker_connected`, `worker_gone` | a worker's stream began, or is over; `calls_lost` is how many calls it then had |
 | `dropped` | how many calls and cases a round forgot that were past their retention: one line for all |
 
 What the end of a call made of its case is part of that event: `case_status`, and `close_reason` if it closed it.
@@ -18,13 +25,18 @@ What the end of a call made of its case is part of that event: `case_status`, an
 
 from __future__ import annotations
 
+import functools
+
 from callback_process.logs import get_logger
 from callback_server import metrics
+from callback_server.domain.call import Outcome
 from callback_server.domain.case import Consequence
 from callback_server.domain.due import Due, LeaseEnded
 from callback_server.domain.ids import case_id_of_call
 
 log = get_logger()
+_calls = functools.cache(metrics.CALLS.labels)
+"""A series is looked up once: their number is bounded."""
 
 
 def tell_due(due: Due) -> None:
@@ -36,14 +48,28 @@ def tell_due(due: Due) -> None:
             call_id=due.call_id,
             case_id=case_id_of_call(due.call_id),
             activity=due.activity,
-            **consequence_fields(due.consequence),
+            **_consequence_fields(due.consequence),
         )
     else:
         metrics.CASES_EXPIRED.inc()
         log.info("case_expired", case_id=due.case_id, activity=due.activity)
 
 
-def consequence_fields(consequence: Consequence | None) -> dict[str, str]:
+def tell_ended(call_id: str, activity: str, outcome: Outcome, consequence: Consequence | None) -> None:
+    """Tells of the end of a call, once it is recorded."""
+    _calls(outcome.status, outcome.failure or "").inc()
+    log.info(
+        "call_ended",
+        call_id=call_id,
+        case_id=case_id_of_call(call_id),
+        activity=activity,
+        status=outcome.status,
+        **_consequence_fields(consequence),
+        **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
+    )
+
+
+def _consequence_fields(consequence: Consequence | None) -> dict[str, str]:
     """What an event says of what a call's end made of its case; nothing if that is as it was."""
     if consequence is None:
         return {}

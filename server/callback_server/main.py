@@ -11,7 +11,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,12 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message_factory import GetMessageClass
 
-from callback.v1 import callback_handler_service_pb2, callback_service_pb2, edge_service_pb2
+from callback.v1 import (
+    callback_handler_service_pb2,
+    callback_service_pb2,
+    edge_service_pb2,
+    worker_service_pb2,
+)
 from callback_process import logs, loop
 from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
@@ -31,22 +36,31 @@ from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_server.calls import UNSENT_S, Calls
 from callback_server.domain.activity import Activity
 from callback_server.events import tell_due
+from callback_server.feed import Feed
 from callback_server.handlers.push import PushHandler
+from callback_server.handling import Handling
+from callback_server.held import HeldCalls
+from callback_server.inbox import Inbox
+from callback_server.mailbox import Mailbox
 from callback_server.principals import PrincipalsFile
 from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer, Policy
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
+from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
+from callback_server.store.claim_call import Leases
 from callback_server.store.client import StoreClient, StoreError, connect
+from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
-from callback_server.store.sweep_partition import sweep_partition
+from callback_server.store.sweep_partition import Swept, sweep_partition
 from callback_server.sweeper import Sweeper
 from callback_server.verification.profiles import Profiles
 from callback_server.wire.validation import violations
+from callback_server.workers.pool import WorkerPool
 
 log = logs.get_logger()
 
@@ -99,7 +113,11 @@ def _read(settings: ServerSettings) -> _Given:
             principals=_principals(settings.principals_file),
             profiles=Profiles(settings.profiles),
             credentials=server_credentials(settings),
-            handlers={name: PushHandler(name, activity) for name, activity in settings.activities.items()},
+            handlers={
+                name: PushHandler(name, activity)
+                for name, activity in settings.activities.items()
+                if activity.target is not None
+            },
             store_url=settings.read_store_url(),
             admin=listen(settings.admin_bind),
         )
@@ -147,11 +165,15 @@ async def _serve_on(
         bodies=settings.record_bodies,
         headers=settings.record_headers,
     )
+    activities = {
+        name: Activity(name, deadline_ms=round(activity.deadline_s * 1000), retries=activity.retry.retries())
+        for name, activity in settings.activities.items()
+    }
     policy = Policy(
         box_url=settings.box_url,
         platform_url=settings.platform_url,
         alternative_domains=settings.alternative_domains,
-        activities=settings.activities.keys(),
+        activities=activities,
         profiles=given.profiles.keys(),
         state_key=given.state_key,
         default_time_to_live_s=settings.default_time_to_live_s,
@@ -160,13 +182,29 @@ async def _serve_on(
     )
     for handler in given.handlers.values():
         await stack.enter_async_context(handler)
+    mail_client = connect(given.store_url)
+    stack.push_async_callback(mail_client.aclose)
+    mailbox = Mailbox(scripts, mail_client)
+    workers = WorkerPool(scripts, mailbox)
+    handling = Handling(
+        handlers=given.handlers, workers=workers, activities=activities, platform_url=settings.platform_url
+    )
+    leases = Leases(activities)
+    held = HeldCalls(scripts, mailbox, handling, retention)
+    inbox = Inbox(
+        scripts,
+        handling=handling,
+        activities=activities,
+        leases=leases,
+        retention=retention,
+        most=settings.max_in_flight_deliveries,
+    )
     calls = Calls(
         scripts,
-        handlers=given.handlers,
-        activities={
-            name: Activity(name, deadline_ms=round(activity.deadline_s * 1000))
-            for name, activity in settings.activities.items()
-        },
+        handling=handling,
+        held=held,
+        inbox=inbox,
+        leases=leases,
         profiles=given.profiles,
         retention=retention,
         box_url=settings.box_url,
@@ -175,23 +213,34 @@ async def _serve_on(
         max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         max_per_minute_per_owner=settings.max_calls_per_minute_per_owner,
     )
+    feed = Feed(scripts)
     principals = given.principals
     access = Access(
         (lambda: principals.current) if principals else None, asks_certificates=settings.tls_client_ca_file is not None
     )
     server = make_server(
-        CallbackServicer(scripts, policy, retention, access),
+        CallbackServicer(scripts, policy, retention, access, held, feed),
         EdgeServicer(calls, access),
+        WorkerServicer(workers, access),
         health,
         access,
         reflect=settings.reflection,
         max_in_flight=settings.max_in_flight_calls,
     )
     port = _bind(server, settings.grpc_bind, given.credentials)
+    for work in (mailbox.read_for_ever(), workers.announce_for_ever(), workers.ask_for_ever()):
+        await stack.enter_async_context(_background(work))
     await server.start()
     await health.set(store_up=True)  # not before: who is told that it is ready connects at once
-    sweeper = Sweeper(scripts, retention)
-    background = [sweeper.sweep_for_ever(), sweeper.drop_for_ever(), _watch_store(scripts, retention, health)]
+    sweeper = Sweeper(scripts, retention, inbox.look)
+    background = [
+        sweeper.sweep_for_ever(),
+        sweeper.drop_for_ever(),
+        inbox.follow_pauses_for_ever(),
+        inbox.take_for_ever(),
+        feed.read_for_ever(),
+        _watch_store(scripts, retention, health),
+    ]
     if principals:
         background.append(principals.watch_for_ever())
     if given.profiles:
@@ -212,12 +261,22 @@ async def _serve_on(
     await health.drain()
     await asyncio.sleep(settings.drain_s)
     await health.stop()
+    workers.drain()
+    feed.stop()
+    inbox.stop()
     # Both at once: a call whose caller has gone is no RPC any more, and yet to be finished.
     done, _ = await asyncio.wait(
-        [asyncio.create_task(server.stop(settings.grace_s)), asyncio.create_task(calls.drain())],
+        [asyncio.create_task(server.stop(settings.grace_s)), asyncio.create_task(_drain(calls, inbox))],
         timeout=settings.grace_s,
     )
+    await mailbox.flush()  # the ends of calls that others wait for
     log.info("stopped", clean=len(done) == 2)
+
+
+async def _drain(calls: Calls, inbox: Inbox) -> None:
+    """Waits for what runs: calls first, for each may yet begin a delivery."""
+    await calls.drain()
+    await inbox.drain()
 
 
 def _bind(server: grpc.aio.Server, bind: str, credentials: grpc.ServerCredentials | None) -> int:
@@ -274,14 +333,19 @@ async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -
     """Keeps health checks told whether the store works: a sweep needs of it all that a call does.
 
     A store that is away for a moment is no reason to go elsewhere: calls wait for it as long. Nor is a part of a
-    cluster: another server would not find it either.
+    cluster: another server would not find it either. Nor is a connection that breaks, with all that was sent on it.
     """
+
+    def ask(partition: int) -> Awaitable[Swept]:
+        return resend(
+            lambda: sweep_partition(scripts, partition, retention=retention),
+            unsent_s=HEALTH_INTERVAL_S,
+            unsure_s=HEALTH_INTERVAL_S,
+        )
+
     answered = time.monotonic()
     while True:
-        swept = await asyncio.gather(
-            *(sweep_partition(scripts, partition, retention=retention) for partition in WATCHED_PARTITIONS),
-            return_exceptions=True,
-        )
+        swept = await asyncio.gather(*map(ask, WATCHED_PARTITIONS), return_exceptions=True)
         errors = [each for each in swept if isinstance(each, BaseException)]
         for error in errors:
             if isinstance(error, StoreError):
@@ -296,6 +360,6 @@ async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -
 
 def _warm_up() -> None:
     """Compiles the contract's rules before the first request: a wrong rule shows here, not there."""
-    for file in (callback_service_pb2, edge_service_pb2, callback_handler_service_pb2):
+    for file in (callback_service_pb2, edge_service_pb2, callback_handler_service_pb2, worker_service_pb2):
         for descriptor in file.DESCRIPTOR.message_types_by_name.values():
             violations(GetMessageClass(descriptor)())

@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from callback_server.domain.call import CallFailure, CallStatus
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -17,7 +17,14 @@ CALLS: Final = Counter(
     "Calls that ended here, by what became of them and, of those that failed, why",
     ["outcome", "reason"],
 )
+DELIVERIES: Final = Counter(
+    "callback_deliveries", "Attempts of deliveries that ended here, by what became of the delivery", ["outcome"]
+)
+DELIVERIES_IN_FLIGHT: Final = Gauge("callback_deliveries_in_flight", "Deliveries that run in this process")
 CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
+WORKERS: Final = Gauge("callback_workers", "Workers that are connected to this process")
+WORKER_PLACES_FREE: Final = Gauge("callback_worker_places_free", "Calls that workers could take in this process")
+WORKER_CALLS_WAITING: Final = Gauge("callback_worker_calls_waiting", "Calls that wait for a worker in this process")
 STAGE_SECONDS: Final = Histogram(
     "callback_call_stage_seconds", "How long each stage of a call took", ["stage"], buckets=_SECONDS
 )
@@ -46,6 +53,11 @@ STORE_ERRORS: Final = Counter(
 LEASES_ENDED: Final = Counter(
     "callback_leases_ended", "Calls that were interrupted: their process died or lost the store"
 )
+LETTERS_DROPPED: Final = Counter(
+    "callback_letters_dropped",
+    "What this process could not tell other servers: the store was away, or they read nothing",
+)
+WATCHERS: Final = Gauge("callback_watchers", "Those who watch calls at this process")
 CASES_EXPIRED: Final = Counter("callback_cases_expired", "Callbacks whose time to live has passed")
 STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0")
 RELOADS_FAILED: Final = Counter(
@@ -58,6 +70,8 @@ for file in ("certificate", "handler_tls", "principals"):
     RELOADS_FAILED.labels(file)
 for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
     CALLS.labels(status, "")
+for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
+    DELIVERIES.labels(delivery)
 for failure in CallFailure:
     not_started = failure in (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
     CALLS.labels(CallStatus.NOT_STARTED if not_started else CallStatus.FAILED, failure)

@@ -15,6 +15,10 @@
     sha256 = "d2a8…"
     created = 2026-11-25T10:00:00Z
     expires = 2027-11-25T10:00:00Z
+
+    [principals.order-handlers]
+    roles = ["worker"]
+    activities = ["order-paid", "order-refunded"]
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from callback_process.logs import get_logger
@@ -65,10 +69,18 @@ class PrincipalEntry(BaseModel):
 
     roles: frozenset[Role] = Field(min_length=1)
     """What it may do."""
+    activities: frozenset[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = frozenset()
+    """What a worker may work on: names of activities, or `*` for all. Needed with the role worker, and only then."""
     certificates: tuple[str, ...] = ()
     """Names in the client certificates that prove it: URIs or DNS names of the subject's alternative names."""
     tokens: tuple[TokenEntry, ...] = ()
     """The tokens that prove it."""
+
+    @model_validator(mode="after")
+    def _activities_of_a_worker(self) -> PrincipalEntry:
+        if (Role.WORKER in self.roles) != bool(self.activities):
+            raise ValueError("the role worker and activities belong together")
+        return self
 
 
 class _File(BaseModel):
@@ -86,7 +98,7 @@ class Principals:
         self._by_token: dict[bytes, tuple[Principal, float | None]] = {}
         self._by_certificate: dict[str, Principal] = {}
         for name, entry in entries.items():
-            principal = Principal(name, entry.roles)
+            principal = Principal(name, entry.roles, entry.activities)
             for token in entry.tokens:
                 digest = bytes.fromhex(token.sha256)
                 if digest in self._by_token:

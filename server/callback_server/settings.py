@@ -13,7 +13,8 @@ from pydantic_settings import SettingsConfigDict
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
-from callback_server.domain.case import RECORD
+from callback_server.domain.case import FORM, RECORD
+from callback_server.domain.retries import Retries
 from callback_server.store.client import check_url, with_password
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
@@ -29,13 +30,40 @@ _PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d{2}|6[0-4]\d{3}|[1-5]\d{4}|[1-9]
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class ActivitySettings(BaseModel):
-    """An activity and its push handler."""
+class RetrySettings(BaseModel):
+    """When a delivery that failed is tried again: a call of an ACK case, or one that was replayed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    target: str = Field(pattern=rf"^((dns|ipv4|ipv6):\S+|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$")
-    """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`)."""
+    initial_s: float = Field(default=1, gt=0, le=86_400)
+    """The longest wait after the first attempt, in seconds. It doubles with each attempt; each wait is a random part of
+    it, so that many do not come back at once."""
+    max_s: float = Field(default=3600, gt=0, le=86_400)
+    """The longest wait after any attempt, in seconds."""
+    max_attempts: int | None = Field(default=None, ge=1)
+    """After how many attempts a delivery is dead. None: any number."""
+    max_age_s: float = Field(default=3 * 24 * 3600, gt=0, le=31_536_000)
+    """How long after its call, or its replay, a delivery is tried at all, in seconds; then it is dead."""
+
+    def retries(self) -> Retries:
+        """The same in milliseconds."""
+        return Retries(
+            initial_ms=round(self.initial_s * 1000),
+            max_ms=round(self.max_s * 1000),
+            max_attempts=self.max_attempts,
+            max_age_ms=round(self.max_age_s * 1000),
+        )
+
+
+class ActivitySettings(BaseModel):
+    """An activity, and its push handler if it has one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    target: str | None = Field(
+        default=None, pattern=rf"^((dns|ipv4|ipv6):\S+|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$"
+    )
+    """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
     """How long the handler may take, in seconds."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
@@ -43,6 +71,14 @@ class ActivitySettings(BaseModel):
     tls: TlsSettings | None = None
     """TLS to the handler; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
     take over once a connection with them stands. None: plain text."""
+    retry: RetrySettings = RetrySettings()
+    """When a delivery is tried again."""
+
+    @model_validator(mode="after")
+    def _tls_of_target(self) -> ActivitySettings:
+        if self.tls is not None and self.target is None:
+            raise ValueError("tls is to the handler at target; without one, workers connect to the server")
+        return self
 
 
 class ServerSettings(ProcessSettings):
@@ -104,11 +140,16 @@ class ServerSettings(ProcessSettings):
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
     """How many bytes of ended calls of a case are kept."""
     record_bodies: bool = True
-    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them anyway."""
+    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them anyway. A
+    request that is yet to be delivered is whole until it is; and one that is dead, which can be replayed, while it is
+    kept."""
     record_headers: bool = True
-    """Whether the headers of requests, and of what handlers answer, are kept. Query strings are kept anyway."""
+    """Whether the headers of requests, and of what handlers answer, are kept, in the same way. Query strings are kept
+    anyway."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """How many calls this process runs at a time; beyond, callers get a 503."""
+    max_in_flight_deliveries: int = Field(default=100, ge=1)
+    """How many deliveries this process runs at a time, of acknowledged and replayed calls; beyond, they wait."""
     drain_s: StopSeconds = 2
     """How long, after a signal to stop, everything is still served while edges are told to go elsewhere, in seconds."""
     grace_s: StopSeconds = 25
@@ -118,7 +159,7 @@ class ServerSettings(ProcessSettings):
     log_level: LogLevel = "INFO"
     """The least severe log events that are written."""
     activities: dict[str, ActivitySettings] = Field(default_factory=dict)
-    """The activities that push handlers serve, by name."""
+    """Activities by name: those that push handlers serve, and those whose deadline or retries are not the defaults."""
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
     """How callers prove who they are, by the name that a case gives as its `verification_profile`."""
 
@@ -132,8 +173,8 @@ class ServerSettings(ProcessSettings):
     @classmethod
     def _activities(cls, activities: dict[str, ActivitySettings]) -> dict[str, ActivitySettings]:
         for name in activities:
-            if name == RECORD:
-                raise ValueError(f"{RECORD} is built in and can not be declared")
+            if name in (RECORD, FORM):
+                raise ValueError(f"{name} is built in and can not be declared")
             if not 1 <= len(name) <= 200 or _CONTROL.search(name):
                 raise ValueError("the name of an activity has 1 to 200 characters, and no control characters")
         return activities

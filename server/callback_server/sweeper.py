@@ -29,9 +29,11 @@ DROP_INTERVAL_S: Final = 30.0
 class Sweeper:
     """Sweeps all partitions of a store, round after round. Forgetting much does not hold up what is due."""
 
-    def __init__(self, scripts: Scripts, retention: Retention) -> None:
+    def __init__(self, scripts: Scripts, retention: Retention, deliver: Callable[[int], None]) -> None:
+        """`deliver` is told of each partition where something is to be delivered, as often as it is swept."""
         self._scripts = scripts
         self._retention = retention
+        self._deliver = deliver
 
     async def sweep_for_ever(self) -> None:
         """Ends leases and closes what has expired, until it is cancelled."""
@@ -46,7 +48,10 @@ class Sweeper:
             await _pause(DROP_INTERVAL_S)
 
     async def _sweep(self, partition: int) -> bool:
-        return (await sweep_partition(self._scripts, partition, retention=self._retention)).more
+        swept = await sweep_partition(self._scripts, partition, retention=self._retention)
+        if swept.deliveries:
+            self._deliver(partition)
+        return swept.more
 
     async def _drop_round(self) -> None:
         """One event for all that a round forgets: nothing becomes of it, and it can be very much."""

@@ -41,7 +41,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def add_token(path: Path, name: str, roles: Collection[Role], expires: datetime | None) -> str:
+def add_token(
+    path: Path, name: str, roles: Collection[Role], expires: datetime | None, *, activities: Collection[str] = ()
+) -> str:
     """Add a token to a principal in the file, and the principal to the file, and the file, as needed.
 
     What else is in the file stays as it is, comments too. Two that add at the same time wait for each other.
@@ -51,21 +53,22 @@ def add_token(path: Path, name: str, roles: Collection[Role], expires: datetime 
         name: The principal.
         roles: What it may do. Empty: what it may already.
         expires: When the token stops working. None: never.
+        activities: What a worker may work on. Empty: what it may already.
 
     Returns:
         The token. It is kept nowhere.
 
     Raises:
         ValueError: the name can not be one.
-        SettingsError: the file can not be read or written, is wrong, has the principal with other roles, or the
-            principal is new and no roles are given.
+        SettingsError: the file can not be read or written, is wrong, has the principal with other roles or activities,
+            or the principal is new and no roles are given, or only one of the role worker and activities.
     """
     check_name(name)
     path = path.resolve()  # it is the file that is replaced, not a link to it
     token = new_token()
     try:
         with _alone_in(path.parent):
-            text = _with_token(path, name, roles, token_entry(token, expires))
+            text = _with_token(path, name, roles, activities, token_entry(token, expires))
             _replace(path, text)
     except OSError as error:
         raise SettingsError([f"{path}: can not be written: {error.strerror}"]) from None
@@ -83,14 +86,18 @@ def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetim
     return entry
 
 
-def token_toml(name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
+def token_toml(
+    name: str, roles: Collection[Role], entry: Mapping[str, str | datetime], *, activities: Collection[str] = ()
+) -> str:
     """The same as text, to be put into a file by hand. Without roles it is for a principal that is there."""
     document = tomlkit.document()
-    _add(document, name, roles, entry)
+    _add(document, name, roles, activities, entry)
     return tomlkit.dumps(document)
 
 
-def _with_token(path: Path, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]) -> str:
+def _with_token(
+    path: Path, name: str, roles: Collection[Role], activities: Collection[str], entry: Mapping[str, str | datetime]
+) -> str:
     """The file's text with one more token in it."""
     text = read_text(path) if path.exists() else ""
     # A file with nobody in it begins now. To the server it is wrong: it may be about to be written.
@@ -100,14 +107,20 @@ def _with_token(path: Path, name: str, roles: Collection[Role], entry: Mapping[s
         raise SettingsError([f"{path}: {name} is not known yet: say what it may do"])
     if old is not None and roles and old.roles != frozenset(roles):
         raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
+    if old is not None and activities and old.activities != frozenset(activities):
+        told = ", ".join(sorted(old.activities)) or "none"
+        raise SettingsError([f"{path}: {name} has other activities: {told}; change them there"])
+    if old is None and (Role.WORKER in roles) != bool(activities):
+        raise SettingsError([f"{path}: {name}: the role worker and activities belong together"])
     new = PrincipalEntry(
         roles=old.roles if old else frozenset(roles),
+        activities=old.activities if old else frozenset(activities),
         certificates=old.certificates if old else (),
         tokens=(*(old.tokens if old else ()), TokenEntry.model_validate(entry)),
     )
     try:
         document = tomlkit.parse(text)
-        _add(document, name, roles, entry)
+        _add(document, name, roles, activities, entry)
         changed = tomlkit.dumps(document)
         as_meant = parse(path, changed).entries == {**known, name: new}
     except (SettingsError, ValueError, TOMLKitError):
@@ -122,13 +135,19 @@ def _has_somebody(text: str) -> bool:
 
 
 def _add(
-    document: tomlkit.TOMLDocument, name: str, roles: Collection[Role], entry: Mapping[str, str | datetime]
+    document: tomlkit.TOMLDocument,
+    name: str,
+    roles: Collection[Role],
+    activities: Collection[str],
+    entry: Mapping[str, str | datetime],
 ) -> None:
     everyone = document.setdefault("principals", tomlkit.table(is_super_table=True))
     if name not in everyone:
         everyone[name] = tomlkit.table()
         if roles:
             everyone[name]["roles"] = sorted(roles)
+        if activities:
+            everyone[name]["activities"] = sorted(activities)
     inline = isinstance(everyone[name], InlineTable)
     tokens = everyone[name].setdefault("tokens", tomlkit.array() if inline else tomlkit.aot())
     table = tomlkit.table() if isinstance(tokens, AoT) else tomlkit.inline_table()

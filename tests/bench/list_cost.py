@@ -14,23 +14,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import redis.asyncio
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.kit.loading import load
 from support.system import System, own_store
 
 from callback import AsyncCallbackClient, CallbackStatus
 from callback_server.domain.case import Mode, NewCase, Settings
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response, ResponseType
-from callback_server.store import close_case, create_case, keys
-from callback_server.store.retention import Retention
 
 FEW = 1_000
 MANY = 1_000_000
-BATCH = 2_000
-LOADERS = 3
 PARTS = 5
 ROUNDS = 40
 """In each part."""
@@ -54,20 +49,6 @@ SEARCHES = {
 }
 
 
-class Batch:
-    """Stands for `Scripts`: keeps what is to be run, and sends it in one go."""
-
-    def __init__(self, client):
-        self._pipeline = client.pipeline(transaction=False)
-
-    async def run(self, script, partition, *args):
-        self._pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *args)
-        return [b"OK"]
-
-    async def send(self):
-        await self._pipeline.execute()
-
-
 def case(number):
     """One of the cases."""
     sha = hashlib.sha256(b"%d" % number).digest()
@@ -79,26 +60,6 @@ def case(number):
         activity="b" if number % 4 == 0 else "acd"[number % 3], mode=Mode.MULTIPLE, parameter="", time_to_live_ms=None,
         settings=Settings(labels=labels), response=RESPONSE,
     )  # fmt: skip
-
-
-async def load(store, cases):
-    """Stores that many cases, as a server does, but many in one go."""
-    batches = iter(range(0, cases, BATCH))
-
-    async def load_batches(client):
-        for first in batches:
-            batch = Batch(client)
-            for number in range(first, min(first + BATCH, cases)):
-                new = case(number)
-                await create_case.create_case(batch, new)
-                if number % 5 == 0:
-                    await close_case.close_case(batch, new.id, owner=None, retention=Retention())
-            await batch.send()
-
-    async with redis.asyncio.Redis(port=store.port, socket_timeout=120) as client:
-        for script in (create_case.SCRIPT, close_case.SCRIPT):
-            await client.script_load(script.source)
-        await asyncio.gather(*(load_batches(client) for _ in range(LOADERS)))
 
 
 async def page_seconds(client, chosen, number, count):
@@ -147,7 +108,7 @@ async def main(many):
                 systems.append(system)
                 await system.server.start()
                 began = time.perf_counter()
-                await load(store, count)
+                await load(store, range(count), case, is_closed=lambda number: number % 5 == 0)
                 print(f"loaded {count:,} cases in {time.perf_counter() - began:.0f} s", flush=True)
             return int(await compare(*systems) > MAX_RATIO)
         finally:

@@ -21,6 +21,7 @@ from support.clients import (
     timestamp,
 )
 
+from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callback_service_pb2 as messages
 
@@ -43,6 +44,8 @@ CALLBACK_JSON = {
     "callCount": 3,
     "verificationProfile": "",
     "getGuard": "OFF",
+    "answerMode": "HANDLER",
+    "ordered": False,
 }
 CALL_JSON = {
     "callId": CALL,
@@ -64,6 +67,8 @@ CALL_JSON = {
     "erased": False,
     "startTime": "2026-11-25T09:30:15.250Z",
     "endTime": "2026-11-25T09:30:15.262Z",
+    "fallbackSent": False,
+    "callerGone": False,
 }
 
 
@@ -80,7 +85,9 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--code", "201", "--header", "x-a=1", "--header", "X-A=2=3", "--param", "state", "--retryable", "--multiple"),
         *("--domain", "https://pay.example", "--activity-case", "1:142:432", "--request-id", "order 5"),
         *("--ttl", "1h30m", "--label", "order=5", "--label", "a=b=c"),
-        *("--verification-profile", "github", "--get-guard", "detect", "--json"),
+        *("--verification-profile", "github", "--get-guard", "detect", "--answer-mode", "ack", "--ordered"),
+        *("--answer-deadline", "2s500ms", "--fallback-body", "later", "--fallback-code", "202"),
+        *("--fallback-header", "x-b=3", "--json"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -106,7 +113,16 @@ async def test_generate_sends_every_option(server, callback, generated):
         labels={"order": "5", "a": "b=c"},
         verification_profile="github",
         get_guard=resources.GET_GUARD_DETECT,
+        answer_mode=resources.ANSWER_MODE_ACK,
+        ordered=True,
+        fallback=resources.Response(
+            response_type=resources.RESPONSE_TYPE_RESPONSE,
+            response_body=b"later",
+            response_code=202,
+            response_headers=resources.ResponseHeaders(headers=[resources.ResponseHeader(name="x-b", value="3")]),
+        ),
     )
+    expected.answer_deadline.FromMilliseconds(2500)
     expected.time_to_live.FromSeconds(5400)
     assert server.requests == [expected]
 
@@ -123,6 +139,16 @@ async def test_generate_leaves_unset_what_is_not_given_and_prints_for_people(ser
             ),
         )
     ]
+
+
+async def test_a_fallback_may_send_the_caller_on(server, callback, generated):
+    arguments = ["generate", "--activity", "form", "--type", "response", "--answer-deadline", "5s"]
+    assert (await callback(*arguments, "--fallback-redirect-url", "/page/wait")).code == 0
+    [request] = server.requests
+    assert request.fallback == resources.Response(
+        response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/wait"
+    )
+    assert request.answer_mode == resources.ANSWER_MODE_UNSPECIFIED
 
 
 async def test_a_body_comes_from_a_file_or_standard_input_byte_for_byte(server, callback, generated, tmp_path):
@@ -155,6 +181,103 @@ async def test_set_response_can_reset_what_was_given(server, callback):
     assert sorted(request.update_mask.paths) == [
         *("response_body", "response_code", "response_headers", "response_redirect_url"),
     ]
+
+
+ACCEPTED, REJECTED = handler.VERDICT_ACCEPTED, handler.VERDICT_REJECTED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        ([], {"verdict": ACCEPTED}),
+        (["--body", "hi"], {"verdict": ACCEPTED, "response": resources.Response(response_body=b"hi")}),
+        (["--keep-open"], {"verdict": ACCEPTED, "keep_open": True}),
+        (["--reject"], {"verdict": REJECTED}),
+        (["--reject", "--code", "400"], {"verdict": REJECTED, "response": resources.Response(response_code=400)}),
+    ],
+)
+async def test_set_response_answers_a_call_that_is_held(server, callback, arguments, fields):
+    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message(), call=call_message())
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    ran = await callback("set-response", "--call", CALL, *arguments, "--json")
+    assert ran.json == CALL_JSON
+    assert server.requests[0] == messages.SetResponseRequest(call_id=CALL, **fields)
+
+
+DELIVERY = resources.Delivery(
+    status=resources.DELIVERY_STATUS_PENDING,
+    attempts=3,
+    next_attempt_time=timestamp(CREATED),
+    failure=resources.CALL_FAILURE_HANDLER_ERROR,
+    failure_detail="the handler failed",
+)
+DELIVERY_JSON = {
+    "status": "PENDING",
+    "attempts": 3,
+    "nextAttemptTime": "2026-11-25T09:30:15.250Z",
+    "failure": "HANDLER_ERROR",
+    "failureDetail": "the handler failed",
+}
+
+
+async def test_replay_prints_the_call_with_its_delivery(server, callback):
+    server.answers["ReplayCall"] = messages.ReplayCallResponse(call=call_message(delivery=DELIVERY))
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    assert (await callback("replay", CALL, "--json")).json == CALL_JSON | {"delivery": DELIVERY_JSON}
+    assert server.requests[0] == messages.ReplayCallRequest(call_id=CALL)
+    ran = await callback("replay", CALL)
+    assert "delivery  pending, 3 attempts, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed" in (
+        " ".join(ran.output.split()).replace("delivery ", "delivery  ")
+    )
+
+
+@pytest.mark.parametrize(("command", "method"), [("pause", "PauseActivity"), ("resume", "ResumeActivity")])
+async def test_an_activity_is_paused_and_resumed(server, callback, command, method):
+    server.answers[method] = getattr(messages, f"{method}Response")()
+    assert (await callback(command, "order-paid")).output == f"order-paid is {command}d.\n"
+    ran = await callback(command, "order-paid", "--json")
+    assert ran.json == {"callbackActivity": "order-paid", "paused": command == "pause"}
+    assert server.requests == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["list", "--waiting"], messages.CALL_FILTER_WAITING),
+        (["calls", "--dead"], messages.CALL_FILTER_DEAD),
+    ],
+)
+async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callback, arguments, asked):
+    other = "1" * 32
+    secret = call_message(
+        callback_case_id=other,
+        request_query=[resources.QueryParameter(name="shop", value=STATE)],
+        request_query_string=f"shop={STATE}",
+        delivery=DELIVERY,
+    )
+    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message(), secret])
+
+    async def case(request):
+        parameter = "shop" if request.callback_case_id == other else ""
+        return messages.GetCallbackResponse(callback=callback_message(state_query_parameter=parameter))
+
+    server.answers["GetCallback"] = case
+    ran = await callback(*arguments, "--owner", "orders", "--json")
+    assert [each["callbackCaseId"] for each in ran.json] == [CASE, other]
+    assert ran.json[1]["delivery"] == DELIVERY_JSON
+    assert STATE not in ran.output  # by the parameter of its own case
+    assert (server.requests[0].filter, server.requests[0].owner) == (asked, "orders")
+    ran = await callback(*arguments)
+    assert ran.output.count(CALL) == 2
+    assert "DELIVERY" in ran.output
+
+
+async def test_what_waits_is_listed_up_to_the_limit(server, callback):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()] * 3)
+    ran = await callback("list", "--waiting", "--limit", "2")
+    assert (ran.code, ran.output.count(CALL)) == (0, 2)
+    assert ran.errors == "There are more: see them with a higher --limit.\n"
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (7, "7 calls")])
@@ -400,7 +523,8 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
             ("callback_activity_case", "is too long", "string.max_len"),
             ("response.response_body", "is too large", "bytes.max_len"),
             ("colour", "is not ours", ""),
-            ("callback_activity", "nothing serves it", "activity_not_served"),
+            ("fallback.response_code", "is missing", "required"),
+            ("answer_deadline", "is too long", "duration.lte"),
         ],
     )
     arguments = ["generate", "--activity", "record", "--type", "response"]
@@ -413,8 +537,8 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
         "  --activity-case (callback_activity_case): is too long",
         "  --body or --body-file (response.response_body): is too large",
         "  colour: is not ours",
-        "  --activity (callback_activity): nothing serves it",
-        'Declare it in the server\'s configuration: [activities.NAME] with target = "host:port".',
+        "  --fallback-code (fallback.response_code): is missing",
+        "  --answer-deadline (answer_deadline): is too long",
     ]
     ran = await callback(*arguments, "--json")
     assert (ran.code, ran.output) == (1, "")
@@ -433,7 +557,8 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
                 {"field": "callback_activity_case", "description": "is too long", "rule": "string.max_len"},
                 {"field": "response.response_body", "description": "is too large", "rule": "bytes.max_len"},
                 {"field": "colour", "description": "is not ours", "rule": ""},
-                {"field": "callback_activity", "description": "nothing serves it", "rule": "activity_not_served"},
+                {"field": "fallback.response_code", "description": "is missing", "rule": "required"},
+                {"field": "answer_deadline", "description": "is too long", "rule": "duration.lte"},
             ],
         }
     }

@@ -14,15 +14,18 @@ import httpx
 import pytest
 from support.clients import CASE, run_callback
 from support.system import assert_events
+from support.wait import wait_until
 
 from callback import Accept, AsyncCallbackClient, Handlers, Redirect, Reject, Response
 
 
-def make_handlers():
+def make_handlers(trxid_is_needed):
     handlers = Handlers()
 
     @handlers.activity("order-paid")
     async def order_paid(call):
+        if call.replayed and not trxid_is_needed.is_set():
+            return None
         if "trxid" not in call.query:
             raise Reject(Response("trxid is missing", code=400))
         if call.query.get("status") == "open":
@@ -70,7 +73,9 @@ async def system(store_of, tmp_path_factory):
     """Everything, running: `callback` is the command line, `http` a caller, `client` a Python client."""
     config = tmp_path_factory.mktemp("system") / "callback.toml"
     async with contextlib.AsyncExitStack() as stack:
-        handlers = await stack.enter_async_context(make_handlers().listen("127.0.0.1:0"))
+        trxid_is_needed = asyncio.Event()
+        trxid_is_needed.set()
+        handlers = await stack.enter_async_context(make_handlers(trxid_is_needed).listen("127.0.0.1:0"))
         config.write_text(
             "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in ("order-paid", "broken"))
         )
@@ -89,8 +94,9 @@ async def system(store_of, tmp_path_factory):
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{edge['edge']}"))
         client = await stack.enter_async_context(AsyncCallbackClient(server["grpc"]))
         yield SimpleNamespace(
-            callback=functools.partial(run_callback, CALLBACK_TARGET=server["grpc"]), http=http, client=client
-        )
+            callback=functools.partial(run_callback, CALLBACK_TARGET=server["grpc"]), http=http, client=client,
+            environment={"CALLBACK_TARGET": server["grpc"]}, trxid_is_needed=trxid_is_needed,
+        )  # fmt: skip
 
 
 def path_of(generated):
@@ -257,6 +263,99 @@ async def test_a_response_that_was_set_can_be_reset(system):
     assert "x-a" not in answer.headers
 
 
+async def generate(system, *arguments):
+    """A new case and its path."""
+    generated = (await system.callback("generate", "--type", "response", "--json", *arguments)).json
+    return generated["callbackCaseId"], path_of(generated)
+
+
+async def shown(system, *arguments, until):
+    """What a command says as JSON, as soon as it says that."""
+
+    async def look():
+        said = (await system.callback(*arguments, "--json")).json
+        return said if until(said) else None
+
+    return await wait_until(look, what=f"`callback {' '.join(arguments)}`")
+
+
+async def test_a_call_that_is_held_is_found_and_answered_by_hand(system):
+    case, path = await generate(system, "--activity", "form", "--body", "welcome")
+    calling = asyncio.create_task(system.http.post(path, content=b"name=Ada"))
+    waiting = await shown(system, "list", "--waiting", until=bool)
+    [call] = [each["callId"] for each in waiting if each["callbackCaseId"] == case]
+    assert (await system.callback("set-response", "--call", call, "--code", "201", "--json")).json[
+        "status"
+    ] == "SUCCEEDED"
+    reply = await calling
+    assert (reply.status_code, reply.text) == (201, "welcome")
+    ran = await system.callback("set-response", "--call", call, "--reject")
+    assert ran.code == 1
+    assert "CALL_ANSWERED, status SUCCEEDED" in ran.errors
+    assert (await system.callback("set-response", "--call", call, "--code", "201")).code == 0
+
+
+async def test_a_caller_who_waits_too_long_gets_the_fallback_and_the_call_goes_on(system):
+    case, path = await generate(
+        system, "--activity", "form", "--answer-deadline", "200ms", "--fallback-body", "we let you know"
+    )
+    assert (await system.http.post(path)).text == "we let you know"
+    [call] = (await system.callback("calls", case, "--json")).json
+    assert (await system.callback("set-response", "--call", call["callId"], "--json")).json["fallbackSent"]
+    assert "fallback" in (await system.callback("call", call["callId"])).output
+
+
+async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
+    case, path = await generate(system, "--activity", "order-paid", "--answer-mode", "ack", "--body", "thank you")
+    assert (await system.http.post(path)).text == "thank you"
+    [dead] = [
+        each
+        for each in await shown(system, "calls", "--dead", until=bool)
+        if each["callbackCaseId"] == case and each["delivery"]["attempts"] == 1
+    ]
+    assert (await system.callback("pause", "order-paid")).output == "order-paid is paused.\n"
+    system.trxid_is_needed.clear()
+    assert (await system.callback("replay", dead["callId"], "--json")).json["delivery"]["status"] == "PENDING"
+    assert (await system.callback("resume", "order-paid")).output == "order-paid is resumed.\n"
+    delivered = await shown(
+        system, "call", dead["callId"], until=lambda call: call["delivery"]["status"] == "DELIVERED"
+    )
+    assert delivered["delivery"]["attempts"] == 2
+    assert delivered["status"] == "SUCCEEDED"
+    system.trxid_is_needed.set()
+
+
+async def test_what_happens_is_watched(system):
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "callback_cli", "watch", "--label", "watched=yes", "--json",
+        stdout=PIPE, env=os.environ | system.environment,
+    )  # fmt: skip
+    try:
+        lines, cases = [], []
+        while not lines:  # until it has begun to watch
+            cases.append(await generate(system, "--activity", "record", "--label", "watched=yes"))
+            with contextlib.suppress(TimeoutError):
+                lines.append(json.loads(await asyncio.wait_for(program.stdout.readline(), 0.5)))
+        assert lines[0]["callbackCaseId"] in [case for case, _ in cases]
+    finally:
+        program.terminate()
+        await program.wait()
+    case, path = cases[-1]
+    await system.http.post(path)
+    again = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "callback_cli", "watch", "--case", case, "--json"),
+        *("--resume-token", lines[0]["resumeToken"]), stdout=PIPE, env=os.environ | system.environment,
+    )  # fmt: skip
+    try:
+        ended = {}
+        while ended.get("type") != "CALL_ENDED":
+            ended = json.loads(await asyncio.wait_for(again.stdout.readline(), 30))
+        assert (ended["callbackCaseId"], ended["caseStatus"]) == (case, "CLOSED")
+    finally:
+        again.terminate()
+        await again.wait()
+
+
 async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(system):
     before = len((await system.callback("list", "--json")).json)
     ran = await system.callback(
@@ -266,10 +365,13 @@ async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(
     assert ran.code == 1
     for option in ("--redirect-url", "--param", "--code", "--header", "--domain", "--ttl", "--label"):
         assert f"  {option} (" in ran.errors
-    ran = await system.callback("generate", "--activity", "nobody", "--type", "response")
+    ran = await system.callback(
+        *("generate", "--activity", "form", "--type", "response", "--answer-mode", "ack", "--answer-deadline", "10ms"),
+        *("--fallback-code", "300"),
+    )
     assert ran.code == 1
-    assert "  --activity (callback_activity)" in ran.errors
-    assert "[activities.NAME]" in ran.errors
+    for option in ("--answer-mode", "--answer-deadline", "--fallback-code"):
+        assert f"  {option} (" in ran.errors
     assert len((await system.callback("list", "--json")).json) == before
 
 

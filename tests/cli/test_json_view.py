@@ -2,15 +2,17 @@
 
 import base64
 import json
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.clients import CREATED, call_message, callback_message, timestamp
+from support.clients import CALL, CREATED, call_message, callback_message, timestamp
 
 from callback import Headers, Response, ResponseType
-from callback.converters import call_from_proto, callback_from_proto
+from callback.converters import call_from_proto, callback_from_proto, event_from_proto
 from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
 from callback_cli import json_view
 
 
@@ -31,11 +33,27 @@ def test_every_name_is_one_of_the_contract_and_none_is_missing():
         close_reason=resources.CLOSE_REASON_CONSUMED,
         expire_time=timestamp(CREATED),
         close_time=timestamp(CREATED),
+        answer_deadline=timedelta(seconds=1),
+        fallback=response,
     )
-    call = call_message(response=response, failure=resources.CALL_FAILURE_HANDLER_ERROR)
+    delivery = resources.Delivery(
+        status=resources.DELIVERY_STATUS_PENDING,
+        next_attempt_time=timestamp(CREATED),
+        failure=resources.CALL_FAILURE_HANDLER_ERROR,
+        response=response,
+    )
+    call = call_message(response=response, failure=resources.CALL_FAILURE_HANDLER_ERROR, delivery=delivery)
+    event = messages.CallEvent(
+        call_id=CALL,
+        close_reason=resources.CLOSE_REASON_CONSUMED,
+        call_status=resources.CALL_STATUS_SUCCEEDED,
+        delivery_status=resources.DELIVERY_STATUS_PENDING,
+    )
     assert set(json_view.callback(callback_from_proto(callback))) == names_of(callback)
     assert set(json_view.call(call_from_proto(call))) == names_of(call)
     assert set(json_view.call(call_from_proto(call))["response"]) == names_of(response)
+    assert set(json_view.call(call_from_proto(call))["delivery"]) == names_of(delivery)
+    assert set(json_view.event(event_from_proto(event), "x")) == names_of(event) | {"resumeToken"}
 
 
 @given(st.binary())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clients import CALL, CASE, STATE
 
-from callback import Call, CallStatus, Headers, Query, Response
+from callback import Call, CallStatus, Delivery, DeliveryStatus, Headers, Query, Response
 from callback_cli.masking import masked
 
 OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -22,6 +22,17 @@ def test_the_state_in_the_query_is_masked_and_its_neighbours_are_not():
     )
     assert call.query == Query([("id", OTHER), ("shop", "***")])
     assert call.query_string == f"id={OTHER}&shop=***&x"
+
+
+def test_the_state_is_masked_in_what_became_of_the_call_after_its_answer():
+    delivery = Delivery(
+        status=DeliveryStatus.DEAD,
+        failure_detail=f"{STATE} is not known",
+        response=Response(f"see {STATE}", headers={"set-cookie": "hunter2"}),
+    )
+    call = masked(a_call(query=Query([("shop", STATE)]), delivery=delivery), "shop")
+    assert call.delivery.failure_detail == "*** is not known"
+    assert call.delivery.response == Response("see ***", headers={"set-cookie": "***"})
 
 
 def test_the_state_in_a_form_is_masked():

@@ -8,7 +8,17 @@ import pytest
 from rich.console import Console
 from support.clients import CALL, CASE, CREATED, call_message, callback_message
 
-from callback import CallFailure, CallStatus, CloseReason, GetGuard, Headers, Response
+from callback import (
+    AnswerMode,
+    CallFailure,
+    CallStatus,
+    CloseReason,
+    Delivery,
+    DeliveryStatus,
+    GetGuard,
+    Headers,
+    Response,
+)
 from callback.converters import call_from_proto, callback_from_proto
 from callback.values import CallbackStatus
 from callback_cli.screen import SHOWN_BODY_BYTES, Screen, plain
@@ -56,6 +66,9 @@ def test_a_case_is_shown_with_what_it_has():
         ({"state_query_parameter": "RelayState"}, "URL            /cbq/RelayState, state in the parameter RelayState"),
         ({"expire_time": CREATED + timedelta(days=1)}, "expires        2026-11-26 09:30:15 UTC"),
         ({"verification_profile": "github"}, "verified by    github"),
+        ({"answer_mode": AnswerMode.HOLD}, "answer mode    hold"),
+        ({"answer_mode": AnswerMode.ACK, "ordered": True}, "answer mode    ack, in order"),
+        ({"answer_deadline": timedelta(seconds=2.5)}, "fallback       after 2.5 s"),
         ({"get_guard": GetGuard.CONFIRM}, "get guard      confirm"),
     ],
 )
@@ -103,6 +116,41 @@ def test_a_failed_call_says_why():
     )
     assert "  failure  invalid response - response_code: must be 200-299\n" in shown("call", call)
     assert "Response" not in shown("call", call)
+
+
+def test_a_fallback_is_shown_behind_the_response():
+    output = shown(
+        "callback", replace(CALLBACK, answer_deadline=timedelta(seconds=5), fallback=Response(b"later", 202))
+    )
+    assert output.endswith("\nFallback\n  202\n\n  later\n")
+
+
+def test_a_call_says_what_became_of_it_after_its_answer():
+    waiting = Delivery(
+        status=DeliveryStatus.PENDING,
+        attempts=1,
+        next_attempt_time=CREATED,
+        failure=CallFailure.HANDLER_ERROR,
+        failure_detail="the handler failed",
+    )
+    output = shown("call", replace(A_CALL, delivery=waiting, caller_gone=True, fallback_sent=True))
+    assert (
+        "  delivery  pending, 1 attempt, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed\n"
+        "  caller    had hung up before its answer\n"
+        "  fallback  sent at the answer deadline\n"
+    ) in output
+    done = Delivery(status=DeliveryStatus.DELIVERED, attempts=2, response=Response(b"done", 201))
+    output = shown("call", replace(A_CALL, delivery=done))
+    assert "  delivery  delivered, 2 attempts\n" in output
+    assert output.endswith("\nDecided by the handler, sent to nobody\n  201\n\n  done\n")
+
+
+def test_calls_are_listed_with_their_deliveries_if_any_has_one():
+    dead = replace(A_CALL, delivery=Delivery(status=DeliveryStatus.DEAD, attempts=7))
+    head, first, second = shown("calls", [dead, A_CALL]).splitlines()
+    assert head.endswith("  TOOK   DELIVERY")
+    assert first.endswith("  12 ms  dead, 7 attempts")
+    assert second.endswith("  12 ms")
 
 
 @pytest.mark.parametrize(

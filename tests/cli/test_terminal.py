@@ -27,9 +27,12 @@ COMMANDS_WITH_VALUES = {
     "erase": ([CASE, "--yes"], ["Erased what was recorded of 7 calls."]),
     "calls": ([CASE], [CALL]),
     "call": ([CALL], [CALL, CASE, HEADER]),
+    "replay": ([CALL], [CALL, CASE, HEADER]),
+    "pause": ([ACTIVITY], [ACTIVITY]),
+    "resume": ([ACTIVITY], [ACTIVITY]),
     "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
 }
-"""Each command that asks a server: arguments, and what must stand on one line of what it prints."""
+"""Each command that asks a server, and ends: arguments, and what must stand on one line of what it prints."""
 
 
 @pytest.fixture
@@ -46,6 +49,9 @@ def answering(server):
         "GetCallback": messages.GetCallbackResponse(callback=case),
         "SetResponse": messages.SetResponseResponse(callback=case),
         "CloseCallback": messages.CloseCallbackResponse(callback=case),
+        "ReplayCall": messages.ReplayCallResponse(call=call),
+        "PauseActivity": messages.PauseActivityResponse(),
+        "ResumeActivity": messages.ResumeActivityResponse(),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
         "ListCalls": messages.ListCallsResponse(calls=[call]),
         "GetCall": messages.GetCallResponse(call=call),
@@ -68,7 +74,7 @@ async def test_no_value_is_cut_or_wrapped_on_a_narrow_terminal_or_without_one(an
 
 def test_every_command_that_prints_values_is_among_them():
     connected = {each.name for each in COMMANDS if any(option.name == "target" for option in each.params)}
-    assert connected == set(COMMANDS_WITH_VALUES)
+    assert connected == {*COMMANDS_WITH_VALUES, "watch"}
 
 
 @pytest.mark.parametrize("command", ["list", "call"])
@@ -132,7 +138,7 @@ def bash(tmp_path_factory):
         (["callback", "li"], ["list"]),
         (["callback", "list", "--status", ""], ["open", "in_progress", "closed"]),
         (["callback", "generate", "--type", "red"], ["redirect"]),
-        (["callback", "token", "orders", "--role", ""], ["owner", "edge", "admin"]),
+        (["callback", "token", "orders", "--role", ""], ["owner", "edge", "admin", "worker"]),
         (["callback", "set-response", CASE, "--reset", "h"], ["header"]),
         (["callback", "get", CASE, "--to"], ["--token-file"]),
         (["callback", "completion", ""], ["bash", "zsh", "fish"]),

@@ -74,6 +74,15 @@ def test_a_token_can_expire(file):
     assert f"It works until {entry['expires']:%Y-%m-%d %H:%M} UTC." in ran.stderr
 
 
+def test_a_worker_is_for_the_activities_that_are_named(file):
+    ran = token("w", "--role", "worker", "--activity", "b", "--activity", "a", "--file", str(file))
+    assert tomllib.loads(file.read_text())["principals"]["w"]["activities"] == ["a", "b"]
+    further = token("w", "--file", str(file))
+    for made in (ran, further):
+        principal = read_principals(file).of_token(made.stdout.strip())
+        assert [principal.may_work_on(each) for each in ("a", "b", "c")] == [True, True, False]
+
+
 @pytest.mark.parametrize("named", ["file", "variable", "both"])
 def test_without_file_it_is_the_one_that_the_settings_name(directory, file, named):
     other = directory / "other.toml"
@@ -104,7 +113,11 @@ def test_where_the_settings_name_no_file_it_says_what_belongs_into_one(directory
     [
         (["orders", "--role", "edge"], "orders has other roles: owner; change them there"),
         (["shipping"], "shipping is not known yet: say what it may do"),
-        (["shipping", "--role", "king"], "'king' is not one of 'owner', 'edge', 'admin'"),
+        (["shipping", "--role", "king"], "'king' is not one of 'owner', 'edge', 'admin', 'worker'"),
+        (["shipping", "--role", "worker"], "--role worker needs --activity NAME"),
+        (["shipping", "--role", "owner", "--activity", "a"], "it needs --role worker"),
+        (["shipping", "--role", "worker", "--activity", ""], "1 to 200 characters"),
+        (["orders", "--activity", "a"], "orders has other activities: none; change them there"),
         (["Shipping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),
         (["ship ping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),
         (["x" * 64, "--role", "owner"], "a name has 1 to 63 lower-case letters"),

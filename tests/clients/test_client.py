@@ -21,21 +21,29 @@ from support.clients import (
 from support.wait import wait_until
 
 from callback import (
+    Accept,
+    AnswerMode,
     CallbackClient,
     CallbackError,
     CallbackStatus,
     CallFailure,
+    CallFilter,
     CallStatus,
     CloseReason,
+    Delivery,
+    DeliveryStatus,
     GetGuard,
     Headers,
     InvalidRequestError,
     Query,
     Redirect,
+    Reject,
     Response,
     ResponseType,
     UnavailableError,
 )
+from callback.converters import response_to_proto
+from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callback_service_pb2 as messages
 
@@ -57,6 +65,10 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         labels={"order": "5"},
         verification_profile="github",
         get_guard=GetGuard.DETECT,
+        answer_mode=AnswerMode.ACK,
+        answer_deadline=timedelta(milliseconds=2500),
+        fallback=Response(b"later", code=202),
+        ordered=True,
     )
     assert (generated.url, generated.state, generated.case_id) == (
         f"https://pay.example/cbq/state?state={STATE}",
@@ -86,7 +98,13 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         labels={"order": "5"},
         verification_profile="github",
         get_guard=resources.GET_GUARD_DETECT,
+        answer_mode=resources.ANSWER_MODE_ACK,
+        fallback=resources.Response(
+            response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"later", response_code=202
+        ),
+        ordered=True,
     )
+    expected.answer_deadline.FromMilliseconds(2500)
     expected.time_to_live.FromMilliseconds(3_600_500)
     assert server.requests == [expected]
 
@@ -132,6 +150,18 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
             lambda client: client.generate_callback_url("a", Response(), get_guard=None),
             "get_guard is a GetGuard, not NoneType",
         ),
+        (
+            lambda client: client.generate_callback_url("a", Response(), answer_mode="ack"),
+            "answer_mode is an AnswerMode, not str",
+        ),
+        (lambda client: client.list_calls_page(only="DEAD"), "only is a CallFilter, not str"),
+        (lambda client: client.list_calls_page(owner=5), "owner is text, not int"),
+        (lambda client: client.answer_call(5), "call_id is text, not int"),
+        (lambda client: client.replay_call(5), "call_id is text, not int"),
+        (lambda client: client.pause_activity(5), "activity is text, not int"),
+        (lambda client: client.resume_activity(5), "activity is text, not int"),
+        (lambda client: client.watch_calls(activity=5), "activity is text, not int"),
+        (lambda client: client.watch_calls(labels={"a": 5}), r"labels\['a'\] is text, not int"),
     ],
 )
 async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
@@ -145,11 +175,17 @@ async def test_what_only_newer_clients_know_can_not_be_asked_for(client):
         await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)
     with pytest.raises(ValueError, match="get_guard can not be UNKNOWN"):
         await client.generate_callback_url("a", Response(), get_guard=GetGuard.UNKNOWN)
+    with pytest.raises(ValueError, match="answer_mode can not be UNKNOWN"):
+        await client.generate_callback_url("a", Response(), answer_mode=AnswerMode.UNKNOWN)
 
 
 async def test_a_body_that_no_request_can_carry_is_refused_as_one_that_is_too_large(client):
     large = Response(bytes(17 << 20))
-    for ask in (client.generate_callback_url("record", large), client.set_response(CASE, large)):
+    for ask in (
+        client.generate_callback_url("record", large),
+        client.set_response(CASE, large),
+        client.answer_call(f"{CASE}-{'0' * 16}", Reject(large)),
+    ):
         with pytest.raises(InvalidRequestError) as raised:
             await ask
         assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
@@ -192,6 +228,117 @@ async def test_a_case_says_what_its_calls_must_pass(server, client):
     assert (callback.verification_profile, callback.get_guard) == ("github", GetGuard.DETECT)
 
 
+async def test_a_case_says_how_its_calls_are_answered(server, client):
+    server.answers["GetCallback"] = [
+        messages.GetCallbackResponse(callback=callback_message()),
+        messages.GetCallbackResponse(
+            callback=callback_message(
+                answer_mode=resources.ANSWER_MODE_HOLD,
+                answer_deadline=timedelta(seconds=2.5),
+                fallback=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_code=202),
+                ordered=True,
+            )
+        ),
+    ]
+    plain, held = await client.get_callback(CASE), await client.get_callback(CASE)
+    assert (plain.answer_mode, plain.answer_deadline, plain.fallback, plain.ordered) == (
+        AnswerMode.HANDLER, None, None, False,
+    )  # fmt: skip
+    assert (held.answer_mode, held.answer_deadline, held.fallback, held.ordered) == (
+        AnswerMode.HOLD, timedelta(seconds=2.5), Response(code=202), True,
+    )  # fmt: skip
+
+
+DELIVERY = resources.Delivery(
+    status=resources.DELIVERY_STATUS_PENDING,
+    attempts=3,
+    next_attempt_time=timestamp(CREATED),
+    failure=resources.CALL_FAILURE_HANDLER_ERROR,
+    failure_detail="the handler failed",
+)
+
+
+async def test_a_call_says_what_became_of_it_after_its_answer(server, client):
+    accepted = resources.Delivery(
+        status=resources.DELIVERY_STATUS_DELIVERED,
+        attempts=4,
+        response=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_code=201),
+    )
+    server.answers["GetCall"] = [
+        messages.GetCallResponse(call=call_message()),
+        messages.GetCallResponse(call=call_message(delivery=DELIVERY, fallback_sent=True, caller_gone=True)),
+        messages.GetCallResponse(call=call_message(delivery=accepted)),
+    ]
+    plain, pending, delivered = [await client.get_call(CALL) for _ in range(3)]
+    assert (plain.delivery, plain.fallback_sent, plain.caller_gone) == (None, False, False)
+    assert (pending.fallback_sent, pending.caller_gone) == (True, True)
+    assert pending.delivery == Delivery(
+        status=DeliveryStatus.PENDING,
+        attempts=3,
+        next_attempt_time=CREATED,
+        failure=CallFailure.HANDLER_ERROR,
+        failure_detail="the handler failed",
+    )
+    assert delivered.delivery == Delivery(status=DeliveryStatus.DELIVERED, attempts=4, response=Response(code=201))
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields"),
+    [
+        ((), {"verdict": handler.VERDICT_ACCEPTED}),
+        ((Redirect("/x"),), {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Redirect("/x"))}),
+        (
+            (Accept(Response("ok"), keep_open=True),),
+            {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Response("ok")), "keep_open": True},
+        ),
+        ((Reject(),), {"verdict": handler.VERDICT_REJECTED}),
+        ((Reject("no"),), {"verdict": handler.VERDICT_REJECTED, "response": response_to_proto(Response("no"))}),
+    ],
+    ids=["nothing", "a redirect", "kept open", "a rejection", "a rejection with a response"],
+)
+async def test_a_held_call_is_answered_with_what_a_handler_gives(server, client, answer, fields):
+    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message(), call=call_message())
+    call = await client.answer_call(CALL, *answer)
+    assert (call.call_id, call.status) == (CALL, CallStatus.SUCCEEDED)
+    assert server.requests == [messages.SetResponseRequest(call_id=CALL, **fields)]
+
+
+async def test_what_is_no_answer_is_not_sent(server, client):
+    with pytest.raises(TypeError, match="not str"):
+        await client.answer_call(CALL, "ok")
+    assert server.requests == []
+
+
+async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, client):
+    server.answers["ReplayCall"] = messages.ReplayCallResponse(call=call_message(delivery=DELIVERY))
+    server.answers["PauseActivity"] = messages.PauseActivityResponse()
+    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    assert (await client.replay_call(CALL)).delivery.status is DeliveryStatus.PENDING
+    assert await client.pause_activity("order-paid") is None
+    assert await client.resume_activity("order-paid") is None
+    assert server.requests == [
+        messages.ReplayCallRequest(call_id=CALL),
+        messages.PauseActivityRequest(callback_activity="order-paid"),
+        messages.ResumeActivityRequest(callback_activity="order-paid"),
+    ]
+
+
+async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, client):
+    server.answers["ListCalls"] = [
+        messages.ListCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
+        messages.ListCallsResponse(calls=[call_message(attempt=1)]),
+        messages.ListCallsResponse(),
+    ]
+    assert [call.attempt async for call in client.list_calls(only=CallFilter.WAITING, owner="orders")] == [2, 1]
+    await client.list_calls_page(only=CallFilter.DEAD)
+    waiting = {"filter": messages.CALL_FILTER_WAITING, "owner": "orders"}
+    assert server.requests == [
+        messages.ListCallsRequest(**waiting),
+        messages.ListCallsRequest(**waiting, page_token="a"),
+        messages.ListCallsRequest(filter=messages.CALL_FILTER_DEAD),
+    ]
+
+
 async def test_a_call_says_what_it_has_passed(server, client):
     server.answers["GetCall"] = messages.GetCallResponse(
         call=call_message(verification_profile="github", message_id="72d3162e")
@@ -216,11 +363,16 @@ async def test_a_closed_case_says_why_and_when(server, client):
 
 
 async def test_words_of_a_newer_server_are_unknown_and_break_nothing(server, client):
-    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(status=99, close_reason=99))
-    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(status=99, failure=99))
+    server.answers["GetCallback"] = messages.GetCallbackResponse(
+        callback=callback_message(status=99, close_reason=99, answer_mode=99)
+    )
+    server.answers["GetCall"] = messages.GetCallResponse(
+        call=call_message(status=99, failure=99, delivery=resources.Delivery(status=99))
+    )
     callback, call = await client.get_callback(CASE), await client.get_call(CALL)
     assert (callback.status, callback.close_reason) == (CallbackStatus.UNKNOWN, CloseReason.UNKNOWN)
     assert (call.status, call.failure) == (CallStatus.UNKNOWN, CallFailure.UNKNOWN)
+    assert (callback.answer_mode, call.delivery.status) == (AnswerMode.UNKNOWN, DeliveryStatus.UNKNOWN)
 
 
 @pytest.mark.parametrize(

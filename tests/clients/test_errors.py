@@ -9,9 +9,13 @@ from support.clients import CASE, Refusal
 
 from callback import (
     AsyncCallbackClient,
+    CallAnsweredError,
     CallbackClient,
     CallbackClosedError,
     CallbackError,
+    CallNotHeldError,
+    CallNotReplayableError,
+    CallStatus,
     CloseReason,
     DeadlineExceededError,
     ErrorReason,
@@ -23,8 +27,11 @@ from callback import (
     RequestIdUnsupportedError,
     Response,
     TooManyOpenCallbacksError,
+    TooManyWatchersError,
     UnauthenticatedError,
     UnavailableError,
+    WatcherTooSlowError,
+    WatchPositionLostError,
 )
 from callback.v1 import callback_service_pb2 as messages
 
@@ -53,6 +60,13 @@ async def error_of(server, client, answer):
         (Code.UNAUTHENTICATED, ErrorReason.UNAUTHENTICATED, UnauthenticatedError),
         (Code.PERMISSION_DENIED, ErrorReason.ROLE_MISSING, PermissionDeniedError),
         (Code.RESOURCE_EXHAUSTED, ErrorReason.TOO_MANY_OPEN_CALLBACKS, TooManyOpenCallbacksError),
+        (Code.FAILED_PRECONDITION, ErrorReason.CALL_ANSWERED, CallAnsweredError),
+        (Code.FAILED_PRECONDITION, ErrorReason.CALL_NOT_HELD, CallNotHeldError),
+        (Code.FAILED_PRECONDITION, ErrorReason.CALL_NOT_REPLAYABLE, CallNotReplayableError),
+        (Code.PERMISSION_DENIED, ErrorReason.ACTIVITY_NOT_ALLOWED, PermissionDeniedError),
+        (Code.OUT_OF_RANGE, ErrorReason.WATCH_POSITION_LOST, WatchPositionLostError),
+        (Code.RESOURCE_EXHAUSTED, ErrorReason.WATCHER_TOO_SLOW, WatcherTooSlowError),
+        (Code.RESOURCE_EXHAUSTED, ErrorReason.TOO_MANY_WATCHERS, TooManyWatchersError),
     ],
 )
 async def test_each_reason_has_its_kind(server, client, code, reason, kind):
@@ -92,6 +106,19 @@ async def test_a_closed_case_says_why_it_closed(server, client):
 async def test_a_close_reason_that_is_not_known_is_unknown(server, client, facts):
     error = await error_of(server, client, Refusal(Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", facts=facts))
     assert error.close_reason is CloseReason.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ({"status": "SUCCEEDED"}, CallStatus.SUCCEEDED),
+        ({"status": "GONE"}, CallStatus.UNKNOWN),
+        ({}, CallStatus.UNKNOWN),
+    ],
+)
+async def test_a_call_that_is_answered_already_says_what_became_of_it(server, client, facts, status):
+    error = await error_of(server, client, Refusal(Code.FAILED_PRECONDITION, "CALL_ANSWERED", facts=facts))
+    assert error.status is status
 
 
 async def test_a_missing_role_and_a_limit_are_told(server, client):

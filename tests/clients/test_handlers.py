@@ -183,7 +183,7 @@ async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_pr
 @pytest.mark.parametrize("answer", [{"a": 1}, "text", b"bytes", Accept("text")], ids=str)
 async def test_an_answer_that_is_none_is_named_in_the_log(answer, caplog):
     assert await status_of(returning(answer)) == (Code.INTERNAL, "the handler failed")
-    assert "a handler returns an Accept, a Response or None, not " in caplog.text
+    assert "an answer is an Accept, a Response or None, not " in caplog.text
 
 
 @pytest.mark.parametrize("rejection", [{"error": "x"}, {}, 5, 0], ids=str)

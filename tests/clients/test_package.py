@@ -10,16 +10,25 @@ import pytest
 from support.tree import PACKAGES
 
 import callback
-from callback.v1 import callback_pb2, error_reason_pb2
+from callback.v1 import callback_pb2, callback_service_pb2, error_reason_pb2
 
 FOLDER = PACKAGES["callback"]
 EXPORTS = {
     "Accept",
     "Answer",
+    "AnswerMode",
+    "AsyncCallWatch",
     "AsyncCallbackClient",
     "Call",
+    "CallAnsweredError",
+    "CallEvent",
+    "CallEventType",
     "CallFailure",
+    "CallFilter",
+    "CallNotHeldError",
+    "CallNotReplayableError",
     "CallStatus",
+    "CallWatch",
     "Callback",
     "CallbackClient",
     "CallbackClosedError",
@@ -27,6 +36,8 @@ EXPORTS = {
     "CallbackStatus",
     "CloseReason",
     "DeadlineExceededError",
+    "Delivery",
+    "DeliveryStatus",
     "ErrorReason",
     "FieldViolation",
     "GeneratedCallback",
@@ -53,8 +64,12 @@ EXPORTS = {
     "ServerTls",
     "Tls",
     "TooManyOpenCallbacksError",
+    "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
+    "WatchPositionLostError",
+    "WatcherTooSlowError",
+    "Worker",
 }
 
 
@@ -115,6 +130,11 @@ def test_importing_it_pulls_in_neither_store_nor_web_framework_nor_settings(modu
         (callback.CallStatus, callback_pb2.CallStatus),
         (callback.CallFailure, callback_pb2.CallFailure),
         (callback.ResponseType, callback_pb2.ResponseType),
+        (callback.GetGuard, callback_pb2.GetGuard),
+        (callback.AnswerMode, callback_pb2.AnswerMode),
+        (callback.DeliveryStatus, callback_pb2.DeliveryStatus),
+        (callback.CallFilter, callback_service_pb2.CallFilter),
+        (callback.CallEventType, callback_service_pb2.CallEventType),
         (callback.ErrorReason, error_reason_pb2.ErrorReason),
     ],
     ids=lambda each: each.__name__ if isinstance(each, enum.EnumType) else "",

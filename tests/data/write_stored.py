@@ -19,6 +19,7 @@ from google.protobuf.json_format import MessageToDict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.carrying import EdgeCalls
 from support.handlers import accept, answering, override, reject, stub_handler
 from support.store import free_port
 from support.stored import dumped, marked, store_now_ms
@@ -29,7 +30,6 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as service
 from callback.v1 import callback_service_pb2_grpc as callbacks_grpc
 from callback.v1 import edge_service_pb2 as edge
-from callback.v1 import edge_service_pb2_grpc as edge_grpc
 
 KEPT_CALLS = 3
 """How many ended calls of a case are kept: of those before, echoes are left."""
@@ -119,7 +119,7 @@ class Release:
         await self._server.start()
         async with grpc.aio.insecure_channel(self._bind) as channel:
             self.callbacks = callbacks_grpc.CallbackServiceStub(channel)
-            self.edge = edge_grpc.EdgeServiceStub(channel)
+            self.edge = EdgeCalls(channel)
             yield
             self._server.kill()
             await asyncio.gather(*self._calls, return_exceptions=True)

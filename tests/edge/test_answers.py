@@ -7,7 +7,7 @@ import pytest
 from support.edge import FIXED, answering, ask, new_state, plain, redirect, refusing, seconds
 
 from callback.v1 import callback_pb2, edge_service_pb2, error_reason_pb2
-from callback_edge import status
+from callback_edge import answer, status
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 EVERY_BYTE = bytes(range(256))
@@ -290,6 +290,8 @@ async def test_what_can_not_be_rendered_is_a_clean_502(plane, edge, response):
         (["text/plain", "text/html"], True),
         (["text/html;q=0"], False),
         ([";;;,=,\xff q=nan"], False),
+        (["text/html" + ",a/b" * 3000], True),
+        (["a/b," * 3000 + "text/html"], False),  # nobody means that, and it would cost
     ],
 )
 async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, accept, page):
@@ -298,3 +300,16 @@ async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, acc
         is_page = answer["content-type"].startswith("text/html")
         assert page is None or is_page is page
         assert is_page or answer["content-type"] == "application/problem+json"
+
+
+async def test_an_answer_is_held_to_the_rules_whatever_was_answered_before(plane, edge):
+    for field, status_code in [(("a", "b"), 200), (("a", "\x01"), 502)] * 3:
+        plane.script = answering(plain(b"", 200, [field]))
+        assert (await ask(edge, f"/cb/{new_state()}")).status == status_code
+
+
+def test_of_answers_that_keep_the_rules_only_so_many_are_remembered(monkeypatch):
+    monkeypatch.setattr(answer, "_MOST_KNOWN", 3)
+    for number in range(10):
+        assert answer.render(plain(b"%d" % number), "GET").status == 200
+        assert len(answer._known_to_keep_rules) <= 3

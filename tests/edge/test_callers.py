@@ -101,7 +101,12 @@ def test_addresses_of_one_ipv6_subscriber_are_one_caller():
 
 async def test_the_server_is_told_the_caller_and_the_handler_the_headers_as_they_came(plane):
     fields = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "198.51.100.7:80"), ("X-Forwarded-Proto", "https")]
-    for trusted, address in ((["127.0.0.0/8"], "198.51.100.7"), (["10.0.0.1"], "127.0.0.1"), ([], "127.0.0.1")):
+    for trusted, address in (
+        (["127.0.0.0/8"], "198.51.100.7"),
+        (["::ffff:127.0.0.1"], "198.51.100.7"),
+        (["10.0.0.1"], "127.0.0.1"),
+        ([], "127.0.0.1"),
+    ):
         async with running_edge(plane.target, trusted_proxies=trusted) as edge:
             await ask(edge, f"/cb/{new_state()}", headers=fields)
         invoked = plane.requests.pop()

@@ -7,10 +7,10 @@ import grpc
 import pytest
 import trustme
 from soak.counts import count
-from support.edge import EdgeProcess, ask, control_plane, new_state, plain, refusing, running_edge
+from support.edge import EdgeProcess, Refused, ask, control_plane, new_state, plain, refusal, refusing, running_edge
 from support.wait import wait_until
 
-from callback_edge import upstream
+from callback_edge import link, upstream
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import Upstream
 from callback_process.credentials import CredentialsError
@@ -20,10 +20,11 @@ TOKEN = "callback_" + "A1b2_-" * 7 + "x"
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Files are looked at, and a refusing server is asked again, without much waiting."""
+    """Files are looked at, and servers are asked again, without much waiting."""
     monkeypatch.setattr(upstream, "_FILES_S", 0.02)
-    monkeypatch.setattr(upstream, "_INTRODUCTION_S", 2)
-    monkeypatch.setattr(upstream, "_QUIET_S", 5)
+    monkeypatch.setattr(upstream, "_QUIET_S", 3)
+    monkeypatch.setattr(link, "_STAY_S", 1)
+    monkeypatch.setattr(link, "_LONGEST_PAUSE_S", 1)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ async def test_the_token_goes_with_each_call_and_follows_its_file(soon, token_fi
         assert set(plane.tokens) == {f"Bearer {TOKEN}"}
 
         token_file.write_text("another")
-        await wait_until(lambda: plane.tokens[-1] == "Bearer another", what="an introduction with it")
+        await wait_until(lambda: plane.tokens[-1] == "Bearer another", what="a stream with it")
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         assert plane.tokens[-1] == "Bearer another"
 
@@ -60,9 +61,10 @@ async def test_the_token_goes_with_each_call_and_follows_its_file(soon, token_fi
         assert plane.tokens[-1] == "Bearer another"
 
 
-async def test_without_a_token_file_none_is_sent(plane, edge):
-    assert (await ask(edge, f"/cb/{new_state()}")).status == 200
-    assert set(plane.tokens) == {None}
+async def test_without_a_token_file_none_is_sent():
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+        assert set(plane.tokens) == {None}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ async def test_a_server_that_refuses_the_edge_is_a_503_that_says_what_to_do_to_t
     soon, log, reason, code, to_do
 ):
     async with control_plane() as plane:
-        plane.welcome = plane.script = refusing(reason, code)
+        plane.unwelcome = refusal(reason, code)
         async with running_edge(plane.target) as edge:
             await wait_until(lambda: edge.upstream.why_not_ready() == f"the server refuses this edge: {reason}")
             for _ in range(3):
@@ -95,7 +97,8 @@ async def test_a_server_that_refuses_the_edge_is_a_503_that_says_what_to_do_to_t
 async def test_an_edge_that_is_refused_while_it_runs_says_so_from_then_on(soon, log):
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
-        plane.welcome = plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
+        plane.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
+        plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
         assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
         why = "the server refuses this edge: UNAUTHENTICATED"
         await wait_until(lambda: edge.upstream.why_not_ready() == why)
@@ -115,16 +118,17 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
         control_plane() as not_yet,
         running_edge(f"{knows.target},{not_yet.target}") as edge,
     ):
-        await wait_until(lambda: not edge.upstream.why_not_ready())
+        await wait_until(lambda: knows._streams and not_yet._streams)
         assert said() == ["the server takes calls"]
-        not_yet.welcome = not_yet.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
+        not_yet.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
+        not_yet.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
         calls = count(100, 2000)
         for _ in range(calls):
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             assert not edge.upstream.why_not_ready()
         assert knows.started == calls
-        assert not_yet.started > 1
-        assert not_yet.introductions < calls / 4  # it is not asked again for each call that it refuses
+        assert 1 <= not_yet.started <= link.STREAMS  # each stream that refuses a call is left
+        assert not_yet.opened < calls / 4  # it is not asked again for each call that it refuses
         assert said() == ["the server takes calls", "a server refuses this edge"]
 
         not_yet.reset()
@@ -136,11 +140,8 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
 async def test_a_refusal_by_what_stands_before_the_server_is_told_the_same_way(soon, log):
     """A mesh's proxy knows nothing of our reasons."""
 
-    async def refuse(_request, context):
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied")
-
     async with control_plane() as plane:
-        plane.welcome = plane.script = refuse
+        plane.unwelcome = Refused(grpc.StatusCode.PERMISSION_DENIED)
         async with running_edge(plane.target) as edge:
             await wait_until(lambda: "PERMISSION_DENIED" in edge.upstream.why_not_ready())
             assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED

@@ -133,7 +133,7 @@ async def test_where_no_server_is():
 
 
 async def test_where_the_server_refuses_the_edge(plane, log):
-    plane.script = plane.welcome = refusing("ROLE_MISSING", "PERMISSION_DENIED")
+    plane.script = refusing("ROLE_MISSING", "PERMISSION_DENIED")
     async with running_edge(plane.target) as edge:
         answer = await ask(edge, PATH)
         assert json.loads(answer.body)["code"] == "edge_refused"

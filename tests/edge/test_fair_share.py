@@ -183,11 +183,22 @@ async def test_only_misses_are_charged(plane):
             assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
         for path, method in (("/nowhere", "GET"), ("/cbq/state", "GET"), ("/cb/x", "HEAD"), ("/cb/x", "OPTIONS")):
             await ask(edge, path, method)
-        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
-        for _ in range(2):
-            await ask(edge, f"/cb/{new_state()}", "OPTIONS", [("WebHook-Request-Origin", "sender.example")])
-        plane.script = answering(plain(b"gone", 404))
         assert (await ask(edge, f"/cb/{new_state()}")).body == b"gone"
+
+
+@pytest.mark.parametrize(
+    "script", [answering(plain(b"")), refusing("STATE_UNKNOWN", "NOT_FOUND"), refusing("INTERNAL")]
+)
+async def test_an_options_that_asks_for_leave_to_call_is_charged_whatever_it_leads_to(plane, script):
+    """Else it would be a way around the limit; and what is charged for some states alone would tell which."""
+    asks = ("OPTIONS", [("WebHook-Request-Origin", "sender.example")])
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=2, trusted_proxies=[]) as edge:
+        plane.script = script
+        for _ in range(2):
+            await ask(edge, f"/cb/{new_state()}", *asks)
+        assert (await ask(edge, f"/cb/{new_state()}", *asks)).status == 204
+        assert len(plane.requests) == 2
+        assert_limited(await ask(edge, f"/cb/{new_state()}"), 429, "too_many_requests")
 
 
 async def test_where_a_closed_case_looks_like_an_unknown_one_it_is_charged_like_one(plane):

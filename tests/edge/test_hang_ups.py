@@ -8,10 +8,13 @@ import struct
 import pytest
 from soak.counts import count
 from support.edge import (
+    answering,
     answering_after,
+    ask,
     http_request,
     new_state,
     plain,
+    refusing,
 )
 from support.wait import wait_until
 
@@ -42,6 +45,55 @@ async def test_a_call_that_has_begun_is_not_cancelled_by_its_caller(plane, edge,
     await plane.until(lambda: plane.ended)
     assert (plane.started, plane.ended, plane.cancelled) == (1, 1, 0)
     client.close()
+
+
+@pytest.mark.parametrize("size", [0, 10, 100_000])
+async def test_who_leaves_right_after_its_request_has_made_a_call(plane, edge, size):
+    for _ in range(20):
+        client = socket.create_connection(("127.0.0.1", edge.port))
+        client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"x" * size))
+        close(client)
+    await plane.until(lambda: plane.ended == 20)
+    assert [len(invoked.request_body) for invoked in plane.requests] == [size] * 20
+
+
+async def test_who_ends_its_side_together_with_its_request_gets_its_answer(plane, edge):
+    clients = []
+    for _ in range(20):
+        clients.append(socket.create_connection(("127.0.0.1", edge.port)))
+        clients[-1].sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body", close=False))
+        half_close(clients[-1])
+    for client in clients:
+        reader, writer = await asyncio.open_connection(sock=client)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("script", [answering(plain(b"ok", call_id="call-1")),
+                                    refusing("HANDLER_FAILED", call_id="call-1")])  # fmt: skip
+async def test_a_caller_that_is_not_there_for_its_answer_is_reported_once(plane, edge, script):
+    gate = asyncio.Event()
+
+    async def slow(request, context):
+        await gate.wait()
+        return await script(request, context)
+
+    plane.script = slow
+    client = socket.create_connection(("127.0.0.1", edge.port))
+    client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
+    await plane.until(lambda: plane.started)
+    close(client)
+    await wait_until(lambda: not edge.server._running)
+    assert plane.gone == []
+    gate.set()
+    await wait_until(lambda: plane.gone)
+    assert plane.gone == ["call-1"]
+
+
+async def test_a_caller_that_gets_its_answer_is_not_reported(plane, edge):
+    plane.script = answering(plain(b"ok", call_id="call-1"))
+    assert (await ask(edge, f"/cb/{new_state()}")).body == b"ok"
+    assert plane.gone == []
 
 
 async def test_callers_that_hang_up_at_any_moment_leave_every_call_with_its_end(plane, edge):

@@ -32,7 +32,7 @@ async def gallery():
     async def app(scope, _receive, send):
         problem = by_path.get(scope["path"], status.NOT_FOUND)
         answer = problems_of(scope).answer(problem, scope["headers"])
-        headers = [(name.encode(), value.encode()) for name, value in answer.framed_headers]
+        headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 

@@ -11,8 +11,7 @@ from soak.counts import count
 from support.edge import ControlPlane, answering_after, ask, control_plane, new_state, plain, running_edge
 from support.wait import wait_until
 
-from callback_edge import link
-from callback_edge.link import Link
+from callback_edge import link, upstream
 from callback_edge.settings import EdgeSettings
 
 
@@ -128,12 +127,11 @@ async def test_while_no_server_serves_nothing_is_sent_and_the_caller_may_try_aga
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
 
 
-async def test_a_call_whose_connection_goes_in_the_moment_of_sending_waits_for_the_next_one(monkeypatch):
+async def test_a_call_that_finds_no_server_that_serves_waits_for_one_a_moment():
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
         await plane.serving(False)
         await wait_until(edge.upstream.why_not_ready)
-        monkeypatch.setattr(Link, "is_ready", property(lambda _link: True))  # as it was a moment ago
         call = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await wait_until(lambda: edge.upstream._calls)
         assert plane.started == 0
@@ -142,41 +140,52 @@ async def test_a_call_whose_connection_goes_in_the_moment_of_sending_waits_for_t
         assert plane.started == 1
 
 
-async def test_a_call_that_finds_no_next_connection_is_not_made_later_and_its_caller_may_try_again(monkeypatch):
+async def test_a_call_that_was_given_up_unsent_leaves_nothing_at_a_server_that_comes(monkeypatch):
+    """Even where the server comes in the moment of giving up."""
+    monkeypatch.setattr(upstream, "_STREAM_WAIT_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
-        await plane.serving(False)
-        await wait_until(edge.upstream.why_not_ready)
-        with monkeypatch.context() as a_moment_ago:
-            a_moment_ago.setattr(Link, "is_ready", property(lambda _link: True))
-            answer = await ask(edge, f"/cb/{new_state()}")
-        assert (answer.status, json.loads(answer.body)["code"], answer["retry-after"]) == (
-            503,
-            "server_unreachable",
-            "5",
-        )
-        await plane.serving(True)
-        await wait_until(lambda: not edge.upstream.why_not_ready())
-        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
-        assert plane.started == 1
-
-
-async def test_a_call_that_never_found_a_connection_leaves_nothing_at_a_server_that_comes(monkeypatch):
-    """Its request is still unsent, even where the server comes in the moment of giving up."""
-    monkeypatch.setattr(link, "_SEND_S", 0.3)
-    async with control_plane() as plane, running_edge(plane.target) as edge:
-        await wait_until(lambda: not edge.upstream.why_not_ready())
-        monkeypatch.setattr(Link, "is_ready", property(lambda _link: True))
         outcomes = collections.Counter()
         for _ in range(count(10, 200)):
             await plane.serving(False)
+            await wait_until(edge.upstream.why_not_ready)
             calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(10)]
             await wait_until(lambda made=calls: any(call.done() for call in made))
             await plane.serving(True)
-            outcomes.update(answer.status for answer in await asyncio.gather(*calls))
+            for answer in await asyncio.gather(*calls):
+                outcomes[answer.status] += 1
+                if answer.status == 503:
+                    assert (json.loads(answer.body)["code"], answer["retry-after"]) == ("server_unreachable", "5")
         assert set(outcomes) <= {200, 503}
         assert outcomes[503]
         assert plane.started == plane.ended == outcomes[200]
+
+
+async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
+    monkeypatch.setattr(link, "_STAY_S", 0.5)
+    async with two_planes() as planes:
+        comes, other = planes
+        await comes.stop()
+        async with running_edge(both(planes)) as edge:
+            await wait_until(lambda: not edge.upstream.why_not_ready())
+            assert (await ask(edge, f"/cb/{new_state()}")).status == 200
+            await comes.start(comes.port)
+            await both_are_called(edge, planes)
+            assert other.cancelled == 0
+
+
+async def test_streams_are_renewed_and_what_the_former_ones_have_is_answered(monkeypatch):
+    monkeypatch.setattr(link, "_STAY_S", 0.2)
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        gate = asyncio.Event()
+        plane.script = answering_after(gate, plain(b"as before"))
+        held = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+        await plane.until(lambda: plane.started)
+        await wait_until(lambda: plane.opened > 4 * link.STREAMS)
+        assert len(plane._streams) <= 2 * link.STREAMS  # those that have nothing to answer are over
+        gate.set()
+        assert (await held).body == b"as before"
+        assert plane.cancelled == 0
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 
 import grpc
 import pytest
 from support.edge import (
     ControlPlane,
+    Refused,
     answering,
     answering_after,
     ask,
@@ -16,7 +19,10 @@ from support.edge import (
     plain,
     running_edge,
 )
-from support.wait import wait_until
+from support.tree import ROOT
+from support.wait import wait_until, wait_until_sync
+
+from callback_edge.stream import Stream
 
 
 def told(answer):
@@ -24,6 +30,16 @@ def told(answer):
     return answer.status, json.loads(answer.body)["code"], answer.all("retry-after")
 
 
+PLANE = """
+import asyncio
+from support.edge import control_plane
+async def main():
+    async with control_plane() as plane:
+        print(plane.port, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+READY = grpc.ChannelConnectivity.READY
 UNREACHABLE = (503, "server_unreachable", ["5"])
 UNKNOWN = (503, "outcome_unknown", [])
 
@@ -88,12 +104,28 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
         assert plane.started == 2  # the lost one was not sent again
 
 
+async def test_a_server_that_dies_before_the_call_is_written_leaves_its_outcome_unknown(monkeypatch):
+    send = Stream.send
+    with subprocess.Popen([sys.executable, "-c", PLANE], cwd=ROOT / "tests", stdout=subprocess.PIPE) as plane:
+        async with running_edge(f"127.0.0.1:{int(plane.stdout.readline())}") as edge:
+
+            def send_to_the_dead(stream, calls):
+                plane.kill()
+                # The loop is busy meanwhile, and does not see it.
+                channel = edge.upstream._link._channel
+                wait_until_sync(lambda: channel.get_state() is not READY, what="the end of the connection")
+                send(stream, calls)
+
+            monkeypatch.setattr(Stream, "send", send_to_the_dead)
+            assert told(await ask(edge, f"/cb/{new_state()}")) == UNKNOWN
+
+
 @pytest.mark.parametrize(
     "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED]
 )
 async def test_a_failure_that_grpc_would_retry_is_not_retried(plane, edge, code):
-    async def script(_request, context):
-        await context.abort(code, "try again")
+    async def script(_request, _context):
+        raise Refused(code)
 
     plane.script = script
     answer = await ask(edge, f"/cb/{new_state()}")

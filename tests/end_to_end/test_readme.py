@@ -25,7 +25,7 @@ BLOCKS = [
     (language, text.strip().splitlines())
     for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 ]
-FILES = ("handler.py", "callback.toml", "ask.py", "test_handler.py", "production.toml")
+FILES = ("handler.py", "ask.py", "serving.py", "callback.toml", "test_handler.py", "production.toml")
 ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061")
 
 
@@ -68,15 +68,15 @@ class Tour:
         self.printed = {"URL": facts["URL"], "CASE": facts["case"]}
 
     @contextlib.contextmanager
-    def running(self, *command, ready, **environment):
-        """A program that goes on in another terminal, until Ctrl-C."""
-        with (self.directory / f"{command[0]}-{command[1]}.log").open("wb") as log:
+    def running(self, *command, ready=None, says="", **environment):
+        """A program that goes on in another terminal, until Ctrl-C, once it is ready or says this."""
+        with (self.directory / f"{Path(command[0]).name}-{command[1]}.log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=self.directory, env=self.environment | environment, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log,
             )  # fmt: skip
         try:
-            wait_until_sync(ready, what=f"{command} in {log.name}")
+            wait_until_sync(ready or (lambda: says in Path(log.name).read_text()), what=f"{command} in {log.name}")
             yield
         finally:
             process.send_signal(signal.SIGINT)
@@ -128,27 +128,37 @@ def test_five_minutes_and_a_handler(tour):
         assert "id=tr_7" in shown
         assert "status=paid" in shown
         assert "HTTP/1.1 410" in tour.run(curl)
+        for name in FILES:
+            tour.write(name)
+        with tour.running(sys.executable, "handler.py", says="working on order-paid"):
+            ask_and_visit(tour)
     finally:
         assert up.interrupt() == 0
         up.close()
 
-    for name in FILES:
-        tour.write(name)
     up.options["config"] = str(tour.directory / "callback.toml")
-    with tour.running(sys.executable, "handler.py", ready=listens(tour.handler)):
+    with tour.running(sys.executable, "serving.py", says="handling order-paid"):
         up.start()
         try:
-            tour.printed = {"URL": tour.run("python ask.py").strip()}
-            assert tour.run("python ask.py").strip() == tour.printed["URL"]
-            refused, sent_on = re.findall(r"`(curl -i 'URL[^`]*)`", README.read_text())
-            assert "HTTP/1.1 400" in (answer := tour.run(refused))
-            assert answer.endswith("not paid")
-            answer = tour.run(sent_on)
-            assert "HTTP/1.1 302" in answer
-            assert "location: https://shop.example/thankyou" in answer.lower()
+            (tour.directory / "ask.py").write_text(
+                (tour.directory / "ask.py").read_text().replace("order-5", "order-6")
+            )
+            ask_and_visit(tour)
         finally:
             assert up.interrupt() == 0
             up.close()
+
+
+def ask_and_visit(tour):
+    """Asks for the handler's URL, twice, and calls it, not paid and paid."""
+    tour.printed = {"URL": tour.run("python ask.py").strip()}
+    assert tour.run("python ask.py").strip() == tour.printed["URL"]
+    refused, sent_on = re.findall(r"`(curl -i 'URL[^`]*)`", README.read_text())
+    assert "HTTP/1.1 400" in (answer := tour.run(refused))
+    assert answer.endswith("not paid")
+    answer = tour.run(sent_on)
+    assert "HTTP/1.1 302" in answer
+    assert "location: https://shop.example/thankyou" in answer.lower()
 
 
 def test_the_handler_s_own_test(tour):
@@ -180,7 +190,8 @@ def test_in_production(tour):
             tour.take_note(tour.run(f"{generate} --token-file orders.token"))
             assert tour.run("curl -s URL") == "thank you"
             assert tour.printed["CASE"] in tour.run(listing)
-            assert "ROLE_MISSING" in tour.run("callback list --token-file edge.token 2>&1", code=1)
+            for token in ("edge.token", "worker.token"):
+                assert "ROLE_MISSING" in tour.run(f"callback list --token-file {token} 2>&1", code=1)
             tour.run(doctor)
     finally:
         store.stop()

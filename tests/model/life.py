@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 SINGLE, RETRYABLE, MULTIPLE = "SINGLE", "RETRYABLE", "MULTIPLE"
 OPEN, IN_PROGRESS, CLOSED = "OPEN", "IN_PROGRESS", "CLOSED"
 RUNNING, SUCCEEDED, REJECTED, FAILED = "RUNNING", "SUCCEEDED", "REJECTED", "FAILED"
+ACK, HOLD = "ACK", "HOLD"
+PENDING, DELIVERED, DEAD = "PENDING", "DELIVERED", "DEAD"
+NOW, LATER = "NOW", "LATER"
 INTERRUPTED, NOT_STARTED, KEPT_OPEN = "INTERRUPTED", "NOT_STARTED", "KEPT_OPEN"
 
 LIFE = {
@@ -57,6 +60,28 @@ class ModelCall:
     """What its end made of the case: status and reason; None if that is as it was."""
     answer: object = None
     """What it was answered, if it succeeded. A recorded one is answered as the case said at its claim."""
+    answered: str = ""
+    """A digest of what somebody answered it, if it was held."""
+    partial: bool = False
+    """Its request is not kept whole."""
+    delivery: str | None = None
+    tries: int = 0
+    """How many attempts have begun."""
+    tried: int | None = None
+    """Which of them was the last that somebody ended."""
+    base: int = 0
+    """How many there were before it was replayed."""
+    unasked: int = 0
+    due: str | None = None
+    """When something is due of its delivery: NOW or LATER; None: it waits behind another, or is not to be delivered."""
+    at_once: bool = False
+    """Its first attempt began with it."""
+    replayed: bool = False
+
+    @property
+    def over(self):
+        """Nothing more becomes of it."""
+        return self.status != RUNNING and self.delivery not in (PENDING, RUNNING)
 
 
 @dataclass
@@ -89,11 +114,27 @@ class ModelCase:
     """The call of each message whose window lasts."""
     left: int | None = None
     """How many more calls are allowed in this time; None if any number is."""
+    answer_mode: str = "HANDLER"
+    ordered: bool = False
+    queue: list[str] = field(default_factory=list)
+    """The calls of an ordered case that are to be delivered, in their order."""
+    strips: bool = False
+    """What is kept of a request is not all of it."""
+    events: list[tuple] = field(default_factory=list)
+    """What those who watch are told, in order: type, call id, and as they are then the case's status and reason, the
+    call's status, and its delivery's."""
 
-    def claim(self, call_id, *, asking="CALL", profile="", message="", over=False):
+    def tell(self, what, call=None):
+        """An event."""
+        delivery = call.delivery if what == "DELIVERY_CHANGED" else ""
+        self.events.append(
+            (what, call.id if call else "", self.status, self.reason or "", call.status if call else "", delivery)
+        )
+
+    def claim(self, call_id, *, asking="CALL", profile="", message="", over=False, takes=False):
         """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
 
-        `over`: the owner has made too many calls.
+        `over`: the owner has made too many calls. `takes`: who asks can run a delivery.
         """
         if self.profile and profile != self.profile:
             return "VERIFY", self.profile
@@ -134,10 +175,14 @@ class ModelCase:
         call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response, self.version)
         if self.mode != MULTIPLE:
             self.status, self.holder = IN_PROGRESS, call_id
-        if self.activity == "record":
+        call.partial = self.strips and self.answer_mode != ACK
+        if self.activity == "record" or self.answer_mode == ACK:
             call.recorded = True
-            self.end(call, SUCCEEDED)
+            self.end(call, SUCCEEDED, to_deliver=self.answer_mode == ACK)
+            if self.answer_mode == ACK:
+                self.deliver(call, takes=takes)
             return "RECORDED", call
+        self.tell("CALL_STARTED", call)
         return "CLAIMED", call
 
     def answer_again(self, call):
@@ -148,18 +193,18 @@ class ModelCase:
             return call.response
         return self.response if call.id in self.gone else call.answer
 
-    def finish(self, call_id, status, *, keep_open, answer=None):
+    def finish(self, call_id, status, *, keep_open, answer=None, answered=""):
         """`OK` | `STALE`."""
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
-            return "OK" if call.status == status else "STALE"
+            return "OK" if (call.status, call.answered) == (status, answered) else "STALE"
         self.settle()
         if call.status != RUNNING:
             return "STALE"
         if call.lease_due is not None:
             self.end(call, INTERRUPTED)
             return "STALE"
-        call.answer = answer
+        call.answer, call.answered = answer, answered
         self.end(call, status, keep_open=keep_open)
         return "OK"
 
@@ -172,6 +217,7 @@ class ModelCase:
             return "CONFLICT"
         self.response = response
         self.version += 1
+        self.tell("RESPONSE_SET")
         return "OK"
 
     def close(self):
@@ -180,6 +226,7 @@ class ModelCase:
         if self.status == CLOSED:
             return "ALREADY"
         self._close("CLOSED_BY_OWNER")
+        self.tell("CASE_CLOSED")
         return "OK"
 
     def erase(self):
@@ -187,7 +234,95 @@ class ModelCase:
         had = [call for call in self.calls.values() if not call.erased]
         for call in had:
             call.erased = True
+        for call in reversed(had):
+            if call.delivery == PENDING:
+                self.conclude(call, DEAD, trims=False)
         return len(had)
+
+    def deliver(self, call, *, takes=False):
+        """A delivery begins."""
+        call.delivery = PENDING
+        if self.ordered:
+            self.queue.append(call.id)
+            if len(self.queue) > 1:
+                self.tell("DELIVERY_CHANGED", call)
+                return
+        call.due = NOW
+        if takes:
+            call.at_once = True
+            self.run(call)
+        else:
+            self.tell("DELIVERY_CHANGED", call)
+
+    def run(self, call):
+        """An attempt begins."""
+        call.delivery, call.due = RUNNING, LATER
+        call.tries += 1
+        self.tell("DELIVERY_CHANGED", call)
+
+    def take(self, order):
+        """The calls whose delivery is due, taken in the order of these ids."""
+        taken = [self.calls[call_id] for call_id in order if call_id in self.calls and self.calls[call_id].due == NOW]
+        for call in taken:
+            if call.erased:
+                self.conclude(call, DEAD)
+            else:
+                self.run(call)
+        return [call for call in taken if not call.erased]
+
+    def finish_delivery(self, call_id, fence, status, *, asked, now):
+        """None if another attempt decides; else whether the next one is due by that."""
+        call = self.calls.get(call_id) or self.gone[call_id]
+        if call.tried == fence:
+            return False
+        if call.delivery != RUNNING or call.tries != fence:
+            return None
+        call.tried = fence
+        call.unasked += not asked
+        if status == PENDING and not call.erased:
+            call.delivery, call.due = PENDING, NOW if now else LATER
+            self.tell("DELIVERY_CHANGED", call)
+            return False
+        if status == DELIVERED and not call.erased:
+            call.partial = call.partial or self.strips
+        return self.conclude(call, DELIVERED if status == DELIVERED else DEAD)
+
+    def conclude(self, call, status, *, trims=True):
+        """A delivery is over. Whether the next of an ordered case is due by that."""
+        call.delivery, call.due = status, None
+        self.tell("DELIVERY_CHANGED", call)
+        if trims:
+            self.trim()
+        if not self.ordered:
+            return False
+        self.queue.remove(call.id)
+        first = self.calls[self.queue[0]] if self.queue else None
+        if first is None or first.due is not None:
+            return False
+        first.due = NOW
+        self.tell("DELIVERY_CHANGED", first)
+        return True
+
+    def replay(self, call_id):
+        """`OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `LOST`."""
+        call = self.calls.get(call_id)
+        if call is None:
+            return "UNKNOWN"
+        if self.activity in ("record", "form"):
+            return "UNHANDLED"
+        if RUNNING in (call.status, call.delivery):
+            return "RUNNING"
+        if call.erased or call.partial:
+            return "LOST"
+        call.replayed = True
+        if call.delivery == PENDING:
+            if call.due == LATER:
+                call.due = NOW
+                self.tell("DELIVERY_CHANGED", call)
+        else:
+            call.base = call.tries
+            self.deliver(call)
+        return "OK"
 
     def sweep(self):
         due = [call for call in self.calls.values() if call.lease_due is not None]
@@ -198,7 +333,7 @@ class ModelCase:
                     self.end(call, INTERRUPTED)
         self.settle()
 
-    def end(self, call, status, *, keep_open=False):
+    def end(self, call, status, *, keep_open=False, to_deliver=False):
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
             ended = KEPT_OPEN if status == SUCCEEDED and keep_open else status
@@ -208,10 +343,16 @@ class ModelCase:
                 self._close(reason)
             else:
                 self.status = new
+        self.tell("CALL_ENDED", call)
         if status == INTERRUPTED:
             self.due.append(("LEASE_ENDED", call.id, call.made))
-        ended = [each for each in self.calls.values() if each.status != RUNNING]
-        for each in ended[: max(len(ended) - self.keep, 0)]:
+        if not to_deliver:
+            self.trim()
+
+    def trim(self):
+        """Only the newest calls that are over are kept."""
+        over = [each for each in self.calls.values() if each.over]
+        for each in over[: max(len(over) - self.keep, 0)]:
             self.forget(each.id)
 
     def forget(self, call_id):
@@ -227,6 +368,7 @@ class ModelCase:
             self.end(holder, INTERRUPTED)
         if expiry is not None and self.status != CLOSED:
             self._close("EXPIRED")
+            self.tell("CASE_CLOSED")
             self.due.append(("CASE_EXPIRED",))
 
     def _close(self, reason):

@@ -1,4 +1,4 @@
-"""The contract's files: generated code and the excerpt of protovalidate's rules."""
+"""The contract's files: generated code, and what is kept of other contracts."""
 
 import importlib.util
 import subprocess
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from google.protobuf import descriptor_pb2
+from google.rpc import status_pb2
 from protovalidate._gen.buf.validate import validate_pb
 from support.tree import ROOT
 
@@ -19,10 +20,9 @@ def test_what_is_generated_is_what_it_is_made_from(monkeypatch):
     assert list(tasks.stale_code()) == []
 
 
-@pytest.fixture(scope="module")
-def excerpt(tmp_path_factory):
-    """The excerpt, as protoc reads it."""
-    image = tmp_path_factory.mktemp("proto") / "excerpt.binpb"
+def as_protoc_reads(folder, name):
+    """A file of somebody else's contract that we keep, as protoc reads it."""
+    image = folder / "file.binpb"
     command = [
         sys.executable,
         "-m",
@@ -30,9 +30,15 @@ def excerpt(tmp_path_factory):
         f"-I{ROOT}/proto/third_party",
         f"--descriptor_set_out={image}",
     ]
-    subprocess.run([*command, EXCERPT], check=True)
+    subprocess.run([*command, name], check=True)
     (file,) = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
     return file
+
+
+@pytest.fixture(scope="module")
+def excerpt(tmp_path_factory):
+    """The excerpt, as protoc reads it."""
+    return as_protoc_reads(tmp_path_factory.mktemp("proto"), EXCERPT)
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +81,8 @@ def test_the_excerpt_of_the_rules_agrees_with_protovalidate_in_every_name_number
     ours, theirs = facts(excerpt), facts(original)
     assert len(ours) > 40
     assert {name: theirs.get(name) for name in ours} == ours
+
+
+def test_the_status_agrees_with_that_of_googleapis_in_every_name_number_and_type(tmp_path):
+    theirs = descriptor_pb2.FileDescriptorProto.FromString(status_pb2.DESCRIPTOR.serialized_pb)
+    assert facts(as_protoc_reads(tmp_path, theirs.name)) == facts(theirs)

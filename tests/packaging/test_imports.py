@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "callback_server": {*RPC, *SETTINGS, "grpc_reflection", "msgspec", "prometheus_client", "protovalidate", "tomlkit"},
     "callback_server.rpc": {*RPC, *SETTINGS, "callback_server", "cryptography", "grpc_reflection", "protovalidate"},
     "callback_server.domain": {"callback_server.errors", "msgspec"},
-    "callback_server.store": {"redis", "callback_server.domain", "callback_server.metrics", "msgspec"},
+    "callback_server.store": {"redis", "hiredis", "callback_server.domain", "callback_server.metrics", "msgspec"},
     "callback_server.verification": {
         *SETTINGS,
         "callback_server.domain",

@@ -46,7 +46,7 @@ def asked(group):
             yield item
 
 
-@pytest.mark.parametrize(("lock", "group"), [("up", "build"), ("dev", "dev")])
+@pytest.mark.parametrize(("lock", "group"), [("up", "build"), ("dev", "dev"), ("bench", "bench")])
 def test_a_lock_has_a_fitting_version_of_everything_that_is_asked_for(lock, group):
     versions = locked(lock)
     extras = PROJECT["project"]["optional-dependencies"]
@@ -57,12 +57,13 @@ def test_a_lock_has_a_fitting_version_of_everything_that_is_asked_for(lock, grou
             assert any(requirement.specifier.contains(version) for version in found), requirement
 
 
-def test_what_is_tested_is_what_runs():
-    up, dev = locked("up"), locked("dev")
-    assert {name: dev.get(name) for name in up} == up
+@pytest.mark.parametrize(("more", "less"), [("dev", "up"), ("bench", "dev")])
+def test_what_is_tested_and_measured_is_what_runs(more, less):
+    versions, those = locked(less), locked(more)
+    assert {name: those.get(name) for name in versions} == versions
 
 
-@pytest.mark.parametrize("lock", ["up", "dev"])
+@pytest.mark.parametrize("lock", ["up", "dev", "bench"])
 def test_everything_in_a_lock_is_known_by_its_hash(lock):
     text = (ROOT / "requirements" / f"{lock}.lock").read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]

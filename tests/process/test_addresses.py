@@ -68,6 +68,10 @@ def test_only_addresses_that_no_other_machine_reaches_are_loopback(host, loopbac
         ("10.0.0.0/255.255.255.0", "10.0.0.0/24"),
         ("2001:db8::/32", "2001:db8::/32"),
         ("2001:db8::1", "2001:db8::1/128"),
+        ("::/0", "::/0"),
+        ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ("::ffff:10.0.0.0/120", "10.0.0.0/24"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
     ],
 )
 def test_a_network_is_read_however_it_is_written(text, network):

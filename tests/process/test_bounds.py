@@ -23,7 +23,6 @@ from callback_server.settings import ServerSettings
         ("activities.a", 'target = "127.0.0.1:99999"', "activities.a.target ({path}): must match pattern"),
         ("activities.a", 'target = "127.0.0.1:0"', "activities.a.target ({path}): must match pattern"),
         ("activities.a", "deadline_s = nan", "activities.a.deadline_s ({path}): must be"),
-        ("activities.a", "deadline_s = 5", "activities.a.target ({path}): must be given"),
         ("activities.a", 'targets = ""', "activities.a.targets ({path}): unknown"),
         (
             'activities."a\\u0007b"',

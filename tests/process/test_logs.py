@@ -87,6 +87,19 @@ def test_a_state_never_reaches_a_log_whichever_way_it_goes(program):
     assert len(lines(program)) == 1
 
 
+def test_what_can_not_be_told_says_so_and_never_reaches_who_only_logs():
+    lost, after = lines("""
+class Odd:
+    def __repr__(self):
+        raise RuntimeError(STATE)
+
+log.info("odd", value=Odd())
+log.info("after")
+""")
+    assert (lost["level"], lost["event"]) == ("error", "a log record was lost")
+    assert after["event"] == "after"
+
+
 def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
     (line,) = lines("raise RuntimeError('lost')")
     assert (line["event"], line["level"]) == ("uncaught exception", "critical")

@@ -5,7 +5,7 @@ import random
 from urllib.parse import urlsplit
 
 from soak.counts import count
-from support.system import running_system
+from support.system import is_idle, running_system
 from support.wait import wait_until
 
 from callback import CallbackStatus, CallStatus, Response
@@ -58,3 +58,28 @@ async def test_callers_that_hang_up_at_any_moment_leave_every_handler_with_a_rec
     print(f"\n{callers} callers hung up; {len(handler.calls)} handlers were started, each has its recorded end")
     assert len(handler.calls) > callers / 4
     assert max(handler.starts.values()) == 1
+
+
+async def test_a_held_call_whose_caller_hung_up_is_answered_and_says_that_nobody_heard_it(tmp_path, store):
+    async with running_system(tmp_path, store) as system:
+        address = urlsplit(system.url)
+        case = await system.client.generate_callback_url("form", Response("ok"))
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        path = urlsplit(case.url).path
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody".encode())
+
+        async def held():
+            calls = (await system.client.list_calls_page(case.case_id)).items
+            return calls[0] if calls else None
+
+        call = await wait_until(held, what="the call")
+        writer.transport.abort()
+        await wait_until(lambda: is_idle(system.edge), what="that the edge has noticed")
+        answered = await system.client.answer_call(call.call_id, Response("yes"))
+        assert answered.status is CallStatus.SUCCEEDED
+
+        async def told():
+            return (await system.client.get_call(call.call_id)).caller_gone
+
+        await wait_until(told, what="that the caller is gone")
+        assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED

@@ -9,7 +9,8 @@ from support.system import running_system
 
 from callback import CallbackStatus, CallStatus, CloseReason, Reject, Response
 
-AT_ONCE = 20
+AT_ONCE = 6
+"""A reply that is lost breaks a connection, and takes with it all that others have sent on it just then."""
 
 
 async def in_turn(work, total):

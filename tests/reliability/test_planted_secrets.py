@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 import redis
+from support.carrying import EdgeCalls
 from support.clients import run_callback
 from support.handler import handler_service
 from support.secrets import Haystack
@@ -17,7 +18,6 @@ from support.system import running_system
 
 from callback import AsyncCallbackClient, CallbackError, Response
 from callback.v1 import edge_service_pb2
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 
 GOOD, BAD, EXPIRED = 300, 150, 50
 """Tokens that are known, that nobody knows, and that were known once."""
@@ -98,7 +98,7 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
             for number, token in enumerate([*bad, *expired]):
                 metadata = (("authorization", f"Bearer {token}"),)
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await EdgeServiceStub(channel).Invoke(
+                    await EdgeCalls(channel).Invoke(
                         edge_service_pb2.InvokeRequest(state=states[0], request_method="get"), metadata=metadata
                     )
                 assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -13,9 +13,11 @@ import redis
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from support.carrying import answers_of, response_of
 from support.services import response, running_services
 from support.wait import wait_until
 
+from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2, edge_service_pb2
 from callback.v1 import callback_service_pb2 as rpc
@@ -70,13 +72,13 @@ def token(name):
 async def services(store_of):
     principals = known()
     store = store_of()
-    async with running_services(store, principals=lambda: principals) as running:
+    async with running_services(store, principals=lambda: principals, max_deliveries=0) as running:
         running.store = store
         yield running
 
 
 class Case:
-    """A case of `mine` with one recorded call."""
+    """A case of `mine` with one recorded call, which can be replayed."""
 
     def __init__(self, made, call_id):
         self.id, self.state, self.call_id = made.callback_case_id, made.callback_state, call_id
@@ -85,7 +87,9 @@ class Case:
 @pytest.fixture
 async def case(services):
     made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), allow_multiple_calls=True),
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity="act", answer_mode=pb.ANSWER_MODE_ACK, response=response(), allow_multiple_calls=True
+        ),
         metadata=token("mine"),
     )
     answer = await services.edge.Invoke(
@@ -105,16 +109,29 @@ def request(method, case):
         "GetCall": {"call_id": case.call_id},
         "ListCalls": {"callback_case_id": case.id},
         "EraseCalls": {"callback_case_id": case.id},
-        "Invoke": {"state": case.state, "request_method": "get"},
+        "ReplayCall": {"call_id": case.call_id},
+        "PauseActivity": {"callback_activity": "act"},
+        "ResumeActivity": {"callback_activity": "act"},
+        "WatchCalls": {"callback_case_id": case.id},
+        "ReportCallerGone": {"call_id": case.call_id},
+        "Carry": {"invocations": [{"number": 1, "request": {"state": case.state, "request_method": "get"}}]},
     }[method.name]
     return GetMessageClass(method.input_type)(**fields)
 
 
 async def ask(services, method, message, metadata=()):
     """The code and reason of what a method says; OK and nothing if it does as it is asked."""
-    stub = services.edge if method.name == "Invoke" else services.callbacks
+    stub = services.edge if method.containing_service.name == "EdgeService" else services.callbacks
     try:
-        await getattr(stub, method.name)(message, metadata=metadata)
+        asked = getattr(stub, method.name)(iter([message]) if method.name == "Carry" else message, metadata=metadata)
+        if method.name == "WatchCalls":
+            await asked.read()
+            asked.cancel()
+        elif method.name == "Carry":
+            async for answer in answers_of(asked):
+                response_of(answer)
+        else:
+            await asked
     except grpc.aio.AioRpcError as error:
         info = error_details_pb2.ErrorInfo()
         for detail in rpc_status.from_call(error).details:
@@ -134,17 +151,23 @@ ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
 UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
 
 
+OF_EDGES, OF_ADMINS = ("Carry", "ReportCallerGone"), ("PauseActivity", "ResumeActivity")
+OF_A_CALL = ("GetCall", "ReplayCall")
+
+
 def expected(method, principal):
     """What a principal is told that asks about a case of `mine`."""
-    if method == "Invoke":
+    if method in OF_EDGES:
         return OK if principal in ("edge", "both") else ROLE_MISSING
     if principal == "edge":
         return ROLE_MISSING
-    if method == "GenerateCallbackUrl" or principal in ("mine", "admin"):
+    if method in OF_ADMINS:
+        return OK if principal == "admin" else ROLE_MISSING
+    if method in ("GenerateCallbackUrl", "WatchCalls") or principal in ("mine", "admin"):
         return OK
     if method == "ListCallbacks":
         return ROLE_MISSING
-    return UNKNOWN_CALL if method == "GetCall" else UNKNOWN_CASE
+    return UNKNOWN_CALL if method in OF_A_CALL else UNKNOWN_CASE
 
 
 @pytest.mark.parametrize("principal", TOKENS)
@@ -156,9 +179,10 @@ async def test_each_principal_may_do_what_its_roles_say_and_reach_its_own_cases(
     if code is not grpc.StatusCode.OK:
         assert everything(services.store) == before
     if reason == "ROLE_MISSING":
-        assert facts == {"role": {"Invoke": "edge", "ListCallbacks": "admin"}.get(method.name, "owner")} or (
-            principal == "edge" and facts == {"role": "owner"}
-        )
+        needed = "edge" if method.name in OF_EDGES else "admin" if method.name in OF_ADMINS else "owner"
+        if method.name == "ListCallbacks" and principal != "edge":
+            needed = "admin"  # for somebody else's
+        assert facts == {"role": needed}
 
 
 CREDENTIALS = {
@@ -185,19 +209,57 @@ async def test_without_a_good_credential_every_method_refuses_and_nothing_change
 
 
 @pytest.mark.parametrize(
-    "method", [name for name in METHODS if name not in ("GenerateCallbackUrl", "ListCallbacks", "Invoke")]
+    "method",
+    [
+        name
+        for name in METHODS
+        if name not in ("GenerateCallbackUrl", "ListCallbacks", "WatchCalls", *OF_EDGES, *OF_ADMINS)
+    ],
 )
 async def test_a_foreign_case_and_one_that_never_was_get_the_same_words(services, case, method):
     foreign = request(METHODS[method], case)
     never = type(foreign)()
     never.CopyFrom(foreign)
-    if method == "GetCall":
+    if method in OF_A_CALL:
         never.call_id = f"{'0' * 32}-{'0' * 16}"
     else:
         never.callback_case_id = "0" * 32
     assert await ask(services, METHODS[method], foreign, token("other")) == await ask(
         services, METHODS[method], never, token("other")
     )
+
+
+async def test_a_held_call_is_answered_by_whom_its_case_belongs_to_and_by_nobody_else(services):
+    made = await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response()), metadata=token("mine")
+    )
+    caller = services.edge.Invoke(
+        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post"), metadata=token("edge")
+    )
+    caller = asyncio.ensure_future(_reply(caller))
+    waiting = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="mine")
+
+    async def held():
+        return (await services.callbacks.ListCalls(waiting, metadata=token("mine"))).calls
+
+    (call,) = await wait_until(held)
+    listed = await ask(services, METHODS["ListCalls"], waiting, token("other"))
+    assert listed[:2] == ROLE_MISSING
+    assert [each.call_id for each in (await services.callbacks.ListCalls(waiting, metadata=token("admin"))).calls] == [
+        call.call_id
+    ]
+    answer = rpc.SetResponseRequest(call_id=call.call_id, verdict=handler_pb.VERDICT_REJECTED)
+    never = rpc.SetResponseRequest(call_id=f"{'0' * 32}-{'0' * 16}")
+    method = METHODS["SetResponse"]
+    assert await ask(services, method, answer, token("other")) == await ask(services, method, never, token("other"))
+    assert (await ask(services, method, answer, token("edge")))[:2] == ROLE_MISSING
+    assert (await ask(services, method, answer, token("other")))[:2] == UNKNOWN_CALL
+    assert (await ask(services, method, answer, token("mine")))[:2] == OK
+    assert (await caller).response.response_code == 422
+
+
+async def _reply(asked):
+    return await asked
 
 
 async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, case):
@@ -249,10 +311,10 @@ async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
     class Forgetful:
         access = Access(None)
 
-        async def Invoke(self, request, context):  # the contract's name
+        async def Carry(self, requests, context):  # the contract's name
             raise AssertionError
 
-    with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Invoke does not say which role it needs"):
+    with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Carry does not say which role it needs"):
         require_roles(SERVICES[1], Forgetful())
 
 

@@ -90,7 +90,7 @@ def close(services, made):
 @contextlib.asynccontextmanager
 async def sweeping(services, retention=Retention()):  # noqa: B008  # frozen
     """A sweeper at work, as in a server."""
-    sweeper = Sweeper(services.scripts, retention)
+    sweeper = Sweeper(services.scripts, retention, lambda _: None)
     tasks = [asyncio.create_task(work) for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever())]
     try:
         yield

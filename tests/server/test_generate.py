@@ -58,7 +58,14 @@ async def test_no_other_answer_contains_the_state(services):
         ({"callback_activity": ""}, "callback_activity"),
         ({"callback_activity": "x" * 201}, "callback_activity"),
         ({"callback_activity": "a\nb"}, "callback_activity"),
-        ({"callback_activity": "nobody-serves-this"}, "callback_activity"),
+        ({"callback_activity": "form", "answer_mode": pb.ANSWER_MODE_HANDLER}, "answer_mode"),
+        ({"callback_activity": "record", "answer_mode": pb.ANSWER_MODE_HOLD}, "answer_mode"),
+        ({"ordered": True}, "ordered"),
+        ({"answer_deadline": Duration(seconds=1)}, "fallback"),
+        ({"fallback": response()}, "answer_deadline"),
+        ({"answer_deadline": Duration(nanos=99_000_000), "fallback": response()}, "answer_deadline"),
+        ({"answer_deadline": Duration(seconds=9), "fallback": response()}, "answer_deadline"),
+        ({"answer_deadline": Duration(seconds=1), "fallback": redirect()}, "fallback.response_redirect_url"),
         ({"callback_activity_case": "x" * 201}, "callback_activity_case"),
         ({"state_query_parameter": "1state"}, "state_query_parameter"),
         ({"state_query_parameter": "s" * 65}, "state_query_parameter"),
@@ -120,7 +127,7 @@ async def test_a_bad_field_is_named_and_nothing_is_stored(services, fields, fiel
 
 async def test_every_bad_field_is_named_at_once(services):
     bad = request(
-        callback_activity="nobody-serves-this",
+        callback_activity="a\nb",
         alternative_domain="x",
         response=pb.Response(response_code=99),
         labels={"a b": ""},

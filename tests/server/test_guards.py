@@ -148,6 +148,16 @@ async def test_a_confirmation_on_a_case_without_one_is_a_post_as_any_other(servi
     assert (call.request_method, call.request_body) == ("post", CONFIRMATION)
 
 
+@pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
+async def test_the_name_of_the_pages_field_is_taken_where_there_is_that_page(services, guard):
+    """The state would be in the query under this name and 1 in the form, so nobody could confirm."""
+    asked = generate(services, guard, state_query_parameter="callback_confirm")
+    if guard == pb.GET_GUARD_CONFIRM:
+        assert (await refusal(asked)).rules == {"state_query_parameter": "reserved"}
+    else:
+        assert "/cbq/callback_confirm?" in (await asked).callback_url
+
+
 async def test_of_many_confirmations_at_once_one_is_the_call(services):
     made = await generate(services, pb.GET_GUARD_CONFIRM)
     done = await asyncio.gather(

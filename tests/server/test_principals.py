@@ -89,7 +89,10 @@ def test_a_token_works_until_it_expires(path, after, works):
         ("[principals.a", "at end of document"),
         ("[principals.a]\n", "principals.a.roles: must be given"),
         ("[principals.a]\nroles = []\n", "principals.a.roles: "),
-        ('[principals.a]\nroles = ["king"]\n', "principals.a.roles.0: must be 'owner', 'edge' or 'admin'"),
+        ('[principals.a]\nroles = ["king"]\n', "principals.a.roles.0: must be 'owner', 'edge', "),
+        ('[principals.a]\nroles = ["worker"]\n', "the role worker and activities belong together"),
+        ('[principals.a]\nroles = ["edge"]\nactivities = ["*"]\n', "the role worker and activities belong together"),
+        ('[principals.a]\nroles = ["worker"]\nactivities = [""]\n', "principals.a.activities.0: "),
         ('[principals.A]\nroles = ["edge"]\n', "principals.A"),
         (f'[principals.{"a" * 64}]\nroles = ["edge"]\n', "principals.a"),
         ('[principals.a]\nroles = ["edge"]\ncolour = 1\n', "principals.a.colour: unknown"),
@@ -198,6 +201,7 @@ def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
         ("orders", [Role.EDGE], WRITTEN, "orders has other roles: owner; change them there"),
         ("orders", [Role.OWNER, Role.EDGE], WRITTEN, "orders has other roles: owner"),
         ("nobody", [], WRITTEN, "nobody is not known yet: say what it may do"),
+        ("nobody", [Role.WORKER], WRITTEN, "nobody: the role worker and activities belong together"),
         ("orders", [], "[principals.orders", "at end of document"),
         (
             "buyers",
@@ -251,6 +255,9 @@ def test_no_token_is_lost_where_many_are_added_at_once(path):
 def test_what_is_put_in_by_hand_is_the_same(path):
     principals = known(path, token_toml("new.one", [Role.OWNER, Role.EDGE], token_entry(TOKEN, None)))
     assert principals.of_token(TOKEN).roles == {Role.OWNER, Role.EDGE}
+    worker = known(path, token_toml("w", [Role.WORKER], token_entry(TOKEN, None), activities=["a", "*"]))
+    assert worker.of_token(TOKEN).activities == {"a", "*"}
+    principals = known(path, token_toml("new.one", [Role.OWNER, Role.EDGE], token_entry(TOKEN, None)))
     further = new_token()
     text = path.read_text() + token_toml("new.one", [], token_entry(further, None))
     assert {known(path, text).of_token(token).name for token in (TOKEN, further)} == {"new.one"}

@@ -168,15 +168,16 @@ async def test_a_handler_that_is_back_is_reached_again(store_of):
     assert reached.response.response_code == 200
 
 
-async def test_an_activity_that_is_served_no_more_is_not_started(store_of):
-    async with running_services(store_of(), served=["gone"]) as up:
+async def test_an_activity_that_nobody_serves_is_not_started(store_of):
+    async with running_services(store_of(), activities={"gone": Activity("gone", 200)}) as up:
         made = await up.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity="gone", response=response())
         )
         said = await refusal(up.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get")))
         calls = await up.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
     assert said.reason == "HANDLER_NOT_STARTED"
-    assert calls.calls[0].failure == pb.CALL_FAILURE_NO_HANDLER
+    assert calls.calls[0].status == pb.CALL_STATUS_NOT_STARTED
+    assert calls.calls[0].failure == pb.CALL_FAILURE_HANDLER_UNREACHABLE
 
 
 @pytest.mark.parametrize(

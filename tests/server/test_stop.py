@@ -12,6 +12,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from soak.counts import count
+from support.carrying import EdgeCalls
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.system import Process, System
@@ -19,7 +20,6 @@ from support.wait import wait_until
 
 from callback import AsyncCallbackClient, CallStatus, Response
 from callback.v1 import edge_service_pb2
-from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_server.main import _background
 
 OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
@@ -134,11 +134,14 @@ async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_
     admin = f"http://{system.server.facts['admin']}"
     assert (await system.http.get(f"{admin}/readyz")).status_code == 200
     async with grpc.aio.insecure_channel(system.grpc) as channel:
-        health, edge = health_pb2_grpc.HealthStub(channel), EdgeServiceStub(channel)
+        health, edge = health_pb2_grpc.HealthStub(channel), EdgeCalls(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service="callback.v1.EdgeService"))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        stream = edge.Carry()
+        assert (await stream.read()).intake == edge_service_pb2.INTAKE_OPEN
         system.server.signal(signal.SIGTERM)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await stream.read()).intake == edge_service_pb2.INTAKE_CLOSED
         whole = await health.Check(health_pb2.HealthCheckRequest(service=""))
         assert whole.status == health_pb2.HealthCheckResponse.SERVING
         answer = await system.http.get(f"{admin}/readyz")
@@ -148,6 +151,7 @@ async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_
         request = edge_service_pb2.InvokeRequest(state=case.state, request_method="get")
         assert (await edge.Invoke(request)).response.response_body == b"done"
         watch.cancel()
+        stream.cancel()
 
 
 async def test_after_it_has_drained_it_ends(system):

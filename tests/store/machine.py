@@ -1,21 +1,30 @@
 """A Hypothesis state machine: the scripts on a real store against the model, everything compared after each step."""
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import hashlib
 import itertools
+import time
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model.life import (
+    ACK,
     CLOSED,
+    DEAD,
+    DELIVERED,
     FAILED,
+    HOLD,
     IN_PROGRESS,
     INTERRUPTED,
+    LATER,
     MULTIPLE,
     NOT_STARTED,
+    NOW,
     OPEN,
+    PENDING,
     REJECTED,
     RETRYABLE,
     RUNNING,
@@ -27,12 +36,23 @@ from msgspec.structs import replace
 
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
-from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
-from callback_server.domain.case import CaseStatus, CloseReason, Consequence, GetGuard, Mode, NewCase, Settings
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.domain.case import (
+    AnswerMode,
+    CaseStatus,
+    CloseReason,
+    Consequence,
+    GetGuard,
+    Mode,
+    NewCase,
+    Settings,
+    WayOut,
+)
 from callback_server.domain.due import CaseExpired, LeaseEnded
+from callback_server.domain.event import Filter
 from callback_server.domain.guard import Asking
 from callback_server.domain.response import Response, ResponseType, complete
-from callback_server.store import keys
+from callback_server.store import keys, read_events
 from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Repeated, Unverified, claim_call
 from callback_server.store.client import connect
 from callback_server.store.close_case import Close, close_case
@@ -40,12 +60,16 @@ from callback_server.store.create_case import Created, create_case
 from callback_server.store.drop_partition import drop_partition
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.finish_delivery import finish_delivery
 from callback_server.store.list_cases import list_cases
-from callback_server.store.read import list_calls, read_call, read_case
+from callback_server.store.list_marked import Mark, list_marked
+from callback_server.store.read import list_calls, read_call, read_case, read_held
+from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.set_response import set_response
 from callback_server.store.sweep_partition import sweep_partition
+from callback_server.store.take_deliveries import take_deliveries
 
 KEEP = 1
 RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
@@ -72,8 +96,10 @@ GAVE = (("x-gave", "1"),)
 MOST_CASES = 4
 # The fields of a call. What it was answered stands for the grant while it runs.
 RECORDED = {b"request_body", b"detail"}
-ANSWERED = {b"response", b"response_body", b"platform_url"}
-SIZED = (b"request", b"request_body", b"response", b"response_body")
+ANSWERED = {b"response", b"response_body", b"platform_url", b"d_detail", b"d_response", b"d_body"}
+SIZED = (b"request", b"request_body", b"response", b"response_body", b"d_response", b"d_body")
+WAY_OUT = WayOut(100, Response(type=ResponseType.RESPONSE, body=b"later"))
+DIGESTS = ("", "a" * 64, "b" * 64)
 
 
 def consequence(made):
@@ -111,6 +137,13 @@ class LifeMachine(RuleBasedStateMachine):
         self.adopted = set()  # call ids, of calls that were there before
         self.numbers = itertools.count()
         self.retention = RETENTION
+        self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
+        self.heard = collections.Counter()  # partition -> number of the last event that was read
+
+    @property
+    def strips(self):
+        """Whether something of a request is not kept."""
+        return not (self.retention.bodies and self.retention.headers)
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
@@ -119,19 +152,27 @@ class LifeMachine(RuleBasedStateMachine):
 
     @initialize(
         modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
+        acknowledged=st.lists(st.tuples(st.sampled_from([SINGLE, MULTIPLE, MULTIPLE]), st.booleans()), max_size=1),
         bodies=st.booleans(),
         headers=st.booleans(),
         guard=st.sampled_from(GetGuard),
     )
-    def create_some(self, modes, bodies, headers, guard):
+    def create_some(self, modes, acknowledged, bodies, headers, guard):
         self.retention = dataclasses.replace(RETENTION, bodies=bodies, headers=headers)
+        for model in self.model.values():
+            model.strips = self.strips
         for mode in modes:
             self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard)
+        for mode, ordered in acknowledged:
+            self._create(mode, "push", "shop", "", expires=False, body=b"", labels={}, answer=ACK, ordered=ordered)
 
     @precondition(lambda self: len(self.new) < MOST_CASES)
     @rule(
         mode=st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]),
-        activity=st.sampled_from(["push", "push", "record"]),
+        activity=st.sampled_from(["push", "push", "push", "record", "form"]),
+        answer=st.sampled_from(AnswerMode),
+        ordered=st.booleans(),
+        way_out=st.booleans(),
         owner=st.sampled_from(["shop", "shop", "other"]),
         parameter=st.sampled_from(["", "state"]),
         expires=st.booleans(),
@@ -140,25 +181,34 @@ class LifeMachine(RuleBasedStateMachine):
         profile=st.sampled_from(["", "hook"]),
         guard=st.sampled_from(GetGuard),
     )
-    def create(self, mode, activity, owner, parameter, expires, body, labels, profile, guard):
+    def create(self, mode, activity, answer, ordered, way_out, owner, parameter, expires, body, labels, profile, guard):
+        if activity != "push":
+            answer = HOLD if activity == "form" else "HANDLER"
         self._create(
-            mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard
-        )
+            mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard,
+            answer=answer, ordered=ordered and answer == ACK, way_out=WAY_OUT if way_out else None,
+        )  # fmt: skip
 
-    def _create(self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF):
+    def _create(
+        self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
+        answer="HANDLER", ordered=False, way_out=None,
+    ):  # fmt: skip
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
+            answer=AnswerMode(answer), ordered=ordered, way_out=way_out,
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is Created.OK
         self.new[case.id] = case
-        self.model[case.id] = ModelCase(
+        model = self.model[case.id] = ModelCase(
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
-            profile=profile, guard=guard,
+            profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
+            strips=self.strips,
         )  # fmt: skip
+        model.tell("CASE_CREATED")
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -221,8 +271,9 @@ class LifeMachine(RuleBasedStateMachine):
     # --- what callers and handlers do
 
     def _claim(
-        self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False
-    ):
+        self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False,
+        takes=False, paused=(),
+    ):  # fmt: skip
         """As one that passes what the case asks for, unless `profile` says otherwise."""
         new = self.new[case_id]
         return self.do(
@@ -234,6 +285,7 @@ class LifeMachine(RuleBasedStateMachine):
                 proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
                 calls_per_minute=PER_MINUTE if limited else None,
                 owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
+                replica="replica", takes=takes, paused=paused,
             )
         )  # fmt: skip
 
@@ -243,6 +295,10 @@ class LifeMachine(RuleBasedStateMachine):
             assert isinstance(reply, Grant), (reply, expected)
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
             assert reply.consequence == (consequence(fact.made) if reply.recorded else None)
+            mine = fact.delivery == RUNNING and fact.tries == 1 and fact.at_once and fact.due == LATER
+            assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
+            new = self.new[ids.case_id_of_call(reply.call_id)]
+            assert (reply.answer, reply.way_out) == (new.answer, None if reply.recorded else new.way_out)
         elif word == "CLOSED":
             assert reply == Closed(CloseReason(fact))
         elif word == "VERIFY":
@@ -263,6 +319,22 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def claim(self, data):
         self._claim_new(self._any_case(data))
+
+    @precondition(lambda self: self._acknowledged())
+    @rule(data=st.data(), takes=st.booleans(), paused=st.booleans(), times=st.integers(1, 3), taken=st.booleans(),
+          again=st.booleans())  # fmt: skip
+    def claim_and_deliver(self, data, takes, paused, times, taken, again):
+        case_id = data.draw(st.sampled_from(self._acknowledged()))
+        for _ in range(times):
+            call_id = self._claim_new(case_id, takes=takes, paused=["other", "push"] if paused else ["other"])
+        if taken:
+            self.take(paused=False)
+        if again and call_id in self.model[case_id].calls:
+            reply = self._claim(case_id, call_id, takes=True)
+            self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
+
+    def _acknowledged(self):
+        return [case_id for case_id, model in self.model.items() if model.answer_mode == ACK]
 
     @precondition(lambda self: self._running())
     @rule(data=st.data())
@@ -323,10 +395,13 @@ class LifeMachine(RuleBasedStateMachine):
     def _multiple(self):
         return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
-    def _claim_new(self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False):
+    def _claim_new(
+        self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False, paused=()
+    ):
         call_id = ids.new_call_id(case_id)
         given = {"asking": asking, "message": message, "over": over}
-        reply = self._claim(case_id, call_id, profile=profile, limited=limited, **given)
+        reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, paused=paused, **given)
+        given["takes"] = takes and "push" not in paused
         if case_id not in self.model:
             assert reply is Refused.UNKNOWN
             return call_id
@@ -376,12 +451,141 @@ class LifeMachine(RuleBasedStateMachine):
     def finish(self, data, status, keep_open, body):
         self._finish(data.draw(st.sampled_from(self._running())), status, keep_open, body)
 
+    @precondition(lambda self: self._held())
+    @rule(data=st.data(), status=st.sampled_from([SUCCEEDED, REJECTED]), body=bodies,
+          answers=st.lists(st.sampled_from(DIGESTS), min_size=1, max_size=2))  # fmt: skip
+    def answer_a_held_call(self, data, status, body, answers):
+        """Once, or by two."""
+        call_id = data.draw(st.sampled_from(self._held()))
+        ran = self._known(call_id).status == RUNNING
+        for digest in answers:
+            self._finish(call_id, status, False, body, digest=digest)
+        held = self.do(read_held(self.scripts, call_id))
+        assert (held.status, held.answered) == (self._known(call_id).status, self._known(call_id).answered)
+        if ran and held.answered and held.answer is not None:
+            assert (held.answer.headers, held.answer.body) == (GAVE, body)
+
+    def _held(self):
+        """Those that run; and those that ran, a little."""
+        return [call.id for model in self.model.values() if model.answer_mode == HOLD for call in model.calls.values()]
+
+    def _known(self, call_id):
+        model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
+        return model.calls.get(call_id) or model.gone[call_id]
+
+    # --- what becomes of deliveries
+
+    @rule(paused=st.booleans())
+    def take(self, paused):
+        taken, names = [], ["other", "push"] if paused else []
+        order = self._due_by_time()
+        for partition in {keys.partition_of(case_id) for case_id in self.new}:
+            attempts, more = self.do(
+                take_deliveries(
+                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES,
+                    paused=names, retention=RETENTION,
+                )
+            )  # fmt: skip
+            assert not more
+            taken += attempts
+        expected = [call for model in self.model.values() if model.activity not in names for call in model.take(order)]
+        assert sorted(
+            (each.grant.call_id, each.fence, each.grant.attempt, each.number, each.grant.replayed) for each in taken
+        ) == sorted(
+            (call.id, call.tries, call.tries - call.unasked, call.tries - call.base, call.replayed) for call in expected
+        )
+        for each in taken:
+            model = self.model[ids.case_id_of_call(each.grant.call_id)]
+            call = model.calls[each.grant.call_id]
+            assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
+            if call.id not in self.adopted:
+                assert each.request == CAME
+
+    @precondition(lambda self: self._delivering())
+    @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
+          now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies)  # fmt: skip
+    def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
+        """In time; or after its lease, when another one has begun. Its end may be sent twice."""
+        call = data.draw(st.sampled_from(self._delivering()))
+        fence = call.tries
+        if overtaken:
+            self._make_due(call)
+            self.take(paused=False)
+        for _ in range(1 + again):
+            self._finish_delivery(call.id, fence, status, asked, now, body)
+
+    @precondition(lambda self: self._delivered())
+    @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING]), earlier=st.integers(0, 1), body=bodies)
+    def finish_a_delivery_late_or_again(self, data, status, earlier, body):
+        call_id = data.draw(st.sampled_from(self._delivered()))
+        self._finish_delivery(call_id, max(self._known(call_id).tries - earlier, 1), status, True, True, body)
+
+    def _finish_delivery(self, call_id, fence, status, asked, now, body):
+        asked = asked or status != DEAD
+        outcome = Outcome(CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body))
+        reply = self.do(
+            finish_delivery(
+                self.scripts, call_id=call_id, fence=fence, request=CAME, outcome=outcome if asked else None,
+                status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, retention=self.retention,
+            )
+        )  # fmt: skip
+        case_id = ids.case_id_of_call(call_id)
+        model = self.model.get(case_id) or self.dropped[case_id]
+        assert reply is model.finish_delivery(call_id, fence, status, asked=asked, now=now)
+
+    def _delivering(self):
+        return [call for model in self.model.values() for call in model.calls.values() if call.delivery == RUNNING]
+
+    def _delivered(self):
+        return [call_id for call_id in self.granted if self._known(call_id).tries]
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
+    def replay(self, data, foreign, again):
+        kept = [call.id for model in self.model.values() for call in model.calls.values() if call.over]
+        call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept]))
+        model = self.model.get(ids.case_id_of_call(call_id))
+        owner = "nobody" if foreign else model and model.owner
+        known = model is not None and not foreign
+        for _ in range(1 + again):
+            assert (
+                self.do(replay_call(self.scripts, call_id, owner=owner))
+                is Replayed[model.replay(call_id) if known else "UNKNOWN"]
+            )
+
+    @precondition(lambda self: self._due_later())
+    @rule(data=st.data())
+    def something_is_due_of_a_delivery(self, data):
+        """The next attempt; or the end of the lease of the one that runs."""
+        call = data.draw(st.sampled_from(self._due_later()))
+        self._make_due(call)
+
+    def _make_due(self, call):
+        call.due = NOW
+        self.do(self.client.zadd(self._due_key(call.id), {call.id: EARLY}, xx=True))
+
+    def _due_later(self):
+        return [call for model in self.model.values() for call in model.calls.values() if call.due == LATER]
+
+    def _due_by_time(self):
+        """The calls of which something is due, in the order of its times, by the store's clock."""
+        in_time = [
+            (score, call_id.decode())
+            for key in {self._due_key(new.id) for new in self.new.values()}
+            for call_id, score in self.do(self.client.zrange(key, 0, -1, withscores=True))
+        ]
+        return [call_id for _, call_id in sorted(in_time)]
+
+    def _due_key(self, call_id):
+        case_id = ids.case_id_of_call(call_id)
+        return keys.key(keys.partition_of(case_id), "due", self.new[case_id].activity)
+
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
     def finish_late_or_again(self, data, status, keep_open, body):
         self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
-    def _finish(self, call_id, status, keep_open, body):
+    def _finish(self, call_id, status, keep_open, body, *, digest=""):
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
@@ -391,11 +595,13 @@ class LifeMachine(RuleBasedStateMachine):
             detail="" if answered else "broken",
         )
         was_running = call_id in self._running()
-        reply = self.do(finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention))
+        reply = self.do(
+            finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention, answered=digest)
+        )
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         answer = self._of_answer(outcome.response) if answered else None
-        expected = model.finish(call_id, status, keep_open=keep_open, answer=answer)
+        expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
         assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
@@ -454,7 +660,11 @@ class LifeMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            self.do(sweep_partition(self.scripts, partition, retention=RETENTION))
+            swept = self.do(sweep_partition(self.scripts, partition, retention=RETENTION))
+            assert swept.deliveries is any(
+                call.due == NOW for case_id, model in self.model.items() if keys.partition_of(case_id) == partition
+                for call in model.calls.values()
+            )  # fmt: skip
         for model in self.model.values():
             model.sweep()
 
@@ -464,7 +674,7 @@ class LifeMachine(RuleBasedStateMachine):
             self.do(drop_partition(self.scripts, partition, retention=FORGET if past else RETENTION))
         if past:
             for case_id, model in list(self.model.items()):
-                for call in [call for call in model.calls.values() if call.status != RUNNING]:
+                for call in [call for call in model.calls.values() if call.over]:
                     model.forget(call.id)
                 if model.status == CLOSED and not model.calls:
                     self.dropped[case_id] = self.model.pop(case_id)
@@ -477,7 +687,23 @@ class LifeMachine(RuleBasedStateMachine):
 
     async def _compare(self):
         await self._compare_cases()
+        await self._compare_events()
         await self._compare_label_index()
+
+    async def _compare_events(self):
+        for partition in {keys.partition_of(case_id) for case_id in self.new}:
+            after = self.heard[partition]
+            newest, first, *events = await self.scripts.run(read_events.SCRIPT, partition, after, 1000)
+            assert (first, newest) == ((after + 1, after + len(events)) if events else (0, after))
+            self.heard[partition] = newest
+            for event in map(read_events.decode_event, events):
+                after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
+                self.told[event.case_id].append((event.type, event.call_id, *after_it))
+                new = self.new[event.case_id]
+                assert (event.activity, event.owner) == (new.activity, new.owner)
+                assert Filter(owner=new.owner, labels=new.settings.labels).keeps(event)
+        for case_id, model in {**self.model, **self.dropped}.items():
+            assert self.told[case_id] == model.events
 
     async def _compare_label_index(self):
         expected = {}
@@ -500,6 +726,7 @@ class LifeMachine(RuleBasedStateMachine):
             case = await read_case(self.scripts, case_id)
             if model is None:
                 assert case is None
+                assert not await self.client.exists(keys.key(partition, "fallback", case_id))
                 continue
             assert case is not None
             assert (case.status, case.close_reason, case.calls, case.version, case.response, case.owner) == (
@@ -507,6 +734,9 @@ class LifeMachine(RuleBasedStateMachine):
             )  # fmt: skip
             assert (case.expires_ms is None) is (new.time_to_live_ms is None)
             assert (case.profile, case.guard) == (model.profile, model.guard)
+            assert (case.answer, case.ordered, case.way_out) == (new.answer, new.ordered, new.way_out)
+            queue = await self.client.lrange(keys.key(partition, "queue", case_id), 0, -1)
+            assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
             assert more is None
             assert [(call.id, call.status, call.erased) for call in reversed(calls)] == [
@@ -520,31 +750,74 @@ class LifeMachine(RuleBasedStateMachine):
                 assert await self.client.get(key) == call_id.encode()
                 assert 0 < await self.client.pttl(key) <= WINDOW_MS
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
-            assert int(fields[0]) == len(model.running)
+            assert int(fields[0]) == len([call for call in model.calls.values() if not call.over])
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
             for call in calls:
+                await self._compare_delivery(call, model.calls[call.id])
+                assert call.status != RUNNING or b"response" in kept[call.id]
                 if not call.erased and call.id not in self.adopted:
-                    assert call.request.headers == (CAME.headers if self.retention.headers else ())
-                    assert kept[call.id][b"request_body"] == (CAME.body if self.retention.bodies else b"")
+                    whole = not model.calls[call.id].partial
+                    assert call.request.headers == (CAME.headers if whole or self.retention.headers else ())
+                    assert kept[call.id][b"request_body"] == (CAME.body if whole or self.retention.bodies else b"")
                     assert call.request_body_size == len(CAME.body)
                 elif call.erased:
                     assert not set(kept[call.id]) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
                     assert kept[call.id][b"request"] == b""
             ended_bytes = [
-                sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if call.status != RUNNING
+                sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if model.calls[call.id].over
             ]
             assert int(fields[1]) == sum(ended_bytes)
             leases |= set(model.running)
-            ended |= set(model.calls) - set(model.running)
+            ended |= {call.id for call in model.calls.values() if call.over}
             if model.status == CLOSED:
                 closed.add(case_id)
             elif new.time_to_live_ms is not None:
                 expiries.add(case_id)
-        for name, expected in (("leases", leases), ("expiries", expiries), ("closed", closed), ("ended", ended)):
+        marked = [
+            (name, owner, self._marked(mark, owner))
+            for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
+            for owner in ("shop", "other")
+        ]
+        for name, *parts, expected in (
+            ("leases", leases), ("expiries", expiries), ("closed", closed), ("ended", ended), *marked
+        ):  # fmt: skip
             found = set()
             for partition in {keys.partition_of(case_id) for case_id in self.new}:
-                found |= {member.decode() for member in await self.client.zrange(keys.key(partition, name), 0, -1)}
+                found |= {
+                    member.decode() for member in await self.client.zrange(keys.key(partition, name, *parts), 0, -1)
+                }
             assert found == expected, name
+
+    def _marked(self, mark, owner):
+        return {
+            call.id
+            for model in self.model.values()
+            for call in model.calls.values()
+            if model.owner == owner
+            and (call.delivery == DEAD if mark == "DEAD" else model.answer_mode == HOLD and call.status == RUNNING)
+        }
+
+    @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from(Mark), size=st.integers(1, 3))
+    def list_marked_in_pages(self, owner, mark, size):
+        found, after = [], None
+        while True:
+            page, after = self.do(list_marked(self.scripts, mark, owner=owner, after=after, limit=size))
+            assert not set(page) & set(found)
+            found += page
+            if after is None:
+                break
+        assert (set(found), len(found)) == (self._marked(mark, owner), len(set(found)))
+
+    async def _compare_delivery(self, call, model):
+        score = await self.client.zscore(self._due_key(call.id), call.id)
+        if model.delivery is None:
+            assert (call.delivery, score) == (None, None)
+            return
+        assert (call.delivery.status, call.delivery.attempts) == (model.delivery, model.tries - model.unasked)
+        assert (call.delivery.next_ms is not None) is (model.delivery == PENDING)
+        assert (score is not None) is (model.due is not None)
+        if score is not None:
+            assert (score <= (time.time() + 60) * 1000) is (model.due == NOW)
 
     @rule(owner=st.sampled_from(["shop", "other"]), status=st.sampled_from([None, OPEN, IN_PROGRESS, CLOSED]),
           activity=st.sampled_from([None, "push", "record"]), labels=labels, size=st.integers(1, 4))  # fmt: skip

@@ -1,18 +1,21 @@
 """What is kept of ended calls, and that a message sent again is known though its call is kept no more."""
 
 import asyncio
+import time
 
 import pytest
 import redis.asyncio
+from support.wait import wait_until
 
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallStatus, Grant, Outcome, Request
-from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
+from callback_server.domain.case import AnswerMode, CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
-from callback_server.store import keys
+from callback_server.store import drop_partition, keys
 from callback_server.store.claim_call import NOTHING, Leases, Proven, Repeated, claim_call
 from callback_server.store.client import StoreError, connect, store_errors
+from callback_server.store.close_case import close_case
 from callback_server.store.create_case import create_case
 from callback_server.store.finish_call import Finished, finish_call
 from callback_server.store.list_cases import list_cases
@@ -33,12 +36,16 @@ class Cases:
         self.due = []
         self.scripts = Scripts(client, self.due.append)
 
-    async def new(self, activity="push", mode=Mode.MULTIPLE, time_to_live_ms=None):
+    async def new(
+        self, activity="push", mode=Mode.MULTIPLE, time_to_live_ms=None, *, answer=AnswerMode.HANDLER, partition=None
+    ):
         sha = ids.state_hash(ids.new_state())
+        while partition not in (None, keys.partition_of(ids.case_id_of(sha))):
+            sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity=activity, mode=mode,
             parameter="", time_to_live_ms=time_to_live_ms, settings=Settings(),
-            response=Response(type=ResponseType.RESPONSE),
+            response=Response(type=ResponseType.RESPONSE), answer=answer,
         )  # fmt: skip
         await create_case(self.scripts, case)
         return case
@@ -143,7 +150,7 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             partition = keys.partition_of(ids.case_id_of_call(call_id))
             await plain.zadd(keys.key(partition, "ended"), {call_id: 1})
         await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
-        sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000))
+        sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000), lambda _: None)
         working = [asyncio.create_task(sweeper.sweep_for_ever())]
         elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
 
@@ -158,14 +165,43 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             async with asyncio.timeout(20):
                 while not await closed():
                     pass
-                working.append(asyncio.create_task(sweeper.drop_for_ever()))  # its first round finds all closed
+                working.append(asyncio.create_task(sweeper.drop_for_ever()))
                 while not await dropped():
                     pass
         finally:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
-            await client.aclose()
+    await client.aclose()
+
+
+async def test_cases_that_wait_for_a_delivery_do_not_keep_others_from_being_dropped(cases, monkeypatch):
+    monkeypatch.setattr(drop_partition, "LIMIT", 1)
+    waits = await cases.new("push", Mode.SINGLE, answer=AnswerMode.ACK)
+    await cases.claim(waits)
+    partition = keys.partition_of(waits.id)
+    other = await cases.new("record", Mode.SINGLE, partition=partition)
+    await cases.claim(other)
+
+    async def dropped():
+        await drop_partition.drop_partition(cases.scripts, partition, retention=Retention(time_ms=1))
+        return await read_case(cases.scripts, other.id) is None
+
+    await wait_until(dropped, what="the other one dropped", deadline_s=5)
+    assert await read_case(cases.scripts, waits.id) is not None
+
+
+async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):
+    case = await cases.new()
+    running = (await cases.claim(case)).call_id
+    await close_case(cases.scripts, case.id, owner=None, retention=Retention())
+    partition = keys.partition_of(case.id)
+    closed = await cases.client.zscore(keys.key(partition, "closed"), case.id)
+
+    await wait_until(lambda: time.time() * 1000 > closed + 5, what="a later time")
+    await cases.finish(running)
+    due = await cases.client.zscore(keys.key(partition, "closed"), case.id)
+    assert due == await cases.client.zscore(keys.key(partition, "ended"), running) > closed
 
 
 async def test_a_message_is_known_for_its_window_though_its_call_is_kept_no_more(cases):

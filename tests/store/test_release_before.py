@@ -60,7 +60,8 @@ async def test_a_case_and_its_calls_are_read_as_the_release_before_read_them(rea
     told = CASES[name]
     case_id = told["case"]["callbackCaseId"]
     case = (await services.callbacks.GetCallback(pb2.GetCallbackRequest(callback_case_id=case_id))).callback
-    assert marked(MessageToDict(case), now_ms) == told["case"] | {"getGuard": "GET_GUARD_OFF"}
+    absent = {"getGuard": "GET_GUARD_OFF", "answerMode": "ANSWER_MODE_HANDLER"}
+    assert marked(MessageToDict(case), now_ms) == told["case"] | absent
     listed = (await services.callbacks.ListCalls(pb2.ListCallsRequest(callback_case_id=case_id))).calls
     calls = [(await services.callbacks.GetCall(pb2.GetCallRequest(call_id=each.call_id))).call for each in listed]
     assert [marked(MessageToDict(call), now_ms) for call in calls] == told["calls"]
@@ -104,6 +105,7 @@ async def adopt(machine):
         model = machine.model[case_id] = ModelCase(
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, attempts=case.calls, version=case.version,
+            strips=machine.strips,
         )  # fmt: skip
         if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
             model.expires_due = case.expires_ms

@@ -124,8 +124,14 @@ def _method(name):
     return method
 
 
+async def _watch(self, request, context):
+    """Gives the messages of a list; then the watch is over, and the client's next one gets what comes next."""
+    for message in await self._answer("WatchCalls", request, context):
+        yield message
+
+
 for _name in messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_name:
-    setattr(ScriptedServer, _name, _method(_name))
+    setattr(ScriptedServer, _name, _watch if _name == "WatchCalls" else _method(_name))
 
 
 @contextlib.asynccontextmanager

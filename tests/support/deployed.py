@@ -17,6 +17,7 @@ from support.tree import ROOT
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient
+from callback_server.domain.principal import EVERY_ACTIVITY, Role
 from callback_server.tokens import add_token
 
 SAMPLES = ROOT / "docs" / "deploy"
@@ -43,7 +44,7 @@ class Fleet:
     """Two `servers` and two `edges`, with the configuration and the principals of the samples.
 
     `client` is the sample's service `orders`, `operator` its administrator. Between the two servers it finds its way as
-    edges do.
+    edges do. Who has what is in `worker_token_file` may work on every activity.
     """
 
     def __init__(self, directory, store, *, activities="", server=()):
@@ -51,6 +52,10 @@ class Fleet:
         principals.write_text(sample("principals.toml", {}))
         self._tokens = {name: add_token(principals, name, (), None) for name in ("edge", "orders", "operator")}
         token.write_text(self._tokens["edge"])
+        self.worker_token_file = directory / "worker-token"
+        self.worker_token_file.write_text(
+            add_token(principals, "workers", (Role.WORKER,), None, activities=(EVERY_ACTIVITY,))
+        )
         text = sample(
             "callback.toml",
             {"redis://127.0.0.1:6379/0": store.url, "/etc/callback/principals.toml": principals},

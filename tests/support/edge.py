@@ -96,18 +96,30 @@ def answering_after(gate, response=None) -> Script:
     return script
 
 
-def refusing(
-    reason, code="UNKNOWN", *, retry_after=None, domain="callback", message="internals: redis down", **metadata
-) -> Script:
-    """Script: refuse with this reason; `retry_after` is a Duration."""
+class Refused(Exception):  # noqa: N818  # an answer, not an error
+    """What a script raises to refuse a call: a code alone, or a `google.rpc.Status` with more."""
 
-    async def script(_request, context):
-        details = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
-        info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"call_id": "the-call", **metadata})
-        details.details.add().Pack(info)
-        if retry_after is not None:
-            details.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=retry_after))
-        await context.abort_with_status(rpc_status.to_status(details))
+    def __init__(self, status):
+        self.status = status if isinstance(status, status_pb2.Status) else status_pb2.Status(code=status.value[0])
+
+
+def refusal(
+    reason, code="UNKNOWN", *, retry_after=None, domain="callback", message="internals: redis down", **metadata
+) -> Refused:
+    """Return a refusal with this reason; `retry_after` is a Duration."""
+    details = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"call_id": "the-call", **metadata})
+    details.details.add().Pack(info)
+    if retry_after is not None:
+        details.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=retry_after))
+    return Refused(details)
+
+
+def refusing(reason, code="UNKNOWN", **more) -> Script:
+    """Script: refuse with this reason, as `refusal` says."""
+
+    async def script(_request, _context):
+        raise refusal(reason, code, **more)
 
     return script
 
@@ -120,40 +132,75 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
     """A gRPC server with an EdgeService that follows `script` and keeps what it was asked."""
 
     def __init__(self):
+        self._streams = {}
+        """What each stream is told by, by its context."""
+        self._serving = True
         self.reset()
         self.health = health.aio.HealthServicer()
         self.port = 0
 
     def reset(self):
         self.script = answering(plain(b"ok"))
-        self.welcome = refusing("INVALID_REQUEST", "INVALID_ARGUMENT")
+        self.unwelcome = None
+        """The refusal of each stream that is opened; None: they are welcome."""
         self.requests = []
+        self.batches = []
+        """How many calls came together, in each message."""
         self.tokens = []
-        """What each Invoke, introductions included, had as its `authorization`."""
-        self.introductions = 0
+        """What each stream had as its `authorization`."""
+        self.opened = 0
+        """How many streams came, welcome or not."""
+        self.gone = []
+        """The calls whose caller was reported gone."""
         self.started = 0
         self.ended = 0
         self.cancelled = 0
         self.changed = asyncio.Event()
 
-    async def Invoke(self, request, context):
+    async def Carry(self, requests, context):
         self.tokens.append(dict(context.invocation_metadata()).get("authorization"))
-        if not request.state:
-            # An edge that introduces itself: no call, but it may be refused like one.
-            self.introductions += 1
-            await self.welcome(request, context)
-        self.requests.append(request)
+        self.opened += 1
+        if self.unwelcome is not None:
+            await context.abort_with_status(rpc_status.to_status(self.unwelcome.status))
+        intake = edge_service_pb2.INTAKE_OPEN if self._serving else edge_service_pb2.INTAKE_CLOSED
+        writing = self._streams[context] = asyncio.Lock()  # gRPC takes one message at a time
+        calls = set()
+        try:
+            async with writing:
+                await context.write(edge_service_pb2.CarryResponse(intake=intake))
+            async for message in requests:
+                self.batches.append(len(message.invocations))
+                for each in message.invocations:
+                    calls.add(asyncio.create_task(self._answer(each, context, writing)))
+            if calls:
+                await asyncio.wait(calls)
+        finally:
+            del self._streams[context]
+            for call in calls:
+                call.cancel()
+
+    async def _answer(self, invocation, context, writing):
+        answer = edge_service_pb2.Answer(number=invocation.number)
+        self.requests.append(invocation.request)
         self._count("started")
         try:
-            response = await self.script(request, context)
+            response = await self.script(invocation.request, context)
+            if response is not None:
+                answer.response.CopyFrom(response)
+        except Refused as refused:
+            answer.status.CopyFrom(refused.status)
         except asyncio.CancelledError:
             self._count("cancelled")
             raise
-        except Exception:
-            self._count("ended")
-            raise
+        except Exception as error:  # what gRPC itself makes of one
+            answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
+        async with writing:
+            await context.write(edge_service_pb2.CarryResponse(answers=[answer]))
         self._count("ended")
-        return response
+
+    async def ReportCallerGone(self, request, _context):
+        self.gone.append(request.call_id)
+        return edge_service_pb2.ReportCallerGoneResponse()
 
     def _count(self, what):
         setattr(self, what, getattr(self, what) + 1)
@@ -179,8 +226,15 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         await self.serving(True)
 
     async def serving(self, whether):
+        """Say to everybody whether calls are taken."""
+        self._serving = whether
         states = health_pb2.HealthCheckResponse
         await self.health.set("callback.v1.EdgeService", states.SERVING if whether else states.NOT_SERVING)
+        if not whether:
+            for context, writing in [*self._streams.items()]:
+                with contextlib.suppress(grpc.aio.UsageError):  # it has just ended
+                    async with writing:
+                        await context.write(edge_service_pb2.CarryResponse(intake=edge_service_pb2.INTAKE_CLOSED))
 
     async def stop(self, grace=None):
         await self._server.stop(grace)

@@ -28,3 +28,15 @@ async def expire_cases(store):
                 await client.hset(key.replace(b"expiries", b"case:" + case_id), "expires", LONG_AGO_MS)
             expired += len(cases)
     return expired
+
+
+async def end_leases_of_deliveries(store):
+    """Has all that is to be delivered be due, as the passing of time does; returns how much that is."""
+    due = 0
+    async with redis.asyncio.Redis(port=store.port) as client:
+        async for key in client.scan_iter("*:due:*"):
+            calls = await client.zrange(key, 0, -1)
+            if calls:
+                await client.zadd(key, dict.fromkeys(calls, LONG_AGO_MS), xx=True)
+            due += len(calls)
+    return due

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 
 from callback_server.store import (
     claim_call,
@@ -94,44 +94,50 @@ class StoreProxy:
 
     async def _serve(self, reader, writer):
         store_reader, store_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        losing = []  # the command that waits for a reply nobody will hear
+        waiting = deque()  # for each command that has no reply yet: None, or the script whose reply nobody will hear
 
         async def commands():
             while True:
                 command = await read_command(reader)
-                if self._lose(command):
-                    losing.append(command)
+                waiting.append(script_of(command) if self._lose(command) else None)
                 store_writer.write(encoded(command))
                 await store_writer.drain()
 
         async def replies():
-            while chunk := await store_reader.read(1 << 16):
-                if losing:  # a client sends a script only when all before it has been answered
-                    self.lost[script_of(losing[0])] += 1
+            while True:
+                reply = await read_reply(store_reader)
+                if waiting[0] is not None:  # with it goes what was sent behind it
+                    self.lost.update(script for script in waiting if script is not None)
                     return
-                writer.write(chunk)
+                waiting.popleft()
+                writer.write(reply)
                 await writer.drain()
 
         tasks = [asyncio.create_task(commands()), asyncio.create_task(replies())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            store_writer.transport.abort()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            store_writer.transport.abort()
 
 
 class Tunnel:
-    """Forwards bytes to an address. While `is_losing_answers`, what comes back goes nowhere; `cut` ends connections."""
+    """Forwards bytes to an address. While `is_losing_answers`, what comes back goes nowhere; `cut` ends connections.
 
-    def __init__(self, address):
+    `lost_bytes` counts what went nowhere.
+    """
+
+    def __init__(self, address, *, port=0):
         self._to = address.rpartition(":")
+        self._port = port
         self.is_losing_answers = False
+        self.lost_bytes = 0
         self._connections = set()
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -159,7 +165,9 @@ class Tunnel:
     async def _forward(self, reader, writer, *, back=False):
         with contextlib.suppress(OSError):
             while chunk := await reader.read(1 << 16):
-                if not (back and self.is_losing_answers):
+                if back and self.is_losing_answers:
+                    self.lost_bytes += len(chunk)
+                else:
                     writer.write(chunk)
                     await writer.drain()
         writer.transport.abort()
@@ -174,6 +182,18 @@ async def read_command(reader):
         size = int((await reader.readuntil(b"\r\n"))[1:])
         command.append((await reader.readexactly(size + 2))[:-2])
     return command
+
+
+async def read_reply(reader):
+    """The bytes of one reply, RESP2 or RESP3."""
+    reply = await reader.readuntil(b"\r\n")
+    kind, rest = reply[:1], reply[1:-2]
+    if kind in b"$=!" and int(rest) >= 0:
+        reply += await reader.readexactly(int(rest) + 2)
+    elif kind in b"*~>%":
+        for _ in range(int(rest) * (2 if kind == b"%" else 1)):
+            reply += await read_reply(reader)
+    return reply
 
 
 def encoded(command):

@@ -66,6 +66,10 @@ class Haystack:
                     ],
                     b"zset": lambda key: client.zrange(key, 0, -1),
                     b"set": client.smembers,
+                    b"list": lambda key: client.lrange(key, 0, -1),
+                    b"stream": lambda key: [
+                        part for _, fields in client.xrange(key) for pair in fields.items() for part in pair
+                    ],
                 }[kind](key)
                 self.add(f"key {key.decode(errors='replace')}", b"\n".join([key, *values]))
 

@@ -30,13 +30,13 @@ class StoreProcess:
     def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=()):
         self.directory = directory
         self.cluster = kind.endswith("-cluster")
-        self.port = free_port()
+        self.port, self.cluster_port = free_port(), free_port()
         self.url = f"redis{'+cluster' if self.cluster else ''}://127.0.0.1:{self.port}"
         self._command = [
             *wrapper, program(kind), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory),
             "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
             "--logfile", str(directory / "log"), *settings,
-            *(("--cluster-enabled", "yes", "--cluster-port", str(free_port())) if self.cluster else ()),
+            *(("--cluster-enabled", "yes", "--cluster-port", str(self.cluster_port)) if self.cluster else ()),
         ]  # fmt: skip
         self.process = None
 

@@ -70,7 +70,7 @@ async def dumped(client, now_ms):
         kind = (await client.type(key)).decode()
         value = {
             "string": client.get, "hash": client.hgetall, "set": client.smembers,
-            "zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+            "zset": lambda name: client.zrange(name, 0, -1, withscores=True), "stream": client.xrange,
         }[kind](key)  # fmt: skip
         value = await value
         if kind == "set":
@@ -101,6 +101,10 @@ async def load(client, directory):
                 )
             case "zset":
                 await client.zadd(key, {unmarked(name, 0): unmarked(score, now_ms) for name, score in value.items()})
+            case "stream":
+                for entry, fields in value:
+                    event = {unmarked(name, 0): unmarked(field, now_ms) for name, field in fields.items()}
+                    await client.xadd(key, event, id=entry)
         if "ttl_ms" in dump:
             await client.pexpire(key, dump["ttl_ms"])
     return now_ms

@@ -359,6 +359,9 @@ def test_what_is_signed_as_a_body_never_passes_as_a_part_of_the_url(tmp_path, ur
         (FORM_CASE.replace("?", "?a=1&"), False),
         (f"{FORM_CASE}0", False),
         (FORM_CASE.replace("?RelayState", "?Relay"), False),
+        (f"{CASE}?/cbq/a?a=3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11", False),
+        (f"{FORM_CASE}&/cbq/RelayState?RelayState=3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11", False),
+        (FORM_CASE.partition("?")[0], False),
     ],
 )
 def test_a_url_is_as_it_was_handed_out_if_nothing_was_added(url, own):

@@ -7,10 +7,21 @@ from itertools import islice
 
 import click
 
-from callback import Callback, CallbackClient, CallbackStatus, GetGuard, Response
+from callback import (
+    Accept,
+    AnswerMode,
+    Callback,
+    CallbackClient,
+    CallbackStatus,
+    CallFilter,
+    GetGuard,
+    Reject,
+    Response,
+)
 from callback_cli import json_view, options
+from callback_cli.calls import show_call, show_calls
 from callback_cli.masking import masked_response
-from callback_cli.options import examples, response_options
+from callback_cli.options import examples, fallback_options, response_options
 from callback_cli.screen import Screen
 from callback_cli.session import AskingCommand, Session, asks
 
@@ -31,9 +42,11 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
         "callback generate --activity confirmed --type response --get-guard confirm",
         "callback generate --activity record --type response --multiple --label order=5 --json",
         "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
+        "callback generate --activity form --type response --answer-deadline 20s --fallback-code 202",
+        "callback generate --activity order-paid --type response --multiple --answer-mode ack --ordered",
     ),
 )
-@click.option("--activity", metavar="A", required=True, help="Who decides: `record`, or one that the server declares.")
+@click.option("--activity", metavar="A", required=True, help="Who decides: `record`, `form`, or a handler of yours.")
 @response_options(required=True)
 @click.option("--param", metavar="P", default="", help="Carry the state in this query or form parameter (OAuth, SAML).")
 @click.option("--retryable", is_flag=True, help="Stay open after a rejected or failed call.")
@@ -64,6 +77,21 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
     help="What is no call: with detect a GET by a program that is known to open links; with confirm any GET, until a "
     "person presses the button that it shows.",
 )
+@click.option(
+    "--answer-mode",
+    type=click.Choice([each.lower() for each in AnswerMode if each is not AnswerMode.UNKNOWN], case_sensitive=False),
+    help="Who answers a call: the handler, while the caller waits; with hold whoever does so with set-response --call; "
+    "with ack the case itself, and the handler gets the call after that.  [default: handler; for the activity form, "
+    "hold]",
+)
+@click.option("--ordered", is_flag=True, help="With --answer-mode ack: handle the calls one by one, in their order.")
+@click.option(
+    "--answer-deadline",
+    metavar="5s",
+    callback=options.duration,
+    help="After this time give the caller the fallback below, while the call goes on: 500ms, 5s.",
+)
+@fallback_options
 @asks
 def generate(
     session: Session,
@@ -80,6 +108,10 @@ def generate(
     labels: dict[str, str],
     verification_profile: str,
     get_guard: str,
+    answer_mode: str | None,
+    ordered: bool,
+    answer_deadline: timedelta | None,
+    fallback: Response | None,
 ) -> None:
     """Make a URL that someone outside can call.
 
@@ -99,6 +131,10 @@ def generate(
             labels=labels,
             verification_profile=verification_profile,
             get_guard=GetGuard(get_guard.upper()),
+            answer_mode=None if answer_mode is None else AnswerMode(answer_mode.upper()),
+            ordered=ordered,
+            answer_deadline=answer_deadline,
+            fallback=fallback,
         )
     )
     if session.as_json:
@@ -114,6 +150,7 @@ def generate(
         "callback list --status open --activity order-paid --limit 20",
         "callback list --label order=5 --json",
         "callback list --owner orders --token-file admin.token",
+        "callback list --waiting",
     ),
 )
 @click.option(
@@ -122,36 +159,49 @@ def generate(
     help="Only cases in this status.",
 )
 @click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
-@click.option(
-    "--label",
-    "labels",
-    metavar="K=V",
-    multiple=True,
-    callback=options.labels,
-    help="Only cases with this label; repeat for those that have all.",
-)
-@click.option(
-    "--owner", metavar="NAME", default="", help="The cases of this owner, in place of your own; for an admin."
-)
+@options.label_filter
+@click.option("--waiting", is_flag=True, help="In place of cases, the calls that are held and wait for their answer.")
+@click.option("--owner", metavar="NAME", default="", help="Those of this owner, in place of your own; for an admin.")
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="The most cases to show.",
+    help="The most to show.",
 )
 @asks
 def list_callbacks(
-    session: Session, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
+    session: Session,
+    *,
+    status: str | None,
+    activity: str,
+    labels: dict[str, str],
+    waiting: bool,
+    owner: str,
+    limit: int,
 ) -> None:
     """Show cases, newest first.
 
-    Their labels are shown where the terminal is wide enough.
+    Their labels are shown where the terminal is wide enough. With --waiting, what to answer by `callback set-response
+    --call`.
     """
+    if waiting:
+        if status or activity or labels:
+            raise click.UsageError("--waiting excludes --status, --activity and --label.")
+        more = show_calls(session, lambda client: client.list_calls(only=CallFilter.WAITING, owner=owner), limit=limit)
+    else:
+        more = _show_cases(session, status=status, activity=activity, labels=labels, owner=owner, limit=limit)
+    if more:
+        click.echo("There are more: see them with a higher --limit.", err=True)
+
+
+def _show_cases(
+    session: Session, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
+) -> bool:
+    """Print as many cases as may be shown; returns whether there are more."""
 
     def first(client: CallbackClient) -> list[Callback]:
-        """As many as may be shown, and one more if there is one."""
         found = client.list_callbacks(
             status=None if status is None else CallbackStatus(status.upper()),
             activity=activity,
@@ -166,8 +216,7 @@ def list_callbacks(
         click.echo(json_view.dumps([json_view.callback(each) for each in values[:limit]]))
     else:
         Screen().callbacks(values[:limit], datetime.now(UTC))
-    if len(values) > limit:
-        click.echo("There are more: see them with a higher --limit.", err=True)
+    return len(values) > limit
 
 
 @click.command(cls=AskingCommand, epilog=examples("callback get CASE --json"))
@@ -188,9 +237,14 @@ def get(session: Session, *, case_id: str) -> None:
         "callback set-response CASE --code 503 --body 'come back later'",
         "callback set-response CASE --type redirect --redirect-url /page/sorry",
         "callback set-response CASE --reset code --reset header",
+        "callback set-response --call CALL --body 'welcome'",
+        "callback set-response --call CALL --reject --body 'we do not know you'",
     ),
 )
-@click.argument("case_id", metavar="CASE")
+@click.argument("case_id", metavar="[CASE]", default="")
+@click.option("--call", "call_id", metavar="CALL", default="", help="In place of CASE: answer this call, which waits.")
+@click.option("--reject", is_flag=True, help="With --call: say that incorrect data was sent.")
+@click.option("--keep-open", is_flag=True, help="With --call: accept, and leave the case open for the one to come.")
 @response_options(required=False)
 @click.option(
     "--reset",
@@ -199,12 +253,37 @@ def get(session: Session, *, case_id: str) -> None:
     help="Back to what it is where nothing is given: no URL, an empty body, code 200, no headers; repeat.",
 )
 @asks
-def set_response(session: Session, *, case_id: str, response: Response, reset: tuple[str, ...]) -> None:
-    """Change what the calls of a case are answered with.
+def set_response(
+    session: Session,
+    *,
+    case_id: str,
+    call_id: str,
+    reject: bool,
+    keep_open: bool,
+    response: Response,
+    reset: tuple[str, ...],
+) -> None:
+    """Change what the calls of a case are answered with, or answer a call.
 
     What is not given stays as it is, the type too; headers are replaced as a whole. A call that is already running
     keeps the response that it began with.
+
+    With --call it answers one call that is held, as a handler would: what is given overrides the case's response. With
+    --reject the caller gets only what is given, by default a 422. `callback list --waiting` shows what is held.
     """
+    if bool(case_id) == bool(call_id):
+        raise click.UsageError("Give CASE, or --call CALL.")
+    if call_id:
+        if reset:
+            raise click.UsageError("--reset is for a CASE.")
+        if reject and keep_open:
+            raise click.UsageError("--reject and --keep-open exclude each other.")
+        given = None if response == Response(type=None) else response
+        answer = Reject(given) if reject else Accept(given, keep_open=keep_open)
+        show_call(session, lambda client: client.answer_call(call_id, answer))
+        return
+    if reject or keep_open:
+        raise click.UsageError("--reject and --keep-open are for a --call.")
     if response == Response(type=None) and not reset:
         raise click.UsageError(
             "Nothing to change: give --type, --redirect-url, --body, --body-file, --code, --header or --reset."
@@ -254,4 +333,5 @@ def _show(session: Session, value: Callback) -> None:
     if session.as_json:
         click.echo(json_view.dumps(json_view.callback(value)))
     else:
-        Screen().callback(replace(value, response=masked_response(value.response)))
+        fallback = None if value.fallback is None else masked_response(value.fallback)
+        Screen().callback(replace(value, response=masked_response(value.response), fallback=fallback))

@@ -1,12 +1,14 @@
-"""The commands about calls: calls, call, wait."""
+"""The commands about calls: calls, call, wait, watch, replay."""
 
 import math
 import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import islice
 
 import click
 
-from callback import Call, CallbackClient
+from callback import Call, CallbackClient, CallFilter
 from callback_cli import failures, json_view, options
 from callback_cli.masking import masked
 from callback_cli.options import examples
@@ -18,28 +20,31 @@ _show_secrets = click.option(
 )
 
 
-@click.command("calls", cls=AskingCommand, epilog=examples("callback calls CASE", "callback calls CASE --json"))
-@click.argument("case_id", metavar="CASE")
+@click.command(
+    "calls",
+    cls=AskingCommand,
+    epilog=examples("callback calls CASE", "callback calls CASE --json", "callback calls --dead"),
+)
+@click.argument("case_id", metavar="[CASE]", default="")
+@click.option("--dead", is_flag=True, help="In place of those of a CASE: all that were acknowledged and never handled.")
+@click.option("--owner", metavar="NAME", default="", help="With --dead: those of this owner; for an admin.")
 @_show_secrets
 @asks
-def list_calls(session: Session, *, case_id: str, show_secrets: bool) -> None:
-    """Show the recorded calls of a case, newest first.
+def list_calls(session: Session, *, case_id: str, dead: bool, owner: str, show_secrets: bool) -> None:
+    """Show recorded calls, newest first: those of a case, or with --dead what `callback replay` is for.
 
     States and credentials in them are masked as ***, in JSON too.
     """
-
-    def recorded(client: CallbackClient) -> list[Call]:
-        found = list(client.list_calls(case_id, page_size=100))
-        if show_secrets or not found:
-            return found
-        callback = client.get_callback(case_id)
-        return [masked(each, callback.state_query_parameter) for each in found]
-
-    values = session.ask(recorded)
-    if session.as_json:
-        click.echo(json_view.dumps([json_view.listed_call(each) for each in values]))
-    else:
-        Screen().calls(values)
+    if bool(case_id) == dead:
+        raise click.UsageError("Give CASE, or --dead.")
+    if owner and not dead:
+        raise click.UsageError("--owner is for --dead: a CASE has one owner.")
+    only = CallFilter.DEAD if dead else None
+    show_calls(
+        session,
+        lambda client: client.list_calls(case_id, only=only, owner=owner, page_size=100),
+        show_secrets=show_secrets,
+    )
 
 
 @click.command(
@@ -49,16 +54,63 @@ def list_calls(session: Session, *, case_id: str, show_secrets: bool) -> None:
 @_show_secrets
 @asks
 def get_call(session: Session, *, call_id: str, show_secrets: bool) -> None:
-    """Show a recorded call: what came in, and what was answered.
+    """Show a recorded call: what came in, what was answered, and what became of it after that.
 
     States and credentials in it are masked as ***, in JSON too.
     """
+    show_call(session, lambda client: client.get_call(call_id), show_secrets=show_secrets)
 
-    def recorded(client: CallbackClient) -> Call:
-        call = client.get_call(call_id)
-        return call if show_secrets else masked(call, client.get_callback(call.case_id).state_query_parameter)
 
-    _show(session, session.ask(recorded))
+@click.command(cls=AskingCommand, epilog=examples("callback replay CALL", "callback calls --dead   # what to replay"))
+@click.argument("call_id", metavar="CALL")
+@_show_secrets
+@asks
+def replay(session: Session, *, call_id: str, show_secrets: bool) -> None:
+    """Have the handler of a recorded call decide on it again.
+
+    It is tried until it works, as with --answer-mode ack; `callback call CALL` shows what becomes of it. Nothing
+    changes for its caller, who was answered long ago, nor for its case. What waits for its next attempt gets it now.
+    """
+    show_call(session, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
+
+
+@click.command(
+    cls=AskingCommand,
+    epilog=examples(
+        "callback watch",
+        "callback watch --activity order-paid --label order=5",
+        'callback watch --json --resume-token "$(jq -r .resumeToken last-event.json)" >> events.jsonl',
+    ),
+)
+@click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
+@options.label_filter
+@click.option("--case", "case_id", metavar="CASE", default="", help="Only this case.")
+@click.option(
+    "--resume-token",
+    metavar="TOKEN",
+    default="",
+    help="Go on behind the event with this `resumeToken`, without a gap.  [default: from now on]",
+)
+@asks
+def watch(session: Session, *, activity: str, labels: dict[str, str], case_id: str, resume_token: str) -> None:
+    """Show each change of a case or a call when it happens, until Ctrl-C.
+
+    A line for each: when, what, the case or the call, its activity, and what is so after it. --json prints an object a
+    line, with what belongs to --resume-token. Where the connection breaks, it goes on from there, without a gap.
+    """
+    screen = Screen()
+
+    def show(client: CallbackClient) -> None:
+        with client.watch_calls(activity=activity, labels=labels, case_id=case_id, resume_token=resume_token) as events:
+            if sys.stderr.isatty():
+                click.echo("Watching.", err=True)
+            for event in events:
+                if session.as_json:
+                    click.echo(json_view.line(json_view.event(event, events.resume_token)))
+                else:
+                    screen.event(event)
+
+    session.ask(show, patient=True)
 
 
 @click.command(
@@ -105,6 +157,41 @@ def wait(session: Session, *, case_id: str, after: int | None, timeout: timedelt
         click.echo(failures.timed_out(what, as_json=session.as_json), err=True)
         raise click.exceptions.Exit(failures.EXIT_TIMED_OUT) from None
     _show(session, call if show_secrets else masked(call, callback.state_query_parameter))
+
+
+def show_call(session: Session, question: Callable[[CallbackClient], Call], *, show_secrets: bool = False) -> None:
+    """Ask for a call, and print it."""
+
+    def one(client: CallbackClient) -> Call:
+        call = question(client)
+        return call if show_secrets else masked(call, client.get_callback(call.case_id).state_query_parameter)
+
+    _show(session, session.ask(one))
+
+
+def show_calls(
+    session: Session,
+    question: Callable[[CallbackClient], Iterator[Call]],
+    *,
+    show_secrets: bool = False,
+    limit: int | None = None,
+) -> bool:
+    """Ask for calls, and print as many as the limit says; returns whether there are more."""
+
+    def first(client: CallbackClient) -> list[Call]:
+        found = list(islice(question(client), None if limit is None else limit + 1))
+        if show_secrets:
+            return found
+        cases = {call.case_id for call in found}
+        parameters = {case: client.get_callback(case).state_query_parameter for case in cases}
+        return [masked(each, parameters[each.case_id]) for each in found]
+
+    values = session.ask(first)
+    if session.as_json:
+        click.echo(json_view.dumps([json_view.listed_call(each) for each in values[:limit]]))
+    else:
+        Screen().calls(values[:limit])
+    return limit is not None and len(values) > limit
 
 
 def _show(session: Session, call: Call) -> None:

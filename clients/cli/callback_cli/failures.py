@@ -37,6 +37,14 @@ _OPTIONS: Mapping[str, str] = {
     "time_to_live": "--ttl",
     "labels": "--label",
     "owner": "--owner",
+    "answer_mode": "--answer-mode",
+    "answer_deadline": "--answer-deadline",
+    "ordered": "--ordered",
+    "resume_token": "--resume-token",
+    "fallback.response_redirect_url": "--fallback-redirect-url",
+    "fallback.response_body": "--fallback-body",
+    "fallback.response_code": "--fallback-code",
+    "fallback.response_headers": "--fallback-header",
     "response.response_type": "--type",
     "response.response_redirect_url": "--redirect-url",
     "response.response_body": "--body or --body-file",
@@ -51,6 +59,11 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` shows the cases there are.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` shows the calls that are kept.",
     ErrorReason.CALLBACK_CLOSED: "It stays closed: generate a new one.",
+    ErrorReason.CALL_ANSWERED: "`callback call CALL` shows its answer.",
+    ErrorReason.CALL_NOT_HELD: "`callback list --waiting` shows the calls that are held.",
+    ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows whether it runs, and what is kept of it.",
+    ErrorReason.WATCH_POSITION_LOST: "See what is with `callback list`, then watch without --resume-token.",
+    ErrorReason.TOO_MANY_WATCHERS: "End another watch first, or ask another server.",
     ErrorReason.STORE_UNAVAILABLE: "The server runs, its store does not answer. Try again when it does.",
     ErrorReason.UNAUTHENTICATED: (
         "Say who asks: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and --key-file.\n"
@@ -60,11 +73,6 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.TOO_MANY_OPEN_CALLBACKS: "Close some first: `callback list --status open`, `callback close CASE`.",
 }
 """What to do about a refusal."""
-
-_RULE_ADVICE: Mapping[str, str] = {
-    "activity_not_served": 'Declare it in the server\'s configuration: [activities.NAME] with target = "host:port".',
-}
-"""What to do about a bad field, by the rule that it breaks."""
 
 _NO_SERVER = "Start one with `callback up`, or say where it is with --target or CALLBACK_TARGET."
 _UNREACHABLE = " can not be reached: "
@@ -120,7 +128,6 @@ def readable(error: CallbackError, *, secure: bool) -> str:
     facts = "".join(f", {name} {value}" for name, value in error.facts.items())
     lines = [f"Error: {what} ({_word(error)}{facts})"]
     lines += [f"  {_option(each.field)}: {each.description}" for each in error.violations]
-    lines += [_RULE_ADVICE[each.rule] for each in error.violations if each.rule in _RULE_ADVICE]
     return "\n".join([*lines, advice] if advice else lines)
 
 

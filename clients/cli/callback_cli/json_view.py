@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from callback import Call, Callback, GeneratedCallback, Response
+from callback import Call, Callback, CallEvent, Delivery, GeneratedCallback, Response
 
 Json = dict[str, Any]
 
@@ -19,6 +19,11 @@ Json = dict[str, Any]
 def dumps(view: Json | list[Json]) -> str:
     """Return the text: indented, and in ASCII, so that no byte of it can mean something to a terminal."""
     return json.dumps(view, indent=2)
+
+
+def line(view: Json) -> str:
+    """Return the text on one line, of the same characters."""
+    return json.dumps(view)
 
 
 def generated(value: GeneratedCallback) -> Json:
@@ -48,6 +53,10 @@ def callback(value: Callback) -> Json:
             "callCount": value.call_count,
             "verificationProfile": value.verification_profile,
             "getGuard": value.get_guard,
+            "answerMode": value.answer_mode,
+            "answerDeadline": None if value.answer_deadline is None else f"{value.answer_deadline.total_seconds():g}s",
+            "fallback": None if value.fallback is None else response(value.fallback),
+            "ordered": value.ordered,
         }
     )
 
@@ -77,6 +86,28 @@ def call(value: Call) -> Json:
             "erased": value.erased,
             "startTime": _time(value.start_time),
             "endTime": _time(value.end_time),
+            "delivery": None if value.delivery is None else _delivery(value.delivery),
+            "fallbackSent": value.fallback_sent,
+            "callerGone": value.caller_gone,
+        }
+    )
+
+
+def event(value: CallEvent, resume_token: str) -> Json:
+    """Return the view of an event, and of where to go on after it."""
+    return _without_none(
+        {
+            "type": value.type,
+            "callbackCaseId": value.case_id,
+            "callId": value.call_id or None,
+            "callbackActivity": value.activity,
+            "owner": value.owner,
+            "time": _time(value.time),
+            "caseStatus": value.case_status,
+            "closeReason": value.close_reason,
+            "callStatus": value.call_status,
+            "deliveryStatus": value.delivery_status,
+            "resumeToken": resume_token,
         }
     )
 
@@ -85,6 +116,9 @@ def listed_call(value: Call) -> Json:
     """Return the view of a call from a list. Lists leave bodies out, so an empty one says nothing."""
     if value.response is not None and not value.response.body:
         value = replace(value, response=replace(value.response, body=None))
+    if value.delivery is not None and value.delivery.response is not None and not value.delivery.response.body:
+        decided = replace(value.delivery.response, body=None)
+        value = replace(value, delivery=replace(value.delivery, response=decided))
     return call(value)
 
 
@@ -97,6 +131,19 @@ def response(value: Response) -> Json:
             **_body("responseBody", value.body),
             "responseCode": value.code,
             "responseHeaders": None if value.headers is None else value.headers.as_json(),
+        }
+    )
+
+
+def _delivery(value: Delivery) -> Json:
+    return _without_none(
+        {
+            "status": value.status,
+            "attempts": value.attempts,
+            "nextAttemptTime": _time(value.next_attempt_time),
+            "failure": value.failure,
+            "failureDetail": value.failure_detail,
+            "response": None if value.response is None else response(value.response),
         }
     )
 

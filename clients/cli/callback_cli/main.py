@@ -7,7 +7,7 @@ from importlib import metadata
 
 import click
 
-from callback_cli import callbacks, calls, completion, failures, operation, processes, tokens
+from callback_cli import activities, callbacks, calls, completion, failures, operation, processes, tokens
 from callback_cli.options import in_utf_8
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
@@ -19,14 +19,26 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             callbacks.list_callbacks,
             callbacks.get,
             calls.wait,
+            calls.watch,
             calls.list_calls,
             calls.get_call,
+            calls.replay,
             callbacks.set_response,
             callbacks.close,
             callbacks.erase,
         ),
     ),
-    ("Operate it", (tokens.token, operation.show_config, operation.doctor, completion.completion)),
+    (
+        "Operate it",
+        (
+            activities.pause,
+            activities.resume,
+            tokens.token,
+            operation.show_config,
+            operation.doctor,
+            completion.completion,
+        ),
+    ),
 )
 """Every command, in the order in which one meets them."""
 
@@ -78,8 +90,8 @@ def cli() -> None:
     """URLs that someone outside can call, and the answer they get, decided by you.
 
     The other system calls the URL, or sends a browser to it. An activity decides what happens then: `record` keeps the
-    call and gives the response that was set; any other is declared in the server's configuration, and decided by a
-    handler of your own.
+    call and gives the response that was set, `form` has the caller wait for whoever answers (`callback set-response`),
+    and any other is decided by a handler of your own.
     """
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
-from callback import Call, Headers, Query, Response
+from callback import Call, Delivery, Headers, Query, Response
 
 MASK = "***"
 
@@ -80,6 +80,7 @@ def masked(call: Call, state_query_parameter: str) -> Call:
         body=(hide_parameters(body) if is_form else hide(body)).encode("latin-1"),
         response=None if call.response is None else masked_response(call.response, hide),
         failure_detail=hide(call.failure_detail),
+        delivery=None if call.delivery is None else _masked_delivery(call.delivery, hide),
     )
 
 
@@ -96,6 +97,14 @@ def masked_response(response: Response, hide: Callable[[str], str] | None = None
         body=None if response.body is None else hide(response.body.decode("latin-1")).encode("latin-1"),
         headers=None if response.headers is None else _hidden_headers(response.headers.pairs, hide),
         redirect_url=None if response.redirect_url is None else hide(response.redirect_url),
+    )
+
+
+def _masked_delivery(delivery: Delivery, hide: Callable[[str], str]) -> Delivery:
+    return replace(
+        delivery,
+        failure_detail=hide(delivery.failure_detail),
+        response=None if delivery.response is None else masked_response(delivery.response, hide),
     )
 
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import click
 
-from callback import Response, ResponseType
+from callback import Redirect, Response, ResponseType
 
 _HOST_PORT = re.compile(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+(?:%\w+)?\]):([0-9]{1,5})")
 _GRPC_TARGET = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock):/{0,3}[^\s/].*")
@@ -56,18 +56,18 @@ def in_utf_8(command: click.Command) -> click.Command:
     return command
 
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(_context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
-    """Return a time such as 90s, 15m, 1h, 7d or 1h30m.
+    """Return a time such as 500ms, 90s, 15m, 1h, 7d or 1h30m.
 
     Raises:
         click.BadParameter: It is not one.
     """
     if text is None:
         return None
-    parts = re.findall(r"([0-9]+)([smhd])", text)
+    parts = re.findall(r"([0-9]+)(ms|[smhd])", text)
     if not parts or "".join(map("".join, parts)) != text:
         raise click.BadParameter(f"{text!r} is not a time; write 90s, 15m, 1h, 7d or 1h30m", param=parameter)
     try:
@@ -101,6 +101,17 @@ def labels(context: click.Context, parameter: click.Parameter, texts: tuple[str,
     if len(dict(found)) < len(found):
         raise click.BadParameter("each name can be given once", param=parameter)
     return dict(found)
+
+
+label_filter = click.option(
+    "--label",
+    "labels",
+    metavar="K=V",
+    multiple=True,
+    callback=labels,
+    help="Only cases with this label; repeat for those that have all.",
+)
+"""The option that narrows cases, or what happens to them, to those with labels."""
 
 
 def examples(*lines: str) -> str:
@@ -160,6 +171,37 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
         return with_response
 
     return decorate
+
+
+def fallback_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a fallback, and what they say as its argument `fallback`; None if nothing."""
+
+    @click.option("--fallback-redirect-url", metavar="URL", help="Where the caller is sent then.")
+    @click.option("--fallback-body", metavar="TEXT", type=os.fsencode, help="The body that the caller gets then.")
+    @click.option(
+        "--fallback-code", metavar="N", type=click.IntRange(200, 599), help="The HTTP status; none of 300-399."
+    )
+    @click.option(
+        "--fallback-header", "fallback_headers", metavar="K=V", multiple=True, callback=pairs,
+        help="A header field; repeat.",
+    )  # fmt: skip
+    @functools.wraps(command)
+    def with_fallback(
+        *arguments: Any,
+        fallback_redirect_url: str | None,
+        fallback_body: bytes | None,
+        fallback_code: int | None,
+        fallback_headers: tuple[tuple[str, str], ...],
+        **options: Any,
+    ) -> None:
+        response = Response(fallback_body, fallback_code, fallback_headers or None)
+        given = response != Response()
+        if fallback_redirect_url is not None and given:
+            raise click.UsageError("A fallback redirects, or has a body, code and headers.")
+        fallback = Redirect(fallback_redirect_url) if fallback_redirect_url is not None else response if given else None
+        command(*arguments, fallback=fallback, **options)
+
+    return with_fallback
 
 
 def _read(file: IO[bytes]) -> bytes:

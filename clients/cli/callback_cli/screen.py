@@ -16,10 +16,16 @@ from rich.console import Console
 from rich.text import Text
 
 from callback import (
+    AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallEvent,
+    CallEventType,
     CallStatus,
+    CloseReason,
+    Delivery,
+    DeliveryStatus,
     GeneratedCallback,
     GetGuard,
     Headers,
@@ -40,6 +46,10 @@ _STYLES: Mapping[str, str] = {
     CallStatus.FAILED: "red",
     CallStatus.INTERRUPTED: "red",
     CallStatus.NOT_STARTED: "red",
+    DeliveryStatus.PENDING: "yellow",
+    DeliveryStatus.RUNNING: "yellow",
+    DeliveryStatus.DELIVERED: "green",
+    DeliveryStatus.DEAD: "red",
     "ok": "green",
     "warning": "yellow",
     "problem": "red",
@@ -69,6 +79,8 @@ class Screen:
                 ("domain", value.alternative_domain),
                 ("verified by", value.verification_profile),
                 ("get guard", "" if value.get_guard is GetGuard.OFF else _words(value.get_guard)),
+                ("answer mode", _answer_mode(value)),
+                ("fallback", "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}"),
                 ("owner", value.owner),
                 ("labels", _labels(value)),
                 ("created", _time(value.create_time)),
@@ -77,6 +89,8 @@ class Screen:
             ]
         )
         self._response(value.response)
+        if value.fallback is not None:
+            self._response(value.fallback, "Fallback")
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
         """Print cases as a table; with their labels, if any has some and the terminal is wide enough."""
@@ -106,6 +120,9 @@ class Screen:
                 ("status", Text(_words(value.status), _STYLES.get(value.status, ""))),
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
+                ("delivery", _delivery(value.delivery)),
+                ("caller", "had hung up before its answer" if value.caller_gone else ""),
+                ("fallback", "sent at the answer deadline" if value.fallback_sent else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
@@ -124,11 +141,14 @@ class Screen:
         self._body(value.body, value.body_size)
         if value.response is not None:
             self._response(value.response)
+        if value.delivery is not None and value.delivery.response is not None:
+            self._response(value.delivery.response, "Decided by the handler, sent to nobody")
 
-    def calls(self, values: Iterable[Call]) -> None:
-        """Print calls as a table."""
+    def calls(self, values: Sequence[Call]) -> None:
+        """Print calls as a table; with their deliveries, if any has one."""
+        head = ("CALL", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
         self._table(
-            ("CALL", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK"),
+            head if any(value.delivery for value in values) else head[:-1],
             [
                 (
                     value.call_id,
@@ -138,10 +158,25 @@ class Screen:
                     _answer(value),
                     _time(value.start_time),
                     _took(value),
+                    _delivery(value.delivery),
                 )
                 for value in values
             ],
             empty="No calls.",
+        )
+
+    def event(self, value: CallEvent) -> None:
+        """Print a change of a case or a call."""
+        status = value.delivery_status if value.type is CallEventType.DELIVERY_CHANGED else value.call_status
+        case = _closed(value.case_status, value.close_reason)
+        self._console.print(
+            Text.assemble(
+                f"{_time(value.time)}  {_words(value.type):<16}  {plain(value.call_id or value.case_id):<49}  ",
+                f"{plain(value.activity)}: ",
+                *(((_words(status), _STYLES.get(status, "")), "; case ") if status else ()),
+                (case, _STYLES.get(value.case_status, "")),
+            ),
+            soft_wrap=True,
         )
 
     def settings(self, values: Sequence[Mapping[str, Any]]) -> None:
@@ -171,9 +206,9 @@ class Screen:
         text = f"{check}: {seen}" + (f"; {advice}" if advice else "")
         self._console.print(Text.assemble((f"{level:<8} ", _STYLES.get(level, "")), plain(text)), soft_wrap=True)
 
-    def _response(self, value: Response) -> None:
+    def _response(self, value: Response, heading: str = "Response") -> None:
         self._console.print()
-        self._heading("Response")
+        self._heading(heading)
         if value.type is ResponseType.REDIRECT:
             self._line(f"  redirect to {value.redirect_url or '(what the handler says)'}")
             return
@@ -267,9 +302,31 @@ def _toml_value(value: Any) -> str:
 
 
 def _status(value: Callback) -> str:
-    if value.close_reason is None:
-        return _words(value.status)
-    return f"{_words(value.status)}, {_words(value.close_reason).removeprefix('closed ')}"
+    return _closed(value.status, value.close_reason)
+
+
+def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
+    return _words(status) if reason is None else f"{_words(status)}, {_words(reason).removeprefix('closed ')}"
+
+
+def _answer_mode(value: Callback) -> str:
+    if value.answer_mode is AnswerMode.HANDLER:
+        return ""
+    return _words(value.answer_mode) + (", in order" if value.ordered else "")
+
+
+def _delivery(value: Delivery | None) -> str | Text:
+    if value is None:
+        return ""
+    facts = [_words(value.status), f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}"]
+    if value.next_attempt_time:
+        facts.append(f"next at {_time(value.next_attempt_time)}")
+    why = " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))
+    return Text(plain(", ".join(facts) + (f": {why}" if why else "")), _STYLES.get(value.status, ""))
+
+
+def _seconds(time: timedelta) -> str:
+    return f"{time.total_seconds():g} s"
 
 
 def _labels(value: Callback) -> str:

@@ -132,7 +132,7 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
             click.echo(
                 failures.warning(f"the token goes to {target} in plain text; use --tls", as_json=as_json), err=True
             )
-            logging.getLogger("callback.client").setLevel(logging.ERROR)  # each client would say it again
+            logging.getLogger("callback.credentials").setLevel(logging.ERROR)  # each client would say it again
         command(session, **arguments)
 
     return with_session

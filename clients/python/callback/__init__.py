@@ -5,15 +5,19 @@
     with CallbackClient("127.0.0.1:50051") as client:
         callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
 
-`CallbackClient` asks a server, `AsyncCallbackClient` does so with asyncio; `Handlers` answers it. The generated
-messages and stubs are in `callback.v1`, for whom they serve better.
+`CallbackClient` asks a server, `AsyncCallbackClient` does so with asyncio; `Handlers` decide on calls, which a `Worker`
+fetches. The generated messages and stubs are in `callback.v1`, for whom they serve better.
 """
 
-from callback.async_client import AsyncCallbackClient
+from callback.answers import Accept, Answer, Handler, Reject
+from callback.async_client import AsyncCallbackClient, AsyncCallWatch
 from callback.credentials import ServerTls, Tls
 from callback.errors import (
+    CallAnsweredError,
     CallbackClosedError,
     CallbackError,
+    CallNotHeldError,
+    CallNotReplayableError,
     DeadlineExceededError,
     FieldViolation,
     InvalidRequestError,
@@ -22,20 +26,29 @@ from callback.errors import (
     RequestIdReusedError,
     RequestIdUnsupportedError,
     TooManyOpenCallbacksError,
+    TooManyWatchersError,
     UnauthenticatedError,
     UnavailableError,
+    WatcherTooSlowError,
+    WatchPositionLostError,
 )
-from callback.handlers import Accept, Answer, Handler, Handlers, Listening, Reject
+from callback.handlers import Handlers, Listening
 from callback.pairs import Headers, Pairs, PairsLike, Query
 from callback.reasons import ErrorReason
-from callback.sync_client import CallbackClient
+from callback.sync_client import CallbackClient, CallWatch
 from callback.values import (
+    AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallEvent,
+    CallEventType,
     CallFailure,
+    CallFilter,
     CallStatus,
     CloseReason,
+    Delivery,
+    DeliveryStatus,
     GeneratedCallback,
     GetGuard,
     IncomingCall,
@@ -45,14 +58,24 @@ from callback.values import (
     Response,
     ResponseType,
 )
+from callback.worker import Worker
 
 __all__ = [
     "Accept",
     "Answer",
+    "AnswerMode",
+    "AsyncCallWatch",
     "AsyncCallbackClient",
     "Call",
+    "CallAnsweredError",
+    "CallEvent",
+    "CallEventType",
     "CallFailure",
+    "CallFilter",
+    "CallNotHeldError",
+    "CallNotReplayableError",
     "CallStatus",
+    "CallWatch",
     "Callback",
     "CallbackClient",
     "CallbackClosedError",
@@ -60,6 +83,8 @@ __all__ = [
     "CallbackStatus",
     "CloseReason",
     "DeadlineExceededError",
+    "Delivery",
+    "DeliveryStatus",
     "ErrorReason",
     "FieldViolation",
     "GeneratedCallback",
@@ -86,6 +111,10 @@ __all__ = [
     "ServerTls",
     "Tls",
     "TooManyOpenCallbacksError",
+    "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
+    "WatchPositionLostError",
+    "WatcherTooSlowError",
+    "Worker",
 ]

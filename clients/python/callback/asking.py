@@ -14,6 +14,7 @@ from enum import StrEnum
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from callback.answers import Answer, Reject, decision
 from callback.channel import MAX_MESSAGE_BYTES
 from callback.converters import response_to_proto
 from callback.errors import (
@@ -23,11 +24,22 @@ from callback.errors import (
     FieldViolation,
     InvalidRequestError,
     UnavailableError,
+    WatcherTooSlowError,
 )
 from callback.reasons import ErrorReason
 from callback.v1 import callback_pb2
 from callback.v1 import callback_service_pb2 as messages
-from callback.values import Call, Callback, CallbackStatus, CallStatus, GetGuard, Response, require
+from callback.values import (
+    AnswerMode,
+    Call,
+    Callback,
+    CallbackStatus,
+    CallFilter,
+    CallStatus,
+    GetGuard,
+    Response,
+    require,
+)
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `callback up` listens."""
@@ -71,6 +83,17 @@ class Patience:
         return pause if at_least is None else max(pause, at_least.total_seconds())
 
 
+def patience_of(timeout: float, *, longest: float) -> Patience:
+    """Return the patience of what may take for ever.
+
+    Raises:
+        ValueError: The timeout is not a positive number.
+    """
+    if not timeout > 0:
+        raise ValueError(f"a wait takes a positive number of seconds, not {timeout!r}")
+    return Patience(timeout, longest=longest)
+
+
 def seconds(timeout: float) -> float:
     """Return a timeout that is one.
 
@@ -80,6 +103,11 @@ def seconds(timeout: float) -> float:
     if not (math.isfinite(timeout) and timeout > 0):
         raise ValueError(f"a timeout is a positive, finite number of seconds, not {timeout!r}")
     return timeout
+
+
+def may_watch_again(error: CallbackError) -> bool:
+    """Whether a watch that broke off can go on from where it was."""
+    return may_succeed_later(error) or isinstance(error, WatcherTooSlowError)
 
 
 def may_succeed_later(error: CallbackError) -> bool:
@@ -110,7 +138,8 @@ def _member(name: str, value: StrEnum, kind: type[StrEnum]) -> StrEnum:
         ValueError: It is UNKNOWN.
     """
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
+        article = "an" if kind.__name__.startswith("A") else "a"
+        raise TypeError(f"{name} is {article} {kind.__name__}, not {type(value).__name__}")
     if value == "UNKNOWN":
         raise ValueError(f"{name} can not be UNKNOWN: it stands for what only a newer client knows")
     return value
@@ -125,7 +154,12 @@ def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 def _response(response: Response) -> callback_pb2.Response:
     if not isinstance(response, Response):
         raise TypeError(f"response is a Response or a Redirect, not {type(response).__name__}")
-    if response.body is not None and len(response.body) > _LARGEST_BODY:
+    _check_body(response.body or b"")
+    return response_to_proto(response)
+
+
+def _check_body(body: bytes) -> None:
+    if len(body) > _LARGEST_BODY:
         what = "is larger than a request can be"
         raise InvalidRequestError(
             what,
@@ -133,7 +167,6 @@ def _response(response: Response) -> callback_pb2.Response:
             reason=ErrorReason.INVALID_REQUEST,
             violations=(FieldViolation("response.response_body", what, "bytes.max_len"),),
         )
-    return response_to_proto(response)
 
 
 def generate_request(
@@ -150,12 +183,16 @@ def generate_request(
     labels: Mapping[str, str] | None,
     verification_profile: str,
     get_guard: GetGuard,
+    answer_mode: AnswerMode | None,
+    answer_deadline: timedelta | None,
+    fallback: Response | None,
+    ordered: bool,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the message of `generate_callback_url`.
 
     Raises:
         TypeError: A value is of the wrong type.
-        ValueError: The guard is UNKNOWN.
+        ValueError: The guard or the answer mode is UNKNOWN.
         InvalidRequestError: The body is too large to be sent.
     """
     request = messages.GenerateCallbackUrlRequest(
@@ -169,7 +206,14 @@ def generate_request(
         request_id=text("request_id", request_id),
         labels=_labels(labels),
         verification_profile=text("verification_profile", verification_profile),
+        fallback=None if fallback is None else _response(fallback),
+        ordered=ordered,
     )
+    if answer_mode is not None:
+        word = _member("answer_mode", answer_mode, AnswerMode)
+        request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{word}")
+    if answer_deadline is not None:
+        request.answer_deadline.FromTimedelta(answer_deadline)
     if time_to_live is not None:
         request.time_to_live.FromTimedelta(time_to_live)
     if _member("get_guard", get_guard, GetGuard) is not GetGuard.OFF:
@@ -195,6 +239,23 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
     paths = [path for name, path in _RESPONSE_FIELDS.items() if name in given or name in reset]
     return messages.SetResponseRequest(
         callback_case_id=text("case_id", case_id), response=message, update_mask=FieldMask(paths=paths)
+    )
+
+
+def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.SetResponseRequest:
+    """Return the message of `answer_call`.
+
+    Raises:
+        TypeError: It is no answer, or the id no text.
+        InvalidRequestError: The body is too large to be sent.
+    """
+    decided = decision(answer)
+    _check_body(decided.response.response_body)
+    return messages.SetResponseRequest(
+        call_id=text("call_id", call_id),
+        verdict=decided.verdict,
+        response=decided.response if decided.HasField("response") else None,
+        keep_open=decided.keep_open,
     )
 
 
@@ -224,6 +285,41 @@ def list_callbacks_request(
         word = _member("status", status, CallbackStatus)
         request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{word}")
     return request
+
+
+def list_calls_request(
+    case_id: str, *, only: CallFilter | None, owner: str, page_size: int, page_token: str
+) -> messages.ListCallsRequest:
+    """Return the message of `list_calls_page`.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+    """
+    request = messages.ListCallsRequest(
+        callback_case_id=text("case_id", case_id),
+        owner=text("owner", owner),
+        page_size=page_size,
+        page_token=text("page_token", page_token),
+    )
+    if only is not None:
+        request.filter = messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}")
+    return request
+
+
+def watch_calls_request(
+    *, activity: str, labels: Mapping[str, str] | None, case_id: str, resume_token: str
+) -> messages.WatchCallsRequest:
+    """Return the message of `watch_calls`.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+    """
+    return messages.WatchCallsRequest(
+        callback_activity=text("activity", activity),
+        labels=_labels(labels),
+        callback_case_id=text("case_id", case_id),
+        resume_token=text("resume_token", resume_token),
+    )
 
 
 def awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:

@@ -10,6 +10,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),
+    # Also of a stream on which nothing is sent for long: a watch, a worker without calls. The default is two pings.
+    ("grpc.http2.max_pings_without_data", 0),
     # A server that comes back is found again within two seconds; gRPC would wait up to two minutes. The minimum is also
     # the time that one attempt to connect may take.
     ("grpc.initial_reconnect_backoff_ms", 200),

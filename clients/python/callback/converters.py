@@ -7,14 +7,19 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.pairs import Headers, Query
-from callback.v1 import callback_handler_service_pb2, callback_pb2
+from callback.v1 import callback_handler_service_pb2, callback_pb2, callback_service_pb2
 from callback.values import (
+    AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallEvent,
+    CallEventType,
     CallFailure,
     CallStatus,
     CloseReason,
+    Delivery,
+    DeliveryStatus,
     GetGuard,
     IncomingCall,
     Response,
@@ -51,6 +56,10 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         call_count=message.call_count,
         verification_profile=message.verification_profile,
         get_guard=_word(GetGuard, callback_pb2.GetGuard, message.get_guard) or GetGuard.OFF,
+        answer_mode=_word(AnswerMode, callback_pb2.AnswerMode, message.answer_mode) or AnswerMode.HANDLER,
+        answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
+        fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
+        ordered=message.ordered,
     )
 
 
@@ -77,6 +86,25 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         erased=message.erased,
         start_time=_time(message.start_time),
         end_time=_time(message.end_time) if message.HasField("end_time") else None,
+        delivery=_delivery(message.delivery) if message.HasField("delivery") else None,
+        fallback_sent=message.fallback_sent,
+        caller_gone=message.caller_gone,
+    )
+
+
+def event_from_proto(message: callback_service_pb2.CallEvent) -> CallEvent:
+    """Return a change of a case or a call."""
+    return CallEvent(
+        type=_word(CallEventType, callback_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
+        case_id=message.callback_case_id,
+        call_id=message.call_id,
+        activity=message.callback_activity,
+        owner=message.owner,
+        time=_time(message.time),
+        case_status=_word(CallbackStatus, callback_pb2.CallbackStatus, message.case_status) or CallbackStatus.UNKNOWN,
+        close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
+        call_status=_word(CallStatus, callback_pb2.CallStatus, message.call_status),
+        delivery_status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
     )
 
 
@@ -99,6 +127,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         response=response_from_proto(message.response),
         labels=dict(message.labels),
         deadline=_time(message.deadline),
+        replayed=message.replayed,
     )
 
 
@@ -131,6 +160,17 @@ def response_to_proto(response: Response) -> callback_pb2.Response:
         for name, value in response.headers.pairs:
             message.response_headers.headers.add(name=name, value=value)
     return message
+
+
+def _delivery(message: callback_pb2.Delivery) -> Delivery:
+    return Delivery(
+        status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.status) or DeliveryStatus.UNKNOWN,
+        attempts=message.attempts,
+        next_attempt_time=_time(message.next_attempt_time) if message.HasField("next_attempt_time") else None,
+        failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
+        failure_detail=message.failure_detail,
+        response=response_from_proto(message.response) if message.HasField("response") else None,
+    )
 
 
 def _word(words: type[_Word], enum: _Enum, number: int) -> _Word | None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import grpc
 
+from callback.targets import is_local
+
 _log = logging.getLogger("callback.credentials")
 
 
@@ -156,6 +158,12 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     mutual = tls.client_ca_file is not None
     # The types do not say that the answer can be None: nothing new.
     return grpc.dynamic_ssl_server_credentials(_configuration(*files.contents), changed, mutual)  # type: ignore[arg-type]
+
+
+def warn_of_plain_text(target: str, tls: Tls | None, *, has_token: bool) -> None:
+    """Log it where a token would leave this machine and could be read on the way."""
+    if tls is None and has_token and not is_local(target):
+        _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
 
 
 def bearer(

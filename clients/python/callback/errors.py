@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from callback.reasons import ErrorReason
-from callback.values import CloseReason
+from callback.values import CallStatus, CloseReason
 
 _DOMAIN = "callback"
 """The domain of the server's own `ErrorInfo`."""
@@ -91,6 +91,24 @@ class CallbackClosedError(CallbackError):
         return CloseReason(word) if word in set(CloseReason) else CloseReason.UNKNOWN
 
 
+class CallAnsweredError(CallbackError):
+    """The call has another answer already, or ended without one. Answering changed nothing."""
+
+    @property
+    def status(self) -> CallStatus:
+        """What became of the call."""
+        word = self.facts.get("status", "")
+        return CallStatus(word) if word in set(CallStatus) else CallStatus.UNKNOWN
+
+
+class CallNotHeldError(CallbackError):
+    """The call's handler answers it; its case does not hold calls."""
+
+
+class CallNotReplayableError(CallbackError):
+    """The call is running, its request is not kept whole, or its activity has no handler."""
+
+
 class RequestIdReusedError(CallbackError):
     """A case with this request id and other content exists."""
 
@@ -104,7 +122,7 @@ class UnauthenticatedError(CallbackError):
 
 
 class PermissionDeniedError(CallbackError):
-    """Who asks is known, and does not have the role that this needs."""
+    """Who asks is known, and does not have the role that this needs, or may not work on one of its activities."""
 
     @property
     def role(self) -> str:
@@ -120,6 +138,18 @@ class TooManyOpenCallbacksError(CallbackError):
         """How many it may have. None if it is not told."""
         limit = self.facts.get("limit", "")
         return int(limit) if limit.isdecimal() else None
+
+
+class WatchPositionLostError(CallbackError):
+    """Events after the resume token are no longer kept. Read the state with lists, then watch without a token."""
+
+
+class WatcherTooSlowError(CallbackError):
+    """The watcher reads more slowly than events come. A client that retries watches again from where it was."""
+
+
+class TooManyWatchersError(CallbackError):
+    """The server has as many watchers as it may, in all or of this principal."""
 
 
 class UnavailableError(CallbackError):
@@ -138,11 +168,18 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.CALLBACK_NOT_FOUND: NotFoundError,
     ErrorReason.CALL_NOT_FOUND: NotFoundError,
     ErrorReason.CALLBACK_CLOSED: CallbackClosedError,
+    ErrorReason.CALL_ANSWERED: CallAnsweredError,
+    ErrorReason.CALL_NOT_HELD: CallNotHeldError,
+    ErrorReason.CALL_NOT_REPLAYABLE: CallNotReplayableError,
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
     ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
     ErrorReason.UNAUTHENTICATED: UnauthenticatedError,
     ErrorReason.ROLE_MISSING: PermissionDeniedError,
+    ErrorReason.ACTIVITY_NOT_ALLOWED: PermissionDeniedError,
     ErrorReason.TOO_MANY_OPEN_CALLBACKS: TooManyOpenCallbacksError,
+    ErrorReason.WATCH_POSITION_LOST: WatchPositionLostError,
+    ErrorReason.WATCHER_TOO_SLOW: WatcherTooSlowError,
+    ErrorReason.TOO_MANY_WATCHERS: TooManyWatchersError,
     ErrorReason.STORE_UNAVAILABLE: UnavailableError,
 }
 _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {

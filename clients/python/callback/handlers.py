@@ -1,4 +1,4 @@
-"""A server for handlers: the functions that decide what happens on a call.
+"""Handlers: the functions that decide what happens on a call.
 
 ::
 
@@ -10,9 +10,12 @@
             raise Reject("trxid is missing")
         return Redirect("/page/thankyou")
 
-    handlers.run("127.0.0.1:50061")
+    Worker(handlers).run()
 
-What becomes of a call:
+A `Worker` connects to the server, and calls come to it. Where the server should connect to the handlers instead, at an
+address that its configuration has, they serve there: `handlers.run("127.0.0.1:50061")`.
+
+What becomes of a call is the same either way:
 
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    it and keeps the case's response. `Accept` does either, and can keep the case open.
@@ -20,7 +23,8 @@ What becomes of a call:
 3. Any other exception fails the call, `SystemExit` too. It is logged here, with the call's id, and nothing of it leaves
    the process. A `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program: asyncio
    has it so.
-4. At its deadline a handler is cancelled, and the call fails. A caller that hangs up cancels nothing.
+4. At its deadline a handler is cancelled, and the call fails. So is one whose server is lost. A caller that hangs up
+   cancels nothing.
 5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
    put blocking work into `await asyncio.to_thread(…)`.
 """
@@ -31,7 +35,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -41,16 +45,15 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from callback.answers import Handler, Reject, decision
 from callback.cancellation import is_being_cancelled
 from callback.certificate_names import names_of
 from callback.channel import SERVER_OPTIONS
-from callback.converters import incoming_call_from_proto, response_to_proto
+from callback.converters import incoming_call_from_proto
 from callback.credentials import ServerTls, server_credentials
 from callback.listening import check_address, is_unix
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
-from callback.v1 import callback_pb2
-from callback.values import IncomingCall, Response
 
 DEFAULT_GRACE = 10.0
 """How long running calls may take to end after a stop, in seconds, unless another time is given."""
@@ -59,38 +62,6 @@ _SERVICE = messages.DESCRIPTOR.services_by_name["CallbackHandlerService"].full_n
 
 _log = logging.getLogger("callback.handlers")
 
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """The data was accepted.
-
-    Args:
-        response: What overrides the case's response. None keeps it.
-        keep_open: The call succeeded, but it was not yet the one: a single-use case is open again.
-    """
-
-    response: Response | None = None
-    keep_open: bool = False
-
-
-class Reject(Exception):  # noqa: N818 - it is a handler's answer, not a fault
-    """Raised by a handler: incorrect data was sent.
-
-    Args:
-        response: What the caller gets; text or bytes are the body of a response. Default an empty one. Its code is by
-            default 422. Nothing of the case's own response is used.
-    """
-
-    def __init__(self, response: Response | bytes | str | None = None) -> None:
-        super().__init__()
-        self.response = Response(response) if isinstance(response, bytes | str) else response
-
-
-Answer = Response | Accept | None
-"""What a handler returns."""
-
-Handler = Callable[[IncomingCall], Awaitable[Answer]]
-"""A coroutine function that decides what happens on a call."""
 
 _Handler = TypeVar("_Handler", bound=Handler)
 
@@ -161,9 +132,7 @@ class Handlers:
         Raises:
             SystemExit: It can not start.
         """
-        if not _log.hasHandlers():
-            _log.addHandler(logging.StreamHandler())
-            _log.setLevel(logging.INFO)
+        log_to_standard_error()
         try:
             asyncio.run(self.serve(address, tls=tls, grace=grace))
         except (OSError, ValueError) as error:
@@ -190,7 +159,7 @@ class Handlers:
             ValueError: The address is not one, or there is nothing in a file of `tls` that can be used.
         """
         async with self.listen(address, tls=tls, grace=grace) as listening:
-            with _stop_signals() as stop:
+            with stop_signals() as stop:
                 _log.info("handling %s on %s", ", ".join(self._handlers) or "nothing", listening.address)
                 await stop.wait()
                 _log.info("stopping; running calls have %g s to end", grace)
@@ -239,7 +208,6 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         context: grpc.aio.ServicerContext[messages.HandleCallbackRequest, messages.HandleCallbackResponse],
     ) -> messages.HandleCallbackResponse:
         """Run the activity's handler and return its decision."""
-        activity, call_id = request.callback_activity, request.call_id
         if self._client_names is not None:
             shown = [*context.auth_context().get("x509_pem_cert", ())]
             names = names_of(shown[0]) if len(shown) == 1 else frozenset()
@@ -248,45 +216,61 @@ class _Servicer(services.CallbackHandlerServiceServicer):
                     "refused a call of %s: not one of client_names", ", ".join(sorted(names)) or "nobody named"
                 )
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has no name that may call here")
-        handler = self._handlers.get(activity)
+        handler = self._handlers.get(request.callback_activity)
         if handler is None:
+            activity, call_id = request.callback_activity, request.call_id
             _log.error("call %s is for the activity %r, which has no handler here", call_id, activity)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
         try:
-            return await _decision(handler, incoming_call_from_proto(request))
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
-                raise
-            # Raised by the handler itself. gRPC would send nothing at all, and the server wait to its deadline.
-            _log.exception("the handler of %r failed in call %s", activity, call_id)
-        except (Exception, SystemExit):  # a library that gives up one call does not end the others
-            _log.exception("the handler of %r failed in call %s", activity, call_id)
-        await context.abort(grpc.StatusCode.INTERNAL, "the handler failed")
+            return await decide(handler, request)
+        except HandlerFailedError as failure:
+            await context.abort(grpc.StatusCode.INTERNAL, str(failure))
         raise AssertionError("abort does not return")
 
 
-async def _decision(handler: Handler, call: IncomingCall) -> messages.HandleCallbackResponse:
+class HandlerFailedError(Exception):
+    """A handler has failed. What it raised is in the log, and not in here."""
+
+    def __init__(self) -> None:
+        super().__init__("the handler failed")
+
+
+async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
+    """Run a handler and return its decision.
+
+    Raises:
+        HandlerFailedError: There is none.
+    """
+    activity, call_id = request.callback_activity, request.call_id
     try:
-        answer = await handler(call)
+        return await _decision(handler, request)
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
+            raise
+        # Raised by the handler itself. Nothing at all would be sent, and the server wait to its deadline.
+        _log.exception("the handler of %r failed in call %s", activity, call_id)
+    except (Exception, SystemExit):  # a library that gives up one call does not end the others
+        _log.exception("the handler of %r failed in call %s", activity, call_id)
+    raise HandlerFailedError
+
+
+async def _decision(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
+    try:
+        answer = await handler(incoming_call_from_proto(request))
     except Reject as rejection:
-        return messages.HandleCallbackResponse(
-            verdict=messages.VERDICT_REJECTED, response=_response("Reject takes", rejection.response)
-        )
-    accept = answer if isinstance(answer, Accept) else Accept(answer)
-    return messages.HandleCallbackResponse(
-        verdict=messages.VERDICT_ACCEPTED,
-        response=_response("a handler returns an Accept,", accept.response),
-        keep_open=accept.keep_open,
-    )
+        return decision(rejection)
+    if isinstance(answer, Reject):
+        raise TypeError("a handler raises a Reject, and does not return it")
+    return decision(answer)
 
 
-def _response(who: str, response: Response | None) -> callback_pb2.Response | None:
-    if response is None:
-        return None
-    if not isinstance(response, Response):
-        raise TypeError(f"{who} a Response or None, not {type(response).__name__}")
-    return response_to_proto(response)
+def log_to_standard_error() -> None:
+    """Have what this library logs on standard error, unless the program has set up logging."""
+    log = logging.getLogger("callback")
+    if not log.hasHandlers():
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
 
 
 def _is_async(handler: Handler) -> bool:
@@ -313,7 +297,7 @@ def _listening(address: str, port: int) -> Listening:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
+def stop_signals() -> Iterator[asyncio.Event]:
     """An event that the first SIGTERM or SIGINT sets; from then on both have the effect that they had before."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -66,3 +66,22 @@ class ErrorReason(StrEnum):
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
     """More calls on the case, or on all cases of its owner, than the operator allows in this time. Nothing was changed.
     Invoke only. (RESOURCE_EXHAUSTED)"""
+    CALL_ANSWERED = "CALL_ANSWERED"
+    """The call has another answer already, or ended without one. Facts: `status`. SetResponse only.
+    (FAILED_PRECONDITION)"""
+    CALL_NOT_HELD = "CALL_NOT_HELD"
+    """The call's handler answers it; its case does not hold calls. SetResponse only. (FAILED_PRECONDITION)"""
+    CALL_NOT_REPLAYABLE = "CALL_NOT_REPLAYABLE"
+    """The call is running, its request is not kept whole, or its activity has no handler. ReplayCall only.
+    (FAILED_PRECONDITION)"""
+    WATCH_POSITION_LOST = "WATCH_POSITION_LOST"
+    """Events after the resume token are no longer kept. Read the state with ListCallbacks and ListCalls, then watch
+    without a token. WatchCalls only. (OUT_OF_RANGE)"""
+    WATCHER_TOO_SLOW = "WATCHER_TOO_SLOW"
+    """The watcher reads more slowly than events come. Watch again with the last resume token. WatchCalls only.
+    (RESOURCE_EXHAUSTED)"""
+    ACTIVITY_NOT_ALLOWED = "ACTIVITY_NOT_ALLOWED"
+    """The principal may not work on an activity that it announces. Facts: `activity`. Work only. (PERMISSION_DENIED)"""
+    TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
+    """This process has as many watchers as it may, in all or of this principal. WatchCalls only.
+    (RESOURCE_EXHAUSTED)"""

@@ -3,9 +3,9 @@
 Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.
 """
 
-import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from os import PathLike
@@ -15,20 +15,29 @@ from typing import Self, TypeVar
 import grpc
 
 from callback import asking
+from callback.answers import Answer, Reject
 from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
 from callback.channel import CHANNEL_OPTIONS
-from callback.converters import call_from_proto, callback_from_proto
-from callback.credentials import Tls, TlsFiles, bearer
-from callback.errors import CallbackError, RequestIdUnsupportedError, from_rpc_error
-from callback.targets import is_local
+from callback.converters import call_from_proto, callback_from_proto, event_from_proto
+from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
+from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback.values import Call, Callback, CallbackStatus, GeneratedCallback, GetGuard, Page, Response
+from callback.values import (
+    AnswerMode,
+    Call,
+    Callback,
+    CallbackStatus,
+    CallEvent,
+    CallFilter,
+    GeneratedCallback,
+    GetGuard,
+    Page,
+    Response,
+)
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
-
-_log = logging.getLogger("callback.client")
 
 
 class CallbackClient:
@@ -84,8 +93,7 @@ class CallbackClient:
         self._channel: grpc.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
-        if tls is None and (token is not None or token_file is not None) and not is_local(target):
-            _log.warning("the token goes to %s in plain text and can be read on the way: give `tls`", target)
+        warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +127,10 @@ class CallbackClient:
         labels: Mapping[str, str] | None = None,
         verification_profile: str = "",
         get_guard: GetGuard = GetGuard.OFF,
+        answer_mode: AnswerMode | None = None,
+        answer_deadline: timedelta | None = None,
+        fallback: Response | None = None,
+        ordered: bool = False,
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case, durably, and return its URL.
@@ -131,7 +143,7 @@ class CallbackClient:
         again: if that answer is lost there may be a case whose URL nobody knows, which a `time_to_live` closes.
 
         Args:
-            activity: Who decides what happens on a call: `record`, or an activity that the server declares.
+            activity: Who decides what happens on a call: `record`, `form`, or an activity of handlers.
             response: What a call is answered with, unless its handler overrides it.
             activity_case: Handed to the handler unchanged.
             state_query_parameter: Makes the URL `/cbq/{param}?{param}={state}`, for OAuth, SAML and the like.
@@ -144,6 +156,10 @@ class CallbackClient:
             verification_profile: What every call must pass: a profile that the server declares. Default: none, so that
                 whoever knows the URL can make the call.
             get_guard: What becomes of a GET that may not be a person's. CONFIRM excludes a `verification_profile`.
+            answer_mode: Who answers a call, and when. Default: the handler, while the caller waits; for `form`, HOLD.
+            answer_deadline: After how long a caller gets `fallback`, while the call goes on. Default: it waits.
+            fallback: What a caller gets then. Together with `answer_deadline`.
+            ordered: Has the calls of an ACK case handled one after the other, in their order.
             timeout: Seconds; default the client's.
 
         Raises:
@@ -166,6 +182,10 @@ class CallbackClient:
             labels=labels,
             verification_profile=verification_profile,
             get_guard=get_guard,
+            answer_mode=answer_mode,
+            answer_deadline=answer_deadline,
+            fallback=fallback,
+            ordered=ordered,
         )
         patience = self._patience(timeout)
         try:
@@ -201,6 +221,33 @@ class CallbackClient:
         request = asking.set_response_request(case_id, response, reset)
         answer = self._ask(lambda stub: stub.SetResponse, request, self._patience(timeout))
         return callback_from_proto(answer.callback)
+
+    def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
+        """Answer a call that is held (answer mode HOLD, activity `form`), and return it.
+
+        ::
+
+            for call in client.list_calls(only=CallFilter.WAITING):
+                client.answer_call(call.call_id, Redirect("/page/thankyou"))
+
+        The same answer again is fine. It works after the case was closed, too.
+
+        Args:
+            call_id: The call.
+            answer: What a handler would return, or the `Reject` that it would raise: a `Response` overrides that of the
+                case, attribute by attribute; None keeps it; `Accept` can keep the case open.
+            timeout: Seconds; default the client's.
+
+        Raises:
+            InvalidRequestError: The response that would result is not valid.
+            NotFoundError: There is no such call.
+            CallAnsweredError: It has another answer, or ended without one.
+            CallNotHeldError: Its handler answers it.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = asking.answer_call_request(call_id, answer)
+        result = self._ask(lambda stub: stub.SetResponse, request, self._patience(timeout))
+        return call_from_proto(result.call)
 
     def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
         """Close a case at once, whatever its status, and return it.
@@ -328,42 +375,136 @@ class CallbackClient:
         answer = self._ask(lambda stub: stub.GetCall, request, self._patience(timeout))
         return call_from_proto(answer.call)
 
-    def list_calls(self, case_id: str, *, page_size: int = 0, timeout: float | None = None) -> Iterator[Call]:
-        """Yield the recorded calls of a case, newest first, page by page as they are consumed, without their bodies.
+    def list_calls(
+        self,
+        case_id: str = "",
+        *,
+        only: CallFilter | None = None,
+        owner: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Call]:
+        """Yield recorded calls, newest first, page by page as they are consumed, without their bodies.
 
         Args:
-            case_id: The case.
+            case_id: The case. Default: all cases of the owner, together with `only`.
+            only: Which calls of all cases: those that wait for an answer, or whose delivery is dead.
+            owner: Whose, with `only`. Default: the caller's own. Those of others are for an administrator.
             page_size: How many to ask for at a time, at most 100. Default (0) 50.
             timeout: Seconds for each page; default the client's.
 
         Raises:
+            InvalidRequestError: There is neither a case nor `only`, or both.
             NotFoundError: There is no such case.
+            PermissionDeniedError: The owner is somebody else, and the caller no administrator.
             UnavailableError: No answer.
         """
         token = ""
         while True:
-            page = self.list_calls_page(case_id, page_size=page_size, page_token=token, timeout=timeout)
+            page = self.list_calls_page(
+                case_id, only=only, owner=owner, page_size=page_size, page_token=token, timeout=timeout
+            )
             yield from page.items
             token = page.next_page_token
             if not token:
                 return
 
     def list_calls_page(
-        self, case_id: str, *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+        self,
+        case_id: str = "",
+        *,
+        only: CallFilter | None = None,
+        owner: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
     ) -> Page[Call]:
         """Return one page of `list_calls`.
 
         Args:
-            case_id: The case.
+            case_id: As there, and the same for every page of one list; so are `only` and `owner`.
+            only: As there.
+            owner: As there.
             page_size: As there.
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = messages.ListCallsRequest(
-            callback_case_id=asking.text("case_id", case_id), page_size=page_size, page_token=page_token
-        )
+        request = asking.list_calls_request(case_id, only=only, owner=owner, page_size=page_size, page_token=page_token)
         answer = self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
+
+    def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
+        """Have the handler of a recorded call decide on it again, soon, and return the call as it is now.
+
+        Nothing changes for its caller and its case. `delivery` says what becomes of it: it is tried again until it
+        works, as in ACK mode. A delivery that waits for its next attempt gets it now.
+
+        Raises:
+            NotFoundError: There is no such call, or it is no longer kept.
+            CallNotReplayableError: It is running, its request is not kept whole, or its activity has no handler.
+            UnavailableError: No answer. Safe to send again, though it may then be handled twice.
+        """
+        request = messages.ReplayCallRequest(call_id=asking.text("call_id", call_id))
+        answer = self._ask(lambda stub: stub.ReplayCall, request, self._patience(timeout))
+        return call_from_proto(answer.call)
+
+    def pause_activity(self, activity: str, *, timeout: float | None = None) -> None:
+        """Keep the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed.
+
+        Those at work end. Calls whose caller waits go on. For administrators.
+
+        Raises:
+            PermissionDeniedError: The caller is none.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = messages.PauseActivityRequest(callback_activity=asking.text("activity", activity))
+        self._ask(lambda stub: stub.PauseActivity, request, self._patience(timeout))
+
+    def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
+        """Undo `pause_activity`. For administrators.
+
+        Raises:
+            PermissionDeniedError: The caller is none.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = messages.ResumeActivityRequest(callback_activity=asking.text("activity", activity))
+        self._ask(lambda stub: stub.ResumeActivity, request, self._patience(timeout))
+
+    def watch_calls(
+        self,
+        *,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        case_id: str = "",
+        resume_token: str = "",
+        timeout: float | None = None,
+    ) -> "CallWatch":
+        """Watch cases and calls: an event for each change of the caller's own; for an administrator, of everyone's.
+
+        ::
+
+            with client.watch_calls(activity="order-paid") as watch:
+                for event in watch:
+                    print(event.type, event.case_id)
+
+        Args:
+            activity: Only events of this activity.
+            labels: Only events of cases that have all of these labels.
+            case_id: Only events of this case.
+            resume_token: `resume_token` of a watch with the same filter, to go on after what it gave. Default: from now
+                on.
+            timeout: How long to look for a server that is lost, each time, in seconds; default the client's.
+                `math.inf` never gives up.
+
+        Raises:
+            ValueError: The timeout is not a positive number.
+        """
+        request = asking.watch_calls_request(
+            activity=activity, labels=labels, case_id=case_id, resume_token=resume_token
+        )
+        timeout = self._timeout if timeout is None else timeout
+        asking.patience_of(timeout, longest=1.0)
+        return CallWatch(self, request, timeout)
 
     def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
         """Wait until a call on a case has ended, and return it with its body.
@@ -390,9 +531,7 @@ class CallbackClient:
             UnavailableError: No answer for as long as one may take (the client's `timeout`).
             ValueError: The timeout is not a positive number.
         """
-        if not timeout > 0:
-            raise ValueError(f"a wait takes a positive number of seconds, not {timeout!r}")
-        patience = Patience(timeout, longest=1.0)
+        patience = asking.patience_of(timeout, longest=1.0)
         while True:
             each = min(self._timeout, max(patience.left, 0.1))
             callback = self.get_callback(case_id, timeout=each)
@@ -424,6 +563,16 @@ class CallbackClient:
                 self._channel = grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
 
+    def _watch(self, request: messages.WatchCallsRequest) -> "grpc._CallIterator[messages.WatchCallsResponse]":
+        stub: CallbackServiceStub = CallbackServiceStub(self._connection())
+        return stub.WatchCalls(request, metadata=self._proof())
+
+    def _judge(self, failure: grpc.RpcError, patience: Patience) -> None:
+        """Raise what a broken watch stands for, unless it may go on and there is time for that."""
+        error = from_rpc_error(failure, self._target)
+        if not self._retry or not asking.may_watch_again(error) or patience.left <= 0:
+            raise error from failure
+
     def _closed_error(self) -> CallbackError:
         return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
 
@@ -453,3 +602,90 @@ class CallbackClient:
                 if once or not self._retry or not asking.may_succeed_later(error) or pause >= patience.left:
                     raise error from failure
             time.sleep(pause)
+
+
+class CallWatch(Iterator[CallEvent]):
+    """The events of a watch, in their order for each case, for as long as one iterates. `watch_calls` makes it.
+
+    Inside a `with` block nothing is missed that happens after its first line. Where the server is lost, or this
+    watch is too slow for it, it goes on from where it was, without a gap: there, if a server is found in time.
+
+    Raises, while one iterates or at the start of the block:
+        WatchPositionLostError: It was away too long, and events that it did not get are no longer kept. Read the state
+            with `list_callbacks` and `list_calls`, then watch without a token.
+        TooManyWatchersError: The server has as many as it may.
+        InvalidRequestError: An argument is out of its bounds.
+        UnavailableError: No server was found in time.
+    """
+
+    def __init__(self, client: CallbackClient, request: messages.WatchCallsRequest, timeout: float) -> None:
+        self._client = client
+        self._request = request
+        self._timeout = timeout
+        self._stream: grpc._CallIterator[messages.WatchCallsResponse] | None = None
+        self._events: deque[CallEvent] = deque()
+        self._before = request.resume_token
+        self._closed = False
+
+    @property
+    def resume_token(self) -> str:
+        """Where to go on: after the last event that was given.
+
+        Events that came together with it are given once more to whoever goes on from here, unless it was the last of
+        them.
+        """
+        return self._before if self._events else self._request.resume_token
+
+    def __enter__(self) -> Self:
+        self._receive()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> CallEvent:
+        while not self._events:
+            if self._closed:
+                raise StopIteration
+            self._receive()
+        return self._events.popleft()
+
+    def close(self) -> None:
+        """End the watch. Closing twice is fine."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def _receive(self) -> None:
+        """Take the next message; where the stream breaks, from another one that goes on there."""
+        patience = asking.patience_of(self._timeout, longest=1.0)
+        while not self._closed:
+            try:
+                if self._stream is None:
+                    self._stream = self._client._watch(self._request)  # noqa: SLF001 - it is a part of the client
+                message = next(iter(self._stream), None)
+            except ValueError as failure:  # gRPC's own, where stream or channel is closed meanwhile
+                if not (self._closed or self._client._closed):  # noqa: SLF001
+                    raise
+                if self._closed:
+                    return
+                raise self._client._closed_error() from failure  # noqa: SLF001
+            except grpc.RpcError as failure:
+                self._stream = None
+                if self._closed:
+                    return
+                self._client._judge(failure, patience)  # noqa: SLF001
+            else:
+                if message is not None:
+                    self._before, self._request.resume_token = self._request.resume_token, message.resume_token
+                    self._events.extend(map(event_from_proto, message.events))
+                    return
+                self._stream = None
+                if patience.left <= 0:
+                    raise UnavailableError("the server ends the watch", code=grpc.StatusCode.UNAVAILABLE)
+            time.sleep(min(patience.pause(), max(patience.left, 0)))

@@ -8,7 +8,7 @@ headers, query, bodies) is left out of every `repr`, so that a value in a log gi
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -106,6 +106,64 @@ class GetGuard(StrEnum):
     """It shows a page with one button, and that makes the call: the handler sees the GET, with its query."""
     UNKNOWN = "UNKNOWN"
     """A guard that this version of the client does not know."""
+
+
+class AnswerMode(StrEnum):
+    """Who answers a call, and when."""
+
+    HANDLER = "HANDLER"
+    """The handler of the activity decides, while the caller waits."""
+    HOLD = "HOLD"
+    """The caller waits for `answer_call`, by a person or another service. No handler is asked."""
+    ACK = "ACK"
+    """The caller gets the case's response once the call is stored; the handler runs after that, until it works."""
+    UNKNOWN = "UNKNOWN"
+    """A mode that this version of the client does not know."""
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery is."""
+
+    PENDING = "PENDING"
+    """It waits for its next attempt: for its time, for an earlier call of an ordered case, for its activity to be
+    resumed."""
+    RUNNING = "RUNNING"
+    """The handler is at work."""
+    DELIVERED = "DELIVERED"
+    """The handler accepted."""
+    DEAD = "DEAD"
+    """The handler rejected, or every attempt failed. `replay_call` tries again."""
+    UNKNOWN = "UNKNOWN"
+    """A status that this version of the client does not know."""
+
+
+class CallFilter(StrEnum):
+    """Which calls of all cases to list."""
+
+    WAITING = "WAITING"
+    """Held calls that wait for their answer."""
+    DEAD = "DEAD"
+    """Calls whose delivery is dead."""
+
+
+class CallEventType(StrEnum):
+    """What happened to a case or a call."""
+
+    CASE_CREATED = "CASE_CREATED"
+    """A URL was generated."""
+    RESPONSE_SET = "RESPONSE_SET"
+    """The case's response was replaced."""
+    CASE_CLOSED = "CASE_CLOSED"
+    """The case closed, otherwise than by the end of a call."""
+    CALL_STARTED = "CALL_STARTED"
+    """A call claimed the case; a held one waits for its answer now. One that the case itself answers (`record`, ACK)
+    has only its end."""
+    CALL_ENDED = "CALL_ENDED"
+    """A call ended."""
+    DELIVERY_CHANGED = "DELIVERY_CHANGED"
+    """A delivery is due, was tried, or is over."""
+    UNKNOWN = "UNKNOWN"
+    """What this version of the client does not know: pass it over."""
 
 
 def require(name: str, value: object, expected: type, words: str) -> None:
@@ -278,6 +336,14 @@ class Callback:
     """The profile that every call must pass. Empty: none."""
     get_guard: GetGuard = GetGuard.OFF
     """What becomes of a GET that may not be a person's."""
+    answer_mode: AnswerMode = AnswerMode.HANDLER
+    """Who answers a call, and when."""
+    answer_deadline: timedelta | None = None
+    """After how long a caller gets `fallback`. None: it waits for the answer."""
+    fallback: Response | None = None
+    """What a caller gets then. None if there is none; without its body in a list."""
+    ordered: bool = False
+    """Whether the calls of an ACK case are handled one after the other, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,11 +351,13 @@ class Request:
     """One HTTP request that reached a case, as it came."""
 
     call_id: str = ""
-    """The call's name; it is new for each call. Use it as the key for work that must not be done twice."""
+    """The call's name; it is new for each call, and the same whenever that is tried again. Use it as the key for work
+    that must not be done twice."""
     case_id: str = ""
     """The case that was called."""
     attempt: int = 1
-    """Counts the calls on the case: 1 for the first."""
+    """Counts the calls on the case: 1 for the first. For the handler of a call in ACK mode, or of a replayed one, it
+    counts how often that call, of the same `call_id`, was tried."""
     method: str = "get"
     """The HTTP method in lower case: get, post, put, delete or patch."""
     headers: Headers = field(default=Headers(), repr=False)
@@ -334,6 +402,26 @@ class IncomingCall(Request):
     """The case's labels."""
     deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
     """When an answer comes too late. The handler is cancelled then."""
+    replayed: bool = False
+    """Whether the owner asked for the call to be handled again (`replay_call`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A call's way through its handler after its caller was answered."""
+
+    status: DeliveryStatus
+    """Where it is."""
+    attempts: int = 0
+    """How often the handler was asked, replays included."""
+    next_attempt_time: datetime | None = None
+    """When it is asked next, at the earliest. None unless it is pending."""
+    failure: CallFailure | None = None
+    """Why the last attempt failed. None if it did not, or was a rejection."""
+    failure_detail: str = ""
+    """A sentence about the last attempt that failed."""
+    response: Response | None = None
+    """What the handler decided, complete; without its body in a list. It is sent to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,6 +448,38 @@ class Call(Request):
     """When the case was claimed for this call."""
     end_time: datetime | None = None
     """When it ended. None while it runs."""
+    delivery: Delivery | None = None
+    """What became of the work after the answer. None unless the call was acknowledged (ACK) or replayed."""
+    fallback_sent: bool = False
+    """Whether the caller got the case's fallback, at the answer deadline; `response` is what the handler decided."""
+    caller_gone: bool = False
+    """Whether the caller had hung up before it could be answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEvent:
+    """One change of a case or a call."""
+
+    type: CallEventType
+    """What happened."""
+    case_id: str
+    """The case."""
+    call_id: str
+    """The call. Empty if it happened to the case."""
+    activity: str
+    """The case's activity."""
+    owner: str
+    """The case's owner."""
+    time: datetime
+    """When it happened, by the store's clock."""
+    case_status: CallbackStatus
+    """The case's status after it."""
+    close_reason: CloseReason | None
+    """Why the case is closed, if it is."""
+    call_status: CallStatus | None
+    """The call's status after it. None if it happened to the case."""
+    delivery_status: DeliveryStatus | None
+    """The delivery's status after it. None if the call has none."""
 
 
 _Item = TypeVar("_Item")

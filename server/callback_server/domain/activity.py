@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 
 LEASE_SLACK_MS: Final = 10_000
 """A lease is the handler's deadline and this (spec, "A case's life")."""
 DEFAULT_DEADLINE_MS: Final = 8_000
 """The deadline of an activity that does not say otherwise."""
+
+
+HOLD_DEADLINE_MS: Final = 300_000
+"""How long a held call of such an activity waits for its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +24,17 @@ class Activity:
 
     name: str
     deadline_ms: int = DEFAULT_DEADLINE_MS
+    retries: Retries = DEFAULT_RETRIES
 
     @property
     def lease_ms(self) -> int:
         """How long a call of this activity may hold its case."""
         return self.deadline_ms + LEASE_SLACK_MS
+
+
+def deadline_ms(activities: Mapping[str, Activity], name: str, *, held: bool) -> int:
+    """How long who decides on a call of an activity may take: its handler, or whoever answers a held one."""
+    declared = activities.get(name)
+    if declared is not None:
+        return declared.deadline_ms
+    return HOLD_DEADLINE_MS if held else DEFAULT_DEADLINE_MS

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from callback_server.domain.case import Consequence, Mode, Settings
+from callback_server.domain.case import AnswerMode, Consequence, Mode, Settings, WayOut
 from callback_server.domain.response import Response
 
 
@@ -83,6 +83,34 @@ class Grant(msgspec.Struct, frozen=True):
     """The call has ended already: its activity is `record`."""
     consequence: Consequence | None = None
     """What the end of a recorded call made of the case. None: it is as it was."""
+    answer: AnswerMode = AnswerMode.HANDLER
+    way_out: WayOut | None = None
+    replayed: bool = False
+    """An owner asked for the call to be handled again."""
+
+
+class DeliveryStatus(enum.StrEnum):
+    """Where a delivery is."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    DELIVERED = "DELIVERED"
+    DEAD = "DEAD"
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A call's way through its handler after its caller was answered."""
+
+    status: DeliveryStatus
+    attempts: int
+    """How often the handler was asked."""
+    next_ms: int | None = None
+    """When it is asked next, at the earliest, while that is to come."""
+    failure: CallFailure | None = None
+    detail: str = ""
+    """A sentence about the last attempt that failed, for the owner."""
+    response: Response | None = None
+    """What the handler decided, complete, when it accepted or rejected."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -95,6 +123,8 @@ class Outcome(msgspec.Struct, frozen=True):
     failure: CallFailure | None = None
     detail: str = ""
     """A sentence about the failure, for the owner."""
+    fallback_sent: bool = False
+    """The caller got the fallback, at the answer deadline."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -110,3 +140,6 @@ class Call(msgspec.Struct, frozen=True):
     outcome: Outcome
     erased: bool = False
     """What was recorded of it was erased: its request and its outcome say nothing but how it ended."""
+    delivery: Delivery | None = None
+    caller_gone: bool = False
+    """The caller had hung up before it could be answered."""

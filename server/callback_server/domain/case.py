@@ -10,7 +10,9 @@ import msgspec
 from callback_server.domain.response import Response
 
 RECORD: Final = "record"
-"""The built-in activity: the call is stored and the case's response is given."""
+"""A built-in activity: the call is stored and the case's response is given."""
+FORM: Final = "form"
+"""A built-in activity: the call is held, for a person to answer."""
 
 
 class CaseStatus(enum.StrEnum):
@@ -61,6 +63,27 @@ class GetGuard(enum.StrEnum):
     """It is no call: its page asks for a confirmation, and that is the call."""
 
 
+class AnswerMode(enum.StrEnum):
+    """Who answers a call, and when."""
+
+    HANDLER = "HANDLER"
+    """The handler, while the caller waits."""
+    HOLD = "HOLD"
+    """Whoever knows: the caller waits for a SetResponse with the call's id."""
+    ACK = "ACK"
+    """The case, as soon as the call is stored; the handler runs after that, until it has been delivered."""
+
+
+class WayOut(msgspec.Struct, frozen=True, array_like=True):
+    """What a caller gets that has waited long enough, while its call goes on.
+
+    Stored as an array: append fields at the end, with a default, and never reuse a place.
+    """
+
+    after_ms: int
+    response: Response
+
+
 class Settings(msgspec.Struct, frozen=True, array_like=True):
     """What never changes about a case and no transition looks at.
 
@@ -92,6 +115,10 @@ class NewCase(msgspec.Struct, frozen=True):
     profile: str = ""
     """The verification profile that every call must pass; empty for none."""
     guard: GetGuard = GetGuard.OFF
+    answer: AnswerMode = AnswerMode.HANDLER
+    ordered: bool = False
+    """The calls of an ACK case are delivered one after the other, in their order."""
+    way_out: WayOut | None = None
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -116,3 +143,8 @@ class Case(msgspec.Struct, frozen=True):
     profile: str = ""
     """The verification profile that every call must pass; empty for none."""
     guard: GetGuard = GetGuard.OFF
+    answer: AnswerMode = AnswerMode.HANDLER
+    ordered: bool = False
+    """The calls of an ACK case are delivered one after the other, in their order."""
+    way_out: WayOut | None = None
+    """None also where cases are read without bodies."""

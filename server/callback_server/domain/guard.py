@@ -11,8 +11,11 @@ from msgspec.structs import replace
 from callback_server.domain.agents import is_agent
 from callback_server.domain.call import Request
 
-CONFIRMATION: Final = b"callback_confirm=1"
-"""The whole body of the form that the page of a case with the guard CONFIRM sends."""
+CONFIRM_PARAMETER: Final = "callback_confirm"
+"""The one field of the form that the page of a case with the guard CONFIRM sends. The state of such a case is in no
+parameter of this name: the form would contradict it."""
+CONFIRMATION: Final = f"{CONFIRM_PARAMETER}=1".encode()
+"""The whole body of that form."""
 
 _OF_A_FORM: Final = re.compile(r"(content-.*|transfer-encoding|origin)\Z", re.IGNORECASE)
 """Header fields that a form has, and the GET that a link leads to has not."""

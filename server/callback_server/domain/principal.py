@@ -16,6 +16,12 @@ class Role(enum.StrEnum):
     """Hand over calls. It sees no case, and can make none."""
     ADMIN = "admin"
     """All that an owner may, on everyone's callbacks."""
+    WORKER = "worker"
+    """Handle the calls of the activities that its entry names."""
+
+
+EVERY_ACTIVITY: Final = "*"
+"""In place of the name of an activity: whichever there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +31,16 @@ class Principal:
     name: str
     """The owner of the cases that it makes."""
     roles: frozenset[Role]
+    activities: frozenset[str] = frozenset()
+    """What a worker may work on."""
 
     def has(self, role: Role) -> bool:
         """Whether it may do what the role may. An administrator may do what an owner may, and not what an edge may."""
         return role in self.roles or (role is Role.OWNER and Role.ADMIN in self.roles)
+
+    def may_work_on(self, activity: str) -> bool:
+        """Whether a worker may have the calls of an activity."""
+        return not self.activities.isdisjoint((activity, EVERY_ACTIVITY))
 
     @property
     def is_admin(self) -> bool:
@@ -41,5 +53,5 @@ class Principal:
         return None if self.is_admin else self.name
 
 
-LOCAL: Final = Principal("local", frozenset(Role))
+LOCAL: Final = Principal("local", frozenset(Role), frozenset({EVERY_ACTIVITY}))
 """Everyone, where no principals are configured."""

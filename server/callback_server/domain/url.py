@@ -7,7 +7,7 @@ from typing import Final
 
 from callback_server.domain.ids import is_state
 
-_WITH_QUERY: Final = re.compile(r".*/cbq/([^/?]+)\?\1=([^&]+)", re.DOTALL)
+_HANDED_OUT: Final = re.compile(r"[^?]*/(?:cb/([^/?]+)|cbq/([^/?]+)\?\2=(.+))")
 
 
 def callback_url(base: str, state: str, parameter: str) -> str:
@@ -24,8 +24,6 @@ def request_url(base: str, state: str, parameter: str, query_string: str) -> str
 
 
 def is_as_handed_out(url: str) -> bool:
-    """Whether the URL of a request is the case's own: nothing was added to its query."""
-    if "?" not in url:
-        return True
-    found = _WITH_QUERY.fullmatch(url)
-    return found is not None and is_state(found[2])
+    """Whether the URL of a request is the case's own, whole and with nothing added to it."""
+    found = _HANDED_OUT.fullmatch(url)
+    return found is not None and is_state(found[1] or found[3])

@@ -15,17 +15,14 @@ from typing import Any, Final, Self
 
 import grpc
 
-from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.credentials import Followed, follow_tls, tls_files
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.domain.ids import case_id_of_call
+from callback_server.handlers.contract import decision, question
 from callback_server.handlers.handler import Decision, HandlerError
 from callback_server.settings import ActivitySettings
-from callback_server.wire import converters
-from callback_server.wire.validation import violations
 
 log = get_logger()
 
@@ -88,21 +85,12 @@ class PushHandler:
         left_s = max(end - time.monotonic(), 0.001)
         try:
             answer = await link.stub.HandleCallback(
-                _message(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
+                question(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
             )
         except grpc.aio.AioRpcError as error:
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
             raise HandlerError(failure, f"the handler answered {error.code().name}") from error
-        broken = violations(answer)
-        if broken:
-            raise HandlerError(
-                CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
-            )
-        return Decision(
-            accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
-            override=converters.response_from(answer.response),
-            keep_open=answer.keep_open,
-        )
+        return decision(answer)
 
     async def _connected(self, timeout_s: float) -> _Link:
         """Waits for a connection that stands. Nothing of the call is sent before."""
@@ -175,27 +163,6 @@ class _Link:
             self._on_change()
 
 
-def _message(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
-    return handler_pb2.HandleCallbackRequest(
-        call_id=grant.call_id,
-        callback_system_case=case_id_of_call(grant.call_id),
-        callback_activity=grant.activity,
-        callback_activity_case=grant.settings.activity_case,
-        attempt=grant.attempt,
-        request_method=request.method,
-        request_headers=converters.headers_to(request.headers),
-        request_query=converters.query_to(request.query),
-        request_query_string=request.query_string,
-        request_body=request.body,
-        client_address=request.client_address,
-        response=converters.response_to(grant.response),
-        labels=grant.settings.labels,
-        deadline=converters.timestamp(deadline_ms),
-        verification_profile=request.verification_profile,
-        message_id=request.message_id,
-    )
-
-
 def credentials(activity: str, settings: ActivitySettings) -> Followed[grpc.ChannelCredentials | None]:
     """Credentials that follow the files which the TLS settings name; None for plain text.
 
@@ -220,7 +187,7 @@ def make_channel(settings: ActivitySettings, credentials: grpc.ChannelCredential
     # That is in truth how long one attempt to connect may take.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
     if credentials is None:
-        return grpc.aio.insecure_channel(settings.target, options=options)
+        return grpc.aio.insecure_channel(settings.target or "", options=options)
     if settings.tls is not None and settings.tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
-    return grpc.aio.secure_channel(settings.target, credentials, options=options)
+    return grpc.aio.secure_channel(settings.target or "", credentials, options=options)

@@ -1,10 +1,11 @@
-"""What every method of a servicer does around its own work: who asks, how long it took, what a refusal becomes."""
+"""What methods of servicers do around their own work: who asks, for what, how long it took, what a refusal becomes."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
@@ -16,10 +17,11 @@ from grpc_status import rpc_status
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.principal import Principal, Role
-from callback_server.errors import CallbackError, StoreUnavailableError
+from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
 from callback_server.rpc.access import Access
 from callback_server.rpc.status import fault, status_of
 from callback_server.store.client import StoreError
+from callback_server.wire.validation import violations
 
 log = get_logger()
 
@@ -35,6 +37,12 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
 ServicerMethod = Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]
+Asked = TypeVar("Asked")
+"""A request, or the requests that a stream brings."""
+Caller = Callable[[], Principal]
+"""Who asks, as it is known at this moment: over a long time that can change."""
+StreamMethod = Callable[[Servicer, Asked, Caller], AsyncGenerator[Reply, None]]
+ServicerStream = Callable[[Servicer, Asked, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Reply, None]]
 
 
 def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
@@ -54,23 +62,85 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
             began = time.perf_counter()
             try:
                 return await method(self, request, self.access.caller(context, role))
-            except CallbackError as error:
-                status, reason = status_of(error), error.reason
-            except StoreError as error:
-                log.error("store_unavailable", method=name, error=str(error))
-                status, reason = status_of(StoreUnavailableError()), StoreUnavailableError.reason
-            except Exception:
-                log.exception("fault", method=name)
-                status, reason = fault(), "INTERNAL"
+            except Exception as error:
+                status = refused(error, name)
             finally:
                 seconds.observe(time.perf_counter() - began)
-            metrics.REFUSED.labels(name, reason).inc()
             return await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
         return servicer_method
 
     return decorate
+
+
+def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], ServicerStream[Servicer, Asked, Reply]]:
+    """As `rpc`, of a method that replies any number of times. How long it lasts says nothing, and is not measured."""
+
+    def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
+        @rpc_duplex(role)
+        @functools.wraps(method)
+        async def looked_after(self: Servicer, request: Asked, caller: Caller) -> AsyncGenerator[Reply, None]:
+            async with contextlib.aclosing(method(self, request, caller)) as replies:
+                async for reply in replies:
+                    caller()  # who may no longer is told so before the next reply
+                    yield reply
+
+        return looked_after
+
+    return decorate
+
+
+def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], ServicerStream[Servicer, Asked, Reply]]:
+    """As `rpc_stream`, of a method that looks itself whether who asks still may."""
+
+    def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
+        name = method.__name__
+
+        @functools.wraps(method)
+        async def servicer_method(
+            self: Servicer, request: Asked, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncGenerator[Reply, None]:
+            caller = functools.partial(self.access.caller, context, role)
+            try:
+                caller()
+                async with contextlib.aclosing(method(self, request, caller)) as replies:
+                    async for reply in replies:
+                        yield reply
+                return
+            except Exception as error:
+                status = refused(error, name)
+            await refuse(context, status)
+
+        servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
+        return servicer_method
+
+    return decorate
+
+
+def require_valid(message: Message) -> None:
+    """Refuses a message that breaks a rule of the contract.
+
+    Raises:
+        InvalidRequestError: with all that is wrong.
+    """
+    broken = violations(message)
+    if broken:
+        raise InvalidRequestError(broken)
+
+
+def refused(error: BaseException, method: str) -> status_pb2.Status:
+    """What an error of a method becomes outside. It is counted, and logged where it is no refusal."""
+    if isinstance(error, StoreError):
+        log.error("store_unavailable", method=method, error=str(error))
+        error = StoreUnavailableError()
+    if isinstance(error, CallbackError):
+        status, reason = status_of(error), error.reason
+    else:
+        log.error("fault", method=method, exc_info=error)
+        status, reason = fault(), "INTERNAL"
+    metrics.REFUSED.labels(method, reason).inc()
+    return status
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> NoReturn:

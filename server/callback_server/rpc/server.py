@@ -11,21 +11,24 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from callback.v1 import callback_service_pb2, edge_service_pb2
+from callback.v1 import callback_service_pb2, edge_service_pb2, worker_service_pb2
 from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
+from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_server import metrics
 from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.gate import Gate
 from callback_server.rpc.method import Servicer, require_roles
+from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
 
 _GUARDED: Final = (
     callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
+    worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )
-_CALLBACK_SERVICE, _EDGE_SERVICE = _GUARDED
+_CALLBACK_SERVICE, _EDGE_SERVICE, _WORKER_SERVICE = _GUARDED
 SERVICES: Final = tuple(service.full_name for service in _GUARDED)
 EDGE_SERVICE: Final = _EDGE_SERVICE.full_name
 HEALTH_NAMES: Final = ("", *SERVICES)
@@ -44,6 +47,12 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     # Clients ping each 5 s while a call runs, edges each 30 s always; the default cuts them off for it.
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Whoever is connected is pinged, so that a worker which hangs or is cut off is noticed in time. Without the third
+    # one that hangs is found only after a minute more, and without the fourth it is pinged twice only.
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
 
 
@@ -52,6 +61,8 @@ class Health:
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
+        self.edges: EdgeServicer | None = None
+        """Who tells edges, besides."""
         self._store_up: bool | None = None
         self._stopping = False
 
@@ -68,26 +79,40 @@ class Health:
             metrics.STORE_UP.set(store_up)
             for name in HEALTH_NAMES:
                 await self.servicer.set(name, _SERVING if store_up else _NOT_SERVING)
+            self._tell_edges(store_up)
 
     async def drain(self) -> None:
         """Tells edges to go elsewhere; all else goes on as before."""
         self._stopping = True
         await self.servicer.set(EDGE_SERVICE, _NOT_SERVING)
+        self._tell_edges(False)
 
     async def stop(self) -> None:
         """Tells everyone that no new work is taken."""
         self._stopping = True
         await self.servicer.enter_graceful_shutdown()
 
+    def _tell_edges(self, whether: bool) -> None:
+        if self.edges is not None:
+            self.edges.take_calls(whether)
+
 
 def make_server(
-    callbacks: CallbackServicer, edge: EdgeServicer, told: Health, access: Access, *, reflect: bool, max_in_flight: int
+    callbacks: CallbackServicer,
+    edge: EdgeServicer,
+    workers: WorkerServicer,
+    told: Health,
+    access: Access,
+    *,
+    reflect: bool,
+    max_in_flight: int,
 ) -> grpc.aio.Server:
     """The server with all its services, bound to nothing yet.
 
     Args:
         callbacks: `CallbackService`.
         edge: `EdgeService`.
+        workers: `WorkerService`.
         told: what health checks are told.
         access: who may come in.
         reflect: whether the contract can be asked for.
@@ -97,11 +122,14 @@ def make_server(
     options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
     if access.asks_certificates:
         # A certificate is looked at when a connection is made, so each connection ends in time. No call on it is cut
-        # off: none takes as long as the grace.
-        options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", 400_000)]
+        # off: none takes as long as the grace, nor does a worker stay so long, with the calls that it has then.
+        grace_ms = (LONGEST_STAY_S + 400) * 1000
+        options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
+    told.edges = edge
     server = grpc.aio.server(interceptors=[Gate(access, _GUARDED)], options=options)
     _add(server, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
     _add(server, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
+    _add(server, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
     if reflect:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS, HOLD_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import Grant, Request
-from callback_server.domain.case import CloseReason, Mode
+from callback_server.domain.case import AnswerMode, CloseReason, Mode
 from callback_server.domain.guard import Asking
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
 from callback_server.store import keys
-from callback_server.store.packing import pack_request, unpack_consequence, unpack_content
+from callback_server.store.packing import pack_request, unpack_consequence, unpack_content, unpack_way_out
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("claim_call", settles=True)
 DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
+HOLD_LEASE_MS: Final = HOLD_DEADLINE_MS + LEASE_SLACK_MS
 
 
 class Refused(enum.Enum):
@@ -90,16 +91,13 @@ Claimed = Grant | Closed | Unverified | Limited | Repeated | Refused
 
 
 class Leases:
-    """How long a call may hold its case: the default, and what differs from it by activity."""
+    """How long a call may hold its case: the defaults, and what is declared by activity."""
 
     def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
         self.default_ms = default_ms
         self.longest_ms = max([default_ms, *(activity.lease_ms for activity in activities.values())])
         self.pairs: tuple[str | int, ...] = tuple(
-            value
-            for activity in activities.values()
-            if activity.lease_ms != default_ms
-            for value in (activity.name, activity.lease_ms)
+            value for activity in activities.values() for value in (activity.name, activity.lease_ms)
         )
 
 
@@ -117,16 +115,22 @@ async def claim_call(
     proven: Proven = NOTHING,
     calls_per_minute: int | None = None,
     owners_over: Sequence[tuple[str, int]] = (),
+    replica: str = "",
+    takes: bool = False,
+    paused: Collection[str] = (),
 ) -> Claimed:
     """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
+    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once, but
+    for one of an activity that is paused.
     `owners_over` are owners that have made too many calls by now, and for how many milliseconds they wait.
 
     Raises:
         StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
     """
     case_id = case_id_of(state_sha256)
-    packed, body = pack_request(retention.of_request(request))
+    kept = retention.of_request(request)
+    whole = (b"", b"") if kept is request else pack_request(request)
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
@@ -134,9 +138,12 @@ async def claim_call(
         state_sha256,
         parameter,
         call_id,
-        packed,
-        body,
+        *pack_request(kept),
+        *whole,
         leases.default_ms,
+        HOLD_LEASE_MS,
+        replica,
+        "1" if takes else "",
         retention.calls_per_case,
         retention.bytes_per_case,
         platform_url or "",
@@ -147,10 +154,13 @@ async def claim_call(
         calls_per_minute or 0,
         len(leases.pairs),
         *leases.pairs,
+        len(paused),
+        *paused,
+        2 * len(owners_over),
         *(value for pair in owners_over for value in pair),
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, mode, lease_left_ms, content, response_body, made = facts
+        attempt, owner, activity, mode, lease_left_ms, content, response_body, made, answer, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
@@ -163,6 +173,8 @@ async def claim_call(
             lease_left_ms=lease_left_ms,
             recorded=word == b"RECORDED",
             consequence=unpack_consequence(made),
+            answer=AnswerMode(answer.decode() or AnswerMode.HANDLER),
+            way_out=unpack_way_out(fallback) if fallback else None,
         )
     if word == b"CLOSED":
         return Closed(CloseReason(facts[0].decode()))

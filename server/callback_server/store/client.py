@@ -56,7 +56,7 @@ class StoreError(Exception):
         self.maybe_done = maybe_done
 
 
-class _NotSentError(RedisConnectionError):
+class NotSentError(RedisConnectionError):
     """No connection could be made, so nothing was sent."""
 
 
@@ -67,7 +67,7 @@ class _ConnectMixin:
         except AuthenticationError:
             raise  # it was reached, and trying again will not help
         except (RedisConnectionError, RedisTimeoutError, RuntimeError) as error:  # RuntimeError: see store_errors
-            raise _NotSentError(str(error)) from error
+            raise NotSentError(str(error)) from error
 
 
 class _TcpConnection(_ConnectMixin, Connection):
@@ -129,7 +129,12 @@ def connect(url: str) -> StoreClient:
     }
     scheme = urlsplit(url).scheme
     if scheme == _CLUSTER:
-        client = RedisCluster.from_url(url.replace(_CLUSTER, "redis", 1), max_connections=2 * POOL_SIZE, **options)
+        client = RedisCluster.from_url(
+            url.replace(_CLUSTER, "redis", 1),
+            max_connections=2 * POOL_SIZE,
+            reinitialize_steps=0,  # else the fifth slot that has moved closes the connections of all others
+            **options,
+        )
         # Its constructor takes no class for its nodes' connections; they are made with these, now and later.
         for known in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
             known["connection_class"] = _TcpConnection
@@ -143,7 +148,10 @@ def connect(url: str) -> StoreClient:
 
 _REFUSALS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
 """The store answered that it does nothing now."""
-_REFUSAL_WORDS: Final = ("MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM")
+_REFUSAL_WORDS: Final = (
+    "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM",
+    "UNBLOCKED",  # who waited for mail, as the store became a replica
+)  # fmt: skip
 
 
 @contextmanager
@@ -152,7 +160,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     # A RedisClusterException: no node could be reached, or none has the slot.
-    except (_NotSentError, AuthenticationError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
+    except (NotSentError, AuthenticationError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
         raise _counted(error, maybe_done=False) from error
     # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
     except (RedisConnectionError, RedisTimeoutError, OSError, RuntimeError) as error:

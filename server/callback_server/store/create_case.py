@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from callback_server.domain.case import GetGuard, NewCase
+from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
-from callback_server.store.packing import pack_content
+from callback_server.store.packing import pack_content, pack_way_out
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("create_case")
@@ -48,5 +48,8 @@ async def create_case(scripts: Scripts, case: NewCase) -> Created:
         "1" if needs_platform(case.response) else "",
         case.profile,
         "" if case.guard is GetGuard.OFF else case.guard,
+        "" if case.answer is AnswerMode.HANDLER else case.answer,
+        "1" if case.ordered else "",
+        b"" if case.way_out is None else pack_way_out(case.way_out),
     )
     return Created(reply[0])

@@ -35,7 +35,13 @@ async def erase_calls(
         StoreError: it is not known what was erased.
     """
     word, *facts = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), case_id, owner or "", erasure, "+inf" if before is None else before, LIMIT
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id,
+        owner or "",
+        erasure,
+        "+inf" if before is None else before,
+        LIMIT,
     )
     if word == b"UNKNOWN":
         return None

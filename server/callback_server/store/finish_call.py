@@ -9,11 +9,13 @@ from callback_server.domain.call import Outcome
 from callback_server.domain.case import Consequence, Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.packing import pack_content, unpack_consequence
+from callback_server.store.packing import pack_answer, pack_content, unpack_consequence
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("finish_call", settles=True)
+ANSWER_MS: Final = 10_000
+"""How long what a held call was answered is kept for its caller: who holds it looks each second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,15 @@ class Finished:
     """None: the case is as it was."""
 
 
-async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention) -> Finished | None:
+async def finish_call(
+    scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention, answered: str = ""
+) -> Finished | None:
     """Records how `call_id` ended, durably, and what that makes of its case. Safe to send again.
 
-    None: the call has ended otherwise, for its lease was over.
+    `answered` is of a held call: a digest of what somebody answered it, whose result `outcome` is. The answer is kept
+    whole for a moment, for the process where the caller waits.
+
+    None: the call has ended otherwise, for its lease was over, or somebody answered it otherwise.
 
     Raises:
         StoreError: it is not known whether it was recorded.
@@ -49,5 +56,8 @@ async def finish_call(scripts: Scripts, *, call_id: str, outcome: Outcome, reten
         body,
         retention.calls_per_case,
         retention.bytes_per_case,
+        answered,
+        pack_answer(outcome.response) if answered and outcome.response is not None else b"",
+        ANSWER_MS,
     )
     return Finished(unpack_consequence(reply[1])) if reply[0] == b"OK" else None

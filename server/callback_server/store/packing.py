@@ -8,11 +8,13 @@ from __future__ import annotations
 import msgspec
 
 from callback_server.domain.call import Request
-from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Settings
+from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Settings, WayOut
 from callback_server.domain.response import Response
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
+_decode_way_out = msgspec.msgpack.Decoder(WayOut).decode
+_decode_answer = msgspec.msgpack.Decoder(Response).decode
 _decode_request = msgspec.msgpack.Decoder(Request).decode
 
 
@@ -36,9 +38,29 @@ def unpack_consequence(made: bytes) -> Consequence | None:
     return Consequence(CaseStatus.CLOSED, CloseReason(made.decode()))
 
 
+def pack_way_out(way_out: WayOut) -> bytes:
+    """What a caller gets at the answer deadline, with its body: it is read where it is needed."""
+    return _encode(way_out)
+
+
+def unpack_way_out(packed: bytes) -> WayOut:
+    """What :func:`pack_way_out` packed."""
+    return _decode_way_out(packed)
+
+
+def pack_answer(answer: Response) -> bytes:
+    """What a held call was answered, whole."""
+    return _encode(answer)
+
+
+def unpack_answer(packed: bytes) -> Response:
+    """What :func:`pack_answer` packed."""
+    return _decode_answer(packed)
+
+
 def pack_request(request: Request) -> tuple[bytes, bytes]:
     """A request, and its body."""
-    return _encode(msgspec.structs.replace(request, body=b"")), request.body
+    return _encode(msgspec.structs.replace(request, body=b"") if request.body else request), request.body
 
 
 def unpack_request(request: bytes, body: bytes) -> Request:

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from callback_server.domain.call import Call, CallFailure, CallStatus, Outcome, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
+from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.response import complete
+from callback_server.domain.response import Response, complete
 from callback_server.store import keys
 from callback_server.store.client import store_errors
-from callback_server.store.packing import unpack_content, unpack_request
+from callback_server.store.packing import unpack_answer, unpack_content, unpack_request, unpack_way_out
 from callback_server.store.scripts import Scripts
 
 _CALL_FIELDS: Final = (
-    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url"
+    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
+    "fallback_sent", "caller_gone", "delivery", "tries", "unasked", "next", "d_failure", "d_detail", "d_response"
 )  # fmt: skip
+_BODY_FIELDS: Final = ("request_body", "response_body", "d_body")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How it stands with a held call."""
+
+    status: CallStatus
+    failure: CallFailure | None
+    detail: str
+    holder: str
+    """The process where its caller waits. Empty: it is not held."""
+    answered: str
+    """A digest of what somebody answered it. Empty: nobody did."""
+    response: Response | None
+    """While it runs: the case's, as it was at the claim."""
+    answer: Response | None
+    """What it was answered, whole and complete, for a moment after that."""
 
 
 async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool) -> list[Case | None]:
@@ -35,12 +55,13 @@ async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool)
             pipeline.get(keys.key(partition, "content", case_id))
             if bodies:
                 pipeline.get(keys.key(partition, "body", case_id))
+                pipeline.get(keys.key(partition, "fallback", case_id))
         replies = iter(await pipeline.execute())
     cases: list[Case | None] = []
     for case_id in case_ids:
         fields, content = next(replies), next(replies)
-        body = next(replies) if bodies else None
-        cases.append(_case(case_id, fields, content, body or b"") if fields and content else None)
+        body, way_out = (next(replies), next(replies)) if bodies else (None, None)
+        cases.append(_case(case_id, fields, content, body or b"", way_out) if fields and content else None)
     return cases
 
 
@@ -53,7 +74,7 @@ async def read_case(scripts: Scripts, case_id: str) -> Case | None:
     return (await read_cases(scripts, [case_id], bodies=True))[0]
 
 
-def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes) -> Case:
+def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes, way_out: bytes | None) -> Case:
     settings, response = unpack_content(content, body)
     reason = fields.get(b"reason")
     return Case(
@@ -73,6 +94,9 @@ def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: byt
         version=int(fields[b"version"]),
         profile=fields.get(b"profile", b"").decode(),
         guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
+        answer=AnswerMode(fields.get(b"answer", b"HANDLER").decode()),
+        ordered=b"ordered" in fields,
+        way_out=unpack_way_out(way_out) if way_out else None,
     )
 
 
@@ -85,10 +109,12 @@ async def read_call(scripts: Scripts, call_id: str) -> Call | None:
     partition = keys.partition_of(case_id_of_call(call_id))
     with store_errors():
         pipeline = scripts.client.pipeline(transaction=False)
-        pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, "request_body", "response_body")
+        pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, *_BODY_FIELDS)
         (fields,) = await pipeline.execute()
-    body = fields[-2] or b""
-    return _call(call_id, fields, len(body), body, fields[-1] or b"") if _is_kept(fields) else None
+    if not _is_kept(fields):
+        return None
+    bodies = [body or b"" for body in fields[len(_CALL_FIELDS) :]]
+    return _call(call_id, fields, len(bodies[0]), *bodies)
 
 
 async def list_calls(
@@ -108,22 +134,67 @@ async def list_calls(
                 keys.key(partition, "calls", case_id), highest, "-inf", start=0, num=limit + 1
             ),
         )
-        pipeline = scripts.client.pipeline(transaction=False)
-        for call_id in ids[:limit]:
-            key = keys.key(partition, "call", call_id.decode())
-            pipeline.hmget(key, *_CALL_FIELDS)
-            pipeline.hstrlen(key, "request_body")
-        replies = iter(await pipeline.execute() if ids else [])
-    calls = []
-    for call_id in ids[:limit]:
-        fields, size = next(replies), next(replies)
-        if _is_kept(fields):  # else it was dropped meanwhile
-            calls.append(_call(call_id.decode(), fields, size, b"", b""))
+    calls = await read_calls(scripts, [call_id.decode() for call_id in ids[:limit]])
     return calls, calls[-1].attempt if len(ids) > limit and calls else None
 
 
-def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, response_body: bytes) -> Call:
-    status, attempt, start, end, request, response, failure, detail, keep_open, platform = fields[: len(_CALL_FIELDS)]
+async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
+    """The calls with these ids, without bodies; but for those that were dropped meanwhile.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    if not call_ids:
+        return []
+    with store_errors():
+        pipeline = scripts.client.pipeline(transaction=False)
+        for call_id in call_ids:
+            key = keys.key(keys.partition_of(case_id_of_call(call_id)), "call", call_id)
+            pipeline.hmget(key, *_CALL_FIELDS)
+            pipeline.hstrlen(key, "request_body")
+        replies = iter(await pipeline.execute())
+    found = [(call_id, next(replies), next(replies)) for call_id in call_ids]
+    return [_call(call_id, fields, size) for call_id, fields, size in found if _is_kept(fields)]
+
+
+async def read_held(scripts: Scripts, call_id: str) -> Held | None:
+    """How it stands with a held call; None if it is not known, or no longer.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    partition = keys.partition_of(case_id_of_call(call_id))
+    with store_errors():
+        pipeline = scripts.client.pipeline(transaction=False)
+        pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "holder", "answered",
+                       "response", "response_body")  # fmt: skip
+        pipeline.get(keys.key(partition, "answer", call_id))
+        (status, failure, detail, holder, answered, response, body), answer = await pipeline.execute()
+    if status is None:
+        return None
+    return Held(
+        status=CallStatus(status.decode()),
+        failure=CallFailure(failure.decode()) if failure else None,
+        detail=(detail or b"").decode(),
+        holder=(holder or b"").decode(),
+        answered=(answered or b"").decode(),
+        response=unpack_content(response, body or b"")[1] if response else None,
+        answer=unpack_answer(answer) if answer else None,
+    )
+
+
+def _call(
+    call_id: str,
+    fields: Sequence[Any],
+    body_size: int,
+    body: bytes = b"",
+    response_body: bytes = b"",
+    delivered_body: bytes = b"",
+) -> Call:
+    (
+        status, attempt, start, end, request, response, failure, detail, keep_open, platform,
+        fallback_sent, caller_gone, delivery, tries, unasked, next_ms, d_failure, d_detail, d_response,
+    ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode())
     erased = request == b""
     came = Request(method="") if erased else unpack_request(request, body)
@@ -145,8 +216,20 @@ def _call(call_id: str, fields: Sequence[Any], body_size: int, body: bytes, resp
             keep_open=keep_open == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
+            fallback_sent=fallback_sent == b"1",
         ),
         erased=erased,
+        delivery=Delivery(
+            status=DeliveryStatus(delivery.decode()),
+            attempts=int(tries or 0) - int(unasked or 0),
+            next_ms=_number(next_ms),
+            failure=CallFailure(d_failure.decode()) if d_failure else None,
+            detail=(d_detail or b"").decode(),
+            response=unpack_content(d_response, delivered_body)[1] if d_response else None,
+        )
+        if delivery
+        else None,
+        caller_gone=caller_gone == b"1",
     )
 
 

@@ -26,10 +26,12 @@ class Retention:
     """Whether the headers of requests and answers are kept."""
 
     def of_request(self, request: Request) -> Request:
-        """What is kept of a request."""
-        if not self.headers:
+        """What is kept of a request: itself, if that is all of it."""
+        if not self.headers and request.headers:
             request = replace(request, headers=())
-        return request if self.bodies else replace(request, body=b"", body_size=len(request.body))
+        if not self.bodies and request.body:
+            request = replace(request, body=b"", body_size=len(request.body))
+        return request
 
     def of_answer(self, answer: Response) -> Response:
         """What is kept of what a call with a handler was answered."""

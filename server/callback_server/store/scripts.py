@@ -22,7 +22,8 @@ from redis.exceptions import NoScriptError
 
 from callback_server.domain.due import CaseExpired, Due, LeaseEnded
 from callback_server.store import keys
-from callback_server.store.client import POOL_SIZE, StoreClient, store_errors
+from callback_server.store.client import StoreClient, store_errors
+from callback_server.store.lanes import Lanes
 from callback_server.store.packing import unpack_consequence
 
 LISTS_AT_ONCE: Final = 8
@@ -32,7 +33,7 @@ _INCLUDE: Final = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
 class Script:
-    """One Lua file, with its includes and the key functions in their place.
+    """One Lua file, with its includes, each once, and the key functions in their place.
 
     `settles` says that its replies begin with what was due.
     """
@@ -40,8 +41,13 @@ class Script:
     def __init__(self, name: str, *, settles: bool = False) -> None:
         lua = resources.files("callback_server.store") / "lua"
 
-        def included(match: re.Match[str]) -> str:
-            return (lua / "includes" / f"{match[1]}.lua").read_text("utf-8")
+        included = set[str]()
+
+        def include(match: re.Match[str]) -> str:
+            if match[1] in included:
+                return ""
+            included.add(match[1])
+            return _INCLUDE.sub(include, (lua / "includes" / f"{match[1]}.lua").read_text("utf-8"))
 
         def with_keys(match: re.Match[str]) -> str:
             return f"{keys.lua_functions()}\n{match[0]}"
@@ -49,7 +55,7 @@ class Script:
         self.name = name
         self.settles = settles
         text = _INCLUDE.sub(with_keys, (lua / f"{name}.lua").read_text("utf-8"), count=1)
-        self.source = _INCLUDE.sub(included, text)
+        self.source = _INCLUDE.sub(include, text)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -60,8 +66,7 @@ class Scripts:
         """`tell` is told of each thing that was due, once it is done."""
         self.client = client
         self._tell = tell
-        self._connections = asyncio.Semaphore(POOL_SIZE)
-        """A cluster's client does not wait for a connection, and refuses when it has none."""
+        self._lanes = Lanes(client)
         self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
         """Held by what lists send, so that they do not take the connections that calls need."""
 
@@ -71,13 +76,7 @@ class Scripts:
         Raises:
             StoreError: the store could not be reached, gave no answer, or refused to run anything.
         """
-        tag = keys.tag(partition)
-        async with self._connections:
-            with store_errors():
-                try:
-                    reply = await self.client.execute_command("EVALSHA", script.sha, 1, tag, *args)
-                except NoScriptError:
-                    reply = await self.client.execute_command("EVAL", script.source, 1, tag, *args)
+        reply = await self.run_on(script, keys.tag(partition), *args)
         if script.settles:
             due, *reply = reply
             for word, name, activity, *made in due:
@@ -86,6 +85,18 @@ class Scripts:
                 else:
                     self._tell(CaseExpired(name.decode(), activity.decode()))
         return reply
+
+    async def run_on(self, script: Script, key: str, *args: str | bytes | int) -> Any:
+        """Runs `script` on the one key that it is about, and returns its reply.
+
+        Raises:
+            StoreError: the store could not be reached, gave no answer, or refused to run anything.
+        """
+        with store_errors():
+            try:
+                return await self._lanes.send(key, "EVALSHA", script.sha, 1, key, *args)
+            except NoScriptError:
+                return await self._lanes.send(key, "EVAL", script.source, 1, key, *args)
 
     async def run_lists(
         self, script: Script, arguments: Mapping[int, Sequence[str | bytes | int]]
@@ -99,7 +110,7 @@ class Scripts:
         groups = [partitions[at : at + PARTITIONS_AT_ONCE] for at in range(0, len(partitions), PARTITIONS_AT_ONCE)]
 
         async def run_group(group: Sequence[int]) -> list[Any]:
-            async with self._lists, self._connections:
+            async with self._lists:
                 with store_errors():
                     pipeline = self.client.pipeline(transaction=False)
                     for partition in group:

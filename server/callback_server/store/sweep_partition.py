@@ -19,6 +19,8 @@ class Swept:
 
     leases: int
     expiries: int
+    deliveries: bool
+    """Whether a delivery is due, or of a paused activity would be."""
 
     @property
     def more(self) -> bool:
@@ -32,5 +34,7 @@ async def sweep_partition(scripts: Scripts, partition: int, *, retention: Retent
     Raises:
         StoreError: it is not known whether it was done; the next sweep does it.
     """
-    calls, cases = await scripts.run(SCRIPT, partition, LIMIT, retention.calls_per_case, retention.bytes_per_case)
-    return Swept(calls, cases)
+    calls, cases, deliveries = await scripts.run(
+        SCRIPT, partition, LIMIT, retention.calls_per_case, retention.bytes_per_case
+    )
+    return Swept(calls, cases, bool(deliveries))

@@ -5,7 +5,6 @@ Secrets are in files, never here; what is here can be shown to people.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -39,16 +38,6 @@ FieldName = Annotated[str, AfterValidator(_field_name)]
 JwtAlgorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
 ]
-
-
-def _network(text: str) -> str:
-    """A range of addresses as everyone writes it; IPv4 within IPv6 is IPv4."""
-    network = parse_network(text)
-    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            network = ipaddress.ip_network((mapped, network.prefixlen - 96))
-    return str(network)
 
 
 def _template(text: str) -> str:
@@ -273,7 +262,7 @@ class AddressSettings(_Profile):
 
     kind: Literal["address"]
     """What it is."""
-    networks: list[Annotated[str, AfterValidator(_network)]] = Field(min_length=1)
+    networks: list[Annotated[str, AfterValidator(lambda text: str(parse_network(text)))]] = Field(min_length=1)
     """The ranges that it may come from, as in `192.0.2.0/24` and `2001:db8::/32`."""
 
 

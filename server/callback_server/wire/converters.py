@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from callback.v1 import callback_pb2, edge_service_pb2
-from callback_server.domain.call import Call, CallFailure, CallStatus, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback.v1 import callback_pb2, callback_service_pb2, edge_service_pb2
+from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
+from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.event import Event, EventType
+from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, ResponseType
+
+V = TypeVar("V")
 
 _RESPONSE_TYPE: Final = {member: callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{member}") for member in ResponseType}
 _RESPONSE_TYPE_BACK: Final = {number: member for member, number in _RESPONSE_TYPE.items()}
@@ -19,7 +23,15 @@ _CASE_STATUS_BACK: Final = {number: member for member, number in _CASE_STATUS.it
 _CLOSE_REASON: Final = {member: callback_pb2.CloseReason.Value(f"CLOSE_REASON_{member}") for member in CloseReason}
 _GET_GUARD: Final = {member: callback_pb2.GetGuard.Value(f"GET_GUARD_{member}") for member in GetGuard}
 _GET_GUARD_BACK: Final = {number: member for member, number in _GET_GUARD.items()}
+_ANSWER_MODE: Final = {member: callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}") for member in AnswerMode}
+_ANSWER_MODE_BACK: Final = {number: member for member, number in _ANSWER_MODE.items()}
 _CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
+_DELIVERY_STATUS: Final = {
+    member: callback_pb2.DeliveryStatus.Value(f"DELIVERY_STATUS_{member}") for member in DeliveryStatus
+}
+_EVENT_TYPE: Final = {
+    member: callback_service_pb2.CallEventType.Value(f"CALL_EVENT_TYPE_{member}") for member in EventType
+}
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
 
@@ -82,6 +94,11 @@ def guard_from(number: callback_pb2.GetGuard.ValueType) -> GetGuard:
     return _GET_GUARD_BACK.get(number, GetGuard.OFF)
 
 
+def answer_mode_from(number: callback_pb2.AnswerMode.ValueType) -> AnswerMode | None:
+    """The answer mode that is asked for; None where nothing is said."""
+    return _ANSWER_MODE_BACK.get(number)
+
+
 def case_to(case: Case) -> callback_pb2.Callback:
     """A case, for its owner."""
     message = callback_pb2.Callback(
@@ -102,18 +119,23 @@ def case_to(case: Case) -> callback_pb2.Callback:
         call_count=case.calls,
         verification_profile=case.profile,
         get_guard=_GET_GUARD[case.guard],
+        answer_mode=_ANSWER_MODE[case.answer],
+        ordered=case.ordered,
     )
+    if case.way_out is not None:
+        message.answer_deadline.FromMilliseconds(case.way_out.after_ms)
+        message.fallback.CopyFrom(response_to(case.way_out.response))
     if case.close_reason is not None:
         message.close_reason = _CLOSE_REASON[case.close_reason]
     return message
 
 
-def call_to(call: Call, case_id: str) -> callback_pb2.Call:
+def call_to(call: Call) -> callback_pb2.Call:
     """A call, for the owner of its case."""
     outcome, request = call.outcome, call.request
     message = callback_pb2.Call(
         call_id=call.id,
-        callback_case_id=case_id,
+        callback_case_id=case_id_of_call(call.id),
         status=_CALL_STATUS[call.status],
         failure_detail=outcome.detail,
         attempt=call.attempt,
@@ -130,12 +152,49 @@ def call_to(call: Call, case_id: str) -> callback_pb2.Call:
         erased=call.erased,
         verification_profile=request.verification_profile,
         message_id=request.message_id,
+        fallback_sent=outcome.fallback_sent,
+        caller_gone=call.caller_gone,
+        delivery=None if call.delivery is None else delivery_to(call.delivery),
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
     if outcome.response is not None:
         message.response.CopyFrom(response_to(outcome.response))
     return message
+
+
+def delivery_to(delivery: Delivery) -> callback_pb2.Delivery:
+    """A delivery, for the owner of its case."""
+    message = callback_pb2.Delivery(
+        status=_DELIVERY_STATUS[delivery.status],
+        attempts=delivery.attempts,
+        next_attempt_time=None if delivery.next_ms is None else timestamp(delivery.next_ms),
+        failure_detail=delivery.detail,
+        response=None if delivery.response is None else response_to(delivery.response),
+    )
+    if delivery.failure is not None:
+        message.failure = _CALL_FAILURE[delivery.failure]
+    return message
+
+
+def event_to(event: Event) -> callback_service_pb2.CallEvent:
+    """An event, for who watches. A word of a newer release is left out: it is unspecified."""
+    return callback_service_pb2.CallEvent(
+        type=_by_word(_EVENT_TYPE, event.type),
+        callback_case_id=event.case_id,
+        call_id=event.call_id,
+        callback_activity=event.activity,
+        owner=event.owner,
+        time=timestamp(event.time_ms),
+        case_status=_by_word(_CASE_STATUS, event.case_status),
+        close_reason=_by_word(_CLOSE_REASON, event.close_reason),
+        call_status=_by_word(_CALL_STATUS, event.call_status),
+        delivery_status=_by_word(_DELIVERY_STATUS, event.delivery_status),
+    )
+
+
+def _by_word(table: Mapping[Any, V], word: str) -> V:
+    return table.get(word, cast("V", 0))
 
 
 def timestamp(milliseconds: int) -> Timestamp:

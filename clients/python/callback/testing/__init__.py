@@ -39,13 +39,14 @@ stops at the end of the session, and also when pytest is killed. In short:
           '''
 
   An activity needs no entry if it is one of `callback_handlers`. One with an entry and no handler can be named in
-  `generate_callback_url`, and in `handling`. No `CALLBACK_…` variable of the environment has an effect.
+  `handling`. A call for any other waits for a worker until its deadline, as in production. No `CALLBACK_…` variable of
+  the environment has an effect.
 - **Without pytest**, or for a second system with other settings: `with running_system(handlers) as system: …`.
 
-Tests share the system, and so what was stored: use a `request_id` for one callback only. Handlers run on an event loop
-of their own, in a thread of the test's process: they may use what the test set up, and breakpoints work, but no future,
-queue or connection that belongs to the test's own loop. What a handler raises is in pytest's captured log; what the
-processes say is in the file `callback_system.log`.
+Tests share the system, and so what was stored: use a `request_id` for one callback only. Handlers run as a worker does,
+on an event loop and in a thread of their own of the test's process: they may use what the test set up, and breakpoints
+work, but no future, queue or connection that belongs to the test's own loop. What a handler raises is in pytest's
+captured log; what the processes say is in the file `callback_system.log`.
 """
 
 from callback.testing.outside import Reply

@@ -1,4 +1,4 @@
-"""A running system: `callback up` as a process of its own, and the handlers under test in a thread of this one.
+"""A running system: `callback up` as a process of its own, and a worker with the handlers in a thread of this one.
 
 1. What runs is what runs in production. This starts the command line, and imports nothing of the server.
 2. It ends with this process, however that ends: it reads its standard input, of which this process alone holds the
@@ -24,13 +24,15 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
+from callback.answers import Answer, Handler
 from callback.async_client import AsyncCallbackClient
-from callback.handlers import Answer, Handler, Handlers
+from callback.handlers import Handlers
 from callback.pairs import Headers, Pairs, PairsLike
 from callback.sync_client import CallbackClient
 from callback.testing import outside
 from callback.testing.outside import Reply
 from callback.values import IncomingCall
+from callback.worker import Worker
 
 START_S = 60.0
 """How long a system may take to start, in seconds. It takes about one."""
@@ -193,9 +195,9 @@ def running_system(
     """Start a system, for a `with` block.
 
     Args:
-        handlers: The handlers under test. Each of their activities is declared. Default: none.
-        config: Settings as the text of a server's TOML file. Targets of activities are of no account: all lead to this
-            process. Where processes listen, and what they store, is decided here.
+        handlers: The handlers under test. Default: none.
+        config: Settings as the text of a server's TOML file. Targets of activities are of no account: a worker in this
+            process has them all. Where processes listen, and what they store, is decided here.
         directory: An empty directory for what is stored and logged. Default: one that is removed afterwards.
 
     Raises:
@@ -208,12 +210,11 @@ def running_system(
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callback-")))
         config_file, log = home / "callback.toml", home / "callback.log"
         config_file.write_text(config, encoding="utf-8")
-        stack.callback(handling.stop)
-        address = handling.start()
-        activities = {name: {**declared.get(name, {}), "target": address, "tls": None} for name in handling.activities}
+        activities = {name: {**entry, "target": None, "tls": None} for name, entry in declared.items()}
         settings = {"CALLBACK_ACTIVITIES": json.dumps(activities)}
         edge, target = stack.enter_context(_up(home / "data", config_file, log, settings))
         stack.callback(handling.stop)  # first of all: no handler that is still at work holds up the stop
+        handling.start(target)
         client = stack.enter_context(CallbackClient(target))
         yield System(edge, target, client, handling, log)
 
@@ -268,39 +269,44 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 class _Handling:
-    """Serves the handlers under test, and those that take their place for a time."""
+    """Has the handlers under test at work, and those that take their place for a time."""
 
     def __init__(self, under_test: Handlers, declared: dict[str, Any]) -> None:
         self.activities = tuple(dict.fromkeys([*under_test.activities, *declared]))
         self._under_test = under_test
         self._instead: dict[str, Handler] = {}
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> str:
-        """Serve, in a thread with a loop of its own. Returns the address."""
-        started: Future[str] = Future()
+    def start(self, target: str) -> None:
+        """Work for this server, in a thread with a loop of its own. Returns when calls can come."""
+        if not self.activities:
+            return
+        started: Future[None] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), name="callback-handlers", daemon=True
+            target=lambda: asyncio.run(self._work(target, started)), name="callback-handlers", daemon=True
         )
         self._thread.start()
-        return started.result()
+        started.result()
 
     def stop(self) -> None:
-        """End the service; handlers that are at work are cancelled. A second time it does nothing."""
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
+        """End the work; handlers that are at it are cancelled. A second time it does nothing."""
+        if self._thread is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
 
-    async def _serve(self, started: Future[str]) -> None:
+    async def _work(self, target: str, started: Future[None]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        served = Handlers()
+        at_work = Handlers()
         for name in self.activities:
-            served.activity(name)(self._decide)
+            at_work.activity(name)(self._decide)
         try:
-            async with served.listen("127.0.0.1:0", grace=0) as listening:
-                started.set_result(listening.address)
+            async with Worker(at_work, target, grace=0).working():
+                started.set_result(None)
                 await self._stopping.wait()
-        except OSError as error:
+        except Exception as error:
             started.set_exception(error)
+            raise
 
     @contextmanager
     def replaced(self, activity: str, handler: Handler) -> Iterator[None]:

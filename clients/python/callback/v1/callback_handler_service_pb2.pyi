@@ -87,6 +87,7 @@ class HandleCallbackRequest(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id names the call; it is new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
@@ -96,7 +97,9 @@ class HandleCallbackRequest(_message.Message):
     callback_activity_case: _builtins.str
     """callback_activity_case is what was given when the case was generated. Can be empty."""
     attempt: _builtins.int
-    """attempt counts the calls on the case: 1 for the first."""
+    """attempt counts the calls on the case: 1 for the first. In ACK mode, and of a replay, it counts the attempts of this
+    call: the `call_id` stays the same.
+    """
     request_method: _builtins.str
     """request_method is the HTTP method in lower case: get, post, put, delete or patch."""
     request_query_string: _builtins.str
@@ -109,6 +112,8 @@ class HandleCallbackRequest(_message.Message):
     """verification_profile is the profile that the call has passed. Empty: nobody has verified who sent it."""
     message_id: _builtins.str
     """message_id is the sender's own name for what was sent, as the profile found it. Empty if there was none."""
+    replayed: _builtins.bool
+    """replayed says that an owner asked for the call to be handled again."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
         """request_headers are the request's header fields in their order, repeated ones kept."""
@@ -150,10 +155,11 @@ class HandleCallbackRequest(_message.Message):
         deadline: _timestamp_pb2.Timestamp | None = ...,
         verification_profile: _builtins.str = ...,
         message_id: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

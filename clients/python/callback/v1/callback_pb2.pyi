@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -19,6 +20,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AnswerMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_MODE_UNSPECIFIED: _AnswerMode.ValueType  # 0
+    """ANSWER_MODE_UNSPECIFIED is HANDLER; for the activity `form` it is HOLD."""
+    ANSWER_MODE_HANDLER: _AnswerMode.ValueType  # 1
+    """ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
+    ANSWER_MODE_HOLD: _AnswerMode.ValueType  # 2
+    """ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
+    No handler is asked. At most 300 seconds, or the deadline of the activity.
+    """
+    ANSWER_MODE_ACK: _AnswerMode.ValueType  # 3
+    """ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
+    single-use case is CONSUMED. The handler runs after that, with retries, at least once.
+    """
+
+class AnswerMode(_AnswerMode, metaclass=_AnswerModeEnumTypeWrapper):
+    """AnswerMode is who answers a call, and when."""
+
+ANSWER_MODE_UNSPECIFIED: AnswerMode.ValueType  # 0
+"""ANSWER_MODE_UNSPECIFIED is HANDLER; for the activity `form` it is HOLD."""
+ANSWER_MODE_HANDLER: AnswerMode.ValueType  # 1
+"""ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
+ANSWER_MODE_HOLD: AnswerMode.ValueType  # 2
+"""ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
+No handler is asked. At most 300 seconds, or the deadline of the activity.
+"""
+ANSWER_MODE_ACK: AnswerMode.ValueType  # 3
+"""ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
+single-use case is CONSUMED. The handler runs after that, with retries, at least once.
+"""
+Global___AnswerMode: _TypeAlias = AnswerMode  # noqa: Y015
 
 class _GetGuard:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -36,7 +73,7 @@ class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.Val
     """
     GET_GUARD_CONFIRM: _GetGuard.ValueType  # 3
     """GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
-    the call: its handler sees the original GET, with its query and an empty body.
+    the call: its handler sees the original GET, with its query and an empty body. No state parameter has that name.
     """
 
 class GetGuard(_GetGuard, metaclass=_GetGuardEnumTypeWrapper):
@@ -54,7 +91,7 @@ and it is no call.
 """
 GET_GUARD_CONFIRM: GetGuard.ValueType  # 3
 """GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
-the call: its handler sees the original GET, with its query and an empty body.
+the call: its handler sees the original GET, with its query and an empty body. No state parameter has that name.
 """
 Global___GetGuard: _TypeAlias = GetGuard  # noqa: Y015
 
@@ -145,6 +182,42 @@ RESPONSE_TYPE_REDIRECT: ResponseType.ValueType  # 1
 RESPONSE_TYPE_RESPONSE: ResponseType.ValueType  # 2
 """RESPONSE_TYPE_RESPONSE answers with `response_code`, `response_body` and `response_headers`."""
 Global___ResponseType: _TypeAlias = ResponseType  # noqa: Y015
+
+class _DeliveryStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeliveryStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_STATUS_UNSPECIFIED: _DeliveryStatus.ValueType  # 0
+    """DELIVERY_STATUS_UNSPECIFIED means nothing."""
+    DELIVERY_STATUS_PENDING: _DeliveryStatus.ValueType  # 1
+    """DELIVERY_STATUS_PENDING waits for its next attempt: for its time, for an earlier call of an ordered case, or for its
+    activity to be resumed.
+    """
+    DELIVERY_STATUS_RUNNING: _DeliveryStatus.ValueType  # 2
+    """DELIVERY_STATUS_RUNNING: the handler is at work."""
+    DELIVERY_STATUS_DELIVERED: _DeliveryStatus.ValueType  # 3
+    """DELIVERY_STATUS_DELIVERED: the handler accepted."""
+    DELIVERY_STATUS_DEAD: _DeliveryStatus.ValueType  # 4
+    """DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall tries again."""
+
+class DeliveryStatus(_DeliveryStatus, metaclass=_DeliveryStatusEnumTypeWrapper):
+    """DeliveryStatus is where a delivery is."""
+
+DELIVERY_STATUS_UNSPECIFIED: DeliveryStatus.ValueType  # 0
+"""DELIVERY_STATUS_UNSPECIFIED means nothing."""
+DELIVERY_STATUS_PENDING: DeliveryStatus.ValueType  # 1
+"""DELIVERY_STATUS_PENDING waits for its next attempt: for its time, for an earlier call of an ordered case, or for its
+activity to be resumed.
+"""
+DELIVERY_STATUS_RUNNING: DeliveryStatus.ValueType  # 2
+"""DELIVERY_STATUS_RUNNING: the handler is at work."""
+DELIVERY_STATUS_DELIVERED: DeliveryStatus.ValueType  # 3
+"""DELIVERY_STATUS_DELIVERED: the handler accepted."""
+DELIVERY_STATUS_DEAD: DeliveryStatus.ValueType  # 4
+"""DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall tries again."""
+Global___DeliveryStatus: _TypeAlias = DeliveryStatus  # noqa: Y015
 
 class _CallStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -276,6 +349,10 @@ class Callback(_message.Message):
     CALL_COUNT_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     GET_GUARD_FIELD_NUMBER: _builtins.int
+    ANSWER_MODE_FIELD_NUMBER: _builtins.int
+    ANSWER_DEADLINE_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    ORDERED_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the case's public name: 32 lower-case hexadecimal digits. It opens nothing."""
     owner: _builtins.str
@@ -302,6 +379,10 @@ class Callback(_message.Message):
     """verification_profile is the profile that every call must pass. Empty: none."""
     get_guard: Global___GetGuard.ValueType
     """get_guard says what becomes of a GET that may not be a person's. OFF where nothing was said."""
+    answer_mode: Global___AnswerMode.ValueType
+    """answer_mode says who answers a call, and when. HANDLER where nothing was said."""
+    ordered: _builtins.bool
+    """ordered says that the calls of an ACK case are handled one after the other, in their order."""
     @_builtins.property
     def response(self) -> Global___Response:
         """response is what a call is answered with, unless its handler overrides it. ListCallbacks leaves out
@@ -324,6 +405,14 @@ class Callback(_message.Message):
     def close_time(self) -> _timestamp_pb2.Timestamp:
         """close_time is when the case closed. Unset while it is not closed."""
 
+    @_builtins.property
+    def answer_deadline(self) -> _duration_pb2.Duration:
+        """answer_deadline is after how long a caller gets `fallback`. Unset: it waits for the answer."""
+
+    @_builtins.property
+    def fallback(self) -> Global___Response:
+        """fallback is what a caller gets at the answer deadline."""
+
     def __init__(
         self,
         *,
@@ -345,10 +434,14 @@ class Callback(_message.Message):
         call_count: _builtins.int = ...,
         verification_profile: _builtins.str = ...,
         get_guard: Global___GetGuard.ValueType = ...,
+        answer_mode: Global___AnswerMode.ValueType = ...,
+        answer_deadline: _duration_pb2.Duration | None = ...,
+        fallback: Global___Response | None = ...,
+        ordered: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "get_guard", b"get_guard", "labels", b"labels", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "labels", b"labels", "ordered", b"ordered", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,6 +646,9 @@ class Call(_message.Message):
     ERASED_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    FALLBACK_SENT_FIELD_NUMBER: _builtins.int
+    CALLER_GONE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id names the call. It contains the case's id."""
     callback_case_id: _builtins.str
@@ -585,6 +681,12 @@ class Call(_message.Message):
     """verification_profile is the profile that the call has passed. Empty: none was asked for."""
     message_id: _builtins.str
     """message_id is the sender's own name for what was sent, as the profile found it. Empty if there was none."""
+    fallback_sent: _builtins.bool
+    """fallback_sent says that the caller got the case's fallback, at the answer deadline. `response` is what the handler
+    decided, if it did.
+    """
+    caller_gone: _builtins.bool
+    """caller_gone says that the caller had hung up before it could be answered."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the request's header fields in their order, repeated ones kept."""
@@ -606,6 +708,10 @@ class Call(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """end_time is when the call ended. Unset while it runs."""
+
+    @_builtins.property
+    def delivery(self) -> Global___Delivery:
+        """delivery is what became of the work after the answer: of a call of an ACK case, or one that was replayed."""
 
     def __init__(
         self,
@@ -630,11 +736,60 @@ class Call(_message.Message):
         erased: _builtins.bool = ...,
         verification_profile: _builtins.str = ...,
         message_id: _builtins.str = ...,
+        delivery: Global___Delivery | None = ...,
+        fallback_sent: _builtins.bool = ...,
+        caller_gone: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "client_address", b"client_address", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "keep_open", b"keep_open", "message_id", b"message_id", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "caller_gone", b"caller_gone", "client_address", b"client_address", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """Delivery is a call's way through its handler after its caller was answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    FAILURE_DETAIL_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    status: Global___DeliveryStatus.ValueType
+    """status is where it is."""
+    attempts: _builtins.int
+    """attempts is how often the handler was asked, replays included."""
+    failure: Global___CallFailure.ValueType
+    """failure says why the last attempt failed. UNSPECIFIED if it did not, or was a rejection."""
+    failure_detail: _builtins.str
+    """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters."""
+    @_builtins.property
+    def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """next_attempt_time is when it is asked next, at the earliest. Set while PENDING."""
+
+    @_builtins.property
+    def response(self) -> Global___Response:
+        """response is what the handler decided when it accepted or rejected, complete. It is sent to nobody."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___DeliveryStatus.ValueType = ...,
+        attempts: _builtins.int = ...,
+        next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        failure: Global___CallFailure.ValueType = ...,
+        failure_detail: _builtins.str = ...,
+        response: Global___Response | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_attempt_time", b"next_attempt_time", "response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "failure", b"failure", "failure_detail", b"failure_detail", "next_attempt_time", b"next_attempt_time", "response", b"response", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015

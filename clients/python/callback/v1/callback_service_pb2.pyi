@@ -3,13 +3,16 @@
 isort:skip_file
 """
 
+from callback.v1 import callback_handler_service_pb2 as _callback_handler_service_pb2
 from callback.v1 import callback_pb2 as _callback_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +23,74 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CallFilter:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_FILTER_UNSPECIFIED: _CallFilter.ValueType  # 0
+    """CALL_FILTER_UNSPECIFIED: none."""
+    CALL_FILTER_WAITING: _CallFilter.ValueType  # 1
+    """CALL_FILTER_WAITING: held calls that wait for their answer."""
+    CALL_FILTER_DEAD: _CallFilter.ValueType  # 2
+    """CALL_FILTER_DEAD: calls whose delivery is DEAD."""
+
+class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
+    """CallFilter is which calls of all cases."""
+
+CALL_FILTER_UNSPECIFIED: CallFilter.ValueType  # 0
+"""CALL_FILTER_UNSPECIFIED: none."""
+CALL_FILTER_WAITING: CallFilter.ValueType  # 1
+"""CALL_FILTER_WAITING: held calls that wait for their answer."""
+CALL_FILTER_DEAD: CallFilter.ValueType  # 2
+"""CALL_FILTER_DEAD: calls whose delivery is DEAD."""
+Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
+
+class _CallEventType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEventType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_EVENT_TYPE_UNSPECIFIED: _CallEventType.ValueType  # 0
+    """CALL_EVENT_TYPE_UNSPECIFIED is one that the server does not know yet: pass it over, as one that the client does not know."""
+    CALL_EVENT_TYPE_CASE_CREATED: _CallEventType.ValueType  # 1
+    """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
+    CALL_EVENT_TYPE_RESPONSE_SET: _CallEventType.ValueType  # 2
+    """CALL_EVENT_TYPE_RESPONSE_SET: the case's response was replaced."""
+    CALL_EVENT_TYPE_CASE_CLOSED: _CallEventType.ValueType  # 3
+    """CALL_EVENT_TYPE_CASE_CLOSED: the case closed, otherwise than by the end of a call."""
+    CALL_EVENT_TYPE_CALL_STARTED: _CallEventType.ValueType  # 4
+    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now. A call that the case itself
+    answers (`record`, ACK) has only its end.
+    """
+    CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
+    """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
+    CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
+    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery is due, was tried, or is over."""
+
+class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
+    """CallEventType is what happened."""
+
+CALL_EVENT_TYPE_UNSPECIFIED: CallEventType.ValueType  # 0
+"""CALL_EVENT_TYPE_UNSPECIFIED is one that the server does not know yet: pass it over, as one that the client does not know."""
+CALL_EVENT_TYPE_CASE_CREATED: CallEventType.ValueType  # 1
+"""CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
+CALL_EVENT_TYPE_RESPONSE_SET: CallEventType.ValueType  # 2
+"""CALL_EVENT_TYPE_RESPONSE_SET: the case's response was replaced."""
+CALL_EVENT_TYPE_CASE_CLOSED: CallEventType.ValueType  # 3
+"""CALL_EVENT_TYPE_CASE_CLOSED: the case closed, otherwise than by the end of a call."""
+CALL_EVENT_TYPE_CALL_STARTED: CallEventType.ValueType  # 4
+"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now. A call that the case itself
+answers (`record`, ACK) has only its end.
+"""
+CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
+"""CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
+CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
+"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery is due, was tried, or is over."""
+Global___CallEventType: _TypeAlias = CallEventType  # noqa: Y015
 
 @_typing.final
 class GenerateCallbackUrlRequest(_message.Message):
@@ -59,10 +130,14 @@ class GenerateCallbackUrlRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     GET_GUARD_FIELD_NUMBER: _builtins.int
+    ANSWER_MODE_FIELD_NUMBER: _builtins.int
+    ANSWER_DEADLINE_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    ORDERED_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity is who decides what happens on a call: `record` (store the call, give the case's response) or an
-    activity that the server's configuration declares. Required, 1–200 characters, no control characters. Refused if
-    nothing serves it.
+    """callback_activity is who decides what happens on a call: `record` (store the call, give the case's response), `form`
+    (hold the call, for a person), an activity with a push handler that the server's configuration declares, or any other:
+    that belongs to whichever worker serves it. Required, 1–200 characters, no control characters.
     """
     callback_activity_case: _builtins.str
     """callback_activity_case is handed to the handler unchanged. Default empty, at most 200 characters."""
@@ -95,6 +170,12 @@ class GenerateCallbackUrlRequest(_message.Message):
     """get_guard says what becomes of a GET that may not be a person's. Default OFF. CONFIRM is refused together with a
     verification_profile: no person can sign.
     """
+    answer_mode: _callback_pb2.AnswerMode.ValueType
+    """answer_mode says who answers a call, and when. Default HANDLER; HOLD for the activity `form`, which can have no other."""
+    ordered: _builtins.bool
+    """ordered has the calls of an ACK case handled one after the other, in their order: a call waits until the one before
+    it is DELIVERED or DEAD. Default false. Refused with another `answer_mode`.
+    """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response is what a call is answered with, unless its handler overrides it. Required, with a `response_type`."""
@@ -111,6 +192,17 @@ class GenerateCallbackUrlRequest(_message.Message):
         `/` or `-`, values of at most 200 characters.
         """
 
+    @_builtins.property
+    def answer_deadline(self) -> _duration_pb2.Duration:
+        """answer_deadline is after how long a caller gets `fallback` while the call goes on, as from its start: the case stays
+        IN_PROGRESS, and what the handler decides then decides. Default: none. From 100 ms to the deadline of the activity.
+        Needs a `fallback`.
+        """
+
+    @_builtins.property
+    def fallback(self) -> _callback_pb2.Response:
+        """fallback is what a caller gets at `answer_deadline`; complete, as a case's response must be for `record`."""
+
     def __init__(
         self,
         *,
@@ -126,10 +218,14 @@ class GenerateCallbackUrlRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         verification_profile: _builtins.str = ...,
         get_guard: _callback_pb2.GetGuard.ValueType = ...,
+        answer_mode: _callback_pb2.AnswerMode.ValueType = ...,
+        answer_deadline: _duration_pb2.Duration | None = ...,
+        fallback: _callback_pb2.Response | None = ...,
+        ordered: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "fallback", b"fallback", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "get_guard", b"get_guard", "labels", b"labels", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "fallback", b"fallback", "get_guard", b"get_guard", "labels", b"labels", "ordered", b"ordered", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,18 +263,29 @@ Global___GenerateCallbackUrlResponse: _TypeAlias = GenerateCallbackUrlResponse  
 
 @_typing.final
 class SetResponseRequest(_message.Message):
-    """SetResponseRequest names a case and the attributes to replace."""
+    """SetResponseRequest names a case and the attributes to replace, or a call that is held and its answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    KEEP_OPEN_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
-    """callback_case_id is the case. Required."""
+    """callback_case_id is the case."""
+    call_id: _builtins.str
+    """call_id is the held call to answer."""
+    verdict: _callback_handler_service_pb2.Verdict.ValueType
+    """verdict is the judgement of what was sent. Default ACCEPTED."""
+    keep_open: _builtins.bool
+    """keep_open, after ACCEPTED on a single-use case: the call succeeded, but it was not yet the one; the case is open again."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response holds the new values. Required."""
+        """response holds the new values; with a `call_id` what a handler would give: after ACCEPTED it overrides the case's,
+        after REJECTED it alone is used.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -193,10 +300,13 @@ class SetResponseRequest(_message.Message):
         callback_case_id: _builtins.str = ...,
         response: _callback_pb2.Response | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        call_id: _builtins.str = ...,
+        verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
+        keep_open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "response", b"response", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "callback_case_id", b"callback_case_id", "keep_open", b"keep_open", "response", b"response", "update_mask", b"update_mask", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,18 +319,24 @@ class SetResponseResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def callback(self) -> _callback_pb2.Callback:
         """callback is the case."""
+
+    @_builtins.property
+    def call(self) -> _callback_pb2.Call:
+        """call is the call that was answered, if one was."""
 
     def __init__(
         self,
         *,
         callback: _callback_pb2.Callback | None = ...,
+        call: _callback_pb2.Call | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "callback", b"callback"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "callback", b"callback"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -396,7 +512,7 @@ class ListCallbacksResponse(_message.Message):
     """next_page_token asks for the next page. Empty on the last one."""
     @_builtins.property
     def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Callback]:
-        """callbacks are the cases, newest first, without `response.response_body`. A page can be short, or empty, before the
+        """callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page can be short, or empty, before the
         last one: a search through many cases ends a page in order to answer in time.
         """
 
@@ -462,29 +578,39 @@ Global___GetCallResponse: _TypeAlias = GetCallResponse  # noqa: Y015
 
 @_typing.final
 class ListCallsRequest(_message.Message):
-    """ListCallsRequest names a case and pages."""
+    """ListCallsRequest names a case, or says which calls of all cases, and pages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
-    """callback_case_id is the case. Required."""
+    """callback_case_id is the case."""
     page_size: _builtins.int
     """page_size is the most calls to return. Default (0) 50, at most 100."""
     page_token: _builtins.str
     """page_token is `next_page_token` of the page before. Default empty: the first page."""
+    filter: Global___CallFilter.ValueType
+    """filter asks for calls of all cases of `owner` in place of those of one case."""
+    owner: _builtins.str
+    """owner is whose calls, with a filter. Default empty: the caller's own. Anyone else's are for an administrator; others
+    are refused with ROLE_MISSING.
+    """
     def __init__(
         self,
         *,
         callback_case_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: Global___CallFilter.ValueType = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -561,3 +687,275 @@ class EraseCallsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseCallsResponse: _TypeAlias = EraseCallsResponse  # noqa: Y015
+
+@_typing.final
+class ReplayCallRequest(_message.Message):
+    """ReplayCallRequest names the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """call_id is the call. Required."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayCallRequest: _TypeAlias = ReplayCallRequest  # noqa: Y015
+
+@_typing.final
+class ReplayCallResponse(_message.Message):
+    """ReplayCallResponse returns the call as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> _callback_pb2.Call:
+        """call is the call."""
+
+    def __init__(
+        self,
+        *,
+        call: _callback_pb2.Call | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayCallResponse: _TypeAlias = ReplayCallResponse  # noqa: Y015
+
+@_typing.final
+class PauseActivityRequest(_message.Message):
+    """PauseActivityRequest names the activity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    callback_activity: _builtins.str
+    """callback_activity is the activity. Required."""
+    def __init__(
+        self,
+        *,
+        callback_activity: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseActivityRequest: _TypeAlias = PauseActivityRequest  # noqa: Y015
+
+@_typing.final
+class PauseActivityResponse(_message.Message):
+    """PauseActivityResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseActivityResponse: _TypeAlias = PauseActivityResponse  # noqa: Y015
+
+@_typing.final
+class ResumeActivityRequest(_message.Message):
+    """ResumeActivityRequest names the activity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    callback_activity: _builtins.str
+    """callback_activity is the activity. Required."""
+    def __init__(
+        self,
+        *,
+        callback_activity: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeActivityRequest: _TypeAlias = ResumeActivityRequest  # noqa: Y015
+
+@_typing.final
+class ResumeActivityResponse(_message.Message):
+    """ResumeActivityResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeActivityResponse: _TypeAlias = ResumeActivityResponse  # noqa: Y015
+
+@_typing.final
+class WatchCallsRequest(_message.Message):
+    """WatchCallsRequest filters, and says from where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    callback_activity: _builtins.str
+    """callback_activity keeps events of this activity. Default empty: all."""
+    callback_case_id: _builtins.str
+    """callback_case_id keeps events of this case. Default empty: all."""
+    resume_token: _builtins.str
+    """resume_token is the token of the last message that was received, of a watch with the same filter. Default empty: from
+    now on.
+    """
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """labels keeps events of cases that have all of these labels. Default empty: all. At most 16."""
+
+    def __init__(
+        self,
+        *,
+        callback_activity: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        callback_case_id: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "labels", b"labels", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchCallsRequest: _TypeAlias = WatchCallsRequest  # noqa: Y015
+
+@_typing.final
+class WatchCallsResponse(_message.Message):
+    """WatchCallsResponse is some events, and where to go on after them. The first one comes at once, without events: what
+    happens after it is not missed. One without events comes now and then, so that a token does not grow old.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """resume_token goes on after these events."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallEvent]:
+        """events are in order for each case."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___CallEvent] | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchCallsResponse: _TypeAlias = WatchCallsResponse  # noqa: Y015
+
+@_typing.final
+class CallEvent(_message.Message):
+    """CallEvent is one change of a case or a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    CASE_STATUS_FIELD_NUMBER: _builtins.int
+    CLOSE_REASON_FIELD_NUMBER: _builtins.int
+    CALL_STATUS_FIELD_NUMBER: _builtins.int
+    DELIVERY_STATUS_FIELD_NUMBER: _builtins.int
+    type: Global___CallEventType.ValueType
+    """type is what happened."""
+    callback_case_id: _builtins.str
+    """callback_case_id is the case."""
+    call_id: _builtins.str
+    """call_id is the call. Empty if it happened to the case."""
+    callback_activity: _builtins.str
+    """callback_activity is the case's activity."""
+    owner: _builtins.str
+    """owner is the case's owner."""
+    case_status: _callback_pb2.CallbackStatus.ValueType
+    """case_status is the case's status after it."""
+    close_reason: _callback_pb2.CloseReason.ValueType
+    """close_reason is why the case is closed, if it is."""
+    call_status: _callback_pb2.CallStatus.ValueType
+    """call_status is the call's status after it, if it happened to a call."""
+    delivery_status: _callback_pb2.DeliveryStatus.ValueType
+    """delivery_status is the delivery's status after it, if the call has one."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """time is when it happened, by the store's clock."""
+
+    def __init__(
+        self,
+        *,
+        type: Global___CallEventType.ValueType = ...,
+        callback_case_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        callback_activity: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        case_status: _callback_pb2.CallbackStatus.ValueType = ...,
+        close_reason: _callback_pb2.CloseReason.ValueType = ...,
+        call_status: _callback_pb2.CallStatus.ValueType = ...,
+        delivery_status: _callback_pb2.DeliveryStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "time", b"time", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallEvent: _TypeAlias = CallEvent  # noqa: Y015

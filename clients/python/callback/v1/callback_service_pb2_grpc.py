@@ -81,6 +81,26 @@ class CallbackServiceStub:
                 request_serializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsResponse.FromString,
                 _registered_method=True)
+        self.ReplayCall = channel.unary_unary(
+                '/callback.v1.CallbackService/ReplayCall',
+                request_serializer=callback_dot_v1_dot_callback__service__pb2.ReplayCallRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__service__pb2.ReplayCallResponse.FromString,
+                _registered_method=True)
+        self.PauseActivity = channel.unary_unary(
+                '/callback.v1.CallbackService/PauseActivity',
+                request_serializer=callback_dot_v1_dot_callback__service__pb2.PauseActivityRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__service__pb2.PauseActivityResponse.FromString,
+                _registered_method=True)
+        self.ResumeActivity = channel.unary_unary(
+                '/callback.v1.CallbackService/ResumeActivity',
+                request_serializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityResponse.FromString,
+                _registered_method=True)
+        self.WatchCalls = channel.unary_stream(
+                '/callback.v1.CallbackService/WatchCalls',
+                request_serializer=callback_dot_v1_dot_callback__service__pb2.WatchCallsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__service__pb2.WatchCallsResponse.FromString,
+                _registered_method=True)
 
 
 class CallbackServiceServicer:
@@ -103,8 +123,9 @@ class CallbackServiceServicer:
 
     def SetResponse(self, request, context):
         """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-        the response as it was when the call began. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-        STORE_UNAVAILABLE.
+        the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
+        case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
+        CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +180,41 @@ class CallbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayCall(self, request, context):
+        """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
+        answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
+        PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseActivity(self, request, context):
+        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
+        at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeActivity(self, request, context):
+        """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchCalls(self, request, context):
+        """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
+        from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
+        WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
+        last resume token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CallbackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -201,6 +257,26 @@ def add_CallbackServiceServicer_to_server(servicer, server):
                     servicer.EraseCalls,
                     request_deserializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callback__service__pb2.EraseCallsResponse.SerializeToString,
+            ),
+            'ReplayCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayCall,
+                    request_deserializer=callback_dot_v1_dot_callback__service__pb2.ReplayCallRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__service__pb2.ReplayCallResponse.SerializeToString,
+            ),
+            'PauseActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseActivity,
+                    request_deserializer=callback_dot_v1_dot_callback__service__pb2.PauseActivityRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__service__pb2.PauseActivityResponse.SerializeToString,
+            ),
+            'ResumeActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeActivity,
+                    request_deserializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityResponse.SerializeToString,
+            ),
+            'WatchCalls': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchCalls,
+                    request_deserializer=callback_dot_v1_dot_callback__service__pb2.WatchCallsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__service__pb2.WatchCallsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -426,6 +502,114 @@ class CallbackService:
             '/callback.v1.CallbackService/EraseCalls',
             callback_dot_v1_dot_callback__service__pb2.EraseCallsRequest.SerializeToString,
             callback_dot_v1_dot_callback__service__pb2.EraseCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackService/ReplayCall',
+            callback_dot_v1_dot_callback__service__pb2.ReplayCallRequest.SerializeToString,
+            callback_dot_v1_dot_callback__service__pb2.ReplayCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackService/PauseActivity',
+            callback_dot_v1_dot_callback__service__pb2.PauseActivityRequest.SerializeToString,
+            callback_dot_v1_dot_callback__service__pb2.PauseActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackService/ResumeActivity',
+            callback_dot_v1_dot_callback__service__pb2.ResumeActivityRequest.SerializeToString,
+            callback_dot_v1_dot_callback__service__pb2.ResumeActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/callback.v1.CallbackService/WatchCalls',
+            callback_dot_v1_dot_callback__service__pb2.WatchCallsRequest.SerializeToString,
+            callback_dot_v1_dot_callback__service__pb2.WatchCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,8 +46,9 @@ class CallbackServiceStub:
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.SetResponseRequest, _callback_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-    the response as it was when the call began. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-    STORE_UNAVAILABLE.
+    the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
+    case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
+    CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.CloseCallbackRequest, _callback_service_pb2.CloseCallbackResponse]
     """CloseCallback closes a case at once, whatever its status; calls that run go on and are answered. Closing a closed
@@ -72,6 +73,24 @@ class CallbackServiceStub:
     store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
     INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
+    ReplayCall: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ReplayCallRequest, _callback_service_pb2.ReplayCallResponse]
+    """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
+    answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
+    PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    STORE_UNAVAILABLE.
+    """
+    PauseActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.PauseActivityRequest, _callback_service_pb2.PauseActivityResponse]
+    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
+    at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """
+    ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]
+    """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    WatchCalls: _grpc.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]
+    """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
+    from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
+    WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
+    last resume token.
+    """
 
 @_typing.type_check_only
 class CallbackServiceAsyncStub(CallbackServiceStub):
@@ -91,8 +110,9 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.SetResponseRequest, _callback_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-    the response as it was when the call began. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-    STORE_UNAVAILABLE.
+    the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
+    case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
+    CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.CloseCallbackRequest, _callback_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
     """CloseCallback closes a case at once, whatever its status; calls that run go on and are answered. Closing a closed
@@ -116,6 +136,24 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
     store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
     INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """
+    ReplayCall: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ReplayCallRequest, _callback_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
+    """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
+    answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
+    PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    STORE_UNAVAILABLE.
+    """
+    PauseActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.PauseActivityRequest, _callback_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
+    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
+    at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """
+    ResumeActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
+    """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    WatchCalls: _aio.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
+    """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
+    from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
+    WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
+    last resume token.
     """
 
 class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -145,8 +183,9 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callback_service_pb2.SetResponseResponse, _abc.Awaitable[_callback_service_pb2.SetResponseResponse]]:
         """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-        the response as it was when the call began. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-        STORE_UNAVAILABLE.
+        the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
+        case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
+        CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -206,6 +245,48 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
         store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
         INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayCall(
+        self,
+        request: _callback_service_pb2.ReplayCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_service_pb2.ReplayCallResponse, _abc.Awaitable[_callback_service_pb2.ReplayCallResponse]]:
+        """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
+        answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
+        PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseActivity(
+        self,
+        request: _callback_service_pb2.PauseActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_service_pb2.PauseActivityResponse, _abc.Awaitable[_callback_service_pb2.PauseActivityResponse]]:
+        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
+        at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeActivity(
+        self,
+        request: _callback_service_pb2.ResumeActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_service_pb2.ResumeActivityResponse, _abc.Awaitable[_callback_service_pb2.ResumeActivityResponse]]:
+        """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def WatchCalls(
+        self,
+        request: _callback_service_pb2.WatchCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_callback_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callback_service_pb2.WatchCallsResponse]]:
+        """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
+        from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
+        WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
+        last resume token.
         """
 
 def add_CallbackServiceServicer_to_server(servicer: CallbackServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,6 +8,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +20,197 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Intake:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IntakeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Intake.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTAKE_UNSPECIFIED: _Intake.ValueType  # 0
+    """INTAKE_UNSPECIFIED: as before."""
+    INTAKE_OPEN: _Intake.ValueType  # 1
+    """INTAKE_OPEN: it takes calls."""
+    INTAKE_CLOSED: _Intake.ValueType  # 2
+    """INTAKE_CLOSED: it stops, its store is away, or the edge may no longer send it any. The edge goes elsewhere, and opens
+    another stream.
+    """
+
+class Intake(_Intake, metaclass=_IntakeEnumTypeWrapper):
+    """Intake says whether a server takes calls by a stream."""
+
+INTAKE_UNSPECIFIED: Intake.ValueType  # 0
+"""INTAKE_UNSPECIFIED: as before."""
+INTAKE_OPEN: Intake.ValueType  # 1
+"""INTAKE_OPEN: it takes calls."""
+INTAKE_CLOSED: Intake.ValueType  # 2
+"""INTAKE_CLOSED: it stops, its store is away, or the edge may no longer send it any. The edge goes elsewhere, and opens
+another stream.
+"""
+Global___Intake: _TypeAlias = Intake  # noqa: Y015
+
+@_typing.final
+class CarryRequest(_message.Message):
+    """CarryRequest is some calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOCATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def invocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invocation]:
+        """invocations are the calls, which are made at the same time: none waits for another. A message is at most 16 MiB."""
+
+    def __init__(
+        self,
+        *,
+        invocations: _abc.Iterable[Global___Invocation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocations", b"invocations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarryRequest: _TypeAlias = CarryRequest  # noqa: Y015
+
+@_typing.final
+class Invocation(_message.Message):
+    """Invocation is one call, an Invoke for short: the server claims the case, runs its handler, records the result, and
+    answers. It must never be sent twice for one request; the call runs to its recorded end even if the edge goes away.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """number is what the edge calls it; no other of its stream has the same."""
+    @_builtins.property
+    def request(self) -> Global___InvokeRequest:
+        """request is what came in."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        request: Global___InvokeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Invocation: _TypeAlias = Invocation  # noqa: Y015
+
+@_typing.final
+class CarryResponse(_message.Message):
+    """CarryResponse is some answers, in any order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    INTAKE_FIELD_NUMBER: _builtins.int
+    intake: Global___Intake.ValueType
+    """intake says whether the server takes calls by this stream. It is in the first message, and wherever it changes."""
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
+        """answers are those of calls of this stream. Each call has one."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___Answer] | None = ...,
+        intake: Global___Intake.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "intake", b"intake"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarryResponse: _TypeAlias = CarryResponse  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    """Answer is the answer to one call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """number is the call's."""
+    @_builtins.property
+    def response(self) -> Global___InvokeResponse:
+        """response is what to answer."""
+
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """status says why there is none: INVALID_REQUEST, STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED,
+        RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE,
+        OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING, VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE,
+        CONFIRMATION_REQUIRED, AGENT_DETECTED, TOO_MANY_REQUESTS, UNAUTHENTICATED or ROLE_MISSING. Its details are those of
+        any refusal: an `ErrorInfo`, and a `RetryInfo` which says that the same request may be sent again, and after how
+        long. An OPTIONS is never a call: it is answered if the case's profile has a handshake for it, and fails otherwise.
+        """
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        response: Global___InvokeResponse | None = ...,
+        status: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "response", b"response", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "outcome", b"outcome", "response", b"response", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class ReportCallerGoneRequest(_message.Message):
+    """ReportCallerGoneRequest names the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """call_id is the call. Required."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallerGoneRequest: _TypeAlias = ReportCallerGoneRequest  # noqa: Y015
+
+@_typing.final
+class ReportCallerGoneResponse(_message.Message):
+    """ReportCallerGoneResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallerGoneResponse: _TypeAlias = ReportCallerGoneResponse  # noqa: Y015
 
 @_typing.final
 class InvokeRequest(_message.Message):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EdgeServiceStub:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
     configured, it needs one with the role `edge`.
     """
 
@@ -36,26 +36,38 @@ class EdgeServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Invoke = channel.unary_unary(
-                '/callback.v1.EdgeService/Invoke',
-                request_serializer=callback_dot_v1_dot_edge__service__pb2.InvokeRequest.SerializeToString,
-                response_deserializer=callback_dot_v1_dot_edge__service__pb2.InvokeResponse.FromString,
+        self.Carry = channel.stream_stream(
+                '/callback.v1.EdgeService/Carry',
+                request_serializer=callback_dot_v1_dot_edge__service__pb2.CarryRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_edge__service__pb2.CarryResponse.FromString,
+                _registered_method=True)
+        self.ReportCallerGone = channel.unary_unary(
+                '/callback.v1.EdgeService/ReportCallerGone',
+                request_serializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneResponse.FromString,
                 _registered_method=True)
 
 
 class EdgeServiceServicer:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
     configured, it needs one with the role `edge`.
     """
 
-    def Invoke(self, request, context):
-        """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
-        be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
-        STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-        HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
-        VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
-        `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
-        answered if the case's profile has a handshake for it, and fails otherwise.
+    def Carry(self, request_iterator, context):
+        """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
+        time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
+        more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
+        server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
+        that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
+        answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportCallerGone(self, request, context):
+        """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+        changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,10 +76,15 @@ class EdgeServiceServicer:
 
 def add_EdgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Invoke': grpc.unary_unary_rpc_method_handler(
-                    servicer.Invoke,
-                    request_deserializer=callback_dot_v1_dot_edge__service__pb2.InvokeRequest.FromString,
-                    response_serializer=callback_dot_v1_dot_edge__service__pb2.InvokeResponse.SerializeToString,
+            'Carry': grpc.stream_stream_rpc_method_handler(
+                    servicer.Carry,
+                    request_deserializer=callback_dot_v1_dot_edge__service__pb2.CarryRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_edge__service__pb2.CarryResponse.SerializeToString,
+            ),
+            'ReportCallerGone': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCallerGone,
+                    request_deserializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -78,12 +95,39 @@ def add_EdgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EdgeService:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
     configured, it needs one with the role `edge`.
     """
 
     @staticmethod
-    def Invoke(request,
+    def Carry(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/callback.v1.EdgeService/Carry',
+            callback_dot_v1_dot_edge__service__pb2.CarryRequest.SerializeToString,
+            callback_dot_v1_dot_edge__service__pb2.CarryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCallerGone(request,
             target,
             options=(),
             channel_credentials=None,
@@ -96,9 +140,9 @@ class EdgeService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/callback.v1.EdgeService/Invoke',
-            callback_dot_v1_dot_edge__service__pb2.InvokeRequest.SerializeToString,
-            callback_dot_v1_dot_edge__service__pb2.InvokeResponse.FromString,
+            '/callback.v1.EdgeService/ReportCallerGone',
+            callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneRequest.SerializeToString,
+            callback_dot_v1_dot_edge__service__pb2.ReportCallerGoneResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EdgeServiceStub:
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
     configured, it needs one with the role `edge`.
     """
 
@@ -35,51 +35,66 @@ class EdgeServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EdgeServiceAsyncStub: ...
-    Invoke: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.InvokeRequest, _edge_service_pb2.InvokeResponse]
-    """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
-    be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
-    STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-    HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
-    VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
-    `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
-    answered if the case's profile has a handshake for it, and fails otherwise.
+    Carry: _grpc.StreamStreamMultiCallable[_edge_service_pb2.CarryRequest, _edge_service_pb2.CarryResponse]
+    """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
+    time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
+    more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
+    server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
+    that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
+    answers.
+    """
+    ReportCallerGone: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]
+    """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+    changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
     configured, it needs one with the role `edge`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Invoke: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.InvokeRequest, _edge_service_pb2.InvokeResponse]  # type: ignore[assignment]
-    """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
-    be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
-    STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-    HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
-    VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
-    `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
-    answered if the case's profile has a handshake for it, and fails otherwise.
+    Carry: _aio.StreamStreamMultiCallable[_edge_service_pb2.CarryRequest, _edge_service_pb2.CarryResponse]  # type: ignore[assignment]
+    """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
+    time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
+    more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
+    server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
+    that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
+    answers.
+    """
+    ReportCallerGone: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]  # type: ignore[assignment]
+    """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+    changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EdgeService is for the edge alone: it hands over one HTTP request and gets back what to answer. Where principals are
+    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
     configured, it needs one with the role `edge`.
     """
 
     @_abc_1.abstractmethod
-    def Invoke(
+    def Carry(
         self,
-        request: _edge_service_pb2.InvokeRequest,
+        request_iterator: _MaybeAsyncIterator[_edge_service_pb2.CarryRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_edge_service_pb2.InvokeResponse, _abc.Awaitable[_edge_service_pb2.InvokeResponse]]:
-        """Invoke makes the call: claims the case, runs its handler, records the result, and returns the answer. It must never
-        be sent twice for one request; the call runs to its recorded end even if the edge goes away. Fails with
-        STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED,
-        HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING,
-        VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED or TOO_MANY_REQUESTS. A
-        `RetryInfo` says that the same request may be sent again, and after how long. An OPTIONS is never a call: it is
-        answered if the case's profile has a handshake for it, and fails otherwise.
+    ) -> _typing.Union[_abc.Iterator[_edge_service_pb2.CarryResponse], _abc.AsyncIterator[_edge_service_pb2.CarryResponse]]:
+        """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
+        time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
+        more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
+        server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
+        that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
+        answers.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportCallerGone(
+        self,
+        request: _edge_service_pb2.ReportCallerGoneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edge_service_pb2.ReportCallerGoneResponse, _abc.Awaitable[_edge_service_pb2.ReportCallerGoneResponse]]:
+        """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
+        changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -104,6 +104,34 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): more calls on the case, or on all cases of its owner, than the
     operator allows in this time. Nothing was changed. Invoke only.
     """
+    ERROR_REASON_CALL_ANSWERED: _ErrorReason.ValueType  # 27
+    """ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call has another answer already, or ended without one. Metadata:
+    `status`. SetResponse only.
+    """
+    ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
+    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it; its case does not hold calls.
+    SetResponse only.
+    """
+    ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
+    """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole, or its
+    activity has no handler. ReplayCall only.
+    """
+    ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
+    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept. Read the state with
+    ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
+    """
+    ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
+    """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with
+    the last resume token. WatchCalls only.
+    """
+    ERROR_REASON_ACTIVITY_NOT_ALLOWED: _ErrorReason.ValueType  # 32
+    """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not work on an activity that it announces.
+    Metadata: `activity`. Work only.
+    """
+    ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 33
+    """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): this process has as many watchers as it may, in all or of this
+    principal. WatchCalls only.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is every reason for a refusal, sent as `reason` of a `google.rpc.ErrorInfo` with domain `callback`,
@@ -191,5 +219,33 @@ changed. Invoke only.
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
 """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): more calls on the case, or on all cases of its owner, than the
 operator allows in this time. Nothing was changed. Invoke only.
+"""
+ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
+"""ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call has another answer already, or ended without one. Metadata:
+`status`. SetResponse only.
+"""
+ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
+"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it; its case does not hold calls.
+SetResponse only.
+"""
+ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
+"""ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole, or its
+activity has no handler. ReplayCall only.
+"""
+ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
+"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept. Read the state with
+ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
+"""
+ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
+"""ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with
+the last resume token. WatchCalls only.
+"""
+ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
+"""ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not work on an activity that it announces.
+Metadata: `activity`. Work only.
+"""
+ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
+"""ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): this process has as many watchers as it may, in all or of this
+principal. WatchCalls only.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

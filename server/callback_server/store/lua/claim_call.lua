@@ -1,16 +1,21 @@
 #!lua
--- Claims a case for one call. A call of the activity `record` has no handler: it ends here, in the same step.
+-- Claims a case for one call. A call of the activity `record` has no handler: it ends here, in the same step. So does one
+-- of an ACK case, and its delivery begins.
 -- Sent twice with the same call_id, it claims once and gives the same grant.
 --
 -- KEYS: partition
--- ARGV: case_id, sha (raw), parameter, call_id, request, request_body, lease_ms, keep_calls, keep_bytes, platform_url
---       ('' = none), asking (the domain's word), profile (that was passed, '' = none), message (SHA-256 of its id in hexadecimal digits, '' =
---       none), window_ms (for how long that is the same message), calls_per_minute (of a case, 0 = any number),
---       leases (how many values of the next kind), then pairs of activity and lease_ms for those that differ, then
---       pairs of owner and wait_ms for those that have made too many calls
+-- ARGV: case_id, sha (raw), parameter, call_id, request, request_body (as they are kept), whole_request, whole_body (as they
+--       came, if that is something else; '' = it is not), lease_ms, hold_lease_ms (of a held call), holder (who asks, to
+--       be told of the answer to a held call), takes ('1' if who asks can run a delivery at once), keep_calls,
+--       keep_bytes, platform_url ('' = none), asking (the domain's word), profile (that was passed, '' = none), message
+--       (SHA-256 of its id in hexadecimal digits, '' = none), window_ms (for how long that is the same message),
+--       calls_per_minute (of a case, 0 = any number), and three lists, each after how many values it has: of activity
+--       and lease_ms for those that are declared; of activities that are paused; of owner and wait_ms for those that have
+--       made too many calls
 -- Returns: what was due, then
---          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms, content, body as they were at the claim,
---          and what the end of a recorded one made of the case ('' = nothing);
+--          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms (of a recorded one: of the delivery that
+--          who asks is to run, 0 = none), content, body as they were at the claim, what the end of a recorded one made of
+--          the case ('' = nothing), answer ('' = HANDLER) and fallback ('' = none);
 --          UNKNOWN (no case is reached by this hash and parameter); CLOSED with its reason; BUSY; STALE (this call has
 --          ended already; or it is a recorded one that was erased, and the case's response is another one by now);
 --          VERIFY with profile and alternative_domain (the case asks for a profile that was not passed); CONFIRM (a person
@@ -22,11 +27,16 @@
 --             its failure if it is a redirect to /path and there is no platform. What was due before (a lease's end, the
 --             expiry) happens first; but where a profile was not passed, nothing does.
 -- @include life
+-- @include delivery
 
 local case_id, sha, parameter, call_id, request, request_body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local lease_ms, keep = tonumber(ARGV[7]), {calls = tonumber(ARGV[8]), bytes = tonumber(ARGV[9])}
-local platform_url, asking, profile, message, window_ms = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
-local calls_per_minute, first_owner = tonumber(ARGV[15]), 17 + tonumber(ARGV[16])
+local whole_request, whole_body, lease_ms, hold_lease_ms = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+local holder, takes, keep = ARGV[11], ARGV[12] == '1', {calls = tonumber(ARGV[13]), bytes = tonumber(ARGV[14])}
+local platform_url, asking, profile, message, window_ms = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19]
+local calls_per_minute = tonumber(ARGV[20])
+local leases_at = 21
+local paused_at = leases_at + 1 + tonumber(ARGV[leases_at])
+local owners_at = paused_at + 1 + tonumber(ARGV[paused_at])
 
 local case = load_case(case_id)
 local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
@@ -41,18 +51,27 @@ if asking == 'OPTIONS' then return reply('UNKNOWN') end
 local now = math.floor(now_us() / 1000)
 
 local function grant(word, attempt, lease_left_ms, content, body, made)
-  return reply(word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body or '', made or '')
+  local fallback = word == 'CLAIMED' and case.way_out and redis.call('GET', fallback_key(case_id)) or ''
+  return reply(word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body or '',
+    made or '', case.answer or '', fallback)
+end
+
+-- What is left of the lease of a delivery's first attempt, which is for who made the call.
+local function delivery_left_ms()
+  local delivery = redis.call('HMGET', call_key(call_id), 'delivery', 'tries', 'at_once')
+  if delivery[1] ~= 'RUNNING' or delivery[2] ~= '1' or not delivery[3] then return 0 end
+  return math.max(tonumber(redis.call('ZSCORE', due_key(case.activity), call_id)) - now, 0)
 end
 
 if mine[1] == 'RUNNING' then
   local left = tonumber(redis.call('ZSCORE', leases_key(), call_id)) - now
   if left <= 0 then return reply('STALE') end
   return grant('CLAIMED', mine[2], left, mine[3], mine[4])
-elseif mine[1] and case.activity == 'record' and mine[3] then
-  return grant('RECORDED', mine[2], 0, mine[3], mine[4], mine[6])
-elseif mine[1] and case.activity == 'record' and mine[5] == case.version then -- erased, and the case says the same still
-  return grant('RECORDED', mine[2], 0, redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)),
-    mine[6])
+elseif mine[1] and answers_itself(case) and mine[3] then
+  return grant('RECORDED', mine[2], delivery_left_ms(), mine[3], mine[4], mine[6])
+elseif mine[1] and answers_itself(case) and mine[5] == case.version then -- erased, and the case says the same still
+  return grant('RECORDED', mine[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
+    redis.call('GET', body_key(case_id)), mine[6])
 elseif mine[1] then
   return reply('STALE')
 end
@@ -80,7 +99,7 @@ if case.guard == 'DETECT' and asking == 'GET' then return reply('AGENT') end
 if case.status == 'IN_PROGRESS' then return reply('BUSY') end
 if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
-for i = first_owner, #ARGV, 2 do
+for i = owners_at + 1, #ARGV, 2 do
   if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
 end
 local arrival
@@ -91,9 +110,15 @@ if calls_per_minute > 0 then -- GCRA: a case's calls may arrive a minute's worth
   if early > 0 then return reply('LIMITED', math.ceil(early / 1000)) end
 end
 
-for i = 17, first_owner - 1, 2 do
+if case.answer == 'HOLD' then lease_ms = hold_lease_ms end
+for i = leases_at + 1, paused_at - 1, 2 do
   if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
 end
+for i = paused_at + 1, owners_at - 1 do
+  if ARGV[i] == case.activity then takes = false end
+end
+local partial = whole_request ~= ''
+if partial and case.answer == 'ACK' then request, request_body, partial = whole_request, whole_body, false end
 local content = redis.call('GET', content_key(case_id))
 local body = redis.call('GET', body_key(case_id)) or ''
 local attempt = case.attempts + 1
@@ -102,6 +127,7 @@ local size = #request + #request_body + #content + #body
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, 'start', now, 'request', request,
   'request_body', request_body, 'response', content, 'version', case.version, 'size', size)
 if body ~= '' then redis.call('HSET', call_key(call_id), 'response_body', body) end
+if partial then redis.call('HSET', call_key(call_id), 'partial', '1') end
 if message ~= '' then
   redis.call('HSET', call_key(call_id), 'message', message)
   redis.call('SET', message_key(case_id, message), call_id, 'PX', window_ms)
@@ -112,17 +138,23 @@ redis.call('HINCRBY', case_key(case_id), 'running', 1)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)
 case.call = call_id
 
-if case.activity == 'record' then
-  local made
+if answers_itself(case) then
+  local made, running
   if case.path == '1' and platform_url == '' then
     redis.call('HSET', call_key(call_id), 'failure', 'INVALID_RESPONSE', 'detail', '/path needs a platform_url')
     made = end_call(case, call_id, 'FAILED', false, now, keep)
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
-    made = end_call(case, call_id, 'SUCCEEDED', false, now, keep)
+    made = end_call(case, call_id, 'SUCCEEDED', false, now, keep, case.answer == 'ACK')
+    running = case.answer == 'ACK' and deliver(case, call_id, now, takes and lease_ms or nil)
   end
-  return grant('RECORDED', attempt, 0, content, body, made)
+  return grant('RECORDED', attempt, running and lease_ms or 0, content, body, made)
 end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
+if case.answer == 'HOLD' then
+  redis.call('HSET', call_key(call_id), 'holder', holder)
+  redis.call('ZADD', waiting_key(case.owner), now, call_id)
+end
 if case.mode ~= 'MULTIPLE' then move(case, 'IN_PROGRESS') end
+emit(case, 'CALL_STARTED', call_id, 'RUNNING')
 return grant('CLAIMED', attempt, lease_ms, content, body)

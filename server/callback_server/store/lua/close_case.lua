@@ -16,4 +16,5 @@ local now = math.floor(now_us() / 1000)
 settle(case, now, keep)
 if case.status == 'CLOSED' then return reply('ALREADY') end
 close(case, 'CLOSED_BY_OWNER', now)
+emit(case, 'CASE_CLOSED')
 return reply('OK')

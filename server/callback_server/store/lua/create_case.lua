@@ -3,15 +3,15 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
---       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off)
+--       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off),
+--       answer ('' = HANDLER), ordered ('1' or ''), fallback ('' = none)
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life
--- @include labels
 
 local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local profile, guard = ARGV[12], ARGV[13]
+local profile, guard, answer, ordered, fallback = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 
 local existing = load_case(case_id)
 if existing then
@@ -24,12 +24,18 @@ local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0
 redis.call('SET', newest_key(), string.format('%.0f', created))
 redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', sha,
   'parameter', parameter, 'fingerprint', fingerprint, 'created', created, 'attempts', 0, 'running', 0, 'bytes', 0,
-  'version', 0)
+  'version', 0, 'marks', label_marks(content))
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
+if answer ~= '' then redis.call('HSET', case_key(case_id), 'answer', answer) end
+if ordered ~= '' then redis.call('HSET', case_key(case_id), 'ordered', ordered) end
+if fallback ~= '' then
+  redis.call('HSET', case_key(case_id), 'way_out', '1')
+  redis.call('SET', fallback_key(case_id), fallback)
+end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
 for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZADD', index, created, case_id) end
@@ -38,4 +44,5 @@ if time_to_live_ms ~= '' then
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
+emit(load_case(case_id), 'CASE_CREATED')
 return {'OK'}

@@ -1,23 +1,25 @@
 #!lua flags=allow-oom
--- Forgets what is past its retention in a partition: ended calls, and closed cases. A case waits for its calls: for the
--- end of one that runs, and for their retention, which may end a moment later than its own. What has no call or no case,
--- which can only come from outside, is taken off the list: it must not stand in the way of the others for ever.
+-- Forgets what is past its retention in a partition: calls that are over, and closed cases. A case waits for its calls:
+-- for the end of one that runs or is to be delivered, and for their retention, which may end a moment later than its own.
+-- What has no call or no case, which can only come from outside, is taken off the list: it must not stand in the way of
+-- the others for ever.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
 -- Returns: how many calls and how many cases were dropped. Together less than the limit means that nothing is left.
 -- Transition: CLOSED -> nothing
 -- @include life
--- @include labels
 
 local limit, retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local due = math.floor(now_us() / 1000) - retention_ms
+local now = math.floor(now_us() / 1000)
+local due = now - retention_ms
 
 local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case_id = string.sub(call_id, 1, 32)
-  if redis.call('HEXISTS', call_key(call_id), 'size') == 1 and redis.call('EXISTS', case_key(case_id)) == 1 then
-    drop_call(case_id, call_id)
+  local case = redis.call('HEXISTS', call_key(call_id), 'size') == 1 and load_case(case_id)
+  if case then
+    drop_call(case, call_id)
   else
     redis.call('ZREM', ended_key(), call_id)
   end
@@ -30,12 +32,15 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if not case then
     redis.call('ZREM', closed_key(), case_id)
+  elseif tonumber(case.running) > 0 then
+    -- It is due again when that one is, and does not stand in the way of others until then: a delivery can take days.
+    redis.call('ZADD', closed_key(), now, case_id)
   elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
     local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
     for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end
     redis.call('ZREM', closed_key(), case_id)
-    redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id))
+    redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id), fallback_key(case_id))
     dropped = dropped + 1
   end
 end

@@ -4,7 +4,8 @@
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), version, content, body ('' = none), path ('1' if the response is a redirect to /path,
 --       else ''), keep_calls, keep_bytes
--- Returns: what was due, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT (another version by now).
+-- Returns: what was due, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT (another version
+--          by now).
 -- Transition: none of its own; what was due before happens first.
 -- @include life
 
@@ -21,4 +22,5 @@ redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end
 redis.call('HSET', case_key(case_id), 'path', path)
 redis.call('HINCRBY', case_key(case_id), 'version', 1)
+emit(case, 'RESPONSE_SET')
 return reply('OK')

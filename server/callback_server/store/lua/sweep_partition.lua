@@ -4,8 +4,8 @@
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), keep_calls, keep_bytes
--- Returns: what was due, then how many leases and how many expiries that were. Less than the limit means that nothing is
---          left.
+-- Returns: what was due, then how many leases and how many expiries that were (less than the limit means that nothing is
+--          left), and 1 if a delivery is due, else 0: that is left to who can run it.
 -- Transition: of a call RUNNING -> INTERRUPTED with the life table; of a case to CLOSED (EXPIRED).
 -- @include life
 
@@ -26,4 +26,11 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if case then settle(case, now, keep) else redis.call('ZREM', expiries_key(), case_id) end
 end
-return reply(#calls, #cases)
+local deliveries = 0
+for _, activity in ipairs(redis.call('SMEMBERS', inbox_key())) do
+  if #redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then
+    deliveries = 1
+    break
+  end
+end
+return reply(#calls, #cases, deliveries)

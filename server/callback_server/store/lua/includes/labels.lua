@@ -1,15 +1,26 @@
 -- The index of labels. A case is in it from its creation until it is dropped, whatever becomes of it in between.
 
--- The index of an owner's cases with one label, named by a digest: a value can be long, and contain anything.
-local function label_index(owner, name, value)
-  return label_key(owner, redis.sha1hex(#name .. ':' .. name .. value))
-end
+-- A label is named by a digest: a value can be long, and contain anything.
+local function label_digest(name, value) return redis.sha1hex(#name .. ':' .. name .. value) end
 
--- The indexes of labels that a case is in. Its labels stand in its settings (see packing.py and the domain's Settings).
+-- The index of an owner's cases with one label.
+local function label_index(owner, name, value) return label_key(owner, label_digest(name, value)) end
+
+-- The labels of a case, which stand in its settings (see packing.py and the domain's Settings).
+local function labels_of(content) return cmsgpack.unpack(content)[1][3] end
+
+-- The indexes of labels that a case is in.
 local function label_indexes(owner, content)
   local indexes = {}
-  for name, value in pairs(cmsgpack.unpack(content)[1][3]) do
+  for name, value in pairs(labels_of(content)) do
     indexes[#indexes + 1] = label_index(owner, name, value)
   end
   return indexes
+end
+
+-- What an event says of the labels of its case: of each the first 12 digits of its digest.
+local function label_marks(content)
+  local marks = {}
+  for name, value in pairs(labels_of(content)) do marks[#marks + 1] = string.sub(label_digest(name, value), 1, 12) end
+  return table.concat(marks)
 end

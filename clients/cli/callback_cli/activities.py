@@ -1,0 +1,36 @@
+"""The commands about activities: pause, resume."""
+
+import click
+
+from callback_cli import json_view
+from callback_cli.options import examples
+from callback_cli.session import AskingCommand, Session, asks
+
+
+@click.command(cls=AskingCommand, epilog=examples("callback pause order-paid --token-file admin.token"))
+@click.argument("activity")
+@asks
+def pause(session: Session, *, activity: str) -> None:
+    """Keep what was acknowledged from being handled, until it is resumed; for an admin.
+
+    That is of calls with --answer-mode ack, and of replays. They wait, and none is lost; those at work end. Calls whose
+    caller waits go on.
+    """
+    session.ask(lambda client: client.pause_activity(activity))
+    _show(session, activity, paused=True)
+
+
+@click.command(cls=AskingCommand, epilog=examples("callback resume order-paid --token-file admin.token"))
+@click.argument("activity")
+@asks
+def resume(session: Session, *, activity: str) -> None:
+    """Undo `callback pause`; for an admin."""
+    session.ask(lambda client: client.resume_activity(activity))
+    _show(session, activity, paused=False)
+
+
+def _show(session: Session, activity: str, *, paused: bool) -> None:
+    if session.as_json:
+        click.echo(json_view.dumps({"callbackActivity": activity, "paused": paused}))
+    else:
+        click.echo(f"{activity} is {'paused' if paused else 'resumed'}.")

@@ -1,0 +1,122 @@
+"""`WorkerService`: workers come, get calls, and go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any, Final, TypeVar
+
+from callback.v1 import worker_service_pb2 as worker_pb2
+from callback.v1 import worker_service_pb2_grpc as worker_grpc
+from callback_process.logs import get_logger
+from callback_server.domain.principal import Role
+from callback_server.errors import (
+    ActivityNotAllowedError,
+    InvalidRequestError,
+    ServerStoppingError,
+    Violation,
+)
+from callback_server.rpc.access import Access
+from callback_server.rpc.method import Caller, require_valid, rpc_stream
+from callback_server.workers.pool import WorkerPool
+from callback_server.workers.worker import Worker
+
+log = get_logger()
+T = TypeVar("T")
+
+HELLO_S: Final = 10.0
+"""How long a worker may take to say who it is, in seconds: it has a stream, and says nothing."""
+LONGEST_STAY_S: Final = 3600
+"""How long a stream is kept at most, in seconds; then its worker is asked to come again. So what it may do is looked at
+again, and workers spread over servers that have come since."""
+
+
+class WorkerServicer(worker_grpc.WorkerServiceServicer):
+    """Has workers speak with the pool."""
+
+    def __init__(self, pool: WorkerPool, access: Access) -> None:
+        self._pool = pool
+        self.access = access
+        self._reading: set[asyncio.Task[Any]] = set()
+
+    @rpc_stream(Role.WORKER)
+    async def Work(  # noqa: N802  # gRPC's name
+        self, requests: AsyncIterator[worker_pb2.WorkRequest], caller: Caller
+    ) -> AsyncGenerator[worker_pb2.WorkResponse, None]:
+        """Takes a worker for as long as it stays."""
+        if self._pool.draining:
+            raise ServerStoppingError
+        hello = await self._hello(requests)
+        principal = caller()
+        for activity in hello.callback_activities:
+            if not principal.may_work_on(activity):
+                raise ActivityNotAllowedError(principal.name, activity)
+        worker = Worker(hello.callback_activities, hello.max_calls, changed=self._pool.changed)
+        facts = {"worker": hello.name, "principal": principal.name}
+        log.info("worker_connected", **facts, activities=[*hello.callback_activities], max_calls=hello.max_calls)
+        worker.say(worker_pb2.WorkResponse(welcome=worker_pb2.Welcome()))
+        reading = self._left_to_read(self._read(requests, worker))
+        stay = asyncio.get_running_loop().call_later(
+            LONGEST_STAY_S * random.uniform(0.8, 1),  # noqa: S311  # spreads workers
+            worker.drain,
+        )
+        self._pool.join(worker)
+        try:
+            async for message in worker.messages():
+                yield message
+            if reading.done():
+                reading.result()
+        finally:
+            stay.cancel()
+            self._pool.leave(worker)
+            log.info("worker_gone", **facts, calls_lost=worker.calls_lost)
+
+    async def _read(self, requests: AsyncIterator[worker_pb2.WorkRequest], worker: Worker) -> None:
+        """Takes note of what a worker says, until it says no more.
+
+        Raises:
+            InvalidRequestError: it breaks the contract.
+        """
+        try:
+            async for message in requests:
+                if message.WhichOneof("message") == "hello":
+                    raise _hello_first("only the first message may be hello")
+                # What is wrong with a decision is told to the owner of its call; it is no reason to lose others.
+                if message.result.WhichOneof("outcome") != "response":
+                    require_valid(message)
+                worker.hear(message)
+        finally:
+            self._pool.leave(worker)
+
+    async def _hello(self, requests: AsyncIterator[worker_pb2.WorkRequest]) -> worker_pb2.Hello:
+        reading = self._left_to_read(_hello(requests))
+        await asyncio.wait((reading,), timeout=HELLO_S)
+        if not reading.done():
+            raise _hello_first(f"hello must come within {HELLO_S:g} s")
+        return reading.result()
+
+    def _left_to_read(self, read: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Reads on, to the end of the stream if need be: a read that is cancelled takes the stream with it."""
+        reading = asyncio.create_task(read)
+        self._reading.add(reading)
+        reading.add_done_callback(self._has_read)
+        return reading
+
+    def _has_read(self, reading: asyncio.Task[Any]) -> None:
+        self._reading.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # told to the worker, if it is still there
+
+
+async def _hello(requests: AsyncIterator[worker_pb2.WorkRequest]) -> worker_pb2.Hello:
+    async for message in requests:
+        require_valid(message)
+        if message.WhichOneof("message") != "hello":
+            break
+        return message.hello
+    raise _hello_first("the first message must be hello")
+
+
+def _hello_first(told: str) -> InvalidRequestError:
+    return InvalidRequestError([Violation("hello", "hello_first", told)])

@@ -1,0 +1,59 @@
+"""The transition that records what an attempt of a delivery came to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callback_server.domain.call import DeliveryStatus, Outcome, Request
+from callback_server.domain.case import Settings
+from callback_server.domain.ids import case_id_of_call
+from callback_server.store import keys
+from callback_server.store.packing import pack_content, pack_request
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("finish_delivery")
+
+
+async def finish_delivery(
+    scripts: Scripts,
+    *,
+    call_id: str,
+    fence: int,
+    request: Request,
+    outcome: Outcome | None,
+    status: DeliveryStatus,
+    wait_ms: int,
+    retention: Retention,
+) -> bool | None:
+    """Records, durably, the end of an attempt and where that leaves the delivery. Safe to send again.
+
+    `outcome` None: it was given up before the handler was asked. `wait_ms` is until the next attempt, if it is PENDING.
+
+    True: the next one of an ordered case is due now. None: another attempt has begun, and decides.
+
+    Raises:
+        StoreError: it is not known whether it was recorded.
+    """
+    response, body = b"", b""
+    if outcome is not None and outcome.response is not None:
+        response, body = pack_content(Settings(), retention.of_answer(outcome.response))
+    kept = retention.of_request(request)
+    word, *facts = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id_of_call(call_id)),
+        case_id_of_call(call_id),
+        call_id,
+        fence,
+        status,
+        "" if outcome is None else "1",
+        wait_ms,
+        outcome.failure or "" if outcome else "",
+        outcome.detail if outcome else "",
+        response,
+        body,
+        *((b"", b"") if kept is request else pack_request(kept)),
+        retention.calls_per_case,
+        retention.bytes_per_case,
+    )
+    return bool(facts[0]) if word == b"OK" else None

@@ -1,0 +1,260 @@
+"""The workers of other replicas, and ours for them: the same conversation, spoken by mail.
+
+1. Which replica has places is asked in the store, only while a call needs one, and not more often than ASK_S. What is
+   known is never quite so: a replica that has no place after all declines.
+2. A letter that is lost costs a call no more than time: each side gives up by its own clock. One that comes twice says
+   nothing new, for a seat has a name that is used once.
+3. A replica that has not been heard of for a while is dead, and with it what its workers had begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
+from callback.v1 import worker_service_pb2 as worker_pb2
+from callback_process.logs import get_logger
+from callback_server.domain.call import CallFailure
+from callback_server.handlers.handler import HandlerError
+from callback_server.mailbox import Letter, Mailbox
+from callback_server.store.client import StoreError
+from callback_server.store.find_places import Places, find_places
+from callback_server.store.scripts import Scripts
+from callback_server.workers.seat import START_S, NotBegunError, Seat, converse
+
+log = get_logger()
+
+ASK_S: Final = 0.25
+"""How often other replicas' places are asked for at most, in seconds."""
+LOOK_S: Final = 1.0
+"""How often those that have calls of ours are looked for, in seconds."""
+DEAD_S: Final = 5.0
+"""How long after a replica was missed first it counts as dead, in seconds."""
+
+
+class Offer(Letter, frozen=True, array_like=True):
+    """Take this call, if you have a place."""
+
+    kind = "worker.offer"
+
+    seat: str
+    sender: str
+    timeout_ms: int
+    """For how long the call may take, from now."""
+    question: bytes
+
+
+class Start(Letter, frozen=True, array_like=True):
+    """The worker can start."""
+
+    kind = "worker.start"
+
+    seat: str
+
+
+class Go(Letter, frozen=True, array_like=True):
+    """It may begin."""
+
+    kind = "worker.go"
+
+    seat: str
+
+
+class Withdrawn(Letter, frozen=True, array_like=True):
+    """Nobody waits for it any more."""
+
+    kind = "worker.withdrawn"
+
+    seat: str
+
+
+class Ended(Letter, frozen=True, array_like=True):
+    """What the worker says of its end."""
+
+    kind = "worker.ended"
+
+    seat: str
+    result: bytes | None
+    """None: it is lost."""
+
+
+class RemoteSeat(Seat):
+    """A place at a worker of another replica: at whichever it gives the call to."""
+
+    def __init__(self, call_id: str, activity: str, replica: str, name: str, elsewhere: Elsewhere) -> None:
+        super().__init__(call_id)
+        self.activity = activity
+        self.replica = replica
+        self.name = name
+        self._elsewhere = elsewhere
+
+    def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
+        """Sends the call."""
+        mailbox = self._elsewhere.mailbox
+        offered = Offer(self.name, mailbox.replica, round(timeout_s * 1000), question.SerializeToString())
+        mailbox.post(self.replica, offered)
+
+    def begin(self) -> None:
+        """Tells the worker to begin."""
+        self._elsewhere.mailbox.post(self.replica, Go(self.name))
+
+    def withdraw(self) -> None:
+        """Takes the call back."""
+        self._elsewhere.mailbox.post(self.replica, Withdrawn(self.name))
+        self._elsewhere.leave(self)
+
+
+class Elsewhere:
+    """The workers of other replicas."""
+
+    def __init__(self, scripts: Scripts, mailbox: Mailbox, changed: Callable[[], None]) -> None:
+        """`changed` is told whenever there may be a place."""
+        self.mailbox = mailbox
+        self._scripts = scripts
+        self._changed = changed
+        self._needed = asyncio.Event()
+        self._seats: dict[str, RemoteSeat] = {}
+        self._names = itertools.count()
+        self._places: dict[str, dict[str, int]] = {}
+        self._valid_until: dict[str, float] = {}
+        self._missed: dict[str, float] = {}
+        mailbox.receive(Start, self._start)
+        mailbox.receive(Ended, self._end)
+
+    def need(self) -> None:
+        """Says that a call needs a place."""
+        self._needed.set()
+
+    def seat(self, activity: str, call_id: str) -> RemoteSeat | None:
+        """Takes a place, at the replica that has the most. None: there is none, as far as is known."""
+        now = asyncio.get_running_loop().time()
+        able = [
+            replica
+            for replica, places in self._places.items()
+            if places.get(activity, 0) > 0 and self._valid_until[replica] > now
+        ]
+        if not able:
+            return None
+        replica = max(able, key=lambda each: self._places[each][activity])
+        self._places[replica][activity] -= 1
+        name = f"{self.mailbox.replica}:{next(self._names)}"
+        seat = self._seats[name] = RemoteSeat(call_id, activity, replica, name, self)
+        return seat
+
+    def leave(self, seat: RemoteSeat) -> None:
+        """Gives a seat up. Whether its place is free again will be heard."""
+        self._seats.pop(seat.name, None)
+
+    async def ask_for_ever(self) -> None:
+        """Asks for places while a call needs one, and for replicas that have calls of ours, until it is cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._needed.wait(), LOOK_S)
+            if not (self._needed.is_set() or self._seats):
+                continue
+            self._needed.clear()
+            try:
+                self._take_over(await find_places(self._scripts))
+            except StoreError as error:
+                log.warning("places_not_found", error=str(error))
+                self._needed.set()
+            except Exception:  # calls must not wait in vain for ever
+                log.exception("places_not_found")
+                self._needed.set()
+            else:
+                self._changed()
+            await asyncio.sleep(ASK_S)
+
+    def _take_over(self, found: list[Places]) -> None:
+        now = asyncio.get_running_loop().time()
+        others = [each for each in found if each.replica != self.mailbox.replica]
+        self._places = {each.replica: each.by_activity for each in others}
+        self._valid_until = {each.replica: now + each.valid_ms / 1000 for each in others}
+        missing = {seat.replica for seat in self._seats.values()} - self._places.keys()
+        self._missed = {replica: self._missed.get(replica, now) for replica in missing}
+        for seat in [*self._seats.values()]:
+            if now - self._missed.get(seat.replica, now) >= DEAD_S:
+                self.leave(seat)
+                seat.end(None)
+
+    def _start(self, letter: Start) -> None:
+        if (seat := self._seats.get(letter.seat)) is not None:
+            seat.start()
+
+    def _end(self, letter: Ended) -> None:
+        if (seat := self._seats.pop(letter.seat, None)) is None:
+            return
+        result = None if letter.result is None else worker_pb2.Result.FromString(letter.result)
+        places = self._places.get(seat.replica)
+        if places is not None:
+            declined = result is not None and result.WhichOneof("outcome") == "declined"
+            places[seat.activity] = 0 if declined else places.get(seat.activity, 0) + 1
+        seat.end(result)
+        self._changed()
+
+
+class Host:
+    """Has workers of this process handle calls of other replicas."""
+
+    def __init__(self, mailbox: Mailbox, seat: Callable[[str, str], Seat | None]) -> None:
+        """`seat` takes a place at a worker for an activity and a call, if there is one."""
+        self._mailbox = mailbox
+        self._seat = seat
+        self._seats: dict[str, tuple[Seat, asyncio.Future[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        mailbox.receive(Offer, self._offered)
+        mailbox.receive(Go, self._go)
+        mailbox.receive(Withdrawn, self._withdrawn)
+
+    def _offered(self, letter: Offer) -> None:
+        if letter.seat in self._seats:
+            return
+        question = handler_pb2.HandleCallbackRequest.FromString(letter.question)
+        seat = self._seat(question.callback_activity, question.call_id)
+        if seat is None:
+            self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
+            return
+        self._seats[letter.seat] = seat, asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._converse(letter, question, seat))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _go(self, letter: Go) -> None:
+        if (hosted := self._seats.get(letter.seat)) is not None and not hosted[1].done():
+            hosted[1].set_result(None)
+
+    def _withdrawn(self, letter: Withdrawn) -> None:
+        if (hosted := self._seats.get(letter.seat)) is not None and not hosted[0].ended.done():
+            hosted[0].withdraw()
+            hosted[0].end(None)
+
+    async def _converse(self, letter: Offer, question: handler_pb2.HandleCallbackRequest, seat: Seat) -> None:
+        go = self._seats[letter.seat][1]
+
+        async def may_begin() -> bool:
+            self._mailbox.post(letter.sender, Start(letter.seat))
+            await asyncio.wait((go, seat.ended), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+            return go.done()
+
+        try:
+            self._say(
+                letter,
+                await converse(seat, question, timeout_s=letter.timeout_ms / 1000, may_begin=may_begin),
+            )
+        except NotBegunError:
+            self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
+        except HandlerError as error:
+            if error.failure is CallFailure.HANDLER_ERROR:
+                self._say(letter, worker_pb2.Result(call_id=question.call_id, error=error.detail))
+            elif error.failure is CallFailure.HANDLER_LOST:
+                self._say(letter, None)
+        finally:
+            del self._seats[letter.seat]
+
+    def _say(self, letter: Offer, result: worker_pb2.Result | None) -> None:
+        packed = None if result is None else result.SerializeToString()
+        self._mailbox.post(letter.sender, Ended(letter.seat, packed))

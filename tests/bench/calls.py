@@ -1,0 +1,138 @@
+"""What a call costs beside the floors: a hello world, a hand-written chain, a bare gRPC echo. `calls.py --help`.
+
+Every ratio is of one run: floor and ours take turns on the same machine, in rounds, each the other way round than the
+one before. Ours has everything on: access control, limits, recording, metrics, logs at info into a file; all stores
+are durable (`appendfsync always`). Printed are the median of the rounds' ratios, and the least and the greatest. All
+that was seen, with the machine and the versions, goes into a file, with plots beside it.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.kit import measures
+from bench.kit.plots import plots
+from bench.kit.stage import Stage
+from bench.kit.surroundings import surroundings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    measure: object
+    what: str
+    required: float | None = None
+    """What it must be; None if it is only to be known."""
+    aim: float | None = None
+    lower_is_better: bool = False
+
+
+TABLE = {
+    "full-path": Row(measures.calls, "recorded call ÷ hello world, 32 connections", 0.60, 0.90),
+    "chain": Row(measures.calls, "recorded call ÷ hand-written chain, 32 connections", 1.5, 2.0),
+    "latency": Row(measures.calls, "its median latency ÷ the chain's, 1 connection", 1.1, 0.9, lower_is_better=True),
+    "push": Row(measures.calls, "push handler ÷ hello world, 32 connections", 0.30, 0.45),
+    "pull": Row(measures.calls, "pull worker ÷ push handler, 32 connections", 0.7, 1.0),
+    "generate": Row(measures.generate, "GenerateCallbackUrl ÷ bare grpc.aio echo, 64 in flight", 0.5, 0.7),
+    "life": Row(measures.life, "life of a case for one call ÷ bare grpc.aio echo, 64 in flight", 0.25, 0.4),
+    "many-cases": Row(measures.cases, "recorded call with the most open cases ÷ with 1,000", 0.9, 1.0),
+    "memory": Row(measures.cases, "bytes of the store for an open case", 900, 600, lower_is_better=True),
+    "overload": Row(measures.rates, "goodput when called at three times the peak ÷ peak", 0.8, 0.95),
+    "tail": Row(measures.rates, "p99 ÷ median at half of the peak, open loop", 8, 4, lower_is_better=True),
+    "replicas": Row(measures.replicas, "2 edges and 2 servers ÷ one of each, 32 connections"),
+    "connections": Row(measures.connections, "recorded call ÷ hello world, 128 connections"),
+}
+
+RIVALS = {
+    "webhook": Row(measures.calls, "recorded call ÷ adnanh/webhook, 32 connections"),
+}
+
+
+async def measure(rows, options, keep):
+    """Finds the values of these rows, by name, and gives them to `keep` as they come, with all that was seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with contextlib.AsyncExitStack() as stack:
+            stage = Stage(
+                Path(folder), stack, rounds=options.rounds, seconds=options.seconds, case_counts=options.cases
+            )
+            for once in dict.fromkeys(row.measure for row in rows.values()):
+                keep(*await once(stage, [name for name in rows if rows[name].measure is once]))
+
+
+def table(rows, values, earlier):
+    """The lines of the table, and whether everything is as it must be."""
+    all_met = True
+    for name, each in values.items():
+        row, median = rows[name], statistics.median(each)
+        line = f"{row.what:64} {median:7.2f} ({min(each):.2f} to {max(each):.2f})"
+        if name in earlier:
+            before = statistics.median(earlier[name])
+            line += f"   was {before:.2f}: {median / before - 1:+.0%}"
+        if row.required is not None:
+            sign, is_met = ("≤", median <= row.required) if row.lower_is_better else ("≥", median >= row.required)
+            line += f"   {sign} {row.required:.2f}, aim {row.aim:.2f}{'' if is_met else '   MISSED'}"
+            all_met = all_met and is_met
+        print(line)
+    return all_met
+
+
+def main(options):
+    """Measures, prints and writes. Returns the exit code: 1 if something is not as it must be."""
+    names = options.only or [*TABLE, *(RIVALS if options.rivals else ())]
+    rows = {name: row for name, row in (TABLE | RIVALS).items() if name in names}
+    earlier = json.loads(options.compare.read_text()) if options.compare else {"values": {}}
+    found = surroundings()
+    print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
+    print(", ".join(f"{name} {fact}" for name, fact in found["machine"].items()))
+    for kind in ("versions", "machine") if options.compare else ():
+        for name in found[kind]:
+            if (before := earlier[kind].get(name)) != found[kind][name]:
+                print(f"  in {options.compare}, {name} was {before}")
+    found |= {"values": {}, "seen": {}}
+    options.into.mkdir(parents=True, exist_ok=True)
+    file = options.into / f"calls-{found['began']}.json"
+
+    def keep(values, seen):
+        found["values"] |= values
+        found["seen"] |= seen
+        file.write_text(json.dumps(found, indent=1))
+
+    asyncio.run(measure(rows, options, keep))
+    all_met = table(rows, found["values"], earlier["values"])
+    print("all that was seen:", *(str(path) for path in (file, *plots(found["seen"], file.with_suffix("")))))
+    return 0 if all_met else 1
+
+
+def arguments():
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each takes its turn (default 5)")
+    parser.add_argument("--seconds", type=int, default=5, metavar="S", help="how long a turn takes (default 5)")
+    parser.add_argument(
+        "--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N",
+        help="with how many open cases to measure calls, in rising order (default 10000 100000 1000000)",
+    )  # fmt: skip
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="say what has changed since that run")
+    parser.add_argument(
+        "--into", type=Path, default=Path("bench-results"), metavar="DIR", help="where to write (default bench-results)"
+    )
+    parser.add_argument("--rivals", action="store_true", help="with rows for other programs that answer such calls")
+    parser.add_argument(
+        "--only", action="append", choices=[*TABLE, *RIVALS], help="only this row of the table; repeatable"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end what was started
+    sys.exit(main(arguments()))

@@ -1,0 +1,87 @@
+"""A program that keeps so many gRPC calls, or lives of a case, in flight: see `arguments`. Says as JSON what it saw.
+
+A life is three steps, one after the other: a case for one call is generated, its URL is called over HTTP, and the 200
+says that the call is on disk and the case closed.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from urllib.parse import urlsplit
+
+import grpc
+import uvloop
+from bench.kit.connection import Connection, get
+from google.rpc.http_pb2 import HttpRequest
+
+from callback.v1.callback_pb2 import RESPONSE_TYPE_RESPONSE, Response
+from callback.v1.callback_service_pb2 import GenerateCallbackUrlRequest
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+
+GENERATE = GenerateCallbackUrlRequest(
+    callback_activity="record", response=Response(response_type=RESPONSE_TYPE_RESPONSE, response_body=b"thank you")
+)
+ECHO = HttpRequest(method="POST", uri="record", body=b"thank you")
+
+
+async def main(options):
+    """Keeps them in flight for the time; returns what was seen."""
+    async with grpc.aio.insecure_channel(options.target) as channel:
+        once = echo(channel) if options.what == "echo" else life(channel, options)
+        end = time.perf_counter() + options.seconds
+        done = 0
+
+        async def keep_on():
+            nonlocal done
+            state = {}
+            while time.perf_counter() < end:
+                await once(state)
+                done += 1
+
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(options.in_flight):
+                group.create_task(keep_on())
+        return {"per_second": done / (time.perf_counter() - began), "requests": done}
+
+
+def echo(channel):
+    """One call of the echo."""
+    call = channel.unary_unary("/echo.Echo/Echo", HttpRequest.SerializeToString, HttpRequest.FromString)
+
+    async def once(_state):
+        assert await call(ECHO) == ECHO
+
+    return once
+
+
+def life(channel, options):
+    """One life of a case."""
+    generate = CallbackServiceStub(channel).GenerateCallbackUrl
+    metadata = (("authorization", f"Bearer {options.token}"),)
+
+    async def once(state):
+        made = await generate(GENERATE, metadata=metadata)
+        if not state or not state["connection"].is_open:
+            state["connection"] = await Connection.to(options.edge_port)
+        assert await state["connection"].ask(get(urlsplit(made.callback_url).path)) == 200
+
+    return once
+
+
+def arguments():
+    """What was asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["echo", "life"])
+    parser.add_argument("target")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--in-flight", type=int, required=True)
+    parser.add_argument("--token")
+    parser.add_argument("--edge-port", type=int)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(main(arguments()))))

@@ -1,0 +1,240 @@
+"""The measurements. Each gives the ratios of its rows of the table, by name and one a round, and what was seen."""
+
+import asyncio
+import random
+import uuid
+
+import redis.asyncio
+from bench.kit.in_flight import GENERATE
+from bench.kit.load import h2load, in_flight, open_loop, wrk
+from bench.kit.loading import load
+from bench.kit.programs import Subject, charged, resident_bytes, running_deployment, running_store
+from bench.kit.stage import CASES, PULL, PUSH, quotients
+from google.rpc.http_pb2 import HttpRequest
+
+from callback_server.domain.case import Mode, NewCase, Settings
+from callback_server.domain.ids import case_id_of, state_hash
+from callback_server.domain.response import Response, ResponseType
+
+CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128)
+FEW = 1_000
+"""How many open cases are few; and how many of many are called in turn."""
+MEMORY_CASES = 100_000
+"""With how many the memory of one is measured, if nothing else is."""
+SOME_CONNECTIONS, MANY_CONNECTIONS = 256, 2_000
+"""How many connections callers have at most in an open loop: where each is served in time, and where they are not."""
+CONTENT = Response(type=ResponseType.RESPONSE, code=200, body=bytes(range(200)))
+IN_FLIGHT = 64
+"""How many gRPC calls, or lives of cases, are on their way at a time."""
+
+COMPARED = {
+    "full-path": ("record", "hello", "per_second", 32),
+    "chain": ("record", "chain", "per_second", 32),
+    "push": (PUSH, "hello", "per_second", 32),
+    "pull": (PULL, PUSH, "per_second", 32),
+    "webhook": ("record", "webhook", "per_second", 32),
+    "latency": ("record", "chain", "p50_us", 1),
+}
+"""Which figure of ours is divided by which floor's, and over how many connections they are called."""
+
+
+async def calls(stage, rows):
+    """Whole calls beside the floors, those with the same number of connections in the same rounds."""
+    values, seen = {}, {}
+    compared = {row: COMPARED[row] for row in rows}
+    for connections in sorted({each[-1] for each in compared.values()}, reverse=True):
+        alike = {row: each for row, each in compared.items() if each[-1] == connections}
+        names = dict.fromkeys(name for ours, floor, *_ in alike.values() for name in (floor, ours))
+        rounds = await stage.take_turns({name: _turn(stage, await stage.subject(name), connections) for name in names})
+        values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
+        seen[str(connections)] = rounds
+    return values, {"calls": seen}
+
+
+async def connections(stage, _rows):
+    """Calls and floors over ever more connections. The value is that of the most."""
+    seen = {}
+    for count in CONNECTIONS:
+        seen[str(count)] = rounds = await stage.take_turns(
+            {name: _turn(stage, await stage.subject(name), count) for name in ("hello", "chain", "record")}
+        )
+    return {"connections": quotients(rounds["record"], rounds["hello"])}, {"connections": seen}
+
+
+def _turn(stage, subject, connections):
+    async def turn(seconds):
+        load = wrk(subject, connections=connections, seconds=seconds, directory=stage.directory)
+        return await charged(subject.processes, load)
+
+    return turn
+
+
+async def generate(stage, _rows):
+    """Generating cases beside the echo of a message of the same size."""
+    ours = await stage.deployment()
+    echo, port = await stage.echo()
+    alike = HttpRequest(body=GENERATE.SerializeToString())
+    method = {"method": "GenerateCallbackUrl"}
+
+    async def echo_turn(seconds):
+        load = h2load(
+            f"127.0.0.1:{port}", "/echo.Echo/Echo", alike,
+            in_flight=IN_FLIGHT, seconds=seconds, directory=stage.directory,
+        )  # fmt: skip
+        return await charged({"echo": echo}, load)
+
+    async def our_turn(seconds):
+        made, refused = "callback_request_seconds_count", "callback_refused_total"
+        before = await ours.metric(made, **method), await ours.metric(refused, **method)
+        load = h2load(
+            ours.grpc[0], "/callback.v1.CallbackService/GenerateCallbackUrl", GENERATE, token=ours.tokens["service"],
+            in_flight=IN_FLIGHT, seconds=seconds, directory=stage.directory,
+        )  # fmt: skip
+        seen = await charged(ours.processes, load)
+        assert await ours.metric(made, **method) - before[0] >= seen["requests"]
+        assert await ours.metric(refused, **method) == before[1]
+        return seen
+
+    rounds = await stage.take_turns({"echo": echo_turn, "generate": our_turn})
+    return {"generate": quotients(rounds["generate"], rounds["echo"])}, {"generate": rounds}
+
+
+async def life(stage, _rows):
+    """Whole lives of cases for one call, beside the echo, both by the same driver."""
+    ours = await stage.deployment()
+    echo, port = await stage.echo()
+    options = f"--token={ours.tokens['service']}", f"--edge-port={ours.ports[0]}"
+
+    async def echo_turn(seconds):
+        load = in_flight("echo", f"127.0.0.1:{port}", in_flight=IN_FLIGHT, seconds=seconds)
+        return await charged({"echo": echo}, load)
+
+    async def our_turn(seconds):
+        load = in_flight("life", ours.grpc[0], *options, in_flight=IN_FLIGHT, seconds=seconds)
+        return await charged(ours.processes, load)
+
+    rounds = await stage.take_turns({"echo": echo_turn, "life": our_turn})
+    return {"life": quotients(rounds["life"], rounds["echo"])}, {"life": rounds}
+
+
+async def cases(stage, rows):
+    """What open cases cost: their memory, and how much slower calls are. One store has few, the other ever more.
+
+    The values are those with the most.
+    """
+    values, seen = {}, {}
+    few, many = [await _loadable(stage, name) for name in ("few", "many")]
+    await load(few.store, range(FEW), open_case)
+    loaded = grown = 0
+    for count in stage.case_counts if "many-cases" in rows else (MEMORY_CASES,):
+        before = await _memory(many.store)
+        await load(many.store, range(loaded, count), open_case)
+        grown += await _memory(many.store) - before
+        loaded = count
+        seen[str(count)] = {"bytes_each": grown / count}
+        print(f"  {count:,} open cases of {grown / count:.0f} bytes", flush=True)
+        values["memory"] = [grown / count]
+        if "many-cases" in rows:
+            turns = {
+                "few": _called_turn(stage, few, range(FEW)),
+                "many": _called_turn(stage, many, range(0, count, count // FEW)),
+            }
+            rounds = await stage.take_turns(turns)
+            seen[str(count)] |= rounds
+            values["many-cases"] = quotients(rounds["many"], rounds["few"])
+    return {row: each for row, each in values.items() if row in rows}, {"cases": seen}
+
+
+async def _loadable(stage, name):
+    store = stage.stack.enter_context(running_store(stage.directory / f"{name}-store"))
+    return await stage.stack.enter_async_context(running_deployment(stage.directory / name, store))
+
+
+async def _memory(store):
+    async with redis.asyncio.Redis(port=store.port) as client:
+        return (await client.info("memory"))["used_memory"]
+
+
+def _called_turn(stage, deployment, numbers):
+    paths = [f"/cb/{state(number)}" for number in numbers]
+    subject = Subject(deployment.directory.name, deployment.ports[0], paths, deployment.processes)
+    return _turn(stage, subject, 32)
+
+
+def state(number):
+    """The state of one of the loaded cases."""
+    return str(uuid.UUID(int=random.Random(number).getrandbits(128), version=4))
+
+
+def open_case(number):
+    """One of them: 200 bytes of content, no labels, for any number of calls."""
+    sha = state_hash(state(number))
+    return NewCase(
+        id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record", mode=Mode.MULTIPLE,
+        parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
+    )  # fmt: skip
+
+
+async def rates(stage, rows):
+    """What becomes of calls that come faster than they can be served, and of those at half of that rate.
+
+    The peak is that of a closed loop, in the same round.
+    """
+    subject = await stage.subject("record")
+    peak = 0
+
+    async def closed(seconds):
+        nonlocal peak
+        load = wrk(subject, connections=32, seconds=seconds, directory=stage.directory)
+        seen = await charged(subject.processes, load)
+        peak = seen["per_second"]
+        return seen
+
+    def opened(times, connections):
+        async def turn(seconds):
+            load = open_loop(
+                subject, per_second=peak * times, connections=connections, seconds=seconds, directory=stage.directory
+            )
+            seen = await charged(subject.processes, load)
+            resident = {name: resident_bytes(pid) for name, pid in subject.processes.items()}
+            return {**seen, "times_peak": times, "resident_bytes": resident}
+
+        return turn
+
+    turns = {"peak": closed}
+    turns |= {"three times the peak": opened(3, MANY_CONNECTIONS)} if "overload" in rows else {}
+    turns |= {"half of the peak": opened(0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
+    rounds = await stage.take_turns(turns, in_order=True)
+    values = {}
+    if "overload" in rows:
+        values["overload"] = quotients(rounds["three times the peak"], rounds["peak"])
+    if "tail" in rows:
+        values["tail"] = [seen["p99_us"] / seen["p50_us"] for seen in rounds["half of the peak"]]
+    return values, {"rates": rounds}
+
+
+async def replicas(stage, _rows):
+    """Two servers and two edges beside one of each, on this machine."""
+    turns = {}
+    for count in (1, 2):
+        store = stage.stack.enter_context(running_store(stage.directory / f"store-of-{count}"))
+        fleet = await stage.stack.enter_async_context(
+            running_deployment(stage.directory / f"fleet-of-{count}", store, servers=count, edges=count)
+        )
+        turns[f"{count} + {count}"] = _fleet_turn(stage, fleet, await fleet.paths("record", CASES))
+    rounds = await stage.take_turns(turns)
+    return {"replicas": quotients(rounds["2 + 2"], rounds["1 + 1"])}, {"replicas": rounds}
+
+
+def _fleet_turn(stage, fleet, paths):
+    async def load(seconds):
+        subjects = [Subject(f"edge-{port}", port, paths, {}) for port in fleet.ports]
+        each = await asyncio.gather(
+            *(
+                wrk(each, connections=32 // len(subjects), seconds=seconds, directory=stage.directory)
+                for each in subjects
+            )
+        )
+        return {name: sum(seen[name] for seen in each) for name in ("per_second", "requests")}
+
+    return lambda seconds: charged(fleet.processes, load(seconds))

@@ -1,0 +1,149 @@
+"""A program that calls at random moments, so many a second, answered or not, as callers do who do not know each other.
+
+No answer holds a later request back. The time of each is counted from the moment at which it was due, so that a wait
+for the driver, or for a free connection, counts as well. It says as JSON what it saw.
+"""
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import json
+import random
+import resource
+import selectors
+import time
+from pathlib import Path
+
+import uvloop
+from bench.kit.connection import Connection, get
+
+WARM_UP_S = 3
+"""How long it calls, at the same rate, before it counts: until what queues there are have the length that they keep."""
+PATIENCE_S = 10
+"""How long it waits for the last answers."""
+SOURCES = 10
+"""From how many addresses of loopback the connections come: limits that hold for one caller are not the matter here."""
+SELECTED = 900
+"""How many connections `select` can watch: it wakes to the microsecond, and what can watch more, to the millisecond."""
+
+
+class OpenLoop:
+    """The requests of a run, on connections that are open before it begins, and are opened again where they end.
+
+    Args:
+        port: where they go.
+        paths: what is asked for, in turn.
+    """
+
+    def __init__(self, port, paths):
+        self._port = port
+        self._requests = [get(path) for path in paths]
+        self._idle = collections.deque()
+        self._opening = set()
+        self._due = collections.deque()
+        self._sent = 0
+        self._on_their_way = 0
+        self._all_answered = asyncio.Event()
+        self._answers = []
+
+    async def open(self, count):
+        """Opens so many connections, which is how many requests there can be at a time: the next one waits."""
+        for number in range(count):
+            await self._open(f"127.0.0.{2 + number % SOURCES}")
+
+    async def run(self, per_second, seconds):
+        """Calls for so long, after the warm-up, then waits for the last answers. Returns what was seen."""
+        loop = asyncio.get_running_loop()
+        chance = random.Random(per_second)
+        due = loop.time()
+        began = due + WARM_UP_S
+        ended = began + seconds
+        used = time.process_time()
+        while due < ended:
+            await asyncio.sleep(due - loop.time())  # answers have their turn even if it is late
+            while due <= loop.time():
+                self._due.append(due)
+                due += chance.expovariate(per_second)
+            self._send()
+        used = time.process_time() - used
+        never_sent = len(self._due)
+        self._due.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await self._all_answered.wait()
+        answered = collections.Counter(status for _, at, status in self._answers if began <= at <= ended)
+        took = sorted(at - due for due, at, status in self._answers if due >= began and status == 200) or [0]
+        return {
+            "per_second": answered[200] / seconds,
+            "requests": sum(status == 200 for *_, status in self._answers),
+            "sent_per_second": self._sent / (seconds + WARM_UP_S),
+            "answered": answered,
+            "never_sent": never_sent,
+            "never_answered": self._on_their_way,
+            **{f"p{part}_us": round(took[int(len(took) * part / 100)] * 1e6) for part in (50, 90, 99)},
+            "max_us": round(took[-1] * 1e6),
+            "driver_share": round(used / (seconds + WARM_UP_S), 2),
+        }
+
+    def _send(self):
+        while self._due and self._idle:
+            address, connection = self._idle.popleft()
+            if connection.is_open:
+                self._ask(address, connection)
+            else:
+                opening = asyncio.ensure_future(self._open(address))
+                self._opening.add(opening)
+                opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, address):
+        self._idle.append((address, await Connection.to(self._port, address)))
+        self._send()
+
+    def _ask(self, address, connection):
+        due = self._due.popleft()
+
+        def answered():
+            self._answers.append((due, asyncio.get_running_loop().time(), connection.status))
+            self._on_their_way -= 1
+            if not self._on_their_way:
+                self._all_answered.set()
+            self._idle.append((address, connection))
+            self._send()
+
+        self._sent += 1
+        self._on_their_way += 1
+        self._all_answered.clear()
+        connection.send(self._requests[self._sent % len(self._requests)], answered)
+
+
+async def main(options):
+    """Calls, and returns what was seen."""
+    calls = OpenLoop(options.port, options.paths.read_text().split())
+    await calls.open(options.connections)
+    return await calls.run(options.per_second, options.seconds)
+
+
+def arguments():
+    """What was asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("paths", type=Path)
+    parser.add_argument("--per-second", type=float, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--connections", type=int, required=True)
+    return parser.parse_args()
+
+
+def new_loop(connections):
+    """A loop for so many connections: as exact as can be, else as fast."""
+    if connections <= SELECTED:
+        return asyncio.SelectorEventLoop(selectors.SelectSelector())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    return uvloop.new_event_loop()
+
+
+if __name__ == "__main__":
+    asked = arguments()
+    with asyncio.Runner(loop_factory=lambda: new_loop(asked.connections)) as runner:
+        print(json.dumps(runner.run(main(asked))))

@@ -1,0 +1,226 @@
+"""What is measured, each part a process of its own: the floors, and ours with everything on."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from bench.floors.chain_server import CASES
+from prometheus_client.parser import text_string_to_metric_families
+from support.store import StoreProcess, free_port
+from support.system import Process
+from support.wait import wait_until
+
+from callback import AsyncCallbackClient, Response
+from callback_server.domain.principal import Role
+from callback_server.tokens import add_token
+
+BENCH = Path(__file__).parents[1]
+ANSWER = Response(b"thank you")
+
+
+def processor_s(pid):
+    """The processor time that a process has used, in seconds: Linux has a clock of each (`clock_getcpuclockid(3)`)."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+async def charged(processes, load):
+    """Awaits a load, and adds to what it saw the processor time of a request, in each of the processes by name."""
+    before = {name: processor_s(pid) for name, pid in processes.items()}
+    seen = await load
+    used_us = {name: (processor_s(pid) - before[name]) * 1e6 for name, pid in processes.items()}
+    return {**seen, "processor_us": {name: round(us / max(1, seen["requests"]), 1) for name, us in used_us.items()}}
+
+
+def resident_bytes(pid):
+    """The memory that a process has in use."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that can be called: where, by which paths, and which processes it consists of, by name."""
+
+    name: str
+    port: int
+    paths: list[str]
+    processes: dict[str, int]
+
+
+class Program:
+    """A program of another kind than ours, started; ends with `stop`. What it says goes into the log."""
+
+    def __init__(self, command, log):
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._log = log
+
+    async def listens(self, port):
+        """Waits until it accepts connections."""
+        await wait_until(lambda: self._accepts(port), what=f"{self._log.stem} to listen")
+
+    async def _accepts(self, port):
+        assert self.process.poll() is None, self._log.read_text()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def stop(self):
+        """Ends it at once."""
+        self.process.kill()
+        self.process.wait(30)
+
+
+@contextlib.contextmanager
+def running(program, *arguments, directory):
+    """A running `Program`, which logs into the directory: on the path, or a Python file of this folder."""
+    command = [sys.executable, BENCH / program] if program.endswith(".py") else [program]
+    started = Program([*command, *map(str, arguments)], directory / f"{Path(program).stem}.log")
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@contextlib.asynccontextmanager
+async def listening(file, *arguments, directory):
+    """The same of a file that listens on a port, its first argument. Gives the program and the port."""
+    port = free_port()
+    with running(file, port, *arguments, directory=directory) as program:
+        await program.listens(port)
+        yield program, port
+
+
+@contextlib.contextmanager
+def running_store(directory):
+    """A store of its own, durable: `appendonly yes`, `appendfsync always`. The directory is made."""
+    directory.mkdir()
+    store = StoreProcess(directory).start()
+    try:
+        yield store
+    finally:
+        store.stop()
+
+
+@contextlib.asynccontextmanager
+async def hello(directory):
+    """The bare framework."""
+    async with listening("floors/hello.py", directory=directory) as (program, port):
+        yield Subject("hello", port, ["/"], {"hello": program.process.pid})
+
+
+@contextlib.asynccontextmanager
+async def chain(directory):
+    """The chain that one writes by hand."""
+    with running_store(directory / "chain-store") as store:
+        async with (
+            listening("floors/chain_server.py", store.port, directory=directory) as (server, server_port),
+            listening("floors/chain_edge.py", server_port, directory=directory) as (edge, port),
+        ):
+            processes = {"edge": edge.process.pid, "server": server.process.pid, "store": store.process.pid}
+            yield Subject("chain", port, [f"/{number}" for number in range(CASES)], processes)
+
+
+@contextlib.asynccontextmanager
+async def webhook(directory):
+    """A rival, adnanh/webhook. It keeps nothing, and starts a program for each call: here the one that does nothing."""
+    if shutil.which("webhook") is None:
+        sys.exit("webhook is not installed")
+    hooks, port = directory / "hooks.json", free_port()
+    hooks.write_text(json.dumps([{"id": "bench", "execute-command": "/bin/true", "response-message": "thank you"}]))
+    with running("webhook", "-ip", "127.0.0.1", "-port", port, "-hooks", hooks, directory=directory) as program:
+        await program.listens(port)
+        yield Subject("webhook", port, ["/hooks/bench"], {})  # most of its processor time is of what it starts
+
+
+class Deployment:
+    """Ours on a store that runs: servers and edges with access control, limits, recording, metrics and logs at info.
+
+    `client` is an internal service; `token` gives the tokens by principal.
+    """
+
+    def __init__(self, directory, store, *, servers=1, edges=1, config=""):
+        self.directory = directory
+        self.store = store
+        principals = directory / "principals.toml"
+        self.tokens = {
+            "edge": add_token(principals, "edge", [Role.EDGE], None),
+            "service": add_token(principals, "service", [Role.OWNER], None),
+            "worker": add_token(principals, "worker", [Role.WORKER], None, activities=["*"]),
+        }
+        edge_token = directory / "edge.token"
+        edge_token.write_text(self.tokens["edge"])
+        file = directory / "callback.toml"
+        file.write_text(config)
+        self.grpc = [f"127.0.0.1:{free_port()}" for _ in range(servers)]
+        self.ports = [free_port() for _ in range(edges)]
+        self.servers = [
+            Process(
+                "callback_server", directory / f"server-{number}.log", CALLBACK_CONFIG=str(file),
+                CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL=store.url,
+                CALLBACK_STATE_KEY="k" * 32, CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0",
+            )
+            for number, address in enumerate(self.grpc, 1)
+        ]  # fmt: skip
+        self.edges = [
+            Process(
+                "callback_edge", directory / f"edge-{number}.log", CALLBACK_CONFIG=str(file),
+                CALLBACK_EDGE_BIND=f"127.0.0.1:{port}", CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0",
+                CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc), CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token),
+                CALLBACK_EDGE_TRUSTED_PROXIES="[]", CALLBACK_EDGE_DRAIN_S="0",
+            )
+            for number, port in enumerate(self.ports, 1)
+        ]  # fmt: skip
+        self.client = None
+
+    @property
+    def processes(self):
+        """The processes by name; where there are several of a kind, with their numbers."""
+        named = {"store": self.store.process.pid}
+        for kind, processes in (("edge", self.edges), ("server", self.servers)):
+            for number, each in enumerate(processes, 1):
+                named[kind if len(processes) == 1 else f"{kind} {number}"] = each.process.pid
+        return named
+
+    async def metric(self, name, **labels):
+        """The value of a metric of the servers, all together; 0 for one that is not there yet."""
+        found = []
+        async with httpx.AsyncClient() as http:
+            for server in self.servers:
+                text = (await http.get(f"http://{server.facts['admin']}/metrics")).text
+                found += (each for family in text_string_to_metric_families(text) for each in family.samples)
+        return sum(each.value for each in found if each.name == name and labels.items() <= each.labels.items())
+
+    async def paths(self, activity, count):
+        """The paths of that many new cases, which allow any number of calls."""
+        made = await asyncio.gather(
+            *(self.client.generate_callback_url(activity, ANSWER, allow_multiple_calls=True) for _ in range(count))
+        )
+        return [urlsplit(each.url).path for each in made]
+
+
+@contextlib.asynccontextmanager
+async def running_deployment(directory, store, **options):
+    """A running `Deployment`. Its directory is made."""
+    directory.mkdir()
+    deployment = Deployment(directory, store, **options)
+    try:
+        for each in (*deployment.servers, *deployment.edges):
+            await each.start()
+        target = f"ipv4:{','.join(deployment.grpc)}"
+        async with AsyncCallbackClient(target, token=deployment.tokens["service"]) as deployment.client:
+            yield deployment
+    finally:
+        for each in (*deployment.edges, *deployment.servers):
+            await asyncio.to_thread(each.stop)

@@ -1,0 +1,122 @@
+"""What is on the stage of a run: each subject is started when it is first asked for, and runs until the end."""
+
+from bench.kit import programs
+from support.store import free_port
+from support.wait import wait_until
+
+CASES = 64
+"""How many cases are called in turn, where it is not their number that matters."""
+WARM_UP_S = 2
+PUSH, PULL = "push", "pull"
+
+
+class Stage:
+    """The subjects of a run: `hello`, `chain`, and those of ours, which are the activities of one deployment.
+
+    `record` is the activity of that name, `push` has a handler that listens, and `pull` one that is a worker.
+
+    Args:
+        directory: for whatever files there are.
+        stack: an `AsyncExitStack`, which ends all that was started.
+        rounds: how often each subject takes its turn.
+        seconds: how long a turn takes.
+        case_counts: with how many open cases calls are measured, one after the other.
+    """
+
+    def __init__(self, directory, stack, *, rounds, seconds, case_counts):
+        self.directory = directory
+        self.rounds = rounds
+        self.seconds = seconds
+        self.case_counts = case_counts
+        self.stack = stack
+        self._subjects = {}
+        self._deployment = None
+        self._echo = None
+
+    async def subject(self, name):
+        """The subject of that name, running."""
+        if name not in self._subjects:
+            floor = {"hello": programs.hello, "chain": programs.chain, "webhook": programs.webhook}.get(name)
+            if floor:
+                self._subjects[name] = await self.stack.enter_async_context(floor(self.directory))
+            else:
+                self._subjects[name] = await self._of_ours(name)
+        return self._subjects[name]
+
+    async def _of_ours(self, activity):
+        ours = await self.deployment()
+        processes = ours.processes
+        if activity == PULL:
+            token = self.directory / "worker.token"
+            token.write_text(ours.tokens["worker"])
+            worker = self.stack.enter_context(
+                programs.running("kit/accepting.py", PULL, ours.grpc[0], token, directory=self.directory)
+            )
+            await wait_until(lambda: ours.metric("callback_workers"), what="the worker to connect")
+            processes |= {"worker": worker.process.pid}
+        if activity == PUSH:
+            processes |= {"handler": self._handler.process.pid}
+        return programs.Subject(activity, ours.ports[0], await ours.paths(activity, CASES), processes)
+
+    async def echo(self):
+        """The bare gRPC server, running: its process and its port."""
+        if self._echo is None:
+            program, port = await self.stack.enter_async_context(
+                programs.listening("floors/echo.py", directory=self.directory)
+            )
+            self._echo = program.process.pid, port
+        return self._echo
+
+    async def deployment(self):
+        """Ours, running: one server and one edge."""
+        if self._deployment is None:
+            port = free_port()
+            self._handler = self.stack.enter_context(
+                programs.running("kit/accepting.py", PUSH, port, directory=self.directory)
+            )
+            await self._handler.listens(port)
+            store = self.stack.enter_context(programs.running_store(self.directory / "store"))
+            self._deployment = await self.stack.enter_async_context(
+                programs.running_deployment(
+                    self.directory / "ours", store, config=f'[activities.{PUSH}]\ntarget = "127.0.0.1:{port}"\n'
+                )
+            )
+        return self._deployment
+
+    async def take_turns(self, turns, *, in_order=False):
+        """Has each turn taken once a round, after a round that warms up.
+
+        Args:
+            turns: by name, functions of the seconds to take that give what was seen.
+            in_order: whether each round has the same order; else every other round has it the other way round.
+
+        Returns:
+            By name, what was seen in each round.
+        """
+        rounds = {name: [] for name in turns}
+        for number in range(self.rounds + 1):
+            for name in turns if in_order or number % 2 else reversed(turns):
+                seen = await turns[name](self.seconds if number else WARM_UP_S)
+                if number:
+                    rounds[name].append(seen)
+                    print(f"  {name:24} {in_words(seen)}", flush=True)
+        return rounds
+
+
+def in_words(seen):
+    """What was seen in a turn, as one line."""
+    words = [f"{seen['per_second']:8.1f}/s"]
+    words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
+    if "answered" in seen:
+        words.append(f"of {seen['sent_per_second']:.0f}/s sent; {seen['answered']}, {seen['never_sent']} never sent")
+    if "resident_bytes" in seen:
+        words.append(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in seen["resident_bytes"].items()))
+    if used := seen["processor_us"]:
+        each = ", ".join(f"{name} {us:.0f}" for name, us in used.items())
+        words.append(f"µs of processor {sum(used.values()):.0f}: {each}")
+    return "  ".join(words)
+
+
+def quotients(ours, floor, figure="per_second"):
+    """Of each round, a figure of ours divided by the floor's."""
+    return [a[figure] / b[figure] for a, b in zip(ours, floor, strict=True)]

@@ -1,0 +1,106 @@
+"""`callback watch` shows each change in a line, goes on where it broke off, and says when it can not."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+
+import grpc
+import pytest
+from support.clients import CALL, CASE, CREATED, Refusal, timestamp
+
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callback_service_pb2 as messages
+
+LOST = Refusal(grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST", "events are no longer kept")
+
+
+def event(kind, **values):
+    return messages.CallEvent(
+        type=messages.CallEventType.Value(f"CALL_EVENT_TYPE_{kind}"),
+        callback_case_id=CASE, callback_activity="order-paid", owner="local", time=timestamp(CREATED),
+        **{"case_status": resources.CALLBACK_STATUS_OPEN} | values,
+    )  # fmt: skip
+
+
+CREATION = event("CASE_CREATED")
+END = event(
+    "CALL_ENDED", call_id=CALL, call_status=resources.CALL_STATUS_SUCCEEDED,
+    case_status=resources.CALLBACK_STATUS_CLOSED, close_reason=resources.CLOSE_REASON_CONSUMED,
+)  # fmt: skip
+DEAD = event(
+    "DELIVERY_CHANGED", call_id=CALL, call_status=resources.CALL_STATUS_SUCCEEDED,
+    delivery_status=resources.DELIVERY_STATUS_DEAD,
+)  # fmt: skip
+
+
+def message(token, *events):
+    return messages.WatchCallsResponse(events=events, resume_token=token)
+
+
+@pytest.fixture
+def told(server):
+    """A server that tells of three changes, over two connections, and then refuses to go on."""
+    server.answers["WatchCalls"] = [
+        [message("a"), message("b", CREATION)], [message("b"), message("c", END, DEAD)], LOST,
+    ]  # fmt: skip
+
+
+async def test_each_change_is_a_line(callback, told):
+    ran = await callback("watch", COLUMNS="30")
+    assert ran.output.splitlines() == [
+        f"2026-11-25 09:30:15 UTC  case created      {CASE:<49}  order-paid: open",
+        f"2026-11-25 09:30:15 UTC  call ended        {CALL}  order-paid: succeeded; case closed, consumed",
+        f"2026-11-25 09:30:15 UTC  delivery changed  {CALL}  order-paid: dead; case open",
+    ]
+
+
+async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback, told):
+    ran = await callback("watch", "--json")
+    shown = [json.loads(line) for line in ran.output.splitlines()]
+    first = {
+        "type": "CASE_CREATED", "callbackCaseId": CASE, "callbackActivity": "order-paid", "owner": "local",
+        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b",
+    }  # fmt: skip
+    assert shown[0] == first
+    assert [each["resumeToken"] for each in shown] == ["b", "b", "c"]
+    assert (shown[1]["callId"], shown[1]["callStatus"], shown[1]["closeReason"]) == (CALL, "SUCCEEDED", "CONSUMED")
+    assert shown[2]["deliveryStatus"] == "DEAD"
+
+
+async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told):
+    ran = await callback("watch")
+    assert ran.code == 1
+    assert ran.errors.splitlines() == [
+        "Error: events are no longer kept (WATCH_POSITION_LOST)",
+        "See what is with `callback list`, then watch without --resume-token.",
+    ]
+    assert [request.resume_token for request in server.requests] == ["", "b", "c"]
+
+
+async def test_it_asks_for_what_it_was_told_to(server, callback):
+    server.answers["WatchCalls"] = LOST
+    await callback("watch", "--activity", "order-paid", "--label", "order=5", "--case", CASE, "--resume-token", "here")
+    assert server.requests == [
+        messages.WatchCallsRequest(
+            callback_activity="order-paid", labels={"order": "5"}, callback_case_id=CASE, resume_token="here"
+        )
+    ]
+
+
+async def test_a_line_is_written_at_once_and_ctrl_c_ends_it(server):
+    server.answers["WatchCalls"] = [[message("a", CREATION)], *([[]] * 1000)]
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "callback_cli", "watch",
+        stdout=PIPE, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
+    )  # fmt: skip
+    try:
+        assert CASE.encode() in await asyncio.wait_for(program.stdout.readline(), 30)
+        program.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(program.communicate(), 30) == (b"", b"")
+        assert program.returncode == -signal.SIGINT
+    finally:
+        if program.returncode is None:
+            program.kill()

@@ -1,0 +1,295 @@
+"""`watch_calls`, on a real server: each change, once and in order, also where the server is lost meanwhile."""
+
+import asyncio
+import contextlib
+import math
+
+import grpc
+import pytest
+from support.clients import Refusal
+from support.proxy import Tunnel
+from support.services import running_services
+from support.store import free_port
+from support.wait import wait_until
+
+from callback import (
+    AsyncCallbackClient,
+    CallbackClient,
+    CallbackError,
+    CallbackStatus,
+    CallEventType,
+    CallStatus,
+    CloseReason,
+    InvalidRequestError,
+    Response,
+    TooManyWatchersError,
+    UnavailableError,
+    WatchPositionLostError,
+)
+from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import edge_service_pb2 as edge
+from callback.v1.callback_service_pb2_grpc import CallbackServiceServicer, add_CallbackServiceServicer_to_server
+from callback_server import feed
+
+CREATED, STARTED, ENDED, CLOSED = (
+    CallEventType.CASE_CREATED, CallEventType.CALL_STARTED, CallEventType.CALL_ENDED, CallEventType.CASE_CLOSED,
+)  # fmt: skip
+
+
+class Async:
+    """The watch of the asyncio client."""
+
+    def __init__(self, target, *, retry=True, **options):
+        self.client = AsyncCallbackClient(target, retry=retry)
+        self._watch = self.client.watch_calls(**options)
+        self.given = []
+
+    async def __aenter__(self):
+        assert await self._watch.__aenter__() is self._watch
+        return self
+
+    async def __aexit__(self, *error):
+        await self._watch.__aexit__(*error)
+        await self.client.close()
+
+    async def next(self, count=1):
+        """The next events."""
+        return [await anext(self._watch) for _ in range(count)]
+
+    async def rest(self):
+        """Puts into `given` what comes, until it is closed by somebody else."""
+        async for event in self._watch:
+            self.given.append(event)
+
+    def __getattr__(self, name):
+        return getattr(self._watch, name)
+
+
+class Threads(Async):
+    """That of the other client, each step in a thread."""
+
+    def __init__(self, target, *, retry=True, **options):
+        self.client = CallbackClient(target, retry=retry)
+        self._watch = self.client.watch_calls(**options)
+        self.given = []
+
+    async def __aenter__(self):
+        assert await asyncio.to_thread(self._watch.__enter__) is self._watch
+        return self
+
+    async def __aexit__(self, *error):
+        await asyncio.to_thread(self._watch.__exit__, *error)
+        await asyncio.to_thread(self.client.close)
+
+    async def next(self, count=1):
+        return await asyncio.to_thread(lambda: [next(self._watch) for _ in range(count)])
+
+    async def rest(self):
+        return await asyncio.to_thread(lambda: [self.given.append(event) for event in self._watch])
+
+
+@pytest.fixture(params=[Async, Threads])
+def watching(request):
+    """Each of the two watches: a test that uses it is for both."""
+    return request.param
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of()) as up, AsyncCallbackClient(up.address) as up.client:
+        yield up
+
+
+async def make(services, activity="record", **options):
+    return await services.client.generate_callback_url(activity, Response("thank you"), **options)
+
+
+async def call(services, made):
+    return await services.edge.Invoke(edge.InvokeRequest(state=made.state, request_method="post"))
+
+
+def told(events):
+    return [(event.type, event.case_id) for event in events]
+
+
+async def test_each_change_is_told_with_what_is_so_after_it(services, watching):
+    async with watching(services.address) as watch:
+        made = await make(services)
+        await call(services, made)
+        created, ended = await watch.next(2)
+    assert (created.type, created.case_id, created.call_id) == (CREATED, made.case_id, "")
+    assert (created.activity, created.owner) == ("record", "local")
+    assert (created.case_status, created.close_reason, created.call_status) == (CallbackStatus.OPEN, None, None)
+    assert (ended.type, ended.case_id) == (ENDED, made.case_id)
+    assert ended.call_id.startswith(made.case_id)
+    assert (ended.case_status, ended.close_reason) == (CallbackStatus.CLOSED, CloseReason.CONSUMED)
+    assert (ended.call_status, ended.delivery_status) == (CallStatus.SUCCEEDED, None)
+    assert created.time <= ended.time
+
+
+async def test_only_what_is_asked_for_is_told(services, watching):
+    other = await make(services, allow_multiple_calls=True)
+    labelled = {"activity": "form", "labels": {"order": "5"}}
+    async with (
+        watching(services.address, case_id=other.case_id) as of_case,
+        watching(services.address, **labelled) as of_order,
+    ):
+        await make(services, labels={"order": "5"})
+        await make(services, "form", labels={"order": "6"})
+        wanted = await make(services, **labelled)
+        await call(services, other)
+        assert told(await of_order.next()) == [(CREATED, wanted.case_id)]
+        assert told(await of_case.next()) == [(ENDED, other.case_id)]
+
+
+async def test_where_the_connection_breaks_it_goes_on_without_a_gap(services, watching):
+    async with Tunnel(services.address) as tunnel, watching(tunnel.address) as watch:
+        made = [await make(services)]
+        events = await watch.next()
+        for _ in range(3):
+            tunnel.cut()
+            made += [await make(services), await make(services)]
+            events += await watch.next(2)
+    assert sorted(told(events)) == sorted((CREATED, each.case_id) for each in made)
+
+
+async def test_another_watch_goes_on_from_a_token_and_gives_nothing_twice_that_was_the_last_of_its_message(
+    services, watching
+):
+    async with watching(services.address) as watch:
+        first = await make(services)
+        assert told(await watch.next()) == [(CREATED, first.case_id)]
+        token = watch.resume_token
+    second = await make(services)
+    async with watching(services.address, resume_token=token) as watch:
+        assert told(await watch.next()) == [(CREATED, second.case_id)]
+
+
+class Scripted(CallbackServiceServicer):
+    """A server that says for each watch what it was told, and then refuses it; `tokens` are those it was asked for."""
+
+    def __init__(self, *watches):
+        self._watches = list(watches)
+        self.tokens = []
+
+    async def WatchCalls(self, request, context):
+        self.tokens.append(request.resume_token)
+        told, refused = self._watches.pop(0)
+        for message in told:
+            yield message
+        await context.abort_with_status(refused.wire())
+
+
+@contextlib.asynccontextmanager
+async def scripted(*watches):
+    server, servicer = grpc.aio.server(), Scripted(*watches)
+    add_CallbackServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield servicer
+    await server.stop(0)
+
+
+def message(token, *cases):
+    events = [messages.CallEvent(type=messages.CALL_EVENT_TYPE_CASE_CREATED, callback_case_id=case) for case in cases]
+    return messages.WatchCallsResponse(events=events, resume_token=token)
+
+
+TOO_SLOW = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW")
+LOST = Refusal(grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
+
+
+async def test_a_watch_that_is_too_slow_goes_on_from_where_it_was_and_what_is_not_kept_any_more_is_told(watching):
+    async with (
+        scripted(
+            ([message("a"), message("b", "1", "2")], TOO_SLOW), ([message("c", "3")], TOO_SLOW), ([], LOST)
+        ) as server,
+        watching(server.address) as watch,
+    ):
+        assert [event.case_id for event in await watch.next(3)] == ["1", "2", "3"]
+        with pytest.raises(WatchPositionLostError):
+            await watch.next()
+    assert server.tokens == ["", "b", "c"]
+
+
+async def test_a_token_stays_before_a_message_until_all_of_its_events_were_given(watching):
+    async with scripted(([message("a"), message("b", "1", "2")], LOST)) as server, watching(server.address) as watch:
+        tokens = [watch.resume_token]
+        for _ in range(2):
+            await watch.next()
+            tokens.append(watch.resume_token)
+    assert tokens == ["a", "a", "b"]
+
+
+async def test_what_a_newer_server_tells_is_unknown(watching):
+    new = messages.WatchCallsResponse(events=[messages.CallEvent(type=99, case_status=99)])
+    async with scripted(([message("a"), new], LOST)) as server, watching(server.address) as watch:
+        [event] = await watch.next()
+    assert (event.type, event.case_status) == (CallEventType.UNKNOWN, CallbackStatus.UNKNOWN)
+
+
+async def test_what_can_not_be_watched_is_refused_at_once(services, watching, monkeypatch):
+    with pytest.raises(InvalidRequestError):
+        async with watching(services.address, case_id="5"):
+            pytest.fail("it watches")
+    monkeypatch.setattr(feed, "MOST_WATCHERS", 0)
+    with pytest.raises(TooManyWatchersError):
+        async with watching(services.address):
+            pytest.fail("it watches")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan])
+def test_a_timeout_that_is_none_is_refused(watching, timeout):
+    with pytest.raises(ValueError, match="positive"):
+        watching("127.0.0.1:1", timeout=timeout)
+
+
+async def test_a_server_is_looked_for_as_long_as_was_said(watching):
+    with pytest.raises(UnavailableError):
+        async with watching(f"127.0.0.1:{free_port()}", timeout=0.5):
+            pytest.fail("it watches")
+
+
+async def test_a_client_that_does_not_retry_says_at_once_that_it_is_over(services, watching):
+    async with Tunnel(services.address) as tunnel, watching(tunnel.address, retry=False, timeout=math.inf) as watch:
+        tunnel.cut()
+        with pytest.raises(UnavailableError):
+            await watch.next()
+
+
+async def test_a_watch_that_is_closed_is_over(services, watching):
+    async with watching(services.address) as watch:
+        watch.close()
+        watch.close()
+        await watch.rest()
+        assert watch.given == []
+
+
+async def test_a_watch_can_be_closed_by_another_thread_or_task(services, watching):
+    async with watching(services.address) as watch:
+        resting = asyncio.create_task(watch.rest())
+        await make(services)
+        await wait_until(lambda: watch.given, what="an event")
+        watch.close()
+        await resting
+
+
+async def test_a_watch_whose_client_is_closed_says_so(services, watching):
+    async with watching(services.address) as watch:
+        resting = asyncio.create_task(watch.rest())
+        await make(services)
+        await wait_until(lambda: watch.given, what="an event")
+        closing = asyncio.to_thread(watch.client.close) if watching is Threads else watch.client.close()
+        await closing
+        with pytest.raises(CallbackError) as caught:
+            await resting
+    assert caught.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_a_wait_for_an_event_may_be_given_up(services):
+    async with Async(services.address) as watch:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await watch.next()
+        made = await make(services)
+        assert told(await watch.next()) == [(CREATED, made.case_id)]

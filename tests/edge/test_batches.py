@@ -1,0 +1,112 @@
+"""Calls that come at the same time go to a server together, and none of them waits for another."""
+
+import asyncio
+
+import grpc
+import pytest
+from support.edge import Refused, new_state, plain, running_edge
+from support.wait import wait_until
+
+from callback.v1 import edge_service_pb2
+from callback_edge import link, status
+from callback_edge.bodies import Bodies, HeldBody
+
+
+@pytest.fixture
+async def upstream(plane, edge):
+    await wait_until(lambda: not edge.upstream.why_not_ready())
+    return edge.upstream
+
+
+def invoke(upstream, body=b""):
+    request = edge_service_pb2.InvokeRequest(state=new_state(), request_method="post", request_body=body)
+    return asyncio.ensure_future(upstream.invoke(request, HeldBody(Bodies(1))))
+
+
+async def test_calls_of_one_moment_are_one_message(plane, upstream):
+    await asyncio.gather(*(invoke(upstream) for _ in range(10)))
+    assert plane.batches == [10]
+
+
+async def test_a_message_has_no_more_calls_than_it_may(plane, upstream):
+    await asyncio.gather(*(invoke(upstream) for _ in range(100)))
+    assert sorted(plane.batches) == [36, 64]
+
+
+async def test_what_is_large_goes_alone(plane, upstream):
+    await asyncio.gather(*(invoke(upstream, bytes(size)) for size in (10, 300_000, 10, 10)))
+    assert sorted(plane.batches) == [1, 1, 2]
+
+
+async def test_what_comes_while_a_message_is_under_way_goes_together_in_the_next(plane, monkeypatch):
+    monkeypatch.setattr(link, "STREAMS", 1)
+    async with running_edge(plane.target) as edge:
+        await wait_until(lambda: not edge.upstream.why_not_ready())
+        calls = [invoke(edge.upstream, bytes(3_000_000))]
+        for _ in range(5):
+            await asyncio.sleep(0)  # each in a turn of its own
+            calls.append(invoke(edge.upstream))
+        await asyncio.gather(*calls)
+        assert sum(plane.batches) == 6
+        assert max(plane.batches) > 1
+
+
+async def test_no_call_of_a_message_waits_for_another(plane, upstream):
+    gate = asyncio.Event()
+
+    async def script(request, _context):
+        if request.request_body == b"held":
+            await gate.wait()
+        return plain(request.request_body)
+
+    plane.script = script
+    calls = [invoke(upstream, body) for body in (b"held", b"one", b"two")]
+    answers = await asyncio.gather(*calls[1:])
+    assert [answer.response.response_body for answer in answers] == [b"one", b"two"]
+    assert plane.batches == [3]
+    gate.set()
+    assert (await calls[0]).response.response_body == b"held"
+
+
+async def test_a_call_that_is_refused_leaves_those_beside_it_alone(plane, upstream):
+    async def script(request, _context):
+        if request.request_body == b"bad":
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT)
+        return plain(request.request_body)
+
+    plane.script = script
+    calls = [invoke(upstream, body) for body in (b"good", b"bad", b"good")]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(answer, status.Refusal) for answer in answers] == [False, True, False]
+
+
+async def test_an_answer_to_a_call_that_is_none_is_not_heard(plane, upstream):
+    async def script(_request, context):
+        stranger = edge_service_pb2.Answer(number=2**60, response=plain(b"stranger"))
+        async with plane._streams[context]:
+            await context.write(edge_service_pb2.CarryResponse(answers=[stranger]))
+        return plain(b"ok")
+
+    plane.script = script
+    assert (await invoke(upstream)).response.response_body == b"ok"
+
+
+async def test_a_stream_that_breaks_leaves_its_own_calls_unknown_at_once_and_those_of_others_alone(plane, upstream):
+    gate = asyncio.Event()
+
+    async def script(request, context):
+        if request.request_body == b"break":
+            await context.abort(grpc.StatusCode.INTERNAL, "broken")
+        await gate.wait()
+        return plain(b"ok")
+
+    plane.script = script
+    held = invoke(upstream)
+    await plane.until(lambda: plane.started)
+    with pytest.raises(status.Refusal) as lost:
+        await invoke(upstream, b"break")
+    assert lost.value.problem is status.OUTCOME_UNKNOWN
+    assert not held.done()
+    gate.set()
+    assert (await held).response.response_body == b"ok"
+    await plane.until(lambda: plane.cancelled)

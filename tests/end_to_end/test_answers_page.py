@@ -1,0 +1,87 @@
+"""docs/answers.md, as it stands there: its commands and programs, against a running system."""
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
+from asyncio.subprocess import PIPE
+
+import pytest
+from support.tree import ROOT
+from support.wait import wait_until
+
+from callback import CallFilter, Response
+from callback.testing import running_system
+
+PAGE = (ROOT / "docs" / "answers.md").read_text()
+COMMANDS = re.search(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1].splitlines()
+PROGRAMS = {
+    text.partition("\n")[0].removeprefix("# "): text
+    for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    with running_system(directory=tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+def run(system, command, call=""):
+    """A line of the page's shell block; returns what it prints."""
+    arguments = shlex.split(command.replace("CALL", call), comments=True)[1:]
+    ran = subprocess.run(
+        [sys.executable, "-m", "callback_cli", *arguments], env=os.environ | {"CALLBACK_TARGET": system.target},
+        capture_output=True, timeout=60, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran
+    return ran.stdout
+
+
+async def calling(system, url, **request):
+    """A call that waits for its answer, once it is held; gives the call's id too."""
+    before = {each.call_id for each in system.client.list_calls(only=CallFilter.WAITING)}
+    reply = asyncio.create_task(system.async_send(url, **request))
+
+    def held():
+        return {each.call_id for each in system.client.list_calls(only=CallFilter.WAITING)} - before
+
+    [call] = await wait_until(lambda: asyncio.to_thread(held), what="a call that is held")
+    return reply, call
+
+
+async def test_a_held_call_is_answered_by_the_commands(system):
+    generate, waiting, answer = COMMANDS
+    url = re.search(r"URL +(\S+)", await asyncio.to_thread(run, system, generate))[1]
+    reply, call = await calling(system, url)
+    assert call in await asyncio.to_thread(run, system, waiting)
+    await asyncio.to_thread(run, system, answer, call)
+    assert ((await reply).status, (await reply).text) == (201, "welcome")
+
+
+async def test_a_held_call_is_answered_by_the_program_and_seen_by_the_one_that_watches(system):
+    watching = await asyncio.create_subprocess_exec(
+        sys.executable, "-u", "-c", PROGRAMS["watching.py"].replace("127.0.0.1:50051", system.target), stdout=PIPE
+    )
+    try:
+        made, seen = [], b""
+        while not seen:  # until it has begun to watch
+            reply, call = await calling(
+                system, system.client.generate_callback_url("form", Response()).url, form={"name": "Ada"}
+            )
+            made.append((reply, call))
+            try:
+                seen = await asyncio.wait_for(watching.stdout.readline(), 1)
+            except TimeoutError:
+                continue
+        assert seen.decode().split()[0] in [call for _, call in made]
+    finally:
+        watching.kill()
+        await watching.wait()
+    program = PROGRAMS["answering.py"].replace("127.0.0.1:50051", system.target)
+    answering = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await answering.wait() == 0
+    for reply, _ in made:
+        assert (await reply).text == "welcome, Ada"

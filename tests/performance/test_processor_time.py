@@ -1,0 +1,104 @@
+"""What our processes use of the processors for a call, beside the floors of `tests/bench`: in turns, in one run.
+
+Processor time, unlike rates, says the same on a machine that has other things to do. The limits are wide: they are for
+what makes a call dearer without anybody meaning it. How fast it is, `python3 tasks.py bench calls` says.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import statistics
+
+import grpc
+import pytest
+from bench.kit import programs
+from bench.kit.connection import Connection, get
+from bench.kit.in_flight import ECHO, GENERATE
+from google.rpc.http_pb2 import HttpRequest
+
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+
+pytestmark = pytest.mark.timeout(300)
+
+ROUNDS = 5
+EACH = 400
+"""How many calls a turn has."""
+AT_ONCE = 32
+MOST_OF_CHAIN = 1.5
+"""Of the processor time of the hand-written chain, for a recorded call."""
+MOST_OF_ECHO = 8
+"""Of the processor time of a bare gRPC echo, for a `GenerateCallbackUrl`."""
+
+
+@pytest.fixture
+async def ours(tmp_path):
+    with programs.running_store(tmp_path / "store") as store:
+        async with programs.running_deployment(tmp_path / "ours", store) as deployment:
+            yield deployment
+
+
+async def keep_on(once_of):
+    """Does what each of `AT_ONCE` functions does, one after the other, `EACH` times all together."""
+    left = iter(range(EACH))
+
+    async def repeat(once):
+        for _ in left:
+            await once()
+
+    async with asyncio.TaskGroup() as group:
+        for once in once_of:
+            group.create_task(repeat(once))
+    return {"requests": EACH}
+
+
+async def shares(floor, ours):
+    """The processor time of ours as a part of the floor's, one a round. Each is its processes and its functions."""
+    found = []
+    for _ in range(ROUNDS + 1):  # the first is to warm up
+        used = [
+            sum((await programs.charged(processes, keep_on(functions)))["processor_us"].values())
+            for processes, functions in (floor, ours)
+        ]
+        found.append(used[1] / used[0])
+        print(f"floor {used[0]:.0f} us, ours {used[1]:.0f} us")
+    return found[1:]
+
+
+@contextlib.asynccontextmanager
+async def callers(subject):
+    """Functions that each call the subject over a connection of their own."""
+    connections = [await Connection.to(subject.port) for _ in range(AT_ONCE)]
+    requests = itertools.cycle([get(path) for path in subject.paths])
+
+    def caller(connection):
+        async def once():
+            assert await connection.ask(next(requests)) == 200
+
+        return once
+
+    yield [caller(connection) for connection in connections]
+    for connection in connections:
+        connection.close()
+
+
+async def test_a_recorded_call_costs_little_more_than_the_chain_that_one_writes_by_hand(tmp_path, ours):
+    record = programs.Subject("record", ours.ports[0], await ours.paths("record", 64), ours.processes)
+    async with programs.chain(tmp_path) as chain, callers(chain) as to_chain, callers(record) as to_record:
+        found = await shares((chain.processes, to_chain), (record.processes, to_record))
+    assert statistics.median(found) < MOST_OF_CHAIN, found
+
+
+async def test_a_url_costs_a_bounded_number_of_bare_grpc_calls(tmp_path, ours):
+    metadata = (("authorization", f"Bearer {ours.tokens['service']}"),)
+    async with (
+        programs.listening("floors/echo.py", directory=tmp_path) as (echo, port),
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to_echo,
+        grpc.aio.insecure_channel(ours.grpc[0]) as to_ours,
+    ):
+        call = to_echo.unary_unary("/echo.Echo/Echo", HttpRequest.SerializeToString, HttpRequest.FromString)
+        generate = CallbackServiceStub(to_ours).GenerateCallbackUrl
+        found = await shares(
+            ({"echo": echo.process.pid}, [lambda: call(ECHO)] * AT_ONCE),
+            (ours.processes, [lambda: generate(GENERATE, metadata=metadata)] * AT_ONCE),
+        )
+    assert statistics.median(found) < MOST_OF_ECHO, found

@@ -1,0 +1,196 @@
+"""Many calls over one stream of an edge: each has its own answer, and the stream ends once all have."""
+
+import hashlib
+
+import grpc
+import pytest
+from support.carrying import EdgeCalls, answers_of, response_of
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server import metrics
+from callback_server.domain.principal import Role
+from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.rpc import edge_service
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of()) as running:
+        yield running
+
+
+@pytest.fixture
+async def stream(services):
+    """A stream that the server has welcomed."""
+    carrying = services.edge.Carry()
+    assert (await carrying.read()).intake == edge.INTAKE_OPEN
+    yield carrying
+    carrying.cancel()
+
+
+async def case(services, body=b"", activity="record", metadata=(), **more):
+    made = await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity=activity, response=response(response_body=body), **more
+        ),
+        metadata=metadata,
+    )  # fmt: skip
+    return made.callback_state
+
+
+async def send(stream, *states, first=1, **more):
+    """Sends a call to each case, in one message."""
+    requests = [edge.InvokeRequest(**{"state": state, "request_method": "post", **more}) for state in states]
+    await stream.write(
+        edge.CarryRequest(
+            invocations=[edge.Invocation(number=first + at, request=request) for at, request in enumerate(requests)]
+        )
+    )
+
+
+async def refused(answer):
+    async def raise_it():
+        response_of(answer)
+
+    return await refusal(raise_it())
+
+
+async def test_answers_that_are_there_at_one_time_are_one_message(stream):
+    await send(stream, *(["none"] * 50))
+    message = await stream.read()
+    assert sorted(answer.number for answer in message.answers) == [*range(1, 51)]
+    assert {(await refused(answer)).reason for answer in message.answers} == {"STATE_UNKNOWN"}
+
+
+async def test_large_answers_go_one_by_one(services, stream):
+    states = [await case(services, bytes(200_000)) for _ in range(3)]
+    await send(stream, *states)
+    await stream.done_writing()
+    sizes = []
+    while (message := await stream.read()) is not grpc.aio.EOF:
+        sizes.append(len(message.answers))
+    assert sizes == [1, 1, 1]
+
+
+async def test_a_call_that_breaks_a_rule_is_refused_and_those_beside_it_are_made(services, stream):
+    states = [await case(services, b"one"), await case(services, b"two")]
+    requests = [
+        edge.InvokeRequest(state=states[0], request_method="get"),
+        edge.InvokeRequest(state=states[1], request_method="steal"),
+        edge.InvokeRequest(state=states[1], request_method="get"),
+    ]
+    invocations = [edge.Invocation(number=at, request=request) for at, request in enumerate(requests)]
+    await stream.write(edge.CarryRequest(invocations=invocations))
+    await stream.done_writing()
+    answers = {answer.number: answer async for answer in answers_of(stream)}
+    assert [response_of(answers[at]).response.response_body for at in (0, 2)] == [b"one", b"two"]
+    said = await refused(answers[1])
+    assert (said.code, said.reason, said.fields) == (
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", ["request_method"]
+    )  # fmt: skip
+
+
+async def test_no_call_waits_for_another_and_the_stream_ends_once_all_are_answered(services, stream):
+    held = await case(services, activity="form")
+    await send(stream, held, await case(services, b"at once"))
+    await stream.done_writing()
+    answers = answers_of(stream)
+    answer = await anext(answers)
+    assert (answer.number, response_of(answer).response.response_body) == (2, b"at once")
+    (call,) = await wait_until(lambda: waiting(services))
+    await services.callbacks.SetResponse(rpc.SetResponseRequest(call_id=call.call_id, response=response()))
+    assert [answer.number async for answer in answers] == [1]
+    assert await stream.code() is grpc.StatusCode.OK
+
+
+async def waiting(services, metadata=()):
+    listed = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="owner" if metadata else "")
+    return (await services.callbacks.ListCalls(listed, metadata=metadata)).calls
+
+
+async def test_a_call_is_made_to_its_end_where_its_stream_breaks(services, stream):
+    await send(stream, await case(services, activity="form"))
+    (call,) = await wait_until(lambda: waiting(services))
+    stream.cancel()
+    await services.callbacks.SetResponse(rpc.SetResponseRequest(call_id=call.call_id, response=response()))
+    await wait_until(lambda: not services.calls._running)
+    got = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))
+    assert got.call.HasField("end_time")
+
+
+async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch):
+    monkeypatch.setattr(edge_service, "_MOST_UNSENT_BYTES", 1_000_000)
+    state = await case(services, bytes(1_000_000), allow_multiple_calls=True)
+    began, many = made(), 60
+
+    async def one_after_the_other():
+        for number in range(many):
+            request = edge.InvokeRequest(state=state, request_method="post", request_body=bytes(100_000))
+            yield edge.CarryRequest(invocations=[edge.Invocation(number=number, request=request)])
+            await wait_until(lambda: not services.calls._running)
+
+    seen = []
+
+    def stays():
+        seen.append(made() - began)
+        return len(seen) > 100 and seen[-1] and len(set(seen[-100:])) == 1
+
+    small_window = [("grpc.http2.bdp_probe", 0)]  # else gRPC takes some 50 MB on its own account
+    async with grpc.aio.insecure_channel(services.address, options=small_window) as channel:
+        stream = EdgeCalls(channel).Carry(one_after_the_other())
+        await wait_until(stays)
+        assert seen[-1] < 10
+        assert {answer.number async for answer in answers_of(stream)} == set(range(many))
+
+
+def made():
+    """How many calls have had an answer in this process."""
+    return metrics.CALLS.labels("SUCCEEDED", "")._value.get()
+
+
+async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_that_it_waits_for(store_of):
+    def entry(name, *roles):
+        digest = hashlib.sha256(f"callback_{name}".encode()).hexdigest()
+        return PrincipalEntry(roles=frozenset(roles), tokens=(TokenEntry(sha256=digest, expires=None),))
+
+    def token(name):
+        return (("authorization", f"Bearer callback_{name}"),)
+
+    owner = entry("owner", Role.OWNER)
+    known = Principals({"owner": owner, "edge": entry("edge", Role.EDGE)})
+    before = metrics.REFUSED.labels("Invoke", "UNAUTHENTICATED")._value.get()
+    async with running_services(store_of(), principals=lambda: known) as services:
+        states = [
+            await case(services, activity=activity, metadata=token("owner"))
+            for activity in ("form", "record", "record")
+        ]
+        stream = services.edge.Carry(metadata=token("edge"))
+        assert (await stream.read()).intake == edge.INTAKE_OPEN
+        await send(stream, states[0])
+        (call,) = await wait_until(lambda: waiting(services, token("owner")))
+
+        known = Principals({"owner": owner})
+        await send(stream, *states[1:], first=2)
+        message = await stream.read()
+        assert message.intake == edge.INTAKE_CLOSED
+        assert [answer.number for answer in message.answers] == [2, 3]
+        for answer in message.answers:
+            said = await refused(answer)
+            assert (said.code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+        assert metrics.REFUSED.labels("Invoke", "UNAUTHENTICATED")._value.get() == before + 2
+
+        await stream.done_writing()
+        answered = rpc.SetResponseRequest(call_id=call.call_id, response=response(response_body=b"as asked"))
+        await services.callbacks.SetResponse(answered, metadata=token("owner"))
+        (answer,) = [answer async for answer in answers_of(stream)]
+        assert response_of(answer).response.response_body == b"as asked"
+
+        again = services.edge.Carry(metadata=token("edge"))
+        said = await refusal(again.read())
+        assert said.reason == "UNAUTHENTICATED"
+        assert not services.calls._running
+        listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
+        assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # as they were

@@ -1,0 +1,266 @@
+"""HOLD: a caller waits, whoever knows answers, on whichever process; and the way out at the deadline, in every mode."""
+
+import asyncio
+import contextlib
+
+import pytest
+from support.handlers import accept, override, stub_handler
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain.activity import Activity
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+from callback_server.store.retention import Retention
+
+RESPONSE = {"callback_activity": "form", "response": response(response_code=201)}
+
+
+async def generate(services, **more):
+    return await services.callbacks.GenerateCallbackUrl(rpc.GenerateCallbackUrlRequest(**RESPONSE | more))
+
+
+def invoke(services, made, **more):
+    return asyncio.ensure_future(_invoke(services, made, **more))
+
+
+async def _invoke(services, made, **more):
+    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post", **more))
+
+
+async def call_of(services, made, *, held=False):
+    """The newest call of a case, as soon as there is one; `held`: one that waits."""
+
+    async def there():
+        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+        calls = (await services.callbacks.ListCalls(asked)).calls
+        if not calls:
+            return None
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=calls[0].call_id))).call
+        return call if call.status == pb.CALL_STATUS_RUNNING or not held else None
+
+    return await wait_until(there, what="the call")
+
+
+async def case_of(services, made):
+    return (
+        await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    ).callback
+
+
+def answer(services, call, **more):
+    return services.callbacks.SetResponse(rpc.SetResponseRequest(call_id=call.call_id, **more))
+
+
+async def waiting(services):
+    page = await services.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_WAITING))
+    return [call.call_id for call in page.calls]
+
+
+async def test_a_held_call_is_answered_from_another_process(store_of):
+    store = store_of()
+    async with running_services(store) as one, running_services(store) as other:
+        made = await generate(one)
+        caller = invoke(one, made, request_body=b"asked")
+        call = await call_of(other, made)
+        assert (call.status, await waiting(other)) == (pb.CALL_STATUS_RUNNING, [call.call_id])
+        assert (await case_of(other, made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
+        said = await answer(other, call, response=pb.Response(response_body=b"yes"))
+        assert (said.call.status, said.callback.close_reason) == (pb.CALL_STATUS_SUCCEEDED, pb.CLOSE_REASON_CONSUMED)
+        got = await caller
+        assert (got.call_id, got.response.response_code, got.response.response_body) == (call.call_id, 201, b"yes")
+        assert await waiting(one) == []
+
+
+async def test_a_lost_letter_costs_a_second_and_no_answer(store_of):
+    store = store_of()
+    async with running_services(store) as one, running_services(store) as other:
+        other.mailbox.post = lambda *_letter: None
+        made = await generate(one)
+        caller = invoke(one, made)
+        await answer(other, await call_of(other, made))
+        assert (await caller).response.response_code == 201
+
+
+async def test_the_same_answer_again_is_fine_and_another_is_refused(services):
+    made = await generate(services)
+    caller = invoke(services, made)
+    call = await call_of(services, made)
+    given = {"response": pb.Response(response_body=b"yes"), "verdict": handler_pb.VERDICT_ACCEPTED}
+    await answer(services, call, **given)
+    again = await answer(services, call, **given)
+    assert again.call.response.response_body == b"yes"
+    for other in ({"response": pb.Response(response_body=b"no")}, {**given, "keep_open": True},
+                  {**given, "verdict": handler_pb.VERDICT_REJECTED}):  # fmt: skip
+        said = await refusal(answer(services, call, **other))
+        assert (said.reason, said.metadata) == ("CALL_ANSWERED", {"status": "SUCCEEDED"})
+    assert (await caller).response.response_body == b"yes"
+
+
+async def test_of_two_that_answer_at_once_one_is_told_that_it_came_second(store_of):
+    store = store_of()
+    async with running_services(store) as one, running_services(store) as other:
+        for _ in range(20):
+            made = await generate(one)
+            caller = invoke(one, made)
+            call = await call_of(one, made)
+            told = await asyncio.gather(
+                *(answer(each, call, response=pb.Response(response_body=body))
+                  for each, body in ((one, b"one"), (other, b"other"))),
+                return_exceptions=True,
+            )  # fmt: skip
+            (won,) = [each for each in told if not isinstance(each, Exception)]
+            assert (await caller).response.response_body == won.call.response.response_body
+
+
+async def test_a_rejection_and_keep_open_do_what_a_handlers_do(services):
+    made = await generate(services, retryable_after_error=True)
+    caller = invoke(services, made)
+    await answer(services, await call_of(services, made, held=True), verdict=handler_pb.VERDICT_REJECTED)
+    assert (await caller).response.response_code == 422
+    assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
+    caller = invoke(services, made)
+    await answer(services, await call_of(services, made, held=True), keep_open=True)
+    assert (await caller).response.response_code == 201
+    assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_an_answer_that_can_not_be_rendered_is_refused_and_the_call_waits_on(services):
+    made = await generate(services)
+    caller = invoke(services, made)
+    call = await call_of(services, made)
+    bad = pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)
+    said = await refusal(answer(services, call, response=bad))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["response.response_redirect_url"])
+    await answer(services, call)
+    assert (await caller).response.response_code == 201
+
+
+async def test_a_held_call_is_answered_after_its_case_was_closed(services):
+    made = await generate(services)
+    caller = invoke(services, made)
+    call = await call_of(services, made)
+    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    said = await answer(services, call)
+    assert said.callback.close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
+    assert (await caller).response.response_code == 201
+
+
+async def test_a_call_that_its_handler_answers_is_not_held(services):
+    made = await generate(services, callback_activity="record")
+    recorded = await invoke(services, made)
+    assert (await refusal(answer(services, recorded))).reason == "CALL_NOT_HELD"
+    unknown = edge.InvokeResponse(call_id=f"{'0' * 32}-{'0' * 16}")
+    assert (await refusal(answer(services, unknown))).reason == "CALL_NOT_FOUND"
+
+
+async def test_what_is_not_recorded_or_was_erased_reaches_the_caller_whole(store_of):
+    store = store_of()
+    async with running_services(store, retention=Retention(bodies=False, headers=False)) as services:
+        made = await generate(services, allow_multiple_calls=True)
+        for erases in (False, True):
+            caller = invoke(services, made)
+            call = await call_of(services, made, held=True)
+            if erases:
+                await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+            said = await answer(services, call, response=pb.Response(response_body=b"secret"))
+            assert said.call.response.response_body == b""
+            assert (await caller).response.response_body == b"secret"
+
+
+@contextlib.asynccontextmanager
+async def with_handler(store, script, deadline_ms=5000):
+    activities = {"act": Activity("act", deadline_ms=deadline_ms)}
+    async with (
+        stub_handler() as stub,
+        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
+        running_services(store, handlers={"act": handler}, activities=activities) as services,
+    ):
+        yield services, stub.play(script)
+
+
+async def test_nobody_answers_until_the_deadline(store_of):
+    async with running_services(store_of(), activities={"act": Activity("act", deadline_ms=300)}) as services:
+        made = await generate(services, callback_activity="act", answer_mode=pb.ANSWER_MODE_HOLD)
+        caller = invoke(services, made)
+        call = await call_of(services, made)
+        assert (await refusal(caller)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        ended = await call_of(services, made)
+        assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
+        said = await refusal(answer(services, call))
+        assert (said.reason, said.metadata) == ("CALL_ANSWERED", {"status": "FAILED"})
+
+
+WAY_OUT = {"answer_deadline": {"nanos": 100_000_000}, "fallback": response(response_code=202, response_body=b"later")}
+
+
+async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handler_decides(store_of):
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return accept(override(response_body=b"decided"))
+
+    async with with_handler(store_of(), script) as (services, name):
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **WAY_OUT)
+        got = await invoke(services, made)
+        assert (got.response.response_code, got.response.response_body) == (202, b"later")
+        assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
+        assert (await call_of(services, made)).status == pb.CALL_STATUS_RUNNING
+        gate.set()
+
+        async def ended():
+            call = await call_of(services, made)
+            return call if call.status != pb.CALL_STATUS_RUNNING else None
+
+        call = await wait_until(ended)
+        assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
+        assert call.response.response_body == b"decided"
+        assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_CONSUMED
+
+
+async def test_a_handler_that_is_in_time_leaves_the_fallback_unsent(store_of):
+    async def script(_request, _context):
+        return accept()
+
+    async with with_handler(store_of(), script) as (services, name):
+        way_out = {**WAY_OUT, "answer_deadline": {"seconds": 5}}
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **way_out)
+        assert (await invoke(services, made)).response.response_code == 201
+        assert not (await call_of(services, made)).fallback_sent
+        case = await case_of(services, made)
+        assert (case.answer_deadline.seconds, case.fallback.response_body) == (5, b"later")
+
+
+async def test_a_held_call_whose_caller_got_the_fallback_is_answered_all_the_same(services):
+    made = await generate(services, **WAY_OUT)
+    assert (await invoke(services, made)).response.response_body == b"later"
+    assert await waiting(services) == [(await call_of(services, made)).call_id]
+    await answer(services, await call_of(services, made))
+    call = await call_of(services, made)
+    assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
+
+
+@pytest.mark.parametrize("mode", [pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_UNSPECIFIED])
+async def test_where_the_answer_does_not_wait_for_anyone_the_fallback_is_never_sent(services, mode):
+    activity = "act" if mode else "record"
+    made = await generate(services, callback_activity=activity, answer_mode=mode, **WAY_OUT)
+    assert (await invoke(services, made)).response.response_code == 201
+    assert not (await call_of(services, made)).fallback_sent
+
+
+async def test_a_caller_that_is_reported_gone_is_recorded_and_nothing_else_changes(services):
+    made = await generate(services)
+    caller = invoke(services, made)
+    call = await call_of(services, made)
+    assert not call.caller_gone
+    await services.edge.ReportCallerGone(edge.ReportCallerGoneRequest(call_id=call.call_id))
+    gone = await call_of(services, made)
+    assert (gone.caller_gone, gone.status) == (True, pb.CALL_STATUS_RUNNING)
+    await answer(services, call)
+    assert (await caller).response.response_code == 201
+    await services.edge.ReportCallerGone(edge.ReportCallerGoneRequest(call_id=f"{'0' * 32}-{'0' * 16}"))

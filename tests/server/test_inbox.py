@@ -1,0 +1,365 @@
+"""ACK: the caller is answered when the call is stored; the handler runs until it has accepted, or the call is dead."""
+
+import asyncio
+import contextlib
+
+import grpc
+import pytest
+from prometheus_client import REGISTRY
+from support.handlers import accept, override, reject, stub_handler
+from support.services import redirect, refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain.activity import Activity
+from callback_server.domain.call import Request
+from callback_server.domain.retries import Retries
+from callback_server.handlers.push import PushHandler
+from callback_server.main import _background, _drain
+from callback_server.settings import ActivitySettings
+from callback_server.store import keys
+from callback_server.store.retention import Retention
+
+QUICK = Retries(initial_ms=1, max_ms=2, max_attempts=5)
+PENDING, RUNNING = pb.DELIVERY_STATUS_PENDING, pb.DELIVERY_STATUS_RUNNING
+DELIVERED, DEAD = pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
+
+
+@contextlib.asynccontextmanager
+async def inbox_on(store, stub, *, retries=QUICK, sweeps=True, **more):
+    """Services whose activity `act` is served by a stub handler, and which look for what is due."""
+    activity = Activity("act", deadline_ms=5000, retries=retries)
+    async with (
+        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
+        running_services(store, handlers={"act": handler}, activities={"act": activity}, **more) as services,
+        _background(services.sweeper.sweep_for_ever()) if sweeps else contextlib.nullcontext(),
+    ):
+        services.stub = stub
+        yield services
+
+
+@pytest.fixture
+async def stub():
+    async with stub_handler() as running:
+        yield running
+
+
+@pytest.fixture
+async def inbox(store_of, stub):
+    async with inbox_on(store_of(), stub) as services:
+        yield services
+
+
+async def generate(services, name, **more):
+    asked = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_ACK, "response": response(response_code=202)}
+    return await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(**asked | {"callback_activity_case": name} | more)
+    )
+
+
+async def invoke(services, made, body=b"", **more):
+    return await services.edge.Invoke(
+        edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=body, **more)
+    )
+
+
+async def call_of(services, call_id):
+    return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+
+
+async def delivery_at(services, call_id, *statuses):
+    async def there():
+        call = await call_of(services, call_id)
+        return call if call.delivery.status in statuses else None
+
+    return await wait_until(there, what=f"a delivery at {statuses}")
+
+
+def failing(times, then):
+    """Script: fails so many times, then gives an answer."""
+    asked = []
+
+    async def script(request, context):
+        asked.append(request)
+        if len(asked) <= times:
+            await context.abort(grpc.StatusCode.INTERNAL, "broken")
+        return then
+
+    return script
+
+
+async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_is_consumed(inbox):
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return accept(override(response_body=b"decided"), keep_open=True)
+
+    in_flight = REGISTRY.get_sample_value("callback_deliveries_in_flight")
+    name = inbox.stub.play(script)
+    made = await generate(inbox, name)
+    answer = await invoke(inbox, made, b"body")
+    assert answer.response.response_code == 202
+    call = await delivery_at(inbox, answer.call_id, RUNNING)
+    assert (call.status, call.delivery.attempts) == (pb.CALL_STATUS_SUCCEEDED, 1)
+    assert REGISTRY.get_sample_value("callback_deliveries_in_flight") == in_flight + 1
+    case = (await inbox.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))).callback
+    assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, pb.CLOSE_REASON_CONSUMED)
+    assert case.answer_mode == pb.ANSWER_MODE_ACK
+    gate.set()
+    call = await delivery_at(inbox, answer.call_id, DELIVERED)
+    assert (call.delivery.response.response_body, call.response.response_code) == (b"decided", 202)
+    (asked,) = inbox.stub.requests(name)
+    assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
+
+
+async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(inbox):
+    name = inbox.stub.play(failing(3, accept()))
+    answer = await invoke(inbox, await generate(inbox, name), b"again")
+    call = await delivery_at(inbox, answer.call_id, DELIVERED)
+    assert call.delivery.attempts == 4
+    assert call.delivery.failure == pb.CALL_FAILURE_UNSPECIFIED
+    asked = inbox.stub.requests(name)
+    assert [(each.attempt, each.call_id, each.request_body) for each in asked] == [
+        (attempt, answer.call_id, b"again") for attempt in (1, 2, 3, 4)
+    ]
+
+
+async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_after_the_fix(inbox):
+    fixed = asyncio.Event()
+
+    async def script(_request, context):
+        if not fixed.is_set():
+            await context.abort(grpc.StatusCode.INTERNAL, "broken")
+        return accept()
+
+    name = inbox.stub.play(script)
+    answer = await invoke(inbox, await generate(inbox, name))
+    call = await delivery_at(inbox, answer.call_id, DEAD)
+    assert (call.delivery.attempts, call.delivery.failure) == (5, pb.CALL_FAILURE_HANDLER_ERROR)
+    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert [each.call_id for each in dead.calls] == [answer.call_id]
+    fixed.set()
+    replayed = await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id))
+    assert replayed.call.delivery.status in (PENDING, RUNNING, DELIVERED)
+    call = await delivery_at(inbox, answer.call_id, DELIVERED)
+    assert call.delivery.attempts == 6
+    assert inbox.stub.requests(name)[-1].replayed
+    assert inbox.stub.requests(name)[-1].attempt == 6
+    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert not dead.calls
+
+
+async def test_a_rejection_is_dead_at_once(inbox):
+    name = inbox.stub.play(failing(0, reject(override(response_code=400))))
+    answer = await invoke(inbox, await generate(inbox, name))
+    call = await delivery_at(inbox, answer.call_id, DEAD)
+    assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
+    assert call.delivery.response.response_code == 400
+
+
+async def test_a_handler_that_can_not_be_reached_costs_an_attempt_and_is_tried_again(store_of):
+    async with stub_handler() as gone:
+        pass  # nothing listens there any more
+    async with inbox_on(store_of(), gone, retries=Retries(initial_ms=1, max_ms=2, max_attempts=2)) as services:
+        answer = await invoke(services, await generate(services, "any"))
+        call = await delivery_at(services, answer.call_id, DEAD)
+        assert (call.delivery.attempts, call.delivery.failure) == (2, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
+
+
+async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):
+    name = stub.play(failing(1000, accept()))
+    retries = Retries(initial_ms=1, max_ms=2, max_age_ms=1500)
+    async with inbox_on(store_of(), stub, retries=retries) as services:
+        answer = await invoke(services, await generate(services, name))
+        call = await delivery_at(services, answer.call_id, DEAD)
+        assert call.delivery.attempts >= 2
+
+
+async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their_order(inbox):
+    running, handled = [], []
+
+    async def script(request, context):
+        running.append(request)
+        assert len(running) == 1
+        first = request.attempt == 1 and int(request.request_body) % 3 == 0
+        await asyncio.sleep(0)
+        running.clear()
+        if first:
+            await context.abort(grpc.StatusCode.INTERNAL, "broken")
+        handled.append(int(request.request_body))
+        return accept()
+
+    name = inbox.stub.play(script)
+    made = await generate(inbox, name, allow_multiple_calls=True, ordered=True)
+    for number in range(8):
+        answer = await invoke(inbox, made, b"%d" % number)
+    await delivery_at(inbox, answer.call_id, DELIVERED)
+    assert handled == list(range(8))
+
+
+async def test_a_paused_activity_keeps_its_calls_until_it_is_resumed(inbox):
+    name = inbox.stub.play(failing(0, accept()))
+    made = await generate(inbox, name, allow_multiple_calls=True)
+    await inbox.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
+    await wait_until(lambda: "act" in inbox.inbox.paused)
+    answer = await invoke(inbox, made)
+    assert (await call_of(inbox, answer.call_id)).delivery.status == PENDING
+    looked = len(inbox.stub.requests(name))
+    await inbox.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity="act"))
+    await delivery_at(inbox, answer.call_id, DELIVERED)
+    assert (looked, len(inbox.stub.requests(name))) == (0, 1)
+
+
+async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):
+    name = stub.play(failing(2, accept(override(response_body=b"secret"))))
+    async with inbox_on(store_of(), stub, retention=Retention(bodies=False, headers=False)) as services:
+        headers = [pb.Header(name="x-a", value="1")]
+        answer = await invoke(services, await generate(services, name), b"body", request_headers=headers)
+        call = await delivery_at(services, answer.call_id, DELIVERED)
+        assert [(each.request_body, len(each.request_headers)) for each in stub.requests(name)] == [(b"body", 1)] * 3
+        assert (call.request_body, call.request_body_size, len(call.request_headers)) == (b"", 4, 0)
+        assert call.delivery.response.response_body == b""
+        said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+        assert said.reason == "CALL_NOT_REPLAYABLE"
+
+
+async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, stub):
+    name = stub.play(failing(0, accept()))
+    async with inbox_on(store_of(), stub, sweeps=False, max_deliveries=0) as services:
+        made = await generate(services, name)
+        answer = await invoke(services, made, b"body")
+        erased = await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+        assert erased.erased_call_count == 1
+        call = await call_of(services, answer.call_id)
+        assert (call.delivery.status, call.erased) == (DEAD, True)
+        said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+        assert said.reason == "CALL_NOT_REPLAYABLE"
+    assert stub.requests(name) == []
+
+
+async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub):
+    running, most = 0, 0
+
+    async def script(_request, _context):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return accept()
+
+    name = stub.play(script)
+    store = store_of()
+    async with inbox_on(store, stub, sweeps=False, max_deliveries=0) as closed:
+        made = await generate(closed, name, allow_multiple_calls=True)
+        for _ in range(60):
+            answer = await invoke(closed, made)
+    async with inbox_on(store, stub, max_deliveries=3) as services:
+        await wait_until(lambda: len(stub.requests(name)) == 60)
+        await delivery_at(services, answer.call_id, DELIVERED)
+    assert 1 < most <= 3
+
+
+async def test_what_was_taken_before_a_stop_is_delivered_before_the_end(store_of, stub):
+    name = stub.play(failing(0, accept()))
+    store = store_of()
+    async with inbox_on(store, stub, sweeps=False, max_deliveries=0) as closed:
+        made = await generate(closed, name)
+        answer = await invoke(closed, made)
+    async with inbox_on(store, stub, sweeps=False) as services:
+        taking = asyncio.create_task(services.inbox._take(keys.partition_of(made.callback_case_id)))
+        await asyncio.sleep(0)  # the store is asked, and has not answered
+        services.inbox.stop()
+        await services.inbox.drain()
+        assert (await call_of(services, answer.call_id)).delivery.status == DELIVERED
+        await taking
+
+
+async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(inbox):
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return accept()
+
+    name = inbox.stub.play(script)
+    made = await generate(inbox, name)
+    invoking = inbox.calls.invoke(made.callback_state, "", Request("post"))
+    for _ in range(5):
+        await asyncio.sleep(0)  # its claim is on its way
+    inbox.inbox.stop()
+    draining = asyncio.create_task(_drain(inbox.calls, inbox.inbox))
+    answer = await invoking
+    await wait_until(lambda: inbox.stub.requests(name), what="a handler that was asked")
+    assert not draining.done()
+    gate.set()
+    await draining
+    assert (await call_of(inbox, answer.call_id)).delivery.status == DELIVERED
+
+
+async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(inbox):
+    name = inbox.stub.play(failing(1, accept(override(response_body=b"done"))))
+    made = await generate(inbox, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
+    said = await refusal(invoke(inbox, made, b"body"))
+    call_id = said.metadata["call_id"]
+    await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+    call = await delivery_at(inbox, call_id, DELIVERED)
+    assert (call.status, call.delivery.response.response_body) == (pb.CALL_STATUS_FAILED, b"done")
+    (first, again) = inbox.stub.requests(name)
+    assert (first.replayed, again.replayed, again.request_body) == (False, True, b"body")
+    case = await inbox.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    assert case.callback.status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_a_call_that_nobody_handles_or_that_runs_is_not_replayed(inbox):
+    made = await generate(inbox, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
+    recorded = await invoke(inbox, made)
+    said = await refusal(inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
+    assert (said.reason, "no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
+    gate = asyncio.Event()
+
+    async def script(_request, _context):
+        await gate.wait()
+        return accept()
+
+    answer = await invoke(inbox, await generate(inbox, inbox.stub.play(script)))
+    said = await refusal(inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+    assert (said.reason, "running" in said.text) == ("CALL_NOT_REPLAYABLE", True)
+    gate.set()
+    await delivery_at(inbox, answer.call_id, DELIVERED)
+
+
+async def test_an_ack_case_says_at_generate_what_does_not_go_together(inbox):
+    said = await refusal(generate(inbox, "", response=redirect()))
+    assert said.fields == ["response.response_redirect_url"]
+    said = await refusal(generate(inbox, "", callback_activity="record"))
+    assert said.fields == ["answer_mode"]
+    said = await refusal(generate(inbox, "", answer_mode=pb.ANSWER_MODE_HANDLER, ordered=True))
+    assert said.fields == ["ordered"]
+    made = await generate(inbox, "")
+    emptied = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=redirect())
+    assert (await refusal(inbox.callbacks.SetResponse(emptied))).fields == ["response.response_redirect_url"]
+
+
+async def test_dead_calls_are_listed_in_pages_newest_first(inbox):
+    name = inbox.stub.play(failing(0, reject()))
+    made = await generate(inbox, name, allow_multiple_calls=True)
+    expected = []
+    for _ in range(5):
+        answer = await invoke(inbox, made)
+        await delivery_at(inbox, answer.call_id, DEAD)
+        expected.insert(0, answer.call_id)
+    found, token = [], ""
+    while True:
+        asked = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=2, page_token=token)
+        page = await inbox.callbacks.ListCalls(asked)
+        found += [call.call_id for call in page.calls]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == expected
+    asked = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token="nonsense")
+    assert (await refusal(inbox.callbacks.ListCalls(asked))).fields == ["page_token"]

@@ -1,0 +1,439 @@
+"""`WatchCalls`: whoever watches is told of each change of its own, in order, once, and from where it stopped."""
+
+import asyncio
+import contextlib
+import random
+import time
+
+import grpc
+import msgspec
+import pytest
+import redis.asyncio
+from support.handlers import accept, reject, stub_handler
+from support.services import refusal, response, running_services
+from support.system import own_store
+from support.wait import wait_until
+from support.watching import Watch, told, watch
+
+from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import edge_service_pb2 as edge_pb2
+from callback_server import feed
+from callback_server.domain.event import Event
+from callback_server.domain.principal import Principal, Role
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+from callback_server.store import keys
+from callback_server.store.read_events import read_ends
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def generate(services, activity="record", **attributes):
+    attributes.setdefault("response", response(response_body=b"thank you"))
+    return await services.callbacks.GenerateCallbackUrl(
+        pb2.GenerateCallbackUrlRequest(callback_activity=activity, **attributes)
+    )
+
+
+async def call(services, made):
+    return await services.edge.Invoke(edge_pb2.InvokeRequest(state=made.callback_state, request_method="post"))
+
+
+async def close(services, made):
+    await services.callbacks.CloseCallback(pb2.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+
+
+def cases(events):
+    return [event.callback_case_id for event in events]
+
+
+@contextlib.asynccontextmanager
+async def plain(store):
+    """The store, by its own client."""
+    async with redis.asyncio.Redis(port=store.port) as client:
+        yield client
+
+
+async def test_each_change_is_told_in_order_with_what_the_case_is_after_it(store_of):
+    verdicts = iter([reject(), accept()])
+
+    async def decide(_request, _context):
+        return next(verdicts)
+
+    async with (
+        stub_handler() as stub,
+        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
+        running_services(store_of(), handlers={"act": handler}, served=["act"]) as services,
+        watch(services.callbacks) as watching,
+    ):
+        name = stub.play(decide)
+        made = await generate(services, "act", callback_activity_case=name, retryable_after_error=True)
+        first = (await call(services, made)).call_id
+        second = (await call(services, made)).call_id
+        other = await generate(services, "form")
+        await services.callbacks.SetResponse(
+            pb2.SetResponseRequest(callback_case_id=other.callback_case_id, response=response(response_code=201))
+        )
+        await close(services, other)
+        events = await watching.events(8)
+    of_case = [event for event in events if event.callback_case_id == made.callback_case_id]
+    assert [(told(event), event.call_id) for event in of_case] == [
+        (("CASE_CREATED", "OPEN", "", "", ""), ""),
+        (("CALL_STARTED", "IN_PROGRESS", "", "RUNNING", ""), first),
+        (("CALL_ENDED", "OPEN", "", "REJECTED", ""), first),
+        (("CALL_STARTED", "IN_PROGRESS", "", "RUNNING", ""), second),
+        (("CALL_ENDED", "CLOSED", "CONSUMED", "SUCCEEDED", ""), second),
+    ]
+    assert {(event.callback_activity, event.owner) for event in of_case} == {("act", "local")}
+    assert [told(event) for event in events if event not in of_case] == [
+        ("CASE_CREATED", "OPEN", "", "", ""),
+        ("RESPONSE_SET", "OPEN", "", "", ""),
+        ("CASE_CLOSED", "CLOSED", "CLOSED_BY_OWNER", "", ""),
+    ]
+    times = [event.time.ToMilliseconds() for event in of_case]
+    assert times == sorted(times)
+    assert abs(times[0] - time.time() * 1000) < 60_000
+
+
+async def test_what_was_before_a_watch_is_not_told(services):
+    await generate(services)
+    async with watch(services.callbacks) as watching:
+        made = await generate(services)
+        assert cases(await watching.events(1)) == [made.callback_case_id]
+
+
+async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_nothing_twice(store_of):
+    store = store_of()
+    async with running_services(store) as here, running_services(store) as there:
+        async with watch(here.callbacks) as watching:
+            made = await generate(here)
+            assert cases(await watching.events(1)) == [made.callback_case_id]
+        missed = [await generate(here) for _ in range(5)]
+        async with watch(there.callbacks, resume_token=watching.token) as watching:
+            assert sorted(cases(await watching.events(5))) == sorted(each.callback_case_id for each in missed)
+            made = await generate(here)
+            assert cases(await watching.events(1)) == [made.callback_case_id]
+
+
+async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_once(store_of, monkeypatch):
+    monkeypatch.setattr(feed, "MOST_AT_ONCE", 7)
+    monkeypatch.setattr(feed, "READ_INTERVAL_S", 0.01)
+    store = store_of()
+    chance = random.Random(5)
+    async with running_services(store) as here, running_services(store) as there:
+        begun = await Watch(here.callbacks).begin()
+        watchers = [(begun.token, []) for _ in range(3)]
+        begun.cancel()
+        done = asyncio.Event()
+
+        async def work():
+            for _ in range(60):
+                made = await generate(here, allow_multiple_calls=True)
+                await asyncio.gather(*(call(chance.choice((here, there)), made) for _ in range(5)))
+
+        async def look(token, seen):
+            while not (done.is_set() and len(seen) >= 3 * 60 * 6):
+                async with watch(chance.choice((here, there)).callbacks, resume_token=token) as watching:
+                    for _ in range(chance.randrange(1, 8)):
+                        seen += await watching.read()
+                        token = watching.token
+                        if done.is_set() and len(seen) >= 3 * 60 * 6:
+                            break
+
+        looking = [asyncio.create_task(look(*each)) for each in watchers]
+        await asyncio.gather(work(), work(), work())
+        done.set()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*looking)
+        ends = await read_ends(here.scripts)
+    assert sum(ends.numbers) == 3 * 60 * 6
+    for _, seen in watchers:
+        by_case = {}
+        for event in seen:
+            by_case.setdefault(event.callback_case_id, []).append(told(event)[0])
+        assert len(by_case) == 3 * 60
+        assert all(each == ["CASE_CREATED", *["CALL_ENDED"] * 5] for each in by_case.values())
+        assert len({event.call_id for event in seen if event.call_id}) == 3 * 60 * 5
+
+
+async def test_a_place_that_is_no_longer_kept_is_told_and_never_a_gap(store_of):
+    store = store_of()
+    async with running_services(store) as services, plain(store) as client:
+        async with watch(services.callbacks) as watching:
+            pass
+        made = await generate(services)
+        await close(services, made)
+        key = keys.key(keys.partition_of(made.callback_case_id), "events")
+        await client.xtrim(key, maxlen=1, approximate=False)
+        error = await refusal(Watch(services.callbacks, resume_token=watching.token).end_of())
+        assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
+
+
+async def test_a_place_that_the_store_has_lost_is_told_also_to_those_who_watch(store_of):
+    store = store_of()
+    async with running_services(store) as services:
+        async with watch(services.callbacks) as watching, watch(services.callbacks) as other:
+            await generate(services)
+            await watching.events(1)
+            await other.events(1)
+            async with plain(store) as client:
+                await client.flushall()
+            error = await refusal(other.end_of())
+            assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
+        error = await refusal(Watch(services.callbacks, resume_token=watching.token).end_of())
+        assert error.reason == "WATCH_POSITION_LOST"
+        async with watch(services.callbacks) as anew:
+            made = await generate(services)
+            assert cases(await anew.events(1)) == [made.callback_case_id]
+
+
+@pytest.mark.parametrize("token", ["x", "nonsense", "AAAA", "kgGQ", "ñ", "a" * 4000])
+async def test_a_token_that_is_none_is_refused(services, token):
+    error = await refusal(Watch(services.callbacks, resume_token=token).read())
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert error.fields == ["resume_token"]
+
+
+async def test_events_are_kept_by_activity_by_case_and_by_all_labels(services):
+    both, one = {"team": "x", "a/b": "ü:y}{"}, {"team": "x"}
+    mine = await generate(services, labels=both)
+    async with (
+        watch(services.callbacks, callback_activity="form") as by_activity,
+        watch(services.callbacks, callback_case_id=mine.callback_case_id) as by_case,
+        watch(services.callbacks, labels=both) as by_labels,
+        watch(services.callbacks, labels=one, callback_activity="record") as by_label_and_activity,
+        watch(services.callbacks) as all_of_them,
+    ):
+        made = [
+            await generate(services, activity, labels=labels)
+            for activity in ("record", "form")
+            for labels in ({}, one, both, {"team": "y"}, {"a/b": "x", "team": "ü:y}{"})
+        ]
+        await call(services, mine)
+        made = [each.callback_case_id for each in made]
+        assert sorted(cases(await by_activity.events(5))) == sorted(made[5:])
+        assert cases(await by_case.events(1)) == [mine.callback_case_id]
+        assert sorted(cases(await by_labels.events(3))) == sorted([made[2], made[7], mine.callback_case_id])
+        assert sorted(cases(await by_label_and_activity.events(3))) == sorted([*made[1:3], mine.callback_case_id])
+        assert sorted(cases(await all_of_them.events(11))) == sorted([*made, mine.callback_case_id])
+
+
+async def test_a_case_that_the_release_before_made_is_found_by_its_labels(store_of):
+    store = store_of()
+    async with running_services(store) as services, plain(store) as client:
+        made = await generate(services, labels={"team": "x"})
+        case_id = made.callback_case_id
+        assert await client.hdel(keys.key(keys.partition_of(case_id), "case", case_id), "marks")
+        async with watch(services.callbacks, labels={"team": "x"}) as watching:
+            await generate(services, labels={"team": "y"})
+            await call(services, made)
+            assert cases(await watching.events(1)) == [case_id]
+
+
+class _Known:
+    """Principals whose token is their name."""
+
+    def __init__(self, **roles):
+        self.roles = roles
+
+    def of_token(self, token):
+        return Principal(token, frozenset(self.roles[token]))
+
+
+def by(name):
+    return (("authorization", f"Bearer {name}"),)
+
+
+async def test_an_owner_is_told_of_its_own_alone_and_an_administrator_of_everyones(store_of):
+    known = _Known(shop={Role.OWNER}, bank={Role.OWNER}, admin={Role.ADMIN}, edge={Role.EDGE})
+    async with running_services(store_of(), principals=lambda: known) as services:
+        request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+        watches = {
+            name: await Watch(services.callbacks, metadata=by(name)).begin() for name in ("shop", "bank", "admin")
+        }
+        made = {
+            name: await services.callbacks.GenerateCallbackUrl(request, metadata=by(name)) for name in ("bank", "shop")
+        }
+        foreign = Watch(
+            services.callbacks, metadata=by("bank"), callback_case_id=made["shop"].callback_case_id,
+            resume_token=watches["bank"].token,
+        )  # fmt: skip
+        await foreign.begin()
+        for name, each in made.items():
+            (event,) = await watches[name].events(1)
+            assert (event.callback_case_id, event.owner) == (each.callback_case_id, name)
+        assert sorted(event.owner for event in await watches["admin"].events(2)) == ["bank", "shop"]
+        await services.callbacks.CloseCallback(
+            pb2.CloseCallbackRequest(callback_case_id=made["bank"].callback_case_id), metadata=by("bank")
+        )
+        assert cases(await watches["bank"].events(1)) == [made["bank"].callback_case_id]
+        error = await refusal(Watch(services.callbacks, metadata=by("edge")).read())
+        assert error.reason == "ROLE_MISSING"
+        # The one that names a foreign case was told of nothing, and so its next message is the heartbeat.
+        for each in (*watches.values(), foreign):
+            each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await foreign.read()
+
+
+async def test_an_administrator_that_is_none_any_more_is_told_of_nothing_and_watches_again(store_of):
+    known = _Known(shop={Role.OWNER}, admin={Role.ADMIN})
+    async with running_services(store_of(), principals=lambda: known) as services:
+        request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+        watching = await Watch(services.callbacks, metadata=by("admin")).begin()
+        known.roles["admin"] = {Role.OWNER}
+        await services.callbacks.GenerateCallbackUrl(request, metadata=by("shop"))
+        with pytest.raises(EOFError):
+            await watching.read()
+
+
+def packed(number):
+    event = Event("CALL_ENDED", f"{number:032x}", "0" * 16, "a" * 200, "local", 1, "OPEN", "", "FAILED", "", "")
+    return {"event": msgspec.msgpack.encode(event)}
+
+
+async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not_held_up(store_of, monkeypatch):
+    monkeypatch.setattr(feed, "MOST_KEPT", 500)
+    monkeypatch.setattr(feed, "READ_INTERVAL_S", 0.01)
+    store = store_of()
+    total = 0
+    async with running_services(store) as services, plain(store) as client:
+        async with watch(services.callbacks) as slow, watch(services.callbacks) as quick:
+            while services.feed._forgotten < 20_000:
+                pipeline = client.pipeline(transaction=False)
+                for number in range(200):
+                    pipeline.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
+                await pipeline.execute()
+                total += 200
+                await quick.events(200)
+            error = await refusal(slow.end_of())
+            assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW")
+            behind = await read_ends(services.scripts)
+        assert sum(behind.numbers) == total
+        async with watch(services.callbacks, resume_token=slow.token) as again:
+            left = total - sum(feed.Position.from_token(slow.token).numbers)
+            assert 0 < left < total
+            await again.events(left)
+
+
+async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on(store_of, monkeypatch):
+    monkeypatch.setattr(feed, "MOST_KEPT", 10)
+    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.05)
+    known = _Known(local={Role.OWNER}, shop={Role.OWNER})
+    store = store_of()
+    async with running_services(store, principals=lambda: known) as services, plain(store) as client:
+        quiet = await Watch(services.callbacks, metadata=by("shop")).begin()
+        for number in range(100):
+            await client.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
+        await wait_until(lambda: services.feed._forgotten >= 90, what="more than is kept")
+
+        async def moved():
+            assert await quiet.read() == []
+            return sum(feed.Position.from_token(quiet.token).numbers) == 100
+
+        await wait_until(moved, what="a place that goes on")
+        request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+        made = await services.callbacks.GenerateCallbackUrl(request, metadata=by("shop"))
+        assert cases(await quiet.events(1)) == [made.callback_case_id]
+        quiet.cancel()
+
+
+async def reads(client):
+    """How often the events of a partition were looked at."""
+    return (await client.info("commandstats")).get("cmdstat_xrevrange", {"calls": 0})["calls"]
+
+
+async def test_nothing_is_read_while_nobody_watches(store_of):
+    store = store_of()
+    async with running_services(store) as services, plain(store) as client:
+        await client.config_resetstat()
+        await call(services, await generate(services))
+        assert await reads(client) == 0
+        async with watch(services.callbacks) as watching:
+            await generate(services)
+            await watching.events(1)
+        await wait_until(lambda: services.feed._position is None, what="a reader that has stopped")
+        before = await reads(client)
+        assert before > 0
+        # While it read, it looked at each partition about ten times a second.
+        began = time.monotonic()
+        while time.monotonic() - began < 0.5:
+            await generate(services)
+        assert await reads(client) == before
+
+
+async def test_one_reader_is_enough_for_any_number_of_watches(store_of):
+    store = store_of()
+    async with running_services(store) as services, plain(store) as client, contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(watch(services.callbacks)) for _ in range(50)]
+        before, began = await reads(client), time.monotonic()
+        await wait_until(lambda: _reads_since(client, before, 10 * keys.PARTITIONS), what="ten looks at each partition")
+        assert time.monotonic() - began > 8 * feed.READ_INTERVAL_S
+        made = await generate(services)
+        for each in watches:
+            assert cases(await each.events(1)) == [made.callback_case_id]
+
+
+async def _reads_since(client, before, count):
+    return await reads(client) - before >= count
+
+
+async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
+    known = _Known(shop={Role.OWNER}, bank={Role.OWNER}, other={Role.OWNER})
+    monkeypatch.setattr(feed, "MOST_WATCHERS_EACH", 2)
+    monkeypatch.setattr(feed, "MOST_WATCHERS", 3)
+    async with running_services(store_of(), principals=lambda: known) as services:
+        watches = [await Watch(services.callbacks, metadata=by(name)).begin() for name in ("shop", "shop", "bank")]
+        for name in ("shop", "other"):
+            error = await refusal(Watch(services.callbacks, metadata=by(name)).read())
+            assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS")
+        watches.pop(0).cancel()
+
+        async def begun():
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                return await Watch(services.callbacks, metadata=by("shop")).begin()
+
+        watches.append(await wait_until(begun, what="a watch in the place of one that ended"))
+        for each in watches:
+            each.cancel()
+
+
+async def test_a_watch_that_has_nothing_to_tell_gives_its_place_now_and_then(services, monkeypatch):
+    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.05)
+    async with watch(services.callbacks, callback_activity="form") as watching:
+        first = watching.token
+        await generate(services)
+
+        async def moved():
+            assert await watching.read() == []
+            return watching.token != first
+
+        await wait_until(moved, what="a place that goes on")
+    async with watch(services.callbacks, resume_token=watching.token) as watching:
+        assert await watching.read() == []  # what happened before that place is not told
+
+
+async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
+    store = own_store(tmp_path).start()
+    try:
+        async with running_services(store) as services, watch(services.callbacks) as watching:
+            first = await generate(services)
+            assert cases(await watching.events(1)) == [first.callback_case_id]
+            store.kill()
+            error = await refusal(Watch(services.callbacks).read())
+            assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+            store.start()
+            await close(services, first)
+            assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
+    finally:
+        store.stop()
+
+
+async def test_who_watches_is_told_when_the_process_ends(services):
+    async with watch(services.callbacks) as watching:
+        services.feed.stop()
+        async with asyncio.timeout(feed.HEARTBEAT_S / 2):
+            error = await refusal(watching.read())
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
+    error = await refusal(Watch(services.callbacks).read())
+    assert error.reason == "SERVER_STOPPING"

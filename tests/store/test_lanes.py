@@ -1,0 +1,167 @@
+"""Commands on their way to the store: many at a time on few connections, each with its own reply or error."""
+
+import asyncio
+import random
+
+import pytest
+import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from support.proxy import Tunnel
+from support.store import StoreProcess
+from support.wait import wait_until
+
+from callback_server.store.client import NotSentError, StoreError, connect, store_errors
+from callback_server.store.lanes import LANES_AT_ONCE, Lanes
+
+KEY = "{cb:1}"
+ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
+COUNT = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
+
+
+@pytest.fixture(params=["valkey", "redis", "valkey-cluster"])
+async def lanes(store_of, request):
+    client = connect(store_of(request.param).url)
+    yield Lanes(client)
+    await client.aclose()
+
+
+async def test_many_commands_take_few_connections_and_each_gets_its_reply(store_of):
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        others = len(await plain.client_list())
+        lanes = Lanes(client)
+        for size in (1, 7, 5000):
+            replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, f"{n}." * size) for n in range(300)))
+            assert replies == [f"{n}.".encode() * size for n in range(300)]
+        assert len(await plain.client_list()) - others <= LANES_AT_ONCE
+
+
+async def test_a_refusal_is_the_command_s_own(lanes):
+    def wrong(n):
+        return lanes.send(KEY, "EVAL", "return redis.error_reply('ODD ' .. ARGV[1])", 1, KEY, n)
+
+    replies = await asyncio.gather(
+        *(wrong(n) if n % 2 else lanes.send(KEY, *ECHO, n) for n in range(100)), return_exceptions=True
+    )
+    for n, reply in enumerate(replies):
+        if n % 2:
+            assert isinstance(reply, ResponseError)
+            assert str(reply).startswith(f"ODD {n}")
+        else:
+            assert reply == b"%d" % n
+
+
+async def test_what_can_not_be_sent_is_the_fault_of_who_asked(lanes):
+    wrong, right = lanes.send(KEY, *ECHO, None), lanes.send(KEY, *ECHO, "x")
+    assert [type(each) for each in await asyncio.gather(wrong, right, return_exceptions=True)] == [TypeError, bytes]
+
+
+async def test_who_is_cancelled_disturbs_nobody(lanes):
+    chance = random.Random(5)
+    for _ in range(20):
+        asked = [asyncio.create_task(lanes.send(KEY, *ECHO, n)) for n in range(40)]
+        for _ in range(chance.randrange(4)):
+            await asyncio.sleep(0)
+        cancelled = set(chance.sample(range(40), 20))
+        for n in cancelled:
+            asked[n].cancel()
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(replies[n] == b"%d" % n for n in range(40) if n not in cancelled)
+
+
+async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and_nothing_is_sent_again(store_of):
+    store = store_of()
+    async with (
+        Tunnel(f"127.0.0.1:{store.port}") as tunnel,
+        connect(f"redis://{tunnel.address}") as client,
+        redis.asyncio.Redis(port=store.port) as plain,
+    ):
+        lanes = Lanes(client)
+        await lanes.send(KEY, *ECHO, "x")
+        tunnel.is_losing_answers = True
+        asked = [asyncio.create_task(lanes.send(KEY, *COUNT)) for _ in range(20)]
+        while int(await plain.get(KEY) or 0) < 20:
+            pass
+        tunnel.cut()
+        for error in await asyncio.gather(*asked, return_exceptions=True):
+            with pytest.raises(StoreError) as caught, store_errors():
+                raise error
+            assert caught.value.maybe_done
+        tunnel.is_losing_answers = False
+        assert await lanes.send(KEY, *COUNT) == 21
+
+
+async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_path):
+    store = StoreProcess(tmp_path).start()
+    async with connect(store.url) as client:
+        lanes = Lanes(client)
+        await lanes.send(KEY, *ECHO, "x")
+        store.kill()
+        for error in await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True):
+            assert isinstance(error, NotSentError)
+            with pytest.raises(StoreError) as caught, store_errors():
+                raise error
+            assert not caught.value.maybe_done
+        await asyncio.to_thread(store.start)
+        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    store.stop()
+
+
+async def test_a_connection_that_is_silent_holds_up_only_what_was_sent_on_it(store_of):
+    store = store_of()
+    async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, connect(f"redis://{tunnel.address}") as client:
+        lanes = Lanes(client)
+        await lanes.send(KEY, *ECHO, "x")
+        tunnel.is_losing_answers = True
+        stuck = asyncio.create_task(lanes.send(KEY, *ECHO, "stuck"))
+        await wait_until(lambda: tunnel.lost_bytes, what="a reply that nobody gets")
+        tunnel.is_losing_answers = False
+        replies = [await lanes.send(KEY, *ECHO, n) for n in range(20)]
+        assert replies == [b"%d" % n for n in range(20)]
+        assert not stuck.done()
+        with pytest.raises(RedisConnectionError, match="no reply in time"):
+            await stuck
+
+
+@pytest.fixture
+def nodes(tmp_path_factory):
+    """Two nodes of which each is a cluster."""
+    nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster").start() for _ in range(2)]
+    yield nodes
+    for node in nodes:
+        node.stop()
+
+
+async def move(slot, old, new, port):
+    """Has the cluster of one node give a slot to the other node, which joins it."""
+    await new.execute_command("CLUSTER FLUSHSLOTS")
+    await new.execute_command("CLUSTER MEET", "127.0.0.1", *port)
+    name = await new.execute_command("CLUSTER MYID")
+
+    async def known():
+        return name in await old.execute_command("CLUSTER", "NODES")
+
+    async def agreed():
+        return all([b"cluster_state:ok" in await each.execute_command("CLUSTER", "INFO") for each in (old, new)])
+
+    await wait_until(known, what="a node that has joined")
+    for node in (old, new):
+        await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
+    await wait_until(agreed, what="a cluster that works")
+
+
+async def test_a_slot_that_has_moved_is_found_where_it_is_now(nodes):
+    old, new = nodes
+    async with (
+        connect(old.url) as client,
+        redis.asyncio.Redis(port=old.port) as on_old,
+        redis.asyncio.Redis(port=new.port) as on_new,
+    ):
+        lanes = Lanes(client)
+        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        await move(client.keyslot(KEY), on_old, on_new, (old.port, old.cluster_port))
+        counted = await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(50)))
+        assert sorted(counted) == list(range(1, 51))
+        assert await on_new.get(KEY) == b"50"
+        assert await lanes.send(KEY, *COUNT) == 51

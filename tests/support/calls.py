@@ -1,0 +1,44 @@
+"""A call of a case of its own, that runs while the test does something else."""
+
+import asyncio
+
+from support.services import response
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+
+
+class Called:
+    """A call. `answer` is what its caller gets, sooner or later."""
+
+    def __init__(self, services, made, answer):
+        self._services = services
+        self.case_id = made.callback_case_id
+        self.state = made.callback_state
+        self.answer = answer
+
+    @classmethod
+    async def make(cls, services, activity, *, edge_stub=None, **case):
+        """Makes a case and calls it."""
+        made = await services.callbacks.GenerateCallbackUrl(
+            rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **case)
+        )
+        invoked = (edge_stub or services.edge).Invoke(
+            edge.InvokeRequest(state=made.callback_state, request_method="post")
+        )
+        return cls(services, made, asyncio.ensure_future(_of(invoked)))
+
+    async def recorded(self):
+        """The call as it is recorded."""
+        calls = await self._services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=self.case_id))
+        (call,) = calls.calls
+        return call
+
+    async def case(self):
+        """The case as it is."""
+        got = await self._services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=self.case_id))
+        return got.callback
+
+
+async def _of(invoked):
+    return await invoked

@@ -1,0 +1,50 @@
+"""A server's EdgeService without an edge: each call over a stream of its own."""
+
+import asyncio
+
+import grpc
+import grpc.aio
+
+from callback.v1 import edge_service_pb2 as edge
+from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class EdgeCalls:
+    """Calls over a channel, each an awaitable of its answer; a refusal is the error that an RPC would raise."""
+
+    def __init__(self, channel):
+        self._stub = EdgeServiceStub(channel)
+        self.Carry = self._stub.Carry
+        self.ReportCallerGone = self._stub.ReportCallerGone
+
+    def Invoke(self, request, *, metadata=()):
+        return asyncio.ensure_future(self._invoke(request, metadata))
+
+    async def _invoke(self, request, metadata):
+        stream = self._stub.Carry(metadata=metadata)
+        try:
+            await stream.read()  # whether it takes calls: it has to take this one in any case
+            await stream.write(edge.CarryRequest(invocations=[edge.Invocation(number=1, request=request)]))
+            await stream.done_writing()
+            while not (message := await stream.read()).answers:
+                pass
+            return response_of(message.answers[0])
+        finally:
+            stream.cancel()
+
+
+async def answers_of(stream):
+    """Gives the answers that come by a stream, until it ends."""
+    while (message := await stream.read()) is not grpc.aio.EOF:
+        for answer in message.answers:
+            yield answer
+
+
+def response_of(answer):
+    """The response that an answer holds; raises the refusal that it holds instead."""
+    if answer.HasField("response"):
+        return answer.response
+    details = grpc.aio.Metadata(("grpc-status-details-bin", answer.status.SerializeToString()))
+    raise grpc.aio.AioRpcError(_CODES[answer.status.code], grpc.aio.Metadata(), details, answer.status.message)

@@ -1,0 +1,34 @@
+"""A worker, as a program of its own, that answers late: `late_worker.py ADDRESS`.
+
+It answers no call until it is told to, by a line on standard input; then all of them, whatever has become of them. It
+says on standard output what it is at: `welcome`, then `begun CALL`.
+"""
+
+import asyncio
+import sys
+
+import grpc
+from support.workers import ACCEPTED, raw_worker
+
+from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+
+async def main(address):
+    """Works until it is killed."""
+    async with (
+        grpc.aio.insecure_channel(address) as channel,
+        raw_worker(WorkerServiceStub(channel), "act", max_calls=1000) as worker,
+    ):
+        print("welcome", flush=True)
+        told = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+
+        async def late(call):
+            print("begun", call.call_id, flush=True)
+            await asyncio.wait((told,))
+            return ACCEPTED
+
+        await worker.serve(late)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

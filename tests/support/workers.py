@@ -1,0 +1,136 @@
+"""A worker made of the generated stubs alone: it says what a test has it say, right or wrong."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+
+import grpc
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import worker_service_pb2 as pb
+
+ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED)
+
+
+class RawWorker:
+    """One stream. What the server says is in `heard`, by kind, in order."""
+
+    def __init__(self, stub, metadata=None):
+        self._stream = stub.Work(metadata=metadata)
+        self._heard = asyncio.Condition()
+        self._writing = asyncio.Lock()
+        self.heard = []
+        self._by_kind = defaultdict(list)
+        self._told = {}
+        """Of calls that it has started: whether it may begin, by `go` or `withdrawn`."""
+        self.over = asyncio.Event()
+        self.error = None
+        """What the stream ended with: None as long as it has not, or if it ended well."""
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self):
+        try:
+            async for message in self._stream:
+                async with self._heard:
+                    self._hear(message)
+                    self._heard.notify_all()
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+            self.error = error
+        finally:
+            self.over.set()
+            async with self._heard:
+                self._heard.notify_all()
+
+    def _hear(self, message):
+        kind = message.WhichOneof("message")
+        self.heard.append(message)
+        self._by_kind[kind].append(getattr(message, kind))
+        if kind in ("go", "withdrawn"):
+            self._told.setdefault(getattr(message, kind).call_id, kind)
+
+    def of(self, kind):
+        """The messages of one kind."""
+        return self._by_kind[kind]
+
+    async def next(self, kind, number=1, *, wait_s=30):
+        """The message of a kind with this number, as soon as it is there."""
+        async with asyncio.timeout(wait_s), self._heard:
+            await self._heard.wait_for(lambda: len(self.of(kind)) >= number or self.over.is_set())
+        assert len(self.of(kind)) >= number, f"the stream is over: {self.error!r}"
+        return self.of(kind)[number - 1]
+
+    async def say(self, **message):
+        """Sends a message."""
+        async with self._writing:  # two writes at a time are the end of a stream
+            await self._stream.write(pb.WorkRequest(**message))
+
+    async def hello(self, *activities, max_calls=1, name="raw"):
+        """Says Hello, and waits for the welcome."""
+        await self.say(hello=pb.Hello(callback_activities=activities, max_calls=max_calls, name=name))
+        return await self.next("welcome")
+
+    async def start(self, call):
+        """Says that it can start with a call."""
+        await self.say(start=pb.Start(call_id=call.call_id))
+
+    async def result(self, call, answer=ACCEPTED):
+        """Says what was decided."""
+        await self.say(result=pb.Result(call_id=call.call_id, response=answer))
+
+    async def fail(self, call, error="broke"):
+        """Says that there is no decision."""
+        await self.say(result=pb.Result(call_id=call.call_id, error=error))
+
+    async def decline(self, call):
+        """Says that it will not begin."""
+        await self.say(result=pb.Result(call_id=call.call_id, declined=True))
+
+    async def serve(self, handle=None):
+        """Handles every call as it should, until the stream is over; `handle(call)` gives the answer."""
+        tasks, taken = set(), 0
+
+        async def one(call):
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the stream is over
+                await handled(call)
+
+        async def handled(call):
+            await self.start(call)
+            async with asyncio.timeout(30), self._heard:
+                await self._heard.wait_for(lambda: call.call_id in self._told or self.over.is_set())
+            told = self._told.pop(call.call_id, None)
+            if told == "go":
+                await self.result(call, await handle(call) if handle else ACCEPTED)
+            elif not self.over.is_set():
+                await self.decline(call)
+
+        while not self.over.is_set():
+            async with self._heard:
+                for call in self.of("call")[taken:]:
+                    taken += 1
+                    task = asyncio.create_task(one(call))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                if not self.over.is_set():
+                    await self._heard.wait()
+        await asyncio.gather(*tasks)
+
+    def lose(self):
+        """Breaks the stream."""
+        self._stream.cancel()
+
+    async def close(self):
+        """Breaks the stream, and waits until it is over."""
+        self._stream.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def raw_worker(stub, *activities, max_calls=1, metadata=None):
+    """A `RawWorker` that has said Hello for these activities, if there are any."""
+    worker = RawWorker(stub, metadata)
+    try:
+        if activities:
+            await worker.hello(*activities, max_calls=max_calls)
+        yield worker
+    finally:
+        await worker.close()

@@ -1,0 +1,99 @@
+"""Who may work on what: a principal with the role worker, on the activities that its entry names."""
+
+import hashlib
+
+import grpc
+import pytest
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+from support.workers import raw_worker
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import worker_service_pb2 as pb
+from callback_server.domain.principal import Role
+from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+
+ROLES = {
+    "some": ({"worker"}, {"a", "b"}),
+    "every": ({"worker"}, {"*"}),
+    "owner": ({"owner"}, ()),
+    "edge": ({"edge"}, ()),
+    "admin": ({"admin"}, ()),
+}
+
+
+def entry(name):
+    roles, activities = ROLES[name]
+    return PrincipalEntry(
+        roles=frozenset(map(Role, roles)),
+        activities=frozenset(activities),
+        tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),),
+    )
+
+
+def token(name):
+    return (("authorization", f"Bearer {name}"),)
+
+
+async def ended(services, metadata, *activities):
+    """How the stream of a worker for these activities ended: nothing if it is welcome."""
+    async with raw_worker(services.worker_stub, metadata=metadata) as worker:
+        await worker.say(hello=pb.Hello(callback_activities=activities, max_calls=1))
+        await wait_until(lambda: worker.heard or worker.over.is_set(), what="an answer")
+        if not worker.over.is_set():
+            return None
+        return await refusal(_raise(worker.error))
+
+
+async def _raise(error):
+    raise error
+
+
+@pytest.fixture
+async def services(store_of):
+    known = {"now": Principals({name: entry(name) for name in ROLES})}
+    async with running_services(store_of(), principals=lambda: known["now"]) as up:
+        up.known = known
+        yield up
+
+
+@pytest.mark.parametrize(
+    ("name", "activities", "reason"),
+    [
+        ("some", ["a"], None),
+        ("some", ["a", "b"], None),
+        ("some", ["a", "c"], "ACTIVITY_NOT_ALLOWED"),
+        ("some", ["*"], "ACTIVITY_NOT_ALLOWED"),
+        ("every", ["a", "c"], None),
+        ("owner", ["a"], "ROLE_MISSING"),
+        ("edge", ["a"], "ROLE_MISSING"),
+        ("admin", ["a"], "ROLE_MISSING"),
+        ("nobody", ["a"], "UNAUTHENTICATED"),
+    ],
+)
+async def test_a_worker_is_let_in_for_what_its_entry_names(services, name, activities, reason):
+    said = await ended(services, token(name), *activities)
+    assert (said and said.reason) == reason
+    if reason == "ACTIVITY_NOT_ALLOWED":
+        assert said.metadata == {"activity": activities[-1]}
+        assert said.code is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_without_credential_nobody_works(services):
+    assert (await ended(services, None, "a")).reason == "UNAUTHENTICATED"
+
+
+async def test_a_worker_does_nothing_else(services):
+    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+    said = await refusal(services.callbacks.GenerateCallbackUrl(asked, metadata=token("every")))
+    assert (said.reason, said.metadata) == ("ROLE_MISSING", {"role": "owner"})
+
+
+async def test_a_worker_whose_token_is_taken_away_gets_no_call_any_more(services):
+    async with raw_worker(services.worker_stub, metadata=token("some")) as worker:
+        await worker.hello("a")
+        services.known["now"] = Principals({name: entry(name) for name in ROLES if name != "some"})
+        services.workers.drain()  # whatever is said to it next
+        await worker.over.wait()
+        assert (await refusal(_raise(worker.error))).reason == "UNAUTHENTICATED"
+        assert not worker.of("drain")

@@ -1,0 +1,208 @@
+"""Two server processes on one store, and workers that hang: kill -9 and SIGSTOP at every point of a conversation."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from soak.counts import SOAK, count
+from support.calls import Called
+from support.carrying import EdgeCalls
+from support.leases import end_leases
+from support.services import refusal
+from support.system import Process, own_store
+from support.wait import wait_until
+from support.workers import raw_worker
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+CONFIG = "[activities.act]\ndeadline_s = 20\n"
+
+
+@contextlib.asynccontextmanager
+async def servers(directory, number, config=CONFIG):
+    """Server processes on a store of their own, each with stubs."""
+    store = own_store(directory).start()
+    file = directory / "callback.toml"
+    file.write_text(config)
+    running = []
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            for at in range(number):
+                process = Process(
+                    "callback_server", directory / f"server-{at}.log", CALLBACK_CONFIG=str(file),
+                    CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
+                    CALLBACK_STORE_URL=store.url, CALLBACK_DRAIN_S="0",
+                )  # fmt: skip
+                await process.start()
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(process.facts["grpc"]))
+                running.append(
+                    SimpleNamespace(
+                        process=process, callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel),
+                        worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"], store=store,
+                    )
+                )  # fmt: skip
+            yield running
+    finally:
+        for each in running:
+            await asyncio.to_thread(each.process.kill)
+        store.stop()
+
+
+@pytest.mark.parametrize("point", ["offered", "started", "begun"])
+async def test_a_replica_that_is_killed_with_the_worker_of_a_call(tmp_path, point):
+    """Until the worker was told to begin, the call goes to another one; then it is lost, and nobody else has it."""
+    async with (
+        servers(tmp_path, 2) as (one, two),
+        raw_worker(two.worker_stub, "act") as far,
+    ):
+        called = await Called.make(one, "act")
+        call = await far.next("call")
+        if point != "offered":
+            await far.start(call)
+        if point == "begun":
+            await far.next("go")
+        two.process.kill()
+        async with raw_worker(one.worker_stub, "act") as near:
+            serving = asyncio.create_task(near.serve())
+            if far.of("go"):
+                assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+                assert not near.of("call")
+            else:
+                await called.answer
+            await near.close()
+            await serving
+        await far.over.wait()
+
+
+async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_and_a_worker_that_is_free(tmp_path):
+    async with (
+        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 1\n") as (one, two),
+        raw_worker(two.worker_stub, "act") as worker,
+    ):
+        called = await Called.make(one, "act")
+        call = await worker.next("call")
+        await worker.start(call)
+        await worker.next("go")
+        one.process.kill()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await called.answer
+        called._services = two
+        await worker.next("withdrawn")  # nobody will wait for it at its deadline
+        await worker.result(call)
+        again = await Called.make(two, "act")
+        second = await worker.next("call", 2)
+        await worker.start(second)
+        await worker.next("go", 2)
+        await worker.result(second)
+        await again.answer
+
+        async def interrupted():
+            return (await called.recorded()).status == pb.CALL_STATUS_INTERRUPTED
+
+        await wait_until(interrupted, what="the end of the lease")
+
+
+@contextlib.asynccontextmanager
+async def late_worker(address):
+    """The program of that name; `said(word)` waits for a line that begins so."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "support.late_worker", address, stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parents[1]
+    )
+
+    async def said(word):
+        async with asyncio.timeout(30):
+            while line := await program.stdout.readline():
+                if line.split()[:1] == [word.encode()]:
+                    return line
+        raise AssertionError("it ended")
+
+    program.said = said
+    try:
+        await said("welcome")
+        yield program
+    finally:
+        program.kill()
+        await program.communicate()
+
+
+async def stopped_with_calls(replicas, worker):
+    """A worker that is stopped after it has begun with calls of both replicas: those."""
+    called = [
+        await Called.make(replicas[n % 2], "act", retryable_after_error=n % 3 == 0) for n in range(count(20, 200))
+    ]
+    for _ in called:
+        await worker.said("begun")
+    worker.send_signal(signal.SIGSTOP)
+    return called
+
+
+async def goes_on_and_changes_nothing(replica, worker, called):
+    """Has it answer after all. What it says comes in its order, so a call that it answers is after all the others."""
+    before = [(await each.case(), await each.recorded()) for each in called]
+    worker.stdin.write(b"\n")
+    worker.send_signal(signal.SIGCONT)
+    await (await Called.make(replica, "act")).answer
+    assert [(await each.case(), await each.recorded()) for each in called] == before
+    print(f"\n{len(called)} late answers changed nothing")
+
+
+async def test_a_worker_that_is_stopped_past_the_deadline_and_goes_on_changes_nothing(tmp_path):
+    async with (
+        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 3\n") as (one, two),
+        late_worker(two.address) as worker,
+    ):
+        called = await stopped_with_calls((one, two), worker)
+        for each in called:
+            assert (await refusal(each.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        await goes_on_and_changes_nothing(one, worker, called)
+        assert {(await each.recorded()).failure for each in called} == {pb.CALL_FAILURE_DEADLINE_EXCEEDED}
+
+
+async def test_a_worker_that_is_stopped_past_the_lease_and_goes_on_changes_nothing(tmp_path):
+    async with (
+        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 100\n") as (one, two),
+        late_worker(two.address) as worker,
+    ):
+        called = await stopped_with_calls((one, two), worker)
+        assert await end_leases(one.store) == len(called)
+
+        async def interrupted():
+            return {(await each.recorded()).status for each in called} == {pb.CALL_STATUS_INTERRUPTED}
+
+        await wait_until(interrupted, what="the end of the leases")
+        await goes_on_and_changes_nothing(one, worker, called)
+        for each in called:
+            assert (await refusal(each.answer)).reason == "OUTCOME_UNKNOWN"
+
+
+@pytest.mark.skipif(not SOAK, reason="takes half a minute")
+async def test_a_worker_that_hangs_is_noticed_within_45_seconds(tmp_path):
+    async with servers(tmp_path, 1) as (one,), late_worker(one.address) as worker:
+        worker.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        await wait_until(lambda: one.process.events("worker_gone"), deadline_s=45, what="a hung worker is noticed")
+        print(f"\na hung worker was noticed after {time.monotonic() - began:.0f} s")
+
+
+async def test_a_server_that_is_stopped_answers_all_that_it_has_and_its_workers_go_on_elsewhere(tmp_path):
+    async with servers(tmp_path, 2) as (one, two), raw_worker(one.worker_stub, "act", max_calls=5) as worker:
+        called = [await Called.make(each, "act") for each in (one, one, two, two)]
+        await worker.next("call", 4)
+        one.process.signal(signal.SIGTERM)
+        await worker.next("drain")
+        serving = asyncio.create_task(worker.serve())
+        await asyncio.gather(*(each.answer for each in called))
+        await worker.over.wait()
+        await serving
+        assert worker.error is None
+        assert await asyncio.to_thread(one.process.process.wait, 30) == 0
+        assert one.process.events("stopped")[0]["clean"]

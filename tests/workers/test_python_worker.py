@@ -1,0 +1,477 @@
+"""`callback.Worker`: handlers that connect to a server, lose it, are sent elsewhere, and go in good order."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import sys
+import textwrap
+from asyncio.subprocess import PIPE
+
+import grpc
+import pytest
+import trustme
+from support.calls import Called
+from support.proxy import Tunnel
+from support.services import refusal, running_services
+from support.store import free_port
+from support.wait import wait_until
+
+from callback import Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
+from callback import worker as module
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import worker_service_pb2 as pb_worker
+from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from callback_server.domain.activity import Activity
+from callback_server.domain.principal import Role
+from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.rpc import worker_service
+
+ACTIVITIES = {"act": Activity("act", 20_000), "soon": Activity("soon", 500)}
+
+
+class Work:
+    """A handler for tests: it notes what it is at, and goes on when it may."""
+
+    def __init__(self):
+        self.begun = []
+        self.ended = []
+        self.cancelled = []
+        self.most = 0
+        self.may_end = asyncio.Event()
+
+    async def __call__(self, call):
+        self.begun.append(call)
+        self.most = max(self.most, len(self.begun) - len(self.ended) - len(self.cancelled))
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(call)
+            raise
+        self.ended.append(call)
+        return Response(b"done", code=201)
+
+    async def has_begun(self, count=1):
+        """Waits until so many calls were begun with."""
+        await wait_until(lambda: len(self.begun) >= count, what=f"{count} calls that have begun")
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of(), activities=ACTIVITIES) as up:
+        yield up
+
+
+@pytest.fixture
+def work():
+    return Work()
+
+
+def handlers_of(handler, *activities):
+    handlers = Handlers()
+    for name in activities or ("act",):
+        handlers.activity(name)(handler)
+    return handlers
+
+
+def worker(handler, target, *activities, **options):
+    return Worker(handlers_of(handler, *activities), target, **options)
+
+
+async def code_of(called):
+    return (await called.answer).response.response_code
+
+
+async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_s(services, work):
+    work.may_end.set()
+    async with worker(work, services.address).working():
+        called = await Called.make(services, "act", callback_activity_case="5", labels={"order": "5"})
+        assert await code_of(called) == 201
+    [call] = work.begun
+    assert (call.case_id, call.activity, call.activity_case, call.labels) == (
+        called.case_id,
+        "act",
+        "5",
+        {"order": "5"},
+    )
+    assert (call.attempt, call.replayed, call.method) == (1, False, "post")
+
+
+async def test_what_a_handler_raises_is_in_the_log_and_said_to_no_one(services, caplog):
+    async def broken(_call):
+        raise RuntimeError("hunter2")
+
+    async with worker(broken, services.address).working():
+        called = await Called.make(services, "act")
+        assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
+    call = await called.recorded()
+    assert call.failure_detail == "the handler failed"
+    assert "hunter2" in caplog.text
+    assert call.call_id in caplog.text
+
+
+async def test_an_answer_that_no_message_can_carry_fails_its_call_and_no_other(services, work):
+    async def handler(call):
+        return await work(call) if call.activity_case == "other" else Response(bytes(17 << 20))
+
+    async with worker(handler, services.address).working():
+        other = await Called.make(services, "act", callback_activity_case="other")
+        await work.has_begun()
+        called = await Called.make(services, "act")
+        assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
+        assert "larger" in (await called.recorded()).failure_detail
+        work.may_end.set()
+        assert await code_of(other) == 201
+
+
+async def test_no_more_calls_run_at_a_time_than_it_takes(services, work):
+    async with worker(work, services.address, max_calls=2).working():
+        calls = [await Called.make(services, "act") for _ in range(6)]
+        await work.has_begun(2)
+        work.may_end.set()
+        assert [await code_of(each) for each in calls] == [201] * 6
+    assert work.most == 2
+
+
+async def test_at_its_deadline_a_handler_is_cancelled_and_its_place_is_free_again(services, work):
+    async with worker(work, services.address, "act", "soon", max_calls=1).working():
+        called = await Called.make(services, "soon")
+        assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        await wait_until(lambda: work.cancelled, what="a cancelled handler")
+        work.may_end.set()
+        assert await code_of(await Called.make(services, "act")) == 201
+
+
+async def test_a_handler_that_does_not_heed_its_deadline_keeps_its_place_and_changes_nothing(services):
+    may_end, results = asyncio.Event(), []
+
+    async def stubborn(call):
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+        results.append(call)
+        return Response(b"late")
+
+    async with worker(stubborn, services.address, "act", "soon", max_calls=1).working():
+        late = await Called.make(services, "soon")
+        assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        next_one = await Called.make(services, "act")
+        await wait_until(lambda: len(services.workers._waiting) == 1, what="a call that waits for a place")
+        assert results == []
+        may_end.set()
+        assert (await next_one.answer).response.response_body == b"late"
+    assert (await late.recorded()).failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
+    assert (await late.case()).close_reason == pb.CLOSE_REASON_FAILED
+
+
+async def test_a_stream_that_breaks_cancels_its_calls_and_another_one_takes_its_place(services, work):
+    async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
+        called = await Called.make(services, "act")
+        await work.has_begun()
+        tunnel.cut()
+        assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+        await wait_until(lambda: work.cancelled, what="a cancelled handler")
+        work.may_end.set()
+        assert await code_of(await Called.make(services, "act")) == 201
+
+
+@pytest.mark.timeout(120)
+async def test_a_server_that_is_gone_without_a_word_is_noticed_in_time(services, work):
+    async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
+        await Called.make(services, "act")
+        await work.has_begun()
+        tunnel.is_losing_answers = True
+        await wait_until(lambda: work.cancelled, what="a cancelled handler", deadline_s=45)
+        tunnel.is_losing_answers = False
+        work.may_end.set()
+        assert await code_of(await Called.make(services, "act")) == 201
+
+
+async def test_a_server_that_drains_is_left_for_another_and_what_has_begun_is_answered(store_of, work):
+    store = store_of()
+    async with (
+        running_services(store, activities=ACTIVITIES) as one,
+        running_services(store, activities=ACTIVITIES) as two,
+        worker(work, "ipv4:" + ",".join(each.address for each in (one, two))).working(),
+    ):
+        at, other = (one, two) if one.workers._workers else (two, one)
+        called = await Called.make(at, "act")
+        await work.has_begun()
+        at.workers.drain()
+        await wait_until(lambda: other.workers._workers, what="the worker at the other server", deadline_s=60)
+        work.may_end.set()
+        assert await code_of(called) == 201
+        assert await code_of(await Called.make(other, "act")) == 201
+
+
+async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_still_has(services, work, monkeypatch):
+    monkeypatch.setattr(worker_service, "LONGEST_STAY_S", 0.3)
+    async with worker(work, services.address, max_calls=1).working():
+        first = await Called.make(services, "act")
+        await work.has_begun()
+        await wait_until(lambda: len(services.workers._workers) == 2, what="the next stream")
+        second = await Called.make(services, "act")
+        await wait_until(lambda: sent(services), what="a call that was sent by it")
+        work.may_end.set()
+        assert [await code_of(first), await code_of(second)] == [201, 201]
+    assert work.most == 1
+
+
+def sent(services):
+    """The calls that workers have which do not drain."""
+    return [call_id for each in services.workers._workers if not each.draining for call_id in each._seats]
+
+
+async def test_a_worker_that_stops_answers_what_it_has_begun_and_takes_no_more(services, work):
+    async with contextlib.AsyncExitStack() as stack:
+        stopping = asyncio.create_task(stopped(stack, services, work))
+        await work.has_begun()
+        await wait_until(lambda: not sent(services), what="a worker that drains")
+        waiting = await Called.make(services, "soon")
+        assert (await refusal(waiting.answer)).reason == "HANDLER_NOT_STARTED"
+        work.may_end.set()
+        assert await code_of(await stopping) == 201
+    assert not services.workers._workers
+
+
+async def stopped(stack, services, work):
+    """A worker that is asked to stop while it has a call; returns the call when it has stopped."""
+    await stack.enter_async_context(worker(work, services.address, "act", "soon").working())
+    called = await Called.make(services, "act")
+    await work.has_begun()
+    await stack.aclose()
+    return called
+
+
+async def test_what_does_not_end_within_the_grace_is_cancelled(services, work):
+    async with worker(work, services.address, grace=0.1).working():
+        called = await Called.make(services, "act")
+        await work.has_begun()
+    assert work.cancelled
+    assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+
+
+PROGRAM = """
+    import asyncio
+    from callback import Handlers, Response, Worker
+
+    handlers = Handlers()
+
+    @handlers.activity("act")
+    async def act(call):
+        print("begun", flush=True)
+        await asyncio.to_thread(input)
+        return Response(b"done", code=201)
+
+    Worker(handlers, "{target}").run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, number):
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=services.address)),
+        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ,
+    )  # fmt: skip
+    try:
+        called = await Called.make(services, "act")
+        assert await asyncio.wait_for(program.stdout.readline(), 30) == b"begun\n"
+        program.send_signal(number)
+        await wait_until(lambda: not sent(services), what="a worker that drains")
+        program.stdin.write(b"\n")
+        assert await code_of(called) == 201
+        output, log = await asyncio.wait_for(program.communicate(), 30)
+        assert (program.returncode, output) == (0, b"")
+        assert [line.partition(b" ")[0] for line in log.splitlines()] == [b"working", b"stopping;"]
+    finally:
+        if program.returncode is None:
+            program.kill()
+
+
+async def test_a_program_that_can_not_start_says_why_in_one_line(guarded):
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
+    )
+    _, errors = await asyncio.wait_for(program.communicate(), 30)
+    assert program.returncode == 1
+    assert errors.count(b"\n") == 1
+    assert errors.startswith(b"UNAUTHENTICATED: ")
+
+
+async def test_workers_at_another_server_s_calls_share_them(store_of, work):
+    store, other = store_of(), Work()
+    work.may_end.set()
+    other.may_end.set()
+    async with (
+        running_services(store, activities=ACTIVITIES) as one,
+        running_services(store, activities=ACTIVITIES) as two,
+        worker(work, two.address, max_calls=4).working(),
+        worker(other, two.address, max_calls=4).working(),
+    ):
+        calls = [await Called.make(one, "act") for _ in range(20)]
+        assert [await code_of(each) for each in calls] == [201] * 20
+    assert work.ended
+    assert other.ended
+
+
+def principals(**tokens):
+    """Who may work on `act`, by name and token."""
+    return Principals(
+        {
+            name: PrincipalEntry(
+                roles=frozenset({Role(name.partition("_")[0])}),
+                activities=frozenset({"act"} if name.startswith("worker") else ()),
+                tokens=(TokenEntry(sha256=hashlib.sha256(token.encode()).hexdigest()),),
+            )
+            for name, token in tokens.items()
+        }
+    )
+
+
+@pytest.fixture
+async def guarded(store_of):
+    """Services that want a token; `who` is who may."""
+    who = {"now": principals(worker="let-me-in", edge="edge", owner="owner")}
+    async with running_services(store_of(), activities=ACTIVITIES, principals=lambda: who["now"]) as up:
+        up.who = who
+        yield up
+
+
+@pytest.mark.parametrize(
+    ("activity", "proof", "error"),
+    [
+        ("act", {}, UnauthenticatedError),
+        ("act", {"token": "wrong"}, UnauthenticatedError),
+        ("act", {"token": "owner"}, PermissionDeniedError),
+        ("refund", {"token": "let-me-in"}, PermissionDeniedError),
+    ],
+)
+async def test_a_worker_that_is_refused_at_first_says_so_and_ends(guarded, work, activity, proof, error):
+    refused = worker(work, guarded.address, activity, **proof)
+    with pytest.raises(error) as caught:
+        await refused.serve()
+    with pytest.raises(error):
+        async with refused.working():
+            pytest.fail("it works")
+    if activity == "refund":
+        assert caught.value.facts == {"activity": "refund"}
+        assert "refund" in str(caught.value)
+
+
+async def test_a_token_is_read_again_with_each_connection_and_may_be_wrong_for_a_while(guarded, work, tmp_path, caplog):
+    file = tmp_path / "token"
+    file.write_text("let-me-in\n")
+    async with worker(work, guarded.address, token_file=file).working():
+        guarded.who["now"] = principals(worker="another", edge="edge", owner="owner")
+        guarded.workers.drain()
+        guarded.workers.draining = False  # as if it were another server
+        await wait_until(lambda: "UNAUTHENTICATED" in caplog.text, what="a refusal in the log")
+        file.write_text("another")
+        await wait_until(lambda: guarded.workers._workers, what="the worker")
+    assert "let-me-in" not in caplog.text
+    assert "another" not in caplog.text
+
+
+async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded, work, caplog):
+    tokens = ["let-me-in", "", "let-me-in"]
+    async with worker(work, guarded.address, token=lambda: tokens.pop(0)).working():
+        guarded.workers.drain()
+        guarded.workers.draining = False  # as if it were another server
+        await wait_until(lambda: not tokens and guarded.workers._workers, what="the worker")
+    assert "can not connect: the token is empty" in caplog.text
+    with pytest.raises(ValueError, match="the token is empty"):
+        await worker(work, guarded.address, token=lambda: "").serve()
+
+
+@pytest.mark.parametrize(("target", "warns"), [("127.0.0.1:1", False), ("callback.example:1", True)])
+def test_a_token_that_would_leave_the_machine_in_plain_text_is_warned_of(work, target, warns, caplog):
+    worker(work, target, token="let-me-in")
+    assert ("in plain text" in caplog.text) is warns
+    assert "let-me-in" not in caplog.text
+
+
+async def test_a_worker_can_come_before_its_server(services, work, caplog):
+    port = free_port()
+    working = asyncio.create_task(worker(work, f"127.0.0.1:{port}").serve())
+    await wait_until(lambda: "can not be reached" in caplog.text, what="a try")
+    work.may_end.set()
+    async with Tunnel(services.address, port=port):
+        assert await code_of(await Called.make(services, "act")) == 201
+        working.cancel()
+        await asyncio.wait((working,))
+
+
+class Scripted(WorkerServiceServicer):
+    """A server that says what it was told, and then nothing; `came` has what the workers proved."""
+
+    def __init__(self, *messages):
+        self._messages = messages
+        self.came = []
+
+    async def Work(self, request_iterator, context):
+        self.came.append((context.auth_context(), dict(context.invocation_metadata()).get("authorization")))
+        for message in self._messages:
+            yield message
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def scripted(*messages, credentials=None):
+    server, servicer = grpc.aio.server(), Scripted(*messages)
+    add_WorkerServiceServicer_to_server(servicer, server)
+    here = "127.0.0.1:0"
+    port = server.add_secure_port(here, credentials) if credentials else server.add_insecure_port(here)
+    servicer.address = f"127.0.0.1:{port}"
+    await server.start()
+    yield servicer
+    await server.stop(0)
+
+
+async def test_a_server_that_does_not_greet_is_left(work, monkeypatch):
+    monkeypatch.setattr(module, "WELCOME_S", 0.1)
+    async with scripted() as server:
+        working = asyncio.create_task(worker(work, server.address).serve())
+        await wait_until(lambda: len(server.came) == 3, what="three tries")
+        working.cancel()
+        await asyncio.wait((working,))
+
+
+async def test_over_tls_it_trusts_whom_it_is_told_to_and_shows_its_certificate(work, tmp_path, caplog):
+    authority, other = trustme.CA(), trustme.CA()
+    ours, theirs = authority.issue_cert("worker.example"), authority.issue_cert("127.0.0.1")
+    for name, pem in (
+        ("ca", authority.cert_pem), ("other", other.cert_pem),
+        ("cert", ours.cert_chain_pems[0]), ("key", ours.private_key_pem),
+    ):  # fmt: skip
+        pem.write_to_path(tmp_path / name)
+    credentials = grpc.ssl_server_credentials(
+        [(theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes())],
+        authority.cert_pem.bytes(),
+        require_client_auth=True,
+    )
+    shown = {"cert_file": tmp_path / "cert", "key_file": tmp_path / "key"}
+    welcome = pb_worker.WorkResponse(welcome=pb_worker.Welcome())
+    async with scripted(welcome, credentials=credentials) as server:
+        tls = Tls(ca_file=tmp_path / "ca", **shown)
+        async with worker(work, server.address, tls=tls, token="let-me-in").working():
+            [(certificate, token)] = server.came
+            assert b"worker.example" in certificate["x509_subject_alternative_name"]
+            assert token == "Bearer let-me-in"
+        strict = worker(work, server.address, tls=Tls(ca_file=tmp_path / "other", **shown))
+        working = asyncio.create_task(strict.serve())
+        await wait_until(lambda: "can not be reached" in caplog.text, what="a server that is not trusted")
+        working.cancel()
+        await asyncio.wait((working,))
+        assert len(server.came) == 1
+
+
+@pytest.mark.parametrize("max_calls", [0, -1, 1001])
+def test_a_worker_takes_1_to_1000_calls(work, max_calls):
+    with pytest.raises(ValueError, match="max_calls"):
+        worker(work, "127.0.0.1:1", max_calls=max_calls)
+
+
+async def test_a_worker_without_handlers_has_nothing_to_do():
+    with pytest.raises(ValueError, match="without handlers"):
+        await Worker(Handlers()).serve()

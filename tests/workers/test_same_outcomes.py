@@ -1,0 +1,201 @@
+"""One table for every kind of handler: what it does is the same to callers, calls and cases, however it is reached."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from model.life import FAILED, KEPT_OPEN, LIFE, NOT_STARTED, REJECTED, SUCCEEDED
+from support.calls import Called
+from support.handlers import stub_handler
+from support.services import refusal, running_services
+from support.store import free_port
+from support.workers import raw_worker
+
+from callback import Accept, Handlers, Reject, Worker
+from callback.converters import response_from_proto
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2 as pb
+from callback_server.domain.activity import Activity
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+
+DEADLINE_S = 2
+ERROR, LOST, HANG, NOBODY = "an error", "lost after it began", "no answer", "nobody there"
+
+
+def accepted(override=None, **more):
+    return handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED, response=override, **more)
+
+
+def rejected(override=None):
+    return handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_REJECTED, response=override)
+
+
+def headers(name, value="1"):
+    return pb.ResponseHeaders(headers=[pb.ResponseHeader(name=name, value=value)])
+
+
+@dataclass
+class Scenario:
+    """What a handler does, and what comes of it."""
+
+    does: object
+    ends: str
+    """How the call ends, in the words of the life table."""
+    gets: object
+    """The caller's code, or the reason why it has no answer."""
+    failure: str = "UNSPECIFIED"
+
+
+SCENARIOS = {
+    "accepts": Scenario(accepted(), SUCCEEDED, 200),
+    "accepts with its own response": Scenario(
+        accepted(pb.Response(response_code=202, response_body=b"x")), SUCCEEDED, 202
+    ),
+    "accepts with a redirect": Scenario(
+        accepted(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page")), SUCCEEDED, None
+    ),
+    "accepts with a code of failure": Scenario(accepted(pb.Response(response_code=500)), SUCCEEDED, 500),
+    "accepts, and it was not yet the one": Scenario(accepted(keep_open=True), KEPT_OPEN, 200),
+    "rejects": Scenario(rejected(), REJECTED, 422),
+    "rejects with its own response": Scenario(rejected(pb.Response(response_code=400)), REJECTED, 400),
+    "fails": Scenario(ERROR, FAILED, "HANDLER_FAILED", "HANDLER_ERROR"),
+    "is lost": Scenario(LOST, FAILED, "HANDLER_LOST", "HANDLER_LOST"),
+    "does not answer": Scenario(HANG, FAILED, "HANDLER_DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
+    "is not there": Scenario(NOBODY, NOT_STARTED, "HANDLER_NOT_STARTED", "HANDLER_UNREACHABLE"),
+    **{
+        f"answers what is none: {name}": Scenario(answer, FAILED, "RESPONSE_INVALID", "INVALID_RESPONSE")
+        for name, answer in {
+            "no verdict": handler_pb.HandleCallbackResponse(),
+            "an unknown verdict": handler_pb.HandleCallbackResponse(verdict=9),
+            "a code of a redirect": accepted(pb.Response(response_code=302)),
+            "a redirect without a URL": accepted(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
+            "a URL elsewhere": accepted(pb.Response(response_redirect_url="//evil.example")),
+            "a header that is none": accepted(pb.Response(response_headers=headers("a b"))),
+            "a header that is not its own": accepted(pb.Response(response_headers=headers("connection"))),
+            "a rejection without a URL": rejected(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
+        }.items()
+    },
+}
+MODES = {
+    "SINGLE": {},
+    "RETRYABLE": {"retryable_after_error": True},
+    "MULTIPLE": {"allow_multiple_calls": True},
+}
+
+
+@contextlib.asynccontextmanager
+async def pushed(store, does):
+    """The services, with a handler that is pushed to."""
+
+    async def script(_request, context):
+        if does == ERROR:
+            await context.abort(grpc.StatusCode.INTERNAL, "broke")
+        if does == LOST:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")  # what a connection that breaks looks like
+        if does == HANG:
+            await asyncio.Event().wait()
+        return does
+
+    async with stub_handler() as served:
+        activity_case = served.play(script)
+        target = f"127.0.0.1:{free_port()}" if does == NOBODY else served.target
+        settings = ActivitySettings(target=target, deadline_s=DEADLINE_S, connect_timeout_s=0.3)
+        async with (
+            PushHandler("act", settings) as handler,
+            running_services(store, handlers={"act": handler}, activities=activities()) as up,
+        ):
+            yield up, activity_case
+
+
+@contextlib.asynccontextmanager
+async def worked(store, does, *, elsewhere=False):
+    """The services, with a worker, at another replica if it is `elsewhere`."""
+    async with contextlib.AsyncExitStack() as stack:
+        up = await stack.enter_async_context(running_services(store, activities=activities()))
+        at = await stack.enter_async_context(running_services(store)) if elsewhere else up
+        if does == NOBODY:
+            yield up, ""
+            return
+        worker = await stack.enter_async_context(raw_worker(at.worker_stub, "act"))
+
+        async def work():
+            call = await worker.next("call")
+            await worker.start(call)
+            await worker.next("go")
+            if does == ERROR:
+                await worker.fail(call)
+            elif does == LOST:
+                worker.lose()
+            elif does != HANG:
+                await worker.result(call, does)
+
+        working = asyncio.create_task(work())
+        yield up, ""
+        await working
+
+
+@contextlib.asynccontextmanager
+async def client(store, does):
+    """The services, with the client library's worker. What no handler of its can answer, it is not asked for."""
+
+    async def act(_call):
+        if does == ERROR:
+            raise RuntimeError("broke")
+        if does == LOST:
+            working.cancel()
+        if does in (LOST, HANG):
+            await asyncio.Event().wait()
+        response = response_from_proto(does.response) if does.HasField("response") else None
+        if does.verdict == handler_pb.VERDICT_REJECTED:
+            raise Reject(response)
+        return Accept(response, keep_open=does.keep_open)
+
+    handlers = Handlers()
+    handlers.activity("act")(act)
+    async with running_services(store, activities=activities()) as up:
+        working = asyncio.create_task(asyncio.sleep(0) if does == NOBODY else Worker(handlers, up.address).serve())
+        yield up, ""
+        working.cancel()
+        await asyncio.wait((working,))
+
+
+def activities():
+    return {"act": Activity("act", DEADLINE_S * 1000)}
+
+
+KINDS = {
+    "push": pushed,
+    "a worker here": worked,
+    "a worker elsewhere": lambda store, does: worked(store, does, elsewhere=True),
+    "the client's worker": client,
+}
+WITHOUT_VERDICT = {name for name in SCENARIOS if "verdict" in name}
+CASES = [
+    (name, kind) for name in SCENARIOS for kind in KINDS if kind != "the client's worker" or name not in WITHOUT_VERDICT
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "kind"), CASES)
+async def test_what_a_handler_does_has_the_same_outcome(store_of, name, kind, mode):
+    scenario = SCENARIOS[name]
+    async with KINDS[kind](store_of(), scenario.does) as (up, activity_case):
+        called = await Called.make(up, "act", callback_activity_case=activity_case, **MODES[mode])
+        if isinstance(scenario.gets, str):
+            said = await refusal(called.answer)
+            assert said.reason == scenario.gets
+            assert bool(said.retry_after_s) == (scenario.ends == NOT_STARTED)
+        else:
+            answer = (await called.answer).response
+            assert (answer.response_code or None) == scenario.gets
+        call, case = await called.recorded(), await called.case()
+    ended = SUCCEEDED if scenario.ends == KEPT_OPEN else scenario.ends
+    status, reason = LIFE[mode][scenario.ends]
+    assert pb.CallStatus.Name(call.status) == f"CALL_STATUS_{ended}"
+    assert pb.CallFailure.Name(call.failure) == f"CALL_FAILURE_{scenario.failure}"
+    assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED")
+    assert pb.CallbackStatus.Name(case.status) == f"CALLBACK_STATUS_{status}"
+    assert pb.CloseReason.Name(case.close_reason) == f"CLOSE_REASON_{reason or 'UNSPECIFIED'}"

@@ -1,0 +1,191 @@
+"""Many calls and several workers: nobody gets more than it takes, everybody gets a share, and nothing is left over."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from pathlib import Path
+
+import grpc
+import pytest
+from prometheus_client import REGISTRY
+from soak.counts import count
+from support.calls import Called
+from support.services import running_services
+from support.wait import wait_until
+from support.workers import ACCEPTED, raw_worker
+
+from callback.v1 import worker_service_pb2
+from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
+from callback_server.domain.activity import Activity
+
+ACTIVITIES = {name: Activity(name, 30_000) for name in ("act", "other")}
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of(), activities=ACTIVITIES, max_in_flight=3000) as up:
+        yield up
+
+
+def figure(name):
+    return REGISTRY.get_sample_value(name)
+
+
+def waiting():
+    return figure("callback_worker_calls_waiting")
+
+
+class Watched:
+    """How many calls each worker has now, had at most, and got. It holds them until the `gate` is open."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+        self.now = Counter()
+        self.most = Counter()
+        self.all = Counter()
+
+    def by(self, name):
+        async def handle(call):
+            self.now[name] += 1
+            self.all[name] += 1
+            self.most[name] = max(self.most[name], self.now[name])
+            await self.gate.wait()
+            self.now[name] -= 1
+            return ACCEPTED
+
+        return handle
+
+
+@contextlib.asynccontextmanager
+async def serving(stub, *activities, max_calls, handle):
+    async with raw_worker(stub, *activities, max_calls=max_calls) as worker:
+        task = asyncio.create_task(worker.serve(handle))
+        yield worker
+        await worker.close()
+        await task
+
+
+async def test_a_thousand_calls_wait_for_three_workers_and_none_has_more_than_it_takes(services):
+    watched = Watched()
+    places = {"small": 1, "middle": 5, "large": 20}
+    async with contextlib.AsyncExitStack() as stack:
+        for name, most in places.items():
+            await stack.enter_async_context(
+                serving(services.worker_stub, "act", max_calls=most, handle=watched.by(name))
+            )
+        called = await asyncio.gather(*(Called.make(services, "act") for _ in range(1000)))
+        await wait_until(lambda: sum(watched.now.values()) == 26, what="all places taken")
+        await wait_until(lambda: waiting() == 974, what="the others waiting")
+        assert figure("callback_worker_places_free") == 0
+        assert figure("callback_workers") == 3
+        watched.gate.set()
+        await asyncio.gather(*(each.answer for each in called))
+    assert watched.most == places
+    assert sum(watched.all.values()) == 1000
+
+
+async def test_idle_workers_take_turns(services):
+    watched = Watched()
+    watched.gate.set()
+    async with contextlib.AsyncExitStack() as stack:
+        for name in "abc":
+            await stack.enter_async_context(serving(services.worker_stub, "act", max_calls=4, handle=watched.by(name)))
+        for _ in range(30):
+            called = await Called.make(services, "act")
+            await called.answer
+    assert watched.all == {"a": 10, "b": 10, "c": 10}
+
+
+async def test_the_least_busy_worker_gets_the_next_call(services):
+    watched = Watched()
+    async with (
+        serving(services.worker_stub, "act", "other", max_calls=4, handle=watched.by("busy")),
+        serving(services.worker_stub, "act", max_calls=4, handle=watched.by("idle")),
+    ):
+        called = [await Called.make(services, "other") for _ in range(2)]
+        await wait_until(lambda: watched.now["busy"] == 2, what="two calls")
+        called += [await Called.make(services, "act") for _ in range(2)]
+        await wait_until(lambda: sum(watched.now.values()) == 4, what="four calls")
+        assert watched.now == {"busy": 2, "idle": 2}
+        watched.gate.set()
+        await asyncio.gather(*(each.answer for each in called))
+
+
+async def test_calls_get_a_worker_in_their_order_whatever_their_activity(services):
+    called, order = [], []
+    for number in range(20):
+        called.append(
+            await Called.make(services, ("act", "other")[number % 3 == 0], callback_activity_case=str(number))
+        )
+        await wait_until(lambda number=number: waiting() == number + 1, what="waiting")
+
+    async def handle(call):
+        order.append(int(call.callback_activity_case))
+        return ACCEPTED
+
+    async with serving(services.worker_stub, "act", "other", max_calls=1, handle=handle):
+        await asyncio.gather(*(each.answer for each in called))
+    assert order == list(range(20))
+
+
+async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_told(store_of):
+    store, calls, at_once = store_of(), count(200, 5000), 20
+    async with (
+        running_services(store, activities=ACTIVITIES, max_in_flight=3000) as one,
+        running_services(store, activities=ACTIVITIES) as two,
+    ):
+        took = {}
+        for where, stub in (("the same replica", one.worker_stub), ("another replica", two.worker_stub)):
+            times = []
+
+            async def caller(times=times):
+                for _ in range(calls // at_once):
+                    called = await Called.make(one, "act")
+                    began = time.perf_counter()
+                    await called.answer
+                    times.append(time.perf_counter() - began)
+
+            async with serving(stub, "act", max_calls=at_once, handle=None):
+                await asyncio.gather(*(caller() for _ in range(at_once)))
+            assert len(times) == calls
+            took[where] = sorted(times)
+    for where, times in took.items():
+        middle, high = (times[int(len(times) * part)] * 1000 for part in (0.5, 0.99))
+        print(f"\n{calls} calls, {at_once} at a time, worker on {where}: median {middle:.1f} ms, 99 % {high:.1f} ms")
+
+
+async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
+    async def round_(number):
+        async with (
+            grpc.aio.insecure_channel(services.address) as channel,
+            raw_worker(WorkerServiceStub(channel), "act", max_calls=3) as worker,
+        ):
+            if number % 3 == 1:
+                await worker.say(drain=worker_service_pb2.Drain())
+                await worker.over.wait()
+            if number % 3:
+                return
+            called = await Called.make(services, "act")
+            call = await worker.next("call")
+            await worker.start(call)
+            await worker.next("go")
+            if number % 2:
+                await worker.result(call)
+                await called.answer
+            else:
+                worker.lose()
+                await asyncio.gather(called.answer, return_exceptions=True)
+
+    def held():
+        return len(asyncio.all_tasks()), len([*Path("/proc/self/fd").iterdir()])
+
+    for number in range(12):
+        await round_(number)
+    await wait_until(lambda: figure("callback_workers") == 0, what="workers gone")
+    tasks, files = held()
+    for number in range(count(200, 5000)):
+        await round_(number)
+    await wait_until(lambda: figure("callback_workers") == 0, what="workers gone")
+    await wait_until(lambda: held()[0] <= tasks + 2, what="as many tasks as before")
+    assert held()[1] <= files + 3
