@@ -69,6 +69,7 @@ class _Tasks(TaskGroup):
         """Start the application, and return what gives it what comes in."""
         received: asyncio.Queue[Any] = asyncio.Queue(config.max_app_queue_size)
         task = self._task_group.create_task(_run(app, scope, received.get, send))
+        task.add_done_callback(lambda _: _make_room(received))
 
         async def put(message: Any) -> None:
             if message["type"] != "http.disconnect":
@@ -77,6 +78,12 @@ class _Tasks(TaskGroup):
                 self._loop.call_later(_HANGING_UP_S, task.cancel)
 
         return put
+
+
+def _make_room(received: asyncio.Queue[Any]) -> None:
+    """Let whoever reads from the connection go on, who waits to put in what nobody will take any more."""
+    while not received.empty():
+        received.get_nowait()
 
 
 async def _run(app: Any, scope: Any, receive: Any, send: Any) -> None:
