@@ -116,29 +116,31 @@ class Connection(TCPServer):
         try:
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
-            async with _Tasks(self.loop) as task_group:
-                self._task_group = task_group
-                self.protocol = StrictHTTP(
-                    self.app,
-                    self.config,
-                    self.context,
-                    task_group,
-                    ConnectionState(self.state.copy()),
-                    False,
-                    client,
-                    server,
-                    self.protocol_send,
-                )
-                try:
-                    if self.turned_away_with:
-                        await self.protocol.turn_away(self.turned_away_with)
-                        return
-                    self._wait_for_request()
-                    await self._read_data()
-                    self._peer_has_ended = True
-                finally:
-                    self._stop_waiting()
-                    self.protocol.end_record()
+            tasks = _Tasks(self.loop)
+            self.protocol = StrictHTTP(
+                self.app,
+                self.config,
+                self.context,
+                tasks,
+                ConnectionState(self.state.copy()),
+                False,
+                client,
+                server,
+                self.protocol_send,
+            )
+            try:
+                async with tasks:
+                    try:
+                        if self.turned_away_with:
+                            await self.protocol.turn_away(self.turned_away_with)
+                            return
+                        self._wait_for_request()
+                        await self._read_data()
+                        self._peer_has_ended = True
+                    finally:
+                        self._stop_waiting()
+            finally:
+                self.protocol.end_record()
         except OSError:
             pass  # the peer is gone
         finally:
