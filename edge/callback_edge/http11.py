@@ -224,8 +224,10 @@ class StrictHTTP(H11Protocol):
             record.end(self.connection.body_bytes, self.config.access_log_sample)
 
     async def _close_stream(self) -> None:
+        answered = self.stream is not None and self.stream.state is ASGIHTTPState.CLOSED
         await super()._close_stream()
-        self.end_record()
+        if answered:  # else its peer has ended its side, and may yet get an answer
+            self.end_record()
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Offer no other protocol (rule 1)."""

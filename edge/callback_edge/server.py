@@ -69,6 +69,7 @@ class _Tasks(TaskGroup):
         """Start the application, and return what gives it what comes in."""
         received: asyncio.Queue[Any] = asyncio.Queue(config.max_app_queue_size)
         task = self._task_group.create_task(_run(app, scope, received.get, send))
+        task.add_done_callback(lambda _: _make_room(received))
 
         async def put(message: Any) -> None:
             if message["type"] != "http.disconnect":
@@ -77,6 +78,12 @@ class _Tasks(TaskGroup):
                 self._loop.call_later(_HANGING_UP_S, task.cancel)
 
         return put
+
+
+def _make_room(received: asyncio.Queue[Any]) -> None:
+    """Let whoever reads from the connection go on, who waits to put in what nobody will take any more."""
+    while not received.empty():
+        received.get_nowait()
 
 
 async def _run(app: Any, scope: Any, receive: Any, send: Any) -> None:
@@ -109,29 +116,31 @@ class Connection(TCPServer):
         try:
             client = parse_socket_addr(peer.family, peer.getpeername())
             server = parse_socket_addr(peer.family, peer.getsockname())
-            async with _Tasks(self.loop) as task_group:
-                self._task_group = task_group
-                self.protocol = StrictHTTP(
-                    self.app,
-                    self.config,
-                    self.context,
-                    task_group,
-                    ConnectionState(self.state.copy()),
-                    False,
-                    client,
-                    server,
-                    self.protocol_send,
-                )
-                try:
-                    if self.turned_away_with:
-                        await self.protocol.turn_away(self.turned_away_with)
-                        return
-                    self._wait_for_request()
-                    await self._read_data()
-                    self._peer_has_ended = True
-                finally:
-                    self._stop_waiting()
-                    self.protocol.end_record()
+            tasks = _Tasks(self.loop)
+            self.protocol = StrictHTTP(
+                self.app,
+                self.config,
+                self.context,
+                tasks,
+                ConnectionState(self.state.copy()),
+                False,
+                client,
+                server,
+                self.protocol_send,
+            )
+            try:
+                async with tasks:
+                    try:
+                        if self.turned_away_with:
+                            await self.protocol.turn_away(self.turned_away_with)
+                            return
+                        self._wait_for_request()
+                        await self._read_data()
+                        self._peer_has_ended = True
+                    finally:
+                        self._stop_waiting()
+            finally:
+                self.protocol.end_record()
         except OSError:
             pass  # the peer is gone
         finally:

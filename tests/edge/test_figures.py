@@ -92,6 +92,20 @@ async def test_what_is_open_is_a_gauge_and_ends_at_zero_however_it_ends(plane):
         assert found[requests("GET", "cb", "4xx")] == 1
 
 
+async def test_who_only_ends_its_side_is_counted_with_the_answer_that_it_gets(plane):
+    async with EdgeProcess(plane.target) as edge:
+        await ask(edge, f"/cb/{new_state()}")  # from here on its server is known
+        reader, writer = await asyncio.open_connection("127.0.0.1", await edge.port())
+        writer.write(http_request(f"/cb/{new_state()}", close=False))
+        writer.write_eof()
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await wait_until(lambda: no_connection(edge))
+        found = await edge.figures()
+        assert found[requests("GET", "cb", "2xx")] == 2
+        assert problem("caller_gone") not in found
+
+
 async def in_flight(edge, count):
     return (await edge.figures())[("callback_edge_requests_in_flight",)] == count
 

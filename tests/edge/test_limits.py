@@ -87,7 +87,10 @@ async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, ed
     writer.close()
 
 
-async def test_who_never_stops_sending_is_cut(plane):
+@pytest.mark.parametrize(
+    "chunks", [b"10000\r\n" + b"x" * 65_536 + b"\r\n", b"1\r\nx\r\n" * 10_000], ids=["large", "tiny"]
+)
+async def test_who_never_stops_sending_is_cut(plane, chunks):
     """However much of it waits to be read in that moment, and wherever."""
 
     async def send(path):
@@ -95,7 +98,7 @@ async def test_who_never_stops_sending_is_cut(plane):
         writer.write(chunked_head(path))
         with contextlib.suppress(ConnectionError):
             while True:
-                writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+                writer.write(chunks)
                 await writer.drain()
         writer.close()
 
