@@ -137,8 +137,10 @@ def test_a_call_says_what_became_of_it_after_its_answer():
     assert (
         "  delivery  pending, 1 attempt, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed\n"
         "  caller    had hung up before its answer\n"
-        "  fallback  sent at the answer deadline\n"
+        "  fallback  sent at the answer deadline; it is shown with the case\n"
     ) in output
+    assert "\nDecided later, sent to nobody\n" in output
+    assert "\nResponse\n" not in output
     done = Delivery(status=DeliveryStatus.DELIVERED, attempts=2, response=Response(b"done", 201))
     output = shown("call", replace(A_CALL, delivery=done))
     assert "  delivery  delivered, 2 attempts\n" in output

@@ -122,7 +122,7 @@ class Screen:
                 ("attempt", str(value.attempt)),
                 ("delivery", _delivery(value.delivery)),
                 ("caller", "had hung up before its answer" if value.caller_gone else ""),
-                ("fallback", "sent at the answer deadline" if value.fallback_sent else ""),
+                ("fallback", "sent at the answer deadline; it is shown with the case" if value.fallback_sent else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
@@ -140,7 +140,7 @@ class Screen:
         self._headers(value.headers)
         self._body(value.body, value.body_size)
         if value.response is not None:
-            self._response(value.response)
+            self._response(value.response, "Decided later, sent to nobody" if value.fallback_sent else "Response")
         if value.delivery is not None and value.delivery.response is not None:
             self._response(value.delivery.response, "Decided by the handler, sent to nobody")
 
