@@ -13,7 +13,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback.targets import is_local
-from callback.v1 import edge_service_pb2_grpc
+from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.pages import Pages, TemplatesError
 from callback_edge.settings import EdgeSettings
@@ -126,7 +126,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
     target = mask_url(target)
     stream = edge_service_pb2_grpc.EdgeServiceStub(channel).Carry(timeout=_TIMEOUT_S, metadata=metadata)
     try:
-        await stream.read()
+        welcome = await stream.read()
     except grpc.aio.AioRpcError as error:
         match error.code():
             case grpc.StatusCode.UNAUTHENTICATED:
@@ -146,6 +146,8 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
                 return Finding.problem(check, f"{target} answers {code.name}: {error.details()}", "see its log")
     finally:
         stream.cancel()
+    if not isinstance(welcome, edge_service_pb2.CarryResponse) or welcome.intake != edge_service_pb2.INTAKE_OPEN:
+        return Finding.problem(check, f"{target} takes no calls", "it stops, or its store does not answer: see its log")
     return Finding.ok(check, f"{target} takes calls from this edge")
 
 

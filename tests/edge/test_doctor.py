@@ -161,6 +161,14 @@ async def test_a_server_that_does_not_serve_is_a_problem():
     assert (level, "answers and does not serve" in text) == (Level.PROBLEM, True)
 
 
+async def test_a_server_that_takes_no_calls_at_the_moment_is_a_problem():
+    async with control_plane() as plane:
+        await plane.serving(False)
+        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)  # it says so too soon
+        level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge role"]
+    assert (level, "takes no calls; it stops, or its store does not answer" in text) == (Level.PROBLEM, True), text
+
+
 async def test_of_several_servers_each_is_looked_at():
     lost = f"127.0.0.1:{free_port()}"
     async with control_plane() as plane:

@@ -1,10 +1,12 @@
 """Commands on their way to the store: many at a time on few connections, each with its own reply or error."""
 
 import asyncio
+import errno
 import random
 
 import pytest
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from support.proxy import Tunnel
@@ -90,6 +92,21 @@ async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and
             assert caught.value.maybe_done
         tunnel.is_losing_answers = False
         assert await lanes.send(KEY, *COUNT) == 21
+
+
+async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_known(store_of, monkeypatch):
+    async def gives_up(*_arguments, **_more):
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    async with connect(store_of().url) as client:
+        lanes = Lanes(client)
+        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        with monkeypatch.context() as patched:
+            patched.setattr(AbstractConnection, "_read_response_from_parser", gives_up)
+            with pytest.raises(RedisConnectionError) as raised:
+                await lanes.send(KEY, *ECHO, "y")
+        assert not isinstance(raised.value, NotSentError)
+        assert await lanes.send(KEY, *ECHO, "z") == b"z"
 
 
 async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_path):

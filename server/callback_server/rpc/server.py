@@ -77,9 +77,9 @@ class Health:
         if not self._stopping and store_up is not self._store_up:
             self._store_up = store_up
             metrics.STORE_UP.set(store_up)
+            self._tell_edges(store_up)  # at once: a stop that begins meanwhile has the last word
             for name in HEALTH_NAMES:
                 await self.servicer.set(name, _SERVING if store_up else _NOT_SERVING)
-            self._tell_edges(store_up)
 
     async def drain(self) -> None:
         """Tells edges to go elsewhere; all else goes on as before."""

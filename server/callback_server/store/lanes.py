@@ -160,6 +160,8 @@ async def _exchange(connection: AbstractConnection, some: Sequence[_Sent]) -> bo
                     if not reply.done():
                         reply.set_exception(error)
                 else:
+                    if answer is None:  # of a socket that gave up (ETIMEDOUT); none of our scripts answers nil
+                        raise RedisConnectionError("the connection timed out")
                     if not reply.done():
                         reply.set_result(answer)
     except BaseException as error:
