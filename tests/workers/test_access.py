@@ -1,5 +1,7 @@
 """Who may work on what: a principal with the role worker, on the activities that its entry names."""
 
+import asyncio
+import contextlib
 import hashlib
 
 import grpc
@@ -37,12 +39,17 @@ def token(name):
 
 async def ended(services, metadata, *activities):
     """How the stream of a worker for these activities ended: nothing if it is welcome."""
-    async with raw_worker(services.worker_stub, metadata=metadata) as worker:
-        await worker.say(hello=pb.Hello(callback_activities=activities, max_calls=1))
-        await wait_until(lambda: worker.heard or worker.over.is_set(), what="an answer")
-        if not worker.over.is_set():
-            return None
-        return await refusal(_raise(worker.error))
+    hello = pb.Hello(callback_activities=activities, max_calls=1)
+    while True:
+        async with raw_worker(services.worker_stub, metadata=metadata) as worker:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await worker.say(hello=hello)
+            await wait_until(lambda: worker.heard or worker.over.is_set(), what="an answer")
+            if not worker.over.is_set():
+                return None
+            # INTERNAL: it ended while hello was written, and gRPC does not know why.
+            if worker.error.code() is not grpc.StatusCode.INTERNAL:
+                return await refusal(_raise(worker.error))
 
 
 async def _raise(error):

@@ -289,14 +289,16 @@ async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, nu
             program.kill()
 
 
-async def test_a_program_that_can_not_start_says_why_in_one_line(guarded):
+async def test_a_program_that_can_not_start_says_why_in_its_last_line(guarded):
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
     )
     _, errors = await asyncio.wait_for(program.communicate(), 30)
     assert program.returncode == 1
-    assert errors.count(b"\n") == 1
-    assert errors.startswith(b"UNAUTHENTICATED: ")
+    # Where the stream ends while its hello is written, gRPC does not say why; the worker hears it at the next try.
+    *before, last = errors.splitlines()
+    assert last.startswith(b"UNAUTHENTICATED: ")
+    assert {line.partition(b": 127")[0] for line in before} <= {b"no server, trying again: INTERNAL"}
 
 
 async def test_workers_at_another_server_s_calls_share_them(store_of, work):

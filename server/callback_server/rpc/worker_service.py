@@ -45,9 +45,9 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         self, requests: AsyncIterator[worker_pb2.WorkRequest], caller: Caller
     ) -> AsyncGenerator[worker_pb2.WorkResponse, None]:
         """Takes a worker for as long as it stays."""
-        if self._pool.draining:
-            raise ServerStoppingError
         hello = await self._hello(requests)
+        if self._pool.draining:  # not before: who is still writing its hello when the stream ends is not told why
+            raise ServerStoppingError
         principal = caller()
         for activity in hello.callback_activities:
             if not principal.may_work_on(activity):
