@@ -750,7 +750,7 @@ class LifeMachine(RuleBasedStateMachine):
                 assert await self.client.get(key) == call_id.encode()
                 assert 0 < await self.client.pttl(key) <= WINDOW_MS
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
-            assert int(fields[0]) == len([call for call in model.calls.values() if not call.over])
+            assert int(fields[0] or 0) == len([call for call in model.calls.values() if not call.over])
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
             for call in calls:
                 await self._compare_delivery(call, model.calls[call.id])
@@ -766,7 +766,7 @@ class LifeMachine(RuleBasedStateMachine):
             ended_bytes = [
                 sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if model.calls[call.id].over
             ]
-            assert int(fields[1]) == sum(ended_bytes)
+            assert int(fields[1] or 0) == sum(ended_bytes)
             leases |= set(model.running)
             ended |= {call.id for call in model.calls.values() if call.over}
             if model.status == CLOSED:

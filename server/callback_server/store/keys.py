@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 SCHEMA_VERSION: Final = 2
-"""Version of what is stored. What differs from the one before: 2 has the index of labels.
+"""Version of what is stored. What differs from the one before: 2 has the index of labels, and reads what 3 will write:
+a small body in its case's content, no field that is 0 or empty, and of the two hashes of a case one half each.
 
 The rule, for upgrades that roll, and one step back: a release reads what a store of the version before can hold, and
 writes what a release of that version can work with. So a new key, field or index is one that the release before can do

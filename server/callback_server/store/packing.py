@@ -23,10 +23,10 @@ def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
     return _encode((settings, msgspec.structs.replace(response, body=None))), response.body or b""
 
 
-def unpack_content(content: bytes, body: bytes) -> tuple[Settings, Response]:
-    """What :func:`pack_content` packed."""
+def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Response]:
+    """What :func:`pack_content` packed. A body that is not kept apart stands in `content`; None: it is left out."""
     settings, response = _decode_content(content)
-    return settings, msgspec.structs.replace(response, body=body or None)
+    return settings, response if body == b"" else msgspec.structs.replace(response, body=body)
 
 
 def unpack_consequence(made: bytes) -> Consequence | None:

@@ -60,8 +60,8 @@ async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool)
     cases: list[Case | None] = []
     for case_id in case_ids:
         fields, content = next(replies), next(replies)
-        body, way_out = (next(replies), next(replies)) if bodies else (None, None)
-        cases.append(_case(case_id, fields, content, body or b"", way_out) if fields and content else None)
+        body, way_out = (next(replies) or b"", next(replies)) if bodies else (None, None)
+        cases.append(_case(case_id, fields, content, body, way_out) if fields and content else None)
     return cases
 
 
@@ -74,7 +74,9 @@ async def read_case(scripts: Scripts, case_id: str) -> Case | None:
     return (await read_cases(scripts, [case_id], bodies=True))[0]
 
 
-def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes, way_out: bytes | None) -> Case:
+def _case(
+    case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes | None, way_out: bytes | None
+) -> Case:
     settings, response = unpack_content(content, body)
     reason = fields.get(b"reason")
     return Case(
@@ -82,7 +84,7 @@ def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: byt
         owner=fields[b"owner"].decode(),
         activity=fields[b"activity"].decode(),
         mode=Mode(fields[b"mode"].decode()),
-        parameter=fields[b"parameter"].decode(),
+        parameter=fields.get(b"parameter", b"").decode(),
         settings=settings,
         response=response,
         status=CaseStatus(fields[b"status"].decode()),
@@ -90,8 +92,8 @@ def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: byt
         created_ms=int(fields[b"created"]) // 1000,
         expires_ms=_number(fields.get(b"expires")),
         closed_ms=_number(fields.get(b"closed")),
-        calls=int(fields[b"attempts"]),
-        version=int(fields[b"version"]),
+        calls=int(fields.get(b"attempts", 0)),
+        version=int(fields.get(b"version", 0)),
         profile=fields.get(b"profile", b"").decode(),
         guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
         answer=AnswerMode(fields.get(b"answer", b"HANDLER").decode()),
@@ -188,8 +190,8 @@ def _call(
     fields: Sequence[Any],
     body_size: int,
     body: bytes = b"",
-    response_body: bytes = b"",
-    delivered_body: bytes = b"",
+    response_body: bytes | None = None,
+    delivered_body: bytes | None = None,
 ) -> Call:
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,

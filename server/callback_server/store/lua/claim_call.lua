@@ -42,9 +42,10 @@ local case = load_case(case_id)
 local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
   'made')
 if not case and mine[1] then return reply('STALE') end
-if not case or case.sha ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
+local reached = case and string.sub(case.sha, -16) == string.sub(sha, -16) and case.parameter == parameter
+if not reached then return reply('UNKNOWN') end
 if case.profile and case.profile ~= profile then
-  return reply('VERIFY', case.profile, cmsgpack.unpack(redis.call('GET', content_key(case_id)))[1][2])
+  return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[2])
 end
 if asking == 'OPTIONS' then return reply('UNKNOWN') end
 
