@@ -6,15 +6,16 @@ import random
 
 import pytest
 import redis.asyncio
-from redis.asyncio.connection import AbstractConnection
+import trustme
+import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from support.proxy import Tunnel
-from support.store import StoreProcess
+from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
 from callback_server.store.client import NotSentError, StoreError, connect, store_errors
-from callback_server.store.lanes import LANES_AT_ONCE, Lanes
+from callback_server.store.lanes import LANES_AT_ONCE, Lanes, _Lane
 
 KEY = "{cb:1}"
 ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
@@ -37,6 +38,46 @@ async def test_many_commands_take_few_connections_and_each_gets_its_reply(store_
             replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, f"{n}." * size) for n in range(300)))
             assert replies == [f"{n}.".encode() * size for n in range(300)]
         assert len(await plain.client_list()) - others <= LANES_AT_ONCE
+
+
+@pytest.fixture
+def ways(tmp_path):
+    """A store that is reached by TLS and by a socket of the file system, and its URLs."""
+    authority, port = trustme.CA(), free_port()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "store.pem")
+    settings = {
+        "--tls-port": port, "--tls-cert-file": tmp_path / "store.pem", "--tls-key-file": tmp_path / "store.pem",
+        "--tls-ca-cert-file": tmp_path / "ca.pem", "--tls-auth-clients": "no", "--unixsocket": tmp_path / "socket",
+    }  # fmt: skip
+    store = StoreProcess(tmp_path, kind="redis", settings=[str(each) for pair in settings.items() for each in pair])
+    store.start()
+    yield {
+        "tls": f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}",
+        "socket": f"unix://{tmp_path / 'socket'}",
+    }
+    store.stop()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("way", ["tls", "socket"])
+def test_by_any_way_replies_of_any_size_come_and_the_connections_end_with_the_client(ways, way, loop):
+    async def use():
+        async with connect(ways[way]) as client, redis.asyncio.Redis.from_url(ways["socket"]) as plain:
+            others = len(await plain.client_list())
+            lanes = Lanes(client)
+            for size in (1, 7, 300_000):
+                replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, f"{n}." * size) for n in range(20)))
+                assert replies == [f"{n}.".encode() * size for n in range(20)]
+            await client.aclose()
+
+            async def are_gone():
+                return len(await plain.client_list()) == others
+
+            await wait_until(are_gone, what="a store without our connections")
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(use())
 
 
 async def test_a_refusal_is_the_command_s_own(lanes):
@@ -95,14 +136,14 @@ async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and
 
 
 async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_known(store_of, monkeypatch):
-    async def gives_up(*_arguments, **_more):
-        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+    def gives_up(lane, _data):
+        lane.connection_lost(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
 
     async with connect(store_of().url) as client:
         lanes = Lanes(client)
         assert await lanes.send(KEY, *ECHO, "x") == b"x"
         with monkeypatch.context() as patched:
-            patched.setattr(AbstractConnection, "_read_response_from_parser", gives_up)
+            patched.setattr(_Lane, "data_received", gives_up)
             with pytest.raises(RedisConnectionError) as raised:
                 await lanes.send(KEY, *ECHO, "y")
         assert not isinstance(raised.value, NotSentError)
@@ -114,14 +155,15 @@ async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_pa
     async with connect(store.url) as client:
         lanes = Lanes(client)
         await lanes.send(KEY, *ECHO, "x")
-        store.kill()
-        for error in await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True):
-            assert isinstance(error, NotSentError)
-            with pytest.raises(StoreError) as caught, store_errors():
-                raise error
-            assert not caught.value.maybe_done
-        await asyncio.to_thread(store.start)
-        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        for _ in range(LANES_AT_ONCE + 1):
+            store.kill()
+            for error in await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True):
+                assert isinstance(error, NotSentError)
+                with pytest.raises(StoreError) as caught, store_errors():
+                    raise error
+                assert not caught.value.maybe_done
+            await asyncio.to_thread(store.start)
+            assert await lanes.send(KEY, *ECHO, "x") == b"x"
     store.stop()
 
 
@@ -166,6 +208,25 @@ async def move(slot, old, new, port):
     for node in (old, new):
         await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
     await wait_until(agreed, what="a cluster that works")
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_cluster_that_was_looked_at_anew_is_sent_to_on_new_connections(store_of, left):
+    """`left`: the node was no part of it for a time."""
+    store = store_of("valkey-cluster")
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        lanes = Lanes(client)
+        former = await lanes.send(KEY, "CLIENT", "ID")
+        assert await lanes.send(KEY, "CLIENT", "ID") == former
+        if left:
+            client.nodes_manager.nodes_cache.clear()
+        await client.nodes_manager.initialize()
+        assert await lanes.send(KEY, "CLIENT", "ID") > former
+
+        async def is_gone():
+            return str(former) not in [each["id"] for each in await plain.client_list()]
+
+        await wait_until(is_gone, what="a store without the former connection")
 
 
 async def test_a_slot_that_has_moved_is_found_where_it_is_now(nodes):

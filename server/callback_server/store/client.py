@@ -6,13 +6,20 @@ to send again is decided where its meaning is known.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -60,25 +67,46 @@ class NotSentError(RedisConnectionError):
     """No connection could be made, so nothing was sent."""
 
 
-class _ConnectMixin:
+class StoreConnection(AbstractConnection):
+    """A connection of redis-py, that can be had for another protocol than its streams."""
+
     async def connect(self) -> None:
+        """Connects, if it is not.
+
+        Raises:
+            NotSentError: it can not be.
+            AuthenticationError: the store does not take who we are.
+        """
         try:
-            await super().connect()  # type: ignore[misc]  # of the connection class that this is mixed into
+            await super().connect()  # type: ignore[no-untyped-call]  # redis-py's
         except AuthenticationError:
             raise  # it was reached, and trying again will not help
         except (RedisConnectionError, RedisTimeoutError, RuntimeError) as error:  # RuntimeError: see store_errors
             raise NotSentError(str(error)) from error
 
+    def taken_over_by(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """Has another protocol read what comes from now on. Returns what it writes to, and who has read so far."""
+        transport = cast("asyncio.StreamWriter", self._writer).transport
+        streams = transport.get_protocol()
+        transport.set_protocol(protocol)
+        return cast("asyncio.Transport", transport), cast("asyncio.Protocol", streams)
 
-class _TcpConnection(_ConnectMixin, Connection):
+    def let_go(self) -> None:
+        """Is closed, for redis-py too, and can be connected anew."""
+        self._parser.on_disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+        self.reset_should_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
+        self._close()  # type: ignore[no-untyped-call]  # redis-py's
+
+
+class _TcpConnection(StoreConnection, Connection):
     pass
 
 
-class _TlsConnection(_ConnectMixin, SSLConnection):
+class _TlsConnection(StoreConnection, SSLConnection):
     pass
 
 
-class _UnixConnection(_ConnectMixin, UnixDomainSocketConnection):
+class _UnixConnection(StoreConnection, UnixDomainSocketConnection):
     pass
 
 
