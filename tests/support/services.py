@@ -23,8 +23,9 @@ from callback_server.inbox import Inbox
 from callback_server.mailbox import Mailbox
 from callback_server.main import _background
 from callback_server.rpc.access import Access
-from callback_server.rpc.callback_service import CallbackServicer, Policy
+from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.store.claim_call import Leases

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
-from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import callback_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain import ids
-from callback_server.domain.activity import Activity, deadline_ms
 from callback_server.domain.call import Call
-from callback_server.domain.case import FORM, RECORD, AnswerMode, Case, CloseReason, Mode, NewCase, Settings, WayOut
+from callback_server.domain.case import Case, CloseReason, NewCase
 from callback_server.domain.event import Filter
-from callback_server.domain.guard import CONFIRM_PARAMETER
 from callback_server.domain.principal import Principal, Role
-from callback_server.domain.response import FIELDS, Response, masked_overlay, problems
+from callback_server.domain.response import FIELDS, Response, masked_overlay
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.feed import Feed
@@ -34,6 +29,7 @@ from callback_server.held import HeldCalls
 from callback_server.quota import Quota
 from callback_server.rpc.access import Access
 from callback_server.rpc.method import Caller, require_valid, rpc, rpc_stream
+from callback_server.rpc.new_case import Policy, new_case, response_problems
 from callback_server.store.claim_call import Closed
 from callback_server.store.client import StoreError
 from callback_server.store.close_case import Close, close_case
@@ -51,7 +47,6 @@ from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.set_response import ResponseSet, set_response
 from callback_server.wire import converters
-from callback_server.wire.validation import violations
 
 log = get_logger()
 T = TypeVar("T")
@@ -67,29 +62,6 @@ _NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
     Replayed.LOST: "its request is not kept whole",
     Replayed.UNHANDLED: "its activity has no handler",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the operator says about the cases that are made."""
-
-    box_url: str
-    platform_url: str | None
-    alternative_domains: Collection[str] | None
-    """None: any."""
-    activities: Mapping[str, Activity]
-    """Those that are declared."""
-    profiles: Collection[str]
-    """The verification profiles that are declared."""
-    state_key: bytes | None = field(repr=False)
-    default_time_to_live_s: int | None
-    max_time_to_live_s: int | None
-    max_open_cases_per_owner: int | None
-    """None: any number."""
-
-    def deadline_ms(self, activity: str, mode: AnswerMode) -> int:
-        """How long who decides on a call of an activity may take."""
-        return deadline_ms(self.activities, activity, held=mode is AnswerMode.HOLD)
 
 
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
@@ -114,18 +86,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
         """Stores a case and returns its URL."""
-        response = converters.response_from(request.response)
-        # One violation a field: what breaks a rule of its own need not be told what else it can not be.
-        broken = {each.field: each for each in [*self._generate_problems(request, response), *violations(request)]}
-        if broken:
-            raise InvalidRequestError(list(broken.values()))
-        if not request.request_id:
-            state = ids.new_state()
-        elif self._policy.state_key is not None:
-            state = ids.derived_state(self._policy.state_key, owner=caller.name, request_id=request.request_id)
-        else:
-            raise errors.RequestIdUnsupportedError
-        case = self._new_case(request, response, state, owner=caller.name)
+        case, state = new_case(request, self._policy, owner=caller.name)
         created = await self._create(case)
         if created is Created.CONFLICT:
             raise errors.RequestIdReusedError
@@ -167,100 +128,6 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     async def _count_open_cases(self, owner: str) -> int:
         return await _resent(lambda: count_open_cases(self._scripts, owner))
 
-    def _generate_problems(self, request: pb2.GenerateCallbackUrlRequest, response: Response) -> list[Violation]:
-        """What the operator's policy and the rules between fields forbid."""
-        policy, found = self._policy, []
-        if (
-            request.alternative_domain
-            and policy.alternative_domains is not None
-            and request.alternative_domain not in policy.alternative_domains
-        ):
-            found.append(Violation("alternative_domain", "not_allowed", "is not among the allowed domains"))
-        profile = request.verification_profile
-        if profile and request.get_guard == pb.GET_GUARD_CONFIRM:
-            found.append(Violation("get_guard", "exclusive", "CONFIRM needs a person, and no person can sign"))
-            found.append(Violation("verification_profile", "exclusive", "excludes the get_guard CONFIRM"))
-        if request.get_guard == pb.GET_GUARD_CONFIRM and request.state_query_parameter == CONFIRM_PARAMETER:
-            found.append(Violation("state_query_parameter", "reserved", "is what the page of CONFIRM sends"))
-        if profile and profile not in policy.profiles:
-            declared = ", ".join(sorted(policy.profiles)) or "none"
-            found.append(
-                Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
-            )
-        longest = policy.max_time_to_live_s
-        if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
-            found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
-        mode = _answer_mode(request)
-        if request.HasField("response"):
-            found += _response_problems(response, policy.platform_url, request.callback_activity, mode)
-        return [*found, *self._answer_problems(request, mode)]
-
-    def _answer_problems(self, request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> list[Violation]:
-        """What does not go together of who answers, and when."""
-        found, activity = [], request.callback_activity
-        if activity == FORM and mode is not AnswerMode.HOLD:
-            found.append(Violation("answer_mode", "activity", "calls of the activity form are held: must be HOLD"))
-        if activity == RECORD and mode is not AnswerMode.HANDLER:
-            found.append(Violation("answer_mode", "activity", "the activity record answers by itself"))
-        if request.ordered and mode is not AnswerMode.ACK:
-            found.append(Violation("ordered", "answer_mode", "belongs to the answer_mode ACK"))
-        if request.HasField("answer_deadline") != request.HasField("fallback"):
-            missing = "answer_deadline" if request.HasField("fallback") else "fallback"
-            found.append(Violation(missing, "required", "answer_deadline and fallback belong together"))
-        longest_ms = self._policy.deadline_ms(activity, mode)
-        if request.answer_deadline.ToMilliseconds() > longest_ms:
-            found.append(Violation("answer_deadline", "too_long", f"must be at most {longest_ms / 1000:g} s"))
-        if request.HasField("fallback"):
-            fallback = converters.response_from(request.fallback)
-            found += [
-                Violation(f"fallback.{each.field}", each.rule, each.message)
-                for each in problems(fallback, platform_url=self._policy.platform_url, needs_url=True)
-            ]
-        return found
-
-    def _new_case(
-        self, request: pb2.GenerateCallbackUrlRequest, response: Response, state: str, *, owner: str
-    ) -> NewCase:
-        state_sha256 = ids.state_hash(state)
-        content = pb2.GenerateCallbackUrlRequest()
-        content.CopyFrom(request)
-        content.ClearField("request_id")
-        if content.get_guard == pb.GET_GUARD_OFF:
-            content.ClearField("get_guard")  # it is the default: the same content as where nothing was said
-        if _answer_mode(content) is _default_mode(content.callback_activity):
-            content.ClearField("answer_mode")
-        return NewCase(
-            id=ids.case_id_of(state_sha256),
-            state_sha256=state_sha256,
-            fingerprint=hashlib.sha256(content.SerializeToString(deterministic=True)).digest(),
-            owner=owner,
-            activity=request.callback_activity,
-            mode=_mode(request),
-            parameter=request.state_query_parameter,
-            time_to_live_ms=self._time_to_live_ms(request),
-            settings=Settings(
-                activity_case=request.callback_activity_case,
-                alternative_domain=request.alternative_domain,
-                labels=dict(request.labels),
-                retryable=request.retryable_after_error,
-            ),
-            response=response,
-            profile=request.verification_profile,
-            guard=converters.guard_from(request.get_guard),
-            answer=_answer_mode(request),
-            ordered=request.ordered,
-            way_out=WayOut(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
-            if request.HasField("fallback")
-            else None,
-        )
-
-    def _time_to_live_ms(self, request: pb2.GenerateCallbackUrlRequest) -> int | None:
-        if request.HasField("time_to_live"):
-            return request.time_to_live.ToMilliseconds()
-        bounds = [self._policy.default_time_to_live_s, self._policy.max_time_to_live_s]
-        given = [bound for bound in bounds if bound is not None]
-        return min(given) * 1000 if given else None
-
     @rpc(Role.OWNER)
     async def SetResponse(  # noqa: N802  # gRPC's name
         self, request: pb2.SetResponseRequest, caller: Principal
@@ -277,7 +144,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             merged = masked_overlay(case.response, new, names)
             if again and merged == case.response:
                 break  # it was us: the store's first answer was lost
-            broken = _response_problems(merged, self._policy.platform_url, case.activity, case.answer)
+            broken = response_problems(merged, self._policy.platform_url, case.activity, case.answer)
             if broken:
                 raise InvalidRequestError(broken)
             reply = await self._set(case, merged, caller)
@@ -545,31 +412,6 @@ def _owner(named: str, caller: Principal) -> str:
     if owner != caller.name and not caller.is_admin:
         raise errors.RoleMissingError(caller.name, Role.ADMIN)
     return owner
-
-
-def _response_problems(
-    response: Response, platform_url: str | None, activity: str, mode: AnswerMode
-) -> list[Violation]:
-    """Those of a case's response; where the case itself answers, nobody else fills in the URL of a redirect."""
-    needs_url = activity == RECORD or mode is AnswerMode.ACK
-    return [
-        Violation(f"response.{each.field}", each.rule, each.message)
-        for each in problems(response, platform_url=platform_url, needs_url=needs_url)
-    ]
-
-
-def _answer_mode(request: pb2.GenerateCallbackUrlRequest) -> AnswerMode:
-    return converters.answer_mode_from(request.answer_mode) or _default_mode(request.callback_activity)
-
-
-def _default_mode(activity: str) -> AnswerMode:
-    return AnswerMode.HOLD if activity == FORM else AnswerMode.HANDLER
-
-
-def _mode(request: pb2.GenerateCallbackUrlRequest) -> Mode:
-    if request.allow_multiple_calls:
-        return Mode.MULTIPLE
-    return Mode.RETRYABLE if request.retryable_after_error else Mode.SINGLE
 
 
 def _given(response: Response, name: str) -> bool:
