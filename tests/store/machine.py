@@ -63,6 +63,7 @@ from callback_server.store.finish_call import Finished, finish_call
 from callback_server.store.finish_delivery import finish_delivery
 from callback_server.store.list_cases import list_cases
 from callback_server.store.list_marked import Mark, list_marked
+from callback_server.store.packing import MOST_INSIDE
 from callback_server.store.read import list_calls, read_call, read_case, read_held
 from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.retention import Retention
@@ -86,7 +87,9 @@ def machine_on(store):
     """The machine's class for a store."""
     loop = asyncio.new_event_loop()
     client = connect(store.url)
-    yield type("Machine", (LifeMachine,), {"store": store, "loop": loop, "client": client})
+    due = []
+    scripts = Scripts(client, due.append)
+    yield type("Machine", (LifeMachine,), {"loop": loop, "client": client, "scripts": scripts, "due": due})
     loop.run_until_complete(client.aclose())
     loop.close()
 
@@ -116,20 +119,19 @@ def _case_of(told):
 
 
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
-bodies = st.sampled_from([b"", b"one", b"\x00\xff two"])
+bodies = st.sampled_from([b"", b"one", b"\x00\xff two", b"apart".ljust(MOST_INSIDE + 1)])
 labels = st.dictionaries(st.sampled_from(["team", "a/b"]), st.sampled_from(["x", "", "x:y}{\0ü"]), max_size=2)
 
 
 class LifeMachine(RuleBasedStateMachine):
     """Cases of two owners. Made by `machine_on`; its store is emptied before each example."""
 
-    store = loop = client = None
+    loop = client = scripts = due = None
 
     def __init__(self):
         super().__init__()
         self.do(self.client.flushall())  # the scripts stay: to send them anew takes longer than an example
-        self.due = []
-        self.scripts = Scripts(self.client, self.due.append)
+        self.due.clear()
         self.model = {}  # case id -> ModelCase
         self.dropped = {}  # the same, of those that were dropped
         self.new = {}  # case id -> NewCase, also of those that were dropped

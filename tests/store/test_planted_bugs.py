@@ -38,7 +38,7 @@ BUGS = {
     "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end", ""),
     "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
     "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
-    "a case is reached by the other form": (" and case.parameter == parameter", ""),
+    "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
     "an over-lease call keeps its case": ("settle(case, now, keep)\n\n-- A message", "-- A message"),
     "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
                           "if false then"),
@@ -68,7 +68,7 @@ BUGS = {
                                               "return grant('CLAIMED', mine[2], left, redis.call('GET', "
                                               "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
     "another request's case is given again": (
-        "\n    and string.sub(existing.fingerprint, 1, 16) == string.sub(fingerprint, 1, 16)", ""),
+        "\n    and string.sub(existing.fingerprint, 1, 16) == fingerprint", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
                                                     "redis.call('DEL', call_key(call_id))"),
     "a running call takes the room of those that have ended": (

@@ -135,7 +135,7 @@ async def claim_call(
         SCRIPT,
         keys.partition_of(case_id),
         case_id,
-        state_sha256,
+        state_sha256[16:],
         parameter,
         call_id,
         *pack_request(kept),

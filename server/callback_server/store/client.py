@@ -7,8 +7,7 @@ to send again is decided where its meaning is known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
@@ -174,33 +173,42 @@ def connect(url: str) -> StoreClient:
     return Redis.from_pool(pool)  # and so closes it
 
 
-_REFUSALS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
-"""The store answered that it does nothing now."""
 _REFUSAL_WORDS: Final = (
     "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM",
     "UNBLOCKED",  # who waited for mail, as the store became a replica
 )  # fmt: skip
 
 
-@contextmanager
-def store_errors() -> Iterator[None]:
+class _StoreErrors:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        match error:
+            case None:
+                return
+            # A RedisClusterException: no node could be reached, or none has the slot.
+            case NotSentError() | AuthenticationError() | MaxConnectionsError() | RedisClusterException():
+                raise _counted(error, maybe_done=False) from error
+            case BusyLoadingError() | ClusterDownError() | OutOfMemoryError() | ReadOnlyError():  # it does nothing now
+                raise _counted(error, maybe_done=False) from error
+            # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
+            case RedisConnectionError() | RedisTimeoutError() | OSError() | RuntimeError():
+                # The blocking pool says in this way that no connection became free.
+                sent = str(error) != "No connection available."
+                raise _counted(error, maybe_done=sent) from error
+            case ResponseError():
+                if str(error).startswith(_REFUSAL_WORDS):
+                    raise _counted(error, maybe_done=False) from error
+            case RedisError():
+                raise _counted(error, maybe_done=True) from error
+
+
+_STORE_ERRORS: Final = _StoreErrors()
+
+
+def store_errors() -> AbstractContextManager[None]:
     """Turns what redis-py raises into `StoreError`. A fault of ours (a script's error) passes through."""
-    try:
-        yield
-    # A RedisClusterException: no node could be reached, or none has the slot.
-    except (NotSentError, AuthenticationError, MaxConnectionsError, RedisClusterException, *_REFUSALS) as error:
-        raise _counted(error, maybe_done=False) from error
-    # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
-    except (RedisConnectionError, RedisTimeoutError, OSError, RuntimeError) as error:
-        # The blocking pool says in this way that no connection became free.
-        sent = str(error) != "No connection available."
-        raise _counted(error, maybe_done=sent) from error
-    except ResponseError as error:
-        if str(error).startswith(_REFUSAL_WORDS):
-            raise _counted(error, maybe_done=False) from error
-        raise
-    except RedisError as error:
-        raise _counted(error, maybe_done=True) from error
+    return _STORE_ERRORS  # no generator: that takes three times as long, for every command
 
 
 def _counted(error: Exception, *, maybe_done: bool) -> StoreError:

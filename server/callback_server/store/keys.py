@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
-"""Version of what is stored. What differs from the one before: 2 has the index of labels, and reads what 3 will write:
-a small body in its case's content, no field that is 0 or empty, and of the two hashes of a case one half each.
+SCHEMA_VERSION: Final = 3
+"""Version of what is stored. What differs from the one before: 2 has the index of labels, and reads what 3 writes;
+3 has a small body in its case's content, no field of a new case that is 0 or empty, and one half of each of its hashes.
 
 The rule, for upgrades that roll, and one step back: a release reads what a store of the version before can hold, and
 writes what a release of that version can work with. So a new key, field or index is one that the release before can do
 without, and whose absence has a meaning; what is no longer written goes one version after what no longer reads it. A
 process starts on a store of its own version or of one beside it, raises a lower one to its own and never lowers it. The
-tests run on `tests/data/stored-N`, written by the release before.
+tests run on `tests/data/stored-N`, written by the releases before: a case that one of them made can still be there.
 """
 PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
@@ -34,8 +34,8 @@ PROBE_KEY: Final = "cb:probe"
 
 LAYOUT: Final = {
     "case": "case:{}",  # hash: what changes about a case, and what transitions look at
-    "content": "content:{}",  # string: its settings and response, packed; without the response's body
-    "body": "body:{}",  # string: the response's body; absent if empty
+    "content": "content:{}",  # string: its settings and response, packed, with a body that is small
+    "body": "body:{}",  # string: the response's body; absent if it is small
     "calls": "calls:{}",  # zset: the case's calls by attempt
     "call": "call:{}",  # hash: one call
     "message": "message:{}:{}",  # string: the call of a (case, SHA-256 of a message's id), for as long as its window
@@ -60,11 +60,11 @@ LAYOUT: Final = {
 
 What the index of labels costs, as the difference in `used_memory` over 100,000 cases (Valkey 9.1): a case without
 labels nothing; each label of a case about 100 bytes where cases share it, 150 where it is the case's own, however long
-it is. A case without labels, bodies and calls takes 600 bytes. The index is written when a case is made and when it is
-dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that takes a case which was
-made, closed and kept for its retention while processes of both versions ran.
+it is. A case without labels, body and calls takes 550 bytes, its event included. The index is written when a case is
+made and when it is dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that
+takes a case which was made, closed and kept for its retention while processes of both versions ran.
 
-What events cost: about 145 bytes each, so 1.4 MB for a partition that has all that it keeps; and of the store's
+What events cost: 100 to 145 bytes each, so 1.4 MB for a partition that has all that it keeps; and of the store's
 processor a tenth of a recorded call (one event), or of a claim with its finish (two). A process of the release before
 tells nobody of what it does. Events are no truth: nothing but watching reads them.
 """

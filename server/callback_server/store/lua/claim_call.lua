@@ -4,14 +4,14 @@
 -- Sent twice with the same call_id, it claims once and gives the same grant.
 --
 -- KEYS: partition
--- ARGV: case_id, sha (raw), parameter, call_id, request, request_body (as they are kept), whole_request, whole_body (as they
---       came, if that is something else; '' = it is not), lease_ms, hold_lease_ms (of a held call), holder (who asks, to
---       be told of the answer to a held call), takes ('1' if who asks can run a delivery at once), keep_calls,
---       keep_bytes, platform_url ('' = none), asking (the domain's word), profile (that was passed, '' = none), message
---       (SHA-256 of its id in hexadecimal digits, '' = none), window_ms (for how long that is the same message),
---       calls_per_minute (of a case, 0 = any number), and three lists, each after how many values it has: of activity
---       and lease_ms for those that are declared; of activities that are paused; of owner and wait_ms for those that have
---       made too many calls
+-- ARGV: case_id, sha (raw, what follows the id), parameter, call_id, request, request_body (as they are kept),
+--       whole_request, whole_body (as they came, if that is something else; '' = it is not), lease_ms, hold_lease_ms (of a
+--       held call), holder (who asks, to be told of the answer to a held call), takes ('1' if who asks can run a delivery
+--       at once), keep_calls, keep_bytes, platform_url ('' = none), asking (the domain's word), profile (that was passed,
+--       '' = none), message (SHA-256 of its id in hexadecimal digits, '' = none), window_ms (for how long that is the same
+--       message), calls_per_minute (of a case, 0 = any number), and three lists, each after how many values it has: of
+--       activity and lease_ms for those that are declared; of activities that are paused; of owner and wait_ms for those
+--       that have made too many calls
 -- Returns: what was due, then
 --          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms (of a recorded one: of the delivery that
 --          who asks is to run, 0 = none), content, body as they were at the claim, what the end of a recorded one made of
@@ -42,8 +42,7 @@ local case = load_case(case_id)
 local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
   'made')
 if not case and mine[1] then return reply('STALE') end
-local reached = case and string.sub(case.sha, -16) == string.sub(sha, -16) and case.parameter == parameter
-if not reached then return reply('UNKNOWN') end
+if not case or string.sub(case.sha, -16) ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
 if case.profile and case.profile ~= profile then
   return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[2])
 end
