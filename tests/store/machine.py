@@ -603,7 +603,7 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
-        assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
+        assert reply == (Finished(consequence(call.made), again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)

@@ -146,8 +146,8 @@ BUGS = {
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close(case, 'EXPIRED', now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
         "    if case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end"),
-    "an end that is sent again forgets what it made of the case": ("return reply('OK', call[6] or '')",
-                                                                   "return reply('OK', '')"),
+    "an end that is sent again forgets what it made of the case": ("return reply('AGAIN', call[6] or '')",
+                                                                   "return reply('AGAIN', '')"),
     "a case that is closed again counts as closed now": (
         "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose(case, 'CLOSED_BY_OWNER', now)",
         "if case.status ~= 'CLOSED' then close(case, 'CLOSED_BY_OWNER', now) end"),

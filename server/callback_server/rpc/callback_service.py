@@ -46,7 +46,7 @@ from callback_server.store.paused import pause_activity, resume_activity
 from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
 from callback_server.store.read_events import Position
 from callback_server.store.replay_call import Replayed, replay_call
-from callback_server.store.resend import resend
+from callback_server.store.resend import resend, resend_knowing
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.set_response import ResponseSet, set_response
@@ -520,18 +520,7 @@ async def _resent(send: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-    """Says besides whether one that was sent before may have done it: then what is found done is taken for ours."""
-    unsure = False
-
-    async def send_once() -> T:
-        nonlocal unsure
-        try:
-            return await send()
-        except StoreError as error:
-            unsure = unsure or error.maybe_done
-            raise
-
-    return await _resent(send_once), unsure
+    return await resend_knowing(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
 
 
 def _reaches(caller: Principal, case: Case) -> bool:
