@@ -240,6 +240,17 @@ async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, st
     assert stub.requests(name) == []
 
 
+async def test_what_was_erased_is_not_among_the_dead_calls_for_nothing_is_left_to_replay(inbox):
+    made = await generate(inbox, inbox.stub.play(failing(0, reject())), allow_multiple_calls=True)
+    answer = await invoke(inbox, made, b"body")
+    await delivery_at(inbox, answer.call_id, DEAD)
+    await inbox.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    other = await invoke(inbox, made)
+    await delivery_at(inbox, other.call_id, DEAD)
+    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert [call.call_id for call in dead.calls] == [other.call_id]
+
+
 async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub):
     running, most, three = 0, 0, asyncio.Barrier(3)
 

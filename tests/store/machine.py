@@ -794,7 +794,11 @@ class LifeMachine(RuleBasedStateMachine):
             for model in self.model.values()
             for call in model.calls.values()
             if model.owner == owner
-            and (call.delivery == DEAD if mark == "DEAD" else model.answer_mode == HOLD and call.status == RUNNING)
+            and (
+                call.delivery == DEAD and not call.erased
+                if mark == "DEAD"
+                else model.answer_mode == HOLD and call.status == RUNNING
+            )
         }
 
     @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from(Mark), size=st.integers(1, 3))

@@ -118,8 +118,11 @@ BUGS = {
                                          "then return {'RUNNING'} end"),
     "a replayed call can be dropped": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
                                        "redis.call('ZREM', dead_key"),
-    "a dead call is not listed": ("if status == 'DEAD' then\n    redis.call('ZADD', dead_key",
-                                  "if false then\n    redis.call('ZADD', dead_key"),
+    "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
+    "an erased call is listed as dead": ("if status == 'DEAD' and call[2] ~= '' then redis",
+                                         "if status == 'DEAD' then redis"),
+    "a dead call that was erased is still listed": (
+        "\n    redis.call('ZREM', dead_key(case.owner), call_id)\n  end", "\n  end"),
     "a replayed call is still listed as dead": ("redis.call('ZREM', dead_key(case.owner), call_id)\nredis.call('HINC",
                                                 "redis.call('HINC"),
     "a dead call that was dropped is still listed": (

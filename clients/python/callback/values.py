@@ -143,7 +143,7 @@ class CallFilter(StrEnum):
     WAITING = "WAITING"
     """Held calls that wait for their answer."""
     DEAD = "DEAD"
-    """Calls whose delivery is dead."""
+    """Calls whose delivery is dead, but for those that were erased: nothing is left to replay."""
 
 
 class CallEventType(StrEnum):

@@ -48,7 +48,7 @@ LAYOUT: Final = {
     "inbox": "inbox",  # set: activities of which something is to be delivered
     "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
-    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, by start, in milliseconds
+    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, but erased ones, by start
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by when they or the last of their calls ended, in milliseconds
     "ended": "ended",  # zset: calls that are over (ended, nothing to be delivered), by when, in milliseconds

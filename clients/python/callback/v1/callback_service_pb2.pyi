@@ -35,7 +35,7 @@ class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter
     CALL_FILTER_WAITING: _CallFilter.ValueType  # 1
     """CALL_FILTER_WAITING: held calls that wait for their answer."""
     CALL_FILTER_DEAD: _CallFilter.ValueType  # 2
-    """CALL_FILTER_DEAD: calls whose delivery is DEAD."""
+    """CALL_FILTER_DEAD: calls whose delivery is DEAD, but for those that were erased: nothing is left to replay."""
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
     """CallFilter is which calls of all cases."""
@@ -45,7 +45,7 @@ CALL_FILTER_UNSPECIFIED: CallFilter.ValueType  # 0
 CALL_FILTER_WAITING: CallFilter.ValueType  # 1
 """CALL_FILTER_WAITING: held calls that wait for their answer."""
 CALL_FILTER_DEAD: CallFilter.ValueType  # 2
-"""CALL_FILTER_DEAD: calls whose delivery is DEAD."""
+"""CALL_FILTER_DEAD: calls whose delivery is DEAD, but for those that were erased: nothing is left to replay."""
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
 
 class _CallEventType:
