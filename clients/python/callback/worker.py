@@ -39,7 +39,7 @@ from os import PathLike
 import grpc
 
 from callback.asking import DEFAULT_TARGET, Patience
-from callback.channel import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
+from callback.channel import CHANNEL_OPTIONS
 from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import (
     CallbackError,
@@ -53,6 +53,7 @@ from callback.handlers import (
     HandlerFailedError,
     Handlers,
     decide,
+    log_refusal,
     log_to_standard_error,
     stop_signals,
 )
@@ -68,9 +69,6 @@ FIRST_PAUSE_S = 0.2
 """How long a worker waits before it connects again, in seconds, at first."""
 LONGEST_PAUSE_S = 5.0
 """How long in the end."""
-
-LARGEST_RESULT = MAX_MESSAGE_BYTES - 1024
-"""How large a result may be, in bytes: the server reads no larger message."""
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -337,6 +335,8 @@ class _Stream:
                     call.task.cancel()
             case "drain":
                 self.left.set()
+            case "refused":
+                log_refusal(message.refused)
 
     def _take(self, request: handler_messages.HandleCallbackRequest) -> None:
         """Take a call, which has one result: that of its handler, or that it was declined."""
@@ -359,9 +359,6 @@ class _Stream:
                 call.result.response.CopyFrom(await decide(handler, call.request))
             except HandlerFailedError as failure:
                 call.result.error = str(failure)
-            if call.result.ByteSize() > LARGEST_RESULT:  # it would cost the stream, and other calls with it
-                call.result.error = "the handler's answer is larger than a message can be"
-                _log.error("call %s: %s", call.request.call_id, call.result.error)
 
     def _finish(self, call: "_Call") -> None:
         del self._calls[call.request.call_id]
