@@ -221,7 +221,7 @@ async def _serve_on(
     server = make_server(
         CallbackServicer(scripts, policy, retention, access, held, feed),
         EdgeServicer(calls, access),
-        WorkerServicer(workers, access),
+        WorkerServicer(workers, access, given.handlers),
         health,
         access,
         reflect=settings.reflection,

@@ -79,7 +79,7 @@ async def running_services(
     access = Access(principals)
     server = make_server(
         CallbackServicer(scripts, Policy(**rules), retention, access, held, feed), EdgeServicer(calls, access),
-        WorkerServicer(workers, access), Health(), access, reflect=True, max_in_flight=max_in_flight,
+        WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -25,8 +25,10 @@ from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
 from callback_server.domain.activity import Activity
 from callback_server.domain.principal import Role
+from callback_server.handlers.push import PushHandler
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.rpc import worker_service
+from callback_server.settings import ActivitySettings
 
 ACTIVITIES = {"act": Activity("act", 20_000), "soon": Activity("soon", 500)}
 
@@ -299,6 +301,35 @@ async def test_a_program_that_can_not_start_says_why_in_its_last_line(guarded):
     *before, last = errors.splitlines()
     assert last.startswith(b"UNAUTHENTICATED: ")
     assert {line.partition(b": 127")[0] for line in before} <= {b"no server, trying again: INTERNAL"}
+
+
+async def test_it_logs_what_it_never_gets_and_gets_the_rest(store_of, work, caplog):
+    work.may_end.set()
+    settings = ActivitySettings(target=f"127.0.0.1:{free_port()}")
+    async with (
+        PushHandler("pushed", settings) as pushed,
+        running_services(store_of(), handlers={"pushed": pushed}, activities=ACTIVITIES) as up,
+        worker(work, up.address, "act", "pushed", "record", "form").working(),
+    ):
+        assert await code_of(await Called.make(up, "act")) == 201
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+        "no call of pushed comes to a worker: this server's configuration has a target for it; take the target out of "
+        "[activities.pushed], or do not run a worker for it",
+        "no call of record comes to a worker: that activity is built in; name yours otherwise",
+        "no call of form comes to a worker: that activity is built in; name yours otherwise",
+    ]
+
+
+async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server_where_it_is_not(store_of, work):
+    work.may_end.set()
+    store, settings = store_of(), ActivitySettings(target=f"127.0.0.1:{free_port()}")
+    async with (
+        PushHandler("act", settings) as pushed,
+        running_services(store, handlers={"act": pushed}, activities=ACTIVITIES) as old,
+        running_services(store, activities=ACTIVITIES) as new,
+        worker(work, old.address).working(),
+    ):
+        assert await code_of(await Called.make(new, "act")) == 201
 
 
 async def test_workers_at_another_server_s_calls_share_them(store_of, work):

@@ -22,7 +22,9 @@ What becomes of a call is what `callback.handlers` says. Besides:
    places until it has ended.
 4. It connects again by itself, after pauses that grow and differ by chance. A server that is gone without a word is
    noticed within ten seconds.
-5. At SIGTERM it asks for no more calls, and ends what it has begun. A server that stops asks it to go elsewhere: it
+5. It logs of which of its activities the server has no calls for workers: its configuration has a handler server for
+   them. It works all the same, for another server may have some.
+6. At SIGTERM it asks for no more calls, and ends what it has begun. A server that stops asks it to go elsewhere: it
    connects to another, and meanwhile ends what it has begun for the first.
 """
 
@@ -325,6 +327,9 @@ class _Stream:
 
     def _hear(self, message: messages.WorkResponse) -> None:
         match message.WhichOneof("message"):
+            case "welcome":
+                for notice in message.welcome.notices:
+                    _log.warning("%s", notice)
             case "call":
                 self._take(message.call)
             case "go":
