@@ -209,7 +209,7 @@ class Worker:
 
     async def _stay_connected(self, streams: set["_Stream"], places: asyncio.Semaphore, welcome: asyncio.Event) -> None:
         """Keep a stream to a server, and another one whenever that is over."""
-        patience = _patience()
+        patience, is_explained = _patience(), True
         while True:
             try:
                 stream = _Stream(self._connection(), self._proof(), self._hello(), self._handlers, places)
@@ -226,7 +226,9 @@ class Worker:
                     patience = _patience()
                     _log.info("working on %s for %s", ", ".join(self._handlers.activities), self._target)
                 await stream.left.wait()
-                self._take_note(stream, first=not welcome.is_set())
+                is_explained = not (is_explained and stream.is_unexplained)
+                if is_explained:
+                    self._take_note(stream, first=not welcome.is_set())
             await asyncio.sleep(patience.pause())
 
     def _take_note(self, stream: "_Stream", *, first: bool) -> None:
@@ -284,6 +286,17 @@ class _Stream:
         """What gRPC says of a stream that is over. None: the server has ended it in good order."""
         self.ended = asyncio.create_task(self._run(channel, proof))
         """Its whole life."""
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether it ended while Hello was written: gRPC says INTERNAL then, and not why. The next one mostly hears."""
+        failure = self.failure
+        return (
+            not self.welcome
+            and failure is not None
+            and failure.code() is grpc.StatusCode.INTERNAL
+            and not failure.trailing_metadata()  # else the server itself says so
+        )
 
     def drain(self) -> None:
         """Ask for no more calls. Those that have begun go on; the server then ends the stream."""
