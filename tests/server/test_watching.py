@@ -302,6 +302,23 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
             while services.feed._forgotten < 20_000:
                 pipeline = client.pipeline(transaction=False)
                 for number in range(200):
+async def test_a_case_that_is_not_there_is_not_watched_in_vain(services):
+    error = await refusal(Watch(services.callbacks, callback_case_id="0" * 32).read())
+    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND")
+
+
+async def test_who_goes_on_is_told_the_last_of_a_case_that_is_gone(store_of):
+    store = store_of()
+    async with running_services(store) as services, plain(store) as client:
+        async with watch(services.callbacks) as watching:
+            token = watching.token
+        made = await generate(services)
+        await close(services, made)
+        assert await client.delete(keys.key(keys.partition_of(made.callback_case_id), "case", made.callback_case_id))
+        async with watch(services.callbacks, callback_case_id=made.callback_case_id, resume_token=token) as watching:
+            assert cases(await watching.events(2)) == [made.callback_case_id] * 2
+
+
                     pipeline.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
                 await pipeline.execute()
                 total += 200

@@ -622,6 +622,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
         WatchPositionLostError: It was away too long, and events that it did not get are no longer kept. Read the state
             with `list_callbacks` and `list_calls`, then watch without a token.
         TooManyWatchersError: The server has as many as it may.
+        NotFoundError: There is no such case, where only one is watched.
         InvalidRequestError: An argument is out of its bounds.
         UnavailableError: No server was found in time.
     """

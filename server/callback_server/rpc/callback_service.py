@@ -481,6 +481,10 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Sends an event for each change."""
         require_valid(request)
         principal = caller()
+        if (
+            request.callback_case_id and not request.resume_token
+        ):  # who goes on may be told the last of one that is gone
+            await self._case(request.callback_case_id, principal)
         keeps = Filter(
             owner=principal.reach,
             activity=request.callback_activity,

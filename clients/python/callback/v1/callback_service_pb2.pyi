@@ -845,7 +845,9 @@ class WatchCallsRequest(_message.Message):
     callback_activity: _builtins.str
     """callback_activity keeps events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
-    """callback_case_id keeps events of this case. Default empty: all."""
+    """callback_case_id keeps events of this case. Default empty: all. Without a resume_token there must be one, else
+    CALLBACK_NOT_FOUND; with one the case may be gone, and its last events yet to come.
+    """
     resume_token: _builtins.str
     """resume_token is the token of the last message that was received, of a watch with the same filter. Default empty: from
     now on.

@@ -208,8 +208,8 @@ class CallbackServiceServicer:
     def WatchCalls(self, request, context):
         """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
         from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-        WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-        last resume token.
+        CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+        watch again with the last resume token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,8 +88,8 @@ class CallbackServiceStub:
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]
     """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
     from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-    WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-    last resume token.
+    CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+    watch again with the last resume token.
     """
 
 @_typing.type_check_only
@@ -152,8 +152,8 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     WatchCalls: _aio.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
     from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-    WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-    last resume token.
+    CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+    watch again with the last resume token.
     """
 
 class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -285,8 +285,8 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_callback_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callback_service_pb2.WatchCallsResponse]]:
         """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
         from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-        WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-        last resume token.
+        CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+        watch again with the last resume token.
         """
 
 def add_CallbackServiceServicer_to_server(servicer: CallbackServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
