@@ -481,9 +481,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Sends an event for each change."""
         require_valid(request)
         principal = caller()
-        if (
-            request.callback_case_id and not request.resume_token
-        ):  # who goes on may be told the last of one that is gone
+        if request.callback_case_id and not request.resume_token:  # else the last of one that is gone may be due
             await self._case(request.callback_case_id, principal)
         keeps = Filter(
             owner=principal.reach,
