@@ -37,6 +37,9 @@ DEAD = event(
 
 
 def message(token, *events):
+    """With events whose tokens are this one and a number."""
+    for number, each in enumerate(events):
+        each.resume_token = f"{token}{number}"
     return messages.WatchCallsResponse(events=events, resume_token=token)
 
 
@@ -62,10 +65,10 @@ async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback,
     shown = [json.loads(line) for line in ran.output.splitlines()]
     first = {
         "type": "CASE_CREATED", "callbackCaseId": CASE, "callbackActivity": "order-paid", "owner": "local",
-        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b",
+        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b0",
     }  # fmt: skip
     assert shown[0] == first
-    assert [each["resumeToken"] for each in shown] == ["b", "b", "c"]
+    assert [each["resumeToken"] for each in shown] == ["b0", "c0", "c1"]
     assert (shown[1]["callId"], shown[1]["callStatus"], shown[1]["closeReason"]) == (CALL, "SUCCEEDED", "CONSUMED")
     assert shown[2]["deliveryStatus"] == "DEAD"
 
@@ -77,7 +80,7 @@ async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told
         "Error: events are no longer kept (WATCH_POSITION_LOST)",
         "See what is with `callback list`, then watch without --resume-token.",
     ]
-    assert [request.resume_token for request in server.requests] == ["", "b", "c"]
+    assert [request.resume_token for request in server.requests] == ["", "b0", "c1"]
 
 
 async def test_it_asks_for_what_it_was_told_to(server, callback):

@@ -106,7 +106,7 @@ def watch(session: Session, *, activity: str, labels: dict[str, str], case_id: s
                 click.echo("Watching.", err=True)
             for event in events:
                 if session.as_json:
-                    click.echo(json_view.line(json_view.event(event, events.resume_token)))
+                    click.echo(json_view.line(json_view.event(event)))
                 else:
                     screen.event(event)
 

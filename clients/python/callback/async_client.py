@@ -497,8 +497,8 @@ class AsyncCallbackClient:
             activity: Only events of this activity.
             labels: Only events of cases that have all of these labels.
             case_id: Only events of this case.
-            resume_token: `resume_token` of a watch with the same filter, to go on after what it gave. Default: from now
-                on.
+            resume_token: `resume_token` of an event, or of a watch, with the same filter: to go on after it. Default:
+                from now on.
             timeout: How long to look for a server that is lost, each time, in seconds; default the client's.
                 `math.inf` never gives up.
 
@@ -633,17 +633,12 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
         self._timeout = timeout
         self._stream: grpc.aio.UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse] | None = None
         self._events: deque[CallEvent] = deque()
-        self._before = request.resume_token
         self._closed = False
 
     @property
     def resume_token(self) -> str:
-        """Where to go on: after the last event that was given.
-
-        Events that came together with it are given once more to whoever goes on from here, unless it was the last of
-        them.
-        """
-        return self._before if self._events else self._request.resume_token
+        """Where to go on: after the last event that was given. Inside the block there is one before the first, too."""
+        return self._request.resume_token
 
     async def __aenter__(self) -> Self:
         await self._receive()
@@ -662,7 +657,9 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
             if self._closed:
                 raise StopAsyncIteration
             await self._receive()
-        return self._events.popleft()
+        event = self._events.popleft()
+        self._request.resume_token = event.resume_token
+        return event
 
     def close(self) -> None:
         """End the watch. Closing twice is fine."""
@@ -691,8 +688,9 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._client._judge(failure, patience)  # noqa: SLF001
             else:
                 if message is not None:
-                    self._before, self._request.resume_token = self._request.resume_token, message.resume_token
                     self._events.extend(map(event_from_proto, message.events))
+                    if not self._events:
+                        self._request.resume_token = message.resume_token
                     return
                 self._stream = None
                 if patience.left <= 0:

@@ -105,6 +105,7 @@ def event_from_proto(message: callback_service_pb2.CallEvent) -> CallEvent:
         close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
         call_status=_word(CallStatus, callback_pb2.CallStatus, message.call_status),
         delivery_status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
+        resume_token=message.resume_token,
     )
 
 

@@ -491,8 +491,8 @@ class CallbackClient:
             activity: Only events of this activity.
             labels: Only events of cases that have all of these labels.
             case_id: Only events of this case.
-            resume_token: `resume_token` of a watch with the same filter, to go on after what it gave. Default: from now
-                on.
+            resume_token: `resume_token` of an event, or of a watch, with the same filter: to go on after it. Default:
+                from now on.
             timeout: How long to look for a server that is lost, each time, in seconds; default the client's.
                 `math.inf` never gives up.
 
@@ -625,17 +625,12 @@ class CallWatch(Iterator[CallEvent]):
         self._timeout = timeout
         self._stream: grpc._CallIterator[messages.WatchCallsResponse] | None = None
         self._events: deque[CallEvent] = deque()
-        self._before = request.resume_token
         self._closed = False
 
     @property
     def resume_token(self) -> str:
-        """Where to go on: after the last event that was given.
-
-        Events that came together with it are given once more to whoever goes on from here, unless it was the last of
-        them.
-        """
-        return self._before if self._events else self._request.resume_token
+        """Where to go on: after the last event that was given. Inside the block there is one before the first, too."""
+        return self._request.resume_token
 
     def __enter__(self) -> Self:
         self._receive()
@@ -654,7 +649,9 @@ class CallWatch(Iterator[CallEvent]):
             if self._closed:
                 raise StopIteration
             self._receive()
-        return self._events.popleft()
+        event = self._events.popleft()
+        self._request.resume_token = event.resume_token
+        return event
 
     def close(self) -> None:
         """End the watch. Closing twice is fine."""
@@ -683,8 +680,9 @@ class CallWatch(Iterator[CallEvent]):
                 self._client._judge(failure, patience)  # noqa: SLF001
             else:
                 if message is not None:
-                    self._before, self._request.resume_token = self._request.resume_token, message.resume_token
                     self._events.extend(map(event_from_proto, message.events))
+                    if not self._events:
+                        self._request.resume_token = message.resume_token
                     return
                 self._stream = None
                 if patience.left <= 0:

@@ -480,6 +480,8 @@ class CallEvent:
     """The call's status after it. None if it happened to the case."""
     delivery_status: DeliveryStatus | None
     """The delivery's status after it. None if the call has none."""
+    resume_token: str
+    """Goes on after this event: `watch_calls(resume_token=…)` gives exactly those that follow it."""
 
 
 _Item = TypeVar("_Item")

@@ -44,7 +44,7 @@ from callback_server.store.list_cases import Place, list_cases
 from callback_server.store.list_marked import CallPlace, Mark, list_marked
 from callback_server.store.paused import pause_activity, resume_activity
 from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
-from callback_server.store.read_events import Position
+from callback_server.store.read_events import Token
 from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.resend import resend, resend_knowing
 from callback_server.store.retention import Retention
@@ -489,13 +489,13 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             labels=request.labels,
             case_id=request.callback_case_id,
         )
-        position = _token(Position.from_token, request.resume_token, field="resume_token")
-        async with contextlib.aclosing(self._feed.watch(principal.name, keeps, position)) as told:
+        resumed = _token(Token.from_text, request.resume_token, field="resume_token")
+        async with contextlib.aclosing(self._feed.watch(principal.name, keeps, resumed)) as told:
             async for events, token in told:
                 if caller().reach != principal.reach:
                     return  # who watches again gets what it may see by now
                 yield pb2.WatchCallsResponse(
-                    events=[converters.event_to(event) for event in events], resume_token=token
+                    events=[converters.event_to(*event) for event in events], resume_token=token
                 )
 
     async def _call(self, call_id: str, caller: Principal) -> Call:

@@ -177,7 +177,7 @@ def delivery_to(delivery: Delivery) -> callback_pb2.Delivery:
     return message
 
 
-def event_to(event: Event) -> callback_service_pb2.CallEvent:
+def event_to(event: Event, resume_token: str) -> callback_service_pb2.CallEvent:
     """An event, for who watches. A word of a newer release is left out: it is unspecified."""
     return callback_service_pb2.CallEvent(
         type=_by_word(_EVENT_TYPE, event.type),
@@ -190,6 +190,7 @@ def event_to(event: Event) -> callback_service_pb2.CallEvent:
         close_reason=_by_word(_CLOSE_REASON, event.close_reason),
         call_status=_by_word(_CALL_STATUS, event.call_status),
         delivery_status=_by_word(_DELIVERY_STATUS, event.delivery_status),
+        resume_token=resume_token,
     )
 
 

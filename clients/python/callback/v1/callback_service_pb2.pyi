@@ -849,8 +849,8 @@ class WatchCallsRequest(_message.Message):
     CALLBACK_NOT_FOUND; with one the case may be gone, and its last events yet to come.
     """
     resume_token: _builtins.str
-    """resume_token is the token of the last message that was received, of a watch with the same filter. Default empty: from
-    now on.
+    """resume_token is the one of the last event that was dealt with, or of the last message, of a watch with the same filter.
+    Default empty: from now on.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -883,7 +883,7 @@ class WatchCallsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """resume_token goes on after these events."""
+    """resume_token goes on after this message."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallEvent]:
         """events are in order for each case."""
@@ -918,6 +918,7 @@ class CallEvent(_message.Message):
     CLOSE_REASON_FIELD_NUMBER: _builtins.int
     CALL_STATUS_FIELD_NUMBER: _builtins.int
     DELIVERY_STATUS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     type: Global___CallEventType.ValueType
     """type is what happened."""
     callback_case_id: _builtins.str
@@ -936,6 +937,8 @@ class CallEvent(_message.Message):
     """call_status is the call's status after it, if it happened to a call."""
     delivery_status: _callback_pb2.DeliveryStatus.ValueType
     """delivery_status is the delivery's status after it, if the call has one."""
+    resume_token: _builtins.str
+    """resume_token goes on after this event: those that come then are exactly those that came after it here."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """time is when it happened, by the store's clock."""
@@ -953,10 +956,11 @@ class CallEvent(_message.Message):
         close_reason: _callback_pb2.CloseReason.ValueType = ...,
         call_status: _callback_pb2.CallStatus.ValueType = ...,
         delivery_status: _callback_pb2.DeliveryStatus.ValueType = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "resume_token", b"resume_token", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
