@@ -236,7 +236,6 @@ async def _serve_on(
     background = [
         sweeper.sweep_for_ever(),
         sweeper.drop_for_ever(),
-        inbox.follow_pauses_for_ever(),
         inbox.take_for_ever(),
         feed.read_for_ever(),
         _watch_store(scripts, retention, health),

@@ -200,17 +200,30 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
     assert handled == list(range(8))
 
 
-async def test_a_paused_activity_keeps_its_calls_until_it_is_resumed(inbox):
-    name = inbox.stub.play(failing(0, accept()))
-    made = await generate(inbox, name, allow_multiple_calls=True)
-    await inbox.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
-    await wait_until(lambda: "act" in inbox.inbox.paused)
-    answer = await invoke(inbox, made)
-    assert (await call_of(inbox, answer.call_id)).delivery.status == PENDING
-    looked = len(inbox.stub.requests(name))
-    await inbox.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity="act"))
-    await delivery_at(inbox, answer.call_id, DELIVERED)
-    assert (looked, len(inbox.stub.requests(name))) == (0, 1)
+async def pause(services, activity="act"):
+    await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity=activity))
+
+
+async def resume(services, activity="act"):
+    await services.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity=activity))
+
+
+async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
+    store = store_of()
+    async with inbox_on(store, stub) as here, inbox_on(store, stub) as there:
+        name = stub.play(failing(0, accept()))
+        made = await generate(here, name, allow_multiple_calls=True)
+        await pause(here)
+        answers = [await invoke(services, made) for services in (there, here, there)]
+        for partition in range(keys.PARTITIONS):  # as if each had been swept
+            await here.inbox._take(partition)
+        for answer in answers:
+            assert (await call_of(there, answer.call_id)).delivery.status == PENDING
+        looked = len(stub.requests(name))
+        await resume(there)
+        for answer in answers:
+            await delivery_at(here, answer.call_id, DELIVERED)
+        assert (looked, len(stub.requests(name))) == (0, 3)
 
 
 async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):

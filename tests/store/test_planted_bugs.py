@@ -87,9 +87,14 @@ BUGS = {
         "if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then",
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
     "the next call of an ordered case is forgotten": ("if waits then wait(case, first, now) end", ""),
-    "a paused activity is delivered": ("local due = paused[activity] and {}\n    or", "local due ="),
+    "a paused activity is delivered": (
+        "local due = redis.call('SISMEMBER', paused_key(), activity) == 1 and {}\n    or", "local due ="),
     "a call of a paused activity is delivered at its claim": (
-        "if ARGV[i] == case.activity then takes = false end", ""),
+        "takes = takes and redis.call('SISMEMBER', paused_key(), case.activity) == 0", ""),
+    "a call that waits behind another seems to be due": (
+        "    change(case, call_id, 'PENDING')\n    return false",
+        "    redis.call('HSET', call_key(call_id), 'next', now)\n"
+        "    change(case, call_id, 'PENDING')\n    return false"),
     "a claim that is sent again delivers what is another's": ("or delivery[2] ~= '1' or not delivery[3] then", "then"),
     "an attempt that was overtaken counts": ("if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end",
                                              "if call[1] ~= 'RUNNING' then return {'STALE'} end"),

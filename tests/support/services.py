@@ -89,7 +89,6 @@ async def running_services(
         _background(workers.ask_for_ever()),
         _background(inbox.take_for_ever()),
         _background(feed.read_for_ever()),
-        _background(inbox.follow_pauses_for_ever()),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(

@@ -24,8 +24,6 @@ PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
-PAUSED_KEY: Final = "cb:paused"
-"""Set: the activities whose deliveries are not tried for now."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: by replica, until when it holds (milliseconds since the epoch), a colon, and its workers' places, packed."""
 PROBE_KEY: Final = "cb:probe"
@@ -47,6 +45,7 @@ LAYOUT: Final = {
     "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
     "inbox": "inbox",  # set: activities of which something is to be delivered
     "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
+    "paused": "paused",  # set: activities of which no delivery is tried for now; the same in each partition
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
     "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, but erased ones, by start
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds

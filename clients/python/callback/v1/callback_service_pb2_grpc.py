@@ -191,8 +191,9 @@ class CallbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-        at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+        begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+        configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

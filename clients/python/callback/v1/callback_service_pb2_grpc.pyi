@@ -80,8 +80,9 @@ class CallbackServiceStub:
     STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.PauseActivityRequest, _callback_service_pb2.PauseActivityResponse]
-    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-    at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+    begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+    configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -144,8 +145,9 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.PauseActivityRequest, _callback_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-    at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+    begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+    configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -265,8 +267,9 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_service_pb2.PauseActivityResponse, _abc.Awaitable[_callback_service_pb2.PauseActivityResponse]]:
-        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-        at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+        begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+        configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

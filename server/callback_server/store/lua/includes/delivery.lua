@@ -36,7 +36,6 @@ end
 local function deliver(case, call_id, now, lease_ms)
   redis.call('HSET', call_key(call_id), 'since', now)
   if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then
-    redis.call('HSET', call_key(call_id), 'next', now)
     change(case, call_id, 'PENDING')
     return false
   end
