@@ -47,7 +47,7 @@ def message(token, *events):
 def told(server):
     """A server that tells of three changes, over two connections, and then refuses to go on."""
     server.answers["WatchCalls"] = [
-        [message("a"), message("b", CREATION)], [message("b"), message("c", END, DEAD)], LOST,
+        [message("a")], [message("a"), message("b", CREATION)], [message("b"), message("c", END, DEAD)], LOST,
     ]  # fmt: skip
 
 
@@ -80,7 +80,7 @@ async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told
         "Error: events are no longer kept (WATCH_POSITION_LOST)",
         "See what is with `callback list`, then watch without --resume-token.",
     ]
-    assert [request.resume_token for request in server.requests] == ["", "b0", "c1"]
+    assert [request.resume_token for request in server.requests] == ["", "a", "b0", "c1"]
 
 
 async def test_it_asks_for_what_it_was_told_to(server, callback):
@@ -93,8 +93,40 @@ async def test_it_asks_for_what_it_was_told_to(server, callback):
     ]
 
 
+async def test_without_a_server_it_says_so_at_once(server, callback, unused_port):
+    ran = await callback("watch", "--target", f"127.0.0.1:{unused_port}")
+    assert ran.code == 69
+    assert f"127.0.0.1:{unused_port} can not be reached" in ran.errors
+    assert "`callback up`" in ran.errors
+    server.answers["WatchCalls"] = grpc.StatusCode.UNAVAILABLE
+    assert (await callback("watch")).code == 69
+    assert len(server.requests) == 1  # it does not try again
+
+
+async def test_a_case_that_is_not_there_is_told_at_once(server, callback):
+    server.answers["WatchCalls"] = Refusal(grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND", "no such callback")
+    ran = await callback("watch", "--case", CASE)
+    assert ran.code == 3
+    assert ran.errors.splitlines() == [
+        "Error: no such callback (CALLBACK_NOT_FOUND)",
+        "`callback list` shows the cases there are.",
+    ]
+
+
+async def test_a_server_that_is_lost_then_is_looked_for(server, callback):
+    server.answers["WatchCalls"] = [
+        [message("a")],
+        grpc.StatusCode.UNAVAILABLE,
+        [message("a"), message("b", END)],
+        LOST,
+    ]
+    ran = await callback("watch", "--json")
+    assert json.loads(ran.output)["resumeToken"] == "b0"
+    assert [request.resume_token for request in server.requests] == ["", "a", "a", "b0"]
+
+
 async def test_a_line_is_written_at_once_and_ctrl_c_ends_it(server):
-    server.answers["WatchCalls"] = [[message("a", CREATION)], *([[]] * 1000)]
+    server.answers["WatchCalls"] = [[message("a")], [message("a", CREATION)], *([[]] * 1000)]
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callback_cli", "watch",
         stdout=PIPE, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
