@@ -21,6 +21,7 @@ from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto, event_from_proto
 from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback.targets import check_target
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import (
@@ -69,9 +70,9 @@ class CallbackClient:
             waits.
 
     Raises:
-        ValueError: The timeout is not a positive, finite number, `token` and `token_file` are both given, the token is
-            none, or there is nothing in a file of `tls` that can be used. Raised by a call: what a function returns is
-            no token.
+        ValueError: The target has no port, or is none, the timeout is not a positive, finite number, `token` and
+            `token_file` are both given, the token is none, or there is nothing in a file of `tls` that can be used.
+            Raised by a call: what a function returns is no token.
         OSError: `token_file` or a file of `tls` can not be read.
     """
 
@@ -85,6 +86,7 @@ class CallbackClient:
         timeout: float = DEFAULT_TIMEOUT,
         retry: bool = True,
     ) -> None:
+        check_target(target)
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
         self._proof = bearer(token, token_file)
@@ -451,9 +453,10 @@ class CallbackClient:
     def pause_activity(self, activity: str, *, timeout: float | None = None) -> None:
         """Keep the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed.
 
-        Those at work end. Calls whose caller waits go on. For administrators.
+        None begins after this; those at work end. Calls whose caller waits go on. For administrators.
 
         Raises:
+            InvalidRequestError: Nothing of this activity is ever delivered.
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
@@ -469,6 +472,17 @@ class CallbackClient:
         """
         request = messages.ResumeActivityRequest(callback_activity=asking.text("activity", activity))
         self._ask(lambda stub: stub.ResumeActivity, request, self._patience(timeout))
+
+    def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
+        """Return the activities that are paused, in the order of their names. For administrators.
+
+        Raises:
+            PermissionDeniedError: The caller is none.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = messages.ListPausedActivitiesRequest()
+        answer = self._ask(lambda stub: stub.ListPausedActivities, request, self._patience(timeout))
+        return tuple(answer.callback_activities)
 
     def watch_calls(
         self,

@@ -59,6 +59,7 @@ from callback.handlers import (
     log_to_standard_error,
     stop_signals,
 )
+from callback.targets import check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -103,8 +104,8 @@ class Worker:
         name: What the worker is called in the server's log. Default: the machine and the process.
 
     Raises:
-        ValueError: `max_calls` is no such number, `token` and `token_file` are both given, the token is none, or there
-            is nothing in a file of `tls` that can be used.
+        ValueError: The target has no port, or is none, `max_calls` is no such number, `token` and `token_file` are both
+            given, the token is none, or there is nothing in a file of `tls` that can be used.
         OSError: `token_file` or a file of `tls` can not be read.
     """
 
@@ -122,6 +123,7 @@ class Worker:
     ) -> None:
         if not 1 <= max_calls <= 1000:
             raise ValueError(f"max_calls is 1 to 1,000, not {max_calls}")
+        check_target(target)
         self._handlers = handlers
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
