@@ -112,6 +112,7 @@ def request(method, case):
         "ReplayCall": {"call_id": case.call_id},
         "PauseActivity": {"callback_activity": "act"},
         "ResumeActivity": {"callback_activity": "act"},
+        "ListPausedActivities": {},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "Carry": {"invocations": [{"number": 1, "request": {"state": case.state, "request_method": "get"}}]},
@@ -151,7 +152,10 @@ ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
 UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
 
 
-OF_EDGES, OF_ADMINS = ("Carry", "ReportCallerGone"), ("PauseActivity", "ResumeActivity")
+OF_EDGES, OF_ADMINS = (
+    ("Carry", "ReportCallerGone"),
+    ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
+)
 OF_A_CALL = ("GetCall", "ReplayCall")
 
 

@@ -226,6 +226,59 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
         assert (looked, len(stub.requests(name))) == (0, 3)
 
 
+async def test_what_is_paused_is_listed_and_a_delivery_that_waits_says_what_for(inbox):
+    async def paused():
+        return [*(await inbox.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())).callback_activities]
+
+    made = await generate(inbox, inbox.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True)
+    for activity in ("act", "other", "act"):
+        await pause(inbox, activity)
+    assert await paused() == ["act", "other"]
+    first, second = [(await invoke(inbox, made)).call_id for _ in range(2)]
+    for call_id, has_time in ((first, True), (second, False)):
+        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+        listed = {call.call_id: call for call in (await inbox.callbacks.ListCalls(asked)).calls}[call_id]
+        replayed = await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+        for call in (await call_of(inbox, call_id), listed, replayed.call):
+            assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
+            assert call.delivery.HasField("next_attempt_time") is has_time
+    await resume(inbox)
+    assert await paused() == ["other"]
+    assert not (await delivery_at(inbox, second, DELIVERED)).delivery.paused
+    await pause(inbox)
+    assert not (await call_of(inbox, second)).delivery.paused
+
+
+async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
+    """A handler that is taken out of service: its calls are not to be spent on attempts that find none."""
+    store, name = store_of(), stub.play(failing(0, accept()))
+    async with inbox_on(store, stub) as before:
+        await pause(before)
+        answer = await invoke(before, await generate(before, name))
+    async with running_services(store) as without:
+        await pause(without)
+        assert (await call_of(without, answer.call_id)).delivery.paused
+    async with inbox_on(store, stub) as after:
+        await resume(after)
+        call = await delivery_at(after, answer.call_id, DELIVERED)
+        assert call.delivery.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("activity", "says"),
+    [
+        ("record", "never delivered"), ("form", "close their callbacks"), ("", "at least 1"),
+        ("a" * 201, "at most 200"), ("a\n", "control characters"),
+    ],
+)  # fmt: skip
+async def test_what_is_never_delivered_can_not_be_paused(inbox, activity, says):
+    said = await refusal(pause(inbox, activity))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
+    assert says in said.text
+    listed = await inbox.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+    assert not listed.callback_activities
+
+
 async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):
     name = stub.play(failing(2, accept(override(response_body=b"secret"))))
     async with inbox_on(store_of(), stub, retention=Retention(bodies=False, headers=False)) as services:
@@ -249,7 +302,7 @@ async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, st
         call = await call_of(services, answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
         said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
-        assert said.reason == "CALL_NOT_REPLAYABLE"
+        assert (said.reason, "was erased" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     assert stub.requests(name) == []
 
 

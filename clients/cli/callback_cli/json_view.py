@@ -144,6 +144,7 @@ def _delivery(value: Delivery) -> Json:
             "failure": value.failure,
             "failureDetail": value.failure_detail,
             "response": None if value.response is None else response(value.response),
+            "paused": value.paused,
         }
     )
 

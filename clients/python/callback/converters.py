@@ -171,6 +171,7 @@ def _delivery(message: callback_pb2.Delivery) -> Delivery:
         failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
         response=response_from_proto(message.response) if message.HasField("response") else None,
+        paused=message.paused,
     )
 
 

@@ -415,13 +415,16 @@ class Delivery:
     attempts: int = 0
     """How often the handler was asked, replays included."""
     next_attempt_time: datetime | None = None
-    """When it is asked next, at the earliest. None unless it is pending."""
+    """When it is asked next, at the earliest. None unless it is pending, and of one that waits for an earlier call of
+    its ordered case."""
     failure: CallFailure | None = None
     """Why the last attempt failed. None if it did not, or was a rejection."""
     failure_detail: str = ""
     """A sentence about the last attempt that failed."""
     response: Response | None = None
     """What the handler decided, complete; without its body in a list. It is sent to nobody."""
+    paused: bool = False
+    """Whether it is pending and its activity is paused: it is not tried until that is resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -20,7 +20,7 @@ from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity, deadline_ms
-from callback_server.domain.call import Call
+from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import FORM, RECORD, AnswerMode, Case, CloseReason, Mode, NewCase, Settings, WayOut
 from callback_server.domain.event import Filter
 from callback_server.domain.guard import CONFIRM_PARAMETER
@@ -42,7 +42,7 @@ from callback_server.store.create_case import Created, create_case
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
 from callback_server.store.list_marked import CallPlace, Mark, list_marked
-from callback_server.store.paused import pause_activity, resume_activity
+from callback_server.store.paused import is_paused, pause_activity, paused_activities, resume_activity
 from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
 from callback_server.store.read_events import Token
 from callback_server.store.replay_call import Replayed, replay_call
@@ -292,10 +292,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     async def _answer(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
-        await self._call(call_id, caller)
-        (case,) = await read_cases(self._scripts, [case_id], bodies=False)
-        if case is None:
-            raise errors.CallNotFoundError
+        case, _ = await self._call(call_id, caller)
         decision = Decision(
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
@@ -303,10 +300,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         )
         await self._held.answer(call_id, decision, activity=case.activity)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
-        call = await self._call(call_id, caller)
-        return pb2.SetResponseResponse(
-            callback=converters.case_to(await self._case(case_id, caller)), call=converters.call_to(call)
-        )
+        call = await self._shown_call(call_id, caller)
+        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
 
     async def _set(self, case: Case, response: Response, caller: Principal) -> ResponseSet | Closed:
         return await _resent(
@@ -370,7 +365,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.GetCallResponse:
         """Shows a call."""
         require_valid(request)
-        return pb2.GetCallResponse(call=converters.call_to(await self._call(request.call_id, caller)))
+        return pb2.GetCallResponse(call=await self._shown_call(request.call_id, caller))
 
     @rpc(Role.OWNER)
     async def ListCalls(  # noqa: N802  # gRPC's name
@@ -388,7 +383,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             limit=request.page_size or DEFAULT_PAGE_SIZE,
         )
         return pb2.ListCallsResponse(
-            calls=[converters.call_to(call) for call in calls],
+            calls=await self._shown(case, calls),
             next_page_token=str(more) if more else "",
         )
 
@@ -442,7 +437,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Has the handler of a call decide again."""
         require_valid(request)
         call_id = request.call_id
-        if _is_cut(await self._call(call_id, caller)):
+        _, call = await self._call(call_id, caller)
+        if _is_cut(call):
             raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
         replayed, unsure = await _resent_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.reach))
         if replayed is Replayed.UNKNOWN:
@@ -450,7 +446,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if replayed is not Replayed.OK and not (unsure and replayed is Replayed.RUNNING):
             raise errors.CallNotReplayableError(_NOT_REPLAYABLE[replayed])
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
-        return pb2.ReplayCallResponse(call=converters.call_to(await self._call(call_id, caller)))
+        return pb2.ReplayCallResponse(call=await self._shown_call(call_id, caller))
 
     @rpc(Role.ADMIN)
     async def PauseActivity(  # noqa: N802  # gRPC's name
@@ -473,6 +469,14 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         await _resent(lambda: resume_activity(self._scripts.client, activity))
         log.info("activity_resumed", activity=activity, principal=caller.name)
         return pb2.ResumeActivityResponse()
+
+    @rpc(Role.ADMIN)
+    async def ListPausedActivities(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListPausedActivitiesRequest, caller: Principal
+    ) -> pb2.ListPausedActivitiesResponse:
+        """Shows which activities are paused."""
+        require_valid(request)
+        return pb2.ListPausedActivitiesResponse(callback_activities=await paused_activities(self._scripts.client))
 
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
@@ -498,12 +502,22 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
                     events=[converters.event_to(*event) for event in events], resume_token=token
                 )
 
-    async def _call(self, call_id: str, caller: Principal) -> Call:
+    async def _shown_call(self, call_id: str, caller: Principal) -> pb.Call:
+        case, call = await self._call(call_id, caller)
+        return (await self._shown(case, [call]))[0]
+
+    async def _shown(self, case: Case, calls: Sequence[Call]) -> list[pb.Call]:
+        """Calls of a case, each of which says whether it is paused."""
+        waits = any(call.delivery and call.delivery.status is DeliveryStatus.PENDING for call in calls)
+        paused = waits and await is_paused(self._scripts.client, case.activity, case.id)
+        return [converters.call_to(call, paused=paused) for call in calls]
+
+    async def _call(self, call_id: str, caller: Principal) -> tuple[Case, Call]:
         (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
         call = await read_call(self._scripts, call_id) if case and _reaches(caller, case) else None
-        if call is None:
+        if case is None or call is None:
             raise errors.CallNotFoundError
-        return call
+        return case, call
 
     async def _case(self, case_id: str, caller: Principal) -> Case:
         case = await read_case(self._scripts, case_id)

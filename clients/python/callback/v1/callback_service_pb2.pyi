@@ -742,7 +742,9 @@ class PauseActivityRequest(_message.Message):
 
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity is the activity. Required."""
+    """callback_activity is the activity. Required. Refused: `record` and `form`, of which nothing is ever delivered, and what
+    can be no activity.
+    """
     def __init__(
         self,
         *,
@@ -811,6 +813,47 @@ class ResumeActivityResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeActivityResponse: _TypeAlias = ResumeActivityResponse  # noqa: Y015
+
+@_typing.final
+class ListPausedActivitiesRequest(_message.Message):
+    """ListPausedActivitiesRequest is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPausedActivitiesRequest: _TypeAlias = ListPausedActivitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListPausedActivitiesResponse(_message.Message):
+    """ListPausedActivitiesResponse names the activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """callback_activities are those that are paused, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        callback_activities: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPausedActivitiesResponse: _TypeAlias = ListPausedActivitiesResponse  # noqa: Y015
 
 @_typing.final
 class WatchCallsRequest(_message.Message):

@@ -86,6 +86,8 @@ class CallbackServiceStub:
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ListPausedActivitiesRequest, _callback_service_pb2.ListPausedActivitiesResponse]
+    """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]
     """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
     from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
@@ -151,6 +153,8 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ListPausedActivitiesRequest, _callback_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
+    """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _aio.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
     from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
@@ -279,6 +283,14 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callback_service_pb2.ResumeActivityResponse, _abc.Awaitable[_callback_service_pb2.ResumeActivityResponse]]:
         """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def ListPausedActivities(
+        self,
+        request: _callback_service_pb2.ListPausedActivitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_service_pb2.ListPausedActivitiesResponse, _abc.Awaitable[_callback_service_pb2.ListPausedActivitiesResponse]]:
+        """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def WatchCalls(
