@@ -100,7 +100,7 @@ class HeldCalls:
         if held is None:
             raise errors.CallNotFoundError
         if not held.holder:
-            raise errors.CallNotHeldError
+            raise errors.CallNotHeldError(has_ended=held.status is not CallStatus.RUNNING)
         digest = hashlib.sha256(
             msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open))
         ).hexdigest()

@@ -432,7 +432,7 @@ async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
 
 async def test_no_line_of_grpc_itself_reaches_the_terminal(callback, monkeypatch):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
-    ran = await callback("list", "--target", "ipv4:nowhere")
+    ran = await callback("list", "--target", "ipv4:nowhere:1")
     assert ran.code == 1
     assert ran.errors.count("\n") == 1
     assert ran.errors.startswith("Error: ipv4:nowhere")

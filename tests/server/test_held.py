@@ -167,7 +167,13 @@ async def test_a_held_call_is_answered_after_its_case_was_closed(services):
 async def test_a_call_that_its_handler_answers_is_not_held(services):
     made = await generate(services, callback_activity="record")
     recorded = await invoke(services, made)
-    assert (await refusal(answer(services, recorded))).reason == "CALL_NOT_HELD"
+    said = await refusal(answer(services, recorded))
+    assert (said.reason, "has ended" in said.text) == ("CALL_NOT_HELD", True)
+    handled = await generate(services, callback_activity="act")
+    caller = invoke(services, handled)
+    said = await refusal(answer(services, await call_of(services, handled)))
+    assert (said.reason, "its handler answers it" in said.text) == ("CALL_NOT_HELD", True)
+    caller.cancel()
     unknown = edge.InvokeResponse(call_id=f"{'0' * 32}-{'0' * 16}")
     assert (await refusal(answer(services, unknown))).reason == "CALL_NOT_FOUND"
 

@@ -449,7 +449,8 @@ class AsyncCallbackClient:
 
         Raises:
             NotFoundError: There is no such call, or it is no longer kept.
-            CallNotReplayableError: It is running, its request is not kept whole, or its activity has no handler.
+            CallNotReplayableError: It is running, its request is not kept whole or was erased, or its activity has no
+                handler.
             UnavailableError: No answer. Safe to send again, though it may then be handled twice.
         """
         request = messages.ReplayCallRequest(call_id=asking.text("call_id", call_id))

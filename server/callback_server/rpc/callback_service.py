@@ -65,8 +65,9 @@ _MARKS: Final[Mapping[int, Mark]] = {pb2.CALL_FILTER_WAITING: Mark.WAITING, pb2.
 _NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
     Replayed.RUNNING: "it is running",
     Replayed.LOST: "its request is not kept whole",
-    Replayed.UNHANDLED: "its activity has no handler",
+    Replayed.UNHANDLED: "its activity, record or form, has no handler",
 }
+_ERASED: Final = "what was recorded of it was erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +206,18 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if request.ordered and mode is not AnswerMode.ACK:
             found.append(Violation("ordered", "answer_mode", "belongs to the answer_mode ACK"))
         if request.HasField("answer_deadline") != request.HasField("fallback"):
-            missing = "answer_deadline" if request.HasField("fallback") else "fallback"
-            found.append(Violation(missing, "required", "answer_deadline and fallback belong together"))
+            missing, told = (
+                ("answer_deadline", "is missing: it says when the caller gets the fallback")
+                if request.HasField("fallback")
+                else ("fallback", "is missing: it is what the caller gets at the answer_deadline")
+            )
+            found.append(Violation(missing, "required", told))
         longest_ms = self._policy.deadline_ms(activity, mode)
         if request.answer_deadline.ToMilliseconds() > longest_ms:
-            found.append(Violation("answer_deadline", "too_long", f"must be at most {longest_ms / 1000:g} s"))
+            told = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
+            if activity not in (RECORD, FORM):
+                told += f", which the server's operator sets: deadline_s in [activities.{activity}]"
+            found.append(Violation("answer_deadline", "too_long", told))
         if request.HasField("fallback"):
             fallback = converters.response_from(request.fallback)
             found += [
@@ -444,7 +452,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if replayed is Replayed.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is not Replayed.OK and not (unsure and replayed is Replayed.RUNNING):
-            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[replayed])
+            erased = replayed is Replayed.LOST and call.erased
+            raise errors.CallNotReplayableError(_ERASED if erased else _NOT_REPLAYABLE[replayed])
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
         return pb2.ReplayCallResponse(call=await self._shown_call(call_id, caller))
 
