@@ -222,7 +222,7 @@ async def _serve_on(
     server = make_server(
         CallbackServicer(scripts, policy, retention, access, held, feed),
         EdgeServicer(calls, access),
-        WorkerServicer(workers, access),
+        WorkerServicer(workers, access, given.handlers),
         health,
         access,
         reflect=settings.reflection,
@@ -237,7 +237,6 @@ async def _serve_on(
     background = [
         sweeper.sweep_for_ever(),
         sweeper.drop_for_ever(),
-        inbox.follow_pauses_for_ever(),
         inbox.take_for_ever(),
         feed.read_for_ever(),
         _watch_store(scripts, retention, health),

@@ -61,7 +61,7 @@ class ActivitySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     target: str | None = Field(
-        default=None, pattern=rf"^((dns|ipv4|ipv6):\S+|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$"
+        default=None, pattern=rf"^((dns|ipv4|ipv6):\S+:{_PORT}|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$"
     )
     """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)

@@ -217,6 +217,7 @@ DELIVERY_JSON = {
     "nextAttemptTime": "2026-11-25T09:30:15.250Z",
     "failure": "HANDLER_ERROR",
     "failureDetail": "the handler failed",
+    "paused": False,
 }
 
 
@@ -238,6 +239,33 @@ async def test_an_activity_is_paused_and_resumed(server, callback, command, meth
     ran = await callback(command, "order-paid", "--json")
     assert ran.json == {"callbackActivity": "order-paid", "paused": command == "pause"}
     assert server.requests == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+
+
+async def test_what_is_paused_is_listed(server, callback):
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
+    assert (await callback("paused")).output == "No activity is paused.\n"
+    assert (await callback("paused", "--json")).json == []
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["a", "b\x1b"])
+    assert (await callback("paused")).output == "a\nb\\x1b\n"
+    ran = await callback("paused", "--json")
+    assert ran.json == [{"callbackActivity": name, "paused": True} for name in ("a", "b\x1b")]
+
+
+async def test_a_delivery_that_waits_says_what_for(server, callback):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    for more, shown in (
+        ({"next_attempt_time": timestamp(CREATED)}, "pending, 1 attempt, next at 2026-11-25 09:30:15 UTC"),
+        ({"next_attempt_time": timestamp(CREATED), "paused": True}, "paused, 1 attempt"),
+        ({}, "pending, 1 attempt, after an earlier call of its case"),
+        ({"paused": True}, "paused, 1 attempt, after an earlier call of its case"),
+    ):
+        delivery = resources.Delivery(status=resources.DELIVERY_STATUS_PENDING, attempts=1, **more)
+        server.answers["GetCall"] = messages.GetCallResponse(call=call_message(delivery=delivery))
+        server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message(delivery=delivery)])
+        lines = [line.split(None, 1) for line in (await callback("call", CALL)).output.splitlines()]
+        assert ["delivery", shown] in lines
+        assert (await callback("calls", CASE)).output.rstrip().endswith(f"  {shown}")
+        assert (await callback("call", CALL, "--json")).json["delivery"]["paused"] is delivery.paused
 
 
 @pytest.mark.parametrize(
@@ -404,7 +432,7 @@ async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
 
 async def test_no_line_of_grpc_itself_reaches_the_terminal(callback, monkeypatch):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
-    ran = await callback("list", "--target", "ipv4:nowhere")
+    ran = await callback("list", "--target", "ipv4:nowhere:1")
     assert ran.code == 1
     assert ran.errors.count("\n") == 1
     assert ran.errors.startswith("Error: ipv4:nowhere")

@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "set-response", "close", "erase"),
-    *("pause", "resume"),
+    *("pause", "resume", "paused"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -95,7 +95,9 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
     ("target", "says"),
     [
         ("", "'' is neither HOST:PORT nor a gRPC target"),
-        ("callback", "neither HOST:PORT"),
+        ("callback", "'callback' has no port; give HOST:PORT"),
+        ("dns:///callback", "has no port"),
+        ("ipv4:127.0.0.1:1,127.0.0.2", "has no port"),
         ("callback:", "neither HOST:PORT"),
         ("127.0.0.1:0", "neither HOST:PORT"),
         ("127.0.0.1:65536", "neither HOST:PORT"),

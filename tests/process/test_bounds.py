@@ -22,6 +22,7 @@ from callback_server.settings import ServerSettings
         ("server", 'grpc_bind = "127.0.0.1:8082"', "grpc_bind and admin_bind are the same address, 127.0.0.1:8082"),
         ("activities.a", 'target = "127.0.0.1:99999"', "activities.a.target ({path}): must match pattern"),
         ("activities.a", 'target = "127.0.0.1:0"', "activities.a.target ({path}): must match pattern"),
+        ("activities.a", 'target = "dns:///orders"', "activities.a.target ({path}): must match pattern"),
         ("activities.a", "deadline_s = nan", "activities.a.deadline_s ({path}): must be"),
         ("activities.a", 'targets = ""', "activities.a.targets ({path}): unknown"),
         (

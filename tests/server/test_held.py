@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from structlog.testing import capture_logs
 from support.handlers import accept, override, stub_handler
 from support.services import refusal, response, running_services
 from support.wait import wait_until
@@ -101,6 +102,19 @@ async def test_the_same_answer_again_is_fine_and_another_is_refused(services):
     assert (await caller).response.response_body == b"yes"
 
 
+async def test_the_same_answer_twice_at_once_is_one_end(store_of):
+    store = store_of()
+    async with running_services(store) as one, running_services(store) as other:
+        for _ in range(20):
+            made = await generate(one)
+            caller = invoke(one, made)
+            call = await call_of(one, made)
+            with capture_logs() as logs:
+                await asyncio.gather(*(answer(each, call, keep_open=True) for each in (one, other) * 3))
+                assert (await caller).response.response_code == 201
+            assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
+
+
 async def test_of_two_that_answer_at_once_one_is_told_that_it_came_second(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
@@ -153,7 +167,13 @@ async def test_a_held_call_is_answered_after_its_case_was_closed(services):
 async def test_a_call_that_its_handler_answers_is_not_held(services):
     made = await generate(services, callback_activity="record")
     recorded = await invoke(services, made)
-    assert (await refusal(answer(services, recorded))).reason == "CALL_NOT_HELD"
+    said = await refusal(answer(services, recorded))
+    assert (said.reason, "has ended" in said.text) == ("CALL_NOT_HELD", True)
+    handled = await generate(services, callback_activity="act")
+    caller = invoke(services, handled)
+    said = await refusal(answer(services, await call_of(services, handled)))
+    assert (said.reason, "its handler answers it" in said.text) == ("CALL_NOT_HELD", True)
+    caller.cancel()
     unknown = edge.InvokeResponse(call_id=f"{'0' * 32}-{'0' * 16}")
     assert (await refusal(answer(services, unknown))).reason == "CALL_NOT_FOUND"
 

@@ -64,6 +64,7 @@ from callback_server.store.finish_delivery import finish_delivery
 from callback_server.store.list_cases import list_cases
 from callback_server.store.list_marked import Mark, list_marked
 from callback_server.store.packing import MOST_INSIDE
+from callback_server.store.paused import pause_activity, resume_activity
 from callback_server.store.read import list_calls, read_call, read_case, read_held
 from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.retention import Retention
@@ -141,6 +142,8 @@ class LifeMachine(RuleBasedStateMachine):
         self.retention = RETENTION
         self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
         self.heard = collections.Counter()  # partition -> number of the last event that was read
+        self.paused = False  # whether "push" is; another activity always
+        self.do(pause_activity(self.client, "other"))
 
     @property
     def strips(self):
@@ -274,7 +277,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _claim(
         self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False,
-        takes=False, paused=(),
+        takes=False,
     ):  # fmt: skip
         """As one that passes what the case asks for, unless `profile` says otherwise."""
         new = self.new[case_id]
@@ -287,7 +290,7 @@ class LifeMachine(RuleBasedStateMachine):
                 proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
                 calls_per_minute=PER_MINUTE if limited else None,
                 owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
-                replica="replica", takes=takes, paused=paused,
+                replica="replica", takes=takes,
             )
         )  # fmt: skip
 
@@ -327,8 +330,9 @@ class LifeMachine(RuleBasedStateMachine):
           again=st.booleans())  # fmt: skip
     def claim_and_deliver(self, data, takes, paused, times, taken, again):
         case_id = data.draw(st.sampled_from(self._acknowledged()))
+        self._pause(paused=paused)
         for _ in range(times):
-            call_id = self._claim_new(case_id, takes=takes, paused=["other", "push"] if paused else ["other"])
+            call_id = self._claim_new(case_id, takes=takes)
         if taken:
             self.take(paused=False)
         if again and call_id in self.model[case_id].calls:
@@ -397,13 +401,11 @@ class LifeMachine(RuleBasedStateMachine):
     def _multiple(self):
         return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
-    def _claim_new(
-        self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False, paused=()
-    ):
+    def _claim_new(self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False):
         call_id = ids.new_call_id(case_id)
         given = {"asking": asking, "message": message, "over": over}
-        reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, paused=paused, **given)
-        given["takes"] = takes and "push" not in paused
+        reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, **given)
+        given["takes"] = takes and not self.paused
         if case_id not in self.model:
             assert reply is Refused.UNKNOWN
             return call_id
@@ -479,18 +481,18 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def take(self, paused):
-        taken, names = [], ["other", "push"] if paused else []
+        self._pause(paused=paused)
+        taken = []
         order = self._due_by_time()
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             attempts, more = self.do(
                 take_deliveries(
-                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES,
-                    paused=names, retention=RETENTION,
+                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, retention=RETENTION
                 )
             )  # fmt: skip
             assert not more
             taken += attempts
-        expected = [call for model in self.model.values() if model.activity not in names for call in model.take(order)]
+        expected = [call for model in self.model.values() if not paused for call in model.take(order)]
         assert sorted(
             (each.grant.call_id, each.fence, each.grant.attempt, each.number, each.grant.replayed) for each in taken
         ) == sorted(
@@ -502,6 +504,11 @@ class LifeMachine(RuleBasedStateMachine):
             assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
             if call.id not in self.adopted:
                 assert each.request == CAME
+
+    def _pause(self, *, paused):
+        if paused is not self.paused:
+            self.do((pause_activity if paused else resume_activity)(self.client, "push"))
+            self.paused = paused
 
     @precondition(lambda self: self._delivering())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
@@ -605,7 +612,7 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
-        assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
+        assert reply == (Finished(consequence(call.made), again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)
@@ -695,9 +702,9 @@ class LifeMachine(RuleBasedStateMachine):
     async def _compare_events(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             after = self.heard[partition]
-            newest, first, *events = await self.scripts.run(read_events.SCRIPT, partition, after, 1000)
-            assert (first, newest) == ((after + 1, after + len(events)) if events else (0, after))
-            self.heard[partition] = newest
+            first, *events = await self.scripts.run(read_events.SCRIPT, partition, after + 1, 1000)
+            assert first == (after + 1 if events else 0)
+            self.heard[partition] = after + len(events)
             for event in map(read_events.decode_event, events):
                 after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
                 self.told[event.case_id].append((event.type, event.call_id, *after_it))
@@ -796,7 +803,11 @@ class LifeMachine(RuleBasedStateMachine):
             for model in self.model.values()
             for call in model.calls.values()
             if model.owner == owner
-            and (call.delivery == DEAD if mark == "DEAD" else model.answer_mode == HOLD and call.status == RUNNING)
+            and (
+                call.delivery == DEAD and not call.erased
+                if mark == "DEAD"
+                else model.answer_mode == HOLD and call.status == RUNNING
+            )
         }
 
     @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from(Mark), size=st.integers(1, 3))
@@ -816,7 +827,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert (call.delivery, score) == (None, None)
             return
         assert (call.delivery.status, call.delivery.attempts) == (model.delivery, model.tries - model.unasked)
-        assert (call.delivery.next_ms is not None) is (model.delivery == PENDING)
+        assert (call.delivery.next_ms is not None) is (model.delivery == PENDING and model.due is not None)
         assert (score is not None) is (model.due is not None)
         if score is not None:
             assert (score <= (time.time() + 60) * 1000) is (model.due == NOW)

@@ -80,7 +80,7 @@ async def running_services(
     access = Access(principals)
     server = make_server(
         CallbackServicer(scripts, Policy(**rules), retention, access, held, feed), EdgeServicer(calls, access),
-        WorkerServicer(workers, access), Health(), access, reflect=True, max_in_flight=max_in_flight,
+        WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -90,7 +90,6 @@ async def running_services(
         _background(workers.ask_for_ever()),
         _background(inbox.take_for_ever()),
         _background(feed.read_for_ever()),
-        _background(inbox.follow_pauses_for_ever()),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(

@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from callback import Call, CallbackClient, CallFilter
+from callback import Call, CallbackClient, CallFilter, CallWatch
 from callback_cli import failures, json_view, options
 from callback_cli.masking import masked
 from callback_cli.options import examples
@@ -100,13 +100,23 @@ def watch(session: Session, *, activity: str, labels: dict[str, str], case_id: s
     """
     screen = Screen()
 
+    def watching(client: CallbackClient, token: str) -> CallWatch:
+        return client.watch_calls(activity=activity, labels=labels, case_id=case_id, resume_token=token)
+
+    def begin(client: CallbackClient) -> str:
+        with watching(client, resume_token) as events:
+            return events.resume_token
+
+    # This first, and impatiently: who asks a server that is not there, or for what is not there, is told at once.
+    token = session.ask(begin)
+
     def show(client: CallbackClient) -> None:
-        with client.watch_calls(activity=activity, labels=labels, case_id=case_id, resume_token=resume_token) as events:
+        with watching(client, token) as events:
             if sys.stderr.isatty():
                 click.echo("Watching.", err=True)
             for event in events:
                 if session.as_json:
-                    click.echo(json_view.line(json_view.event(event, events.resume_token)))
+                    click.echo(json_view.line(json_view.event(event)))
                 else:
                     screen.event(event)
 

@@ -179,6 +179,11 @@ class Screen:
             soft_wrap=True,
         )
 
+    def lines(self, values: Sequence[str], *, empty: str) -> None:
+        """Print texts, one a line."""
+        for value in values or [empty]:
+            self._line(value)
+
     def settings(self, values: Sequence[Mapping[str, Any]]) -> None:
         """Print settings as TOML, each with its origin as a comment."""
         tables: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
@@ -318,8 +323,11 @@ def _answer_mode(value: Callback) -> str:
 def _delivery(value: Delivery | None) -> str | Text:
     if value is None:
         return ""
-    facts = [_words(value.status), f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}"]
-    if value.next_attempt_time:
+    facts = ["paused" if value.paused else _words(value.status)]
+    facts.append(f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}")
+    if value.status is DeliveryStatus.PENDING and value.next_attempt_time is None:
+        facts.append("after an earlier call of its case")
+    elif value.next_attempt_time and not value.paused:
         facts.append(f"next at {_time(value.next_attempt_time)}")
     why = " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))
     return Text(plain(", ".join(facts) + (f": {why}" if why else "")), _STYLES.get(value.status, ""))

@@ -7,16 +7,17 @@ import contextlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
+from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import callback_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain import ids
-from callback_server.domain.call import Call
+from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import Case, CloseReason, NewCase
 from callback_server.domain.event import Filter
 from callback_server.domain.principal import Principal, Role
@@ -38,11 +39,11 @@ from callback_server.store.create_case import Created, create_case
 from callback_server.store.erase_calls import Erased, erase_calls
 from callback_server.store.list_cases import Place, list_cases
 from callback_server.store.list_marked import CallPlace, Mark, list_marked
-from callback_server.store.paused import pause_activity, resume_activity
+from callback_server.store.paused import is_paused, pause_activity, paused_activities, resume_activity
 from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
-from callback_server.store.read_events import Position
+from callback_server.store.read_events import Token
 from callback_server.store.replay_call import Replayed, replay_call
-from callback_server.store.resend import resend
+from callback_server.store.resend import resend, resend_knowing
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.set_response import ResponseSet, set_response
@@ -60,8 +61,9 @@ _MARKS: Final[Mapping[int, Mark]] = {pb2.CALL_FILTER_WAITING: Mark.WAITING, pb2.
 _NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
     Replayed.RUNNING: "it is running",
     Replayed.LOST: "its request is not kept whole",
-    Replayed.UNHANDLED: "its activity has no handler",
+    Replayed.UNHANDLED: "its activity, record or form, has no handler",
 }
+_ERASED: Final = "what was recorded of it was erased"
 
 
 class CallbackServicer(pb2_grpc.CallbackServiceServicer):
@@ -159,10 +161,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     async def _answer(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
-        await self._call(call_id, caller)
-        (case,) = await read_cases(self._scripts, [case_id], bodies=False)
-        if case is None:
-            raise errors.CallNotFoundError
+        case, _ = await self._call(call_id, caller)
         decision = Decision(
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
@@ -170,10 +169,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         )
         await self._held.answer(call_id, decision, activity=case.activity)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
-        call = await self._call(call_id, caller)
-        return pb2.SetResponseResponse(
-            callback=converters.case_to(await self._case(case_id, caller)), call=converters.call_to(call)
-        )
+        call = await self._shown_call(call_id, caller)
+        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
 
     async def _set(self, case: Case, response: Response, caller: Principal) -> ResponseSet | Closed:
         return await _resent(
@@ -237,7 +234,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.GetCallResponse:
         """Shows a call."""
         require_valid(request)
-        return pb2.GetCallResponse(call=converters.call_to(await self._call(request.call_id, caller)))
+        return pb2.GetCallResponse(call=await self._shown_call(request.call_id, caller))
 
     @rpc(Role.OWNER)
     async def ListCalls(  # noqa: N802  # gRPC's name
@@ -255,7 +252,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             limit=request.page_size or DEFAULT_PAGE_SIZE,
         )
         return pb2.ListCallsResponse(
-            calls=[converters.call_to(call) for call in calls],
+            calls=await self._shown(case, calls),
             next_page_token=str(more) if more else "",
         )
 
@@ -309,15 +306,17 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Has the handler of a call decide again."""
         require_valid(request)
         call_id = request.call_id
-        if _is_cut(await self._call(call_id, caller)):
+        _, call = await self._call(call_id, caller)
+        if _is_cut(call):
             raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
         replayed, unsure = await _resent_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.reach))
         if replayed is Replayed.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is not Replayed.OK and not (unsure and replayed is Replayed.RUNNING):
-            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[replayed])
+            erased = replayed is Replayed.LOST and call.erased
+            raise errors.CallNotReplayableError(_ERASED if erased else _NOT_REPLAYABLE[replayed])
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
-        return pb2.ReplayCallResponse(call=converters.call_to(await self._call(call_id, caller)))
+        return pb2.ReplayCallResponse(call=await self._shown_call(call_id, caller))
 
     @rpc(Role.ADMIN)
     async def PauseActivity(  # noqa: N802  # gRPC's name
@@ -341,6 +340,14 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         log.info("activity_resumed", activity=activity, principal=caller.name)
         return pb2.ResumeActivityResponse()
 
+    @rpc(Role.ADMIN)
+    async def ListPausedActivities(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListPausedActivitiesRequest, caller: Principal
+    ) -> pb2.ListPausedActivitiesResponse:
+        """Shows which activities are paused."""
+        require_valid(request)
+        return pb2.ListPausedActivitiesResponse(callback_activities=await paused_activities(self._scripts.client))
+
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, caller: Caller
@@ -348,27 +355,39 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Sends an event for each change."""
         require_valid(request)
         principal = caller()
+        if request.callback_case_id and not request.resume_token:  # else the last of one that is gone may be due
+            await self._case(request.callback_case_id, principal)
         keeps = Filter(
             owner=principal.reach,
             activity=request.callback_activity,
             labels=request.labels,
             case_id=request.callback_case_id,
         )
-        position = _token(Position.from_token, request.resume_token, field="resume_token")
-        async with contextlib.aclosing(self._feed.watch(principal.name, keeps, position)) as told:
+        resumed = _token(Token.from_text, request.resume_token, field="resume_token")
+        async with contextlib.aclosing(self._feed.watch(principal.name, keeps, resumed)) as told:
             async for events, token in told:
                 if caller().reach != principal.reach:
                     return  # who watches again gets what it may see by now
                 yield pb2.WatchCallsResponse(
-                    events=[converters.event_to(event) for event in events], resume_token=token
+                    events=[converters.event_to(*event) for event in events], resume_token=token
                 )
 
-    async def _call(self, call_id: str, caller: Principal) -> Call:
+    async def _shown_call(self, call_id: str, caller: Principal) -> pb.Call:
+        case, call = await self._call(call_id, caller)
+        return (await self._shown(case, [call]))[0]
+
+    async def _shown(self, case: Case, calls: Sequence[Call]) -> list[pb.Call]:
+        """Calls of a case, each of which says whether it is paused."""
+        waits = any(call.delivery and call.delivery.status is DeliveryStatus.PENDING for call in calls)
+        paused = waits and await is_paused(self._scripts.client, case.activity, case.id)
+        return [converters.call_to(call, paused=paused) for call in calls]
+
+    async def _call(self, call_id: str, caller: Principal) -> tuple[Case, Call]:
         (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
         call = await read_call(self._scripts, call_id) if case and _reaches(caller, case) else None
-        if call is None:
+        if case is None or call is None:
             raise errors.CallNotFoundError
-        return call
+        return case, call
 
     async def _case(self, case_id: str, caller: Principal) -> Case:
         case = await read_case(self._scripts, case_id)
@@ -387,18 +406,7 @@ async def _resent(send: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-    """Says besides whether one that was sent before may have done it: then what is found done is taken for ours."""
-    unsure = False
-
-    async def send_once() -> T:
-        nonlocal unsure
-        try:
-            return await send()
-        except StoreError as error:
-            unsure = unsure or error.maybe_done
-            raise
-
-    return await _resent(send_once), unsure
+    return await resend_knowing(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
 
 
 def _reaches(caller: Principal, case: Case) -> bool:

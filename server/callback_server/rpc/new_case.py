@@ -57,8 +57,8 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         else None
     )
     found = [
-        *_policy_problems(request, policy),
         *_guard_problems(request),
+        *_policy_problems(request, policy),
         *_answer_problems(request, mode),
         *_way_out_problems(request, way_out, mode, policy),
     ]
@@ -66,7 +66,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         found += response_problems(response, policy.platform_url, activity, mode)
     found += violations(request)
     if found:
-        # One violation a field: what breaks a rule of its own need not be told what else it can not be.
+        # One violation a field, the last: what breaks a rule of its own need not be told what else it can not be.
         raise InvalidRequestError(list({each.field: each for each in found}.values()))
     state, fingerprint = ids.new_state(), b""
     if request.request_id:
@@ -151,12 +151,20 @@ def _way_out_problems(
 ) -> list[Violation]:
     found, has_deadline = [], request.HasField("answer_deadline")
     if has_deadline != (way_out is not None):
-        missing = "fallback" if has_deadline else "answer_deadline"
-        found.append(Violation(missing, "required", "answer_deadline and fallback belong together"))
+        missing, told = (
+            ("fallback", "is missing: it is what the caller gets at the answer_deadline")
+            if has_deadline
+            else ("answer_deadline", "is missing: it says when the caller gets the fallback")
+        )
+        found.append(Violation(missing, "required", told))
     if has_deadline:
-        longest_ms = policy.deadline_ms(request.callback_activity, mode)
+        activity = request.callback_activity
+        longest_ms = policy.deadline_ms(activity, mode)
         if request.answer_deadline.ToMilliseconds() > longest_ms:
-            found.append(Violation("answer_deadline", "too_long", f"must be at most {longest_ms / 1000:g} s"))
+            told = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
+            if activity not in (RECORD, FORM):
+                told += f", which the server's operator sets: deadline_s in [activities.{activity}]"
+            found.append(Violation("answer_deadline", "too_long", told))
     if way_out is not None:
         found += [
             Violation(f"fallback.{each.field}", each.rule, each.message)

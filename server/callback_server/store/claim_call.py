@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -117,12 +117,10 @@ async def claim_call(
     owners_over: Sequence[tuple[str, int]] = (),
     replica: str = "",
     takes: bool = False,
-    paused: Collection[str] = (),
 ) -> Claimed:
     """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
-    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once, but
-    for one of an activity that is paused.
+    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once.
     `owners_over` are owners that have made too many calls by now, and for how many milliseconds they wait.
 
     Raises:
@@ -154,8 +152,6 @@ async def claim_call(
         calls_per_minute or 0,
         len(leases.pairs),
         *leases.pairs,
-        len(paused),
-        *paused,
         2 * len(owners_over),
         *(value for pair in owners_over for value in pair),
     )

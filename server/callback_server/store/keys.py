@@ -13,7 +13,9 @@ from typing import Final
 
 SCHEMA_VERSION: Final = 3
 """Version of what is stored. What differs from the one before: 2 has the index of labels, and reads what 3 writes;
-3 has a small body in its case's content, no field of a new case that is 0 or empty, and one half of each of its hashes.
+3 has a small body in its case's content, no field of a new case that is 0 or empty, and one half of each of its hashes;
+and it keeps in each partition what is paused, which 2 kept in one key for all: a pause holds on processes of the
+version of the one that was asked for it.
 
 The rule, for upgrades that roll, and one step back: a release reads what a store of the version before can hold, and
 writes what a release of that version can work with. So a new key, field or index is one that the release before can do
@@ -25,8 +27,6 @@ PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
-PAUSED_KEY: Final = "cb:paused"
-"""Set: the activities whose deliveries are not tried for now."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: by replica, until when it holds (milliseconds since the epoch), a colon, and its workers' places, packed."""
 PROBE_KEY: Final = "cb:probe"
@@ -48,8 +48,9 @@ LAYOUT: Final = {
     "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
     "inbox": "inbox",  # set: activities of which something is to be delivered
     "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
+    "paused": "paused",  # set: activities of which no delivery is tried for now; the same in each partition
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
-    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, by start, in milliseconds
+    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, but erased ones, by start
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by when they or the last of their calls ended, in milliseconds
     "ended": "ended",  # zset: calls that are over (ended, nothing to be delivered), by when, in milliseconds

@@ -760,6 +760,7 @@ class Delivery(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     FAILURE_DETAIL_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     status: Global___DeliveryStatus.ValueType
     """status is where it is."""
     attempts: _builtins.int
@@ -768,9 +769,13 @@ class Delivery(_message.Message):
     """failure says why the last attempt failed. UNSPECIFIED if it did not, or was a rejection."""
     failure_detail: _builtins.str
     """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters."""
+    paused: _builtins.bool
+    """paused says that it is PENDING and its activity is paused: it is not tried until the activity is resumed."""
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """next_attempt_time is when it is asked next, at the earliest. Set while PENDING."""
+        """next_attempt_time is when it is asked next, at the earliest. Set while PENDING, unless it waits for an earlier call of
+        its ordered case to be DELIVERED or DEAD.
+        """
 
     @_builtins.property
     def response(self) -> Global___Response:
@@ -785,10 +790,11 @@ class Delivery(_message.Message):
         failure: Global___CallFailure.ValueType = ...,
         failure_detail: _builtins.str = ...,
         response: Global___Response | None = ...,
+        paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_attempt_time", b"next_attempt_time", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "failure", b"failure", "failure_detail", b"failure_detail", "next_attempt_time", b"next_attempt_time", "response", b"response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "failure", b"failure", "failure_detail", b"failure_detail", "next_attempt_time", b"next_attempt_time", "paused", b"paused", "response", b"response", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
