@@ -352,6 +352,7 @@ async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
         if each["callbackCaseId"] == case and each["delivery"]["attempts"] == 1
     ]
     assert (await system.callback("pause", "order-paid")).output == "order-paid is paused.\n"
+    assert (await system.callback("paused")).output == "order-paid\n"
     system.trxid_is_needed.clear()
     assert (await system.callback("replay", dead["callId"], "--json")).json["delivery"]["status"] == "PENDING"
     assert (await system.callback("resume", "order-paid")).output == "order-paid is resumed.\n"
@@ -361,6 +362,15 @@ async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
     assert delivered["delivery"]["attempts"] == 2
     assert delivered["status"] == "SUCCEEDED"
     system.trxid_is_needed.set()
+
+
+async def test_what_is_never_delivered_is_not_paused_and_it_is_told_what_to_do(system):
+    ran = await system.callback("pause", "record")
+    assert ran.code == 1
+    assert ran.errors.splitlines()[1:] == [
+        "  ACTIVITY or --activity (callback_activity): must be an activity with a handler: calls of record and form "
+        "are never delivered, so there is nothing to pause; close their callbacks to end them"
+    ]
 
 
 async def test_what_happens_is_watched(system):

@@ -29,7 +29,7 @@ EXIT_CODES = (
 _OPTIONS: Mapping[str, str] = {
     "callback_case_id": "CASE",
     "call_id": "CALL",
-    "callback_activity": "--activity",
+    "callback_activity": "ACTIVITY or --activity",
     "callback_activity_case": "--activity-case",
     "state_query_parameter": "--param",
     "alternative_domain": "--domain",
