@@ -277,13 +277,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _claim(
         self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False,
-        takes=False,
+        takes=False, sha=None,
     ):  # fmt: skip
         """As one that passes what the case asks for, unless `profile` says otherwise."""
         new = self.new[case_id]
         return self.do(
             claim_call(
-                self.scripts, call_id=call_id, state_sha256=new.state_sha256,
+                self.scripts, call_id=call_id, state_sha256=sha or new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, retention=self.retention,
                 platform_url="https://platform.example", asking=Asking(asking),
@@ -449,6 +449,14 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = self._any_case(data)
         wrong = "" if self.new[case_id].parameter else "state"
         assert self._claim(case_id, ids.new_call_id(case_id), parameter=wrong) is Refused.UNKNOWN
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data())
+    def claim_with_another_state(self, data):
+        """One whose hash begins with the case's id, and goes on otherwise."""
+        case_id = self._any_case(data)
+        sha = bytes.fromhex(case_id) + bytes(16)
+        assert self._claim(case_id, ids.new_call_id(case_id), sha=sha) is Refused.UNKNOWN
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)

@@ -38,6 +38,8 @@ BUGS = {
     "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end", ""),
     "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
     "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
+    "a case is reached by another state": ("string.sub(case.sha, -16) ~= sha or ", ""),
+    "a large body outlives the small one that replaces it": (" else redis.call('DEL', body_key(case_id)) end", " end"),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
     "an over-lease call keeps its case": ("settle(case, now, keep)\n\n-- A message", "-- A message"),
     "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",

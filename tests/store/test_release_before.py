@@ -203,6 +203,7 @@ TRANSITIONS = {
     "create": on_every_case("create_again", same=[True, False]),
     "claim": on_every_case("claim"),
     "claim in the wrong form": on_every_case("claim_in_the_wrong_form"),
+    "claim with another state": on_every_case("claim_with_another_state"),
     "claim on other terms": on_every_case("claim_on_other_terms", asking=list(Asking), profile=[None], over=[False]),
     "claim of an owner that made too many": on_every_case(
         "claim_on_other_terms", asking=[Asking.CALL], profile=[None, "hook"], over=[True]
