@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+import time
 import uuid
 
 import redis.asyncio
 from bench.kit.in_flight import GENERATE
 from bench.kit.load import h2load, in_flight, open_loop, wrk
 from bench.kit.loading import load
-from bench.kit.programs import Subject, charged, resident_bytes, running_deployment, running_store
+from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
 from bench.kit.stage import CASES, PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
 
@@ -33,6 +34,7 @@ COMPARED = {
     "push": (PUSH, "hello", "per_second", 32),
     "pull": (PULL, PUSH, "per_second", 32),
     "webhook": ("record", "webhook", "per_second", 32),
+    "restate": (PUSH, "restate", "per_second", 32),
     "latency": ("record", "chain", "p50_us", 1),
 }
 """Which figure of ours is divided by which floor's, and over how many connections they are called."""
@@ -49,6 +51,22 @@ async def calls(stage, rows):
         values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
         seen[str(connections)] = rounds
     return values, {"calls": seen}
+
+
+async def rivals(stage, rows):
+    """The same beside other programs, one after the other. One that can not be installed has no values."""
+    values, seen = {}, {}
+    for row in rows:
+        try:
+            await stage.subject(COMPARED[row][1])
+        except NotInstalledError as error:
+            print(f"  {row}: {error}", flush=True)
+            values[row], seen[row] = [], str(error)
+            continue
+        found, rounds = await calls(stage, [row])
+        values |= found
+        seen[row] = rounds["calls"]
+    return values, {"rivals": seen}
 
 
 async def connections(stage, _rows):
@@ -128,11 +146,13 @@ async def cases(stage, rows):
     loaded = grown = 0
     for count in stage.case_counts if "many-cases" in rows else (MEMORY_CASES,):
         before = await _memory(many.store)
+        began = time.monotonic()
         await load(many.store, range(loaded, count), open_case)
         grown += await _memory(many.store) - before
         loaded = count
         seen[str(count)] = {"bytes_each": grown / count}
-        print(f"  {count:,} open cases of {grown / count:.0f} bytes", flush=True)
+        took = time.monotonic() - began
+        print(f"  {count:,} open cases of {grown / count:.0f} bytes, loaded in {took:.0f} s", flush=True)
         values["memory"] = [grown / count]
         if "many-cases" in rows:
             turns = {

@@ -8,10 +8,16 @@ CASES = 64
 """How many cases are called in turn, where it is not their number that matters."""
 WARM_UP_S = 2
 PUSH, PULL = "push", "pull"
+_OTHERS = {
+    "hello": programs.hello,
+    "chain": programs.chain,
+    "webhook": programs.webhook,
+    "restate": programs.restate,
+}
 
 
 class Stage:
-    """The subjects of a run: `hello`, `chain`, and those of ours, which are the activities of one deployment.
+    """The subjects of a run: floors and rivals, and those of ours, which are the activities of one deployment.
 
     `record` is the activity of that name, `push` has a handler that listens, and `pull` one that is a worker.
 
@@ -36,9 +42,8 @@ class Stage:
     async def subject(self, name):
         """The subject of that name, running."""
         if name not in self._subjects:
-            floor = {"hello": programs.hello, "chain": programs.chain, "webhook": programs.webhook}.get(name)
-            if floor:
-                self._subjects[name] = await self.stack.enter_async_context(floor(self.directory))
+            if name in _OTHERS:
+                self._subjects[name] = await self.stack.enter_async_context(_OTHERS[name](self.directory))
             else:
                 self._subjects[name] = await self._of_ours(name)
         return self._subjects[name]
