@@ -1,6 +1,7 @@
 """The measurements. Each gives the ratios of its rows of the table, by name and one a round, and what was seen."""
 
 import asyncio
+import contextlib
 import random
 import time
 import uuid
@@ -138,36 +139,39 @@ async def life(stage, _rows):
 async def cases(stage, rows):
     """What open cases cost: their memory, and how much slower calls are. One store has few, the other ever more.
 
-    The values are those with the most.
+    The values are those with the most. Stores are started anew before calls are measured, for what loading left of its
+    own in their memory is not the matter here.
     """
     values, seen = {}, {}
-    few, many = [await _loadable(stage, name) for name in ("few", "many")]
-    await load(few.store, range(FEW), open_case)
+    few, many = (
+        stage.stack.enter_context(running_store(stage.directory / f"{name}-store")) for name in ("few", "many")
+    )
+    await load(few, range(FEW), open_case)
     loaded = grown = 0
     for count in stage.case_counts if "many-cases" in rows else (MEMORY_CASES,):
-        before = await _memory(many.store)
+        before = await _memory(many)
         began = time.monotonic()
-        await load(many.store, range(loaded, count), open_case)
-        grown += await _memory(many.store) - before
+        await load(many, range(loaded, count), open_case)
+        took = time.monotonic() - began
+        grown += await _memory(many) - before
         loaded = count
         seen[str(count)] = {"bytes_each": grown / count}
-        took = time.monotonic() - began
         print(f"  {count:,} open cases of {grown / count:.0f} bytes, loaded in {took:.0f} s", flush=True)
         values["memory"] = [grown / count]
         if "many-cases" in rows:
-            turns = {
-                "few": _called_turn(stage, few, range(FEW)),
-                "many": _called_turn(stage, many, range(0, count, count // FEW)),
-            }
-            rounds = await stage.take_turns(turns)
+            numbers = {"few": range(FEW), "many": range(0, count, count // FEW)}
+            async with contextlib.AsyncExitStack() as stack:
+                turns = {}
+                for (name, called), store in zip(numbers.items(), (few, many), strict=True):
+                    store.stop()
+                    store.start()
+                    directory = stage.directory / f"{name}-beside-{count}"
+                    deployment = await stack.enter_async_context(running_deployment(directory, store))
+                    turns[name] = _called_turn(stage, deployment, called)
+                rounds = await stage.take_turns(turns)
             seen[str(count)] |= rounds
             values["many-cases"] = quotients(rounds["many"], rounds["few"])
     return {row: each for row, each in values.items() if row in rows}, {"cases": seen}
-
-
-async def _loadable(stage, name):
-    store = stage.stack.enter_context(running_store(stage.directory / f"{name}-store"))
-    return await stage.stack.enter_async_context(running_deployment(stage.directory / name, store))
 
 
 async def _memory(store):
