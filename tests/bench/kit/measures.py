@@ -8,11 +8,12 @@ import uuid
 
 import redis.asyncio
 from bench.kit.in_flight import GENERATE
-from bench.kit.load import h2load, in_flight, open_loop, wrk
+from bench.kit.load import h2load, in_flight, open_loop, overload, wrk
 from bench.kit.loading import load
 from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
 from bench.kit.stage import CASES, PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
+from support.wait import wait_until
 
 from callback_server.domain.case import Mode, NewCase, Settings
 from callback_server.domain.ids import case_id_of, state_hash
@@ -204,7 +205,7 @@ async def rates(stage, rows):
 
     The peak is that of a closed loop, in the same round.
     """
-    subject = await stage.subject("record")
+    subject, ours = await stage.subject("record"), await stage.deployment()
     peak = 0
 
     async def closed(seconds):
@@ -214,20 +215,31 @@ async def rates(stage, rows):
         peak = seen["per_second"]
         return seen
 
-    def opened(times, connections):
+    def opened(load, times, connections):
         async def turn(seconds):
-            load = open_loop(
-                subject, per_second=peak * times, connections=connections, seconds=seconds, directory=stage.directory
+            before = memory()
+            seen = await charged(
+                subject.processes,
+                load(
+                    subject,
+                    per_second=peak * times,
+                    connections=connections,
+                    seconds=seconds,
+                    directory=stage.directory,
+                ),
             )
-            seen = await charged(subject.processes, load)
-            resident = {name: resident_bytes(pid) for name, pid in subject.processes.items()}
-            return {**seen, "times_peak": times, "resident_bytes": resident}
+            after = memory()
+            await wait_until(lambda: is_left(ours), deadline_s=120, what="the edge to be done with what was asked")
+            return {**seen, "times_peak": times, "resident_bytes_before": before, "resident_bytes": after}
 
         return turn
 
+    def memory():
+        return {name: resident_bytes(pid) for name, pid in subject.processes.items()}
+
     turns = {"peak": closed}
-    turns |= {"three times the peak": opened(3, MANY_CONNECTIONS)} if "overload" in rows else {}
-    turns |= {"half of the peak": opened(0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
+    turns |= {"three times the peak": opened(overload, 3, MANY_CONNECTIONS)} if "overload" in rows else {}
+    turns |= {"half of the peak": opened(open_loop, 0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
     rounds = await stage.take_turns(turns, in_order=True)
     values = {}
     if "overload" in rows:
@@ -235,6 +247,11 @@ async def rates(stage, rows):
     if "tail" in rows:
         values["tail"] = [seen["p99_us"] / seen["p50_us"] for seen in rounds["half of the peak"]]
     return values, {"rates": rounds}
+
+
+async def is_left(deployment):
+    """Whether nobody is connected to the edges, and no call runs any more."""
+    return not await deployment.metric("callback_edge_connections")
 
 
 async def replicas(stage, _rows):

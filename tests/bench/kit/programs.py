@@ -229,7 +229,7 @@ class Deployment:
                 "callback_edge", directory / f"edge-{number}.log", CALLBACK_CONFIG=str(file),
                 CALLBACK_EDGE_BIND=f"127.0.0.1:{port}", CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0",
                 CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc), CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token),
-                CALLBACK_EDGE_TRUSTED_PROXIES="[]", CALLBACK_EDGE_DRAIN_S="0",
+                CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1/32", CALLBACK_EDGE_DRAIN_S="0",
             )
             for number, port in enumerate(self.ports, 1)
         ]  # fmt: skip
@@ -245,11 +245,11 @@ class Deployment:
         return named
 
     async def metric(self, name, **labels):
-        """The value of a metric of the servers, all together; 0 for one that is not there yet."""
+        """The value of a metric, of all processes together; 0 for one that is not there yet."""
         found = []
-        async with httpx.AsyncClient() as http:
-            for server in self.servers:
-                text = (await http.get(f"http://{server.facts['admin']}/metrics")).text
+        async with httpx.AsyncClient(timeout=60) as http:
+            for process in (*self.servers, *self.edges):
+                text = (await http.get(f"http://{process.facts['admin']}/metrics")).text
                 found += (each for family in text_string_to_metric_families(text) for each in family.samples)
         return sum(each.value for each in found if each.name == name and labels.items() <= each.labels.items())
 

@@ -113,7 +113,8 @@ def in_words(seen):
     words = [f"{seen['per_second']:8.1f}/s"]
     words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
     if "answered" in seen:
-        words.append(f"of {seen['sent_per_second']:.0f}/s sent; {seen['answered']}, {seen['never_sent']} never sent")
+        due = f" of {seen['due_per_second']:.0f}/s due" if "due_per_second" in seen else ""
+        words.append(f"of {seen['sent_per_second']:.0f}/s sent{due}; {seen['answered']}")
     if "resident_bytes" in seen:
         words.append(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in seen["resident_bytes"].items()))
     if used := seen["processor_us"]:
