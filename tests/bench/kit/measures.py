@@ -229,10 +229,13 @@ async def rates(stage, rows):
                 ),
             )
             after = memory()
-            await wait_until(lambda: is_left(ours), deadline_s=120, what="the edge to be done with what was asked")
+            await wait_until(is_left, deadline_s=120, what="the edge to be done with what was asked")
             return {**seen, "times_peak": times, "resident_bytes_before": before, "resident_bytes": after}
 
         return turn
+
+    async def is_left():
+        return not await ours.metric("callback_edge_connections")
 
     def memory():
         return {name: resident_bytes(pid) for name, pid in subject.processes.items()}
@@ -247,11 +250,6 @@ async def rates(stage, rows):
     if "tail" in rows:
         values["tail"] = [seen["p99_us"] / seen["p50_us"] for seen in rounds["half of the peak"]]
     return values, {"rates": rounds}
-
-
-async def is_left(deployment):
-    """Whether nobody is connected to the edges, and no call runs any more."""
-    return not await deployment.metric("callback_edge_connections")
 
 
 async def replicas(stage, _rows):

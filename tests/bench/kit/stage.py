@@ -113,10 +113,12 @@ def in_words(seen):
     words = [f"{seen['per_second']:8.1f}/s"]
     words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
     if "answered" in seen:
-        due = f" of {seen['due_per_second']:.0f}/s due" if "due_per_second" in seen else ""
+        due = f" of {seen['due_per_second']:.0f}/s due, {seen['late']} late" if "late" in seen else ""
         words.append(f"of {seen['sent_per_second']:.0f}/s sent{due}; {seen['answered']}")
     if "resident_bytes" in seen:
-        words.append(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in seen["resident_bytes"].items()))
+        was = seen["resident_bytes_before"]
+        sizes = (f"{name} {was[name] >> 20} to {size >> 20} MiB" for name, size in seen["resident_bytes"].items())
+        words.append(", ".join(sizes))
     if used := seen["processor_us"]:
         each = ", ".join(f"{name} {us:.0f}" for name, us in used.items())
         words.append(f"µs of processor {sum(used.values()):.0f}: {each}")
