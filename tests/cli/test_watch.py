@@ -73,6 +73,16 @@ async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback,
     assert shown[2]["deliveryStatus"] == "DEAD"
 
 
+async def test_where_an_event_has_no_token_none_is_shown(server, callback):
+    """Of a server of the release before, only the last one of a message has one: that of the message."""
+    together = messages.WatchCallsResponse(events=[event("CASE_CREATED"), event("RESPONSE_SET")], resume_token="b")
+    server.answers["WatchCalls"] = [[message("a")], [message("a"), together], LOST]
+    ran = await callback("watch", "--json")
+    shown = [json.loads(line) for line in ran.output.splitlines()]
+    assert [each.get("resumeToken", "none") for each in shown] == ["none", "b"]
+    assert [request.resume_token for request in server.requests] == ["", "a", "b"]
+
+
 async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told):
     ran = await callback("watch")
     assert ran.code == 1

@@ -107,7 +107,7 @@ def event(value: CallEvent) -> Json:
             "closeReason": value.close_reason,
             "callStatus": value.call_status,
             "deliveryStatus": value.delivery_status,
-            "resumeToken": value.resume_token,
+            "resumeToken": value.resume_token or None,
         }
     )
 

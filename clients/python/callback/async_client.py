@@ -673,7 +673,8 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 raise StopAsyncIteration
             await self._receive()
         event = self._events.popleft()
-        self._request.resume_token = event.resume_token
+        if event.resume_token:
+            self._request.resume_token = event.resume_token
         return event
 
     def close(self) -> None:
@@ -703,6 +704,8 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._client._judge(failure, patience)  # noqa: SLF001
             else:
                 if message is not None:
+                    if message.events and not message.events[-1].resume_token:  # of a server of the release before
+                        message.events[-1].resume_token = message.resume_token
                     self._events.extend(map(event_from_proto, message.events))
                     if not self._events:
                         self._request.resume_token = message.resume_token

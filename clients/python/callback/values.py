@@ -484,7 +484,8 @@ class CallEvent:
     delivery_status: DeliveryStatus | None
     """The delivery's status after it. None if the call has none."""
     resume_token: str
-    """Goes on after this event: `watch_calls(resume_token=…)` gives exactly those that follow it."""
+    """Goes on after this event: `watch_calls(resume_token=…)` gives exactly those that follow it. Empty where a server
+    of the release before tells several together: only the last of them has one."""
 
 
 _Item = TypeVar("_Item")
