@@ -75,9 +75,9 @@ class ErrorReason(StrEnum):
     """The call is running, its request is not kept whole or was erased, or its activity has no handler. ReplayCall
     only. (FAILED_PRECONDITION)"""
     WATCH_POSITION_LOST = "WATCH_POSITION_LOST"
-    """Events after the resume token are no longer kept, or the store has lost that place (a failover, a backup that was
-    restored). Read the state with ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
-    (OUT_OF_RANGE)"""
+    """Events after the resume token are no longer kept, the store has lost that place (a failover, a backup that was
+    restored), or a server of a later release made the token. Read the state with ListCallbacks and ListCalls, then
+    watch without a token. WatchCalls only. (OUT_OF_RANGE)"""
     WATCHER_TOO_SLOW = "WATCHER_TOO_SLOW"
     """The watcher reads more slowly than events come. Watch again with the last resume token. WatchCalls only.
     (RESOURCE_EXHAUSTED)"""

@@ -29,6 +29,16 @@ _TOKEN_VERSION: Final = 2
 decode_event = msgspec.msgpack.Decoder(Event).decode
 _encode_token = msgspec.msgpack.Encoder().encode
 _decode_token = msgspec.msgpack.Decoder(tuple[int, int, list[int]]).decode
+_decode_unmarked = msgspec.msgpack.Decoder(tuple[int, list[int]]).decode
+
+
+class _AnyToken(msgspec.Struct, array_like=True):
+    """What a token of every release begins with."""
+
+    version: int
+
+
+_decode_any = msgspec.msgpack.Decoder(_AnyToken).decode
 
 
 class Placed(NamedTuple):
@@ -44,8 +54,10 @@ class Placed(NamedTuple):
 class Token(NamedTuple):
     """A place, as far as a token knows it."""
 
-    numbers: list[int]
-    mark: int
+    numbers: list[int] | None
+    """None: a later release made it, and it alone knows the place."""
+    mark: int | None
+    """None: the release before made it, which knew of none."""
 
     @classmethod
     def from_text(cls, text: str) -> Token:
@@ -55,10 +67,17 @@ class Token(NamedTuple):
             ValueError: it is none of ours.
         """
         try:
-            version, mark, numbers = _decode_token(base64.b64decode(text, altchars=b"-_", validate=True))
-        except (binascii.Error, msgspec.DecodeError) as error:
+            packed = base64.b64decode(text, altchars=b"-_", validate=True)
+            version = _decode_any(packed).version
+            if version > _TOKEN_VERSION:
+                return cls(None, None)
+            if version == _TOKEN_VERSION:
+                _, mark, numbers = _decode_token(packed)
+            else:
+                mark, (_, numbers) = None, _decode_unmarked(packed)
+        except (binascii.Error, msgspec.DecodeError, RecursionError) as error:
             raise ValueError("not a resume token") from error
-        if version != _TOKEN_VERSION or len(numbers) != keys.PARTITIONS or not all(0 <= n < 2**53 for n in numbers):
+        if version < 1 or len(numbers) != keys.PARTITIONS or not all(0 <= n < 2**53 for n in numbers):
             raise ValueError("not a resume token")
         return cls(numbers, mark)
 
@@ -106,17 +125,19 @@ async def read_ends(scripts: Scripts) -> Position:
 
 
 async def read_place(scripts: Scripts, token: Token) -> Position | None:
-    """The place of a token; None if its events are not kept any more, or the store has others by these numbers.
+    """The place of a token; None if it can not be told, its events are not kept any more, or the store has others.
 
     Raises:
         StoreError: the store did not answer.
     """
+    if token.numbers is None:
+        return None
     there = await _read(scripts, token.numbers, limit=1)
     if any(number and number != first for number, (first, _) in zip(token.numbers, there, strict=True)):
         return None
     marks = [_mark(*events) if number else 0 for number, (_, events) in zip(token.numbers, there, strict=True)]
     position = Position(token.numbers, marks)
-    return position if position.mark == token.mark else None
+    return position if token.mark in (None, position.mark) else None
 
 
 async def read_events(scripts: Scripts, position: Position) -> tuple[list[Placed], bool] | None:

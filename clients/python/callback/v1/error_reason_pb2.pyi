@@ -117,9 +117,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     erased, or its activity has no handler. ReplayCall only.
     """
     ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
-    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, or the store has lost
-    that place (a failover, a backup that was restored). Read the state with ListCallbacks and ListCalls, then watch without
-    a token. WatchCalls only.
+    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost
+    that place (a failover, a backup that was restored), or a server of a later release made the token. Read the state with
+    ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
     """
     ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
     """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with
@@ -234,9 +234,9 @@ ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
 erased, or its activity has no handler. ReplayCall only.
 """
 ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
-"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, or the store has lost
-that place (a failover, a backup that was restored). Read the state with ListCallbacks and ListCalls, then watch without
-a token. WatchCalls only.
+"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost
+that place (a failover, a backup that was restored), or a server of a later release made the token. Read the state with
+ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
 """
 ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
 """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with
