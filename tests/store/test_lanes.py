@@ -124,8 +124,11 @@ async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and
         await lanes.send(KEY, *ECHO, "x")
         tunnel.is_losing_answers = True
         asked = [asyncio.create_task(lanes.send(KEY, *COUNT)) for _ in range(20)]
-        while int(await plain.get(KEY) or 0) < 20:
-            pass
+
+        async def are_done():
+            return await plain.get(KEY) == b"20"
+
+        await wait_until(are_done, what="a store that has done them all")
         tunnel.cut()
         for error in await asyncio.gather(*asked, return_exceptions=True):
             with pytest.raises(StoreError) as caught, store_errors():
@@ -147,6 +150,31 @@ async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_know
             with pytest.raises(RedisConnectionError) as raised:
                 await lanes.send(KEY, *ECHO, "y")
         assert not isinstance(raised.value, NotSentError)
+        assert await lanes.send(KEY, *ECHO, "z") == b"z"
+
+
+@pytest.mark.parametrize("wrong", [b"?no reply\r\n", b"+a reply to nothing\r\n"])
+async def test_a_connection_on_which_something_wrong_comes_is_closed(store_of, monkeypatch, wrong):
+    receive = _Lane.data_received
+    async with connect(store_of().url) as client:
+        lanes = Lanes(client)
+        first = await lanes.send(KEY, "CLIENT", "ID")
+        with monkeypatch.context() as patched:
+            patched.setattr(_Lane, "data_received", lambda lane, data: receive(lane, data + wrong))
+            assert await lanes.send(KEY, "CLIENT", "ID") == first
+        assert await lanes.send(KEY, "CLIENT", "ID") > first
+
+
+async def test_of_what_is_answered_by_no_reply_nothing_is_known(store_of, monkeypatch):
+    receive = _Lane.data_received
+    async with connect(store_of().url) as client:
+        lanes = Lanes(client)
+        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        with monkeypatch.context() as patched:
+            patched.setattr(_Lane, "data_received", lambda lane, _data: receive(lane, b"?no reply\r\n"))
+            with pytest.raises(StoreError) as caught, store_errors():
+                await lanes.send(KEY, *ECHO, "y")
+        assert caught.value.maybe_done
         assert await lanes.send(KEY, *ECHO, "z") == b"z"
 
 
