@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
+from callback.targets import problem_of
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
@@ -26,7 +36,12 @@ Origin = Annotated[
 ]
 
 
-_PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d{2}|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+def _grpc_target(text: str) -> str:
+    if problem := problem_of(text):
+        raise ValueError(problem)
+    return text
+
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -60,9 +75,7 @@ class ActivitySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    target: str | None = Field(
-        default=None, pattern=rf"^((dns|ipv4|ipv6):\S+:{_PORT}|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$"
-    )
+    target: Annotated[str, AfterValidator(_grpc_target)] | None = None
     """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
     """How long the handler may take, in seconds."""

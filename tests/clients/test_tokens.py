@@ -173,6 +173,7 @@ def test_a_client_and_a_worker_are_made_for_what_says_where_to_connect(target, c
         ("callback:", "is neither"),
         ("127.0.0.1:70000", "is neither"),
         ("127.0.0.1:1,192.0.2.1:1", "is neither"),
+        ("127.0.0.1,192.0.2.1:1", "is neither"),
         ("http://127.0.0.1:50051", "is a URL; leave http:// away"),
     ],
 )

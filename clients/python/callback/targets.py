@@ -7,7 +7,7 @@ import ipaddress
 import re
 
 _ADDRESS = re.compile(r"\[([^]]+)\](?::\w+)?|([^:]+)(?::\w+)?")
-_HOST = r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+(?:%\w+)?\])"
+_HOST = r"(?:[^\s,:/\[\]]+|\[[0-9a-fA-F:.]+(?:%\w+)?\])"
 _HOST_PORT = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
 _WITHOUT_PORT = re.compile(r"(?:unix|unix-abstract|vsock|xds):/{0,3}[^\s/].*")
 
