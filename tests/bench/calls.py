@@ -70,6 +70,14 @@ async def measure(rows, options, keep):
                 keep(*await once(stage, [name for name in rows if rows[name].measure is once]))
 
 
+def runs_of(path):
+    """The runs of a file; ends this program, with a line, where it is none of those that are written now."""
+    runs = json.loads(path.read_text())
+    if not isinstance(runs, list):
+        sys.exit(f"{path} is of an older form, with one run alone: measure anew what is to be compared")
+    return runs
+
+
 def merged(runs, part):
     """A part of what several runs found, by name: of what was measured again, the last."""
     return {name: each for run in runs for name, each in run[part].items()}
@@ -99,8 +107,8 @@ def table(values, earlier):
 
 def main(options):
     """Measures, prints and writes. Returns the exit code: 1 if something is not as it must be."""
-    runs = json.loads(options.resume.read_text()) if options.resume and options.resume.exists() else []
-    earlier = json.loads(options.compare.read_text()) if options.compare else []
+    runs = runs_of(options.resume) if options.resume and options.resume.exists() else []
+    earlier = runs_of(options.compare) if options.compare else []
     names = options.only or [*TABLE, *(RIVALS if options.rivals else ())]
     if not options.only:
         names = [name for name in names if name not in merged(runs, "values")]
