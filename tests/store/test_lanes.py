@@ -1,6 +1,7 @@
 """Commands on their way to the store: many at a time on few connections, each with its own reply or error."""
 
 import asyncio
+import contextlib
 import errno
 import random
 
@@ -8,16 +9,17 @@ import pytest
 import redis.asyncio
 import trustme
 import uvloop
+from redis.exceptions import ClusterDownError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 from support.proxy import Tunnel
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
-from callback_server.store.client import NotSentError, StoreError, connect, store_errors
+from callback_server.store import lanes as lanes_module
+from callback_server.store.client import NotSentError, StoreConnection, StoreError, connect, store_errors
 from callback_server.store.lanes import LANES_AT_ONCE, Lanes, _Lane
 
-KEY = "{cb:1}"
+KEY, OTHER = "{cb:1}", "{cb:2}"
 ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
 COUNT = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
 
@@ -172,7 +174,7 @@ async def test_of_what_is_answered_by_no_reply_nothing_is_known(store_of, monkey
         assert await lanes.send(KEY, *ECHO, "x") == b"x"
         with monkeypatch.context() as patched:
             patched.setattr(_Lane, "data_received", lambda lane, _data: receive(lane, b"?no reply\r\n"))
-            with pytest.raises(StoreError) as caught, store_errors():
+            with pytest.raises(StoreError, match="Protocol error") as caught, store_errors():
                 await lanes.send(KEY, *ECHO, "y")
         assert caught.value.maybe_done
         assert await lanes.send(KEY, *ECHO, "z") == b"z"
@@ -193,6 +195,54 @@ async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_pa
             await asyncio.to_thread(store.start)
             assert await lanes.send(KEY, *ECHO, "x") == b"x"
     store.stop()
+
+
+async def test_a_connection_that_was_closed_while_it_was_made_is_sent_nothing(store_of, monkeypatch):
+    store = store_of()
+    connect_it = StoreConnection.connect
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        lanes = Lanes(client)
+        former = await lanes.send(KEY, "CLIENT", "ID")
+
+        async def connect_and_end(connection):
+            await connect_it(connection)
+            host, port = connection._writer.get_extra_info("sockname")
+            await plain.client_kill_filter(addr=f"{host}:{port}")
+            await wait_until(connection._reader.at_eof, what="a connection at its end")
+
+        await plain.client_kill_filter(_id=str(former))
+        await wait_until(lambda: not lanes._road("", client.connection_pool)._lanes, what="no connection")
+        with monkeypatch.context() as patched:
+            patched.setattr(StoreConnection, "connect", connect_and_end)
+            for _ in range(2):
+                with pytest.raises(NotSentError):
+                    await lanes.send(KEY, *COUNT)
+        assert await lanes.send(KEY, *COUNT) == 1
+
+
+async def test_while_no_more_connections_can_be_opened_those_that_there_are_are_used(store_of, monkeypatch):
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+
+        async def refused():
+            return (await plain.info("stats"))["rejected_connections"]
+
+        lanes = Lanes(client)
+        await lanes.send(KEY, *ECHO, "x")
+        others, before = len(await plain.client_list()), await refused()
+        monkeypatch.setattr(lanes_module, "OPEN_AGAIN_S", 3600)
+        limit = (await plain.config_get("maxclients"))["maxclients"]
+        await plain.config_set("maxclients", others)
+        try:
+            for _ in range(3):
+                replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(1000)))
+                assert replies == [b"%d" % n for n in range(1000)]
+            assert await refused() == before + 1  # and it was not tried again at once
+        finally:
+            await plain.config_set("maxclients", limit)
+        monkeypatch.setattr(lanes_module, "OPEN_AGAIN_S", 0)
+        await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(1000)))
+        assert len(await plain.client_list()) == others + 1
 
 
 async def test_a_connection_that_is_silent_holds_up_only_what_was_sent_on_it(store_of):
@@ -271,3 +321,130 @@ async def test_a_slot_that_has_moved_is_found_where_it_is_now(nodes):
         assert sorted(counted) == list(range(1, 51))
         assert await on_new.get(KEY) == b"50"
         assert await lanes.send(KEY, *COUNT) == 51
+
+
+async def give(slot, owner, *nodes):
+    """Has these nodes know who owns a slot."""
+    name = await owner.execute_command("CLUSTER MYID")
+    for node in nodes:
+        await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
+
+
+@pytest.fixture
+async def pair(nodes):
+    """A cluster of two nodes: a client that knows both, a connection to each, and a slot that the second owns.
+
+    The first owns all others.
+    """
+    old, new = nodes
+    async with (
+        connect(old.url) as client,
+        redis.asyncio.Redis(port=old.port) as on_old,
+        redis.asyncio.Redis(port=new.port) as on_new,
+    ):
+        await move(client.keyslot(OTHER), on_old, on_new, (old.port, old.cluster_port))
+        await client.nodes_manager.initialize()
+        yield client, on_old, on_new
+
+
+async def test_a_node_that_is_cut_off_from_its_cluster_is_left_for_who_owns_the_slot_and_nobody_is_disturbed(pair):
+    client, on_old, on_new = pair
+    lanes = Lanes(client)
+    assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    slot = client.keyslot(KEY)
+    await give(slot, on_new, on_new, on_old)
+    await on_old.execute_command("CLUSTER FORGET", await on_new.execute_command("CLUSTER MYID"))
+    with contextlib.suppress(ResponseError):  # forgotten with its node
+        await on_old.execute_command("CLUSTER DELSLOTS", slot)
+    with pytest.raises(ResponseError, match=r"^(Hash slot not served|The cluster is down)"):
+        await on_old.get(KEY)
+
+    waiting = asyncio.create_task(lanes.send(OTHER, "BLPOP", OTHER, 1))
+
+    async def is_waiting():
+        return (await on_new.info("clients"))["blocked_clients"]
+
+    await wait_until(is_waiting, what="a command under way")
+    counted = await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True)
+    found = [each for each in counted if isinstance(each, int)]
+    assert found  # who looks; the others are refused meanwhile
+    assert all(isinstance(each, ClusterDownError) for each in counted if each not in found)
+    assert await lanes.send(KEY, *COUNT) == len(found) + 1
+    assert await waiting is None
+
+
+async def test_while_a_whole_cluster_is_down_nothing_is_done(nodes):
+    store, _ = nodes
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        lanes = Lanes(client)
+        assert await lanes.send(KEY, *COUNT) == 1
+        await plain.execute_command("CLUSTER DELSLOTS", client.keyslot("{cb:3}"))
+
+        async def is_down():
+            return b"cluster_state:fail" in await plain.execute_command("CLUSTER", "INFO")
+
+        await wait_until(is_down, what="a cluster that is down")
+        for error in await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True):
+            with pytest.raises(StoreError) as caught, store_errors():
+                raise error
+            assert not caught.value.maybe_done
+        await plain.execute_command("CLUSTER ADDSLOTS", client.keyslot("{cb:3}"))
+
+        async def is_up():
+            return b"cluster_state:ok" in await plain.execute_command("CLUSTER", "INFO")
+
+        await wait_until(is_up, what="a cluster that works")
+        assert await lanes.send(KEY, *COUNT) == 2
+
+
+@pytest.mark.parametrize("enough", [True, False])
+async def test_a_slot_that_moves_on_while_it_is_looked_for_is_found_or_nothing_was_done(pair, monkeypatch, enough):
+    client, on_old, on_new = pair
+    lanes = Lanes(client)
+    assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    slot = client.keyslot(KEY)
+    await give(slot, on_new, on_new, on_old)
+    if not enough:
+        monkeypatch.setattr(lanes_module, "NODES_AT_MOST", 1)
+
+    async def are_sent_elsewhere():
+        return (await on_old.info("errorstats")).get("errorstat_MOVED") == {"count": 20}
+
+    async with lanes._finding_out:
+        asked = [asyncio.create_task(lanes.send(KEY, *ECHO, n)) for n in range(20)]
+        await wait_until(are_sent_elsewhere, what="a node that says where the slot is")
+        assert await client.get(KEY) is None  # so the client knows where it is now
+        await give(slot, on_old, on_old, on_new)
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    if enough:
+        assert replies == [b"%d" % n for n in range(20)]
+    for error in replies if not enough else ():
+        with pytest.raises(StoreError, match="moved on") as caught, store_errors():
+            raise error
+        assert not caught.value.maybe_done
+
+
+async def test_a_slot_that_nobody_owns_is_nowhere_and_nothing_was_done(pair):
+    client, on_old, on_new = pair
+    lanes = Lanes(client)
+    assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    slot = client.keyslot(KEY)
+    await give(slot, on_new, on_old)
+    for error in await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(5)), return_exceptions=True):
+        with pytest.raises(StoreError) as caught, store_errors():
+            raise error
+        assert not caught.value.maybe_done
+
+
+async def test_the_connections_to_a_node_that_has_no_slots_any_more_are_closed(pair):
+    client, on_old, on_new = pair
+    lanes = Lanes(client)
+    former = await lanes.send(OTHER, "CLIENT", "ID")
+    await give(client.keyslot(OTHER), on_old, on_old, on_new)
+    await client.nodes_manager.initialize()
+    await lanes.send(OTHER, *ECHO, "x")
+
+    async def is_gone():
+        return str(former) not in [each["id"] for each in await on_new.client_list()]
+
+    await wait_until(is_gone, what="a node without the former connection")

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
-    ClusterDownError,
+    ClusterError,
     MaxConnectionsError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -84,8 +84,15 @@ class StoreConnection(AbstractConnection):
             raise NotSentError(str(error)) from error
 
     def taken_over_by(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, asyncio.Protocol]:
-        """Has another protocol read what comes from now on. Returns what it writes to, and who has read so far."""
+        """Has another protocol read what comes from now on. Returns what it writes to, and who has read so far.
+
+        Raises:
+            NotSentError: the store has closed it already, and who has read so far was told.
+        """
         transport = cast("asyncio.StreamWriter", self._writer).transport
+        if transport.is_closing() or cast("asyncio.StreamReader", self._reader).at_eof():
+            self.let_go()
+            raise NotSentError("the store has closed the connection")
         streams = transport.get_protocol()
         transport.set_protocol(protocol)
         return cast("asyncio.Transport", transport), cast("asyncio.Protocol", streams)
@@ -189,7 +196,7 @@ class _StoreErrors:
             # A RedisClusterException: no node could be reached, or none has the slot.
             case NotSentError() | AuthenticationError() | MaxConnectionsError() | RedisClusterException():
                 raise _counted(error, maybe_done=False) from error
-            case BusyLoadingError() | ClusterDownError() | OutOfMemoryError() | ReadOnlyError():  # it does nothing now
+            case BusyLoadingError() | ClusterError() | OutOfMemoryError() | ReadOnlyError():  # it does nothing now
                 raise _counted(error, maybe_done=False) from error
             # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
             case RedisConnectionError() | RedisTimeoutError() | OSError() | RuntimeError():

@@ -6,12 +6,13 @@ a durable store writes to disk once for all that came together.
 1. Who comes first is sent at once. What comes while all lanes are under way goes with the next that is free.
 2. Nothing is sent twice, and what has been sent is not taken back: who was cancelled does not disturb the others.
 3. A refusal is the command's own. If a connection fails, or is slow, it is closed, and of what it has not answered by
-   then nothing is known; if there is none, nothing was sent for any of those that wait. The others go on.
+   then nothing is known. What waits is left to the others; if there is none, nothing was sent for any of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
@@ -24,8 +25,9 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     InvalidResponse,
-    MovedError,
+    RedisClusterException,
     ResponseError,
     TryAgainError,
 )
@@ -38,13 +40,20 @@ LANES_AT_ONCE: Final = 2
 COMMANDS_AT_ONCE: Final = 128
 BYTES_AT_ONCE: Final = 512 * 1024
 """Beyond, commands are not sent together: each of them is to be answered in time."""
+OPEN_AGAIN_S: Final = 1.0
+"""How long those that there are do without one that could not be opened."""
+NODES_AT_MOST: Final = 5
+"""How many nodes a command is sent to, one after another, while its slot moves on."""
 
 Argument = str | bytes | int
 _Sent = tuple[bytes, "asyncio.Future[Any]"]
 """A command as it is written, and who gets the reply."""
 _REFUSALS: Final = (ResponseError, AuthenticationError, BusyLoadingError)
 """What redis-py makes of a reply. Its other errors are a connection's."""
-_ELSEWHERE: Final = (MovedError, AskError, TryAgainError)
+_ELSEWHERE: Final = (AskError, TryAgainError)
+"""What a node says that knows who has the slot, MOVED among it. It did nothing."""
+_AWAY: Final = (NotSentError, ClusterDownError)
+"""A node that can not be reached, or is cut off from its cluster, and did nothing: another one may have its place."""
 _NOT_YET: Final = object()
 """In place of a reply that is not whole."""
 
@@ -68,26 +77,36 @@ class Lanes:
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
         if isinstance(client, Redis):
             return await self._road("", client.connection_pool).send(packed)
-        await client.initialize()
-        node = _node(client, key)
-        try:
-            return await self._road(node.name, node).send(packed)
-        except (NotSentError, *_ELSEWHERE) as error:  # so nothing was done
-            if isinstance(error, NotSentError) and self._finding_out.locked():
-                raise  # no need to wait for one that can not be reached, and by many
-            async with self._finding_out:
-                if _node(client, key) is node:  # nobody else knows yet who is there now
-                    return await client.execute_command(*command)
-        node = _node(client, key)
-        return await self._road(node.name, node).send(packed)
+        for _ in range(NODES_AT_MOST):
+            await client.initialize()
+            node = _node(client, key)
+            try:
+                return await self._road(node.name, node).send(packed)
+            except _ELSEWHERE:
+                async with self._finding_out:
+                    if _node(client, key) is node:  # nobody else knows yet who is there now
+                        return await client.execute_command(*command)
+            except _AWAY:
+                if self._finding_out.locked():
+                    raise  # no need to wait for one that can not be reached, and by many
+                async with self._finding_out:  # by the client's `execute_command` it would close all connections
+                    await client.nodes_manager.initialize(last_failed_node_name=node.name)
+                if _node(client, key) is node:
+                    raise
+        raise RedisClusterException("the slot has moved on each time")
 
     def _road(self, name: str, end: ConnectionPool | ClusterNode) -> _Road:
         road = self._to.get(name)
         if road is None or not road.leads_to(end):  # the cluster was looked at anew
-            if road is not None:
-                road.leave()
+            if isinstance(self._client, RedisCluster):
+                self._leave_all_but(self._client.get_primaries())
             road = self._to[name] = _Road(end)
         return road
+
+    def _leave_all_but(self, nodes: list[ClusterNode]) -> None:
+        for name, road in [*self._to.items()]:
+            if not any(road.leads_to(node) for node in nodes):
+                self._to.pop(name).leave()
 
 
 class _Road:
@@ -102,6 +121,8 @@ class _Road:
         self._idle: list[StoreConnection] = []
         """Connections that are ours, and closed."""
         self._opening: asyncio.Task[None] | None = None
+        self._failed_at = -math.inf
+        """When another one could not be opened."""
         self._is_left = False
 
     def leads_to(self, end: ConnectionPool | ClusterNode) -> bool:
@@ -138,8 +159,14 @@ class _Road:
                 lane.send(some)
             elif self._is_left:
                 lane.close()
-        if self._waiting and self._opening is None and len(self._lanes) < LANES_AT_ONCE:
+        if self._waiting and self._opening is None and self._may_open():
             self._opening = asyncio.create_task(self._open())
+
+    def _may_open(self) -> bool:
+        if not self._lanes:
+            return True
+        is_time = asyncio.get_running_loop().time() >= self._failed_at + OPEN_AGAIN_S
+        return is_time and len(self._lanes) < LANES_AT_ONCE
 
     def closed(self, lane: _Lane) -> None:
         """Does without a lane."""
@@ -150,13 +177,18 @@ class _Road:
     async def _open(self) -> None:
         try:
             connection = await _connected(self._end, self._idle)
+            try:
+                self._lanes.append(_Lane(self, connection))
+            except NotSentError:
+                self._idle.append(connection)
+                raise
         except BaseException as error:
-            waiting, self._waiting = self._waiting, deque()
-            _fail(waiting, error, NotSentError)
+            self._failed_at = asyncio.get_running_loop().time()
+            if not self._lanes:
+                waiting, self._waiting = self._waiting, deque()
+                _fail(waiting, error, NotSentError)
             if not isinstance(error, Exception):
                 raise
-        else:
-            self._lanes.append(_Lane(self, connection))
         finally:
             self._opening = None
         self.go_on()
