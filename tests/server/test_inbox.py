@@ -249,6 +249,17 @@ async def test_what_is_paused_is_listed_and_a_delivery_that_waits_says_what_for(
     assert not (await call_of(inbox, second)).delivery.paused
 
 
+@pytest.mark.parametrize("change", [pause, resume])
+async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(inbox, change):
+    client = inbox.scripts.client
+    await client.config_set("min-replicas-to-write", 1)
+    try:
+        assert (await refusal(change(inbox))).reason == "STORE_UNAVAILABLE"
+    finally:
+        await client.config_set("min-replicas-to-write", 0)
+    await change(inbox)
+
+
 async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
     """A handler that is taken out of service: its calls are not to be spent on attempts that find none."""
     store, name = store_of(), stub.play(failing(0, accept()))

@@ -143,7 +143,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
         self.heard = collections.Counter()  # partition -> number of the last event that was read
         self.paused = False  # whether "push" is; another activity always
-        self.do(pause_activity(self.client, "other"))
+        self.do(pause_activity(self.scripts, "other"))
 
     @property
     def strips(self):
@@ -515,7 +515,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _pause(self, *, paused):
         if paused is not self.paused:
-            self.do((pause_activity if paused else resume_activity)(self.client, "push"))
+            self.do((pause_activity if paused else resume_activity)(self.scripts, "push"))
             self.paused = paused
 
     @precondition(lambda self: self._delivering())

@@ -91,9 +91,9 @@ BUGS = {
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
     "the next call of an ordered case is forgotten": ("if waits then wait(case, first, now) end", ""),
     "a paused activity is delivered": (
-        "local due = redis.call('SISMEMBER', paused_key(), activity) == 1 and {}\n    or", "local due ="),
+        "local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}\n    or", "local due ="),
     "a call of a paused activity is delivered at its claim": (
-        "takes = takes and redis.call('SISMEMBER', paused_key(), case.activity) == 0", ""),
+        "takes = takes and redis.call('HEXISTS', pauses_key(), case.activity) == 0", ""),
     "a call that waits behind another seems to be due": (
         "    change(case, call_id, 'PENDING')\n    return false",
         "    redis.call('HSET', call_key(call_id), 'next', now)\n"

@@ -325,7 +325,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Keeps the deliveries of an activity from being tried."""
         require_valid(request)
         activity = request.callback_activity
-        await _resent(lambda: pause_activity(self._scripts.client, activity))
+        await _resent(lambda: pause_activity(self._scripts, activity))
         log.info("activity_paused", activity=activity, principal=caller.name)
         return pb2.PauseActivityResponse()
 
@@ -336,7 +336,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Lets the deliveries of an activity be tried again."""
         require_valid(request)
         activity = request.callback_activity
-        await _resent(lambda: resume_activity(self._scripts.client, activity))
+        await _resent(lambda: resume_activity(self._scripts, activity))
         log.info("activity_resumed", activity=activity, principal=caller.name)
         return pb2.ResumeActivityResponse()
 
@@ -346,7 +346,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     ) -> pb2.ListPausedActivitiesResponse:
         """Shows which activities are paused."""
         require_valid(request)
-        return pb2.ListPausedActivitiesResponse(callback_activities=await paused_activities(self._scripts.client))
+        return pb2.ListPausedActivitiesResponse(callback_activities=await paused_activities(self._scripts))
 
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
@@ -379,7 +379,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     async def _shown(self, case: Case, calls: Sequence[Call]) -> list[pb.Call]:
         """Calls of a case, each of which says whether it is paused."""
         waits = any(call.delivery and call.delivery.status is DeliveryStatus.PENDING for call in calls)
-        paused = waits and await is_paused(self._scripts.client, case.activity, case.id)
+        paused = waits and await is_paused(self._scripts, case.activity)
         return [converters.call_to(call, paused=paused) for call in calls]
 
     async def _call(self, call_id: str, caller: Principal) -> tuple[Case, Call]:

@@ -31,6 +31,7 @@ from redis.exceptions import (
     RedisClusterException,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -181,9 +182,10 @@ def connect(url: str) -> StoreClient:
 
 
 _REFUSAL_WORDS: Final = (
-    "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "NOAUTH", "NOPERM", "OOM",
+    "MISCONF", "BUSY", "NOREPLICAS",
     "UNBLOCKED",  # who waited for mail, as the store became a replica
 )  # fmt: skip
+"""How the errors begin that redis-py has no class for. Of the others it takes the first word away."""
 
 
 class _StoreErrors:
@@ -196,7 +198,8 @@ class _StoreErrors:
             # A RedisClusterException: no node could be reached, or none has the slot.
             case NotSentError() | AuthenticationError() | MaxConnectionsError() | RedisClusterException():
                 raise _counted(error, maybe_done=False) from error
-            case BusyLoadingError() | ClusterError() | OutOfMemoryError() | ReadOnlyError():  # it does nothing now
+            # It does nothing now.
+            case BusyLoadingError() | ClusterError() | OutOfMemoryError() | ReadOnlyError() | TryAgainError():
                 raise _counted(error, maybe_done=False) from error
             # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
             case RedisConnectionError() | RedisTimeoutError() | OSError() | RuntimeError():

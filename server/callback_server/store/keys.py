@@ -13,9 +13,9 @@ from typing import Final
 
 SCHEMA_VERSION: Final = 3
 """Version of what is stored. What differs from the one before: 2 has the index of labels, and reads what 3 writes;
-3 has a small body in its case's content, no field of a new case that is 0 or empty, and one half of each of its hashes;
-and it keeps in each partition what is paused, which 2 kept in one key for all: a pause holds on processes of the
-version of the one that was asked for it.
+3 has a small body in its case's content, no field of a new case that is 0 or empty (but the fingerprint of one that
+can not be asked for again), and one half of each of its hashes; and a copy in each partition of what is paused, which
+for 2 is one set alone. Both change that set, and 3 finds in it what 2 has changed: at a start, and with each sweep.
 
 The rule, for upgrades that roll, and one step back: a release reads what a store of the version before can hold, and
 writes what a release of that version can work with. So a new key, field or index is one that the release before can do
@@ -27,6 +27,10 @@ PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
+PAUSED_KEY: Final = "cb:paused"
+"""Set: activities of which no delivery is tried for now. What begins deliveries looks at its partition's copy."""
+PAUSES_KEY: Final = f"{{{PAUSED_KEY}}}:pauses"
+"""Hash, in that set's slot: a version, and what was in the set at that."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: by replica, until when it holds (milliseconds since the epoch), a colon, and its workers' places, packed."""
 PROBE_KEY: Final = "cb:probe"
@@ -48,7 +52,7 @@ LAYOUT: Final = {
     "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
     "inbox": "inbox",  # set: activities of which something is to be delivered
     "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
-    "paused": "paused",  # set: activities of which no delivery is tried for now; the same in each partition
+    "pauses": "pauses",  # hash: activities that are paused, as PAUSED_KEY has them, and at '' the version of that
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
     "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, but erased ones, by start
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds

@@ -141,7 +141,7 @@ if answers_itself(case) then
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
     made = end_call(case, call_id, 'SUCCEEDED', false, now, keep, case.answer == 'ACK')
-    takes = takes and redis.call('SISMEMBER', paused_key(), case.activity) == 0
+    takes = takes and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer == 'ACK' and deliver(case, call_id, now, takes and lease_ms or nil)
   end
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, made)

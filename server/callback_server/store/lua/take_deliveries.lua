@@ -26,7 +26,7 @@ table.sort(activities)
 local taken, bytes = {}, 0
 for i = 1, #activities do
   local activity = activities[(turn + i) % #activities + 1]
-  local due = redis.call('SISMEMBER', paused_key(), activity) == 1 and {}
+  local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
     or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
   for _, call_id in ipairs(due) do
     if #taken == limit or bytes > most_bytes then return {1, unpack(taken)} end
