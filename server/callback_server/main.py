@@ -168,7 +168,7 @@ async def _serve_on(
         headers=settings.record_headers,
     )
     activities = {
-        name: Activity(name, deadline_ms=round(activity.deadline_s * 1000), retries=activity.retry.retries())
+        name: Activity(name, deadline_ms=activity.deadline_ms, retries=activity.retry.retries())
         for name, activity in settings.activities.items()
     }
     policy = Policy(

@@ -57,7 +57,7 @@ async def listening(service, credentials=None, address="127.0.0.1:0"):
 @contextlib.asynccontextmanager
 async def one_activity(store, **settings):
     """The services with one activity, `act`; `call(**request)` makes a case of it and calls it."""
-    activity = Activity("act", round(ActivitySettings(**settings).deadline_s * 1000))
+    activity = Activity("act", ActivitySettings(**settings).deadline_ms)
     async with (
         PushHandler("act", ActivitySettings(**settings)) as handler,
         running_services(store, handlers={"act": handler}, activities={"act": activity}, served=["act"]) as up,

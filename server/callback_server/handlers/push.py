@@ -20,6 +20,7 @@ from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.credentials import Followed, follow_tls, tls_files
 from callback_process.logs import get_logger
 from callback_server import metrics
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.handlers.contract import question
 from callback_server.handlers.handler import HandlerError, Reply
@@ -121,7 +122,8 @@ class PushHandler:
     def _connection_changed(self) -> None:
         if self._next is not None and self._next.is_ready:
             former, self._link, self._next = self._link, self._next, None
-            self._keep(former.close(grace_s=2 * self._settings.deadline_s))  # each call ends before, by its deadline
+            deadline_ms = self._settings.deadline_ms or DEFAULT_DEADLINE_MS
+            self._keep(former.close(grace_s=2 * deadline_ms / 1000))  # each call ends before, by its deadline
         self._changed.set()  # wakes those who wait now
         self._changed.clear()
 

@@ -95,10 +95,13 @@ class Leases:
 
     def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
         self.default_ms = default_ms
-        self.longest_ms = max([default_ms, *(activity.lease_ms for activity in activities.values())])
-        self.pairs: tuple[str | int, ...] = tuple(
-            value for activity in activities.values() for value in (activity.name, activity.lease_ms)
-        )
+        declared = {
+            activity.name: activity.deadline_ms + LEASE_SLACK_MS
+            for activity in activities.values()
+            if activity.deadline_ms is not None
+        }
+        self.longest_ms = max([default_ms, *declared.values()])
+        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
 
 
 async def claim_call(

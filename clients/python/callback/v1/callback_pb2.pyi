@@ -33,7 +33,7 @@ class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode
     """ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
     ANSWER_MODE_HOLD: _AnswerMode.ValueType  # 2
     """ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
-    No handler is asked. At most 300 seconds, or the deadline of the activity.
+    No handler is asked. At most 300 seconds, or the deadline that the activity declares.
     """
     ANSWER_MODE_ACK: _AnswerMode.ValueType  # 3
     """ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
@@ -49,7 +49,7 @@ ANSWER_MODE_HANDLER: AnswerMode.ValueType  # 1
 """ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
 ANSWER_MODE_HOLD: AnswerMode.ValueType  # 2
 """ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
-No handler is asked. At most 300 seconds, or the deadline of the activity.
+No handler is asked. At most 300 seconds, or the deadline that the activity declares.
 """
 ANSWER_MODE_ACK: AnswerMode.ValueType  # 3
 """ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
