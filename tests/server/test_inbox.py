@@ -152,11 +152,12 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     assert not dead.calls
 
 
-async def test_a_rejection_is_dead_at_once(inbox):
+async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(inbox):
     name = inbox.stub.play(failing(0, reject(override(response_code=400))))
     answer = await invoke(inbox, await generate(inbox, name))
     call = await delivery_at(inbox, answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
+    assert call.delivery.failure_detail == "the handler rejected it"
     assert call.delivery.response.response_code == 400
 
 
@@ -303,7 +304,7 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
         assert said.reason == "CALL_NOT_REPLAYABLE"
 
 
-async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, stub):
+async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased_and_says_so(store_of, stub):
     name = stub.play(failing(0, accept()))
     async with inbox_on(store_of(), stub, sweeps=False, max_deliveries=0) as services:
         made = await generate(services, name)
@@ -312,6 +313,7 @@ async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, st
         assert erased.erased_call_count == 1
         call = await call_of(services, answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
+        assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "what was recorded of its call was erased")
         said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
         assert (said.reason, "was erased" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     assert stub.requests(name) == []

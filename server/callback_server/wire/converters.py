@@ -154,7 +154,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         message_id=request.message_id,
         fallback_sent=outcome.fallback_sent,
         caller_gone=call.caller_gone,
-        delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused),
+        delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
@@ -163,19 +163,28 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
     return message
 
 
-def delivery_to(delivery: Delivery, *, paused: bool) -> callback_pb2.Delivery:
-    """A delivery, for the owner of its case; `paused` says whether one that is pending is."""
+def delivery_to(delivery: Delivery, *, paused: bool, erased: bool) -> callback_pb2.Delivery:
+    """A delivery, for the owner of its case: whether one that is pending is paused, and whether its call was erased."""
     message = callback_pb2.Delivery(
         status=_DELIVERY_STATUS[delivery.status],
         attempts=delivery.attempts,
         next_attempt_time=None if delivery.next_ms is None else timestamp(delivery.next_ms),
-        failure_detail=delivery.detail,
+        failure_detail=_why_dead(delivery, erased=erased) or delivery.detail,
         response=None if delivery.response is None else response_to(delivery.response),
         paused=paused and delivery.status is DeliveryStatus.PENDING,
     )
     if delivery.failure is not None:
         message.failure = _CALL_FAILURE[delivery.failure]
     return message
+
+
+def _why_dead(delivery: Delivery, *, erased: bool) -> str:
+    """Why a delivery is dead; empty if it is not, or its failure says so."""
+    if delivery.status is not DeliveryStatus.DEAD:
+        return ""
+    if erased:
+        return "what was recorded of its call was erased"
+    return "the handler rejected it" if delivery.failure is None else ""
 
 
 def event_to(event: Event, resume_token: str) -> callback_service_pb2.CallEvent:

@@ -768,7 +768,9 @@ class Delivery(_message.Message):
     failure: Global___CallFailure.ValueType
     """failure says why the last attempt failed. UNSPECIFIED if it did not, or was a rejection."""
     failure_detail: _builtins.str
-    """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters."""
+    """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters. Of one that is
+    DEAD without a failure it says why: it was rejected, or erased.
+    """
     paused: _builtins.bool
     """paused says that it is PENDING and its activity is paused: it is not tried until the activity is resumed."""
     @_builtins.property
