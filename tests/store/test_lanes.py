@@ -15,6 +15,7 @@ from support.proxy import Tunnel
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
+from callback_server.store import client as client_module
 from callback_server.store import lanes as lanes_module
 from callback_server.store.client import NotSentError, StoreConnection, StoreError, connect, store_errors
 from callback_server.store.lanes import LANES_AT_ONCE, Lanes, _Lane
@@ -200,6 +201,7 @@ async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_pa
 async def test_a_connection_that_was_closed_while_it_was_made_is_sent_nothing(store_of, monkeypatch):
     store = store_of()
     connect_it = StoreConnection.connect
+    monkeypatch.setattr(client_module, "POOL_SIZE", 1)  # and it is kept, for the next try
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         lanes = Lanes(client)
         former = await lanes.send(KEY, "CLIENT", "ID")
@@ -371,6 +373,16 @@ async def test_a_node_that_is_cut_off_from_its_cluster_is_left_for_who_owns_the_
     assert all(isinstance(each, ClusterDownError) for each in counted if each not in found)
     assert await lanes.send(KEY, *COUNT) == len(found) + 1
     assert await waiting is None
+
+
+async def test_what_is_for_a_node_that_is_away_and_has_no_heir_was_not_sent_and_the_other_goes_on(nodes, pair):
+    lanes = Lanes(pair[0])
+    assert await lanes.send(OTHER, *ECHO, "x") == b"x"
+    nodes[1].kill()
+    for _ in range(2):
+        replies = await asyncio.gather(*(lanes.send(OTHER, *COUNT) for _ in range(20)), return_exceptions=True)
+        assert {type(each) for each in replies} == {NotSentError}
+        assert await lanes.send(KEY, *ECHO, "x") == b"x"
 
 
 async def test_while_a_whole_cluster_is_down_nothing_is_done(nodes):
