@@ -68,9 +68,20 @@ async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback,
         "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b0",
     }  # fmt: skip
     assert shown[0] == first
-    assert [each["resumeToken"] for each in shown] == ["b0", "c0", "c1"]
-    assert (shown[1]["callId"], shown[1]["callStatus"], shown[1]["closeReason"]) == (CALL, "SUCCEEDED", "CONSUMED")
-    assert shown[2]["deliveryStatus"] == "DEAD"
+    assert [each["resumeToken"] for each in shown] == ["b0", "b", "c0", "c1"]
+    assert (shown[2]["callId"], shown[2]["callStatus"], shown[2]["closeReason"]) == (CALL, "SUCCEEDED", "CONSUMED")
+    assert shown[3]["deliveryStatus"] == "DEAD"
+
+
+async def test_as_json_where_to_go_on_is_a_line_of_its_own_where_nothing_happened_that_was_asked_for(server, callback):
+    server.answers["WatchCalls"] = [
+        [message("a")], [message("a"), message("b"), message("b"), message("c", CREATION), message("d")], LOST,
+    ]  # fmt: skip
+    shown = [json.loads(line) for line in (await callback("watch", "--json")).output.splitlines()]
+    assert [each["resumeToken"] for each in shown] == ["b", "c0", "d"]
+    assert shown[0] == {"resumeToken": "b"}
+    server.answers["WatchCalls"] = [[message("a")], [message("a"), message("b")], LOST]
+    assert (await callback("watch")).output == ""
 
 
 async def test_where_an_event_has_no_token_none_is_shown(server, callback):

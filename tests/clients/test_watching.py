@@ -56,6 +56,10 @@ class Async:
         """The next events."""
         return [await anext(self._watch) for _ in range(count)]
 
+    async def receive(self):
+        """Those that come together, if any."""
+        return await self._watch.receive()
+
     async def rest(self):
         """Puts into `given` what comes, until it is closed by somebody else."""
         async for event in self._watch:
@@ -83,6 +87,9 @@ class Threads(Async):
 
     async def next(self, count=1):
         return await asyncio.to_thread(lambda: [next(self._watch) for _ in range(count)])
+
+    async def receive(self):
+        return await asyncio.to_thread(self._watch.receive)
 
     async def rest(self):
         return await asyncio.to_thread(lambda: [self.given.append(event) for event in self._watch])
@@ -235,6 +242,19 @@ async def test_the_token_of_a_watch_is_that_of_the_last_event_that_was_given_or_
             await watch.next()
         tokens.append(watch.resume_token)
     assert tokens == ["a", "b1", "b2", "c"]
+
+
+async def test_what_comes_together_is_received_together_and_nothing_where_only_the_token_has_moved(watching):
+    async with (
+        scripted(([message("a"), message("b"), message("c", "1", "2", "3"), message("d")], LOST)) as server,
+        watching(server.address) as watch,
+    ):
+        assert (await watch.receive(), watch.resume_token) == ([], "b")
+        assert ([event.case_id for event in await watch.next()], watch.resume_token) == (["1"], "c1")
+        assert ([event.case_id for event in await watch.receive()], watch.resume_token) == (["2", "3"], "c3")
+        assert (await watch.receive(), watch.resume_token) == ([], "d")
+        watch.close()
+        assert await watch.receive() == []
 
 
 async def test_a_server_of_the_release_before_has_one_token_for_all_of_a_message_and_nothing_is_missed(watching):

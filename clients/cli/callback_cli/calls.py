@@ -79,7 +79,7 @@ def replay(session: Session, *, call_id: str, show_secrets: bool) -> None:
     epilog=examples(
         "callback watch",
         "callback watch --activity order-paid --label order=5",
-        'callback watch --json --resume-token "$(jq -r .resumeToken last-event.json)" >> events.jsonl',
+        'callback watch --json --resume-token "$(tail -n 1 events.jsonl | jq -r .resumeToken)" >> events.jsonl',
     ),
 )
 @click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
@@ -89,14 +89,17 @@ def replay(session: Session, *, call_id: str, show_secrets: bool) -> None:
     "--resume-token",
     metavar="TOKEN",
     default="",
-    help="Go on behind the event with this `resumeToken`, without a gap.  [default: from now on]",
+    help="Go on behind the line with this `resumeToken`, without a gap. A --case may be gone by then: one that never "
+    "was is watched in silence.  [default: from now on]",
 )
 @asks
 def watch(session: Session, *, activity: str, labels: dict[str, str], case_id: str, resume_token: str) -> None:
     """Show each change of a case or a call when it happens, until Ctrl-C.
 
     A line for each: when, what, the case or the call, its activity, and what is so after it. --json prints an object a
-    line, with what belongs to --resume-token. Where the connection breaks, it goes on from there, without a gap.
+    line, with what belongs to --resume-token; where nothing happens that was asked for, an object with that alone comes
+    every 15 seconds or so, for an older one may be refused. Where the connection breaks, it goes on from there, without
+    a gap.
     """
     screen = Screen()
 
@@ -114,11 +117,16 @@ def watch(session: Session, *, activity: str, labels: dict[str, str], case_id: s
         with watching(client, token) as events:
             if sys.stderr.isatty():
                 click.echo("Watching.", err=True)
-            for event in events:
-                if session.as_json:
-                    click.echo(json_view.line(json_view.event(event)))
-                else:
-                    screen.event(event)
+            shown = token
+            while True:
+                for event in (received := events.receive()):
+                    if session.as_json:
+                        click.echo(json_view.line(json_view.event(event)))
+                    else:
+                        screen.event(event)
+                if session.as_json and not received and events.resume_token != shown:
+                    click.echo(json_view.line({"resumeToken": events.resume_token}))
+                shown = events.resume_token
 
     session.ask(show, patient=True)
 

@@ -506,8 +506,8 @@ class CallbackClient:
             activity: Only events of this activity.
             labels: Only events of cases that have all of these labels.
             case_id: Only events of this case.
-            resume_token: `resume_token` of an event, or of a watch, with the same filter: to go on after it. Default:
-                from now on.
+            resume_token: `resume_token` of an event, or of a watch, with the same filter: to go on after it. The case
+                may be gone by then, so one that never was is no error, and has no events. Default: from now on.
             timeout: How long to look for a server that is lost, each time, in seconds; default the client's.
                 `math.inf` never gives up.
 
@@ -644,7 +644,10 @@ class CallWatch(Iterator[CallEvent]):
 
     @property
     def resume_token(self) -> str:
-        """Where to go on: after the last event that was given. Inside the block there is one before the first, too."""
+        """Where to go on: after the last event that was given, and what has happened since that was not asked for.
+
+        Inside the block there is one before the first event, too.
+        """
         return self._request.resume_token
 
     def __enter__(self) -> Self:
@@ -664,16 +667,28 @@ class CallWatch(Iterator[CallEvent]):
             if self._closed:
                 raise StopIteration
             self._receive()
-        event = self._events.popleft()
-        if event.resume_token:
-            self._request.resume_token = event.resume_token
-        return event
+        return self._given()
+
+    def receive(self) -> list[CallEvent]:
+        """Return the events that come next, in place of iterating; none where `resume_token` alone has moved on.
+
+        It does so where nothing happens that was asked for. Once the watch is closed, there are none.
+        """
+        if not self._events:
+            self._receive()
+        return [self._given() for _ in range(len(self._events))]
 
     def close(self) -> None:
         """End the watch. Closing twice is fine."""
         self._closed = True
         if self._stream is not None:
             self._stream.cancel()
+
+    def _given(self) -> CallEvent:
+        event = self._events.popleft()
+        if event.resume_token:
+            self._request.resume_token = event.resume_token
+        return event
 
     def _receive(self) -> None:
         """Take the next message; where the stream breaks, from another one that goes on there."""
