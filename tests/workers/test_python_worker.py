@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import signal
 import sys
@@ -321,6 +322,7 @@ async def test_a_server_that_does_not_say_why_again_and_again_is_told(work, capl
 
 
 async def test_it_logs_what_it_never_gets_and_gets_the_rest(store_of, work, caplog):
+    caplog.set_level(logging.INFO, "callback.worker")
     work.may_end.set()
     settings = ActivitySettings(target=f"127.0.0.1:{free_port()}")
     async with (
@@ -335,6 +337,7 @@ async def test_it_logs_what_it_never_gets_and_gets_the_rest(store_of, work, capl
         "no call of record comes to a worker: that activity is built in; name yours otherwise",
         "no call of form comes to a worker: that activity is built in; name yours otherwise",
     ]
+    assert f"working on act for {up.address}" in caplog.messages
 
 
 async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server_where_it_is_not(store_of, work):

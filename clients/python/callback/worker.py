@@ -34,7 +34,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 
@@ -226,7 +226,8 @@ class Worker:
                 if stream.welcome:
                     welcome.set()
                     patience = _patience()
-                    _log.info("working on %s for %s", ", ".join(self._handlers.activities), self._target)
+                    works_on = [each for each in self._handlers.activities if each not in stream.in_vain]
+                    _log.info("working on %s for %s", ", ".join(works_on) or "nothing", self._target)
                 await stream.left.wait()
                 is_explained = not (is_explained and stream.is_unexplained)
                 if is_explained:
@@ -280,6 +281,8 @@ class _Stream:
         self._stopping = False
         self.welcome = False
         """Whether the server has greeted the worker."""
+        self.in_vain: Sequence[str] = ()
+        """The activities whose calls do not come to workers there."""
         self.known = asyncio.Event()
         """It has, or the stream is over."""
         self.left = asyncio.Event()
@@ -343,6 +346,7 @@ class _Stream:
     def _hear(self, message: messages.WorkResponse) -> None:
         match message.WhichOneof("message"):
             case "welcome":
+                self.in_vain = message.welcome.activities_in_vain
                 for notice in message.welcome.notices:
                     _log.warning("%s", notice)
             case "call":

@@ -58,10 +58,11 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         worker = Worker(hello.callback_activities, hello.max_calls, changed=self._pool.changed)
         facts = {"worker": hello.name, "principal": principal.name}
         log.info("worker_connected", **facts, activities=[*hello.callback_activities], max_calls=hello.max_calls)
-        notices = [notice for activity in hello.callback_activities if (notice := self._notice(activity))]
+        notices = {activity: notice for activity in hello.callback_activities if (notice := self._notice(activity))}
         if notices:
-            log.warning("worker_in_vain", **facts, notices=notices)
-        worker.say(worker_pb2.WorkResponse(welcome=worker_pb2.Welcome(notices=notices)))
+            log.warning("worker_in_vain", **facts, notices=[*notices.values()])
+        welcome = worker_pb2.Welcome(notices=notices.values(), activities_in_vain=notices)
+        worker.say(worker_pb2.WorkResponse(welcome=welcome))
         reading = self._left_to_read(self._read(requests, worker))
         stay = asyncio.get_running_loop().call_later(
             LONGEST_STAY_S * random.uniform(0.8, 1),  # noqa: S311  # spreads workers

@@ -243,20 +243,26 @@ class Welcome(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NOTICES_FIELD_NUMBER: _builtins.int
+    ACTIVITIES_IN_VAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """notices are sentences for the worker's log: of which of its activities this server has no calls for workers, and what to
         change. Such a worker is welcome all the same: other servers, or the same one after its next start, may have them.
         """
 
+    @_builtins.property
+    def activities_in_vain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """activities_in_vain are those that the notices are about."""
+
     def __init__(
         self,
         *,
         notices: _abc.Iterable[_builtins.str] | None = ...,
+        activities_in_vain: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities_in_vain", b"activities_in_vain", "notices", b"notices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
