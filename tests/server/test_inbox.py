@@ -408,7 +408,7 @@ async def test_a_call_that_nobody_handles_or_that_runs_is_not_replayed(inbox):
     made = await generate(inbox, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
     recorded = await invoke(inbox, made)
     said = await refusal(inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
-    assert (said.reason, "no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
+    assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
 
     async def script(_request, _context):

@@ -61,7 +61,6 @@ _MARKS: Final[Mapping[int, Mark]] = {pb2.CALL_FILTER_WAITING: Mark.WAITING, pb2.
 _NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
     Replayed.RUNNING: "it is running",
     Replayed.LOST: "its request is not kept whole",
-    Replayed.UNHANDLED: "its activity, record or form, has no handler",
 }
 _ERASED: Final = "what was recorded of it was erased"
 
@@ -306,12 +305,14 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         """Has the handler of a call decide again."""
         require_valid(request)
         call_id = request.call_id
-        _, call = await self._call(call_id, caller)
+        case, call = await self._call(call_id, caller)
         if _is_cut(call):
             raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
         replayed, unsure = await _resent_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.reach))
         if replayed is Replayed.UNKNOWN:
             raise errors.CallNotFoundError
+        if replayed is Replayed.UNHANDLED:
+            raise errors.CallNotReplayableError(f"its activity, {case.activity}, has no handler")
         if replayed is not Replayed.OK and not (unsure and replayed is Replayed.RUNNING):
             erased = replayed is Replayed.LOST and call.erased
             raise errors.CallNotReplayableError(_ERASED if erased else _NOT_REPLAYABLE[replayed])
