@@ -234,11 +234,20 @@ async def test_replay_prints_the_call_with_its_delivery(server, callback):
 
 @pytest.mark.parametrize(("command", "method"), [("pause", "PauseActivity"), ("resume", "ResumeActivity")])
 async def test_an_activity_is_paused_and_resumed(server, callback, command, method):
+    paused = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
+    server.answers["ListPausedActivities"] = paused
     server.answers[method] = getattr(messages, f"{method}Response")()
     assert (await callback(command, "order-paid")).output == f"order-paid is {command}d.\n"
     ran = await callback(command, "order-paid", "--json")
     assert ran.json == {"callbackActivity": "order-paid", "paused": command == "pause"}
-    assert server.requests == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+    asked = [each for each in server.requests if not isinstance(each, messages.ListPausedActivitiesRequest)]
+    assert asked == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+
+
+async def test_what_was_not_paused_is_not_said_to_be_resumed(server, callback):
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
+    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    assert (await callback("resume", "order-piad")).output == "order-piad was not paused.\n"
 
 
 async def test_what_is_paused_is_listed(server, callback):
@@ -296,7 +305,7 @@ async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callb
     assert STATE not in ran.output  # by the parameter of its own case
     assert (server.requests[0].filter, server.requests[0].owner) == (asked, "orders")
     ran = await callback(*arguments)
-    assert ran.output.count(CALL) == 2
+    assert ran.output.count(CALL) == ran.output.count("order-paid") == 2
     assert "DELIVERY" in ran.output
 
 

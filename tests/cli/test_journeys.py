@@ -302,7 +302,8 @@ async def test_what_can_not_be_answered_replayed_or_waited_for_is_told_with_what
     ran = await system.callback("set-response", "--call", call["callId"])
     assert ran.errors.splitlines() == [
         "Error: the call has ended, and was not one that waits for an answer from outside (CALL_NOT_HELD)",
-        "`callback list --waiting` shows the calls that wait: those of `callback generate --answer-mode hold`.",
+        "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
+        "--activity form.",
     ]
     case, path = await generate(system, "--activity", "broken")
     await system.http.post(path)

@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from callback import Call, CallbackClient, CallFilter, CallWatch
+from callback import Call, Callback, CallbackClient, CallFilter, CallWatch
 from callback_cli import failures, json_view, options
 from callback_cli.masking import masked
 from callback_cli.options import examples
@@ -82,9 +82,9 @@ def replay(session: Session, *, call_id: str, show_secrets: bool) -> None:
         'callback watch --json --resume-token "$(tail -n 1 events.jsonl | jq -r .resumeToken)" >> events.jsonl',
     ),
 )
-@click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
+@options.activity_filter
 @options.label_filter
-@click.option("--case", "case_id", metavar="CASE", default="", help="Only this case.")
+@click.option("--case", "case_id", metavar="CASE", callback=options.filled, help="Only this case.")
 @click.option(
     "--resume-token",
     metavar="TOKEN",
@@ -174,17 +174,18 @@ def wait(session: Session, *, case_id: str, after: int | None, timeout: timedelt
         what = f"waited {seconds:g} s in vain for call {number + 1} of {case_id}"
         click.echo(failures.timed_out(what, as_json=session.as_json), err=True)
         raise click.exceptions.Exit(failures.EXIT_TIMED_OUT) from None
-    _show(session, call if show_secrets else masked(call, callback.state_query_parameter))
+    _show(session, call if show_secrets else masked(call, callback.state_query_parameter), callback.activity)
 
 
 def show_call(session: Session, question: Callable[[CallbackClient], Call], *, show_secrets: bool = False) -> None:
     """Ask for a call, and print it."""
 
-    def one(client: CallbackClient) -> Call:
+    def one(client: CallbackClient) -> tuple[Call, str]:
         call = question(client)
-        return call if show_secrets else masked(call, client.get_callback(call.case_id).state_query_parameter)
+        case = client.get_callback(call.case_id)
+        return call if show_secrets else masked(call, case.state_query_parameter), case.activity
 
-    _show(session, session.ask(one))
+    _show(session, *session.ask(one))
 
 
 def show_calls(
@@ -196,24 +197,23 @@ def show_calls(
 ) -> bool:
     """Ask for calls, and print as many as the limit says; returns whether there are more."""
 
-    def first(client: CallbackClient) -> list[Call]:
+    def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
         found = list(islice(question(client), None if limit is None else limit + 1))
-        if show_secrets:
-            return found
-        cases = {call.case_id for call in found}
-        parameters = {case: client.get_callback(case).state_query_parameter for case in cases}
-        return [masked(each, parameters[each.case_id]) for each in found]
+        cases = {case: client.get_callback(case) for case in {call.case_id for call in found}}
+        if not show_secrets:
+            found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
+        return found, cases
 
-    values = session.ask(first)
+    values, cases = session.ask(first)
     if session.as_json:
         click.echo(json_view.dumps([json_view.listed_call(each) for each in values[:limit]]))
     else:
-        Screen().calls(values[:limit])
+        Screen().calls(values[:limit], {case: each.activity for case, each in cases.items()})
     return limit is not None and len(values) > limit
 
 
-def _show(session: Session, call: Call) -> None:
+def _show(session: Session, call: Call, activity: str) -> None:
     if session.as_json:
         click.echo(json_view.dumps(json_view.call(call)))
     else:
-        Screen().call(call)
+        Screen().call(call, activity)

@@ -62,7 +62,8 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALLBACK_CLOSED: "It stays closed: generate a new one.",
     ErrorReason.CALL_ANSWERED: "`callback call CALL` shows how, and what was answered.",
     ErrorReason.CALL_NOT_HELD: (
-        "`callback list --waiting` shows the calls that wait: those of `callback generate --answer-mode hold`."
+        "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
+        "--activity form."
     ),
     ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows whether it runs, and what is kept of it.",
     ErrorReason.WATCH_POSITION_LOST: "See what is with `callback list`, then watch without --resume-token.",

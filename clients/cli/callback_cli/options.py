@@ -94,6 +94,19 @@ def labels(context: click.Context, parameter: click.Parameter, texts: tuple[str,
     return dict(found)
 
 
+def filled(_context: click.Context, parameter: click.Parameter, text: str | None) -> str:
+    """Return what was given, or "" if nothing was: an empty text, of a variable that is not set say, would mean all.
+
+    Raises:
+        click.BadParameter: It is blank.
+    """
+    if text is not None and not text.strip():
+        raise click.BadParameter("it is empty", param=parameter)
+    return text or ""
+
+
+activity_filter = click.option("--activity", metavar="A", callback=filled, help="Only cases of this activity.")
+"""The option that narrows cases, or what happens to them, to those of an activity."""
 label_filter = click.option(
     "--label",
     "labels",

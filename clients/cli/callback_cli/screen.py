@@ -111,12 +111,13 @@ class Screen:
             last_if_it_fits=True,
         )
 
-    def call(self, value: Call) -> None:
-        """Print a call, whole."""
+    def call(self, value: Call, activity: str) -> None:
+        """Print a call of an activity, whole."""
         self._title("Call", value.call_id)
         self._facts(
             [
                 ("case", value.case_id),
+                ("activity", activity),
                 ("status", Text(_words(value.status), _STYLES.get(value.status, ""))),
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
@@ -144,14 +145,15 @@ class Screen:
         if value.delivery is not None and value.delivery.response is not None:
             self._response(value.delivery.response, "Decided by the handler, sent to nobody")
 
-    def calls(self, values: Sequence[Call]) -> None:
-        """Print calls as a table; with their deliveries, if any has one."""
-        head = ("CALL", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
+    def calls(self, values: Sequence[Call], activities: Mapping[str, str]) -> None:
+        """Print calls as a table, with the activities of their cases; with their deliveries, if any has one."""
+        head = ("CALL", "ACTIVITY", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
         self._table(
             head if any(value.delivery for value in values) else head[:-1],
             [
                 (
                     value.call_id,
+                    activities[value.case_id],
                     Text(_words(value.status), _STYLES.get(value.status, "")),
                     "-" if value.erased else value.method.upper(),
                     "erased" if value.erased else _size(value.body_size),
