@@ -16,6 +16,5 @@ T = TypeVar("T")
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end on a new loop, as `asyncio.run` does, and return what it returns."""
     gc.freeze()  # modules and the like stay; to look through them again and again took an edge a tenth of its time
-    gc.set_threshold(10_000, 20, 20)  # of what a call leaves nearly nothing waits for the collector
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
         return runner.run(main)
