@@ -48,6 +48,8 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 _METHODS: Final = frozenset((*CALL_METHODS, "OPTIONS"))
+_UNLOGGED: Final = (status.PREFETCH_REFUSED, status.TOO_MANY_CALLS)
+"""Nothing is wrong, and figures tell how often. Where too much is asked, a line each would be much of its cost."""
 
 
 class Exchanges:
@@ -167,7 +169,7 @@ class Exchange(ASGIHTTPConnection):
     def _refused(self, refusal: status.Refusal) -> Answer:
         if refusal.call_id:
             self._record.call_id = refusal.call_id
-        if refusal.problem.status >= 500 and refusal.problem is not status.PREFETCH_REFUSED:
+        if refusal.problem.status >= 500 and refusal.problem not in _UNLOGGED:
             _log.warning("call refused", code=refusal.problem.code, call_id=refusal.call_id)
         headers = [("www-authenticate", refusal.challenge)] if refusal.challenge else []
         return self._problem(refusal.problem, retry_after_s=refusal.retry_after_s, headers=headers)

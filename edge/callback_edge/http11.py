@@ -48,6 +48,8 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 """Request line and header fields together."""
 
 _FIXED_FIELDS: Final = [(name.encode(), value.encode()) for name, value in FIXED_HEADERS]
+_OF_MOST_ANSWERS: Final = frozenset((b"content-type", b"content-length"))
+"""The fields that most answers have and no others. They hold no secret, and may be remembered."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _BARE_LF_OR_FOLD: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _NO_PART_OF_A_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
@@ -74,6 +76,16 @@ def _common_lines(second: int) -> bytes:
     """Return the same as lines, at a time of so many whole seconds."""
     fields = [(b"date", format_date_time(second).encode()), *_FIXED_FIELDS]
     return b"".join(b"%b: %b\r\n" % field for field in fields)
+
+
+@lru_cache(maxsize=1024)
+def _require_well_formed(fields: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Refuse what h11 would not send. It takes long to look, and most answers have the fields of one before.
+
+    Raises:
+        LocalProtocolError: a field is malformed.
+    """
+    normalize_and_validate(list(fields))
 
 
 class EdgeContext(WorkerContext):
@@ -144,7 +156,10 @@ class _StrictConnection(h11.Connection):
         Raises:
             LocalProtocolError: no answer is due, or a field is malformed.
         """
-        normalize_and_validate(fields)
+        if {name for name, _ in fields} <= _OF_MOST_ANSWERS:
+            _require_well_formed(tuple(fields))
+        else:
+            normalize_and_validate(fields)
         before = self.states
         if is_last:
             self._cstate.process_keep_alive_disabled()

@@ -4,6 +4,7 @@ What has the status 200 is a page for everyone: nothing went wrong of which a pr
 anything from the request.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -75,6 +76,7 @@ def _joined(fields: Iterable[tuple[bytes, str]], name: bytes) -> str:
     return ",".join(value for each, value in fields if each == name)[:_LOOKED_AT]
 
 
+@functools.lru_cache(maxsize=256)  # most callers say the same, and to look at it costs a part of what a refusal does
 def _prefers_page(accept: str) -> bool:
     return parse_accept_header(accept, MIMEAccept).best_match(_OFFERED, default=_JSON) == _HTML
 

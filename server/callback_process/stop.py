@@ -29,6 +29,8 @@ def stop_on_signals() -> asyncio.Event:
         loop.call_soon_threadsafe(stopping.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
+        # Has the loop woken, whichever thread the kernel gave the signal to: handlers run in this one, once it runs.
+        loop.add_signal_handler(number, lambda: None)
         signal.signal(number, on_signal)
     return stopping
 

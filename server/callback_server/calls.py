@@ -337,7 +337,6 @@ class Calls:
                     owners_over=() if self._pace is None else self._pace.over(),
                     replica=self._held.replica,
                     takes=self._inbox.takes,
-                    paused=self._inbox.paused,
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=self._leases.longest_ms / 1000,

@@ -269,16 +269,19 @@ class CallAnsweredError(CallbackError):
 
 
 class CallNotHeldError(CallbackError):
-    """The call's handler answers it; its case does not hold calls."""
+    """The call's handler answers it, or has; its case does not hold calls."""
 
     reason = "CALL_NOT_HELD"
 
-    def __init__(self) -> None:
-        super().__init__("the call is not held: its handler answers it")
+    def __init__(self, *, has_ended: bool) -> None:
+        if has_ended:
+            super().__init__("the call has ended, and was not one that waits for an answer from outside")
+        else:
+            super().__init__("the call does not wait for an answer from outside: its handler answers it")
 
 
 class CallNotReplayableError(CallbackError):
-    """The call is running, its request is not kept whole, or its activity has no handler."""
+    """The call is running, its request is not kept whole or was erased, or its activity has no handler."""
 
     reason = "CALL_NOT_REPLAYABLE"
 

@@ -6,6 +6,7 @@
 2. A watcher that begins reads for itself, from its place to the end. From there on it follows the reader, and passes
    over what it has seen: it misses nothing, and sees nothing twice.
 3. Events of a partition are in their order, so those of a case are. A place names the last event of each partition.
+   Each event is told with the place behind it: from there on, exactly those are told that follow it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from callback_server.errors import (
     WatchPositionLostError,
 )
 from callback_server.store.client import StoreError
-from callback_server.store.read_events import Page, Position, read_ends, read_events
+from callback_server.store.read_events import Placed, Position, Token, read_ends, read_events, read_place
 from callback_server.store.resend import resend
 from callback_server.store.scripts import Scripts
 
@@ -50,10 +51,8 @@ MOST_WATCHERS: Final = 1000
 MOST_WATCHERS_EACH: Final = 100
 """How many of them may be of one principal."""
 
-Told = tuple[list[Event], str]
-"""Some events, and the token of the place behind them."""
-_Read = tuple[int, int, Event]
-"""A partition, a number, and the event there."""
+Told = tuple[list[tuple[Event, str]], str]
+"""Some events, each with the token of the place behind it; and the token of the place behind all that was looked at."""
 
 
 class _Watcher:
@@ -65,17 +64,16 @@ class _Watcher:
         self.is_lost = False
         """Whether events that it has not seen are no longer kept."""
 
-    def look(self, events: Sequence[_Read], at: int, position: Position) -> tuple[list[Event], int]:
+    def look(self, events: Sequence[Placed], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
         """What it is to be told of these events, from one on, and how far it has looked by then, as has its place."""
-        told = list[Event]()
-        numbers = position.numbers
+        told = list[tuple[Event, str]]()
         while at < len(events) and len(told) < MOST_AT_ONCE:
-            partition, number, event = events[at]
+            partition, number, mark, event = events[at]
             at += 1
-            if number > numbers[partition]:
-                numbers[partition] = number
+            if number > position.numbers[partition]:
+                position.move(partition, number, mark)
                 if self.filter.keeps(event):
-                    told.append(event)
+                    told.append((event, position.token()))
         return told, at
 
 
@@ -89,19 +87,19 @@ class Feed:
         self._wanted = asyncio.Event()
         self._position: Position | None = None
         """How far the reader has read. None: nobody follows it."""
-        self._kept: list[_Read] = []
+        self._kept: list[Placed] = []
         """What it read last."""
-        self._kept_behind = Position([])
+        self._kept_behind = Position([], [])
         """What is kept lies behind this place, without a hole."""
         self._forgotten = 0
         """How many events before those have been kept."""
         self._stopping = False
 
-    async def watch(self, principal: str, keeps: Filter, position: Position | None) -> AsyncGenerator[Told, None]:
+    async def watch(self, principal: str, keeps: Filter, token: Token | None) -> AsyncGenerator[Told, None]:
         """Tells of events from a place on, for ever; None: from now on. At first it tells the place alone.
 
         Raises:
-            WatchPositionLostError: events after the place are no longer kept.
+            WatchPositionLostError: events after the place are no longer kept, or the store has lost that place.
             WatcherTooSlowError: what is told is taken more slowly than it comes.
             TooManyWatchersError: there are as many as there may be.
             ServerStoppingError: this process ends.
@@ -115,9 +113,10 @@ class Feed:
         self._of_principal[principal] += 1
         metrics.WATCHERS.inc()
         try:
-            is_at_end = position is None
+            is_at_end = token is None
+            position = await resend(lambda: self._place(token), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
             if position is None:
-                position = await resend(lambda: read_ends(self._scripts), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
+                raise WatchPositionLostError
             yield [], position.token()
             while not (is_at_end and self._follows(watcher, position)):
                 self._go_on()
@@ -162,12 +161,16 @@ class Feed:
         if self._stopping:
             raise ServerStoppingError
 
-    async def _read_after(self, position: Position) -> tuple[list[_Read], bool]:
+    async def _place(self, token: Token | None) -> Position | None:
+        return await (read_ends(self._scripts) if token is None else read_place(self._scripts, token))
+
+    async def _read_after(self, position: Position) -> tuple[list[Placed], bool]:
         """Events after a place, and whether those are all."""
-        pages = await resend(lambda: read_events(self._scripts, position.numbers), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
-        if any(page.lost(after) for page, after in zip(pages, position.numbers, strict=True)):
+        read = await resend(lambda: read_events(self._scripts, position), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
+        if read is None:
             raise WatchPositionLostError
-        return _events_of(pages), not any(page.more for page in pages)
+        events, more = read
+        return events, not more
 
     def _follows(self, watcher: _Watcher, position: Position) -> bool:
         """Has a watcher that has seen all follow the reader, if all after its place is kept here or yet to be read."""
@@ -204,25 +207,26 @@ class Feed:
 
     async def _read(self, position: Position) -> bool:
         """Reads on, and wakes those who have something to look at. True: there is more to read."""
-        pages = await read_events(self._scripts, position.numbers)
-        if any(page.lost(after) for page, after in zip(pages, position.numbers, strict=True)):
+        read = await read_events(self._scripts, position)
+        if read is None:
             for watcher in self._watchers:
                 watcher.is_lost = True
                 watcher.wake.set()
             self._rest()  # and begin anew for who comes next
             return False
-        events = _events_of(pages)
-        position.numbers = [page.last for page in pages]
+        events, more = read
+        for partition, number, mark, _ in events:
+            position.move(partition, number, mark)
         self._kept += events
         self._forget(max(0, len(self._kept) - MOST_KEPT))
-        owners = {None, *(event.owner for _, _, event in events)} if events else set()
+        owners = {None, *(each.event.owner for each in events)} if events else set()
         end = self._forgotten + len(self._kept)
         for watcher in self._watchers:
             if watcher.filter.owner in owners:
                 watcher.wake.set()
             elif watcher.next == end - len(events):
                 watcher.next = end
-        return any(page.more for page in pages)
+        return more
 
     def _rest(self) -> None:
         self._wanted.clear()
@@ -230,15 +234,7 @@ class Feed:
         self._forget(len(self._kept))
 
     def _forget(self, count: int) -> None:
-        for partition, number, _ in self._kept[:count]:
-            self._kept_behind.numbers[partition] = number
+        for partition, number, mark, _ in self._kept[:count]:
+            self._kept_behind.move(partition, number, mark)
         del self._kept[:count]
         self._forgotten += count
-
-
-def _events_of(pages: Sequence[Page]) -> list[_Read]:
-    return [
-        (partition, number, event)
-        for partition, page in enumerate(pages)
-        for number, event in enumerate(page.events, page.first)
-    ]

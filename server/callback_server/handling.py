@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
 from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
 from callback_server.errors import Violation
-from callback_server.handlers.handler import Decision, Handler, HandlerError
+from callback_server.handlers.contract import decision
+from callback_server.handlers.handler import Decision, Handler, HandlerError, Reply
 
 log = get_logger()
 
@@ -51,17 +53,24 @@ class Handling:
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:
             return failed(CallFailure.HANDLER_UNREACHABLE, "the store answered too late for the handler to be asked")
+        reply: Reply | None = None
         try:
             async with asyncio.timeout(timeout_s + LATE_S):
-                decision = await handler.handle(grant, request, timeout_s=timeout_s)
+                reply = await handler.handle(grant, request, timeout_s=timeout_s)
+            outcome = self.decided(grant.response, decision(reply.answer))
         except HandlerError as error:
-            return failed(error.failure, error.detail)
+            outcome = failed(error.failure, error.detail)
         except TimeoutError:
-            return failed(CallFailure.DEADLINE_EXCEEDED, "the handler did not end at its deadline")
+            outcome = failed(CallFailure.DEADLINE_EXCEEDED, "the handler did not end at its deadline")
         except Exception:
             log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
-            return failed(CallFailure.HANDLER_ERROR, "a fault of the server; its log says more")
-        return self.decided(grant.response, decision)
+            outcome = failed(CallFailure.HANDLER_ERROR, "a fault of the server; its log says more")
+        if reply is not None and outcome.failure is CallFailure.INVALID_RESPONSE:
+            refusal = handler_pb2.RefuseAnswerRequest(
+                call_id=grant.call_id, callback_activity=grant.activity, problem=outcome.detail
+            )
+            reply.refuse(refusal)
+        return outcome
 
     def decided(self, base: Response, decision: Decision) -> Outcome:
         """What a decision makes of a call whose case answers `base`."""

@@ -24,9 +24,9 @@ from callback_server.handlers.handler import Decision
 from callback_server.handling import Handling
 from callback_server.mailbox import Letter, Mailbox
 from callback_server.store.client import StoreError
-from callback_server.store.finish_call import Finished, finish_call
+from callback_server.store.finish_call import finish_call
 from callback_server.store.read import Held, read_held
-from callback_server.store.resend import resend
+from callback_server.store.resend import resend_knowing
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 
@@ -100,7 +100,7 @@ class HeldCalls:
         if held is None:
             raise errors.CallNotFoundError
         if not held.holder:
-            raise errors.CallNotHeldError
+            raise errors.CallNotHeldError(has_ended=held.status is not CallStatus.RUNNING)
         digest = hashlib.sha256(
             msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open))
         ).hexdigest()
@@ -109,7 +109,7 @@ class HeldCalls:
             if broken := self._handling.problems(response):
                 raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
             outcome = self._handling.decided(held.response, decision)
-            finished: Finished | None = await resend(
+            finished, unsure = await resend_knowing(
                 lambda: finish_call(
                     self._scripts, call_id=call_id, outcome=outcome, retention=self._retention, answered=digest
                 ),
@@ -118,7 +118,8 @@ class HeldCalls:
             )
             if finished is not None:
                 self._mailbox.post(held.holder, Answered(call_id))
-                tell_ended(call_id, activity, outcome, finished.consequence)
+                if unsure or not finished.again:  # else somebody else said the same, and was first
+                    tell_ended(call_id, activity, outcome, finished.consequence)
                 return
             held = await read_held(self._scripts, call_id) or held
         if held.answered != digest:

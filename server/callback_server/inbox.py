@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -25,16 +24,12 @@ from callback_server.store import keys
 from callback_server.store.claim_call import Leases
 from callback_server.store.client import StoreError
 from callback_server.store.finish_delivery import finish_delivery
-from callback_server.store.paused import paused_activities
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.take_deliveries import Attempt, take_deliveries
 
 log = get_logger()
-
-PAUSES_S: Final = 1.0
-"""How often it is asked which activities are paused, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +61,6 @@ class Inbox:
         self._leases = leases
         self._retention = retention
         self._most = most
-        self.paused: frozenset[str] = frozenset()
-        """The activities of which none is run, as far as is known here."""
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
         """Partitions where something is due, in the order in which they were found."""
@@ -106,17 +99,6 @@ class Inbox:
                     log.exception("deliveries_not_taken", partition=partition)
             await self._wake.wait()
 
-    async def follow_pauses_for_ever(self) -> None:
-        """Keeps to what is paused, until it is cancelled."""
-        while True:
-            try:
-                self.paused = await paused_activities(self._scripts.client)
-            except StoreError as error:
-                log.warning("pauses_not_read", error=str(error))
-            except Exception:  # what is paused must not stay so here for ever
-                log.exception("pauses_not_read")
-            await asyncio.sleep(PAUSES_S)
-
     def stop(self) -> None:
         """Takes no more. Calls whose claim is on its way may still begin theirs."""
         self._stopping = True
@@ -137,7 +119,6 @@ class Inbox:
                 limit=self._most - len(self._running),
                 turn=self._turn,
                 leases=self._leases,
-                paused=self.paused,
                 retention=self._retention,
             )
             for attempt in attempts:

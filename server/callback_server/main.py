@@ -44,14 +44,16 @@ from callback_server.inbox import Inbox
 from callback_server.mailbox import Mailbox
 from callback_server.principals import PrincipalsFile
 from callback_server.rpc.access import Access
-from callback_server.rpc.callback_service import CallbackServicer, Policy
+from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
 from callback_server.store.claim_call import Leases
-from callback_server.store.client import StoreClient, StoreError, connect
+from callback_server.store.client import StoreError, connect
+from callback_server.store.paused import bring_pauses, read_pauses
 from callback_server.store.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.safety import UnsafeStoreError, check_store
@@ -140,24 +142,24 @@ async def _serve(settings: ServerSettings) -> None:
     _warm_up()
     health = Health()
     client = connect(given.store_url)
+    scripts = Scripts(client, tell_due)
     try:
         with AdminServer(given.admin, health.why_not_ready):
-            if await _store_ready(client, settings, stopping):
+            if await _store_ready(scripts, settings, stopping):
                 async with contextlib.AsyncExitStack() as stack:
-                    await _serve_on(client, settings, given, health, stopping, stack)
+                    await _serve_on(scripts, settings, given, health, stopping, stack)
     finally:
         await client.aclose()
 
 
 async def _serve_on(
-    client: StoreClient,
+    scripts: Scripts,
     settings: ServerSettings,
     given: _Given,
     health: Health,
     stopping: asyncio.Event,
     stack: contextlib.AsyncExitStack,
 ) -> None:
-    scripts = Scripts(client, tell_due)
     retention = Retention(
         time_ms=settings.retention_s * 1000,
         calls_per_case=settings.recorded_calls_per_case,
@@ -166,7 +168,7 @@ async def _serve_on(
         headers=settings.record_headers,
     )
     activities = {
-        name: Activity(name, deadline_ms=round(activity.deadline_s * 1000), retries=activity.retry.retries())
+        name: Activity(name, deadline_ms=activity.deadline_ms, retries=activity.retry.retries())
         for name, activity in settings.activities.items()
     }
     policy = Policy(
@@ -221,7 +223,7 @@ async def _serve_on(
     server = make_server(
         CallbackServicer(scripts, policy, retention, access, held, feed),
         EdgeServicer(calls, access),
-        WorkerServicer(workers, access),
+        WorkerServicer(workers, access, given.handlers),
         health,
         access,
         reflect=settings.reflection,
@@ -236,7 +238,6 @@ async def _serve_on(
     background = [
         sweeper.sweep_for_ever(),
         sweeper.drop_for_ever(),
-        inbox.follow_pauses_for_ever(),
         inbox.take_for_ever(),
         feed.read_for_ever(),
         _watch_store(scripts, retention, health),
@@ -309,12 +310,16 @@ def _ended(task: asyncio.Task[None]) -> None:
         log.critical("background_ended", exc_info=error)
 
 
-async def _store_ready(client: StoreClient, settings: ServerSettings, stopping: asyncio.Event) -> bool:
-    """Waits for the store, and refuses one that is unsafe. False: asked to stop before it was there."""
+async def _store_ready(scripts: Scripts, settings: ServerSettings, stopping: asyncio.Event) -> bool:
+    """Waits for the store, and refuses one that is unsafe. False: asked to stop before it was there.
+
+    Then each partition knows what is paused, whatever release has served before: nothing is delivered until it does.
+    """
     began, told = time.monotonic(), ""
     while not stopping.is_set():
         try:
-            await check_store(client, settings.store_durability)
+            await check_store(scripts.client, settings.store_durability)
+            await bring_pauses(scripts, await read_pauses(scripts))
             return True
         except UnsafeStoreError as error:
             raise StartError(f"the store is not safe: {error}") from error

@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
+from callback.targets import problem_of
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
-from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.retries import Retries
 from callback_server.store.client import check_url, with_password
@@ -26,7 +35,12 @@ Origin = Annotated[
 ]
 
 
-_PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d{2}|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+def _grpc_target(text: str) -> str:
+    if problem := problem_of(text):
+        raise ValueError(problem)
+    return text
+
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -60,12 +74,10 @@ class ActivitySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    target: str | None = Field(
-        default=None, pattern=rf"^((dns|ipv4|ipv6):\S+|[^\s:/]+:{_PORT}|\[[0-9a-fA-F:]+\]:{_PORT})$"
-    )
+    target: Annotated[str, AfterValidator(_grpc_target)] | None = None
     """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
-    deadline_s: float = Field(default=DEFAULT_DEADLINE_MS / 1000, gt=0, le=300)
-    """How long the handler may take, in seconds."""
+    deadline_s: float | None = Field(default=None, gt=0, le=300)
+    """How long the handler may take, and a held call waits for its answer, in seconds. None: 8, and a held call 300."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     """How long to wait for a connection before the handler counts as not started, in seconds."""
     tls: TlsSettings | None = None
@@ -73,6 +85,11 @@ class ActivitySettings(BaseModel):
     take over once a connection with them stands. None: plain text."""
     retry: RetrySettings = RetrySettings()
     """When a delivery is tried again."""
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """The same in milliseconds."""
+        return None if self.deadline_s is None else round(self.deadline_s * 1000)
 
     @model_validator(mode="after")
     def _tls_of_target(self) -> ActivitySettings:

@@ -14,6 +14,7 @@ from callback_process.logs import get_logger
 from callback_server.store import keys
 from callback_server.store.client import StoreError
 from callback_server.store.drop_partition import drop_partition
+from callback_server.store.paused import NONE_KNOWN, read_pauses
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.sweep_partition import sweep_partition
@@ -34,10 +35,12 @@ class Sweeper:
         self._scripts = scripts
         self._retention = retention
         self._deliver = deliver
+        self._pauses = NONE_KNOWN
 
     async def sweep_for_ever(self) -> None:
-        """Ends leases and closes what has expired, until it is cancelled."""
+        """Ends leases, closes what has expired and brings what is paused, until it is cancelled."""
         while True:
+            await self._read_pauses()
             await _on_each_partition(self._sweep)
             await _pause(SWEEP_INTERVAL_S)
 
@@ -47,8 +50,17 @@ class Sweeper:
             await self._drop_round()
             await _pause(DROP_INTERVAL_S)
 
+    async def _read_pauses(self) -> None:
+        """If that fails (a part of a cluster is away), sweeps go on with what is known: an old version is harmless."""
+        try:
+            self._pauses = await read_pauses(self._scripts)
+        except StoreError as error:
+            log.warning("sweep_failed", error=str(error))
+        except Exception:
+            log.exception("sweep_failed")
+
     async def _sweep(self, partition: int) -> bool:
-        swept = await sweep_partition(self._scripts, partition, retention=self._retention)
+        swept = await sweep_partition(self._scripts, partition, retention=self._retention, pauses=self._pauses)
         if swept.deliveries:
             self._deliver(partition)
         return swept.more

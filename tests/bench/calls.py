@@ -54,7 +54,8 @@ TABLE = {
 }
 
 RIVALS = {
-    "webhook": Row(measures.calls, "recorded call ÷ adnanh/webhook, 32 connections"),
+    "webhook": Row(measures.rivals, "recorded call ÷ adnanh/webhook, 32 connections"),
+    "restate": Row(measures.rivals, "push handler ÷ Restate with a handler of its SDK, 32 connections"),
 }
 
 
@@ -69,13 +70,31 @@ async def measure(rows, options, keep):
                 keep(*await once(stage, [name for name in rows if rows[name].measure is once]))
 
 
-def table(rows, values, earlier):
-    """The lines of the table, and whether everything is as it must be."""
+def runs_of(path):
+    """The runs of a file; ends this program, with a line, where it is none of those that are written now."""
+    runs = json.loads(path.read_text())
+    if not isinstance(runs, list):
+        sys.exit(f"{path} is of an older form, with one run alone: measure anew what is to be compared")
+    return runs
+
+
+def merged(runs, part):
+    """A part of what several runs found, by name: of what was measured again, the last."""
+    return {name: each for run in runs for name, each in run[part].items()}
+
+
+def table(values, earlier):
+    """Prints the table. Returns whether everything is as it must be."""
     all_met = True
-    for name, each in values.items():
-        row, median = rows[name], statistics.median(each)
+    for name, row in (TABLE | RIVALS).items():
+        if name not in values:
+            continue
+        if not (each := values[name]):
+            print(f"{row.what:64} could not be had here: see above")
+            continue
+        median = statistics.median(each)
         line = f"{row.what:64} {median:7.2f} ({min(each):.2f} to {max(each):.2f})"
-        if name in earlier:
+        if earlier.get(name):
             before = statistics.median(earlier[name])
             line += f"   was {before:.2f}: {median / before - 1:+.0%}"
         if row.required is not None:
@@ -88,28 +107,34 @@ def table(rows, values, earlier):
 
 def main(options):
     """Measures, prints and writes. Returns the exit code: 1 if something is not as it must be."""
+    runs = runs_of(options.resume) if options.resume and options.resume.exists() else []
+    earlier = runs_of(options.compare) if options.compare else []
     names = options.only or [*TABLE, *(RIVALS if options.rivals else ())]
+    if not options.only:
+        names = [name for name in names if name not in merged(runs, "values")]
     rows = {name: row for name, row in (TABLE | RIVALS).items() if name in names}
-    earlier = json.loads(options.compare.read_text()) if options.compare else {"values": {}}
     found = surroundings()
     print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
     print(", ".join(f"{name} {fact}" for name, fact in found["machine"].items()))
-    for kind in ("versions", "machine") if options.compare else ():
-        for name in found[kind]:
-            if (before := earlier[kind].get(name)) != found[kind][name]:
-                print(f"  in {options.compare}, {name} was {before}")
-    found |= {"values": {}, "seen": {}}
+    for path, before in ((options.resume, runs), (options.compare, earlier)):
+        for kind in ("versions", "machine") if before else ():
+            for name, each in found[kind].items():
+                if (was := before[-1][kind].get(name)) != each:
+                    print(f"  in {path}, {name} was {was}")
+    found |= {"rounds": options.rounds, "seconds": options.seconds, "values": {}, "seen": {}}
+    runs.append(found)
     options.into.mkdir(parents=True, exist_ok=True)
-    file = options.into / f"calls-{found['began']}.json"
+    file = options.resume or options.into / f"calls-{found['began']}.json"
 
     def keep(values, seen):
         found["values"] |= values
         found["seen"] |= seen
-        file.write_text(json.dumps(found, indent=1))
+        file.write_text(json.dumps(runs, indent=1))
 
     asyncio.run(measure(rows, options, keep))
-    all_met = table(rows, found["values"], earlier["values"])
-    print("all that was seen:", *(str(path) for path in (file, *plots(found["seen"], file.with_suffix("")))))
+    all_met = table(merged(runs, "values"), merged(earlier, "values"))
+    drawn = plots(merged(runs, "seen"), file.with_suffix(""))
+    print("all that was seen:", *(str(path) for path in (file, *drawn)))
     return 0 if all_met else 1
 
 
@@ -121,6 +146,10 @@ def arguments():
     parser.add_argument(
         "--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N",
         help="with how many open cases to measure calls, in rising order (default 10000 100000 1000000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE",
+        help="keep to one file over several runs: measure what it lacks, or --only, and add that",
     )  # fmt: skip
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what has changed since that run")
     parser.add_argument(

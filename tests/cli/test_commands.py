@@ -217,6 +217,7 @@ DELIVERY_JSON = {
     "nextAttemptTime": "2026-11-25T09:30:15.250Z",
     "failure": "HANDLER_ERROR",
     "failureDetail": "the handler failed",
+    "paused": False,
 }
 
 
@@ -233,11 +234,47 @@ async def test_replay_prints_the_call_with_its_delivery(server, callback):
 
 @pytest.mark.parametrize(("command", "method"), [("pause", "PauseActivity"), ("resume", "ResumeActivity")])
 async def test_an_activity_is_paused_and_resumed(server, callback, command, method):
+    paused = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
+    server.answers["ListPausedActivities"] = paused
     server.answers[method] = getattr(messages, f"{method}Response")()
     assert (await callback(command, "order-paid")).output == f"order-paid is {command}d.\n"
     ran = await callback(command, "order-paid", "--json")
     assert ran.json == {"callbackActivity": "order-paid", "paused": command == "pause"}
-    assert server.requests == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+    asked = [each for each in server.requests if not isinstance(each, messages.ListPausedActivitiesRequest)]
+    assert asked == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+
+
+async def test_what_was_not_paused_is_not_said_to_be_resumed(server, callback):
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
+    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    assert (await callback("resume", "order-piad")).output == "order-piad was not paused.\n"
+
+
+async def test_what_is_paused_is_listed(server, callback):
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
+    assert (await callback("paused")).output == "No activity is paused.\n"
+    assert (await callback("paused", "--json")).json == []
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["a", "b\x1b"])
+    assert (await callback("paused")).output == "a\nb\\x1b\n"
+    ran = await callback("paused", "--json")
+    assert ran.json == [{"callbackActivity": name, "paused": True} for name in ("a", "b\x1b")]
+
+
+async def test_a_delivery_that_waits_says_what_for(server, callback):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    for more, shown in (
+        ({"next_attempt_time": timestamp(CREATED)}, "pending, 1 attempt, next at 2026-11-25 09:30:15 UTC"),
+        ({"next_attempt_time": timestamp(CREATED), "paused": True}, "paused, 1 attempt"),
+        ({}, "pending, 1 attempt, after an earlier call of its case"),
+        ({"paused": True}, "paused, 1 attempt, after an earlier call of its case"),
+    ):
+        delivery = resources.Delivery(status=resources.DELIVERY_STATUS_PENDING, attempts=1, **more)
+        server.answers["GetCall"] = messages.GetCallResponse(call=call_message(delivery=delivery))
+        server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message(delivery=delivery)])
+        lines = [line.split(None, 1) for line in (await callback("call", CALL)).output.splitlines()]
+        assert ["delivery", shown] in lines
+        assert (await callback("calls", CASE)).output.rstrip().endswith(f"  {shown}")
+        assert (await callback("call", CALL, "--json")).json["delivery"]["paused"] is delivery.paused
 
 
 @pytest.mark.parametrize(
@@ -268,7 +305,7 @@ async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callb
     assert STATE not in ran.output  # by the parameter of its own case
     assert (server.requests[0].filter, server.requests[0].owner) == (asked, "orders")
     ran = await callback(*arguments)
-    assert ran.output.count(CALL) == 2
+    assert ran.output.count(CALL) == ran.output.count("order-paid") == 2
     assert "DELIVERY" in ran.output
 
 
@@ -404,7 +441,7 @@ async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
 
 async def test_no_line_of_grpc_itself_reaches_the_terminal(callback, monkeypatch):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
-    ran = await callback("list", "--target", "ipv4:nowhere")
+    ran = await callback("list", "--target", "ipv4:nowhere:1")
     assert ran.code == 1
     assert ran.errors.count("\n") == 1
     assert ran.errors.startswith("Error: ipv4:nowhere")

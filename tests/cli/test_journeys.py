@@ -295,6 +295,45 @@ async def test_a_call_that_is_held_is_found_and_answered_by_hand(system):
     assert (await system.callback("set-response", "--call", call, "--code", "201")).code == 0
 
 
+async def test_what_can_not_be_answered_replayed_or_waited_for_is_told_with_what_to_do(system):
+    case, path = await generate(system, "--activity", "record")
+    await system.http.post(path)
+    [call] = (await system.callback("calls", case, "--json")).json
+    ran = await system.callback("set-response", "--call", call["callId"])
+    assert ran.errors.splitlines() == [
+        "Error: the call has ended, and was not one that waits for an answer from outside (CALL_NOT_HELD)",
+        "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
+        "--activity form.",
+    ]
+    case, path = await generate(system, "--activity", "broken")
+    await system.http.post(path)
+    [call] = (await system.callback("calls", case, "--json")).json
+    await system.callback("erase", case, "--yes")
+    ran = await system.callback("replay", call["callId"])
+    assert ran.errors.splitlines()[0] == (
+        "Error: the call can not be replayed: what was recorded of it was erased (CALL_NOT_REPLAYABLE)"
+    )
+
+    async def refused(*arguments):
+        ran = await system.callback("generate", "--activity", "order-paid", "--type", "response", *arguments)
+        assert ran.code == 1
+        return ran.errors.splitlines()[1:]
+
+    assert await refused("--answer-deadline", "1s") == [
+        "  --fallback-redirect-url, --fallback-body, --fallback-code or --fallback-header (fallback): "
+        "is missing: it is what the caller gets at the answer_deadline"
+    ]
+    assert await refused("--fallback-code", "202") == [
+        "  --answer-deadline (answer_deadline): is missing: it says when the caller gets the fallback"
+    ]
+    [told] = await refused("--fallback-code", "202", "--answer-deadline", "250s")
+    assert re.fullmatch(
+        r"  --answer-deadline \(answer_deadline\): must be at most [0-9.]+ s, the deadline of the activity, "
+        r"which the server's operator sets: deadline_s in \[activities\.order-paid\]",
+        told,
+    )
+
+
 async def test_a_caller_who_waits_too_long_gets_the_fallback_and_the_call_goes_on(system):
     case, path = await generate(
         system, "--activity", "form", "--answer-deadline", "200ms", "--fallback-body", "we let you know"
@@ -314,6 +353,7 @@ async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
         if each["callbackCaseId"] == case and each["delivery"]["attempts"] == 1
     ]
     assert (await system.callback("pause", "order-paid")).output == "order-paid is paused.\n"
+    assert (await system.callback("paused")).output == "order-paid\n"
     system.trxid_is_needed.clear()
     assert (await system.callback("replay", dead["callId"], "--json")).json["delivery"]["status"] == "PENDING"
     assert (await system.callback("resume", "order-paid")).output == "order-paid is resumed.\n"
@@ -323,6 +363,15 @@ async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
     assert delivered["delivery"]["attempts"] == 2
     assert delivered["status"] == "SUCCEEDED"
     system.trxid_is_needed.set()
+
+
+async def test_what_is_never_delivered_is_not_paused_and_it_is_told_what_to_do(system):
+    ran = await system.callback("pause", "record")
+    assert ran.code == 1
+    assert ran.errors.splitlines()[1:] == [
+        "  ACTIVITY or --activity (callback_activity): must be an activity with a handler: calls of record and form "
+        "are never delivered, so there is nothing to pause; close their callbacks to end them"
+    ]
 
 
 async def test_what_happens_is_watched(system):
@@ -335,7 +384,8 @@ async def test_what_happens_is_watched(system):
         while not lines:  # until it has begun to watch
             cases.append(await generate(system, "--activity", "record", "--label", "watched=yes"))
             with contextlib.suppress(TimeoutError):
-                lines.append(json.loads(await asyncio.wait_for(program.stdout.readline(), 0.5)))
+                line = json.loads(await asyncio.wait_for(program.stdout.readline(), 0.5))
+                lines += [line] if "type" in line else []  # else it says only where to go on
         assert lines[0]["callbackCaseId"] in [case for case, _ in cases]
     finally:
         program.terminate()

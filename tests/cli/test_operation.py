@@ -52,7 +52,7 @@ def test_config_prints_every_setting_as_toml_that_says_the_same(write):
     assert printed["server"]["grace_s"] == 3
     assert printed["server"]["alternative_domains"] == ["https://a", "https://b"]
     assert printed["edge"]["bind"] == "127.0.0.1:8080"
-    assert printed["activities"]["order-paid"]["deadline_s"] == 8
+    assert printed["activities"]["order-paid"]["connect_timeout_s"] == 2
     assert printed["activities"]["a b"]["tls"] == {"ca_file": "/ca"}
     lines = ran.stdout.splitlines()
     assert any(line.startswith("grace_s = 3 ") and line.endswith("# CALLBACK_GRACE_S") for line in lines)

@@ -31,6 +31,8 @@ def shown(method, *arguments, **console):
     """What a screen prints."""
     file = io.StringIO()
     settings = {"width": 80, "highlight": False, "markup": False, "emoji": False} | console
+    if method in ("call", "calls"):
+        arguments = (*arguments, "order-paid" if method == "call" else {CASE: "order-paid"})
     getattr(Screen(Console(file=file, **settings)), method)(*arguments)
     return file.getvalue()
 
@@ -84,12 +86,13 @@ def test_a_call_is_shown_with_what_it_has_passed():
 def test_a_call_is_shown_whole():
     assert shown("call", A_CALL) == (
         f"Call {CALL}\n"
-        f"  case     {CASE}\n"
-        "  status   succeeded\n"
-        "  attempt  1\n"
-        "  from     192.0.2.7\n"
-        "  started  2026-11-25 09:30:15 UTC\n"
-        "  ended    2026-11-25 09:30:15 UTC, after 12 ms\n"
+        f"  case      {CASE}\n"
+        "  activity  order-paid\n"
+        "  status    succeeded\n"
+        "  attempt   1\n"
+        "  from      192.0.2.7\n"
+        "  started   2026-11-25 09:30:15 UTC\n"
+        "  ended     2026-11-25 09:30:15 UTC, after 12 ms\n"
         "\n"
         "Request\n"
         "  POST ?id=5&status=ok\n"
@@ -114,7 +117,7 @@ def test_a_failed_call_says_why():
         failure_detail="response_code: must be 200-299",
         response=None,
     )
-    assert "  failure  invalid response - response_code: must be 200-299\n" in shown("call", call)
+    assert "  failure   invalid response - response_code: must be 200-299\n" in shown("call", call)
     assert "Response" not in shown("call", call)
 
 
@@ -175,9 +178,9 @@ def test_tables_are_aligned_and_end_without_spaces():
         replace(A_CALL, status=CallStatus.RUNNING, response=None, end_time=None, body_size=1, method="get"),
     ]
     assert shown("calls", calls) == (
-        f"CALL{'':45}  STATUS     METHOD  BODY      ANSWER  STARTED                  TOOK\n"
-        f"{CALL}  succeeded  POST    14 bytes  200     2026-11-25 09:30:15 UTC  12 ms\n"
-        f"{CALL}  running    GET     1 byte    -       2026-11-25 09:30:15 UTC  -\n"
+        f"CALL{'':45}  ACTIVITY    STATUS     METHOD  BODY      ANSWER  STARTED                  TOOK\n"
+        f"{CALL}  order-paid  succeeded  POST    14 bytes  200     2026-11-25 09:30:15 UTC  12 ms\n"
+        f"{CALL}  order-paid  running    GET     1 byte    -       2026-11-25 09:30:15 UTC  -\n"
     )
 
 
@@ -213,7 +216,7 @@ def test_an_erased_call_says_so_and_how_it_ended():
     assert "  recorded  erased\n" in output
     assert "  status    succeeded\n" in output
     assert "Request" not in output
-    assert shown("calls", [erased]).splitlines()[1].split()[:5] == [CALL, "succeeded", "-", "erased", "-"]
+    assert shown("calls", [erased]).splitlines()[1].split()[2:6] == ["succeeded", "-", "erased", "-"]
 
 
 @pytest.mark.parametrize("width", [20, 80, 500])

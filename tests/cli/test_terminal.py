@@ -30,6 +30,7 @@ COMMANDS_WITH_VALUES = {
     "replay": ([CALL], [CALL, CASE, HEADER]),
     "pause": ([ACTIVITY], [ACTIVITY]),
     "resume": ([ACTIVITY], [ACTIVITY]),
+    "paused": ([], [ACTIVITY]),
     "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
 }
 """Each command that asks a server, and ends: arguments, and what must stand on one line of what it prints."""
@@ -52,6 +53,7 @@ def answering(server):
         "ReplayCall": messages.ReplayCallResponse(call=call),
         "PauseActivity": messages.PauseActivityResponse(),
         "ResumeActivity": messages.ResumeActivityResponse(),
+        "ListPausedActivities": messages.ListPausedActivitiesResponse(callback_activities=[ACTIVITY]),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
         "ListCalls": messages.ListCallsResponse(calls=[call]),
         "GetCall": messages.GetCallResponse(call=call),

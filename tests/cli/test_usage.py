@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "set-response", "close", "erase"),
-    *("pause", "resume"),
+    *("pause", "resume", "paused"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -52,6 +52,10 @@ def run(*arguments, **environment):
         ([*GENERATE, "--answer-deadline", "5"], "'5' is not a time"),
         ([*GENERATE, "--fallback-code", "100"], "--fallback-code"),
         ([*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"], "A fallback redirects, or has a body"),
+        (["watch", "--activity", ""], "'--activity': it is empty"),
+        (["watch", "--case", " "], "'--case': it is empty"),
+        (["list", "--activity", ""], "'--activity': it is empty"),
+        (["pause", " "], "'ACTIVITY': it is empty"),
         (["set-response", CASE], "Nothing to change"),
         (["set-response"], "Give CASE, or --call CALL"),
         (["set-response", CASE, "--call", CALL], "Give CASE, or --call CALL"),
@@ -95,7 +99,9 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
     ("target", "says"),
     [
         ("", "'' is neither HOST:PORT nor a gRPC target"),
-        ("callback", "neither HOST:PORT"),
+        ("callback", "'callback' has no port; give HOST:PORT"),
+        ("dns:///callback", "has no port"),
+        ("ipv4:127.0.0.1:1,127.0.0.2", "has no port"),
         ("callback:", "neither HOST:PORT"),
         ("127.0.0.1:0", "neither HOST:PORT"),
         ("127.0.0.1:65536", "neither HOST:PORT"),

@@ -37,6 +37,9 @@ DEAD = event(
 
 
 def message(token, *events):
+    """With events whose tokens are this one and a number."""
+    for number, each in enumerate(events):
+        each.resume_token = f"{token}{number}"
     return messages.WatchCallsResponse(events=events, resume_token=token)
 
 
@@ -44,7 +47,7 @@ def message(token, *events):
 def told(server):
     """A server that tells of three changes, over two connections, and then refuses to go on."""
     server.answers["WatchCalls"] = [
-        [message("a"), message("b", CREATION)], [message("b"), message("c", END, DEAD)], LOST,
+        [message("a")], [message("a"), message("b", CREATION)], [message("b"), message("c", END, DEAD)], LOST,
     ]  # fmt: skip
 
 
@@ -62,12 +65,33 @@ async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback,
     shown = [json.loads(line) for line in ran.output.splitlines()]
     first = {
         "type": "CASE_CREATED", "callbackCaseId": CASE, "callbackActivity": "order-paid", "owner": "local",
-        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b",
+        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b0",
     }  # fmt: skip
     assert shown[0] == first
-    assert [each["resumeToken"] for each in shown] == ["b", "b", "c"]
-    assert (shown[1]["callId"], shown[1]["callStatus"], shown[1]["closeReason"]) == (CALL, "SUCCEEDED", "CONSUMED")
-    assert shown[2]["deliveryStatus"] == "DEAD"
+    assert [each["resumeToken"] for each in shown] == ["b0", "b", "c0", "c1"]
+    assert (shown[2]["callId"], shown[2]["callStatus"], shown[2]["closeReason"]) == (CALL, "SUCCEEDED", "CONSUMED")
+    assert shown[3]["deliveryStatus"] == "DEAD"
+
+
+async def test_as_json_where_to_go_on_is_a_line_of_its_own_where_nothing_happened_that_was_asked_for(server, callback):
+    server.answers["WatchCalls"] = [
+        [message("a")], [message("a"), message("b"), message("b"), message("c", CREATION), message("d")], LOST,
+    ]  # fmt: skip
+    shown = [json.loads(line) for line in (await callback("watch", "--json")).output.splitlines()]
+    assert [each["resumeToken"] for each in shown] == ["b", "c0", "d"]
+    assert shown[0] == {"resumeToken": "b"}
+    server.answers["WatchCalls"] = [[message("a")], [message("a"), message("b")], LOST]
+    assert (await callback("watch")).output == ""
+
+
+async def test_where_an_event_has_no_token_none_is_shown(server, callback):
+    """Of a server of the release before, only the last one of a message has one: that of the message."""
+    together = messages.WatchCallsResponse(events=[event("CASE_CREATED"), event("RESPONSE_SET")], resume_token="b")
+    server.answers["WatchCalls"] = [[message("a")], [message("a"), together], LOST]
+    ran = await callback("watch", "--json")
+    shown = [json.loads(line) for line in ran.output.splitlines()]
+    assert [each.get("resumeToken", "none") for each in shown] == ["none", "b"]
+    assert [request.resume_token for request in server.requests] == ["", "a", "b"]
 
 
 async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told):
@@ -77,7 +101,7 @@ async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told
         "Error: events are no longer kept (WATCH_POSITION_LOST)",
         "See what is with `callback list`, then watch without --resume-token.",
     ]
-    assert [request.resume_token for request in server.requests] == ["", "b", "c"]
+    assert [request.resume_token for request in server.requests] == ["", "a", "b0", "c1"]
 
 
 async def test_it_asks_for_what_it_was_told_to(server, callback):
@@ -90,8 +114,40 @@ async def test_it_asks_for_what_it_was_told_to(server, callback):
     ]
 
 
+async def test_without_a_server_it_says_so_at_once(server, callback, unused_port):
+    ran = await callback("watch", "--target", f"127.0.0.1:{unused_port}")
+    assert ran.code == 69
+    assert f"127.0.0.1:{unused_port} can not be reached" in ran.errors
+    assert "`callback up`" in ran.errors
+    server.answers["WatchCalls"] = grpc.StatusCode.UNAVAILABLE
+    assert (await callback("watch")).code == 69
+    assert len(server.requests) == 1  # it does not try again
+
+
+async def test_a_case_that_is_not_there_is_told_at_once(server, callback):
+    server.answers["WatchCalls"] = Refusal(grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND", "no such callback")
+    ran = await callback("watch", "--case", CASE)
+    assert ran.code == 3
+    assert ran.errors.splitlines() == [
+        "Error: no such callback (CALLBACK_NOT_FOUND)",
+        "`callback list` shows the cases there are.",
+    ]
+
+
+async def test_a_server_that_is_lost_then_is_looked_for(server, callback):
+    server.answers["WatchCalls"] = [
+        [message("a")],
+        grpc.StatusCode.UNAVAILABLE,
+        [message("a"), message("b", END)],
+        LOST,
+    ]
+    ran = await callback("watch", "--json")
+    assert json.loads(ran.output)["resumeToken"] == "b0"
+    assert [request.resume_token for request in server.requests] == ["", "a", "a", "b0"]
+
+
 async def test_a_line_is_written_at_once_and_ctrl_c_ends_it(server):
-    server.answers["WatchCalls"] = [[message("a", CREATION)], *([[]] * 1000)]
+    server.answers["WatchCalls"] = [[message("a")], [message("a", CREATION)], *([[]] * 1000)]
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callback_cli", "watch",
         stdout=PIPE, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},

@@ -313,13 +313,16 @@ async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, cli
     server.answers["ReplayCall"] = messages.ReplayCallResponse(call=call_message(delivery=DELIVERY))
     server.answers["PauseActivity"] = messages.PauseActivityResponse()
     server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["a", "b"])
     assert (await client.replay_call(CALL)).delivery.status is DeliveryStatus.PENDING
     assert await client.pause_activity("order-paid") is None
     assert await client.resume_activity("order-paid") is None
+    assert await client.list_paused_activities() == ("a", "b")
     assert server.requests == [
         messages.ReplayCallRequest(call_id=CALL),
         messages.PauseActivityRequest(callback_activity="order-paid"),
         messages.ResumeActivityRequest(callback_activity="order-paid"),
+        messages.ListPausedActivitiesRequest(),
     ]
 
 

@@ -15,6 +15,7 @@ from support.clients import CASE, callback_message, handle_request, scripted_ser
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
 from callback.credentials import TlsFiles
+from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 
@@ -241,13 +242,21 @@ async def test_a_handler_lets_in_only_who_shows_a_certificate_of_the_authority(o
         assert not await answers(listening.address, grpc.ssl_channel_credentials(trust))
 
 
+ASKED = {
+    "HandleCallback": handle_request(),
+    "RefuseAnswer": handler_messages.RefuseAnswerRequest(
+        call_id="a", callback_activity="order-paid", problem="is none"
+    ),
+}
+
+
 async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, tmp_path, caplog):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     names = {"spiffe://shop/callback", "callback.example"}
     mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=tmp_path / "ca.pem", client_names=names)
 
-    async def code(listening, *identities, common_name=None):
+    async def code(listening, *identities, common_name=None, method="HandleCallback"):
         own = authority.issue_cert(*identities, common_name=common_name)
         showing = grpc.ssl_channel_credentials(
             ours.ca_file.read_bytes(), own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes()
@@ -257,7 +266,7 @@ async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, t
         ) as channel:
             for _ in range(2):  # per call, not only the first of a connection
                 try:
-                    await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+                    await getattr(CallbackHandlerServiceStub(channel), method)(ASKED[method], timeout=30)
                 except grpc.aio.AioRpcError as error:
                     answer = error.code()
                 else:
@@ -269,7 +278,9 @@ async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, t
         assert await code(listening, "other.example", "callback.example") is grpc.StatusCode.OK
         assert caplog.messages == []
         assert await code(listening, "other.example") is grpc.StatusCode.PERMISSION_DENIED
-        assert caplog.messages == ["refused a call of other.example: not one of client_names"] * 2
+        assert await code(listening, "other.example", method="RefuseAnswer") is grpc.StatusCode.PERMISSION_DENIED
+        assert caplog.messages == ["refused a call of other.example: not one of client_names"] * 4
+        assert await code(listening, "callback.example", method="RefuseAnswer") is grpc.StatusCode.OK
         assert await code(listening, "a.callback.example") is grpc.StatusCode.PERMISSION_DENIED
         common = "callback.example"
         assert await code(listening, "x@callback.example", common_name=common) is grpc.StatusCode.PERMISSION_DENIED

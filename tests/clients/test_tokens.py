@@ -1,6 +1,7 @@
 """A token proves who asks: given, computed, or in a file that is replaced; and it is told to nobody else."""
 
 import hashlib
+import re
 import traceback
 
 import grpc
@@ -8,7 +9,7 @@ import pytest
 from support.clients import CASE, callback_message
 from support.services import running_services
 
-from callback import CallbackError, PermissionDeniedError, Response, Tls, UnauthenticatedError
+from callback import CallbackError, Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
 from callback.targets import is_local
 from callback.v1 import callback_service_pb2 as messages
 from callback_server.domain.principal import Role
@@ -148,6 +149,38 @@ def test_loopback_and_unix_sockets_are_of_this_machine(target):
 )  # fmt: skip
 def test_everything_else_is_not(target):
     assert not is_local(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["callback:50051", "127.0.0.1:1", "[::1]:1", "[fe80::1%eth0]:1", "dns:callback:1", "dns://192.0.2.1/callback:1",
+     "ipv4:127.0.0.1:1,192.0.2.1:2", "unix:/run/callback.sock", "unix:callback.sock", "xds:///callback"],
+)  # fmt: skip
+def test_a_client_and_a_worker_are_made_for_what_says_where_to_connect(target, client_type):
+    client_type(target)
+    Worker(Handlers(), target)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("127.0.0.1", "the target '127.0.0.1' has no port; give HOST:PORT, as in 127.0.0.1:50051"),
+        ("callback", "the target 'callback' has no port"),
+        ("[::1]", "has no port"),
+        ("dns:///callback", "has no port"),
+        ("ipv4:127.0.0.1:1,192.0.2.1", "has no port"),
+        ("", "the target '' is neither HOST:PORT nor a gRPC target"),
+        ("callback:", "is neither"),
+        ("127.0.0.1:70000", "is neither"),
+        ("127.0.0.1:1,192.0.2.1:1", "is neither"),
+        ("127.0.0.1,192.0.2.1:1", "is neither"),
+        ("http://127.0.0.1:50051", "is a URL; leave http:// away"),
+    ],
+)
+def test_what_does_not_is_refused_before_another_port_is_taken(target, says, client_type):
+    for make in (client_type, lambda target: Worker(Handlers(), target)):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            make(target)
 
 
 def known(**roles):

@@ -56,6 +56,10 @@ class Async:
         """The next events."""
         return [await anext(self._watch) for _ in range(count)]
 
+    async def receive(self):
+        """Those that come together, if any."""
+        return await self._watch.receive()
+
     async def rest(self):
         """Puts into `given` what comes, until it is closed by somebody else."""
         async for event in self._watch:
@@ -83,6 +87,9 @@ class Threads(Async):
 
     async def next(self, count=1):
         return await asyncio.to_thread(lambda: [next(self._watch) for _ in range(count)])
+
+    async def receive(self):
+        return await asyncio.to_thread(self._watch.receive)
 
     async def rest(self):
         return await asyncio.to_thread(lambda: [self.given.append(event) for event in self._watch])
@@ -153,16 +160,19 @@ async def test_where_the_connection_breaks_it_goes_on_without_a_gap(services, wa
     assert sorted(told(events)) == sorted((CREATED, each.case_id) for each in made)
 
 
-async def test_another_watch_goes_on_from_a_token_and_gives_nothing_twice_that_was_the_last_of_its_message(
-    services, watching
-):
+async def test_another_watch_goes_on_from_any_event_and_gives_exactly_those_after_it(services, watching):
     async with watching(services.address) as watch:
-        first = await make(services)
-        assert told(await watch.next()) == [(CREATED, first.case_id)]
-        token = watch.resume_token
-    second = await make(services)
-    async with watching(services.address, resume_token=token) as watch:
-        assert told(await watch.next()) == [(CREATED, second.case_id)]
+        beginning = watch.resume_token
+        made = [await make(services) for _ in range(5)]
+    async with watching(services.address, resume_token=beginning) as watch:
+        events = await watch.next(5)  # they came in one message
+        assert watch.resume_token == events[-1].resume_token
+    assert sorted(told(events)) == sorted((CREATED, each.case_id) for each in made)
+    last = await make(services)
+    for count, event in enumerate(events, 1):
+        async with watching(services.address, resume_token=event.resume_token) as watch:
+            rest = await watch.next(6 - count)
+        assert sorted(told(rest)) == sorted([*told(events[count:]), (CREATED, last.case_id)])
 
 
 class Scripted(CallbackServiceServicer):
@@ -190,8 +200,15 @@ async def scripted(*watches):
     await server.stop(0)
 
 
-def message(token, *cases):
-    events = [messages.CallEvent(type=messages.CALL_EVENT_TYPE_CASE_CREATED, callback_case_id=case) for case in cases]
+def message(token, *cases, each_has_one=True):
+    events = [
+        messages.CallEvent(
+            type=messages.CALL_EVENT_TYPE_CASE_CREATED,
+            callback_case_id=case,
+            resume_token=f"{token}{case}" if each_has_one else "",
+        )
+        for case in cases
+    ]
     return messages.WatchCallsResponse(events=events, resume_token=token)
 
 
@@ -209,16 +226,54 @@ async def test_a_watch_that_is_too_slow_goes_on_from_where_it_was_and_what_is_no
         assert [event.case_id for event in await watch.next(3)] == ["1", "2", "3"]
         with pytest.raises(WatchPositionLostError):
             await watch.next()
-    assert server.tokens == ["", "b", "c"]
+    assert server.tokens == ["", "b2", "c3"]
 
 
-async def test_a_token_stays_before_a_message_until_all_of_its_events_were_given(watching):
-    async with scripted(([message("a"), message("b", "1", "2")], LOST)) as server, watching(server.address) as watch:
+async def test_the_token_of_a_watch_is_that_of_the_last_event_that_was_given_or_of_a_message_without_events(watching):
+    async with (
+        scripted(([message("a"), message("b", "1", "2"), message("c")], LOST)) as server,
+        watching(server.address) as watch,
+    ):
         tokens = [watch.resume_token]
         for _ in range(2):
             await watch.next()
             tokens.append(watch.resume_token)
-    assert tokens == ["a", "a", "b"]
+        with pytest.raises(WatchPositionLostError):
+            await watch.next()
+        tokens.append(watch.resume_token)
+    assert tokens == ["a", "b1", "b2", "c"]
+
+
+async def test_what_comes_together_is_received_together_and_nothing_where_only_the_token_has_moved(watching):
+    async with (
+        scripted(([message("a"), message("b"), message("c", "1", "2", "3"), message("d")], LOST)) as server,
+        watching(server.address) as watch,
+    ):
+        assert (await watch.receive(), watch.resume_token) == ([], "b")
+        assert ([event.case_id for event in await watch.next()], watch.resume_token) == (["1"], "c1")
+        assert ([event.case_id for event in await watch.receive()], watch.resume_token) == (["2", "3"], "c3")
+        assert (await watch.receive(), watch.resume_token) == ([], "d")
+        watch.close()
+        assert await watch.receive() == []
+
+
+async def test_a_server_of_the_release_before_has_one_token_for_all_of_a_message_and_nothing_is_missed(watching):
+    async with (
+        scripted(
+            ([message("a"), message("b", "1", "2", each_has_one=False)], TOO_SLOW),
+            ([message("c", "3", each_has_one=False)], TOO_SLOW),
+            ([], LOST),
+        ) as server,
+        watching(server.address) as watch,
+    ):
+        given = []
+        for _ in range(3):
+            [event] = await watch.next()
+            given.append((event.case_id, event.resume_token, watch.resume_token))
+        with pytest.raises(WatchPositionLostError):
+            await watch.next()
+    assert given == [("1", "", "a"), ("2", "b", "b"), ("3", "c", "c")]
+    assert server.tokens == ["", "b", "c"]
 
 
 async def test_what_a_newer_server_tells_is_unknown(watching):

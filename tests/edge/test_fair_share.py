@@ -109,6 +109,22 @@ async def test_so_many_requests_are_with_the_servers_at_a_time_callers_that_hung
         assert answer.status == 200
 
 
+async def test_the_log_has_no_line_for_each_request_too_many(plane):
+    gate = asyncio.Event()
+    plane.script = answering_after(gate)
+    async with EdgeProcess(plane.target, max_requests_in_flight=1) as edge:
+        port = await edge.port()
+        first = asyncio.create_task(send_raw(port, http_request(f"/cb/{new_state()}")))
+        await plane.until(lambda: plane.started == 1)
+        (answer,) = parse_answers(await send_raw(port, http_request(f"/cb/{new_state()}")))
+        assert_limited(answer, 503, "too_many_calls")
+        gate.set()
+        await first
+        edge.process.terminate()
+        await edge.end()
+        assert edge.events("call refused") == []
+
+
 async def test_a_connection_too_many_is_told_so_and_closed_and_the_others_are_served(plane):
     async with EdgeProcess(plane.target, max_connections=3) as edge:
         port = await edge.port()

@@ -212,6 +212,12 @@ def test_a_list_that_grpc_can_not_take_is_refused_with_what_to_write(written):
         EdgeSettings(server_target=written)
 
 
+@pytest.mark.parametrize("written", ["10.0.0.1", "server", "dns:///server", "[::1]"])
+def test_a_server_without_a_port_is_refused(written):
+    with pytest.raises(ValidationError, match="has no port; give HOST:PORT"):
+        EdgeSettings(server_target=written, allow_plaintext=True)
+
+
 def test_tls_to_several_addresses_needs_the_name_that_their_certificates_have():
     several = "10.0.0.1:1,10.0.0.2:1"
     with pytest.raises(ValidationError, match="server_name"):

@@ -19,6 +19,7 @@ from support.edge import (
     plain,
     running_edge,
 )
+from support.store import free_port
 from support.tree import ROOT
 from support.wait import wait_until, wait_until_sync
 
@@ -42,11 +43,6 @@ asyncio.run(main())
 READY = grpc.ChannelConnectivity.READY
 UNREACHABLE = (503, "server_unreachable", ["5"])
 UNKNOWN = (503, "outcome_unknown", [])
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 async def test_where_nothing_listens_nothing_was_sent_and_the_caller_may_try_again():

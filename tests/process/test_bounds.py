@@ -20,8 +20,12 @@ from callback_server.settings import ServerSettings
         ("server", 'state_key = "short"', "state_key ({path}): must have at least 32 characters"),
         ("server", "state_key_file = 5", "state_key_file ({path}): must be the path of a file"),
         ("server", 'grpc_bind = "127.0.0.1:8082"', "grpc_bind and admin_bind are the same address, 127.0.0.1:8082"),
-        ("activities.a", 'target = "127.0.0.1:99999"', "activities.a.target ({path}): must match pattern"),
-        ("activities.a", 'target = "127.0.0.1:0"', "activities.a.target ({path}): must match pattern"),
+        ("activities.a", 'target = "127.0.0.1:99999"', "activities.a.target ({path}): is neither HOST:PORT nor a gRPC"),
+        ("activities.a", 'target = "127.0.0.1:0"', "activities.a.target ({path}): is neither HOST:PORT nor a gRPC"),
+        ("activities.a", 'target = "10.0.0.1,10.0.0.2:1"', "activities.a.target ({path}): is neither HOST:PORT nor"),
+        ("activities.a", 'target = "dns:///orders"', "activities.a.target ({path}): has no port; give HOST:PORT"),
+        ("activities.a", 'target = "ipv4:10.0.0.1,10.0.0.2:1"', "activities.a.target ({path}): has no port"),
+        ("activities.a", 'target = "http://orders:1"', "activities.a.target ({path}): is a URL; leave http:// away"),
         ("activities.a", "deadline_s = nan", "activities.a.deadline_s ({path}): must be"),
         ("activities.a", 'targets = ""', "activities.a.targets ({path}): unknown"),
         (
@@ -48,6 +52,13 @@ def test_what_can_not_be_is_refused_by_its_name(tmp_path, table, line, said):
     with pytest.raises(SettingsError) as caught:
         (EdgeSettings if table == "edge" else ServerSettings).load(path)
     assert any(problem.startswith(said.format(path=path)) for problem in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "target", ["orders:1", "[::1]:1", "dns:///orders:1", "ipv4:10.0.0.1:1,10.0.0.2:2", "unix:/run/orders.sock"]
+)
+def test_a_handler_is_where_grpc_can_connect_to(target):
+    assert ServerSettings(activities={"a": {"target": target}}).activities["a"].target == target
 
 
 def test_ports_that_the_system_picks_are_not_the_same():

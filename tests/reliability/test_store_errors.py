@@ -11,6 +11,9 @@ from support.system import own_store, running_system
 from support.wait import wait_until
 
 from callback import CallStatus, Response, UnavailableError
+from callback_server.store.client import StoreError, connect
+from callback_server.store.read import read_call, read_calls, read_case, read_held
+from callback_server.store.scripts import Scripts
 
 
 async def contents(client):
@@ -101,6 +104,21 @@ async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(t
 
         answers = await asyncio.gather(*(system.http.post(case.url) for case in cases))
         assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok")] * len(cases)
+
+
+@pytest.mark.parametrize("kind", ["valkey", "valkey-cluster"])
+async def test_a_read_that_a_store_refuses_is_no_fault_of_ours(store_of, kind):
+    store, state = store_of(kind), "a" * 32
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as node:
+        scripts = Scripts(client, lambda _: None)
+        assert await read_case(scripts, state) is None
+        async with busy(node, store):
+            for read in (read_case, read_call, read_held):
+                with pytest.raises(StoreError, match="BUSY") as refused:
+                    await read(scripts, state)
+                assert not refused.value.maybe_done
+            with pytest.raises(StoreError, match="BUSY"):
+                await read_calls(scripts, [state])
 
 
 @pytest.mark.parametrize("failing", [out_of_memory, read_only, can_not_save, busy])

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 
 import pytest
+import redis.asyncio
+from structlog.testing import capture_logs
 from support.handlers import accept, override, stub_handler
 from support.services import refusal, response, running_services
 from support.wait import wait_until
@@ -12,9 +14,10 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import Activity
+from callback_server.domain.activity import LEASE_SLACK_MS, Activity
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
+from callback_server.store import keys
 from callback_server.store.retention import Retention
 
 RESPONSE = {"callback_activity": "form", "response": response(response_code=201)}
@@ -101,6 +104,19 @@ async def test_the_same_answer_again_is_fine_and_another_is_refused(services):
     assert (await caller).response.response_body == b"yes"
 
 
+async def test_the_same_answer_twice_at_once_is_one_end(store_of):
+    store = store_of()
+    async with running_services(store) as one, running_services(store) as other:
+        for _ in range(20):
+            made = await generate(one)
+            caller = invoke(one, made)
+            call = await call_of(one, made)
+            with capture_logs() as logs:
+                await asyncio.gather(*(answer(each, call, keep_open=True) for each in (one, other) * 3))
+                assert (await caller).response.response_code == 201
+            assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
+
+
 async def test_of_two_that_answer_at_once_one_is_told_that_it_came_second(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
@@ -153,7 +169,13 @@ async def test_a_held_call_is_answered_after_its_case_was_closed(services):
 async def test_a_call_that_its_handler_answers_is_not_held(services):
     made = await generate(services, callback_activity="record")
     recorded = await invoke(services, made)
-    assert (await refusal(answer(services, recorded))).reason == "CALL_NOT_HELD"
+    said = await refusal(answer(services, recorded))
+    assert (said.reason, "has ended" in said.text) == ("CALL_NOT_HELD", True)
+    handled = await generate(services, callback_activity="act")
+    caller = invoke(services, handled)
+    said = await refusal(answer(services, await call_of(services, handled)))
+    assert (said.reason, "its handler answers it" in said.text) == ("CALL_NOT_HELD", True)
+    caller.cancel()
     unknown = edge.InvokeResponse(call_id=f"{'0' * 32}-{'0' * 16}")
     assert (await refusal(answer(services, unknown))).reason == "CALL_NOT_FOUND"
 
@@ -193,6 +215,25 @@ async def test_nobody_answers_until_the_deadline(store_of):
         assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
         said = await refusal(answer(services, call))
         assert (said.reason, said.metadata) == ("CALL_ANSWERED", {"status": "FAILED"})
+
+
+@pytest.mark.parametrize(("declared", "seconds"), [({}, 300), ({"deadline_s": 20}, 20)])
+async def test_declaring_an_activity_alone_takes_no_time_from_whoever_answers(store_of, declared, seconds):
+    store = store_of()
+    activity = Activity("act", deadline_ms=ActivitySettings(**declared).deadline_ms)
+    async with running_services(store, activities={"act": activity}) as services:
+        held = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_HOLD}
+        made = await generate(services, **held, **WAY_OUT | {"answer_deadline": {"seconds": seconds}})
+        too_late = WAY_OUT | {"answer_deadline": {"seconds": seconds, "nanos": 1_000_000}}
+        assert (await refusal(generate(services, **held, **too_late))).fields == ["answer_deadline"]
+        caller = invoke(services, made)
+        call = await call_of(services, made, held=True)
+        async with redis.asyncio.from_url(store.url) as client:
+            leases = keys.key(keys.partition_of(made.callback_case_id), "leases")
+            lease_ms = await client.zscore(leases, call.call_id) - call.start_time.ToMilliseconds()
+        assert lease_ms == 1000 * seconds + LEASE_SLACK_MS
+        await answer(services, call)
+        assert (await caller).response.response_code == 201
 
 
 WAY_OUT = {"answer_deadline": {"nanos": 100_000_000}, "fallback": response(response_code=202, response_body=b"later")}

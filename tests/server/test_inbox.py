@@ -152,11 +152,12 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     assert not dead.calls
 
 
-async def test_a_rejection_is_dead_at_once(inbox):
+async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(inbox):
     name = inbox.stub.play(failing(0, reject(override(response_code=400))))
     answer = await invoke(inbox, await generate(inbox, name))
     call = await delivery_at(inbox, answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
+    assert call.delivery.failure_detail == "the handler rejected it"
     assert call.delivery.response.response_code == 400
 
 
@@ -200,17 +201,94 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
     assert handled == list(range(8))
 
 
-async def test_a_paused_activity_keeps_its_calls_until_it_is_resumed(inbox):
-    name = inbox.stub.play(failing(0, accept()))
-    made = await generate(inbox, name, allow_multiple_calls=True)
-    await inbox.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
-    await wait_until(lambda: "act" in inbox.inbox.paused)
-    answer = await invoke(inbox, made)
-    assert (await call_of(inbox, answer.call_id)).delivery.status == PENDING
-    looked = len(inbox.stub.requests(name))
-    await inbox.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity="act"))
-    await delivery_at(inbox, answer.call_id, DELIVERED)
-    assert (looked, len(inbox.stub.requests(name))) == (0, 1)
+async def pause(services, activity="act"):
+    await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity=activity))
+
+
+async def resume(services, activity="act"):
+    await services.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity=activity))
+
+
+async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
+    store = store_of()
+    async with inbox_on(store, stub) as here, inbox_on(store, stub) as there:
+        name = stub.play(failing(0, accept()))
+        made = await generate(here, name, allow_multiple_calls=True)
+        await pause(here)
+        answers = [await invoke(services, made) for services in (there, here, there)]
+        for partition in range(keys.PARTITIONS):  # as if each had been swept
+            await here.inbox._take(partition)
+        for answer in answers:
+            assert (await call_of(there, answer.call_id)).delivery.status == PENDING
+        looked = len(stub.requests(name))
+        await resume(there)
+        for answer in answers:
+            await delivery_at(here, answer.call_id, DELIVERED)
+        assert (looked, len(stub.requests(name))) == (0, 3)
+
+
+async def test_what_is_paused_is_listed_and_a_delivery_that_waits_says_what_for(inbox):
+    async def paused():
+        return [*(await inbox.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())).callback_activities]
+
+    made = await generate(inbox, inbox.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True)
+    for activity in ("act", "other", "act"):
+        await pause(inbox, activity)
+    assert await paused() == ["act", "other"]
+    first, second = [(await invoke(inbox, made)).call_id for _ in range(2)]
+    for call_id, has_time in ((first, True), (second, False)):
+        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+        listed = {call.call_id: call for call in (await inbox.callbacks.ListCalls(asked)).calls}[call_id]
+        replayed = await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+        for call in (await call_of(inbox, call_id), listed, replayed.call):
+            assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
+            assert call.delivery.HasField("next_attempt_time") is has_time
+    await resume(inbox)
+    assert await paused() == ["other"]
+    assert not (await delivery_at(inbox, second, DELIVERED)).delivery.paused
+    await pause(inbox)
+    assert not (await call_of(inbox, second)).delivery.paused
+
+
+@pytest.mark.parametrize("change", [pause, resume])
+async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(inbox, change):
+    client = inbox.scripts.client
+    await client.config_set("min-replicas-to-write", 1)
+    try:
+        assert (await refusal(change(inbox))).reason == "STORE_UNAVAILABLE"
+    finally:
+        await client.config_set("min-replicas-to-write", 0)
+    await change(inbox)
+
+
+async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
+    """A handler that is taken out of service: its calls are not to be spent on attempts that find none."""
+    store, name = store_of(), stub.play(failing(0, accept()))
+    async with inbox_on(store, stub) as before:
+        await pause(before)
+        answer = await invoke(before, await generate(before, name))
+    async with running_services(store) as without:
+        await pause(without)
+        assert (await call_of(without, answer.call_id)).delivery.paused
+    async with inbox_on(store, stub) as after:
+        await resume(after)
+        call = await delivery_at(after, answer.call_id, DELIVERED)
+        assert call.delivery.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("activity", "says"),
+    [
+        ("record", "never delivered"), ("form", "close their callbacks"), ("", "at least 1"),
+        ("a" * 201, "at most 200"), ("a\n", "control characters"),
+    ],
+)  # fmt: skip
+async def test_what_is_never_delivered_can_not_be_paused(inbox, activity, says):
+    said = await refusal(pause(inbox, activity))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
+    assert says in said.text
+    listed = await inbox.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+    assert not listed.callback_activities
 
 
 async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):
@@ -226,7 +304,7 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
         assert said.reason == "CALL_NOT_REPLAYABLE"
 
 
-async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, stub):
+async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased_and_says_so(store_of, stub):
     name = stub.play(failing(0, accept()))
     async with inbox_on(store_of(), stub, sweeps=False, max_deliveries=0) as services:
         made = await generate(services, name)
@@ -235,9 +313,21 @@ async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased(store_of, st
         assert erased.erased_call_count == 1
         call = await call_of(services, answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
+        assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "what was recorded of its call was erased")
         said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
-        assert said.reason == "CALL_NOT_REPLAYABLE"
+        assert (said.reason, "was erased" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     assert stub.requests(name) == []
+
+
+async def test_what_was_erased_is_not_among_the_dead_calls_for_nothing_is_left_to_replay(inbox):
+    made = await generate(inbox, inbox.stub.play(failing(0, reject())), allow_multiple_calls=True)
+    answer = await invoke(inbox, made, b"body")
+    await delivery_at(inbox, answer.call_id, DEAD)
+    await inbox.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    other = await invoke(inbox, made)
+    await delivery_at(inbox, other.call_id, DEAD)
+    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert [call.call_id for call in dead.calls] == [other.call_id]
 
 
 async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub):
@@ -318,7 +408,7 @@ async def test_a_call_that_nobody_handles_or_that_runs_is_not_replayed(inbox):
     made = await generate(inbox, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
     recorded = await invoke(inbox, made)
     said = await refusal(inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
-    assert (said.reason, "no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
+    assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
 
     async def script(_request, _context):

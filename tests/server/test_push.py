@@ -43,12 +43,10 @@ class Service(CallbackHandlerServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def listening(service, credentials=None):
+async def listening(service, credentials=None, address="127.0.0.1:0"):
     server = grpc.aio.server()
     add_CallbackHandlerServiceServicer_to_server(service, server)
-    port = (
-        server.add_secure_port("127.0.0.1:0", credentials) if credentials else server.add_insecure_port("127.0.0.1:0")
-    )
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     try:
         yield port
@@ -59,7 +57,7 @@ async def listening(service, credentials=None):
 @contextlib.asynccontextmanager
 async def one_activity(store, **settings):
     """The services with one activity, `act`; `call(**request)` makes a case of it and calls it."""
-    activity = Activity("act", round(ActivitySettings(**settings).deadline_s * 1000))
+    activity = Activity("act", ActivitySettings(**settings).deadline_ms)
     async with (
         PushHandler("act", ActivitySettings(**settings)) as handler,
         running_services(store, handlers={"act": handler}, activities={"act": activity}, served=["act"]) as up,
@@ -107,6 +105,14 @@ async def test_a_handler_gets_everything_that_came(store_of):
     assert (asked.request_query_string, dict(asked.labels)) == ("id=5", {"shop": "nl"})
     assert asked.response.response_type == pb.RESPONSE_TYPE_RESPONSE
     assert asked.HasField("deadline")
+
+
+async def test_a_handler_may_listen_on_a_unix_socket(store_of, tmp_path):
+    target = f"unix:{tmp_path}/handler.sock"
+    async with listening(answering(ACCEPTED), address=target), one_activity(store_of(), target=target) as up:
+        made, answer = await up.call()
+        await answer
+        assert (await up.ended(made)).status == pb.CALL_STATUS_SUCCEEDED
 
 
 async def test_a_handler_that_answers_an_error_fails_the_call(store_of):

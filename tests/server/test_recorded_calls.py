@@ -6,6 +6,7 @@ from support.services import redirect, refusal, response, running_services
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.store.packing import MOST_INSIDE
 
 
 async def generate(services, of, **fields):
@@ -62,3 +63,17 @@ async def test_what_carries_no_body_is_recorded_without_one(services):
     assert (await call(services, made)).response.response_body == b""
     (ended,) = await recorded(services, made)
     assert (ended.response.response_code, ended.response.response_body) == (204, b"")
+
+
+@pytest.mark.parametrize("size", [1, MOST_INSIDE, MOST_INSIDE + 1])
+async def test_a_body_of_any_size_is_shown_and_stands_in_no_list(services, size):
+    body = b"x" * size
+    made = await generate(services, response(response_body=body), allow_multiple_calls=True)
+    assert (await call(services, made)).response.response_body == body
+    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+    assert (await services.callbacks.GetCallback(asked)).callback.response.response_body == body
+    assert [each.response.response_body for each in await recorded(services, made)] == [body]
+    calls = await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+    assert [each.response.response_body for each in calls.calls] == [b""]
+    cases = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())
+    assert [each.response.HasField("response_body") for each in cases.callbacks] == [False]

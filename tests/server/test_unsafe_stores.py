@@ -15,6 +15,7 @@ from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.client import connect
 from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
+from callback_server.store.scripts import Scripts
 
 POLICIES = (
     "volatile-lru", "allkeys-lru", "volatile-lfu", "allkeys-lfu", "volatile-random", "allkeys-random", "volatile-ttl"
@@ -161,6 +162,19 @@ async def test_a_layout_of_the_release_before_is_raised_and_one_of_the_next_rele
         client.delete(keys.SCHEMA_KEY)
 
 
+async def test_what_the_release_before_has_paused_is_held_back_before_anything_is_served(store):
+    copies = [keys.key(partition, "pauses") for partition in range(keys.PARTITIONS)]
+    settings = ServerSettings(store_url=store.url)
+    async with connect(store.url) as client:
+        await client.flushall()
+        await client.set(keys.SCHEMA_KEY, f"{OURS - 1}:{keys.PARTITIONS}")
+        await client.sadd("cb:paused", "push")
+        assert await main._store_ready(Scripts(client, lambda _: None), settings, asyncio.Event())
+        assert all([await client.hexists(copy, "push") for copy in copies])
+        assert await client.smembers("cb:paused") == {b"push"}  # for who goes back
+        await client.flushall()
+
+
 @pytest.mark.parametrize(
     ("stored", "advice"),
     [
@@ -208,10 +222,9 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
 async def test_a_store_that_can_not_be_reached_is_not_waited_for_for_ever(monkeypatch):
     monkeypatch.setattr(main, "STORE_WAIT_S", 0.2)
     settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
-    client = connect(settings.store_url)
-    with pytest.raises(main.StartError, match="the store can not be reached: "):
-        await main._store_ready(client, settings, asyncio.Event())
-    await client.aclose()
+    async with connect(settings.store_url) as client:
+        with pytest.raises(main.StartError, match="the store can not be reached: "):
+            await main._store_ready(Scripts(client, lambda _: None), settings, asyncio.Event())
 
 
 async def test_a_store_that_comes_late_is_found(tmp_path, server):

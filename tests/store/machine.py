@@ -63,6 +63,8 @@ from callback_server.store.finish_call import Finished, finish_call
 from callback_server.store.finish_delivery import finish_delivery
 from callback_server.store.list_cases import list_cases
 from callback_server.store.list_marked import Mark, list_marked
+from callback_server.store.packing import MOST_INSIDE
+from callback_server.store.paused import pause_activity, resume_activity
 from callback_server.store.read import list_calls, read_call, read_case, read_held
 from callback_server.store.replay_call import Replayed, replay_call
 from callback_server.store.retention import Retention
@@ -86,7 +88,9 @@ def machine_on(store):
     """The machine's class for a store."""
     loop = asyncio.new_event_loop()
     client = connect(store.url)
-    yield type("Machine", (LifeMachine,), {"store": store, "loop": loop, "client": client})
+    due = []
+    scripts = Scripts(client, due.append)
+    yield type("Machine", (LifeMachine,), {"loop": loop, "client": client, "scripts": scripts, "due": due})
     loop.run_until_complete(client.aclose())
     loop.close()
 
@@ -116,20 +120,19 @@ def _case_of(told):
 
 
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
-bodies = st.sampled_from([b"", b"one", b"\x00\xff two"])
+bodies = st.sampled_from([b"", b"one", b"\x00\xff two", b"apart".ljust(MOST_INSIDE + 1)])
 labels = st.dictionaries(st.sampled_from(["team", "a/b"]), st.sampled_from(["x", "", "x:y}{\0ü"]), max_size=2)
 
 
 class LifeMachine(RuleBasedStateMachine):
     """Cases of two owners. Made by `machine_on`; its store is emptied before each example."""
 
-    store = loop = client = None
+    loop = client = scripts = due = None
 
     def __init__(self):
         super().__init__()
         self.do(self.client.flushall())  # the scripts stay: to send them anew takes longer than an example
-        self.due = []
-        self.scripts = Scripts(self.client, self.due.append)
+        self.due.clear()
         self.model = {}  # case id -> ModelCase
         self.dropped = {}  # the same, of those that were dropped
         self.new = {}  # case id -> NewCase, also of those that were dropped
@@ -139,6 +142,8 @@ class LifeMachine(RuleBasedStateMachine):
         self.retention = RETENTION
         self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
         self.heard = collections.Counter()  # partition -> number of the last event that was read
+        self.paused = False  # whether "push" is; another activity always
+        self.do(pause_activity(self.scripts, "other"))
 
     @property
     def strips(self):
@@ -272,20 +277,20 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _claim(
         self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False,
-        takes=False, paused=(),
+        takes=False, sha=None,
     ):  # fmt: skip
         """As one that passes what the case asks for, unless `profile` says otherwise."""
         new = self.new[case_id]
         return self.do(
             claim_call(
-                self.scripts, call_id=call_id, state_sha256=new.state_sha256,
+                self.scripts, call_id=call_id, state_sha256=sha or new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, retention=self.retention,
                 platform_url="https://platform.example", asking=Asking(asking),
                 proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
                 calls_per_minute=PER_MINUTE if limited else None,
                 owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
-                replica="replica", takes=takes, paused=paused,
+                replica="replica", takes=takes,
             )
         )  # fmt: skip
 
@@ -325,8 +330,9 @@ class LifeMachine(RuleBasedStateMachine):
           again=st.booleans())  # fmt: skip
     def claim_and_deliver(self, data, takes, paused, times, taken, again):
         case_id = data.draw(st.sampled_from(self._acknowledged()))
+        self._pause(paused=paused)
         for _ in range(times):
-            call_id = self._claim_new(case_id, takes=takes, paused=["other", "push"] if paused else ["other"])
+            call_id = self._claim_new(case_id, takes=takes)
         if taken:
             self.take(paused=False)
         if again and call_id in self.model[case_id].calls:
@@ -395,13 +401,11 @@ class LifeMachine(RuleBasedStateMachine):
     def _multiple(self):
         return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
-    def _claim_new(
-        self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False, paused=()
-    ):
+    def _claim_new(self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False):
         call_id = ids.new_call_id(case_id)
         given = {"asking": asking, "message": message, "over": over}
-        reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, paused=paused, **given)
-        given["takes"] = takes and "push" not in paused
+        reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, **given)
+        given["takes"] = takes and not self.paused
         if case_id not in self.model:
             assert reply is Refused.UNKNOWN
             return call_id
@@ -446,6 +450,14 @@ class LifeMachine(RuleBasedStateMachine):
         wrong = "" if self.new[case_id].parameter else "state"
         assert self._claim(case_id, ids.new_call_id(case_id), parameter=wrong) is Refused.UNKNOWN
 
+    @precondition(lambda self: self.new)
+    @rule(data=st.data())
+    def claim_with_another_state(self, data):
+        """One whose hash begins with the case's id, and goes on otherwise."""
+        case_id = self._any_case(data)
+        sha = bytes.fromhex(case_id) + bytes(16)
+        assert self._claim(case_id, ids.new_call_id(case_id), sha=sha) is Refused.UNKNOWN
+
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
     def finish(self, data, status, keep_open, body):
@@ -477,18 +489,18 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def take(self, paused):
-        taken, names = [], ["other", "push"] if paused else []
+        self._pause(paused=paused)
+        taken = []
         order = self._due_by_time()
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             attempts, more = self.do(
                 take_deliveries(
-                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES,
-                    paused=names, retention=RETENTION,
+                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, retention=RETENTION
                 )
             )  # fmt: skip
             assert not more
             taken += attempts
-        expected = [call for model in self.model.values() if model.activity not in names for call in model.take(order)]
+        expected = [call for model in self.model.values() if not paused for call in model.take(order)]
         assert sorted(
             (each.grant.call_id, each.fence, each.grant.attempt, each.number, each.grant.replayed) for each in taken
         ) == sorted(
@@ -500,6 +512,11 @@ class LifeMachine(RuleBasedStateMachine):
             assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
             if call.id not in self.adopted:
                 assert each.request == CAME
+
+    def _pause(self, *, paused):
+        if paused is not self.paused:
+            self.do((pause_activity if paused else resume_activity)(self.scripts, "push"))
+            self.paused = paused
 
     @precondition(lambda self: self._delivering())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
@@ -603,7 +620,7 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
-        assert reply == (Finished(consequence(call.made)) if expected == "OK" else None)
+        assert reply == (Finished(consequence(call.made), again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)
@@ -693,9 +710,9 @@ class LifeMachine(RuleBasedStateMachine):
     async def _compare_events(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             after = self.heard[partition]
-            newest, first, *events = await self.scripts.run(read_events.SCRIPT, partition, after, 1000)
-            assert (first, newest) == ((after + 1, after + len(events)) if events else (0, after))
-            self.heard[partition] = newest
+            first, *events = await self.scripts.run(read_events.SCRIPT, partition, after + 1, 1000)
+            assert first == (after + 1 if events else 0)
+            self.heard[partition] = after + len(events)
             for event in map(read_events.decode_event, events):
                 after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
                 self.told[event.case_id].append((event.type, event.call_id, *after_it))
@@ -750,7 +767,7 @@ class LifeMachine(RuleBasedStateMachine):
                 assert await self.client.get(key) == call_id.encode()
                 assert 0 < await self.client.pttl(key) <= WINDOW_MS
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
-            assert int(fields[0]) == len([call for call in model.calls.values() if not call.over])
+            assert int(fields[0] or 0) == len([call for call in model.calls.values() if not call.over])
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
             for call in calls:
                 await self._compare_delivery(call, model.calls[call.id])
@@ -766,7 +783,7 @@ class LifeMachine(RuleBasedStateMachine):
             ended_bytes = [
                 sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if model.calls[call.id].over
             ]
-            assert int(fields[1]) == sum(ended_bytes)
+            assert int(fields[1] or 0) == sum(ended_bytes)
             leases |= set(model.running)
             ended |= {call.id for call in model.calls.values() if call.over}
             if model.status == CLOSED:
@@ -794,7 +811,11 @@ class LifeMachine(RuleBasedStateMachine):
             for model in self.model.values()
             for call in model.calls.values()
             if model.owner == owner
-            and (call.delivery == DEAD if mark == "DEAD" else model.answer_mode == HOLD and call.status == RUNNING)
+            and (
+                call.delivery == DEAD and not call.erased
+                if mark == "DEAD"
+                else model.answer_mode == HOLD and call.status == RUNNING
+            )
         }
 
     @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from(Mark), size=st.integers(1, 3))
@@ -814,7 +835,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert (call.delivery, score) == (None, None)
             return
         assert (call.delivery.status, call.delivery.attempts) == (model.delivery, model.tries - model.unasked)
-        assert (call.delivery.next_ms is not None) is (model.delivery == PENDING)
+        assert (call.delivery.next_ms is not None) is (model.delivery == PENDING and model.due is not None)
         assert (score is not None) is (model.due is not None)
         if score is not None:
             assert (score <= (time.time() + 60) * 1000) is (model.due == NOW)

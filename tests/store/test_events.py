@@ -12,7 +12,14 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.client import connect
 from callback_server.store.create_case import create_case
-from callback_server.store.read_events import EVENTS_AT_ONCE, Position, read_ends, read_events
+from callback_server.store.read_events import (
+    EVENTS_AT_ONCE,
+    Position,
+    Token,
+    read_ends,
+    read_events,
+    read_place,
+)
 from callback_server.store.scripts import Scripts
 
 MOST = 10_000
@@ -56,42 +63,71 @@ async def store(store_of, request):
     await client.aclose()
 
 
+def behind(placed):
+    """The place behind these events, from the beginning on."""
+    position = Position(START, START)
+    for partition, number, mark, _ in placed:
+        position.move(partition, number, mark)
+    return position
+
+
 async def test_events_of_all_partitions_are_read_from_a_place_on(store):
     made = [await store.new() for _ in range(100)]
-    pages = await read_events(store.scripts, START)
-    for partition, page in enumerate(pages):
-        count = made.count(partition)
-        assert (page.newest, page.first, len(page.events)) == (count, 1 if count else 0, count)
-        assert (page.last, page.more, page.lost(0)) == (count, False, False)
+    events, more = await read_events(store.scripts, behind([]))
+    assert ([each.partition for each in events], more) == (sorted(made), False)
+    for partition in made:
+        assert [each.number for each in events if each.partition == partition] == [*range(1, made.count(partition) + 1)]
     ends = await read_ends(store.scripts)
-    assert ends.numbers == [page.last for page in pages]
+    assert (ends.numbers, ends.marks, ends.mark) == (behind(events).numbers, behind(events).marks, behind(events).mark)
     another = await store.new()
-    pages = await read_events(store.scripts, Position.from_token(ends.token()).numbers)
-    assert [partition for partition, page in enumerate(pages) if page.events] == [another]
-    assert (pages[another].first, len(pages[another].events)) == (made.count(another) + 1, 1)
+    place = await read_place(store.scripts, Token.from_text(ends.token()))
+    events, more = await read_events(store.scripts, place)
+    assert [(each.partition, each.number) for each in events] == [(another, made.count(another) + 1)]
 
 
 async def test_much_is_read_page_by_page(store):
     await store.fill(7, EVENTS_AT_ONCE + 50)
-    page = (await read_events(store.scripts, START))[7]
-    assert (len(page.events), page.last, page.more) == (EVENTS_AT_ONCE, EVENTS_AT_ONCE, True)
-    after = [0] * 7 + [page.last] + [0] * 56
-    page = (await read_events(store.scripts, after))[7]
-    assert (page.first, len(page.events), page.more) == (EVENTS_AT_ONCE + 1, 50, False)
+    numbers, position, more = [], behind([]), True
+    while more:
+        events, more = await read_events(store.scripts, position)
+        assert len(events) <= EVENTS_AT_ONCE + 1
+        for partition, number, mark, _ in events:
+            assert partition == 7
+            position.move(partition, number, mark)
+            numbers.append(number)
+    assert numbers == [*range(1, EVENTS_AT_ONCE + 51)]
 
 
 async def test_the_last_ten_thousand_are_kept_and_a_place_before_them_is_known_to_be_lost(store):
     partition = await store.new()
     await store.fill(partition, MOST - 1)
-    assert not (await read_events(store.scripts, START))[partition].lost(0)
-    before = MOST
+    beginning = behind([])
+    assert await read_events(store.scripts, beginning)
+    first, second, *_ = (await read_events(store.scripts, beginning))[0]
+    ends = await read_ends(store.scripts)
     while await store.new() != partition:
         pass
     key = keys.key(partition, "events")
     assert await store.plain.xlen(key) == MOST
-    first, last = (await store.plain.xrange(key, count=1))[0][0], (await store.plain.xrevrange(key, count=1))[0][0]
-    assert (first, last) == (b"0-2", b"0-%d" % (before + 1))
-    for after, lost in ((0, True), (1, False), (before + 1, False), (before + 2, True)):
-        numbers = [*START]
-        numbers[partition] = after
-        assert (await read_events(store.scripts, numbers))[partition].lost(after) is lost
+    oldest, newest = (await store.plain.xrange(key, count=1))[0][0], (await store.plain.xrevrange(key, count=1))[0][0]
+    assert (oldest, newest) == (b"0-2", b"0-%d" % (MOST + 1))
+    # That of an event which is itself gone counts as lost too: nobody can tell any more which event it was.
+    for position, lost in ((beginning, True), (behind([first]), True), (behind([second]), False), (ends, False)):
+        assert (await read_events(store.scripts, position) is None) is lost
+        at_beginning = position is beginning  # where no event is known, the place is found, and what is after it is not
+        place = await read_place(store.scripts, Token.from_text(position.token()))
+        assert (place is None) is (lost and not at_beginning)
+
+
+async def test_a_place_is_lost_where_other_events_have_its_numbers(store):
+    """As after a backup was restored, or a failover: the store has gone on from an earlier state."""
+    partition = await store.new()
+    key = keys.key(partition, "events")
+    while await store.new() != partition:
+        pass
+    position = await read_ends(store.scripts)
+    for keeps, again in ((1, 0), (1, 1), (1, 2), (0, 0), (0, 2), (0, 5)):
+        await store.plain.delete(key)
+        await store.fill(partition, keeps + again)
+        assert await read_events(store.scripts, position) is None
+        assert await read_place(store.scripts, Token.from_text(position.token())) is None

@@ -92,7 +92,7 @@ async def test_an_end_that_is_sent_again_is_the_same_though_its_call_is_kept_no_
     second = (await cases.claim(case, retention=one)).call_id
     assert await cases.finish(second, retention=one) == Finished(None)
     assert await read_call(cases.scripts, first) is None
-    assert await cases.finish(first, retention=one) == Finished(None)
+    assert await cases.finish(first, retention=one) == Finished(None, again=True)
 
 
 async def test_a_recorded_call_that_is_sent_again_is_not_made_twice_though_it_is_kept_no_more(cases):

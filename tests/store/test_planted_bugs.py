@@ -38,6 +38,8 @@ BUGS = {
     "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end", ""),
     "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
     "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
+    "a case is reached by another state": ("string.sub(case.sha, -16) ~= sha or ", ""),
+    "a large body outlives the small one that replaces it": (" else redis.call('DEL', body_key(case_id)) end", " end"),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
     "an over-lease call keeps its case": ("settle(case, now, keep)\n\n-- A message", "-- A message"),
     "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
@@ -67,7 +69,8 @@ BUGS = {
     "a call sees the response as it is now": ("return grant('CLAIMED', mine[2], left, mine[3], mine[4])",
                                               "return grant('CLAIMED', mine[2], left, redis.call('GET', "
                                               "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
-    "another request's case is given again": ("and existing.fingerprint == fingerprint then", "then"),
+    "another request's case is given again": (
+        "\n    and string.sub(existing.fingerprint, 1, 16) == fingerprint", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
                                                     "redis.call('DEL', call_key(call_id))"),
     "a running call takes the room of those that have ended": (
@@ -87,9 +90,14 @@ BUGS = {
         "if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then",
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
     "the next call of an ordered case is forgotten": ("if waits then wait(case, first, now) end", ""),
-    "a paused activity is delivered": ("local due = paused[activity] and {}\n    or", "local due ="),
+    "a paused activity is delivered": (
+        "local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}\n    or", "local due ="),
     "a call of a paused activity is delivered at its claim": (
-        "if ARGV[i] == case.activity then takes = false end", ""),
+        "takes = takes and redis.call('HEXISTS', pauses_key(), case.activity) == 0", ""),
+    "a call that waits behind another seems to be due": (
+        "    change(case, call_id, 'PENDING')\n    return false",
+        "    redis.call('HSET', call_key(call_id), 'next', now)\n"
+        "    change(case, call_id, 'PENDING')\n    return false"),
     "a claim that is sent again delivers what is another's": ("or delivery[2] ~= '1' or not delivery[3] then", "then"),
     "an attempt that was overtaken counts": ("if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end",
                                              "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
@@ -118,8 +126,11 @@ BUGS = {
                                          "then return {'RUNNING'} end"),
     "a replayed call can be dropped": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
                                        "redis.call('ZREM', dead_key"),
-    "a dead call is not listed": ("if status == 'DEAD' then\n    redis.call('ZADD', dead_key",
-                                  "if false then\n    redis.call('ZADD', dead_key"),
+    "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
+    "an erased call is listed as dead": ("if status == 'DEAD' and call[2] ~= '' then redis",
+                                         "if status == 'DEAD' then redis"),
+    "a dead call that was erased is still listed": (
+        "\n    redis.call('ZREM', dead_key(case.owner), call_id)\n  end", "\n  end"),
     "a replayed call is still listed as dead": ("redis.call('ZREM', dead_key(case.owner), call_id)\nredis.call('HINC",
                                                 "redis.call('HINC"),
     "a dead call that was dropped is still listed": (
@@ -146,8 +157,8 @@ BUGS = {
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close(case, 'EXPIRED', now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
         "    if case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end"),
-    "an end that is sent again forgets what it made of the case": ("return reply('OK', call[6] or '')",
-                                                                   "return reply('OK', '')"),
+    "an end that is sent again forgets what it made of the case": ("return reply('AGAIN', call[6] or '')",
+                                                                   "return reply('AGAIN', '')"),
     "a case that is closed again counts as closed now": (
         "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose(case, 'CLOSED_BY_OWNER', now)",
         "if case.status ~= 'CLOSED' then close(case, 'CLOSED_BY_OWNER', now) end"),

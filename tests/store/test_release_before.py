@@ -1,12 +1,16 @@
-"""What the release before has stored is read as it was meant, and lives on: `tests/data/stored-N`."""
+"""What releases before have stored is read as it was meant, and lives on: `tests/data/stored-N`.
 
+A store of the release before can hold what those before it made, so all of it is tried.
+"""
+
+import contextlib
 import itertools
 
 import pytest
 import redis.asyncio
 from google.protobuf.json_format import MessageToDict, ParseDict
 from hypothesis import settings
-from hypothesis.stateful import initialize, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 from model.life import (
     CLOSED,
     FAILED,
@@ -30,34 +34,44 @@ from callback.v1 import callback_service_pb2 as pb2
 from callback_server.domain.case import NewCase
 from callback_server.domain.guard import Asking
 from callback_server.store import keys
-from callback_server.store.packing import unpack_content
+from callback_server.store.packing import unpack_consequence, unpack_content
 from callback_server.store.read import read_case
+from callback_server.store.read_events import read_ends
 
-DATA = ROOT / "tests" / "data" / f"stored-{keys.SCHEMA_VERSION - 1}"
-CASES = expected(DATA)
+STORED = {version: ROOT / "tests" / "data" / f"stored-{version}" for version in range(1, keys.SCHEMA_VERSION)}
+CASES = {(version, name): told for version, data in STORED.items() for name, told in expected(data).items()}
 STATE_KEY, BOX_URL = b"k" * 32, "https://box.example"
 """As they were when the data was written."""
 
 
+def told_by(version):
+    """What the release said of its cases."""
+    return [told for (by, _), told in CASES.items() if by == version]
+
+
 @pytest.fixture(scope="module")
 async def read(tmp_path_factory):
-    """The services on the data, on a store where nothing is swept, and the moment it was loaded."""
-    store = StoreProcess(tmp_path_factory.mktemp("read")).start()
-    try:
-        async with redis.asyncio.Redis(port=store.port) as client:
-            now_ms = await load(client, DATA)
-        async with running_services(
-            store, state_key=STATE_KEY, box_url=BOX_URL, served=["push", "brief", "gone", "unreachable"]
-        ) as services:
-            yield services, now_ms
-    finally:
-        store.stop()
+    """By version: the services on its data, on a store where nothing is swept, and the moment it was loaded."""
+    async with contextlib.AsyncExitStack() as stack:
+        found = {}
+        for version, data in STORED.items():
+            store = StoreProcess(tmp_path_factory.mktemp("read")).start()
+            stack.callback(store.stop)
+            async with redis.asyncio.Redis(port=store.port) as client:
+                now_ms = await load(client, data)
+            services = await stack.enter_async_context(
+                running_services(
+                    store, state_key=STATE_KEY, box_url=BOX_URL, served=["push", "brief", "gone", "unreachable"]
+                )
+            )
+            found[version] = services, now_ms
+        yield found
 
 
-@pytest.mark.parametrize("name", CASES)
-async def test_a_case_and_its_calls_are_read_as_the_release_before_read_them(read, name):
-    services, now_ms = read
-    told = CASES[name]
+@pytest.mark.parametrize(("version", "name"), CASES)
+async def test_a_case_and_its_calls_are_read_as_the_release_read_them(read, version, name):
+    services, now_ms = read[version]
+    told = CASES[version, name]
     case_id = told["case"]["callbackCaseId"]
     case = (await services.callbacks.GetCallback(pb2.GetCallbackRequest(callback_case_id=case_id))).callback
     absent = {"getGuard": "GET_GUARD_OFF", "answerMode": "ANSWER_MODE_HANDLER"}
@@ -67,45 +81,49 @@ async def test_a_case_and_its_calls_are_read_as_the_release_before_read_them(rea
     assert [marked(MessageToDict(call), now_ms) for call in calls] == told["calls"]
 
 
-@pytest.mark.parametrize("name", CASES)
-async def test_a_request_that_the_release_before_answered_gets_the_same_url_again(read, name):
-    services, _ = read
-    request = ParseDict(whole(CASES[name]["request"]), pb2.GenerateCallbackUrlRequest())
-    answer = await services.callbacks.GenerateCallbackUrl(request)
-    assert (answer.callback_state, answer.callback_case_id) == (
-        CASES[name]["state"], CASES[name]["case"]["callbackCaseId"],
-    )  # fmt: skip
+@pytest.mark.parametrize(("version", "name"), CASES)
+async def test_a_request_that_the_release_answered_gets_the_same_url_again(read, version, name):
+    services, _ = read[version]
+    told = CASES[version, name]
+    answer = await services.callbacks.GenerateCallbackUrl(
+        ParseDict(whole(told["request"]), pb2.GenerateCallbackUrlRequest())
+    )
+    assert (answer.callback_state, answer.callback_case_id) == (told["state"], told["case"]["callbackCaseId"])
 
 
+@pytest.mark.parametrize("version", STORED)
 @pytest.mark.parametrize("chosen", [{}, {"status": "OPEN"}, {"status": "CLOSED"}, {"callbackActivity": "push"},
                                     {"status": "IN_PROGRESS", "callbackActivity": "brief"}], ids=str)  # fmt: skip
-async def test_a_list_has_the_cases_of_the_release_before(read, chosen):
-    services, _ = read
+async def test_a_list_has_the_cases_of_the_release(read, version, chosen):
+    services, _ = read[version]
     wanted = {name: f"CALLBACK_STATUS_{value}" if name == "status" else value for name, value in chosen.items()}
     request = ParseDict({"pageSize": 1000, **wanted}, pb2.ListCallbacksRequest())
     page = await services.callbacks.ListCallbacks(request)
-    fitting = {told["case"]["callbackCaseId"] for told in CASES.values() if wanted.items() <= told["case"].items()}
+    fitting = {told["case"]["callbackCaseId"] for told in told_by(version) if wanted.items() <= told["case"].items()}
     assert {case.callback_case_id for case in page.callbacks} == fitting != set()
     created = [case.create_time.ToMicroseconds() for case in page.callbacks]
     assert created == sorted(created, reverse=True)
 
 
-async def adopt(machine):
+async def adopt(machine, version):
     """Loads the data into a machine's store, and says to its model what it is."""
-    now_ms = await load(machine.client, DATA)
-    for told in CASES.values():
+    now_ms = await load(machine.client, STORED[version])
+    ends = await read_ends(machine.scripts)
+    machine.heard.update(dict(enumerate(ends.numbers)))
+    for told in told_by(version):
         case_id = told["case"]["callbackCaseId"]
         fields = await machine.client.hgetall(keys.key(keys.partition_of(case_id), "case", case_id))
         case = await read_case(machine.scripts, case_id)
         machine.new[case_id] = NewCase(
-            id=case_id, state_sha256=fields[b"sha"], fingerprint=fields[b"fingerprint"], owner=case.owner,
+            id=case_id, state_sha256=bytes.fromhex(case_id) + fields[b"sha"][-16:],
+            fingerprint=fields[b"fingerprint"], owner=case.owner,
             activity=case.activity, mode=case.mode, parameter=case.parameter, time_to_live_ms=case.expires_ms,
             settings=case.settings, response=case.response,
         )  # fmt: skip
         model = machine.model[case_id] = ModelCase(
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, attempts=case.calls, version=case.version,
-            strips=machine.strips,
+            strips=machine.strips, labels=case.settings.labels if version > 1 else {},
         )  # fmt: skip
         if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
             model.expires_due = case.expires_ms
@@ -121,14 +139,16 @@ async def adopt(machine):
 
 async def model_call(client, case, call_id, now_ms):
     partition = keys.partition_of(case.id)
-    status, attempt, response, body = await client.hmget(
-        keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body"
+    status, attempt, response, body, version, made = await client.hmget(
+        keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "made"
     )
+    consequence = unpack_consequence(made or b"")
     lease = await client.zscore(keys.key(partition, "leases"), call_id)
     return ModelCall(
         id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
         status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,
-        recorded=case.activity == "record", version=None,
+        recorded=case.activity == "record", version=version and int(version),
+        made=consequence and (consequence.status, consequence.close_reason),
     )  # fmt: skip
 
 
@@ -183,6 +203,7 @@ TRANSITIONS = {
     "create": on_every_case("create_again", same=[True, False]),
     "claim": on_every_case("claim"),
     "claim in the wrong form": on_every_case("claim_in_the_wrong_form"),
+    "claim with another state": on_every_case("claim_with_another_state"),
     "claim on other terms": on_every_case("claim_on_other_terms", asking=list(Asking), profile=[None], over=[False]),
     "claim of an owner that made too many": on_every_case(
         "claim_on_other_terms", asking=[Asking.CALL], profile=[None, "hook"], over=[True]
@@ -203,11 +224,12 @@ TRANSITIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("version", STORED)
 @pytest.mark.parametrize("transition", TRANSITIONS)
-def test_each_transition_on_each_of_its_cases_does_what_the_life_table_says(store_of, transition):
+def test_each_transition_on_each_of_its_cases_does_what_the_life_table_says(store_of, version, transition):
     with machine_on(store_of()) as machine:
         machine = machine()
-        machine.do(adopt(machine))
+        machine.do(adopt(machine, version))
         machine.do(machine._compare())
         TRANSITIONS[transition](machine)
         machine.do(machine._compare())
@@ -216,14 +238,15 @@ def test_each_transition_on_each_of_its_cases_does_what_the_life_table_says(stor
         machine.do(machine._compare())
 
 
+@pytest.mark.parametrize("version", STORED)
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_cases_and_new_ones_live_on_together(store_of, kind):
+def test_its_cases_and_new_ones_live_on_together(store_of, version, kind):
     counts = settings(max_examples=count(3, 300), stateful_step_count=count(15, 50))
     with machine_on(store_of(kind)) as machine:
 
         class Both(machine):
-            @initialize()
-            def adopt(self):
-                self.do(adopt(self))
+            def __init__(self):
+                super().__init__()
+                self.do(adopt(self, version))
 
         run_state_machine_as_test(Both, settings=counts)

@@ -23,8 +23,9 @@ from callback_server.inbox import Inbox
 from callback_server.mailbox import Mailbox
 from callback_server.main import _background
 from callback_server.rpc.access import Access
-from callback_server.rpc.callback_service import CallbackServicer, Policy
+from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.store.claim_call import Leases
@@ -79,7 +80,7 @@ async def running_services(
     access = Access(principals)
     server = make_server(
         CallbackServicer(scripts, Policy(**rules), retention, access, held, feed), EdgeServicer(calls, access),
-        WorkerServicer(workers, access), Health(), access, reflect=True, max_in_flight=max_in_flight,
+        WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -89,7 +90,6 @@ async def running_services(
         _background(workers.ask_for_ever()),
         _background(inbox.take_for_ever()),
         _background(feed.read_for_ever()),
-        _background(inbox.follow_pauses_for_ever()),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(

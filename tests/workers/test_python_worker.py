@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import signal
 import sys
@@ -25,8 +26,10 @@ from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
 from callback_server.domain.activity import Activity
 from callback_server.domain.principal import Role
+from callback_server.handlers.push import PushHandler
 from callback_server.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.rpc import worker_service
+from callback_server.settings import ActivitySettings
 
 ACTIVITIES = {"act": Activity("act", 20_000), "soon": Activity("soon", 500)}
 
@@ -289,16 +292,64 @@ async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, nu
             program.kill()
 
 
-async def test_a_program_that_can_not_start_says_why_in_its_last_line(guarded):
+async def test_a_program_that_can_not_start_says_why_in_one_line(guarded):
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
     )
     _, errors = await asyncio.wait_for(program.communicate(), 30)
     assert program.returncode == 1
-    # Where the stream ends while its hello is written, gRPC does not say why; the worker hears it at the next try.
-    *before, last = errors.splitlines()
-    assert last.startswith(b"UNAUTHENTICATED: ")
-    assert {line.partition(b": 127")[0] for line in before} <= {b"no server, trying again: INTERNAL"}
+    assert errors.count(b"\n") == 1
+    assert errors.startswith(b"UNAUTHENTICATED: ")
+
+
+async def test_a_stream_that_ends_while_hello_is_written_is_no_reason_that_is_told(work, caplog):
+    codes = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAUTHENTICATED)  # INTERNAL: what gRPC says then
+    async with refusing(*codes) as server:
+        with pytest.raises(UnauthenticatedError):
+            await worker(work, server.address).serve()
+    assert server.came == 2
+    assert caplog.messages == []
+
+
+async def test_a_server_that_does_not_say_why_again_and_again_is_told(work, caplog):
+    async with refusing(grpc.StatusCode.INTERNAL) as server:
+        serving = asyncio.create_task(worker(work, server.address).serve())
+        await wait_until(lambda: server.came >= 5, what="the fifth try")
+        serving.cancel()
+        await asyncio.wait((serving,))
+    assert {each.partition(": 127")[0] for each in caplog.messages} == {"no server, trying again: INTERNAL"}
+    assert len(caplog.messages) in (2, 3)
+
+
+async def test_it_logs_what_it_never_gets_and_gets_the_rest(store_of, work, caplog):
+    caplog.set_level(logging.INFO, "callback.worker")
+    work.may_end.set()
+    settings = ActivitySettings(target=f"127.0.0.1:{free_port()}")
+    async with (
+        PushHandler("pushed", settings) as pushed,
+        running_services(store_of(), handlers={"pushed": pushed}, activities=ACTIVITIES) as up,
+        worker(work, up.address, "act", "pushed", "record", "form").working(),
+    ):
+        assert await code_of(await Called.make(up, "act")) == 201
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+        "no call of pushed comes to a worker: this server's configuration has a target for it; take the target out of "
+        "[activities.pushed], or do not run a worker for it",
+        "no call of record comes to a worker: that activity is built in; name yours otherwise",
+        "no call of form comes to a worker: that activity is built in; name yours otherwise",
+    ]
+    assert f"working on act for {up.address}" in caplog.messages
+
+
+async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server_where_it_is_not(store_of, work):
+    work.may_end.set()
+    store, settings = store_of(), ActivitySettings(target=f"127.0.0.1:{free_port()}")
+    async with (
+        PushHandler("act", settings) as pushed,
+        running_services(store, handlers={"act": pushed}, activities=ACTIVITIES) as old,
+        running_services(store, activities=ACTIVITIES) as new,
+        worker(work, old.address).working(),
+    ):
+        assert await code_of(await Called.make(new, "act")) == 201
 
 
 async def test_workers_at_another_server_s_calls_share_them(store_of, work):
@@ -416,6 +467,32 @@ class Scripted(WorkerServiceServicer):
         for message in self._messages:
             yield message
         await asyncio.Event().wait()
+
+
+class Refusing(WorkerServiceServicer):
+    """A server that ends each stream with the next of these codes, and then with the last of them."""
+
+    def __init__(self, *codes):
+        self._codes = codes
+        self.came = 0
+
+    async def Work(self, request_iterator, context):
+        self.came += 1
+        async for _hello in request_iterator:  # so that the worker hears why
+            await context.abort(self._codes[min(self.came, len(self._codes)) - 1])
+        yield pb_worker.WorkResponse()
+
+
+@contextlib.asynccontextmanager
+async def refusing(*codes):
+    server, servicer = grpc.aio.server(), Refusing(*codes)
+    add_WorkerServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield servicer
+    finally:
+        await server.stop(0)
 
 
 @contextlib.asynccontextmanager

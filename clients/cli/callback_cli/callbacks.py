@@ -158,7 +158,7 @@ def generate(
     type=click.Choice(["open", "in_progress", "closed"], case_sensitive=False),
     help="Only cases in this status.",
 )
-@click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
+@options.activity_filter
 @options.label_filter
 @click.option("--waiting", is_flag=True, help="In place of cases, the calls that are held and wait for their answer.")
 @click.option("--owner", metavar="NAME", default="", help="Those of this owner, in place of your own; for an admin.")

@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from callback import Call, CallbackClient, CallFilter
+from callback import Call, Callback, CallbackClient, CallFilter, CallWatch
 from callback_cli import failures, json_view, options
 from callback_cli.masking import masked
 from callback_cli.options import examples
@@ -79,36 +79,54 @@ def replay(session: Session, *, call_id: str, show_secrets: bool) -> None:
     epilog=examples(
         "callback watch",
         "callback watch --activity order-paid --label order=5",
-        'callback watch --json --resume-token "$(jq -r .resumeToken last-event.json)" >> events.jsonl',
+        'callback watch --json --resume-token "$(tail -n 1 events.jsonl | jq -r .resumeToken)" >> events.jsonl',
     ),
 )
-@click.option("--activity", metavar="A", default="", help="Only cases of this activity.")
+@options.activity_filter
 @options.label_filter
-@click.option("--case", "case_id", metavar="CASE", default="", help="Only this case.")
+@click.option("--case", "case_id", metavar="CASE", callback=options.filled, help="Only this case.")
 @click.option(
     "--resume-token",
     metavar="TOKEN",
     default="",
-    help="Go on behind the event with this `resumeToken`, without a gap.  [default: from now on]",
+    help="Go on behind the line with this `resumeToken`, without a gap. A --case may be gone by then: one that never "
+    "was is watched in silence.  [default: from now on]",
 )
 @asks
 def watch(session: Session, *, activity: str, labels: dict[str, str], case_id: str, resume_token: str) -> None:
     """Show each change of a case or a call when it happens, until Ctrl-C.
 
     A line for each: when, what, the case or the call, its activity, and what is so after it. --json prints an object a
-    line, with what belongs to --resume-token. Where the connection breaks, it goes on from there, without a gap.
+    line, with what belongs to --resume-token; where nothing happens that was asked for, an object with that alone comes
+    every 15 seconds or so, for an older one may be refused. Where the connection breaks, it goes on from there, without
+    a gap.
     """
     screen = Screen()
 
+    def watching(client: CallbackClient, token: str) -> CallWatch:
+        return client.watch_calls(activity=activity, labels=labels, case_id=case_id, resume_token=token)
+
+    def begin(client: CallbackClient) -> str:
+        with watching(client, resume_token) as events:
+            return events.resume_token
+
+    # This first, and impatiently: who asks a server that is not there, or for what is not there, is told at once.
+    token = session.ask(begin)
+
     def show(client: CallbackClient) -> None:
-        with client.watch_calls(activity=activity, labels=labels, case_id=case_id, resume_token=resume_token) as events:
+        with watching(client, token) as events:
             if sys.stderr.isatty():
                 click.echo("Watching.", err=True)
-            for event in events:
-                if session.as_json:
-                    click.echo(json_view.line(json_view.event(event, events.resume_token)))
-                else:
-                    screen.event(event)
+            shown = token
+            while True:
+                for event in (received := events.receive()):
+                    if session.as_json:
+                        click.echo(json_view.line(json_view.event(event)))
+                    else:
+                        screen.event(event)
+                if session.as_json and not received and events.resume_token != shown:
+                    click.echo(json_view.line({"resumeToken": events.resume_token}))
+                shown = events.resume_token
 
     session.ask(show, patient=True)
 
@@ -156,17 +174,18 @@ def wait(session: Session, *, case_id: str, after: int | None, timeout: timedelt
         what = f"waited {seconds:g} s in vain for call {number + 1} of {case_id}"
         click.echo(failures.timed_out(what, as_json=session.as_json), err=True)
         raise click.exceptions.Exit(failures.EXIT_TIMED_OUT) from None
-    _show(session, call if show_secrets else masked(call, callback.state_query_parameter))
+    _show(session, call if show_secrets else masked(call, callback.state_query_parameter), callback.activity)
 
 
 def show_call(session: Session, question: Callable[[CallbackClient], Call], *, show_secrets: bool = False) -> None:
     """Ask for a call, and print it."""
 
-    def one(client: CallbackClient) -> Call:
+    def one(client: CallbackClient) -> tuple[Call, str]:
         call = question(client)
-        return call if show_secrets else masked(call, client.get_callback(call.case_id).state_query_parameter)
+        case = client.get_callback(call.case_id)
+        return call if show_secrets else masked(call, case.state_query_parameter), case.activity
 
-    _show(session, session.ask(one))
+    _show(session, *session.ask(one))
 
 
 def show_calls(
@@ -178,24 +197,23 @@ def show_calls(
 ) -> bool:
     """Ask for calls, and print as many as the limit says; returns whether there are more."""
 
-    def first(client: CallbackClient) -> list[Call]:
+    def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
         found = list(islice(question(client), None if limit is None else limit + 1))
-        if show_secrets:
-            return found
-        cases = {call.case_id for call in found}
-        parameters = {case: client.get_callback(case).state_query_parameter for case in cases}
-        return [masked(each, parameters[each.case_id]) for each in found]
+        cases = {case: client.get_callback(case) for case in {call.case_id for call in found}}
+        if not show_secrets:
+            found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
+        return found, cases
 
-    values = session.ask(first)
+    values, cases = session.ask(first)
     if session.as_json:
         click.echo(json_view.dumps([json_view.listed_call(each) for each in values[:limit]]))
     else:
-        Screen().calls(values[:limit])
+        Screen().calls(values[:limit], {case: each.activity for case, each in cases.items()})
     return limit is not None and len(values) > limit
 
 
-def _show(session: Session, call: Call) -> None:
+def _show(session: Session, call: Call, activity: str) -> None:
     if session.as_json:
         click.echo(json_view.dumps(json_view.call(call)))
     else:
-        Screen().call(call)
+        Screen().call(call, activity)

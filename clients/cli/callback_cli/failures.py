@@ -29,7 +29,7 @@ EXIT_CODES = (
 _OPTIONS: Mapping[str, str] = {
     "callback_case_id": "CASE",
     "call_id": "CALL",
-    "callback_activity": "--activity",
+    "callback_activity": "ACTIVITY or --activity",
     "callback_activity_case": "--activity-case",
     "state_query_parameter": "--param",
     "alternative_domain": "--domain",
@@ -45,6 +45,7 @@ _OPTIONS: Mapping[str, str] = {
     "fallback.response_body": "--fallback-body",
     "fallback.response_code": "--fallback-code",
     "fallback.response_headers": "--fallback-header",
+    "fallback": "--fallback-redirect-url, --fallback-body, --fallback-code or --fallback-header",
     "response.response_type": "--type",
     "response.response_redirect_url": "--redirect-url",
     "response.response_body": "--body or --body-file",
@@ -59,8 +60,11 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` shows the cases there are.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` shows the calls that are kept.",
     ErrorReason.CALLBACK_CLOSED: "It stays closed: generate a new one.",
-    ErrorReason.CALL_ANSWERED: "`callback call CALL` shows its answer.",
-    ErrorReason.CALL_NOT_HELD: "`callback list --waiting` shows the calls that are held.",
+    ErrorReason.CALL_ANSWERED: "`callback call CALL` shows how, and what was answered.",
+    ErrorReason.CALL_NOT_HELD: (
+        "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
+        "--activity form."
+    ),
     ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows whether it runs, and what is kept of it.",
     ErrorReason.WATCH_POSITION_LOST: "See what is with `callback list`, then watch without --resume-token.",
     ErrorReason.TOO_MANY_WATCHERS: "End another watch first, or ask another server.",

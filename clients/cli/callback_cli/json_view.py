@@ -93,8 +93,8 @@ def call(value: Call) -> Json:
     )
 
 
-def event(value: CallEvent, resume_token: str) -> Json:
-    """Return the view of an event, and of where to go on after it."""
+def event(value: CallEvent) -> Json:
+    """Return the view of an event."""
     return _without_none(
         {
             "type": value.type,
@@ -107,7 +107,7 @@ def event(value: CallEvent, resume_token: str) -> Json:
             "closeReason": value.close_reason,
             "callStatus": value.call_status,
             "deliveryStatus": value.delivery_status,
-            "resumeToken": resume_token,
+            "resumeToken": value.resume_token or None,
         }
     )
 
@@ -144,6 +144,7 @@ def _delivery(value: Delivery) -> Json:
             "failure": value.failure,
             "failureDetail": value.failure_detail,
             "response": None if value.response is None else response(value.response),
+            "paused": value.paused,
         }
     )
 

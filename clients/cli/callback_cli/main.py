@@ -33,6 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         (
             activities.pause,
             activities.resume,
+            activities.paused,
             tokens.token,
             operation.show_config,
             operation.doctor,

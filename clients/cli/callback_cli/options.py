@@ -10,9 +10,7 @@ from typing import IO, Any
 import click
 
 from callback import Redirect, Response, ResponseType
-
-_HOST_PORT = re.compile(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+(?:%\w+)?\]):([0-9]{1,5})")
-_GRPC_TARGET = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock):/{0,3}[^\s/].*")
+from callback.targets import problem_of
 
 
 def text(value: str) -> str:
@@ -35,17 +33,10 @@ def target(value: str) -> str:
         click.BadParameter: It is neither.
     """
     text(value)
-    if value.lower().startswith(("http://", "https://")):
-        tls = ", with --tls" if value.lower().startswith("https") else ""
-        raise click.BadParameter(
-            f"{value!r} is a URL; leave http:// away and give HOST:PORT, as in 127.0.0.1:50051{tls}"
-        )
-    given = _HOST_PORT.fullmatch(value)
-    if (given and 0 < int(given[1]) <= 65_535) or _GRPC_TARGET.fullmatch(value):
-        return value
-    raise click.BadParameter(
-        f"{value!r} is neither HOST:PORT nor a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock"
-    )
+    if problem := problem_of(value):
+        tls = ", with --tls" if value.lower().startswith("https://") else ""
+        raise click.BadParameter(f"{value!r} {problem}{tls}")
+    return value
 
 
 def in_utf_8(command: click.Command) -> click.Command:
@@ -103,6 +94,19 @@ def labels(context: click.Context, parameter: click.Parameter, texts: tuple[str,
     return dict(found)
 
 
+def filled(_context: click.Context, parameter: click.Parameter, text: str | None) -> str:
+    """Return what was given, or "" if nothing was: an empty text, of a variable that is not set say, would mean all.
+
+    Raises:
+        click.BadParameter: It is blank.
+    """
+    if text is not None and not text.strip():
+        raise click.BadParameter("it is empty", param=parameter)
+    return text or ""
+
+
+activity_filter = click.option("--activity", metavar="A", callback=filled, help="Only cases of this activity.")
+"""The option that narrows cases, or what happens to them, to those of an activity."""
 label_filter = click.option(
     "--label",
     "labels",

@@ -111,12 +111,13 @@ class Screen:
             last_if_it_fits=True,
         )
 
-    def call(self, value: Call) -> None:
-        """Print a call, whole."""
+    def call(self, value: Call, activity: str) -> None:
+        """Print a call of an activity, whole."""
         self._title("Call", value.call_id)
         self._facts(
             [
                 ("case", value.case_id),
+                ("activity", activity),
                 ("status", Text(_words(value.status), _STYLES.get(value.status, ""))),
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
@@ -144,14 +145,15 @@ class Screen:
         if value.delivery is not None and value.delivery.response is not None:
             self._response(value.delivery.response, "Decided by the handler, sent to nobody")
 
-    def calls(self, values: Sequence[Call]) -> None:
-        """Print calls as a table; with their deliveries, if any has one."""
-        head = ("CALL", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
+    def calls(self, values: Sequence[Call], activities: Mapping[str, str]) -> None:
+        """Print calls as a table, with the activities of their cases; with their deliveries, if any has one."""
+        head = ("CALL", "ACTIVITY", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
         self._table(
             head if any(value.delivery for value in values) else head[:-1],
             [
                 (
                     value.call_id,
+                    activities[value.case_id],
                     Text(_words(value.status), _STYLES.get(value.status, "")),
                     "-" if value.erased else value.method.upper(),
                     "erased" if value.erased else _size(value.body_size),
@@ -178,6 +180,11 @@ class Screen:
             ),
             soft_wrap=True,
         )
+
+    def lines(self, values: Sequence[str], *, empty: str) -> None:
+        """Print texts, one a line."""
+        for value in values or [empty]:
+            self._line(value)
 
     def settings(self, values: Sequence[Mapping[str, Any]]) -> None:
         """Print settings as TOML, each with its origin as a comment."""
@@ -318,8 +325,11 @@ def _answer_mode(value: Callback) -> str:
 def _delivery(value: Delivery | None) -> str | Text:
     if value is None:
         return ""
-    facts = [_words(value.status), f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}"]
-    if value.next_attempt_time:
+    facts = ["paused" if value.paused else _words(value.status)]
+    facts.append(f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}")
+    if value.status is DeliveryStatus.PENDING and value.next_attempt_time is None:
+        facts.append("after an earlier call of its case")
+    elif value.next_attempt_time and not value.paused:
         facts.append(f"next at {_time(value.next_attempt_time)}")
     why = " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))
     return Text(plain(", ".join(facts) + (f": {why}" if why else "")), _STYLES.get(value.status, ""))

@@ -105,6 +105,7 @@ def event_from_proto(message: callback_service_pb2.CallEvent) -> CallEvent:
         close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
         call_status=_word(CallStatus, callback_pb2.CallStatus, message.call_status),
         delivery_status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
+        resume_token=message.resume_token,
     )
 
 
@@ -170,6 +171,7 @@ def _delivery(message: callback_pb2.Delivery) -> Delivery:
         failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
         response=response_from_proto(message.response) if message.HasField("response") else None,
+        paused=message.paused,
     )
 
 

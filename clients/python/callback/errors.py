@@ -102,11 +102,11 @@ class CallAnsweredError(CallbackError):
 
 
 class CallNotHeldError(CallbackError):
-    """The call's handler answers it; its case does not hold calls."""
+    """The call's handler answers it, or has; its case does not hold calls."""
 
 
 class CallNotReplayableError(CallbackError):
-    """The call is running, its request is not kept whole, or its activity has no handler."""
+    """The call is running, its request is not kept whole or was erased, or its activity has no handler."""
 
 
 class RequestIdReusedError(CallbackError):

@@ -23,9 +23,11 @@ What becomes of a call is the same either way:
 3. Any other exception fails the call, `SystemExit` too. It is logged here, with the call's id, and nothing of it leaves
    the process. A `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program: asyncio
    has it so.
-4. At its deadline a handler is cancelled, and the call fails. So is one whose server is lost. A caller that hangs up
+4. An answer that can not be rendered, such as one with a code of 302 or a body beyond 1 MiB, fails the call. The server
+   says what is wrong with it, and that is logged here.
+5. At its deadline a handler is cancelled, and the call fails. So is one whose server is lost. A caller that hangs up
    cancels nothing.
-5. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
+6. Handlers are coroutine functions. A function that blocks would hold up every other call, and could not be cancelled:
    put blocking work into `await asyncio.to_thread(…)`.
 """
 
@@ -39,7 +41,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -48,7 +50,7 @@ from grpc_health.v1.health import aio as health
 from callback.answers import Handler, Reject, decision
 from callback.cancellation import is_being_cancelled
 from callback.certificate_names import names_of
-from callback.channel import SERVER_OPTIONS
+from callback.channel import MAX_MESSAGE_BYTES, SERVER_OPTIONS
 from callback.converters import incoming_call_from_proto
 from callback.credentials import ServerTls, server_credentials
 from callback.listening import check_address, is_unix
@@ -57,6 +59,9 @@ from callback.v1 import callback_handler_service_pb2_grpc as services
 
 DEFAULT_GRACE = 10.0
 """How long running calls may take to end after a stop, in seconds, unless another time is given."""
+
+LARGEST_ANSWER = MAX_MESSAGE_BYTES - 1024
+"""How large an answer may be, in bytes: the server reads no larger message, and its stream would end."""
 
 _SERVICE = messages.DESCRIPTOR.services_by_name["CallbackHandlerService"].full_name
 
@@ -208,14 +213,7 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         context: grpc.aio.ServicerContext[messages.HandleCallbackRequest, messages.HandleCallbackResponse],
     ) -> messages.HandleCallbackResponse:
         """Run the activity's handler and return its decision."""
-        if self._client_names is not None:
-            shown = [*context.auth_context().get("x509_pem_cert", ())]
-            names = names_of(shown[0]) if len(shown) == 1 else frozenset()
-            if names.isdisjoint(self._client_names):
-                _log.warning(
-                    "refused a call of %s: not one of client_names", ", ".join(sorted(names)) or "nobody named"
-                )
-                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has no name that may call here")
+        await self._require_name(context)
         handler = self._handlers.get(request.callback_activity)
         if handler is None:
             activity, call_id = request.callback_activity, request.call_id
@@ -227,12 +225,33 @@ class _Servicer(services.CallbackHandlerServiceServicer):
             await context.abort(grpc.StatusCode.INTERNAL, str(failure))
         raise AssertionError("abort does not return")
 
+    async def RefuseAnswer(  # noqa: N802 - the contract's name
+        self,
+        request: messages.RefuseAnswerRequest,
+        context: grpc.aio.ServicerContext[messages.RefuseAnswerRequest, messages.RefuseAnswerResponse],
+    ) -> messages.RefuseAnswerResponse:
+        """Log what is wrong with an answer."""
+        await self._require_name(context)
+        log_refusal(request)
+        return messages.RefuseAnswerResponse()
+
+    async def _require_name(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Refuse a caller that may not call here."""
+        if self._client_names is not None:
+            shown = [*context.auth_context().get("x509_pem_cert", ())]
+            names = names_of(shown[0]) if len(shown) == 1 else frozenset()
+            if names.isdisjoint(self._client_names):
+                _log.warning(
+                    "refused a call of %s: not one of client_names", ", ".join(sorted(names)) or "nobody named"
+                )
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has no name that may call here")
+
 
 class HandlerFailedError(Exception):
     """A handler has failed. What it raised is in the log, and not in here."""
 
-    def __init__(self) -> None:
-        super().__init__("the handler failed")
+    def __init__(self, message: str = "the handler failed") -> None:
+        super().__init__(message)
 
 
 async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
@@ -243,7 +262,7 @@ async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> m
     """
     activity, call_id = request.callback_activity, request.call_id
     try:
-        return await _decision(handler, request)
+        answer = await _decision(handler, request)
     except asyncio.CancelledError:
         if is_being_cancelled():
             _log.warning("the handler of %r was cancelled (deadline, or stop) in call %s", activity, call_id)
@@ -252,7 +271,23 @@ async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> m
         _log.exception("the handler of %r failed in call %s", activity, call_id)
     except (Exception, SystemExit):  # a library that gives up one call does not end the others
         _log.exception("the handler of %r failed in call %s", activity, call_id)
+    else:
+        if answer.ByteSize() <= LARGEST_ANSWER:
+            return answer
+        too_large = "the handler's answer is larger than a message can be"
+        _log.error("%s: that of %r in call %s", too_large, activity, call_id)
+        raise HandlerFailedError(too_large)
     raise HandlerFailedError
+
+
+def log_refusal(refusal: messages.RefuseAnswerRequest) -> None:
+    """Log that the server can not render an answer."""
+    _log.error(
+        "the answer of the handler of %r in call %s can not be rendered, so the call has failed: %s",
+        refusal.callback_activity,
+        refusal.call_id,
+        refusal.problem,
+    )
 
 
 async def _decision(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:

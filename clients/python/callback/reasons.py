@@ -70,13 +70,14 @@ class ErrorReason(StrEnum):
     """The call has another answer already, or ended without one. Facts: `status`. SetResponse only.
     (FAILED_PRECONDITION)"""
     CALL_NOT_HELD = "CALL_NOT_HELD"
-    """The call's handler answers it; its case does not hold calls. SetResponse only. (FAILED_PRECONDITION)"""
+    """The call's handler answers it, or has; its case does not hold calls. SetResponse only. (FAILED_PRECONDITION)"""
     CALL_NOT_REPLAYABLE = "CALL_NOT_REPLAYABLE"
-    """The call is running, its request is not kept whole, or its activity has no handler. ReplayCall only.
-    (FAILED_PRECONDITION)"""
+    """The call is running, its request is not kept whole or was erased, or its activity has no handler. ReplayCall
+    only. (FAILED_PRECONDITION)"""
     WATCH_POSITION_LOST = "WATCH_POSITION_LOST"
-    """Events after the resume token are no longer kept. Read the state with ListCallbacks and ListCalls, then watch
-    without a token. WatchCalls only. (OUT_OF_RANGE)"""
+    """Events after the resume token are no longer kept, the store has lost that place (a failover, a backup that was
+    restored), or a server of a later release made the token. Read the state with ListCallbacks and ListCalls, then
+    watch without a token. WatchCalls only. (OUT_OF_RANGE)"""
     WATCHER_TOO_SLOW = "WATCHER_TOO_SLOW"
     """The watcher reads more slowly than events come. Watch again with the last resume token. WatchCalls only.
     (RESOURCE_EXHAUSTED)"""

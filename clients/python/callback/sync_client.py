@@ -21,6 +21,7 @@ from callback.channel import CHANNEL_OPTIONS
 from callback.converters import call_from_proto, callback_from_proto, event_from_proto
 from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback.targets import check_target
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.values import (
@@ -69,9 +70,9 @@ class CallbackClient:
             waits.
 
     Raises:
-        ValueError: The timeout is not a positive, finite number, `token` and `token_file` are both given, the token is
-            none, or there is nothing in a file of `tls` that can be used. Raised by a call: what a function returns is
-            no token.
+        ValueError: The target has no port, or is none, the timeout is not a positive, finite number, `token` and
+            `token_file` are both given, the token is none, or there is nothing in a file of `tls` that can be used.
+            Raised by a call: what a function returns is no token.
         OSError: `token_file` or a file of `tls` can not be read.
     """
 
@@ -85,6 +86,7 @@ class CallbackClient:
         timeout: float = DEFAULT_TIMEOUT,
         retry: bool = True,
     ) -> None:
+        check_target(target)
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
         self._proof = bearer(token, token_file)
@@ -441,7 +443,8 @@ class CallbackClient:
 
         Raises:
             NotFoundError: There is no such call, or it is no longer kept.
-            CallNotReplayableError: It is running, its request is not kept whole, or its activity has no handler.
+            CallNotReplayableError: It is running, its request is not kept whole or was erased, or its activity has no
+                handler.
             UnavailableError: No answer. Safe to send again, though it may then be handled twice.
         """
         request = messages.ReplayCallRequest(call_id=asking.text("call_id", call_id))
@@ -451,9 +454,10 @@ class CallbackClient:
     def pause_activity(self, activity: str, *, timeout: float | None = None) -> None:
         """Keep the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed.
 
-        Those at work end. Calls whose caller waits go on. For administrators.
+        None begins after this; those at work end. Calls whose caller waits go on. For administrators.
 
         Raises:
+            InvalidRequestError: Nothing of this activity is ever delivered.
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
@@ -469,6 +473,17 @@ class CallbackClient:
         """
         request = messages.ResumeActivityRequest(callback_activity=asking.text("activity", activity))
         self._ask(lambda stub: stub.ResumeActivity, request, self._patience(timeout))
+
+    def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
+        """Return the activities that are paused, in the order of their names. For administrators.
+
+        Raises:
+            PermissionDeniedError: The caller is none.
+            UnavailableError: No answer. Safe to send again.
+        """
+        request = messages.ListPausedActivitiesRequest()
+        answer = self._ask(lambda stub: stub.ListPausedActivities, request, self._patience(timeout))
+        return tuple(answer.callback_activities)
 
     def watch_calls(
         self,
@@ -491,8 +506,8 @@ class CallbackClient:
             activity: Only events of this activity.
             labels: Only events of cases that have all of these labels.
             case_id: Only events of this case.
-            resume_token: `resume_token` of a watch with the same filter, to go on after what it gave. Default: from now
-                on.
+            resume_token: `resume_token` of an event, or of a watch, with the same filter: to go on after it. The case
+                may be gone by then, so one that never was is no error, and has no events. Default: from now on.
             timeout: How long to look for a server that is lost, each time, in seconds; default the client's.
                 `math.inf` never gives up.
 
@@ -614,6 +629,7 @@ class CallWatch(Iterator[CallEvent]):
         WatchPositionLostError: It was away too long, and events that it did not get are no longer kept. Read the state
             with `list_callbacks` and `list_calls`, then watch without a token.
         TooManyWatchersError: The server has as many as it may.
+        NotFoundError: There is no such case, where only one is watched.
         InvalidRequestError: An argument is out of its bounds.
         UnavailableError: No server was found in time.
     """
@@ -624,17 +640,15 @@ class CallWatch(Iterator[CallEvent]):
         self._timeout = timeout
         self._stream: grpc._CallIterator[messages.WatchCallsResponse] | None = None
         self._events: deque[CallEvent] = deque()
-        self._before = request.resume_token
         self._closed = False
 
     @property
     def resume_token(self) -> str:
-        """Where to go on: after the last event that was given.
+        """Where to go on: after the last event that was given, and what has happened since that was not asked for.
 
-        Events that came together with it are given once more to whoever goes on from here, unless it was the last of
-        them.
+        Inside the block there is one before the first event, too.
         """
-        return self._before if self._events else self._request.resume_token
+        return self._request.resume_token
 
     def __enter__(self) -> Self:
         self._receive()
@@ -653,13 +667,28 @@ class CallWatch(Iterator[CallEvent]):
             if self._closed:
                 raise StopIteration
             self._receive()
-        return self._events.popleft()
+        return self._given()
+
+    def receive(self) -> list[CallEvent]:
+        """Return the events that come next, in place of iterating; none where `resume_token` alone has moved on.
+
+        It does so where nothing happens that was asked for. Once the watch is closed, there are none.
+        """
+        if not self._events:
+            self._receive()
+        return [self._given() for _ in range(len(self._events))]
 
     def close(self) -> None:
         """End the watch. Closing twice is fine."""
         self._closed = True
         if self._stream is not None:
             self._stream.cancel()
+
+    def _given(self) -> CallEvent:
+        event = self._events.popleft()
+        if event.resume_token:
+            self._request.resume_token = event.resume_token
+        return event
 
     def _receive(self) -> None:
         """Take the next message; where the stream breaks, from another one that goes on there."""
@@ -682,8 +711,11 @@ class CallWatch(Iterator[CallEvent]):
                 self._client._judge(failure, patience)  # noqa: SLF001
             else:
                 if message is not None:
-                    self._before, self._request.resume_token = self._request.resume_token, message.resume_token
+                    if message.events and not message.events[-1].resume_token:  # of a server of the release before
+                        message.events[-1].resume_token = message.resume_token
                     self._events.extend(map(event_from_proto, message.events))
+                    if not self._events:
+                        self._request.resume_token = message.resume_token
                     return
                 self._stream = None
                 if patience.left <= 0:

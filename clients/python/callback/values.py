@@ -143,7 +143,7 @@ class CallFilter(StrEnum):
     WAITING = "WAITING"
     """Held calls that wait for their answer."""
     DEAD = "DEAD"
-    """Calls whose delivery is dead."""
+    """Calls whose delivery is dead, but for those that were erased: nothing is left to replay."""
 
 
 class CallEventType(StrEnum):
@@ -415,13 +415,16 @@ class Delivery:
     attempts: int = 0
     """How often the handler was asked, replays included."""
     next_attempt_time: datetime | None = None
-    """When it is asked next, at the earliest. None unless it is pending."""
+    """When it is asked next, at the earliest. None unless it is pending, and of one that waits for an earlier call of
+    its ordered case."""
     failure: CallFailure | None = None
     """Why the last attempt failed. None if it did not, or was a rejection."""
     failure_detail: str = ""
     """A sentence about the last attempt that failed."""
     response: Response | None = None
     """What the handler decided, complete; without its body in a list. It is sent to nobody."""
+    paused: bool = False
+    """Whether it is pending and its activity is paused: it is not tried until that is resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,6 +483,9 @@ class CallEvent:
     """The call's status after it. None if it happened to the case."""
     delivery_status: DeliveryStatus | None
     """The delivery's status after it. None if the call has none."""
+    resume_token: str
+    """Goes on after this event: `watch_calls(resume_token=…)` gives exactly those that follow it. Empty where a server
+    of the release before tells several together: only the last of them has one."""
 
 
 _Item = TypeVar("_Item")

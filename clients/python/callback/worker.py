@@ -22,7 +22,9 @@ What becomes of a call is what `callback.handlers` says. Besides:
    places until it has ended.
 4. It connects again by itself, after pauses that grow and differ by chance. A server that is gone without a word is
    noticed within ten seconds.
-5. At SIGTERM it asks for no more calls, and ends what it has begun. A server that stops asks it to go elsewhere: it
+5. It logs of which of its activities the server has no calls for workers: its configuration has a handler server for
+   them. It works all the same, for another server may have some.
+6. At SIGTERM it asks for no more calls, and ends what it has begun. A server that stops asks it to go elsewhere: it
    connects to another, and meanwhile ends what it has begun for the first.
 """
 
@@ -32,14 +34,14 @@ import math
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 
 import grpc
 
 from callback.asking import DEFAULT_TARGET, Patience
-from callback.channel import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
+from callback.channel import CHANNEL_OPTIONS
 from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.errors import (
     CallbackError,
@@ -53,9 +55,11 @@ from callback.handlers import (
     HandlerFailedError,
     Handlers,
     decide,
+    log_refusal,
     log_to_standard_error,
     stop_signals,
 )
+from callback.targets import check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -68,9 +72,6 @@ FIRST_PAUSE_S = 0.2
 """How long a worker waits before it connects again, in seconds, at first."""
 LONGEST_PAUSE_S = 5.0
 """How long in the end."""
-
-LARGEST_RESULT = MAX_MESSAGE_BYTES - 1024
-"""How large a result may be, in bytes: the server reads no larger message."""
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -103,8 +104,8 @@ class Worker:
         name: What the worker is called in the server's log. Default: the machine and the process.
 
     Raises:
-        ValueError: `max_calls` is no such number, `token` and `token_file` are both given, the token is none, or there
-            is nothing in a file of `tls` that can be used.
+        ValueError: The target has no port, or is none, `max_calls` is no such number, `token` and `token_file` are both
+            given, the token is none, or there is nothing in a file of `tls` that can be used.
         OSError: `token_file` or a file of `tls` can not be read.
     """
 
@@ -122,6 +123,7 @@ class Worker:
     ) -> None:
         if not 1 <= max_calls <= 1000:
             raise ValueError(f"max_calls is 1 to 1,000, not {max_calls}")
+        check_target(target)
         self._handlers = handlers
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
@@ -209,7 +211,7 @@ class Worker:
 
     async def _stay_connected(self, streams: set["_Stream"], places: asyncio.Semaphore, welcome: asyncio.Event) -> None:
         """Keep a stream to a server, and another one whenever that is over."""
-        patience = _patience()
+        patience, is_explained = _patience(), True
         while True:
             try:
                 stream = _Stream(self._connection(), self._proof(), self._hello(), self._handlers, places)
@@ -224,9 +226,12 @@ class Worker:
                 if stream.welcome:
                     welcome.set()
                     patience = _patience()
-                    _log.info("working on %s for %s", ", ".join(self._handlers.activities), self._target)
+                    works_on = [each for each in self._handlers.activities if each not in stream.in_vain]
+                    _log.info("working on %s for %s", ", ".join(works_on) or "nothing", self._target)
                 await stream.left.wait()
-                self._take_note(stream, first=not welcome.is_set())
+                is_explained = not (is_explained and stream.is_unexplained)
+                if is_explained:
+                    self._take_note(stream, first=not welcome.is_set())
             await asyncio.sleep(patience.pause())
 
     def _take_note(self, stream: "_Stream", *, first: bool) -> None:
@@ -276,6 +281,8 @@ class _Stream:
         self._stopping = False
         self.welcome = False
         """Whether the server has greeted the worker."""
+        self.in_vain: Sequence[str] = ()
+        """The activities whose calls do not come to workers there."""
         self.known = asyncio.Event()
         """It has, or the stream is over."""
         self.left = asyncio.Event()
@@ -284,6 +291,17 @@ class _Stream:
         """What gRPC says of a stream that is over. None: the server has ended it in good order."""
         self.ended = asyncio.create_task(self._run(channel, proof))
         """Its whole life."""
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether it ended while Hello was written: gRPC says INTERNAL then, and not why. The next one mostly hears."""
+        failure = self.failure
+        return (
+            not self.welcome
+            and failure is not None
+            and failure.code() is grpc.StatusCode.INTERNAL
+            and not failure.trailing_metadata()  # else the server itself says so
+        )
 
     def drain(self) -> None:
         """Ask for no more calls. Those that have begun go on; the server then ends the stream."""
@@ -327,6 +345,10 @@ class _Stream:
 
     def _hear(self, message: messages.WorkResponse) -> None:
         match message.WhichOneof("message"):
+            case "welcome":
+                self.in_vain = message.welcome.activities_in_vain
+                for notice in message.welcome.notices:
+                    _log.warning("%s", notice)
             case "call":
                 self._take(message.call)
             case "go":
@@ -337,6 +359,8 @@ class _Stream:
                     call.task.cancel()
             case "drain":
                 self.left.set()
+            case "refused":
+                log_refusal(message.refused)
 
     def _take(self, request: handler_messages.HandleCallbackRequest) -> None:
         """Take a call, which has one result: that of its handler, or that it was declined."""
@@ -359,9 +383,6 @@ class _Stream:
                 call.result.response.CopyFrom(await decide(handler, call.request))
             except HandlerFailedError as failure:
                 call.result.error = str(failure)
-            if call.result.ByteSize() > LARGEST_RESULT:  # it would cost the stream, and other calls with it
-                call.result.error = "the handler's answer is larger than a message can be"
-                _log.error("call %s: %s", call.request.call_id, call.result.error)
 
     def _finish(self, call: "_Call") -> None:
         del self._calls[call.request.call_id]

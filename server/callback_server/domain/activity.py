@@ -11,9 +11,7 @@ from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 LEASE_SLACK_MS: Final = 10_000
 """A lease is the handler's deadline and this (spec, "A case's life")."""
 DEFAULT_DEADLINE_MS: Final = 8_000
-"""The deadline of an activity that does not say otherwise."""
-
-
+"""The deadline of a handler whose activity does not say otherwise."""
 HOLD_DEADLINE_MS: Final = 300_000
 """How long a held call of such an activity waits for its answer."""
 
@@ -23,18 +21,14 @@ class Activity:
     """An activity that the configuration declares."""
 
     name: str
-    deadline_ms: int = DEFAULT_DEADLINE_MS
+    deadline_ms: int | None = None
+    """None: the default, which is another one for a held call."""
     retries: Retries = DEFAULT_RETRIES
-
-    @property
-    def lease_ms(self) -> int:
-        """How long a call of this activity may hold its case."""
-        return self.deadline_ms + LEASE_SLACK_MS
 
 
 def deadline_ms(activities: Mapping[str, Activity], name: str, *, held: bool) -> int:
     """How long who decides on a call of an activity may take: its handler, or whoever answers a held one."""
     declared = activities.get(name)
-    if declared is not None:
+    if declared is not None and declared.deadline_ms is not None:
         return declared.deadline_ms
     return HOLD_DEADLINE_MS if held else DEFAULT_DEADLINE_MS

@@ -105,7 +105,7 @@ class Delivery(msgspec.Struct, frozen=True):
     attempts: int
     """How often the handler was asked."""
     next_ms: int | None = None
-    """When it is asked next, at the earliest, while that is to come."""
+    """When it is asked next, at the earliest, while that is to come. None of what waits behind an earlier call."""
     failure: CallFailure | None = None
     detail: str = ""
     """A sentence about the last attempt that failed, for the owner."""

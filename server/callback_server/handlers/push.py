@@ -15,17 +15,21 @@ from typing import Any, Final, Self
 
 import grpc
 
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.credentials import Followed, follow_tls, tls_files
 from callback_process.logs import get_logger
 from callback_server import metrics
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.handlers.contract import decision, question
-from callback_server.handlers.handler import Decision, HandlerError
+from callback_server.handlers.contract import question
+from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.settings import ActivitySettings
 
 log = get_logger()
 
+REFUSAL_S: Final = 5.0
+"""How long a handler may take to hear that its answer is none, in seconds."""
 FILES_S: Final = 1.0
 """How often TLS files are looked at, in seconds."""
 _OPTIONS: Final[list[tuple[str, Any]]] = [
@@ -78,7 +82,7 @@ class PushHandler:
             if link is not None:
                 await link.close()
 
-    async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Decision:
+    async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
         """Asks the service for its decision. See `Handler`."""
         end = time.monotonic() + timeout_s
         link = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
@@ -90,7 +94,7 @@ class PushHandler:
         except grpc.aio.AioRpcError as error:
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
             raise HandlerError(failure, f"the handler answered {error.code().name}") from error
-        return decision(answer)
+        return Reply(answer, lambda refusal: self._keep(_refuse(link, refusal)))
 
     async def _connected(self, timeout_s: float) -> _Link:
         """Waits for a connection that stands. Nothing of the call is sent before."""
@@ -118,7 +122,8 @@ class PushHandler:
     def _connection_changed(self) -> None:
         if self._next is not None and self._next.is_ready:
             former, self._link, self._next = self._link, self._next, None
-            self._keep(former.close(grace_s=2 * self._settings.deadline_s))  # each call ends before, by its deadline
+            deadline_ms = self._settings.deadline_ms or DEFAULT_DEADLINE_MS
+            self._keep(former.close(grace_s=2 * deadline_ms / 1000))  # each call ends before, by its deadline
         self._changed.set()  # wakes those who wait now
         self._changed.clear()
 
@@ -161,6 +166,13 @@ class _Link:
         while True:
             await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
             self._on_change()
+
+
+async def _refuse(link: _Link, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+    try:
+        await link.stub.RefuseAnswer(refusal, timeout=REFUSAL_S)
+    except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:  # it need not listen, nor be there still
+        log.debug("refusal_not_told", call_id=refusal.call_id, error=type(error).__name__)
 
 
 def credentials(activity: str, settings: ActivitySettings) -> Followed[grpc.ChannelCredentials | None]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine
 from typing import Any, Final, TypeVar
 
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1 import worker_service_pb2_grpc as worker_grpc
 from callback_process.logs import get_logger
+from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.principal import Role
 from callback_server.errors import (
     ActivityNotAllowedError,
@@ -35,8 +36,10 @@ again, and workers spread over servers that have come since."""
 class WorkerServicer(worker_grpc.WorkerServiceServicer):
     """Has workers speak with the pool."""
 
-    def __init__(self, pool: WorkerPool, access: Access) -> None:
+    def __init__(self, pool: WorkerPool, access: Access, pushed: Collection[str]) -> None:
+        """`pushed` are the activities whose calls do not come to workers, for their handler has a target."""
         self._pool = pool
+        self._pushed = pushed
         self.access = access
         self._reading: set[asyncio.Task[Any]] = set()
 
@@ -55,7 +58,11 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         worker = Worker(hello.callback_activities, hello.max_calls, changed=self._pool.changed)
         facts = {"worker": hello.name, "principal": principal.name}
         log.info("worker_connected", **facts, activities=[*hello.callback_activities], max_calls=hello.max_calls)
-        worker.say(worker_pb2.WorkResponse(welcome=worker_pb2.Welcome()))
+        notices = {activity: notice for activity in hello.callback_activities if (notice := self._notice(activity))}
+        if notices:
+            log.warning("worker_in_vain", **facts, notices=[*notices.values()])
+        welcome = worker_pb2.Welcome(notices=notices.values(), activities_in_vain=notices)
+        worker.say(worker_pb2.WorkResponse(welcome=welcome))
         reading = self._left_to_read(self._read(requests, worker))
         stay = asyncio.get_running_loop().call_later(
             LONGEST_STAY_S * random.uniform(0.8, 1),  # noqa: S311  # spreads workers
@@ -71,6 +78,17 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
             stay.cancel()
             self._pool.leave(worker)
             log.info("worker_gone", **facts, calls_lost=worker.calls_lost)
+
+    def _notice(self, activity: str) -> str | None:
+        """Why no calls of an activity come to workers, and what to change; None: they do."""
+        if activity in (RECORD, FORM):
+            return f"no call of {activity} comes to a worker: that activity is built in; name yours otherwise"
+        if activity in self._pushed:
+            return (
+                f"no call of {activity} comes to a worker: this server's configuration has a target for it; take the "
+                f"target out of [activities.{activity}], or do not run a worker for it"
+            )
+        return None
 
     async def _read(self, requests: AsyncIterator[worker_pb2.WorkRequest], worker: Worker) -> None:
         """Takes note of what a worker says, until it says no more.

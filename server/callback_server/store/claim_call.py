@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,10 +95,13 @@ class Leases:
 
     def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
         self.default_ms = default_ms
-        self.longest_ms = max([default_ms, *(activity.lease_ms for activity in activities.values())])
-        self.pairs: tuple[str | int, ...] = tuple(
-            value for activity in activities.values() for value in (activity.name, activity.lease_ms)
-        )
+        declared = {
+            activity.name: activity.deadline_ms + LEASE_SLACK_MS
+            for activity in activities.values()
+            if activity.deadline_ms is not None
+        }
+        self.longest_ms = max([default_ms, *declared.values()])
+        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
 
 
 async def claim_call(
@@ -117,12 +120,10 @@ async def claim_call(
     owners_over: Sequence[tuple[str, int]] = (),
     replica: str = "",
     takes: bool = False,
-    paused: Collection[str] = (),
 ) -> Claimed:
     """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
-    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once, but
-    for one of an activity that is paused.
+    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once.
     `owners_over` are owners that have made too many calls by now, and for how many milliseconds they wait.
 
     Raises:
@@ -135,7 +136,7 @@ async def claim_call(
         SCRIPT,
         keys.partition_of(case_id),
         case_id,
-        state_sha256,
+        state_sha256[16:],
         parameter,
         call_id,
         *pack_request(kept),
@@ -154,8 +155,6 @@ async def claim_call(
         calls_per_minute or 0,
         len(leases.pairs),
         *leases.pairs,
-        len(paused),
-        *paused,
         2 * len(owners_over),
         *(value for pair in owners_over for value in pair),
     )

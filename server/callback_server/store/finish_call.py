@@ -24,6 +24,8 @@ class Finished:
 
     consequence: Consequence | None
     """None: the case is as it was."""
+    again: bool = False
+    """It was recorded before."""
 
 
 async def finish_call(
@@ -60,4 +62,6 @@ async def finish_call(
         pack_answer(outcome.response) if answered and outcome.response is not None else b"",
         ANSWER_MS,
     )
-    return Finished(unpack_consequence(reply[1])) if reply[0] == b"OK" else None
+    if reply[0] == b"STALE":
+        return None
+    return Finished(unpack_consequence(reply[1]), again=reply[0] == b"AGAIN")

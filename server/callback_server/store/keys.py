@@ -11,21 +11,26 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
-"""Version of what is stored. What differs from the one before: 2 has the index of labels.
+SCHEMA_VERSION: Final = 3
+"""Version of what is stored. What differs from the one before: 2 has the index of labels, and reads what 3 writes;
+3 has a small body in its case's content, no field of a new case that is 0 or empty (but the fingerprint of one that
+can not be asked for again), and one half of each of its hashes; and a copy in each partition of what is paused, which
+for 2 is one set alone. Both change that set, and 3 finds in it what 2 has changed: at a start, and with each sweep.
 
 The rule, for upgrades that roll, and one step back: a release reads what a store of the version before can hold, and
 writes what a release of that version can work with. So a new key, field or index is one that the release before can do
 without, and whose absence has a meaning; what is no longer written goes one version after what no longer reads it. A
 process starts on a store of its own version or of one beside it, raises a lower one to its own and never lowers it. The
-tests run on `tests/data/stored-N`, written by the release before.
+tests run on `tests/data/stored-N`, written by the releases before: a case that one of them made can still be there.
 """
 PARTITIONS: Final = 64
 """Fixed by the first start on a store, and checked by every later one."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
 PAUSED_KEY: Final = "cb:paused"
-"""Set: the activities whose deliveries are not tried for now."""
+"""Set: activities of which no delivery is tried for now. What begins deliveries looks at its partition's copy."""
+PAUSES_KEY: Final = f"{{{PAUSED_KEY}}}:pauses"
+"""Hash, in that set's slot: a version, and what was in the set at that."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: by replica, until when it holds (milliseconds since the epoch), a colon, and its workers' places, packed."""
 PROBE_KEY: Final = "cb:probe"
@@ -33,8 +38,8 @@ PROBE_KEY: Final = "cb:probe"
 
 LAYOUT: Final = {
     "case": "case:{}",  # hash: what changes about a case, and what transitions look at
-    "content": "content:{}",  # string: its settings and response, packed; without the response's body
-    "body": "body:{}",  # string: the response's body; absent if empty
+    "content": "content:{}",  # string: its settings and response, packed, with a body that is small
+    "body": "body:{}",  # string: the response's body; absent if it is small
     "calls": "calls:{}",  # zset: the case's calls by attempt
     "call": "call:{}",  # hash: one call
     "message": "message:{}:{}",  # string: the call of a (case, SHA-256 of a message's id), for as long as its window
@@ -47,8 +52,9 @@ LAYOUT: Final = {
     "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
     "inbox": "inbox",  # set: activities of which something is to be delivered
     "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
+    "pauses": "pauses",  # hash: activities that are paused, as PAUSED_KEY has them, and at '' the version of that
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
-    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, by start, in milliseconds
+    "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, but erased ones, by start
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by when they or the last of their calls ended, in milliseconds
     "ended": "ended",  # zset: calls that are over (ended, nothing to be delivered), by when, in milliseconds
@@ -59,11 +65,11 @@ LAYOUT: Final = {
 
 What the index of labels costs, as the difference in `used_memory` over 100,000 cases (Valkey 9.1): a case without
 labels nothing; each label of a case about 100 bytes where cases share it, 150 where it is the case's own, however long
-it is. A case without labels, bodies and calls takes 600 bytes. The index is written when a case is made and when it is
-dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that takes a case which was
-made, closed and kept for its retention while processes of both versions ran.
+it is. A case without labels, body and calls takes 550 bytes, its event included. The index is written when a case is
+made and when it is dropped. An entry whose case a process of version 1 has dropped stays, and is passed over: that
+takes a case which was made, closed and kept for its retention while processes of both versions ran.
 
-What events cost: about 145 bytes each, so 1.4 MB for a partition that has all that it keeps; and of the store's
+What events cost: 100 to 145 bytes each, so 1.4 MB for a partition that has all that it keeps; and of the store's
 processor a tenth of a recorded call (one event), or of a claim with its finish (two). A process of the release before
 tells nobody of what it does. Events are no truth: nothing but watching reads them.
 """

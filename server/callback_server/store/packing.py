@@ -1,9 +1,12 @@
 """How a case's content and a call's request are packed: msgpack arrays, read by position (see the domain's structs).
 
-Bodies are kept apart from the rest, so that a list can be read without them.
+Bodies are kept apart from the rest, so that a list can be read without them; but for a small one of a response, which
+costs less than a key of its own.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -11,6 +14,8 @@ from callback_server.domain.call import Request
 from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Settings, WayOut
 from callback_server.domain.response import Response
 
+MOST_INSIDE: Final = 1024
+"""Up to how many bytes the body of a response is a small one."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
 _decode_way_out = msgspec.msgpack.Decoder(WayOut).decode
@@ -19,14 +24,16 @@ _decode_request = msgspec.msgpack.Decoder(Request).decode
 
 
 def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
-    """A case's settings and response, and the response's body."""
-    return _encode((settings, msgspec.structs.replace(response, body=None))), response.body or b""
+    """A case's settings and response, and the response's body if it is kept apart."""
+    body = response.body or b""
+    inside, apart = (None, body) if len(body) > MOST_INSIDE else (body or None, b"")
+    return _encode((settings, msgspec.structs.replace(response, body=inside))), apart
 
 
-def unpack_content(content: bytes, body: bytes) -> tuple[Settings, Response]:
-    """What :func:`pack_content` packed."""
+def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Response]:
+    """What :func:`pack_content` packed. A body that is not kept apart stands in `content`; None: it is left out."""
     settings, response = _decode_content(content)
-    return settings, msgspec.structs.replace(response, body=body or None)
+    return settings, response if body == b"" else msgspec.structs.replace(response, body=body)
 
 
 def unpack_consequence(made: bytes) -> Consequence | None:

@@ -1,39 +1,99 @@
-"""The activities whose deliveries are not tried for now: one set for all partitions."""
+"""The activities whose deliveries are not tried for now.
+
+One set says which they are. Each partition has a copy, so that what begins a delivery sees it in the step in which it
+does. A copy has the version of what it was made of, and no older one takes its place; what an error, or the end of a
+process, has kept from a partition, the next sweep brings.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+from dataclasses import dataclass
+from typing import Final, cast
 
 from callback_server.store import keys
-from callback_server.store.client import StoreClient, store_errors
+from callback_server.store.client import StoreError, store_errors
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("change_pauses")
+_BRING: Final = Script("bring_pauses")
 
 
-async def pause_activity(client: StoreClient, activity: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """What is paused."""
+
+    version: bytes = b"0"
+    """A number that grows with each change."""
+    activities: tuple[bytes, ...] = ()
+
+
+NONE_KNOWN: Final = Pauses()
+"""Older than all others: it changes nothing."""
+
+
+async def pause_activity(scripts: Scripts, activity: str) -> None:
     """Keeps the deliveries of an activity from being tried, durably. Safe to send again.
 
     Raises:
-        StoreError: it is not known whether it is paused.
+        StoreError: it may be paused all the same, in all partitions within a sweep.
     """
-    with store_errors():
-        await client.sadd(keys.PAUSED_KEY, activity)
+    await bring_pauses(scripts, await _changed(scripts, "SADD", activity))
 
 
-async def resume_activity(client: StoreClient, activity: str) -> None:
+async def resume_activity(scripts: Scripts, activity: str) -> None:
     """Undoes it, durably. Safe to send again.
 
     Raises:
-        StoreError: it is not known whether it is paused.
+        StoreError: it may be resumed all the same, in all partitions within a sweep.
     """
-    with store_errors():
-        await client.srem(keys.PAUSED_KEY, activity)
+    await bring_pauses(scripts, await _changed(scripts, "SREM", activity))
 
 
-async def paused_activities(client: StoreClient) -> frozenset[str]:
-    """Those that are paused.
+async def read_pauses(scripts: Scripts) -> Pauses:
+    """What is paused by now, be it that a process of the release before did it.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    return await _changed(scripts)
+
+
+async def bring_pauses(scripts: Scripts, pauses: Pauses) -> None:
+    """Has each partition know what is paused, durably, but those that know of something later.
+
+    Raises:
+        StoreError: some may not know it.
+    """
+    try:
+        await asyncio.gather(
+            *(scripts.run(_BRING, each, pauses.version, *pauses.activities) for each in range(keys.PARTITIONS))
+        )
+    except StoreError as error:
+        raise StoreError(str(error), maybe_done=True) from error
+
+
+async def paused_activities(scripts: Scripts) -> list[str]:
+    """Those that are paused, by name.
 
     Raises:
         StoreError: the store did not answer.
     """
     with store_errors():
-        names = cast("set[bytes]", await client.smembers(keys.PAUSED_KEY))
-    return frozenset(name.decode() for name in names)
+        names = cast("set[bytes]", await scripts.client.smembers(keys.PAUSED_KEY))
+    return sorted(name.decode() for name in names)
+
+
+async def is_paused(scripts: Scripts, activity: str) -> bool:
+    """Whether the deliveries of an activity are not tried for now.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    with store_errors():
+        return bool(await scripts.client.sismember(keys.PAUSED_KEY, activity))
+
+
+async def _changed(scripts: Scripts, *change: str) -> Pauses:
+    version, *activities = await scripts.run_on(SCRIPT, keys.PAUSED_KEY, keys.PAUSES_KEY, *change)
+    return Pauses(version, tuple(activities))

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterPipeline
+
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
 from callback_server.domain.ids import case_id_of_call
@@ -47,21 +50,20 @@ async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool)
     """
     if not case_ids:
         return []
-    with store_errors():
-        pipeline = scripts.client.pipeline(transaction=False)
-        for case_id in case_ids:
-            partition = keys.partition_of(case_id)
-            pipeline.hgetall(keys.key(partition, "case", case_id))
-            pipeline.get(keys.key(partition, "content", case_id))
-            if bodies:
-                pipeline.get(keys.key(partition, "body", case_id))
-                pipeline.get(keys.key(partition, "fallback", case_id))
-        replies = iter(await pipeline.execute())
+    pipeline = scripts.client.pipeline(transaction=False)
+    for case_id in case_ids:
+        partition = keys.partition_of(case_id)
+        pipeline.hgetall(keys.key(partition, "case", case_id))
+        pipeline.get(keys.key(partition, "content", case_id))
+        if bodies:
+            pipeline.get(keys.key(partition, "body", case_id))
+            pipeline.get(keys.key(partition, "fallback", case_id))
+    replies = iter(await _replies(pipeline))
     cases: list[Case | None] = []
     for case_id in case_ids:
         fields, content = next(replies), next(replies)
-        body, way_out = (next(replies), next(replies)) if bodies else (None, None)
-        cases.append(_case(case_id, fields, content, body or b"", way_out) if fields and content else None)
+        body, way_out = (next(replies) or b"", next(replies)) if bodies else (None, None)
+        cases.append(_case(case_id, fields, content, body, way_out) if fields and content else None)
     return cases
 
 
@@ -74,7 +76,9 @@ async def read_case(scripts: Scripts, case_id: str) -> Case | None:
     return (await read_cases(scripts, [case_id], bodies=True))[0]
 
 
-def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes, way_out: bytes | None) -> Case:
+def _case(
+    case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes | None, way_out: bytes | None
+) -> Case:
     settings, response = unpack_content(content, body)
     reason = fields.get(b"reason")
     return Case(
@@ -82,7 +86,7 @@ def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: byt
         owner=fields[b"owner"].decode(),
         activity=fields[b"activity"].decode(),
         mode=Mode(fields[b"mode"].decode()),
-        parameter=fields[b"parameter"].decode(),
+        parameter=fields.get(b"parameter", b"").decode(),
         settings=settings,
         response=response,
         status=CaseStatus(fields[b"status"].decode()),
@@ -90,8 +94,8 @@ def _case(case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: byt
         created_ms=int(fields[b"created"]) // 1000,
         expires_ms=_number(fields.get(b"expires")),
         closed_ms=_number(fields.get(b"closed")),
-        calls=int(fields[b"attempts"]),
-        version=int(fields[b"version"]),
+        calls=int(fields.get(b"attempts", 0)),
+        version=int(fields.get(b"version", 0)),
         profile=fields.get(b"profile", b"").decode(),
         guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
         answer=AnswerMode(fields.get(b"answer", b"HANDLER").decode()),
@@ -107,10 +111,9 @@ async def read_call(scripts: Scripts, call_id: str) -> Call | None:
         StoreError: the store did not answer.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
-    with store_errors():
-        pipeline = scripts.client.pipeline(transaction=False)
-        pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, *_BODY_FIELDS)
-        (fields,) = await pipeline.execute()
+    pipeline = scripts.client.pipeline(transaction=False)
+    pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, *_BODY_FIELDS)
+    (fields,) = await _replies(pipeline)
     if not _is_kept(fields):
         return None
     bodies = [body or b"" for body in fields[len(_CALL_FIELDS) :]]
@@ -146,13 +149,12 @@ async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
     """
     if not call_ids:
         return []
-    with store_errors():
-        pipeline = scripts.client.pipeline(transaction=False)
-        for call_id in call_ids:
-            key = keys.key(keys.partition_of(case_id_of_call(call_id)), "call", call_id)
-            pipeline.hmget(key, *_CALL_FIELDS)
-            pipeline.hstrlen(key, "request_body")
-        replies = iter(await pipeline.execute())
+    pipeline = scripts.client.pipeline(transaction=False)
+    for call_id in call_ids:
+        key = keys.key(keys.partition_of(case_id_of_call(call_id)), "call", call_id)
+        pipeline.hmget(key, *_CALL_FIELDS)
+        pipeline.hstrlen(key, "request_body")
+    replies = iter(await _replies(pipeline))
     found = [(call_id, next(replies), next(replies)) for call_id in call_ids]
     return [_call(call_id, fields, size) for call_id, fields, size in found if _is_kept(fields)]
 
@@ -164,12 +166,11 @@ async def read_held(scripts: Scripts, call_id: str) -> Held | None:
         StoreError: the store did not answer.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
-    with store_errors():
-        pipeline = scripts.client.pipeline(transaction=False)
-        pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "holder", "answered",
-                       "response", "response_body")  # fmt: skip
-        pipeline.get(keys.key(partition, "answer", call_id))
-        (status, failure, detail, holder, answered, response, body), answer = await pipeline.execute()
+    pipeline = scripts.client.pipeline(transaction=False)
+    pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "holder", "answered",
+                   "response", "response_body")  # fmt: skip
+    pipeline.get(keys.key(partition, "answer", call_id))
+    (status, failure, detail, holder, answered, response, body), answer = await _replies(pipeline)
     if status is None:
         return None
     return Held(
@@ -183,13 +184,23 @@ async def read_held(scripts: Scripts, call_id: str) -> Held | None:
     )
 
 
+async def _replies(pipeline: Pipeline | ClusterPipeline) -> list[Any]:
+    """What a pipeline reads, or its first error as it came: raised by redis-py, it would begin with other words."""
+    with store_errors():
+        replies = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    return replies
+
+
 def _call(
     call_id: str,
     fields: Sequence[Any],
     body_size: int,
     body: bytes = b"",
-    response_body: bytes = b"",
-    delivered_body: bytes = b"",
+    response_body: bytes | None = None,
+    delivered_body: bytes | None = None,
 ) -> Call:
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,

@@ -39,3 +39,22 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s:
                 raise StoreError(str(error), maybe_done=maybe_done) from error
         await asyncio.sleep(wait_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def resend_knowing(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> tuple[T, bool]:
+    """As `resend`. Says besides whether one that was sent before may have done it: what is found done is then ours.
+
+    Raises:
+        StoreError: there was no answer in that time.
+    """
+    unsure = False
+
+    async def send_once() -> T:
+        nonlocal unsure
+        try:
+            return await send()
+        except StoreError as error:
+            unsure = unsure or error.maybe_done
+            raise
+
+    return await resend(send_once, unsent_s=unsent_s, unsure_s=unsure_s), unsure

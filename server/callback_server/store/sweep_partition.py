@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from callback_server.store.paused import NONE_KNOWN, Pauses
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
@@ -28,13 +29,21 @@ class Swept:
         return LIMIT in (self.leases, self.expiries)
 
 
-async def sweep_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Swept:
-    """Does at most `LIMIT` of each kind of what is due in a partition.
+async def sweep_partition(
+    scripts: Scripts, partition: int, *, retention: Retention, pauses: Pauses = NONE_KNOWN
+) -> Swept:
+    """Does at most `LIMIT` of each kind of what is due in a partition, and has it know what is paused.
 
     Raises:
         StoreError: it is not known whether it was done; the next sweep does it.
     """
     calls, cases, deliveries = await scripts.run(
-        SCRIPT, partition, LIMIT, retention.calls_per_case, retention.bytes_per_case
+        SCRIPT,
+        partition,
+        LIMIT,
+        retention.calls_per_case,
+        retention.bytes_per_case,
+        pauses.version,
+        *pauses.activities,
     )
     return Swept(calls, cases, bool(deliveries))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,7 +40,6 @@ async def take_deliveries(
     limit: int,
     turn: int,
     leases: Leases,
-    paused: Collection[str],
     retention: Retention,
 ) -> tuple[list[Attempt], bool]:
     """Takes at most `limit` deliveries that are due in a partition, durably; and says whether more may be due.
@@ -60,9 +58,7 @@ async def take_deliveries(
         retention.calls_per_case,
         retention.bytes_per_case,
         leases.default_ms,
-        len(leases.pairs),
         *leases.pairs,
-        *paused,
     )
     return [_attempt(*facts) for facts in taken], bool(more)
 

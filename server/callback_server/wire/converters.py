@@ -130,8 +130,8 @@ def case_to(case: Case) -> callback_pb2.Callback:
     return message
 
 
-def call_to(call: Call) -> callback_pb2.Call:
-    """A call, for the owner of its case."""
+def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
+    """A call, for the owner of its case; `paused` says whether deliveries of that case are."""
     outcome, request = call.outcome, call.request
     message = callback_pb2.Call(
         call_id=call.id,
@@ -154,7 +154,7 @@ def call_to(call: Call) -> callback_pb2.Call:
         message_id=request.message_id,
         fallback_sent=outcome.fallback_sent,
         caller_gone=call.caller_gone,
-        delivery=None if call.delivery is None else delivery_to(call.delivery),
+        delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
@@ -163,21 +163,31 @@ def call_to(call: Call) -> callback_pb2.Call:
     return message
 
 
-def delivery_to(delivery: Delivery) -> callback_pb2.Delivery:
-    """A delivery, for the owner of its case."""
+def delivery_to(delivery: Delivery, *, paused: bool, erased: bool) -> callback_pb2.Delivery:
+    """A delivery, for the owner of its case: whether one that is pending is paused, and whether its call was erased."""
     message = callback_pb2.Delivery(
         status=_DELIVERY_STATUS[delivery.status],
         attempts=delivery.attempts,
         next_attempt_time=None if delivery.next_ms is None else timestamp(delivery.next_ms),
-        failure_detail=delivery.detail,
+        failure_detail=_why_dead(delivery, erased=erased) or delivery.detail,
         response=None if delivery.response is None else response_to(delivery.response),
+        paused=paused and delivery.status is DeliveryStatus.PENDING,
     )
     if delivery.failure is not None:
         message.failure = _CALL_FAILURE[delivery.failure]
     return message
 
 
-def event_to(event: Event) -> callback_service_pb2.CallEvent:
+def _why_dead(delivery: Delivery, *, erased: bool) -> str:
+    """Why a delivery is dead; empty if it is not, or its failure says so."""
+    if delivery.status is not DeliveryStatus.DEAD:
+        return ""
+    if erased:
+        return "what was recorded of its call was erased"
+    return "the handler rejected it" if delivery.failure is None else ""
+
+
+def event_to(event: Event, resume_token: str) -> callback_service_pb2.CallEvent:
     """An event, for who watches. A word of a newer release is left out: it is unspecified."""
     return callback_service_pb2.CallEvent(
         type=_by_word(_EVENT_TYPE, event.type),
@@ -190,6 +200,7 @@ def event_to(event: Event) -> callback_service_pb2.CallEvent:
         close_reason=_by_word(_CLOSE_REASON, event.close_reason),
         call_status=_by_word(_CALL_STATUS, event.call_status),
         delivery_status=_by_word(_DELIVERY_STATUS, event.delivery_status),
+        resume_token=resume_token,
     )
 
 

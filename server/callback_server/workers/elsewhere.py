@@ -25,6 +25,7 @@ from callback_server.store.client import StoreError
 from callback_server.store.find_places import Places, find_places
 from callback_server.store.scripts import Scripts
 from callback_server.workers.seat import START_S, NotBegunError, Seat, converse
+from callback_server.workers.worker import LocalSeat
 
 log = get_logger()
 
@@ -80,6 +81,17 @@ class Ended(Letter, frozen=True, array_like=True):
     seat: str
     result: bytes | None
     """None: it is lost."""
+    worker: int = 0
+    """Which of the replica's workers it was. 0: a release that does not say."""
+
+
+class Refused(Letter, frozen=True, array_like=True):
+    """What a worker of yours answered can not be rendered."""
+
+    kind = "worker.refused"
+
+    worker: int
+    refusal: bytes
 
 
 class RemoteSeat(Seat):
@@ -90,6 +102,8 @@ class RemoteSeat(Seat):
         self.activity = activity
         self.replica = replica
         self.name = name
+        self.worker = 0
+        """Which of its workers it was, once the call has ended."""
         self._elsewhere = elsewhere
 
     def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
@@ -106,6 +120,10 @@ class RemoteSeat(Seat):
         """Takes the call back."""
         self._elsewhere.mailbox.post(self.replica, Withdrawn(self.name))
         self._elsewhere.leave(self)
+
+    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Has the replica tell its worker."""
+        self._elsewhere.mailbox.post(self.replica, Refused(self.worker, refusal.SerializeToString()))
 
 
 class Elsewhere:
@@ -193,6 +211,7 @@ class Elsewhere:
         if places is not None:
             declined = result is not None and result.WhichOneof("outcome") == "declined"
             places[seat.activity] = 0 if declined else places.get(seat.activity, 0) + 1
+        seat.worker = letter.worker
         seat.end(result)
         self._changed()
 
@@ -200,15 +219,22 @@ class Elsewhere:
 class Host:
     """Has workers of this process handle calls of other replicas."""
 
-    def __init__(self, mailbox: Mailbox, seat: Callable[[str, str], Seat | None]) -> None:
-        """`seat` takes a place at a worker for an activity and a call, if there is one."""
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        seat: Callable[[str, str], LocalSeat | None],
+        refuse: Callable[[int, handler_pb2.RefuseAnswerRequest], None],
+    ) -> None:
+        """`seat` takes a place at a worker for an activity and a call, if there is one; `refuse` tells a worker."""
         self._mailbox = mailbox
         self._seat = seat
-        self._seats: dict[str, tuple[Seat, asyncio.Future[None]]] = {}
+        self._refuse = refuse
+        self._seats: dict[str, tuple[LocalSeat, asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         mailbox.receive(Offer, self._offered)
         mailbox.receive(Go, self._go)
         mailbox.receive(Withdrawn, self._withdrawn)
+        mailbox.receive(Refused, self._refused)
 
     def _offered(self, letter: Offer) -> None:
         if letter.seat in self._seats:
@@ -232,7 +258,10 @@ class Host:
             hosted[0].withdraw()
             hosted[0].end(None)
 
-    async def _converse(self, letter: Offer, question: handler_pb2.HandleCallbackRequest, seat: Seat) -> None:
+    def _refused(self, letter: Refused) -> None:
+        self._refuse(letter.worker, handler_pb2.RefuseAnswerRequest.FromString(letter.refusal))
+
+    async def _converse(self, letter: Offer, question: handler_pb2.HandleCallbackRequest, seat: LocalSeat) -> None:
         go = self._seats[letter.seat][1]
 
         async def may_begin() -> bool:
@@ -244,6 +273,7 @@ class Host:
             self._say(
                 letter,
                 await converse(seat, question, timeout_s=letter.timeout_ms / 1000, may_begin=may_begin),
+                seat.worker.number,
             )
         except NotBegunError:
             self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
@@ -255,6 +285,6 @@ class Host:
         finally:
             del self._seats[letter.seat]
 
-    def _say(self, letter: Offer, result: worker_pb2.Result | None) -> None:
+    def _say(self, letter: Offer, result: worker_pb2.Result | None, worker: int = 0) -> None:
         packed = None if result is None else result.SerializeToString()
-        self._mailbox.post(letter.sender, Ended(letter.seat, packed))
+        self._mailbox.post(letter.sender, Ended(letter.seat, packed, worker))

@@ -13,11 +13,12 @@ import time
 from collections import defaultdict
 from typing import Final
 
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.handlers.contract import decision, question
-from callback_server.handlers.handler import Decision, HandlerError
+from callback_server.handlers.contract import question
+from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.mailbox import Mailbox
 from callback_server.store.announce_places import announce_places
 from callback_server.store.client import StoreError
@@ -58,7 +59,7 @@ class WorkerPool:
         self.draining = False
         """No worker is taken any more."""
         self._elsewhere = Elsewhere(scripts, mailbox, self._dispatch)
-        self._host = Host(mailbox, self._local_seat)
+        self._host = Host(mailbox, self._local_seat, self._refuse)
         metrics.WORKERS.set_function(lambda: len(self._workers))
         metrics.WORKER_PLACES_FREE.set_function(lambda: sum(worker.free for worker in self._workers))
         metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self._waiting))
@@ -92,7 +93,7 @@ class WorkerPool:
         self.draining = True
         self._dispatch()
 
-    async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Decision:
+    async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
         """Has a worker decide. See `Handler`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
@@ -108,7 +109,7 @@ class WorkerPool:
                 continue
             if result.WhichOneof("outcome") == "error":
                 raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
-            return decision(result.response)
+            return Reply(result.response, seat.refuse)
         raise HandlerError(
             CallFailure.HANDLER_UNREACHABLE, f"no worker took a call of {grant.activity} in {timeout_s:g} s"
         )
@@ -180,6 +181,12 @@ class WorkerPool:
     def _local_seat(self, activity: str, call_id: str) -> LocalSeat | None:
         able = [worker for worker in self._serving.get(activity, ()) if worker.free > 0 and not worker.has(call_id)]
         return min(able, key=lambda worker: worker.business).seat(call_id) if able else None
+
+    def _refuse(self, number: int, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tells the worker of this number, if it is still here, that its answer can not be rendered."""
+        for worker in self._workers:
+            if worker.number == number:
+                worker.refuse(refusal)
 
     def _places(self) -> dict[str, int] | None:
         """How many calls our workers could take, of each activity that has a place. None: there are no workers."""

@@ -52,6 +52,10 @@ class Seat(ABC):
     def withdraw(self) -> None:
         """Takes the call back."""
 
+    @abstractmethod
+    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tells the worker that its answer can not be rendered."""
+
     def start(self) -> None:
         """The worker says that it can start."""
         if not self.started.done():

@@ -15,6 +15,7 @@ REST_S: Final = 1.0
 """How long a worker that has declined a call gets no other, in seconds: it knows why, and we do not."""
 
 _turns = itertools.count()
+_numbers = itertools.count(1)
 
 
 class Worker:
@@ -25,6 +26,8 @@ class Worker:
 
     def __init__(self, activities: Collection[str], max_calls: int, *, changed: Callable[[Worker], None]) -> None:
         """`changed` is told whenever a place may have become free."""
+        self.number = next(_numbers)
+        """Which one it is, of all that were ever connected to this process."""
         self.activities = frozenset(activities)
         self.max_calls = max_calls
         self.draining = False
@@ -82,6 +85,10 @@ class Worker:
         """Sends it a message, in its turn."""
         self._outgoing.put_nowait(message)
 
+    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tells it that its answer to a call can not be rendered."""
+        self.say(worker_pb2.WorkResponse(refused=refusal))
+
     def drain(self) -> None:
         """Tells it to go elsewhere; once."""
         if not self.draining:
@@ -128,18 +135,22 @@ class LocalSeat(Seat):
 
     def __init__(self, call_id: str, worker: Worker) -> None:
         super().__init__(call_id)
-        self._worker = worker
+        self.worker = worker
         self.withdrawn = False
 
     def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:  # see Seat
         """Sends the call, which has its deadline within."""
-        self._worker.say(worker_pb2.WorkResponse(call=question))
+        self.worker.say(worker_pb2.WorkResponse(call=question))
 
     def begin(self) -> None:
         """Tells the worker to begin."""
-        self._worker.say(worker_pb2.WorkResponse(go=worker_pb2.Go(call_id=self.call_id)))
+        self.worker.say(worker_pb2.WorkResponse(go=worker_pb2.Go(call_id=self.call_id)))
 
     def withdraw(self) -> None:
         """Takes the call back."""
         self.withdrawn = True
-        self._worker.taken_back(self)
+        self.worker.taken_back(self)
+
+    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tells the worker."""
+        self.worker.refuse(refusal)

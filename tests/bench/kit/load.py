@@ -6,12 +6,15 @@ Two are written in C, for a load generator in Python takes more of a small machi
 import asyncio
 import json
 import re
+import resource
 import shutil
 import sys
 from pathlib import Path
 
 _PATIENCE_S = 30
 """How long an answer may take: what is slow is measured, not a failure."""
+_WARM_UP_S = 3
+"""How long an overload lasts before it counts: until what queues there are have the length that they keep."""
 _TESTS = Path(__file__).parents[2]
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
@@ -26,6 +29,26 @@ async def wrk(subject, *, connections, seconds, directory):
     if seen["failed"] or not seen["requests"]:
         sys.exit(f"{subject.name}: {seen['failed']} of {seen['requests']} requests failed")
     return {"per_second": seen["requests"] / seen["seconds"], **seen}
+
+
+async def overload(subject, *, per_second, connections, seconds, directory):
+    """Calls the paths of a subject so many times a second, answered or not: see `overload.lua`."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection is a file
+    said = await _run(
+        "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds + _WARM_UP_S}s",
+        f"--timeout={_PATIENCE_S}s", f"--script={_SCRIPT.with_name('overload.lua')}",
+        f"http://127.0.0.1:{subject.port}", "--", _paths(subject, directory), str(per_second), str(_WARM_UP_S),
+    )  # fmt: skip
+    seen = json.loads(said.splitlines()[-1])
+    counted = seen.pop("seconds")
+    return {
+        **seen,
+        "per_second": seen["answered"].get("200", 0) / counted,
+        "due_per_second": per_second,
+        "sent_per_second": seen.pop("sent") / counted,
+        "seconds": counted,
+    }
 
 
 async def h2load(address, method, message, *, token="", in_flight, seconds, directory):

@@ -1,14 +1,16 @@
-"""Loading a store with many cases, as a server stores them, but many in one go."""
+"""Loading a store with many cases, by the scripts that a server runs, but many in one go."""
 
 import asyncio
 
 import redis.asyncio
+from support.wait import wait_until
 
 from callback_server.store import close_case, create_case, keys
 from callback_server.store.retention import Retention
 
 _BATCH = 2_000
 _LOADERS = 3
+_REWRITE_AT = "auto-aof-rewrite-percentage"
 
 
 class _Batch:
@@ -26,7 +28,11 @@ class _Batch:
 
 
 async def load(store, numbers, case, *, is_closed=lambda number: False):
-    """Stores `case(number)`, a `NewCase`, for each of a range of numbers, and closes those that `is_closed(number)`."""
+    """Stores `case(number)`, a `NewCase`, for each of a range of numbers, and closes those that `is_closed(number)`.
+
+    Meanwhile the store does not write its file anew each time it has doubled: it does so once, at the end, and this
+    returns when it has. It would share the processor, and have each page copied that a call changes.
+    """
     batches = iter(range(numbers.start, numbers.stop, _BATCH))
 
     async def load_batches(client):
@@ -42,4 +48,14 @@ async def load(store, numbers, case, *, is_closed=lambda number: False):
     async with redis.asyncio.Redis(port=store.port, socket_timeout=120) as client:
         for script in (create_case.SCRIPT, close_case.SCRIPT):
             await client.script_load(script.source)
+        growth = await client.config_get(_REWRITE_AT)
+        await client.config_set(_REWRITE_AT, 0)
         await asyncio.gather(*(load_batches(client) for _ in range(_LOADERS)))
+        await client.bgrewriteaof()
+        await wait_until(lambda: _is_at_rest(client), deadline_s=600, what="the store's file to be written anew")
+        await client.config_set(_REWRITE_AT, growth[_REWRITE_AT])
+
+
+async def _is_at_rest(client):
+    told = await client.info("persistence")
+    return not told["aof_rewrite_in_progress"] and not told["aof_rewrite_scheduled"]

@@ -1,16 +1,19 @@
 """The measurements. Each gives the ratios of its rows of the table, by name and one a round, and what was seen."""
 
 import asyncio
+import contextlib
 import random
+import time
 import uuid
 
 import redis.asyncio
 from bench.kit.in_flight import GENERATE
-from bench.kit.load import h2load, in_flight, open_loop, wrk
+from bench.kit.load import h2load, in_flight, open_loop, overload, wrk
 from bench.kit.loading import load
-from bench.kit.programs import Subject, charged, resident_bytes, running_deployment, running_store
+from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
 from bench.kit.stage import CASES, PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
+from support.wait import wait_until
 
 from callback_server.domain.case import Mode, NewCase, Settings
 from callback_server.domain.ids import case_id_of, state_hash
@@ -33,6 +36,7 @@ COMPARED = {
     "push": (PUSH, "hello", "per_second", 32),
     "pull": (PULL, PUSH, "per_second", 32),
     "webhook": ("record", "webhook", "per_second", 32),
+    "restate": (PUSH, "restate", "per_second", 32),
     "latency": ("record", "chain", "p50_us", 1),
 }
 """Which figure of ours is divided by which floor's, and over how many connections they are called."""
@@ -49,6 +53,22 @@ async def calls(stage, rows):
         values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
         seen[str(connections)] = rounds
     return values, {"calls": seen}
+
+
+async def rivals(stage, rows):
+    """The same beside other programs, one after the other. One that can not be installed has no values."""
+    values, seen = {}, {}
+    for row in rows:
+        try:
+            await stage.subject(COMPARED[row][1])
+        except NotInstalledError as error:
+            print(f"  {row}: {error}", flush=True)
+            values[row], seen[row] = [], str(error)
+            continue
+        found, rounds = await calls(stage, [row])
+        values |= found
+        seen[row] = rounds["calls"]
+    return values, {"rivals": seen}
 
 
 async def connections(stage, _rows):
@@ -120,34 +140,39 @@ async def life(stage, _rows):
 async def cases(stage, rows):
     """What open cases cost: their memory, and how much slower calls are. One store has few, the other ever more.
 
-    The values are those with the most.
+    The values are those with the most. Stores are started anew before calls are measured, for what loading left of its
+    own in their memory is not the matter here.
     """
     values, seen = {}, {}
-    few, many = [await _loadable(stage, name) for name in ("few", "many")]
-    await load(few.store, range(FEW), open_case)
+    few, many = (
+        stage.stack.enter_context(running_store(stage.directory / f"{name}-store")) for name in ("few", "many")
+    )
+    await load(few, range(FEW), open_case)
     loaded = grown = 0
     for count in stage.case_counts if "many-cases" in rows else (MEMORY_CASES,):
-        before = await _memory(many.store)
-        await load(many.store, range(loaded, count), open_case)
-        grown += await _memory(many.store) - before
+        before = await _memory(many)
+        began = time.monotonic()
+        await load(many, range(loaded, count), open_case)
+        took = time.monotonic() - began
+        grown += await _memory(many) - before
         loaded = count
         seen[str(count)] = {"bytes_each": grown / count}
-        print(f"  {count:,} open cases of {grown / count:.0f} bytes", flush=True)
+        print(f"  {count:,} open cases of {grown / count:.0f} bytes, loaded in {took:.0f} s", flush=True)
         values["memory"] = [grown / count]
         if "many-cases" in rows:
-            turns = {
-                "few": _called_turn(stage, few, range(FEW)),
-                "many": _called_turn(stage, many, range(0, count, count // FEW)),
-            }
-            rounds = await stage.take_turns(turns)
+            numbers = {"few": range(FEW), "many": range(0, count, count // FEW)}
+            async with contextlib.AsyncExitStack() as stack:
+                turns = {}
+                for (name, called), store in zip(numbers.items(), (few, many), strict=True):
+                    store.stop()
+                    store.start()
+                    directory = stage.directory / f"{name}-beside-{count}"
+                    deployment = await stack.enter_async_context(running_deployment(directory, store))
+                    turns[name] = _called_turn(stage, deployment, called)
+                rounds = await stage.take_turns(turns)
             seen[str(count)] |= rounds
             values["many-cases"] = quotients(rounds["many"], rounds["few"])
     return {row: each for row, each in values.items() if row in rows}, {"cases": seen}
-
-
-async def _loadable(stage, name):
-    store = stage.stack.enter_context(running_store(stage.directory / f"{name}-store"))
-    return await stage.stack.enter_async_context(running_deployment(stage.directory / name, store))
 
 
 async def _memory(store):
@@ -180,7 +205,7 @@ async def rates(stage, rows):
 
     The peak is that of a closed loop, in the same round.
     """
-    subject = await stage.subject("record")
+    subject, ours = await stage.subject("record"), await stage.deployment()
     peak = 0
 
     async def closed(seconds):
@@ -190,20 +215,34 @@ async def rates(stage, rows):
         peak = seen["per_second"]
         return seen
 
-    def opened(times, connections):
+    def opened(load, times, connections):
         async def turn(seconds):
-            load = open_loop(
-                subject, per_second=peak * times, connections=connections, seconds=seconds, directory=stage.directory
+            before = memory()
+            seen = await charged(
+                subject.processes,
+                load(
+                    subject,
+                    per_second=peak * times,
+                    connections=connections,
+                    seconds=seconds,
+                    directory=stage.directory,
+                ),
             )
-            seen = await charged(subject.processes, load)
-            resident = {name: resident_bytes(pid) for name, pid in subject.processes.items()}
-            return {**seen, "times_peak": times, "resident_bytes": resident}
+            after = memory()
+            await wait_until(is_left, deadline_s=120, what="the edge to be done with what was asked")
+            return {**seen, "times_peak": times, "resident_bytes_before": before, "resident_bytes": after}
 
         return turn
 
+    async def is_left():
+        return not await ours.metric("callback_edge_connections")
+
+    def memory():
+        return {name: resident_bytes(pid) for name, pid in subject.processes.items()}
+
     turns = {"peak": closed}
-    turns |= {"three times the peak": opened(3, MANY_CONNECTIONS)} if "overload" in rows else {}
-    turns |= {"half of the peak": opened(0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
+    turns |= {"three times the peak": opened(overload, 3, MANY_CONNECTIONS)} if "overload" in rows else {}
+    turns |= {"half of the peak": opened(open_loop, 0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
     rounds = await stage.take_turns(turns, in_order=True)
     values = {}
     if "overload" in rows:

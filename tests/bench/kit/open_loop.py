@@ -10,12 +10,10 @@ import collections
 import contextlib
 import json
 import random
-import resource
 import selectors
 import time
 from pathlib import Path
 
-import uvloop
 from bench.kit.connection import Connection, get
 
 WARM_UP_S = 3
@@ -24,8 +22,6 @@ PATIENCE_S = 10
 """How long it waits for the last answers."""
 SOURCES = 10
 """From how many addresses of loopback the connections come: limits that hold for one caller are not the matter here."""
-SELECTED = 900
-"""How many connections `select` can watch: it wakes to the microsecond, and what can watch more, to the millisecond."""
 
 
 class OpenLoop:
@@ -135,15 +131,11 @@ def arguments():
     return parser.parse_args()
 
 
-def new_loop(connections):
-    """A loop for so many connections: as exact as can be, else as fast."""
-    if connections <= SELECTED:
-        return asyncio.SelectorEventLoop(selectors.SelectSelector())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    return uvloop.new_event_loop()
+def new_loop():
+    """A loop that wakes to the microsecond: what can watch more than a thousand connections does to the millisecond."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 if __name__ == "__main__":
-    asked = arguments()
-    with asyncio.Runner(loop_factory=lambda: new_loop(asked.connections)) as runner:
-        print(json.dumps(runner.run(main(asked))))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        print(json.dumps(runner.run(main(arguments()))))

@@ -55,6 +55,10 @@ class Subject:
     processes: dict[str, int]
 
 
+class NotInstalledError(Exception):
+    """A rival can not be had here; the message says why."""
+
+
 class Program:
     """A program of another kind than ours, started; ends with `stop`. What it says goes into the log."""
 
@@ -136,12 +140,59 @@ async def chain(directory):
 async def webhook(directory):
     """A rival, adnanh/webhook. It keeps nothing, and starts a program for each call: here the one that does nothing."""
     if shutil.which("webhook") is None:
-        sys.exit("webhook is not installed")
+        raise NotInstalledError("webhook is not installed")
     hooks, port = directory / "hooks.json", free_port()
     hooks.write_text(json.dumps([{"id": "bench", "execute-command": "/bin/true", "response-message": "thank you"}]))
     with running("webhook", "-ip", "127.0.0.1", "-port", port, "-hooks", hooks, directory=directory) as program:
         await program.listens(port)
         yield Subject("webhook", port, ["/hooks/bench"], {})  # most of its processor time is of what it starts
+
+
+@contextlib.asynccontextmanager
+async def restate(directory):
+    """A rival, Restate: its server, and a handler of its SDK, which it calls as ours calls a push handler.
+
+    Both come from npm, and are as they come: an invocation is on disk when it is answered.
+    """
+    home = directory / "restate"
+    shutil.copytree(BENCH / "rivals" / "restate", home)
+    _npm_install(home)
+    (binary,) = home.glob("node_modules/@restatedev/restate-server-*/bin/restate-server")
+    port, admin, handler_port = free_port(), free_port(), free_port()
+    config = home / "restate.toml"
+    config.write_text(
+        f"""
+base-dir = "{home / "data"}"
+bind-ip = "127.0.0.1"
+bind-port = {free_port()}
+listen-mode = "tcp"
+disable-telemetry = true
+ingress.bind-address = "127.0.0.1:{port}"
+admin.bind-address = "127.0.0.1:{admin}"
+"""
+    )
+    with (
+        running("node", home / "handler.mjs", handler_port, directory=directory) as handler,
+        running(str(binary), "--config-file", config, directory=directory) as server,
+    ):
+        for program, listens_on in ((handler, handler_port), (server, admin), (server, port)):
+            await program.listens(listens_on)
+        async with httpx.AsyncClient(timeout=30) as http:
+            deployment = {"uri": f"http://127.0.0.1:{handler_port}"}
+            (await http.post(f"http://127.0.0.1:{admin}/deployments", json=deployment)).raise_for_status()
+            (await http.get(f"http://127.0.0.1:{port}/accepting/accept")).raise_for_status()
+        processes = {"server": server.process.pid, "handler": handler.process.pid}
+        yield Subject("restate", port, ["/accepting/accept"], processes)
+
+
+def _npm_install(home):
+    """Installs what the `package.json` of a folder names; runs nothing of it."""
+    if shutil.which("npm") is None:
+        raise NotInstalledError("npm is not installed")
+    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-progress"]
+    ran = subprocess.run(command, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise NotInstalledError(f"npm does not install it: {ran.stderr.strip()}")
 
 
 class Deployment:
@@ -178,7 +229,7 @@ class Deployment:
                 "callback_edge", directory / f"edge-{number}.log", CALLBACK_CONFIG=str(file),
                 CALLBACK_EDGE_BIND=f"127.0.0.1:{port}", CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0",
                 CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc), CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token),
-                CALLBACK_EDGE_TRUSTED_PROXIES="[]", CALLBACK_EDGE_DRAIN_S="0",
+                CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1/32", CALLBACK_EDGE_DRAIN_S="0",
             )
             for number, port in enumerate(self.ports, 1)
         ]  # fmt: skip
@@ -194,11 +245,11 @@ class Deployment:
         return named
 
     async def metric(self, name, **labels):
-        """The value of a metric of the servers, all together; 0 for one that is not there yet."""
+        """The value of a metric, of all processes together; 0 for one that is not there yet."""
         found = []
-        async with httpx.AsyncClient() as http:
-            for server in self.servers:
-                text = (await http.get(f"http://{server.facts['admin']}/metrics")).text
+        async with httpx.AsyncClient(timeout=60) as http:
+            for process in (*self.servers, *self.edges):
+                text = (await http.get(f"http://{process.facts['admin']}/metrics")).text
                 found += (each for family in text_string_to_metric_families(text) for each in family.samples)
         return sum(each.value for each in found if each.name == name and labels.items() <= each.labels.items())
 

@@ -8,10 +8,16 @@ CASES = 64
 """How many cases are called in turn, where it is not their number that matters."""
 WARM_UP_S = 2
 PUSH, PULL = "push", "pull"
+_OTHERS = {
+    "hello": programs.hello,
+    "chain": programs.chain,
+    "webhook": programs.webhook,
+    "restate": programs.restate,
+}
 
 
 class Stage:
-    """The subjects of a run: `hello`, `chain`, and those of ours, which are the activities of one deployment.
+    """The subjects of a run: floors and rivals, and those of ours, which are the activities of one deployment.
 
     `record` is the activity of that name, `push` has a handler that listens, and `pull` one that is a worker.
 
@@ -36,9 +42,8 @@ class Stage:
     async def subject(self, name):
         """The subject of that name, running."""
         if name not in self._subjects:
-            floor = {"hello": programs.hello, "chain": programs.chain, "webhook": programs.webhook}.get(name)
-            if floor:
-                self._subjects[name] = await self.stack.enter_async_context(floor(self.directory))
+            if name in _OTHERS:
+                self._subjects[name] = await self.stack.enter_async_context(_OTHERS[name](self.directory))
             else:
                 self._subjects[name] = await self._of_ours(name)
         return self._subjects[name]
@@ -108,9 +113,12 @@ def in_words(seen):
     words = [f"{seen['per_second']:8.1f}/s"]
     words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
     if "answered" in seen:
-        words.append(f"of {seen['sent_per_second']:.0f}/s sent; {seen['answered']}, {seen['never_sent']} never sent")
+        due = f" of {seen['due_per_second']:.0f}/s due, {seen['late']} late" if "late" in seen else ""
+        words.append(f"of {seen['sent_per_second']:.0f}/s sent{due}; {seen['answered']}")
     if "resident_bytes" in seen:
-        words.append(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in seen["resident_bytes"].items()))
+        was = seen["resident_bytes_before"]
+        sizes = (f"{name} {was[name] >> 20} to {size >> 20} MiB" for name, size in seen["resident_bytes"].items())
+        words.append(", ".join(sizes))
     if used := seen["processor_us"]:
         each = ", ".join(f"{name} {us:.0f}" for name, us in used.items())
         words.append(f"µs of processor {sum(used.values()):.0f}: {each}")

@@ -183,8 +183,8 @@ class HandleCallbackResponse(_message.Message):
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response overrides. After ACCEPTED: each attribute that is set replaces the case's. After REJECTED: only this is
-        used, by default a response with code 422. The result must be valid, else the call is FAILED and the caller gets a
-        502.
+        used, by default a response with code 422. The result must be valid, else the call is FAILED, the caller gets a 502, and
+        the handler is told what was wrong (RefuseAnswer; of a worker, `refused`).
         """
 
     def __init__(
@@ -201,3 +201,50 @@ class HandleCallbackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandleCallbackResponse: _TypeAlias = HandleCallbackResponse  # noqa: Y015
+
+@_typing.final
+class RefuseAnswerRequest(_message.Message):
+    """RefuseAnswerRequest says what is wrong with a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """call_id is the call."""
+    callback_activity: _builtins.str
+    """callback_activity is its activity."""
+    problem: _builtins.str
+    """problem is a sentence about what is wrong: the call's `failure_detail`."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        callback_activity: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "callback_activity", b"callback_activity", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseAnswerRequest: _TypeAlias = RefuseAnswerRequest  # noqa: Y015
+
+@_typing.final
+class RefuseAnswerResponse(_message.Message):
+    """RefuseAnswerResponse says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseAnswerResponse: _TypeAlias = RefuseAnswerResponse  # noqa: Y015

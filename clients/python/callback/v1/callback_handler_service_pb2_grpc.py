@@ -41,6 +41,11 @@ class CallbackHandlerServiceStub:
                 request_serializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackResponse.FromString,
                 _registered_method=True)
+        self.RefuseAnswer = channel.unary_unary(
+                '/callback.v1.CallbackHandlerService/RefuseAnswer',
+                request_serializer=callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerResponse.FromString,
+                _registered_method=True)
 
 
 class CallbackHandlerServiceServicer:
@@ -57,6 +62,14 @@ class CallbackHandlerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefuseAnswer(self, request, context):
+        """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
+        call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CallbackHandlerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +77,11 @@ def add_CallbackHandlerServiceServicer_to_server(servicer, server):
                     servicer.HandleCallback,
                     request_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackResponse.SerializeToString,
+            ),
+            'RefuseAnswer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefuseAnswer,
+                    request_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +113,33 @@ class CallbackHandlerService:
             '/callback.v1.CallbackHandlerService/HandleCallback',
             callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackRequest.SerializeToString,
             callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefuseAnswer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackHandlerService/RefuseAnswer',
+            callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerRequest.SerializeToString,
+            callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerResponse.FromString,
             options,
             channel_credentials,
             insecure,

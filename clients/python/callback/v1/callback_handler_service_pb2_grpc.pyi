@@ -40,6 +40,10 @@ class CallbackHandlerServiceStub:
     FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
     broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
     """
+    RefuseAnswer: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]
+    """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
+    call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
+    """
 
 @_typing.type_check_only
 class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
@@ -52,6 +56,10 @@ class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
     """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
     FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
     broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
+    """
+    RefuseAnswer: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]  # type: ignore[assignment]
+    """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
+    call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
     """
 
 class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +76,16 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
         FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
         broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
+        """
+
+    @_abc_1.abstractmethod
+    def RefuseAnswer(
+        self,
+        request: _callback_handler_service_pb2.RefuseAnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_handler_service_pb2.RefuseAnswerResponse, _abc.Awaitable[_callback_handler_service_pb2.RefuseAnswerResponse]]:
+        """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
+        call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
         """
 
 def add_CallbackHandlerServiceServicer_to_server(servicer: CallbackHandlerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -33,7 +33,7 @@ class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode
     """ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
     ANSWER_MODE_HOLD: _AnswerMode.ValueType  # 2
     """ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
-    No handler is asked. At most 300 seconds, or the deadline of the activity.
+    No handler is asked. At most 300 seconds, or the deadline that the activity declares.
     """
     ANSWER_MODE_ACK: _AnswerMode.ValueType  # 3
     """ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
@@ -49,7 +49,7 @@ ANSWER_MODE_HANDLER: AnswerMode.ValueType  # 1
 """ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
 ANSWER_MODE_HOLD: AnswerMode.ValueType  # 2
 """ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
-No handler is asked. At most 300 seconds, or the deadline of the activity.
+No handler is asked. At most 300 seconds, or the deadline that the activity declares.
 """
 ANSWER_MODE_ACK: AnswerMode.ValueType  # 3
 """ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
@@ -760,6 +760,7 @@ class Delivery(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     FAILURE_DETAIL_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     status: Global___DeliveryStatus.ValueType
     """status is where it is."""
     attempts: _builtins.int
@@ -767,10 +768,16 @@ class Delivery(_message.Message):
     failure: Global___CallFailure.ValueType
     """failure says why the last attempt failed. UNSPECIFIED if it did not, or was a rejection."""
     failure_detail: _builtins.str
-    """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters."""
+    """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters. Of one that is
+    DEAD without a failure it says why: it was rejected, or erased.
+    """
+    paused: _builtins.bool
+    """paused says that it is PENDING and its activity is paused: it is not tried until the activity is resumed."""
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """next_attempt_time is when it is asked next, at the earliest. Set while PENDING."""
+        """next_attempt_time is when it is asked next, at the earliest. Set while PENDING, unless it waits for an earlier call of
+        its ordered case to be DELIVERED or DEAD.
+        """
 
     @_builtins.property
     def response(self) -> Global___Response:
@@ -785,10 +792,11 @@ class Delivery(_message.Message):
         failure: Global___CallFailure.ValueType = ...,
         failure_detail: _builtins.str = ...,
         response: Global___Response | None = ...,
+        paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_attempt_time", b"next_attempt_time", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "failure", b"failure", "failure_detail", b"failure_detail", "next_attempt_time", b"next_attempt_time", "response", b"response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "failure", b"failure", "failure_detail", b"failure_detail", "next_attempt_time", b"next_attempt_time", "paused", b"paused", "response", b"response", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

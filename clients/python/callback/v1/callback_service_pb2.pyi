@@ -35,7 +35,7 @@ class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter
     CALL_FILTER_WAITING: _CallFilter.ValueType  # 1
     """CALL_FILTER_WAITING: held calls that wait for their answer."""
     CALL_FILTER_DEAD: _CallFilter.ValueType  # 2
-    """CALL_FILTER_DEAD: calls whose delivery is DEAD."""
+    """CALL_FILTER_DEAD: calls whose delivery is DEAD, but for those that were erased: nothing is left to replay."""
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
     """CallFilter is which calls of all cases."""
@@ -45,7 +45,7 @@ CALL_FILTER_UNSPECIFIED: CallFilter.ValueType  # 0
 CALL_FILTER_WAITING: CallFilter.ValueType  # 1
 """CALL_FILTER_WAITING: held calls that wait for their answer."""
 CALL_FILTER_DEAD: CallFilter.ValueType  # 2
-"""CALL_FILTER_DEAD: calls whose delivery is DEAD."""
+"""CALL_FILTER_DEAD: calls whose delivery is DEAD, but for those that were erased: nothing is left to replay."""
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
 
 class _CallEventType:
@@ -742,7 +742,9 @@ class PauseActivityRequest(_message.Message):
 
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity is the activity. Required."""
+    """callback_activity is the activity. Required. Refused: `record` and `form`, of which nothing is ever delivered, and what
+    can be no activity.
+    """
     def __init__(
         self,
         *,
@@ -813,6 +815,47 @@ class ResumeActivityResponse(_message.Message):
 Global___ResumeActivityResponse: _TypeAlias = ResumeActivityResponse  # noqa: Y015
 
 @_typing.final
+class ListPausedActivitiesRequest(_message.Message):
+    """ListPausedActivitiesRequest is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPausedActivitiesRequest: _TypeAlias = ListPausedActivitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListPausedActivitiesResponse(_message.Message):
+    """ListPausedActivitiesResponse names the activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """callback_activities are those that are paused, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        callback_activities: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPausedActivitiesResponse: _TypeAlias = ListPausedActivitiesResponse  # noqa: Y015
+
+@_typing.final
 class WatchCallsRequest(_message.Message):
     """WatchCallsRequest filters, and says from where."""
 
@@ -845,10 +888,12 @@ class WatchCallsRequest(_message.Message):
     callback_activity: _builtins.str
     """callback_activity keeps events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
-    """callback_case_id keeps events of this case. Default empty: all."""
+    """callback_case_id keeps events of this case. Default empty: all. Without a resume_token there must be one, else
+    CALLBACK_NOT_FOUND; with one the case may be gone, and its last events yet to come.
+    """
     resume_token: _builtins.str
-    """resume_token is the token of the last message that was received, of a watch with the same filter. Default empty: from
-    now on.
+    """resume_token is the one of the last event that was dealt with, or of the last message, of a watch with the same filter.
+    Default empty: from now on.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -881,7 +926,7 @@ class WatchCallsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """resume_token goes on after these events."""
+    """resume_token goes on after this message."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallEvent]:
         """events are in order for each case."""
@@ -916,6 +961,7 @@ class CallEvent(_message.Message):
     CLOSE_REASON_FIELD_NUMBER: _builtins.int
     CALL_STATUS_FIELD_NUMBER: _builtins.int
     DELIVERY_STATUS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     type: Global___CallEventType.ValueType
     """type is what happened."""
     callback_case_id: _builtins.str
@@ -934,6 +980,8 @@ class CallEvent(_message.Message):
     """call_status is the call's status after it, if it happened to a call."""
     delivery_status: _callback_pb2.DeliveryStatus.ValueType
     """delivery_status is the delivery's status after it, if the call has one."""
+    resume_token: _builtins.str
+    """resume_token goes on after this event: those that come then are exactly those that came after it here."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """time is when it happened, by the store's clock."""
@@ -951,10 +999,11 @@ class CallEvent(_message.Message):
         close_reason: _callback_pb2.CloseReason.ValueType = ...,
         call_status: _callback_pb2.CallStatus.ValueType = ...,
         delivery_status: _callback_pb2.DeliveryStatus.ValueType = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "resume_token", b"resume_token", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

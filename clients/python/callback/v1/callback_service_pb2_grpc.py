@@ -96,6 +96,11 @@ class CallbackServiceStub:
                 request_serializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityResponse.FromString,
                 _registered_method=True)
+        self.ListPausedActivities = channel.unary_unary(
+                '/callback.v1.CallbackService/ListPausedActivities',
+                request_serializer=callback_dot_v1_dot_callback__service__pb2.ListPausedActivitiesRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__service__pb2.ListPausedActivitiesResponse.FromString,
+                _registered_method=True)
         self.WatchCalls = channel.unary_stream(
                 '/callback.v1.CallbackService/WatchCalls',
                 request_serializer=callback_dot_v1_dot_callback__service__pb2.WatchCallsRequest.SerializeToString,
@@ -191,8 +196,9 @@ class CallbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-        at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+        begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+        configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,11 +211,18 @@ class CallbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPausedActivities(self, request, context):
+        """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCalls(self, request, context):
         """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
         from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-        WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-        last resume token.
+        CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+        watch again with the last resume token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,6 +285,11 @@ def add_CallbackServiceServicer_to_server(servicer, server):
                     servicer.ResumeActivity,
                     request_deserializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callback__service__pb2.ResumeActivityResponse.SerializeToString,
+            ),
+            'ListPausedActivities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPausedActivities,
+                    request_deserializer=callback_dot_v1_dot_callback__service__pb2.ListPausedActivitiesRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__service__pb2.ListPausedActivitiesResponse.SerializeToString,
             ),
             'WatchCalls': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCalls,
@@ -583,6 +601,33 @@ class CallbackService:
             '/callback.v1.CallbackService/ResumeActivity',
             callback_dot_v1_dot_callback__service__pb2.ResumeActivityRequest.SerializeToString,
             callback_dot_v1_dot_callback__service__pb2.ResumeActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPausedActivities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackService/ListPausedActivities',
+            callback_dot_v1_dot_callback__service__pb2.ListPausedActivitiesRequest.SerializeToString,
+            callback_dot_v1_dot_callback__service__pb2.ListPausedActivitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -80,16 +80,19 @@ class CallbackServiceStub:
     STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.PauseActivityRequest, _callback_service_pb2.PauseActivityResponse]
-    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-    at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+    begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+    configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callback_service_pb2.ListPausedActivitiesRequest, _callback_service_pb2.ListPausedActivitiesResponse]
+    """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]
     """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
     from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-    WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-    last resume token.
+    CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+    watch again with the last resume token.
     """
 
 @_typing.type_check_only
@@ -144,16 +147,19 @@ class CallbackServiceAsyncStub(CallbackServiceStub):
     STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.PauseActivityRequest, _callback_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-    at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+    begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+    configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ResumeActivityRequest, _callback_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callback_service_pb2.ListPausedActivitiesRequest, _callback_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
+    """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _aio.UnaryStreamMultiCallable[_callback_service_pb2.WatchCallsRequest, _callback_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
     from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-    WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-    last resume token.
+    CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+    watch again with the last resume token.
     """
 
 class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -265,8 +271,9 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_service_pb2.PauseActivityResponse, _abc.Awaitable[_callback_service_pb2.PauseActivityResponse]]:
-        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed; those
-        at work end. Calls whose caller waits go on. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
+        begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
+        configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -278,6 +285,14 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
         """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
+    def ListPausedActivities(
+        self,
+        request: _callback_service_pb2.ListPausedActivitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_service_pb2.ListPausedActivitiesResponse, _abc.Awaitable[_callback_service_pb2.ListPausedActivitiesResponse]]:
+        """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
     def WatchCalls(
         self,
         request: _callback_service_pb2.WatchCallsRequest,
@@ -285,8 +300,8 @@ class CallbackServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_callback_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callback_service_pb2.WatchCallsResponse]]:
         """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
         from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-        WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE; watch again with the
-        last resume token.
+        CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
+        watch again with the last resume token.
         """
 
 def add_CallbackServiceServicer_to_server(servicer: CallbackServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

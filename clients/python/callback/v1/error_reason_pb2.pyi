@@ -109,15 +109,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `status`. SetResponse only.
     """
     ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
-    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it; its case does not hold calls.
+    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it, or has; its case does not hold calls.
     SetResponse only.
     """
     ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
-    """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole, or its
-    activity has no handler. ReplayCall only.
+    """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole or was
+    erased, or its activity has no handler. ReplayCall only.
     """
     ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
-    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept. Read the state with
+    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost
+    that place (a failover, a backup that was restored), or a server of a later release made the token. Read the state with
     ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
     """
     ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
@@ -225,15 +226,16 @@ ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
 `status`. SetResponse only.
 """
 ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
-"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it; its case does not hold calls.
+"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it, or has; its case does not hold calls.
 SetResponse only.
 """
 ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
-"""ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole, or its
-activity has no handler. ReplayCall only.
+"""ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole or was
+erased, or its activity has no handler. ReplayCall only.
 """
 ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
-"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept. Read the state with
+"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost
+that place (a failover, a backup that was restored), or a server of a later release made the token. Read the state with
 ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
 """
 ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31

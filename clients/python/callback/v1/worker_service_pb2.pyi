@@ -185,6 +185,7 @@ class WorkResponse(_message.Message):
     GO_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """welcome answers Hello."""
@@ -209,6 +210,12 @@ class WorkResponse(_message.Message):
         ends it when those that run are answered. The worker connects again at once, and finds another server.
         """
 
+    @_builtins.property
+    def refused(self) -> _callback_handler_service_pb2.RefuseAnswerRequest:
+        """refused says that the decision of a Result can not be rendered, for the log of those who wrote the handler. The call is
+        FAILED, and nothing is to be done. Not told to a worker that has drained.
+        """
+
     def __init__(
         self,
         *,
@@ -217,12 +224,13 @@ class WorkResponse(_message.Message):
         go: Global___Go | None = ...,
         withdrawn: Global___Withdrawn | None = ...,
         drain: Global___Drain | None = ...,
+        refused: _callback_handler_service_pb2.RefuseAnswerRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "call", "go", "withdrawn", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "call", "go", "withdrawn", "drain", "refused"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -234,12 +242,27 @@ class Welcome(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NOTICES_FIELD_NUMBER: _builtins.int
+    ACTIVITIES_IN_VAIN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """notices are sentences for the worker's log: of which of its activities this server has no calls for workers, and what to
+        change. Such a worker is welcome all the same: other servers, or the same one after its next start, may have them.
+        """
+
+    @_builtins.property
+    def activities_in_vain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """activities_in_vain are those that the notices are about."""
+
     def __init__(
         self,
+        *,
+        notices: _abc.Iterable[_builtins.str] | None = ...,
+        activities_in_vain: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities_in_vain", b"activities_in_vain", "notices", b"notices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

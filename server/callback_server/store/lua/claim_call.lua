@@ -4,14 +4,13 @@
 -- Sent twice with the same call_id, it claims once and gives the same grant.
 --
 -- KEYS: partition
--- ARGV: case_id, sha (raw), parameter, call_id, request, request_body (as they are kept), whole_request, whole_body (as they
---       came, if that is something else; '' = it is not), lease_ms, hold_lease_ms (of a held call), holder (who asks, to
---       be told of the answer to a held call), takes ('1' if who asks can run a delivery at once), keep_calls,
---       keep_bytes, platform_url ('' = none), asking (the domain's word), profile (that was passed, '' = none), message
---       (SHA-256 of its id in hexadecimal digits, '' = none), window_ms (for how long that is the same message),
---       calls_per_minute (of a case, 0 = any number), and three lists, each after how many values it has: of activity
---       and lease_ms for those that are declared; of activities that are paused; of owner and wait_ms for those that have
---       made too many calls
+-- ARGV: case_id, sha (raw, what follows the id), parameter, call_id, request, request_body (as they are kept),
+--       whole_request, whole_body (as they came, if that is something else; '' = it is not), lease_ms, hold_lease_ms (of a
+--       held call), holder (who asks, to be told of the answer to a held call), takes ('1' if who asks can run a delivery
+--       at once), keep_calls, keep_bytes, platform_url ('' = none), asking (the domain's word), profile (that was passed,
+--       '' = none), message (SHA-256 of its id in hexadecimal digits, '' = none), window_ms (for how long that is the same
+--       message), calls_per_minute (of a case, 0 = any number), and two lists, each after how many values it has: of
+--       activity and lease_ms for those that are declared; of owner and wait_ms for those that have made too many calls
 -- Returns: what was due, then
 --          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms (of a recorded one: of the delivery that
 --          who asks is to run, 0 = none), content, body as they were at the claim, what the end of a recorded one made of
@@ -35,16 +34,15 @@ local holder, takes, keep = ARGV[11], ARGV[12] == '1', {calls = tonumber(ARGV[13
 local platform_url, asking, profile, message, window_ms = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19]
 local calls_per_minute = tonumber(ARGV[20])
 local leases_at = 21
-local paused_at = leases_at + 1 + tonumber(ARGV[leases_at])
-local owners_at = paused_at + 1 + tonumber(ARGV[paused_at])
+local owners_at = leases_at + 1 + tonumber(ARGV[leases_at])
 
 local case = load_case(case_id)
 local mine = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
   'made')
 if not case and mine[1] then return reply('STALE') end
-if not case or case.sha ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
+if not case or string.sub(case.sha, -16) ~= sha or case.parameter ~= parameter then return reply('UNKNOWN') end
 if case.profile and case.profile ~= profile then
-  return reply('VERIFY', case.profile, cmsgpack.unpack(redis.call('GET', content_key(case_id)))[1][2])
+  return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[2])
 end
 if asking == 'OPTIONS' then return reply('UNKNOWN') end
 
@@ -111,11 +109,8 @@ if calls_per_minute > 0 then -- GCRA: a case's calls may arrive a minute's worth
 end
 
 if case.answer == 'HOLD' then lease_ms = hold_lease_ms end
-for i = leases_at + 1, paused_at - 1, 2 do
+for i = leases_at + 1, owners_at - 1, 2 do
   if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
-end
-for i = paused_at + 1, owners_at - 1 do
-  if ARGV[i] == case.activity then takes = false end
 end
 local partial = whole_request ~= ''
 if partial and case.answer == 'ACK' then request, request_body, partial = whole_request, whole_body, false end
@@ -146,6 +141,7 @@ if answers_itself(case) then
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
     made = end_call(case, call_id, 'SUCCEEDED', false, now, keep, case.answer == 'ACK')
+    takes = takes and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer == 'ACK' and deliver(case, call_id, now, takes and lease_ms or nil)
   end
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, made)

@@ -2,9 +2,9 @@
 -- Stores a new case. Sent twice, it stores it once.
 --
 -- KEYS: partition
--- ARGV: case_id, sha (raw), fingerprint (raw), owner, activity, mode, parameter, time_to_live_ms ('' = never), content,
---       body ('' = none), path ('1' if the response is a redirect to /path, else ''), profile ('' = none), guard ('' = off),
---       answer ('' = HANDLER), ordered ('1' or ''), fallback ('' = none)
+-- ARGV: case_id, sha (raw, what follows the id), fingerprint (raw, its first half), owner, activity, mode, parameter,
+--       time_to_live_ms ('' = never), content, body ('' = none apart), path ('1' if the response is a redirect to /path,
+--       else ''), profile ('' = none), guard ('' = off), answer ('' = HANDLER), ordered ('1' or ''), fallback ('' = none)
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
 -- Transition: nothing -> OPEN
 -- @include life
@@ -15,18 +15,19 @@ local profile, guard, answer, ordered, fallback = ARGV[12], ARGV[13], ARGV[14], 
 
 local existing = load_case(case_id)
 if existing then
-  if existing.owner == owner and existing.sha == sha and existing.fingerprint == fingerprint then return {'KNOWN'} end
-  return {'CONFLICT'}
+  local same = existing.owner == owner and string.sub(existing.sha, -16) == sha
+    and string.sub(existing.fingerprint, 1, 16) == fingerprint
+  return {same and 'KNOWN' or 'CONFLICT'}
 end
 
 -- A creation time of its own for each case of a partition, so that a page token can name a place between two.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
 redis.call('SET', newest_key(), string.format('%.0f', created))
 redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', sha,
-  'parameter', parameter, 'fingerprint', fingerprint, 'created', created, 'attempts', 0, 'running', 0, 'bytes', 0,
-  'version', 0, 'marks', label_marks(content))
+  'fingerprint', fingerprint, 'created', created, 'marks', label_marks(content))
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
+if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
 if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end

@@ -34,6 +34,7 @@ for i = 1, #calls, 2 do
       erase_outcome(call_id)
     end
     if call[5] == 'PENDING' then dead[#dead + 1] = call_id end
+    redis.call('ZREM', dead_key(case.owner), call_id)
   end
 end
 local now = math.floor(now_us() / 1000)

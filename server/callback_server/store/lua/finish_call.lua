@@ -7,8 +7,8 @@
 -- ARGV: case_id, call_id, status, keep_open ('1' or '0'), failure, detail, response ('' = none), response_body,
 --       keep_calls, keep_bytes, answered (a digest of what a held call is answered, '' = it is not), answer (that answer,
 --       whole, '' = none), answer_ms (for how long it is kept for its caller)
--- Returns: what was due, then OK with what the end made of the case ('' = nothing); STALE (the call has ended otherwise, or
---          is no longer kept).
+-- Returns: what was due, then OK, or AGAIN (it had ended so before), with what the end made of the case ('' = nothing);
+--          STALE (the call has ended otherwise, or is no longer kept).
 -- Transition: the life table; a case that has been closed meanwhile stays as it is.
 -- @include life
 
@@ -21,7 +21,7 @@ local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
   'made', 'answered')
 if call[1] ~= 'RUNNING' then
-  if call[1] == status and (call[7] or '') == answered then return reply('OK', call[6] or '') end
+  if call[1] == status and (call[7] or '') == answered then return reply('AGAIN', call[6] or '') end
   return reply('STALE')
 end
 

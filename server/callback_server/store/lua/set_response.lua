@@ -2,8 +2,8 @@
 -- Replaces the response of a case that is not closed, if it is still the version that the new one was made from.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), version, content, body ('' = none), path ('1' if the response is a redirect to /path,
---       else ''), keep_calls, keep_bytes
+-- ARGV: case_id, owner ('' = any), version, content, body ('' = none apart), path ('1' if the response is a redirect to
+--       /path, else ''), keep_calls, keep_bytes
 -- Returns: what was due, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT (another version
 --          by now).
 -- Transition: none of its own; what was due before happens first.

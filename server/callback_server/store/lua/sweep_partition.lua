@@ -1,16 +1,20 @@
 #!lua flags=allow-oom
 -- Does what is due in a partition: ends calls whose lease is over, closes cases that have expired. What has no case, which
--- can only come from outside, is taken off the list: it must not stand in the way of the others for ever.
+-- can only come from outside, is taken off the list: it must not stand in the way of the others for ever. And brings what
+-- is paused.
 --
 -- KEYS: partition
--- ARGV: limit (of each kind), keep_calls, keep_bytes
+-- ARGV: limit (of each kind), keep_calls, keep_bytes, and of what is paused the version, then the activities
 -- Returns: what was due, then how many leases and how many expiries that were (less than the limit means that nothing is
 --          left), and 1 if a delivery is due, else 0: that is left to who can run it.
 -- Transition: of a call RUNNING -> INTERRUPTED with the life table; of a case to CLOSED (EXPIRED).
 -- @include life
+-- @include pauses
 
 local limit, keep = tonumber(ARGV[1]), {calls = tonumber(ARGV[2]), bytes = tonumber(ARGV[3])}
 local now = math.floor(now_us() / 1000)
+
+bring_pauses(4)
 
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Takes deliveries that are due in a partition, to be run at once: those whose time has come, and those whose lease is over.
--- What has no case, which can only come from outside, is taken off the list.
+-- Those of activities that are paused are left. What has no case, which can only come from outside, is taken off the list.
 --
 -- KEYS: partition
 -- ARGV: limit, most_bytes (of requests; the first is taken whatever its size), turn (a number that is another each time:
---       each activity comes first in its turn), keep_calls, keep_bytes, lease_ms, and two lists: after how many values it
---       has, of activity and lease_ms for those that are declared; then of activities that are paused
+--       each activity comes first in its turn), keep_calls, keep_bytes, lease_ms, and a list of activity and lease_ms for
+--       those that are declared
 -- Returns: 1 if more may be due, else 0; then of each call_id, attempt, how many of those no handler was asked in, attempts
 --          since it began or was replayed, age_ms since then, lease_ms, owner, activity, mode, content, body (of an ACK call
 --          as they were at its claim, else as they are), request, request_body, and '1' if it was replayed.
@@ -15,13 +15,10 @@
 
 local limit, most_bytes, turn = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local keep, default_ms = {calls = tonumber(ARGV[4]), bytes = tonumber(ARGV[5])}, tonumber(ARGV[6])
-local leases_at = 8
-local paused_at = leases_at + tonumber(ARGV[leases_at - 1])
 local now = math.floor(now_us() / 1000)
 
-local lease_ms, paused = {}, {}
-for i = leases_at, paused_at - 1, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
-for i = paused_at, #ARGV do paused[ARGV[i]] = true end
+local lease_ms = {}
+for i = 7, #ARGV, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 local activities = redis.call('SMEMBERS', inbox_key())
 table.sort(activities)
@@ -29,7 +26,7 @@ table.sort(activities)
 local taken, bytes = {}, 0
 for i = 1, #activities do
   local activity = activities[(turn + i) % #activities + 1]
-  local due = paused[activity] and {}
+  local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
     or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
   for _, call_id in ipairs(due) do
     if #taken == limit or bytes > most_bytes then return {1, unpack(taken)} end

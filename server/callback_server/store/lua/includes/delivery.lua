@@ -36,7 +36,6 @@ end
 local function deliver(case, call_id, now, lease_ms)
   redis.call('HSET', call_key(call_id), 'since', now)
   if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then
-    redis.call('HSET', call_key(call_id), 'next', now)
     change(case, call_id, 'PENDING')
     return false
   end
@@ -49,15 +48,15 @@ local function deliver(case, call_id, now, lease_ms)
   return true
 end
 
--- DELIVERED or DEAD: the call is over, and the next of an ordered case is due.
+-- DELIVERED or DEAD: the call is over, and the next of an ordered case is due. What was erased is not listed as dead: nothing
+-- is left to replay.
 ---@return boolean next whether there is one
 local function conclude(case, call_id, status, now, keep)
   redis.call('HDEL', call_key(call_id), 'next')
   take_off(case, call_id)
   change(case, call_id, status)
-  if status == 'DEAD' then
-    redis.call('ZADD', dead_key(case.owner), redis.call('HGET', call_key(call_id), 'start'), call_id)
-  end
+  local call = redis.call('HMGET', call_key(call_id), 'start', 'request')
+  if status == 'DEAD' and call[2] ~= '' then redis.call('ZADD', dead_key(case.owner), call[1], call_id) end
   over(case, call_id, now, keep)
   if case.ordered ~= '1' then return false end
   redis.call('LREM', queue_key(case.id), 1, call_id)

@@ -6,8 +6,14 @@ local function label_digest(name, value) return redis.sha1hex(#name .. ':' .. na
 -- The index of an owner's cases with one label.
 local function label_index(owner, name, value) return label_key(owner, label_digest(name, value)) end
 
--- The labels of a case, which stand in its settings (see packing.py and the domain's Settings).
-local function labels_of(content) return cmsgpack.unpack(content)[1][3] end
+-- The settings of a case (see packing.py and the domain's Settings). Its content is an array of two, so they begin behind
+-- the first byte. The response is not unpacked: its body may be of a type that cmsgpack does not know.
+local function settings_of(content)
+  local _, settings = cmsgpack.unpack_one(content, 1)
+  return settings
+end
+
+local function labels_of(content) return settings_of(content)[3] end
 
 -- The indexes of labels that a case is in.
 local function label_indexes(owner, content)

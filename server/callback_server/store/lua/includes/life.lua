@@ -3,8 +3,11 @@
 -- @include labels
 
 local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
-                'attempts', 'running', 'bytes', 'version', 'call', 'path', 'profile', 'guard', 'arrival', 'answer',
-                'ordered', 'way_out', 'marks'}
+                'attempts', 'running', 'version', 'call', 'path', 'profile', 'guard', 'arrival', 'answer', 'ordered',
+                'way_out', 'marks'}
+
+-- What a field is that is absent.
+local NOTHING = {parameter = '', attempts = '0', running = '0', version = '0'}
 
 -- How long an ended call that is no longer kept is still known to a message sent again: longer than any lease (310 s).
 local ECHO_MS = 330000
@@ -27,7 +30,7 @@ local function load_case(id)
   local values = redis.call('HMGET', case_key(id), unpack(FIELDS))
   if not values[1] then return nil end
   local case = {id = id}
-  for i, name in ipairs(FIELDS) do case[name] = values[i] or nil end
+  for i, name in ipairs(FIELDS) do case[name] = values[i] or NOTHING[name] end
   return case
 end
 

@@ -1,0 +1,204 @@
+"""The case that a request for a URL asks for, or all that forbids it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as pb2
+from callback_server.domain import ids
+from callback_server.domain.activity import Activity, deadline_ms
+from callback_server.domain.case import FORM, RECORD, AnswerMode, Mode, NewCase, Settings, WayOut
+from callback_server.domain.guard import CONFIRM_PARAMETER
+from callback_server.domain.response import Response, problems
+from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
+from callback_server.wire import converters
+from callback_server.wire.validation import violations
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator says about the cases that are made."""
+
+    box_url: str
+    platform_url: str | None
+    alternative_domains: Collection[str] | None
+    """None: any."""
+    activities: Mapping[str, Activity]
+    """Those that are declared."""
+    profiles: Collection[str]
+    """The verification profiles that are declared."""
+    state_key: bytes | None = field(repr=False)
+    default_time_to_live_s: int | None
+    max_time_to_live_s: int | None
+    max_open_cases_per_owner: int | None
+    """None: any number."""
+
+    def deadline_ms(self, activity: str, mode: AnswerMode) -> int:
+        """How long who decides on a call of an activity may take."""
+        return deadline_ms(self.activities, activity, held=mode is AnswerMode.HOLD)
+
+
+def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
+    """The case that is asked for, and the state in its URL.
+
+    Raises:
+        InvalidRequestError: with all that is wrong.
+        RequestIdUnsupportedError: a `request_id` needs a key, and none is configured.
+    """
+    activity = request.callback_activity
+    mode = converters.answer_mode_from(request.answer_mode) or _default_mode(activity)
+    response = converters.response_from(request.response)
+    way_out = (
+        WayOut(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
+        if request.HasField("fallback")
+        else None
+    )
+    found = [
+        *_guard_problems(request),
+        *_policy_problems(request, policy),
+        *_answer_problems(request, mode),
+        *_way_out_problems(request, way_out, mode, policy),
+    ]
+    if request.HasField("response"):
+        found += response_problems(response, policy.platform_url, activity, mode)
+    found += violations(request)
+    if found:
+        # One violation a field, the last: what breaks a rule of its own need not be told what else it can not be.
+        raise InvalidRequestError(list({each.field: each for each in found}.values()))
+    state, fingerprint = ids.new_state(), b""
+    if request.request_id:
+        if policy.state_key is None:
+            raise RequestIdUnsupportedError
+        state = ids.derived_state(policy.state_key, owner=owner, request_id=request.request_id)
+        fingerprint = _fingerprint(request, mode)
+    state_sha256 = ids.state_hash(state)
+    return NewCase(
+        id=ids.case_id_of(state_sha256),
+        state_sha256=state_sha256,
+        fingerprint=fingerprint,
+        owner=owner,
+        activity=activity,
+        mode=_mode(request),
+        parameter=request.state_query_parameter,
+        time_to_live_ms=_time_to_live_ms(request, policy),
+        settings=Settings(
+            activity_case=request.callback_activity_case,
+            alternative_domain=request.alternative_domain,
+            labels=dict(request.labels),
+            retryable=request.retryable_after_error,
+        ),
+        response=response,
+        profile=request.verification_profile,
+        guard=converters.guard_from(request.get_guard),
+        answer=mode,
+        ordered=request.ordered,
+        way_out=way_out,
+    ), state
+
+
+def response_problems(response: Response, platform_url: str | None, activity: str, mode: AnswerMode) -> list[Violation]:
+    """Those of a case's response; where the case itself answers, nobody else fills in the URL of a redirect."""
+    needs_url = activity == RECORD or mode is AnswerMode.ACK
+    return [
+        Violation(f"response.{each.field}", each.rule, each.message)
+        for each in problems(response, platform_url=platform_url, needs_url=needs_url)
+    ]
+
+
+def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> list[Violation]:
+    found = []
+    domain, profile, longest = request.alternative_domain, request.verification_profile, policy.max_time_to_live_s
+    if domain and policy.alternative_domains is not None and domain not in policy.alternative_domains:
+        found.append(Violation("alternative_domain", "not_allowed", "is not among the allowed domains"))
+    if profile and profile not in policy.profiles:
+        declared = ", ".join(sorted(policy.profiles)) or "none"
+        found.append(
+            Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
+        )
+    if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
+        found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
+    return found
+
+
+def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
+    if request.get_guard != pb.GET_GUARD_CONFIRM:
+        return []
+    found = []
+    if request.verification_profile:
+        found.append(Violation("get_guard", "exclusive", "CONFIRM needs a person, and no person can sign"))
+        found.append(Violation("verification_profile", "exclusive", "excludes the get_guard CONFIRM"))
+    if request.state_query_parameter == CONFIRM_PARAMETER:
+        found.append(Violation("state_query_parameter", "reserved", "is what the page of CONFIRM sends"))
+    return found
+
+
+def _answer_problems(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> list[Violation]:
+    found, activity = [], request.callback_activity
+    if activity == FORM and mode is not AnswerMode.HOLD:
+        found.append(Violation("answer_mode", "activity", "calls of the activity form are held: must be HOLD"))
+    if activity == RECORD and mode is not AnswerMode.HANDLER:
+        found.append(Violation("answer_mode", "activity", "the activity record answers by itself"))
+    if request.ordered and mode is not AnswerMode.ACK:
+        found.append(Violation("ordered", "answer_mode", "belongs to the answer_mode ACK"))
+    return found
+
+
+def _way_out_problems(
+    request: pb2.GenerateCallbackUrlRequest, way_out: WayOut | None, mode: AnswerMode, policy: Policy
+) -> list[Violation]:
+    found, has_deadline = [], request.HasField("answer_deadline")
+    if has_deadline != (way_out is not None):
+        missing, told = (
+            ("fallback", "is missing: it is what the caller gets at the answer_deadline")
+            if has_deadline
+            else ("answer_deadline", "is missing: it says when the caller gets the fallback")
+        )
+        found.append(Violation(missing, "required", told))
+    if has_deadline:
+        activity = request.callback_activity
+        longest_ms = policy.deadline_ms(activity, mode)
+        if request.answer_deadline.ToMilliseconds() > longest_ms:
+            told = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
+            if activity not in (RECORD, FORM):
+                told += f", which the server's operator sets: deadline_s in [activities.{activity}]"
+            found.append(Violation("answer_deadline", "too_long", told))
+    if way_out is not None:
+        found += [
+            Violation(f"fallback.{each.field}", each.rule, each.message)
+            for each in problems(way_out.response, platform_url=policy.platform_url, needs_url=True)
+        ]
+    return found
+
+
+def _fingerprint(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> bytes:
+    """What tells the same request, sent again with its `request_id`, from another one."""
+    content = pb2.GenerateCallbackUrlRequest()
+    content.CopyFrom(request)
+    content.ClearField("request_id")
+    # What is the default is the same content as where nothing was said.
+    if content.get_guard == pb.GET_GUARD_OFF:
+        content.ClearField("get_guard")
+    if mode is _default_mode(content.callback_activity):
+        content.ClearField("answer_mode")
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
+
+
+def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> int | None:
+    if request.HasField("time_to_live"):
+        return request.time_to_live.ToMilliseconds()
+    bounds = [policy.default_time_to_live_s, policy.max_time_to_live_s]
+    given = [bound for bound in bounds if bound is not None]
+    return min(given) * 1000 if given else None
+
+
+def _default_mode(activity: str) -> AnswerMode:
+    return AnswerMode.HOLD if activity == FORM else AnswerMode.HANDLER
+
+
+def _mode(request: pb2.GenerateCallbackUrlRequest) -> Mode:
+    if request.allow_multiple_calls:
+        return Mode.MULTIPLE
+    return Mode.RETRYABLE if request.retryable_after_error else Mode.SINGLE

@@ -1,0 +1,115 @@
+"""An answer that can not be rendered: who wrote the handler reads in its log which call it was, and what is wrong."""
+
+import contextlib
+
+import pytest
+from support.calls import Called
+from support.services import refusal, running_services
+from support.wait import wait_until
+from support.workers import raw_worker
+
+from callback import Handlers, Redirect, Reject, Response, Worker
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2 as pb
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+
+ANSWERS = {
+    "a code of a redirect": (Response(code=302), "response.response_code: "),
+    "a body that is too large": (Response(bytes((1 << 20) + 1)), "response.response_body: "),
+    "a redirect without a URL": (Redirect(), "response_redirect_url: a redirect needs a URL"),
+    "a rejection with a header that is not its own": (
+        Reject(Response(headers={"connection": "close"})),
+        "response.response_headers.headers[0].name: ",
+    ),
+}
+
+
+def handlers_of(answer):
+    handlers = Handlers()
+
+    @handlers.activity("act")
+    async def act(_call):
+        if isinstance(answer, Reject):
+            raise answer
+        return answer
+
+    return handlers
+
+
+@contextlib.asynccontextmanager
+async def worker_here(store, handlers):
+    async with running_services(store) as up, Worker(handlers, up.address).working():
+        yield up
+
+
+@contextlib.asynccontextmanager
+async def worker_elsewhere(store, handlers):
+    async with (
+        running_services(store) as up,
+        running_services(store) as other,
+        Worker(handlers, other.address).working(),
+    ):
+        yield up
+
+
+@contextlib.asynccontextmanager
+async def handler_server(store, handlers):
+    async with (
+        handlers.listen("127.0.0.1:0") as listening,
+        PushHandler("act", ActivitySettings(target=listening.address)) as handler,
+        running_services(store, handlers={"act": handler}) as up,
+    ):
+        yield up
+
+
+KINDS = {"a worker here": worker_here, "a worker elsewhere": worker_elsewhere, "a handler server": handler_server}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_of, caplog, name, kind):
+    answer, problem = ANSWERS[name]
+    async with KINDS[kind](store_of(), handlers_of(answer)) as up:
+        called = await Called.make(up, "act")
+        assert (await refusal(called.answer)).reason == "RESPONSE_INVALID"
+        call = await called.recorded()
+        await wait_until(lambda: "can not be rendered" in caplog.text, what="the log of the handler")
+    (told,) = [each for each in caplog.messages if "can not be rendered" in each]
+    assert "'act'" in told
+    assert call.call_id in told
+    assert problem in told
+    assert told.endswith(call.failure_detail)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_too_large_for_a_message_is_not_sent_and_logged(store_of, caplog, kind):
+    async with KINDS[kind](store_of(), handlers_of(Response(bytes(17 << 20)))) as up:
+        called = await Called.make(up, "act")
+        assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
+        call = await called.recorded()
+    (told,) = [each for each in caplog.messages if "larger than a message can be" in each]
+    assert call.call_id in told
+
+
+async def test_only_the_worker_that_answered_is_told_and_it_goes_on(store_of):
+    wrong = handler_pb.HandleCallbackResponse(
+        verdict=handler_pb.VERDICT_ACCEPTED, response=pb.Response(response_code=302)
+    )
+    async with (
+        running_services(store_of()) as up,
+        raw_worker(up.worker_stub, "act") as one,
+        raw_worker(up.worker_stub, "other") as other,
+    ):
+        for number, answer in enumerate([wrong, None, wrong], 1):
+            called = await Called.make(up, "act")
+            call = await one.next("call", number)
+            await one.start(call)
+            await one.next("go", number)
+            await (one.result(call, answer) if answer else one.result(call))
+            await (refusal(called.answer) if answer else called.answer)
+        refused = await one.next("refused", 2)
+        assert (refused.call_id, refused.callback_activity) == (call.call_id, "act")
+        assert refused.problem.startswith("response.response_code: ")
+        assert len(one.of("refused")) == 2
+        assert other.of("refused") == []
