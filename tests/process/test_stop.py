@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 WAITER = """
-import asyncio, sys, threading, time, uvloop
+import asyncio, signal, sys, threading, time, uvloop
 from callback_process.stop import hard_exit_after, stop_on_signals
 async def main():
     stopping = stop_on_signals()
+    {before}
     print("ready", flush=True)
     await stopping.wait()
     print("stopping", flush=True)
@@ -25,9 +26,10 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
 @contextmanager
-def waiter(run: str, after: str) -> Iterator[subprocess.Popen[str]]:
-    program = WAITER.format(run=run, after=after)
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+def waiter(run: str, after: str, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    program = WAITER.format(run=run, after=after, before=before)
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "ready\n"
             yield process
@@ -42,6 +44,14 @@ def test_the_first_signal_asks_for_a_stop_that_ends_in_its_own_time(run, number)
         process.send_signal(number)
         assert process.communicate(timeout=60)[0] == "stopping\nstopped\n"
         assert process.returncode == 0
+
+
+@LOOPS
+def test_a_signal_that_the_kernel_gives_to_another_thread_wakes_the_loop(run):
+    thread = "threading.Thread(target=lambda: (sys.stdin.read(), signal.raise_signal(signal.SIGTERM))).start()"
+    with waiter(run, "await asyncio.sleep(0)", thread) as process:
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
 
 
 @LOOPS
