@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -126,11 +126,12 @@ def make_server(
         grace_ms = (LONGEST_STAY_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     told.edges = edge
-    server = grpc.aio.server(interceptors=[Gate(access, _GUARDED)], options=options)
-    _add(server, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
-    _add(server, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
-    _add(server, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
-    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
+    gate = Gate(access, _GUARDED)
+    _add(gate, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
+    _add(gate, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
+    _add(gate, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
+    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, cast("grpc.aio.Server", gate))
+    server = grpc.aio.server(handlers=[gate], options=options)
     if reflect:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
@@ -138,14 +139,14 @@ def make_server(
 
 
 def _add(
-    server: grpc.aio.Server,
+    gate: Gate,
     service: ServiceDescriptor,
     servicer: Servicer,
     add: Callable[[Servicer, grpc.aio.Server], None],
 ) -> None:
     """Adds a service. It is the only way in, and lets nothing in that does not say whom it is for."""
     require_roles(service, servicer)
-    add(servicer, server)
+    add(servicer, cast("grpc.aio.Server", gate))
 
 
 def _without_what_was_sent(record: logging.LogRecord) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, cast
 
 import hiredis
@@ -68,15 +68,19 @@ class Lanes:
         self._finding_out = asyncio.Lock()
         """Held by who asks a cluster's client, which finds out by that where a slot is now: for all others too."""
 
-    async def send(self, key: str, *command: Argument) -> Any:
-        """Sends a command about one key, and returns the reply.
+    def send(self, key: str, *command: Argument) -> Awaitable[Any]:
+        """Sends a command about one key. Gives the reply, to come.
 
-        Raises what redis-py raises; a `NotSentError` only if the command was certainly not sent.
+        Its errors are those of redis-py; a `NotSentError` only if the command was certainly not sent.
         """
-        client = self._client
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
-        if isinstance(client, Redis):
-            return await self._road("", client.connection_pool).send(packed)
+        if isinstance(self._client, Redis):
+            return self._road("", self._client.connection_pool).send(packed)
+        return self._send_in_cluster(self._client, key, packed, command)
+
+    async def _send_in_cluster(
+        self, client: RedisCluster, key: str, packed: bytes, command: tuple[Argument, ...]
+    ) -> Any:
         for _ in range(NODES_AT_MOST):
             await client.initialize()
             node = _node(client, key)
