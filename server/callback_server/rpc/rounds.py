@@ -35,12 +35,21 @@ class Rounds:
                 self._timer = loop.call_later(LONGEST_WAIT_S, self._late)
             turn: asyncio.Future[None] = loop.create_future()
             self._waiting.append(turn)
-            await turn
-        self._under_way += 1
+            try:
+                await turn  # it counts from the moment at which its turn has come
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._leave()
+                raise
+        else:
+            self._under_way += 1
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._under_way -= 1
         if self._under_way < FREE_BELOW:
             self._go()
@@ -55,4 +64,5 @@ class Rounds:
         for _ in range(min(TOGETHER, len(self._waiting))):
             turn = self._waiting.popleft()
             if not turn.done():  # else its request was cancelled
+                self._under_way += 1
                 turn.set_result(None)
