@@ -56,9 +56,10 @@ async def test_who_comes_while_few_are_there_goes_in_without_a_turn_of_the_loop(
     async with contextlib.AsyncExitStack() as stack:
         rounds = Rounds()
         for _ in range(FREE_BELOW):
+            entering = rounds.__aenter__()
             with pytest.raises(StopIteration):  # it has ended, and was never suspended
-                stack.push_async_exit(rounds)
-                rounds.__aenter__().send(None)
+                entering.send(None)
+            stack.push_async_exit(rounds)
 
 
 async def test_others_wait_and_go_in_together_in_their_order(visitors):
