@@ -24,7 +24,7 @@ from callback_server.store.announce_places import announce_places
 from callback_server.store.client import StoreError
 from callback_server.store.scripts import Scripts
 from callback_server.workers.elsewhere import Elsewhere, Host
-from callback_server.workers.seat import NotBegunError, Seat, at_once, converse
+from callback_server.workers.seat import NotBegunError, Seat, converse
 from callback_server.workers.worker import LocalSeat, Worker
 
 log = get_logger()
@@ -104,7 +104,7 @@ class WorkerPool:
             if seat is None:
                 break
             try:
-                result = await converse(seat, asked, timeout_s=until - loop.time(), may_begin=at_once)
+                result = await converse(seat, asked, timeout_s=until - loop.time())
             except NotBegunError:
                 continue
             if result.WhichOneof("outcome") == "error":
@@ -144,7 +144,8 @@ class WorkerPool:
         bisect.insort(self._waiting, waiting, key=lambda each: each.order)
         self._dispatch()
         try:
-            await asyncio.wait((waiting.seat,), timeout=timeout_s)
+            if not waiting.seat.done():
+                await asyncio.wait((waiting.seat,), timeout=timeout_s)
             return waiting.seat.result() if waiting.seat.done() else None
         finally:
             if not waiting.seat.done():
@@ -152,6 +153,8 @@ class WorkerPool:
 
     def _dispatch(self) -> None:
         """Gives places to calls that wait, the oldest first."""
+        if not (self._waiting or self.draining):
+            return
         taken: set[str] = set()
         left = []
         for waiting in self._waiting:
