@@ -246,7 +246,7 @@ class Host:
             self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
             return
         self._seats[letter.seat] = seat
-        seat.on_start = functools.partial(self._mailbox.post, letter.sender, Start(letter.seat))
+        seat.ask = functools.partial(self._mailbox.post, letter.sender, Start(letter.seat))
         task = asyncio.create_task(self._converse(letter, question, seat))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -23,8 +23,8 @@ from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
 
 START_S: Final = 5.0
-"""How long a worker that was offered a call may take to say that it can start, in seconds; and how long it is waited for
-then that it may begin."""
+"""How long a worker that was offered a call may take to say that it can start, in seconds; and the coordinator then, to
+say that it may begin."""
 
 
 class NotBegunError(Exception):
@@ -40,8 +40,8 @@ class Seat(ABC):
     def __init__(self, call_id: str) -> None:
         self._loop = asyncio.get_running_loop()
         self.call_id = call_id
-        self.on_start: Callable[[], None] = self.go
-        """What to do when the worker can start. Of the coordinator itself: it may begin."""
+        self.ask: Callable[[], None] | None = None
+        """Asks the coordinator whether the worker may begin, who says so by `go`. None: it may."""
         self.started = False
         self.begun = False
         self.ended: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()
@@ -78,10 +78,13 @@ class Seat(ABC):
         if not (self.started or self.ended.done()):
             self.started = True
             self.until = self._loop.time() + START_S
-            self.on_start()
+            if self.ask is None:
+                self.go()
+            else:
+                self.ask()
 
     def go(self) -> None:
-        """Has the worker begin, if it can start."""
+        """The coordinator says that the worker may begin."""
         if self.started and not (self.begun or self.ended.done()):
             self.begun = True
             self.until = self._deadline

@@ -232,8 +232,8 @@ class WorkResponse(_message.Message):
     @_builtins.property
     def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkResponse]:
         """more are further messages that there were to say at the same time: they count as if each were sent after this one, in
-        their order. Only for a worker whose Hello takes them. At most 63, and with this one at most 256 KiB; none of them has
-        more itself.
+        their order. Only for a worker whose Hello takes them. At most 63, which with this one have at most 256 KiB; none of
+        them has more itself.
         """
 
     def __init__(
