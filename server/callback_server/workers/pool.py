@@ -100,7 +100,9 @@ class WorkerPool:
         asked = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
         while (left_s := until - loop.time()) > 0:
-            seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
+            seat = None if self._waiting else self._seat(grant.activity, grant.call_id)
+            if seat is None:
+                seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
             if seat is None:
                 break
             try:
@@ -144,8 +146,7 @@ class WorkerPool:
         bisect.insort(self._waiting, waiting, key=lambda each: each.order)
         self._dispatch()
         try:
-            if not waiting.seat.done():
-                await asyncio.wait((waiting.seat,), timeout=timeout_s)
+            await asyncio.wait((waiting.seat,), timeout=timeout_s)
             return waiting.seat.result() if waiting.seat.done() else None
         finally:
             if not waiting.seat.done():
