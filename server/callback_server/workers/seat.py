@@ -77,7 +77,7 @@ class Seat(ABC):
         """The worker says that it can start."""
         if not (self.started or self.ended.done()):
             self.started = True
-            self.until = self._loop.time() + START_S
+            self.until = min(self._loop.time() + START_S, self._deadline)
             if self.ask is None:
                 self.go()
             else:
