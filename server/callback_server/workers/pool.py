@@ -24,7 +24,7 @@ from callback_server.store.announce_places import announce_places
 from callback_server.store.client import StoreError
 from callback_server.store.scripts import Scripts
 from callback_server.workers.elsewhere import Elsewhere, Host
-from callback_server.workers.seat import NotBegunError, Seat, at_once, converse
+from callback_server.workers.seat import NotBegunError, Seat, converse
 from callback_server.workers.worker import LocalSeat, Worker
 
 log = get_logger()
@@ -100,11 +100,13 @@ class WorkerPool:
         asked = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
         while (left_s := until - loop.time()) > 0:
-            seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
+            seat = None if self._waiting else self._seat(grant.activity, grant.call_id)
+            if seat is None:
+                seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
             if seat is None:
                 break
             try:
-                result = await converse(seat, asked, timeout_s=until - loop.time(), may_begin=at_once)
+                result = await converse(seat, asked, timeout_s=until - loop.time())
             except NotBegunError:
                 continue
             if result.WhichOneof("outcome") == "error":
@@ -152,6 +154,8 @@ class WorkerPool:
 
     def _dispatch(self) -> None:
         """Gives places to calls that wait, the oldest first."""
+        if not (self._waiting or self.draining):
+            return
         taken: set[str] = set()
         left = []
         for waiting in self._waiting:
