@@ -229,7 +229,10 @@ async def _serve_on(
         reflect=settings.reflection,
         max_in_flight=settings.max_in_flight_calls,
     )
-    port = _bind(server, settings.grpc_bind, given.credentials)
+    try:
+        port = server.bind(settings.grpc_bind, given.credentials)
+    except (OSError, RuntimeError) as error:
+        raise StartError(f"grpc_bind {settings.grpc_bind} can not be bound; is the port taken?") from error
     for work in (mailbox.read_for_ever(), workers.announce_for_ever(), workers.ask_for_ever()):
         await stack.enter_async_context(_background(work))
     await server.start()
@@ -278,15 +281,6 @@ async def _drain(calls: Calls, inbox: Inbox) -> None:
     """Waits for what runs: calls first, for each may yet begin a delivery."""
     await calls.drain()
     await inbox.drain()
-
-
-def _bind(server: grpc.aio.Server, bind: str, credentials: grpc.ServerCredentials | None) -> int:
-    try:
-        if credentials is None:
-            return server.add_insecure_port(bind)
-        return server.add_secure_port(bind, credentials)
-    except RuntimeError as error:
-        raise StartError(f"grpc_bind {bind} can not be bound; is the port taken?") from error
 
 
 @contextlib.asynccontextmanager

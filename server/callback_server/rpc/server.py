@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -20,6 +20,7 @@ from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.gate import Gate
+from callback_server.rpc.listeners import Listeners, Options
 from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
 
@@ -39,9 +40,7 @@ MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """The largest message taken, in bytes: a request with its body, whatever the edge's limit."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
-_OPTIONS: Final[list[tuple[str, Any]]] = [
-    # Without it, a second process on the same port takes half of the connections, silently.
-    ("grpc.so_reuseport", 0),
+_OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Clients ping each 5 s while a call runs, edges each 30 s always; the default cuts them off for it.
@@ -106,7 +105,7 @@ def make_server(
     *,
     reflect: bool,
     max_in_flight: int,
-) -> grpc.aio.Server:
+) -> Listeners:
     """The server with all its services, bound to nothing yet.
 
     Args:
@@ -131,11 +130,15 @@ def make_server(
     _add(gate, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
     _add(gate, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(told.servicer, cast("grpc.aio.Server", gate))
-    server = grpc.aio.server(handlers=[gate], options=options)
-    if reflect:
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-    return server
+
+    def make(more: Options) -> grpc.aio.Server:
+        server = grpc.aio.server(handlers=[gate], options=[*options, *more])
+        if reflect:
+            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        return server
+
+    return Listeners(make)
 
 
 def _add(
