@@ -9,6 +9,7 @@ import grpc
 import pytest
 from support.store import free_port
 from support.system import Process
+from support.wait import wait_until
 
 from callback_server.rpc.listeners import LISTENERS, Listeners
 
@@ -40,16 +41,19 @@ async def ask(port):
         return await channel.unary_unary("/echo.Echo/Echo")(b"x", timeout=20) == b"x"
 
 
-def sockets_that_listen(port):
-    """How many there are, by the system's tables: address and port, and the state LISTEN, in hexadecimal digits."""
+LISTEN, TIME_WAIT = "0A", "06"
+
+
+def sockets(port, state):
+    """How many there are, by the system's tables: local address and port, and the state, in hexadecimal digits."""
     tables = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6"))
     rows = [line.split() for table in tables for line in table]
-    return sum(int(row[1].split(":")[1], 16) == port and row[3] == "0A" for row in rows)
+    return sum(int(row[1].split(":")[1], 16) == port and row[3] == state for row in rows)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one listener")
 async def test_there_are_several_on_one_port_whichever_that_is(listeners):
-    assert sockets_that_listen(listeners[1]) == LISTENERS > 1
+    assert sockets(listeners[1], LISTEN) == LISTENERS > 1
 
 
 async def test_every_connection_is_served(listeners):
@@ -59,7 +63,7 @@ async def test_every_connection_is_served(listeners):
 async def test_none_listens_after_a_stop(listeners):
     some, port = listeners
     await some.stop(0)
-    assert sockets_that_listen(port) == 0
+    assert sockets(port, LISTEN) == 0
 
 
 @pytest.mark.parametrize("shares", [False, True])
@@ -85,9 +89,13 @@ async def test_a_port_that_somebody_listens_on_is_refused_even_if_they_would_sha
 
 async def test_a_port_whose_connections_have_just_been_closed_is_free(listeners):
     some, port = listeners
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        await channel.unary_unary("/echo.Echo/Echo")(b"x", timeout=20)
-        await some.stop(0)  # closes the connection first, so that its end waits in the system for a while
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")  # RFC 9113, section 3.4
+    await reader.readexactly(9)  # the server's own settings
+    await some.stop(0)
+    await reader.read()  # to the end: the server has closed it first
+    writer.close()
+    await wait_until(lambda: sockets(port, TIME_WAIT), what="a closed connection")
     another = Listeners(make_server)
     assert another.bind(f"127.0.0.1:{port}", None) == port
     await another.start()
