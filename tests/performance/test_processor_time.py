@@ -26,7 +26,7 @@ EACH = 400
 AT_ONCE = 32
 MOST_OF_CHAIN = 0.9
 """Of the processor time of the hand-written chain, for a recorded call."""
-MOST_OF_ECHO = 5
+MOST_OF_ECHO = 6
 """Of the processor time of a bare gRPC echo, for a `GenerateCallbackUrl`."""
 
 
