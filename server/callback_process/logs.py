@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on standard error, from our code and from every library alike.
 
-1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`; what comes from a library also has
-   `logger`.
+1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`, so no event has a field of that
+   name; what comes from a library also has `logger`.
 2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a
    value, an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, anything shaped like a UUID
    or like one of our tokens, percent-encoded too, and user and password in a URL.

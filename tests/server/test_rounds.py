@@ -4,10 +4,14 @@ import asyncio
 import contextlib
 
 import pytest
+from support.services import response
 from support.wait import wait_until
 
+from callback.v1 import callback_service_pb2 as rpc
+from callback_server.rpc import callback_service
 from callback_server.rpc import rounds as module
 from callback_server.rpc.rounds import FREE_BELOW, TOGETHER, Rounds
+from callback_server.store.create_case import create_case
 
 
 class Visitors:
@@ -78,6 +82,15 @@ async def test_a_round_has_an_end_and_the_next_begins_when_it_is_nearly_over(vis
     assert visitors.inside == ["a", "b", *first, *second]
 
 
+async def test_those_who_have_given_up_take_no_place_in_a_round(visitors):
+    names = [f"{n}" for n in range(2 * TOGETHER)]
+    await visitors.come("a", "b", *names)
+    for name in names[:TOGETHER]:
+        visitors.tasks[name].cancel()
+    await visitors.leave("a")
+    assert visitors.inside == ["a", "b", *names[TOGETHER:]]
+
+
 async def test_who_gives_up_waiting_takes_no_place_and_disturbs_nobody(visitors):
     await visitors.come("a", "b", "c", "d")
     visitors.tasks["c"].cancel()
@@ -105,3 +118,26 @@ async def test_nobody_waits_for_those_that_hang(visitors, monkeypatch):
     await visitors.come(*names)
     assert visitors.inside == names[:FREE_BELOW]
     await wait_until(lambda: visitors.inside == names, what="all inside")
+    late = [f"late-{n}" for n in range(TOGETHER + 1)]
+    await visitors.come(*late)
+    await wait_until(lambda: visitors.inside == [*names, *late], what="all inside")
+
+
+async def test_requests_for_urls_go_in_so(services, monkeypatch):
+    inside, let_go = 0, asyncio.Event()
+
+    async def held_up(scripts, case):
+        nonlocal inside
+        inside += 1
+        await let_go.wait()
+        return await create_case(scripts, case)
+
+    monkeypatch.setattr(callback_service, "create_case", held_up)
+    monkeypatch.setattr(module, "LONGEST_WAIT_S", 3600)
+    request = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+    asked = [asyncio.ensure_future(services.callbacks.GenerateCallbackUrl(request)) for _ in range(50)]
+    for _ in asked:  # by then, what came before on this connection has come
+        await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())
+    assert inside == FREE_BELOW
+    let_go.set()
+    assert len({made.callback_case_id for made in await asyncio.gather(*asked)}) == len(asked)

@@ -78,8 +78,8 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self._retention = retention
         self._held = held
         self._feed = feed
-        limit = policy.max_open_cases_per_owner
         self._rounds = Rounds()
+        limit = policy.max_open_cases_per_owner
         self._quota = None if limit is None else Quota(limit, self._count_open_cases)
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By principal: one that asks for many pages at once waits for itself, and keeps nobody else from the store."""

@@ -1,4 +1,4 @@
-"""What is turned away at the door: before its message is received, and parsed into something much larger."""
+"""Where an RPC finds its handler, or is turned away: before its message is received, and parsed into much more."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Gate(grpc.GenericRpcHandler):
     Who comes in is still looked at by each method. What needs no principal, such as health, passes; and so, where
     certificates are asked for, does who has no token.
 
-    To generated code it is the server that services are added to. The server itself has no method registered: for each
-    that is, grpc.aio keeps a request of its own open, and looks at all of those whenever an RPC comes; and it has no
+    To generated code it is the server that services are added to. That itself has no method registered: for each that
+    is, grpc.aio keeps a request of its own open, and looks at all of those whenever an RPC comes. Nor has it an
     interceptor, which is a coroutine more for each RPC.
     """
 

@@ -58,6 +58,8 @@ class Listeners:
 def _require_free(host: str, port: int) -> None:
     """Refuses a port that somebody listens on. The system would not: whoever shares theirs shares ours.
 
+    Who begins to share it later is not seen, be it another server in the very same moment.
+
     Raises:
         OSError: somebody does.
     """

@@ -1,8 +1,8 @@
 """Lets requests in together, once there are several.
 
-What is done for one request after another, with gRPC's work in between, costs several times what it costs in a row: by
-then its code and data have left the processor's caches. So who comes while others are under way waits for them, as one
-does for a lift, and goes with all who have come meanwhile; so do then their commands to the store, and the replies.
+What is done for several requests in a row, and sent to the store for them together, costs less than what is done for
+one after another with gRPC's work in between: see docs/performance.md. So who comes while others are under way waits
+for them, as one does for a lift, and goes with all who have come meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FREE_BELOW: Final = 2
 TOGETHER: Final = 16
 """How many go at once."""
 LONGEST_WAIT_S: Final = 0.003
-"""However long those under way take: a store that does not answer one of them may well answer others."""
+"""How long they wait at most, in seconds: a store that does not answer those under way may well answer others."""
 
 
 class Rounds:
@@ -29,7 +29,7 @@ class Rounds:
         self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
-        if self._under_way >= FREE_BELOW or self._waiting:
+        if self._under_way >= FREE_BELOW:
             loop = asyncio.get_running_loop()
             if self._timer is None:
                 self._timer = loop.call_later(LONGEST_WAIT_S, self._late)
@@ -61,8 +61,10 @@ class Rounds:
             self._timer = asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._late)
 
     def _go(self) -> None:
-        for _ in range(min(TOGETHER, len(self._waiting))):
+        room = TOGETHER
+        while room and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # else its request was cancelled
+                room -= 1
                 self._under_way += 1
                 turn.set_result(None)

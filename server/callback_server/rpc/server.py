@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from callback.v1 import callback_service_pb2, edge_service_pb2, worker_service_pb2
 from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
@@ -126,30 +127,27 @@ def make_server(
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     told.edges = edge
     gate = Gate(access, _GUARDED)
-    _add(gate, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
-    _add(gate, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
-    _add(gate, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
-    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, cast("grpc.aio.Server", gate))
-
-    def make(more: Options) -> grpc.aio.Server:
-        server = grpc.aio.server(handlers=[gate], options=[*options, *more])
-        if reflect:
-            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
-        return server
-
-    return Listeners(make)
+    services = cast("grpc.aio.Server", gate)
+    _add(services, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
+    _add(services, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
+    _add(services, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
+    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, services)
+    if reflect:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        servicer = reflection.aio.ReflectionServicer(names)
+        add_ServerReflectionServicer_to_server(servicer, services)  # type: ignore[no-untyped-call]  # generated, bare
+    return Listeners(lambda more: grpc.aio.server(handlers=[gate], options=[*options, *more]))
 
 
 def _add(
-    gate: Gate,
+    server: grpc.aio.Server,
     service: ServiceDescriptor,
     servicer: Servicer,
     add: Callable[[Servicer, grpc.aio.Server], None],
 ) -> None:
     """Adds a service. It is the only way in, and lets nothing in that does not say whom it is for."""
     require_roles(service, servicer)
-    add(servicer, cast("grpc.aio.Server", gate))
+    add(servicer, server)
 
 
 def _without_what_was_sent(record: logging.LogRecord) -> bool:

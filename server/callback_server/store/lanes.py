@@ -39,7 +39,7 @@ from callback_server.store.client import SOCKET_TIMEOUT_S, NotSentError, StoreCl
 LANES_AT_ONCE: Final = 2
 """How many connections there are to a store, or to a node of a cluster."""
 PATIENCE_S: Final = 0.005
-"""How long what comes waits for the replies of what was sent last."""
+"""How long what comes waits for the replies of what was sent last, in seconds."""
 COMMANDS_AT_ONCE: Final = 128
 BYTES_AT_ONCE: Final = 512 * 1024
 """Beyond, commands are not sent together: each of them is to be answered in time."""
@@ -72,7 +72,7 @@ class Lanes:
         """Held by who asks a cluster's client, which finds out by that where a slot is now: for all others too."""
 
     def send(self, key: str, *command: Argument) -> Awaitable[Any]:
-        """Sends a command about one key. Gives the reply, to come.
+        """Sends a command about one key. Gives the reply, to come, which is to be awaited at once.
 
         Its errors are those of redis-py; a `NotSentError` only if the command was certainly not sent.
         """
@@ -158,7 +158,7 @@ class _Road:
 
     def go_on(self) -> None:
         """Sends what waits, as far as lanes are free, and has another one opened if they are not."""
-        if self._waiting and self._is_soon_free():
+        if self._waiting and self._waits_for_replies():
             return
         for lane in [*self._lanes]:
             if not lane.is_free:
@@ -172,8 +172,8 @@ class _Road:
         if self._waiting and self._opening is None and self._may_open():
             self._opening = asyncio.create_task(self._open())
 
-    def _is_soon_free(self) -> bool:
-        """Whether a lane was sent something just now: what waits is looked at again in time."""
+    def _waits_for_replies(self) -> bool:
+        """Has what waits looked at again in time, if a lane was sent something just now. False: it need not wait."""
         loop = asyncio.get_running_loop()
         until = max((lane.sent_at for lane in self._lanes if not lane.is_free), default=-math.inf) + PATIENCE_S
         if until <= loop.time():

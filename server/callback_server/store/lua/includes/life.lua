@@ -19,7 +19,7 @@ local DUE = {}
 ---@return table reply what was due, then the answer
 local function reply(...) return {DUE, ...} end
 
-local clock
+local clock -- asked once
 
 ---@return number now in microseconds, by the store's clock; frozen while a script runs
 local function now_us()
