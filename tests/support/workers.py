@@ -64,8 +64,12 @@ class RawWorker:
 
     async def say(self, **message):
         """Sends a message."""
+        await self.send(pb.WorkRequest(**message))
+
+    async def send(self, request):
+        """Sends a message that is made."""
         async with self._writing:  # two writes at a time are the end of a stream
-            await self._stream.write(pb.WorkRequest(**message))
+            await self._stream.write(request)
 
     async def hello(self, *activities, max_calls=1, name="raw", takes_more=False):
         """Says Hello, and waits for the welcome."""

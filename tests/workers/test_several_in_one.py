@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import grpc
 import pytest
@@ -52,14 +53,15 @@ def results(calls, answer=ACCEPTED):
 
 
 async def say(worker, requests):
-    """Says all of these in one message."""
-    first, *more = requests
-    kind = first.WhichOneof("message")
-    await worker.say(**{kind: getattr(first, kind)}, more=more)
+    """Says all of these, in as few messages as may be."""
+    for at in range(0, len(requests), MOST_MESSAGES):
+        first, *more = requests[at : at + MOST_MESSAGES]
+        kind = first.WhichOneof("message")
+        await worker.say(**{kind: getattr(first, kind)}, more=more)
 
 
 async def begun(worker, count):
-    """So many calls that the worker may begin with; what it said of that was one message."""
+    """So many calls that the worker may begin with."""
     await worker.next("call", count)
     await say(worker, starts(worker.of("call")))
     await worker.next("go", count)
@@ -144,6 +146,52 @@ async def test_each_message_is_held_to_the_contract_after_those_before_it(servic
         assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (await calls[0].answer).call_id == first.call_id
         assert (await refusal(calls[1].answer)).reason == "HANDLER_LOST"
+
+
+async def test_of_more_than_64_in_one_message_none_counts(services):
+    calls = await waiting(services, b"")
+    async with raw_worker(services.worker_stub, "act") as worker:
+        (offered,) = await begun(worker, 1)
+        await worker.say(result=results([offered])[0].result, more=[worker_pb.WorkRequest()] * MOST_MESSAGES)
+        await worker.over.wait()
+        assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "at most 63" in worker.error.details()
+        assert (await refusal(calls[0].answer)).reason == "HANDLER_LOST"
+
+
+@contextlib.asynccontextmanager
+async def longest_turn():
+    """A function: how much of the processor the longest turn of this loop has taken, in seconds."""
+    longest, ended = 0.0, False
+
+    async def watch():
+        nonlocal longest
+        while not ended:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - began)
+
+    watching = asyncio.create_task(watch())
+    yield lambda: longest
+    ended = True
+    await watching
+
+
+async def test_two_million_in_one_message_hold_nobody_up(services):
+    """Their bytes are read, which takes 60 ms; to look at each takes a second and more."""
+    request = worker_pb.WorkRequest.FromString(b"\x2a\x00" * 2_000_000)
+    async with (
+        raw_worker(services.worker_stub, "act") as worker,
+        raw_worker(services.worker_stub, "act") as other,
+        longest_turn() as longest,
+    ):
+        await worker.send(request)
+        await worker.over.wait()
+        assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        called = await Called.make(services, "act")
+        await say(other, results(await begun(other, 1)))
+        await called.answer
+        assert longest() < 0.5
 
 
 async def test_hello_comes_alone(services):

@@ -21,7 +21,7 @@ from callback_server.errors import (
 from callback_server.rpc.access import Access
 from callback_server.rpc.method import Caller, require_valid, rpc_duplex
 from callback_server.workers.pool import WorkerPool
-from callback_server.workers.worker import Worker
+from callback_server.workers.worker import MOST_MESSAGES, Worker
 
 log = get_logger()
 T = TypeVar("T")
@@ -101,6 +101,10 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         """
         try:
             async for said in requests:
+                if len(said.more) >= MOST_MESSAGES:  # before one is looked at: to look at a million takes seconds
+                    raise InvalidRequestError(
+                        [Violation("more", "repeated.max_items", f"must have at most {MOST_MESSAGES - 1} messages")]
+                    )
                 for message in (said, *said.more):
                     if message is not said and message.more:
                         raise InvalidRequestError(

@@ -49,7 +49,9 @@ class WorkRequest(_message.Message):
     @_builtins.property
     def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkRequest]:
         """more are further messages that there were to say at the same time: they count as if each were sent after this one, in
-        their order. Only for a server whose Welcome takes them, so not with Hello; and none of them has more itself.
+        their order. Only for a server whose Welcome takes them, so not with Hello. At most 63, or none of all counts; none of
+        them has more itself. Each is held to the rules by itself, hence IGNORE_ALWAYS: those before a wrong one count, and the
+        stream then ends with INVALID_REQUEST.
         """
 
     def __init__(
