@@ -43,6 +43,47 @@ async def test_many_commands_take_few_connections_and_each_gets_its_reply(store_
         assert len(await plain.client_list()) - others <= LANES_AT_ONCE
 
 
+async def test_what_comes_while_a_command_is_under_way_goes_after_its_reply_in_one_write(store_of, monkeypatch):
+    monkeypatch.setattr(lanes_module, "PATIENCE_S", 10_000 * lanes_module.PATIENCE_S)
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+
+        async def reads():
+            return (await plain.info("stats"))["total_reads_processed"]
+
+        others = len(await plain.client_list())
+        lanes = Lanes(client)
+        await lanes.send(KEY, *ECHO, "x")
+        first, asked = asyncio.ensure_future(lanes.send(KEY, "BLPOP", KEY, 0)), []
+        for n in range(20):
+            await plain.ping()  # each comes by itself
+            asked.append(asyncio.ensure_future(lanes.send(KEY, *ECHO, n)))
+        before = await reads()
+        assert not any(each.done() for each in asked)
+        await plain.rpush(KEY, "go")
+        assert await asyncio.gather(*asked) == [b"%d" % n for n in range(20)]
+        assert await first == [KEY.encode(), b"go"]
+        assert await reads() == before + 3  # what ends the first, all that waited for it, and who asks
+        assert len(await plain.client_list()) == others + 1
+
+
+async def test_what_comes_behind_a_slow_command_is_soon_answered_on_another_connection(store_of):
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        others = len(await plain.client_list())
+        lanes = Lanes(client)
+        await lanes.send(KEY, *ECHO, "x")
+        async with asyncio.timeout(5):  # a hundred times as long as they wait
+            for n in range(10):
+                slow = asyncio.ensure_future(lanes.send(KEY, "BLPOP", KEY, 0))
+                await asyncio.sleep(0)  # it is sent
+                assert await lanes.send(KEY, *ECHO, n) == b"%d" % n
+                assert not slow.done()
+                await plain.rpush(KEY, n)
+                assert await slow == [KEY.encode(), b"%d" % n]
+        assert len(await plain.client_list()) == others + 2
+
+
 @pytest.fixture
 def ways(tmp_path):
     """A store that is reached by TLS and by a socket of the file system, and its URLs."""
