@@ -273,7 +273,8 @@ async def _serve_on(
         [asyncio.create_task(server.stop(settings.grace_s)), asyncio.create_task(_drain(calls, inbox))],
         timeout=settings.grace_s,
     )
-    await mailbox.flush()  # the ends of calls that others wait for
+    # However it has ended. Letters are the ends of calls that others wait for.
+    await asyncio.gather(workers.announce_none(), mailbox.flush())
     log.info("stopped", clean=len(done) == 2)
 
 

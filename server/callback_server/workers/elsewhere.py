@@ -247,7 +247,8 @@ class Host:
             return
         self._seats[letter.seat] = seat
         seat.ask = functools.partial(self._mailbox.post, letter.sender, Start(letter.seat))
-        task = asyncio.create_task(self._converse(letter, question, seat))
+        seat.open(question, letter.timeout_ms / 1000)  # not by the task: the next letter may take the call back
+        task = asyncio.create_task(self._converse(letter, question.call_id, seat))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -262,15 +263,15 @@ class Host:
     def _refused(self, letter: Refused) -> None:
         self._refuse(letter.worker, handler_pb2.RefuseAnswerRequest.FromString(letter.refusal))
 
-    async def _converse(self, letter: Offer, question: handler_pb2.HandleCallbackRequest, seat: LocalSeat) -> None:
+    async def _converse(self, letter: Offer, call_id: str, seat: LocalSeat) -> None:
         try:
-            result = await converse(seat, question, timeout_s=letter.timeout_ms / 1000)
+            result = await converse(seat)
             self._say(letter, result, seat.worker.number)
         except NotBegunError:
-            self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
+            self._say(letter, worker_pb2.Result(call_id=call_id, declined=True))
         except HandlerError as error:
             if error.failure is CallFailure.HANDLER_ERROR:
-                self._say(letter, worker_pb2.Result(call_id=question.call_id, error=error.detail))
+                self._say(letter, worker_pb2.Result(call_id=call_id, error=error.detail))
             elif error.failure is CallFailure.HANDLER_LOST:
                 self._say(letter, None)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import itertools
 import time
 from collections import defaultdict
@@ -100,13 +101,15 @@ class WorkerPool:
         asked = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
         while (left_s := until - loop.time()) > 0:
+            # Who comes while others wait takes its turn: a place that is free may be one for them.
             seat = None if self._waiting else self._seat(grant.activity, grant.call_id)
             if seat is None:
                 seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
             if seat is None:
                 break
+            seat.open(asked, until - loop.time())
             try:
-                result = await converse(seat, asked, timeout_s=until - loop.time())
+                result = await converse(seat)
             except NotBegunError:
                 continue
             if result.WhichOneof("outcome") == "error":
@@ -137,6 +140,11 @@ class WorkerPool:
                 said, said_at = places, now
             await asyncio.sleep(CHANGE_S)
 
+    async def announce_none(self) -> None:
+        """Tells other replicas that this one goes: what is offered to it from now on, nobody reads."""
+        with contextlib.suppress(StoreError):  # what was announced does not hold for long
+            await announce_places(self._scripts, self._mailbox.replica, None)
+
     async def ask_for_ever(self) -> None:
         """Learns of the places of other replicas when calls need them, until it is cancelled."""
         await self._elsewhere.ask_for_ever()
@@ -154,8 +162,6 @@ class WorkerPool:
 
     def _dispatch(self) -> None:
         """Gives places to calls that wait, the oldest first."""
-        if not (self._waiting or self.draining):
-            return
         taken: set[str] = set()
         left = []
         for waiting in self._waiting:

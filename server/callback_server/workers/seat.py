@@ -32,9 +32,10 @@ class NotBegunError(Exception):
 
 
 class Seat(ABC):
-    """A place at a worker that one call has taken. What the worker says comes to `start` and `end`.
+    """A place at a worker that one call has taken.
 
-    What follows from it is done at once, and not by who waits for the end: so what comes together is answered together.
+    Said by the coordinator: `open`, `go`, `give_up`; by the worker: `start`, `end`; to it: `offer`, `begin`, `withdraw`.
+    What follows is done at once, and not by who waits for the end: so what comes together is answered together.
     """
 
     def __init__(self, call_id: str) -> None:
@@ -102,15 +103,14 @@ class Seat(ABC):
             self.withdraw()
 
 
-async def converse(seat: Seat, question: handler_pb2.HandleCallbackRequest, *, timeout_s: float) -> worker_pb2.Result:
-    """Has the worker handle the call, in this time.
+async def converse(seat: Seat) -> worker_pb2.Result:
+    """Waits for what becomes of a call that was offered, to its deadline at most.
 
     Raises:
         NotBegunError: it did not begin.
         HandlerError: it began, and there is no result.
     """
     loop = asyncio.get_running_loop()
-    seat.open(question, timeout_s)
     try:
         while not seat.ended.done() and (left_s := seat.until - loop.time()) > 0:
             await asyncio.wait((seat.ended,), timeout=left_s)
