@@ -101,8 +101,8 @@ class WorkerPool:
         asked = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
         while (left_s := until - loop.time()) > 0:
-            # Who comes while others wait takes its turn: a place that is free may be one for them.
-            seat = None if self._waiting else self._seat(grant.activity, grant.call_id)
+            # That overtakes nobody who waits: a place for one of those was given at once when it got free.
+            seat = self._seat(grant.activity, grant.call_id)
             if seat is None:
                 seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
             if seat is None:

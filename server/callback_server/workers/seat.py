@@ -34,7 +34,7 @@ class NotBegunError(Exception):
 class Seat(ABC):
     """A place at a worker that one call has taken.
 
-    Said by the coordinator: `open`, `go`, `give_up`; by the worker: `start`, `end`; to it: `offer`, `begin`, `withdraw`.
+    The coordinator says `open`, `go`, `give_up`; the worker `start`, `end`; to it is said `offer`, `begin`, `withdraw`.
     What follows is done at once, and not by who waits for the end: so what comes together is answered together.
     """
 
