@@ -11,7 +11,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -102,7 +102,7 @@ class _Given:
     state_key: bytes | None = field(repr=False)
     principals: PrincipalsFile | None
     profiles: Profiles
-    credentials: grpc.ServerCredentials | None
+    credentials: Callable[[], grpc.ServerCredentials] | None
     handlers: dict[str, PushHandler]
     store_url: str = field(repr=False)
     admin: socket.socket

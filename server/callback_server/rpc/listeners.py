@@ -31,8 +31,8 @@ class Listeners:
         """`make_server` makes one with options besides its own."""
         self._servers = [make_server([("grpc.so_reuseport", int(LISTENERS > 1))]) for _ in range(LISTENERS)]
 
-    def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
-        """Listens on `HOST:PORT`. Without credentials it speaks plain text. Returns the port.
+    def bind(self, address: str, credentials: Callable[[], grpc.ServerCredentials] | None) -> int:
+        """Listens on `HOST:PORT`, with credentials for each; without any it speaks plain text. Returns the port.
 
         Raises:
             OSError: the port is taken.
@@ -42,7 +42,7 @@ class Listeners:
         _require_free(host, port)
         for server in self._servers:
             bind = str(where._replace(port=port))
-            port = server.add_insecure_port(bind) if credentials is None else server.add_secure_port(bind, credentials)
+            port = server.add_secure_port(bind, credentials()) if credentials else server.add_insecure_port(bind)
         return port
 
     async def start(self) -> None:
