@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on standard error, from our code and from every library alike.
 
-1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`; what comes from a library also has
-   `logger`.
+1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`, so no event has a field of that
+   name; what comes from a library also has `logger`.
 2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a
    value, an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, anything shaped like a UUID
    or like one of our tokens, percent-encoded too, and user and password in a URL.
@@ -9,12 +9,14 @@
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import re
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -92,7 +94,7 @@ class _Lines:
     """Makes lines of events: what every line has comes first, for those who read logs by eye."""
 
     def __init__(self, process: str) -> None:
-        self._always = {"process": process, "pid": os.getpid()}
+        self._always = f'"process": {_quoted(process)}, "pid": {os.getpid()}'
 
     def __call__(self, _logger: Any, level: str, event: structlog.typing.EventDict) -> str:
         """The masked line of an event. An error that can not be told says so, and never reaches who only logs."""
@@ -100,14 +102,10 @@ class _Lines:
             if "exc_info" in event or "stack_info" in event:
                 event = structlog.processors.format_exc_info(None, level, event)
                 event = structlog.processors.StackInfoRenderer()(None, level, event)
-            first = {
-                "timestamp": f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z",
-                "level": level,
-                **self._always,
-                "event": event.pop("event"),
-            }
+            first = f'"timestamp": "{_now()}", "level": "{level}", {self._always}, "event": {_json(event.pop("event"))}'
+            rest = "".join([f", {_quoted(name)}: {_json(value)}" for name, value in event.items()])
             # Safe on JSON: no pattern takes a quote or a backslash, so no string is cut open.
-            return mask(_to_json({**first, **event}))
+            return mask(f"{{{first}{rest}}}")
         except Exception:
             return _lost(__name__)
 
@@ -116,8 +114,23 @@ class _Lines:
         return self(None, event.pop("level"), event)
 
 
-_to_json = json.JSONEncoder(default=repr).encode
+_quoted = json.encoder.encode_basestring_ascii
+_encode = json.JSONEncoder(default=repr).encode
 """Of values that JSON does not know it has what Python says of them, which is masked with the rest."""
+
+
+def _json(value: Any) -> str:
+    return _quoted(value) if type(value) is str else _encode(value)  # most are; the other takes ten times as long
+
+
+def _now() -> str:
+    second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(second)}.{nanoseconds // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=1)
+def _second(number: int) -> str:
+    return f"{datetime.fromtimestamp(number, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _lost(logger: str) -> str:

@@ -11,7 +11,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -102,7 +102,7 @@ class _Given:
     state_key: bytes | None = field(repr=False)
     principals: PrincipalsFile | None
     profiles: Profiles
-    credentials: grpc.ServerCredentials | None
+    credentials: Callable[[], grpc.ServerCredentials] | None
     handlers: dict[str, PushHandler]
     store_url: str = field(repr=False)
     admin: socket.socket
@@ -229,7 +229,10 @@ async def _serve_on(
         reflect=settings.reflection,
         max_in_flight=settings.max_in_flight_calls,
     )
-    port = _bind(server, settings.grpc_bind, given.credentials)
+    try:
+        port = server.bind(settings.grpc_bind, given.credentials)
+    except (OSError, RuntimeError) as error:
+        raise StartError(f"grpc_bind {settings.grpc_bind} can not be bound; is the port taken?") from error
     for work in (mailbox.read_for_ever(), workers.announce_for_ever(), workers.ask_for_ever()):
         await stack.enter_async_context(_background(work))
     await server.start()
@@ -270,7 +273,8 @@ async def _serve_on(
         [asyncio.create_task(server.stop(settings.grace_s)), asyncio.create_task(_drain(calls, inbox))],
         timeout=settings.grace_s,
     )
-    await mailbox.flush()  # the ends of calls that others wait for
+    # However it has ended. Letters are the ends of calls that others wait for.
+    await asyncio.gather(workers.announce_none(), mailbox.flush())
     log.info("stopped", clean=len(done) == 2)
 
 
@@ -278,15 +282,6 @@ async def _drain(calls: Calls, inbox: Inbox) -> None:
     """Waits for what runs: calls first, for each may yet begin a delivery."""
     await calls.drain()
     await inbox.drain()
-
-
-def _bind(server: grpc.aio.Server, bind: str, credentials: grpc.ServerCredentials | None) -> int:
-    try:
-        if credentials is None:
-            return server.add_insecure_port(bind)
-        return server.add_secure_port(bind, credentials)
-    except RuntimeError as error:
-        raise StartError(f"grpc_bind {bind} can not be bound; is the port taken?") from error
 
 
 @contextlib.asynccontextmanager

@@ -24,9 +24,9 @@ ROUNDS = 5
 EACH = 400
 """How many calls a turn has."""
 AT_ONCE = 32
-MOST_OF_CHAIN = 1.5
+MOST_OF_CHAIN = 0.9
 """Of the processor time of the hand-written chain, for a recorded call."""
-MOST_OF_ECHO = 8
+MOST_OF_ECHO = 6
 """Of the processor time of a bare gRPC echo, for a `GenerateCallbackUrl`."""
 
 

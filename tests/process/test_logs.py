@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -32,10 +32,10 @@ def lines(program: str) -> list[dict]:
 
 
 def test_a_line_says_when_how_bad_which_process_and_what():
+    before = datetime.now(UTC)
     (line,) = lines('log.warning("call ended", call_id="x-1", status=3)')
     assert list(line) == ["timestamp", "level", "process", "pid", "event", "call_id", "status"]
-    assert line["timestamp"].endswith("Z")
-    assert datetime.fromisoformat(line["timestamp"]).utcoffset().total_seconds() == 0
+    assert before <= datetime.fromisoformat(line["timestamp"]) <= datetime.now(UTC)
     assert {**line, "timestamp": "", "pid": 0} == {
         "timestamp": "",
         "level": "warning",
@@ -45,6 +45,31 @@ def test_a_line_says_when_how_bad_which_process_and_what():
         "call_id": "x-1",
         "status": 3,
     }
+
+
+def test_a_timestamp_is_utc_to_the_microsecond_at_any_time_and_wherever_the_process_is():
+    written = lines("""
+import os, time, types
+os.environ["TZ"] = "IST-5:30"
+time.tzset()
+for second, nanosecond in ((0, 1_999), (0, 123_456_789), (1, 0), (0, 999_999_999), (60 * 60 * 2, 10_000)):
+    now = (1_767_225_599 + second) * 1_000_000_000 + nanosecond
+    logs.time = types.SimpleNamespace(time_ns=lambda: now)
+    log.info("x")
+""")
+    assert [line["timestamp"] for line in written] == [
+        "2025-12-31T23:59:59.000001Z",
+        "2025-12-31T23:59:59.123456Z",
+        "2026-01-01T00:00:00.000000Z",
+        "2025-12-31T23:59:59.999999Z",
+        "2026-01-01T01:59:59.000010Z",
+    ]
+
+
+def test_a_process_is_called_what_it_is_given():
+    name = 'the "first"\\n one'
+    (line,) = lines(f'logs.configure({name!r}); log.info("x")')
+    assert line["process"] == name
 
 
 def test_a_library_s_line_looks_like_ours():

@@ -16,6 +16,7 @@ from support.wait import wait_until
 
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback_server.rpc.listeners import LISTENERS
 
 
 def hashed(token):
@@ -176,7 +177,7 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(tls, store_of):
         second = tls.renew()
         assert shown(tls) == as_pem(second) != first
         assert len(server.events("certificate_read")) == 1
-        assert shown(tls) == as_pem(second)
+        assert {shown(tls) for _ in range(8 * LISTENERS)} == {as_pem(second)}  # whichever takes a connection
         assert len(server.events("certificate_read")) == 1
 
 

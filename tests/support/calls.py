@@ -18,13 +18,13 @@ class Called:
         self.answer = answer
 
     @classmethod
-    async def make(cls, services, activity, *, edge_stub=None, **case):
-        """Makes a case and calls it."""
+    async def make(cls, services, activity, *, edge_stub=None, body=b"", **case):
+        """Makes a case and calls it, with this body."""
         made = await services.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **case)
         )
         invoked = (edge_stub or services.edge).Invoke(
-            edge.InvokeRequest(state=made.callback_state, request_method="post")
+            edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=body)
         )
         return cls(services, made, asyncio.ensure_future(_of(invoked)))
 

@@ -82,7 +82,7 @@ async def running_services(
         CallbackServicer(scripts, Policy(**rules), retention, access, held, feed), EdgeServicer(calls, access),
         WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.bind("127.0.0.1:0", None)
     await server.start()
     async with (
         _background(mailbox.read_for_ever()),

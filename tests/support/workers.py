@@ -13,12 +13,13 @@ ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED
 
 
 class RawWorker:
-    """One stream. What the server says is in `heard`, by kind, in order."""
+    """One stream. What the server says is in `heard`, in order, each message alone; `read` has them as they came."""
 
     def __init__(self, stub, metadata=None):
         self._stream = stub.Work(metadata=metadata)
         self._heard = asyncio.Condition()
         self._writing = asyncio.Lock()
+        self.read = []
         self.heard = []
         self._by_kind = defaultdict(list)
         self._told = {}
@@ -32,7 +33,9 @@ class RawWorker:
         try:
             async for message in self._stream:
                 async with self._heard:
-                    self._hear(message)
+                    self.read.append(message)
+                    for each in (message, *message.more):
+                        self._hear(each)
                     self._heard.notify_all()
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
             self.error = error
@@ -61,12 +64,17 @@ class RawWorker:
 
     async def say(self, **message):
         """Sends a message."""
-        async with self._writing:  # two writes at a time are the end of a stream
-            await self._stream.write(pb.WorkRequest(**message))
+        await self.send(pb.WorkRequest(**message))
 
-    async def hello(self, *activities, max_calls=1, name="raw"):
+    async def send(self, request):
+        """Sends a message that is made."""
+        async with self._writing:  # two writes at a time are the end of a stream
+            await self._stream.write(request)
+
+    async def hello(self, *activities, max_calls=1, name="raw", takes_more=False):
         """Says Hello, and waits for the welcome."""
-        await self.say(hello=pb.Hello(callback_activities=activities, max_calls=max_calls, name=name))
+        hello = pb.Hello(callback_activities=activities, max_calls=max_calls, name=name, takes_more=takes_more)
+        await self.say(hello=hello)
         return await self.next("welcome")
 
     async def start(self, call):
@@ -125,12 +133,12 @@ class RawWorker:
 
 
 @contextlib.asynccontextmanager
-async def raw_worker(stub, *activities, max_calls=1, metadata=None):
+async def raw_worker(stub, *activities, max_calls=1, metadata=None, takes_more=False):
     """A `RawWorker` that has said Hello for these activities, if there are any."""
     worker = RawWorker(stub, metadata)
     try:
         if activities:
-            await worker.hello(*activities, max_calls=max_calls)
+            await worker.hello(*activities, max_calls=max_calls, takes_more=takes_more)
         yield worker
     finally:
         await worker.close()

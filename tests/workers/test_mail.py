@@ -150,6 +150,18 @@ async def test_a_call_that_is_taken_back_by_mail_is_taken_back_from_the_worker(u
         assert (await worker.next("withdrawn")).call_id == call.call_id
 
 
+async def test_a_call_that_is_taken_back_in_the_mail_that_offers_it_leaves_the_place_free(up):
+    async with raw_worker(up.services.worker_stub, "act") as worker:
+        up.other.offer(up.ours, "seat")
+        up.other.mailbox.post(up.ours, Withdrawn("seat"))
+        call = await worker.next("call")
+        await worker.next("withdrawn")
+        assert [message.WhichOneof("message") for message in worker.heard] == ["welcome", "call", "withdrawn"]
+        await worker.decline(call)
+        up.other.offer(up.ours, "another")
+        assert (await worker.next("call", 2)).call_id == "another"
+
+
 async def test_an_offer_that_nobody_has_a_place_for_is_declined(up):
     up.other.offer(up.ours, "seat")
     assert await ended(up.other) == "declined"

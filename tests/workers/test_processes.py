@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+import redis.asyncio
 from soak.counts import SOAK, count
 from support.calls import Called
 from support.carrying import EdgeCalls
@@ -23,6 +24,7 @@ from support.workers import raw_worker
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
+from callback_server.store import keys
 
 CONFIG = "[activities.act]\ndeadline_s = 20\n"
 
@@ -215,3 +217,16 @@ async def test_a_server_that_is_stopped_answers_all_that_it_has_and_its_workers_
         assert worker.error is None
         assert await asyncio.to_thread(one.process.process.wait, 30) == 0
         assert one.process.events("stopped")[0]["clean"]
+
+
+async def test_a_server_that_is_stopped_leaves_no_places_announced(tmp_path):
+    """Else the others offer it calls, for as long as what it said holds."""
+    async with (
+        servers(tmp_path, 1) as (one,),
+        redis.asyncio.Redis(port=one.store.port) as client,
+        raw_worker(one.worker_stub, "act", max_calls=5),
+    ):
+        await wait_until(lambda: client.hlen(keys.WORKERS_KEY), what="places announced")
+        one.process.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(one.process.process.wait, 30) == 0
+        assert await client.hlen(keys.WORKERS_KEY) == 0

@@ -129,6 +129,25 @@ async def test_calls_get_a_worker_in_their_order_whatever_their_activity(service
     assert order == list(range(20))
 
 
+async def test_a_call_that_comes_when_a_place_gets_free_does_not_overtake_those_that_wait(services):
+    async with raw_worker(services.worker_stub, "act", "other", max_calls=1) as worker:
+        called = [await Called.make(services, "act")]
+        await worker.next("call")
+        for number in range(1, 4):
+            called.append(await Called.make(services, ("act", "other")[number % 2]))
+            await wait_until(lambda number=number: waiting() == number, what="waiting")
+        for number in range(1, 41):
+            call = worker.of("call")[-1]
+            await worker.start(call)
+            await worker.next("go", number)
+            _, new = await asyncio.gather(worker.result(call), Called.make(services, ("act", "other")[number % 2]))
+            called.append(new)
+            await worker.next("call", number + 1)
+            await wait_until(lambda: waiting() == 3, what="as many that wait as before")
+        offered = [call.callback_system_case for call in worker.of("call")]
+        assert offered == [each.case_id for each in called[: len(offered)]]
+
+
 async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_told(store_of):
     store, calls, at_once = store_of(), count(200, 5000), 20
     async with (

@@ -34,6 +34,7 @@ import math
 import os
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
@@ -72,6 +73,10 @@ FIRST_PAUSE_S = 0.2
 """How long a worker waits before it connects again, in seconds, at first."""
 LONGEST_PAUSE_S = 5.0
 """How long in the end."""
+MOST_MESSAGES = 64
+"""How many messages go in one."""
+MOST_BYTES = 256 * 1024
+"""How large one of several may be; a larger one goes alone."""
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -259,7 +264,12 @@ class Worker:
         return grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
 
     def _hello(self) -> messages.Hello:
-        return messages.Hello(callback_activities=self._handlers.activities, max_calls=self._max_calls, name=self._name)
+        return messages.Hello(
+            callback_activities=self._handlers.activities,
+            max_calls=self._max_calls,
+            name=self._name,
+            takes_more=True,
+        )
 
 
 class _Stream:
@@ -276,9 +286,13 @@ class _Stream:
         self._handlers = handlers
         self._places = places
         self._calls: dict[str, _Call] = {}
-        self._outgoing: asyncio.Queue[messages.WorkRequest | None] = asyncio.Queue()
+        self._outgoing: deque[messages.WorkRequest] = deque()
+        self._spoken = asyncio.Event()
+        self._takes_more = False
+        """Whether the server reads several messages in one."""
         self._say(messages.WorkRequest(hello=hello))
         self._stopping = False
+        self._is_over = False
         self.welcome = False
         """Whether the server has greeted the worker."""
         self.in_vain: Sequence[str] = ()
@@ -323,6 +337,8 @@ class _Stream:
                     self.welcome = True
                     self.known.set()
                     self._hear(message)
+                    for each in message.more:
+                        self._hear(each)
         except TimeoutError:
             _log.warning("the server does not greet us within %g s", WELCOME_S)
         except grpc.RpcError as failure:
@@ -331,7 +347,8 @@ class _Stream:
             self.known.set()
             self.left.set()
             stream.cancel()
-            self._outgoing.put_nowait(None)
+            self._is_over = True
+            self._spoken.set()
             running = [call.task for call in self._calls.values()]
             for task in running:
                 task.cancel()
@@ -340,12 +357,29 @@ class _Stream:
 
     async def _said(self) -> AsyncGenerator[messages.WorkRequest, None]:
         """What is said to the server, until the stream is over."""
-        while (message := await self._outgoing.get()) is not None:
-            yield message
+        while not self._is_over:
+            if self._outgoing:
+                yield self._message()
+            else:
+                self._spoken.clear()
+                await self._spoken.wait()
+
+    def _message(self) -> messages.WorkRequest:
+        """As much of what is to be said as goes in one message."""
+        message = self._outgoing.popleft()
+        if self._takes_more and self._outgoing:
+            left = MOST_BYTES - message.ByteSize()
+            while self._outgoing and len(message.more) < MOST_MESSAGES - 1:
+                left -= self._outgoing[0].ByteSize()
+                if left < 0:
+                    break
+                message.more.append(self._outgoing.popleft())
+        return message
 
     def _hear(self, message: messages.WorkResponse) -> None:
         match message.WhichOneof("message"):
             case "welcome":
+                self._takes_more = message.welcome.takes_more
                 self.in_vain = message.welcome.activities_in_vain
                 for notice in message.welcome.notices:
                     _log.warning("%s", notice)
@@ -389,7 +423,8 @@ class _Stream:
         self._say(messages.WorkRequest(result=call.result))
 
     def _say(self, message: messages.WorkRequest) -> None:
-        self._outgoing.put_nowait(message)
+        self._outgoing.append(message)
+        self._spoken.set()
 
 
 class _Call:

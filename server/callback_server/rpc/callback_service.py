@@ -31,6 +31,7 @@ from callback_server.quota import Quota
 from callback_server.rpc.access import Access
 from callback_server.rpc.method import Caller, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, new_case, response_problems
+from callback_server.rpc.rounds import Rounds
 from callback_server.store.claim_call import Closed
 from callback_server.store.client import StoreError
 from callback_server.store.close_case import Close, close_case
@@ -77,6 +78,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self._retention = retention
         self._held = held
         self._feed = feed
+        self._rounds = Rounds()
         limit = policy.max_open_cases_per_owner
         self._quota = None if limit is None else Quota(limit, self._count_open_cases)
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -87,8 +89,9 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
         """Stores a case and returns its URL."""
-        case, state = new_case(request, self._policy, owner=caller.name)
-        created = await self._create(case)
+        async with self._rounds:
+            case, state = new_case(request, self._policy, owner=caller.name)
+            created = await self._create(case)
         if created is Created.CONFLICT:
             raise errors.RequestIdReusedError
         if created is Created.OK:

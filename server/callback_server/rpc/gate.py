@@ -1,8 +1,8 @@
-"""What is turned away at the door: before its message is received, and parsed into something much larger."""
+"""Where an RPC finds its handler, or is turned away: before its message is received, and parsed into much more."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,27 +18,37 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # subscriptable in the types alone
 
 
-class Gate(grpc.aio.ServerInterceptor):
-    """Turns away who has no credential, or a wrong one. Who comes in is still looked at by each method.
+class Gate(grpc.GenericRpcHandler):
+    """Finds the handler of an RPC, and turns away who has no credential, or a wrong one.
 
-    What needs no principal, such as health, passes; and so, where certificates are asked for, does who has no token.
+    Who comes in is still looked at by each method. What needs no principal, such as health, passes; and so, where
+    certificates are asked for, does who has no token.
+
+    To generated code it is the server that services are added to. That itself has no method registered: for each that
+    is, grpc.aio keeps a request of its own open, and looks at all of those whenever an RPC comes. Nor has it an
+    interceptor, which is a coroutine more for each RPC.
     """
 
-    def __init__(self, access: Access, services: Collection[ServiceDescriptor]) -> None:
+    def __init__(self, access: Access, guarded: Collection[ServiceDescriptor]) -> None:
         self._access = access
-        self._methods = {
-            f"/{service.full_name}/{method.name}": method.name for service in services for method in service.methods
+        self._handlers: dict[str, Handler] = {}
+        self._guarded = {
+            f"/{service.full_name}/{method.name}": method.name for service in guarded for method in service.methods
         }
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Gives the handler that would have been, if any, or one that reads nothing and refuses."""
-        method = self._methods.get(handler_call_details.method)
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Adds nothing: each method comes by its name as well."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Adds the methods of a service."""
+        self._handlers.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """The handler of an RPC, if there is one, or one that reads nothing and refuses."""
+        path = handler_call_details.method
+        method = self._guarded.get(path)
         error = self._access.refusal(handler_call_details.invocation_metadata) if method else None
-        return await continuation(handler_call_details) if error is None else _refusing(error, method or "")
+        return self._handlers.get(path) if error is None else _refusing(error, method or "")
 
 
 def _refusing(error: UnauthenticatedError, method: str) -> Handler:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from callback.v1 import callback_service_pb2, edge_service_pb2, worker_service_pb2
 from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
@@ -20,6 +21,7 @@ from callback_server.rpc.access import Access
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.gate import Gate
+from callback_server.rpc.listeners import Listeners, Options
 from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
 
@@ -39,9 +41,7 @@ MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """The largest message taken, in bytes: a request with its body, whatever the edge's limit."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
-_OPTIONS: Final[list[tuple[str, Any]]] = [
-    # Without it, a second process on the same port takes half of the connections, silently.
-    ("grpc.so_reuseport", 0),
+_OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Clients ping each 5 s while a call runs, edges each 30 s always; the default cuts them off for it.
@@ -106,7 +106,7 @@ def make_server(
     *,
     reflect: bool,
     max_in_flight: int,
-) -> grpc.aio.Server:
+) -> Listeners:
     """The server with all its services, bound to nothing yet.
 
     Args:
@@ -126,15 +126,17 @@ def make_server(
         grace_ms = (LONGEST_STAY_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     told.edges = edge
-    server = grpc.aio.server(interceptors=[Gate(access, _GUARDED)], options=options)
-    _add(server, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
-    _add(server, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
-    _add(server, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
-    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
+    gate = Gate(access, _GUARDED)
+    services = cast("grpc.aio.Server", gate)
+    _add(services, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
+    _add(services, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
+    _add(services, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
+    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, services)
     if reflect:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-    return server
+        servicer = reflection.aio.ReflectionServicer(names)
+        add_ServerReflectionServicer_to_server(servicer, services)  # type: ignore[no-untyped-call]  # generated, bare
+    return Listeners(lambda more: grpc.aio.server(handlers=[gate], options=[*options, *more]))
 
 
 def _add(

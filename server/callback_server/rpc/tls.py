@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import grpc
 
@@ -14,8 +15,10 @@ from callback_server.settings import ServerSettings
 log = get_logger()
 
 
-def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """Credentials that follow the files which the settings name. None: plain text.
+def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCredentials] | None:
+    """Makes credentials that follow the files which the settings name. None: plain text.
+
+    Each server needs some of its own, for it is told once of each change.
 
     Raises:
         CredentialsError: a file can not be used.
@@ -33,16 +36,26 @@ def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | Non
     )
     looking = threading.Lock()
 
-    def changed() -> grpc.ServerCertificateConfiguration | None:
-        """What gRPC asks at each new connection, on threads of its own. None: as before."""
-        with looking:
-            return files.value if files.has_changed() else None
+    def credentials() -> grpc.ServerCredentials:
+        told = files.value
 
-    return grpc.dynamic_ssl_server_credentials(
-        files.value,
-        changed,  # type: ignore[arg-type]  # None is what gRPC documents for "as before"
-        require_client_authentication=settings.tls_client_ca_file is not None,
-    )
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            """What gRPC asks at each new connection, on threads of its own. None: as before."""
+            nonlocal told
+            with looking:
+                files.has_changed()
+                if files.value is told:
+                    return None
+                told = files.value
+                return told
+
+        return grpc.dynamic_ssl_server_credentials(
+            told,
+            changed,  # type: ignore[arg-type]  # None is what gRPC documents for "as before"
+            require_client_authentication=settings.tls_client_ca_file is not None,
+        )
+
+    return credentials
 
 
 def _configuration(

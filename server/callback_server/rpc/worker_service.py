@@ -19,9 +19,9 @@ from callback_server.errors import (
     Violation,
 )
 from callback_server.rpc.access import Access
-from callback_server.rpc.method import Caller, require_valid, rpc_stream
+from callback_server.rpc.method import Caller, require_valid, rpc_duplex
 from callback_server.workers.pool import WorkerPool
-from callback_server.workers.worker import Worker
+from callback_server.workers.worker import MOST_MESSAGES, Worker
 
 log = get_logger()
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         self.access = access
         self._reading: set[asyncio.Task[Any]] = set()
 
-    @rpc_stream(Role.WORKER)
+    @rpc_duplex(Role.WORKER)
     async def Work(  # noqa: N802  # gRPC's name
         self, requests: AsyncIterator[worker_pb2.WorkRequest], caller: Caller
     ) -> AsyncGenerator[worker_pb2.WorkResponse, None]:
@@ -55,13 +55,15 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         for activity in hello.callback_activities:
             if not principal.may_work_on(activity):
                 raise ActivityNotAllowedError(principal.name, activity)
-        worker = Worker(hello.callback_activities, hello.max_calls, changed=self._pool.changed)
+        worker = Worker(
+            hello.callback_activities, hello.max_calls, takes_more=hello.takes_more, changed=self._pool.changed
+        )
         facts = {"worker": hello.name, "principal": principal.name}
         log.info("worker_connected", **facts, activities=[*hello.callback_activities], max_calls=hello.max_calls)
         notices = {activity: notice for activity in hello.callback_activities if (notice := self._notice(activity))}
         if notices:
             log.warning("worker_in_vain", **facts, notices=[*notices.values()])
-        welcome = worker_pb2.Welcome(notices=notices.values(), activities_in_vain=notices)
+        welcome = worker_pb2.Welcome(notices=notices.values(), activities_in_vain=notices, takes_more=True)
         worker.say(worker_pb2.WorkResponse(welcome=welcome))
         reading = self._left_to_read(self._read(requests, worker))
         stay = asyncio.get_running_loop().call_later(
@@ -71,6 +73,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         self._pool.join(worker)
         try:
             async for message in worker.messages():
+                caller()  # who may no longer is told so before the next message
                 yield message
             if reading.done():
                 reading.result()
@@ -97,13 +100,22 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
             InvalidRequestError: it breaks the contract.
         """
         try:
-            async for message in requests:
-                if message.WhichOneof("message") == "hello":
-                    raise _hello_first("only the first message may be hello")
-                # What is wrong with a decision is told to the owner of its call; it is no reason to lose others.
-                if message.result.WhichOneof("outcome") != "response":
-                    require_valid(message)
-                worker.hear(message)
+            async for said in requests:
+                if len(said.more) >= MOST_MESSAGES:  # before one is looked at: to look at a million takes seconds
+                    raise InvalidRequestError(
+                        [Violation("more", "repeated.max_items", f"must have at most {MOST_MESSAGES - 1} messages")]
+                    )
+                for message in (said, *said.more):
+                    if message is not said and message.more:
+                        raise InvalidRequestError(
+                            [Violation("more", "more_once", "what is in more has no more itself")]
+                        )
+                    if message.WhichOneof("message") == "hello":
+                        raise _hello_first("only the first message may be hello")
+                    # What is wrong with a decision is told to the owner of its call; it is no reason to lose others.
+                    if message.result.WhichOneof("outcome") != "response":
+                        require_valid(message)
+                    worker.hear(message)
         finally:
             self._pool.leave(worker)
 
@@ -132,6 +144,8 @@ async def _hello(requests: AsyncIterator[worker_pb2.WorkRequest]) -> worker_pb2.
         require_valid(message)
         if message.WhichOneof("message") != "hello":
             break
+        if message.more:
+            raise _hello_first("hello comes alone: more is for a server that has said that it takes it")
         return message.hello
     raise _hello_first("the first message must be hello")
 

@@ -3,7 +3,8 @@
 A command by itself costs either side a read, a write and a turn of its loop, which is more than most scripts take; and
 a durable store writes to disk once for all that came together.
 
-1. Who comes first is sent at once. What comes while all lanes are under way goes with the next that is free.
+1. Who comes first is sent at once. What comes while that is under way waits for its replies, and then goes together;
+   but not for long: then it goes on another connection, for a large body or a slow script is no reason for all to wait.
 2. Nothing is sent twice, and what has been sent is not taken back: who was cancelled does not disturb the others.
 3. A refusal is the command's own. If a connection fails, or is slow, it is closed, and of what it has not answered by
    then nothing is known. What waits is left to the others; if there is none, nothing was sent for any of it.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, cast
 
 import hiredis
@@ -36,7 +37,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from callback_server.store.client import SOCKET_TIMEOUT_S, NotSentError, StoreClient, StoreConnection
 
 LANES_AT_ONCE: Final = 2
-"""How many connections there are to a store, or to a node of a cluster. While one is answered, the other is filled."""
+"""How many connections there are to a store, or to a node of a cluster."""
+PATIENCE_S: Final = 0.005
+"""How long what comes waits for the replies of what was sent last, in seconds."""
 COMMANDS_AT_ONCE: Final = 128
 BYTES_AT_ONCE: Final = 512 * 1024
 """Beyond, commands are not sent together: each of them is to be answered in time."""
@@ -68,15 +71,19 @@ class Lanes:
         self._finding_out = asyncio.Lock()
         """Held by who asks a cluster's client, which finds out by that where a slot is now: for all others too."""
 
-    async def send(self, key: str, *command: Argument) -> Any:
-        """Sends a command about one key, and returns the reply.
+    def send(self, key: str, *command: Argument) -> Awaitable[Any]:
+        """Sends a command about one key. Gives the reply, to come, which is to be awaited at once.
 
-        Raises what redis-py raises; a `NotSentError` only if the command was certainly not sent.
+        Its errors are those of redis-py; a `NotSentError` only if the command was certainly not sent.
         """
-        client = self._client
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
-        if isinstance(client, Redis):
-            return await self._road("", client.connection_pool).send(packed)
+        if isinstance(self._client, Redis):
+            return self._road("", self._client.connection_pool).send(packed)
+        return self._send_in_cluster(self._client, key, packed, command)
+
+    async def _send_in_cluster(
+        self, client: RedisCluster, key: str, packed: bytes, command: tuple[Argument, ...]
+    ) -> Any:
         for _ in range(NODES_AT_MOST):
             await client.initialize()
             node = _node(client, key)
@@ -123,6 +130,7 @@ class _Road:
         self._opening: asyncio.Task[None] | None = None
         self._failed_at = -math.inf
         """When another one could not be opened."""
+        self._patience: asyncio.TimerHandle | None = None
         self._is_left = False
 
     def leads_to(self, end: ConnectionPool | ClusterNode) -> bool:
@@ -150,6 +158,8 @@ class _Road:
 
     def go_on(self) -> None:
         """Sends what waits, as far as lanes are free, and has another one opened if they are not."""
+        if self._waiting and self._waits_for_replies():
+            return
         for lane in [*self._lanes]:
             if not lane.is_free:
                 continue
@@ -161,6 +171,20 @@ class _Road:
                 lane.close()
         if self._waiting and self._opening is None and self._may_open():
             self._opening = asyncio.create_task(self._open())
+
+    def _waits_for_replies(self) -> bool:
+        """Has what waits looked at again in time, if a lane was sent something just now. False: it need not wait."""
+        loop = asyncio.get_running_loop()
+        until = max((lane.sent_at for lane in self._lanes if not lane.is_free), default=-math.inf) + PATIENCE_S
+        if until <= loop.time():
+            return False
+        if self._patience is None:
+            self._patience = loop.call_at(until, self._wait_no_longer)
+        return True
+
+    def _wait_no_longer(self) -> None:
+        self._patience = None
+        self.go_on()
 
     def _may_open(self) -> bool:
         if not self._lanes:
@@ -219,7 +243,8 @@ class _Lane(asyncio.Protocol):
         self._replies = hiredis.Reader(
             protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET
         )
-        self._late_at = 0.0
+        self.sent_at = 0.0
+        """When something was sent last."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._transport, self._streams = connection.taken_over_by(self)
@@ -233,9 +258,9 @@ class _Lane(asyncio.Protocol):
         """Sends commands. Only while it is free."""
         loop = asyncio.get_running_loop()
         self._sent.extend(some)
-        self._late_at = loop.time() + SOCKET_TIMEOUT_S
+        self.sent_at = loop.time()
         if self._timer is None:
-            self._timer = loop.call_at(self._late_at, self._look)
+            self._timer = loop.call_at(self.sent_at + SOCKET_TIMEOUT_S, self._look)
         self._transport.write(b"".join([packed for packed, _ in some]))
 
     def close(self) -> None:
@@ -284,8 +309,9 @@ class _Lane(asyncio.Protocol):
         if not self._sent:
             return
         loop = asyncio.get_running_loop()
-        if loop.time() < self._late_at:
-            self._timer = loop.call_at(self._late_at, self._look)
+        late_at = self.sent_at + SOCKET_TIMEOUT_S
+        if loop.time() < late_at:
+            self._timer = loop.call_at(late_at, self._look)
         else:
             self._close(TimeoutError("no reply in time"))
 

@@ -27,18 +27,8 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s:
     Raises:
         StoreError: there was no answer in that time. `maybe_done` speaks of all that was sent.
     """
-    began = time.monotonic()
-    maybe_done, pause_s = False, FIRST_PAUSE_S
-    while True:
-        try:
-            return await send()
-        except StoreError as error:
-            maybe_done = maybe_done or error.maybe_done
-            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
-            if time.monotonic() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
-                raise StoreError(str(error), maybe_done=maybe_done) from error
-        await asyncio.sleep(wait_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    answer, _ = await resend_knowing(send, unsent_s=unsent_s, unsure_s=unsure_s)
+    return answer
 
 
 async def resend_knowing(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> tuple[T, bool]:
@@ -47,14 +37,15 @@ async def resend_knowing(send: Callable[[], Awaitable[T]], *, unsent_s: float, u
     Raises:
         StoreError: there was no answer in that time.
     """
-    unsure = False
-
-    async def send_once() -> T:
-        nonlocal unsure
+    began = time.monotonic()
+    maybe_done, pause_s = False, FIRST_PAUSE_S
+    while True:
         try:
-            return await send()
+            return await send(), maybe_done
         except StoreError as error:
-            unsure = unsure or error.maybe_done
-            raise
-
-    return await resend(send_once, unsent_s=unsent_s, unsure_s=unsure_s), unsure
+            maybe_done = maybe_done or error.maybe_done
+            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
+            if time.monotonic() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
+                raise StoreError(str(error), maybe_done=maybe_done) from error
+        await asyncio.sleep(wait_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

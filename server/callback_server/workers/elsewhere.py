@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Final
@@ -24,7 +25,7 @@ from callback_server.mailbox import Letter, Mailbox
 from callback_server.store.client import StoreError
 from callback_server.store.find_places import Places, find_places
 from callback_server.store.scripts import Scripts
-from callback_server.workers.seat import START_S, NotBegunError, Seat, converse
+from callback_server.workers.seat import NotBegunError, Seat, converse
 from callback_server.workers.worker import LocalSeat
 
 log = get_logger()
@@ -229,7 +230,7 @@ class Host:
         self._mailbox = mailbox
         self._seat = seat
         self._refuse = refuse
-        self._seats: dict[str, tuple[LocalSeat, asyncio.Future[None]]] = {}
+        self._seats: dict[str, LocalSeat] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         mailbox.receive(Offer, self._offered)
         mailbox.receive(Go, self._go)
@@ -244,42 +245,33 @@ class Host:
         if seat is None:
             self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
             return
-        self._seats[letter.seat] = seat, asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._converse(letter, question, seat))
+        self._seats[letter.seat] = seat
+        seat.ask = functools.partial(self._mailbox.post, letter.sender, Start(letter.seat))
+        seat.open(question, letter.timeout_ms / 1000)  # not by the task: the next letter may take the call back
+        task = asyncio.create_task(self._converse(letter, question.call_id, seat))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _go(self, letter: Go) -> None:
-        if (hosted := self._seats.get(letter.seat)) is not None and not hosted[1].done():
-            hosted[1].set_result(None)
+        if (seat := self._seats.get(letter.seat)) is not None:
+            seat.go()
 
     def _withdrawn(self, letter: Withdrawn) -> None:
-        if (hosted := self._seats.get(letter.seat)) is not None and not hosted[0].ended.done():
-            hosted[0].withdraw()
-            hosted[0].end(None)
+        if (seat := self._seats.get(letter.seat)) is not None:
+            seat.give_up()
 
     def _refused(self, letter: Refused) -> None:
         self._refuse(letter.worker, handler_pb2.RefuseAnswerRequest.FromString(letter.refusal))
 
-    async def _converse(self, letter: Offer, question: handler_pb2.HandleCallbackRequest, seat: LocalSeat) -> None:
-        go = self._seats[letter.seat][1]
-
-        async def may_begin() -> bool:
-            self._mailbox.post(letter.sender, Start(letter.seat))
-            await asyncio.wait((go, seat.ended), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
-            return go.done()
-
+    async def _converse(self, letter: Offer, call_id: str, seat: LocalSeat) -> None:
         try:
-            self._say(
-                letter,
-                await converse(seat, question, timeout_s=letter.timeout_ms / 1000, may_begin=may_begin),
-                seat.worker.number,
-            )
+            result = await converse(seat)
+            self._say(letter, result, seat.worker.number)
         except NotBegunError:
-            self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
+            self._say(letter, worker_pb2.Result(call_id=call_id, declined=True))
         except HandlerError as error:
             if error.failure is CallFailure.HANDLER_ERROR:
-                self._say(letter, worker_pb2.Result(call_id=question.call_id, error=error.detail))
+                self._say(letter, worker_pb2.Result(call_id=call_id, error=error.detail))
             elif error.failure is CallFailure.HANDLER_LOST:
                 self._say(letter, None)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import itertools
 import time
 from collections import defaultdict
@@ -24,7 +25,7 @@ from callback_server.store.announce_places import announce_places
 from callback_server.store.client import StoreError
 from callback_server.store.scripts import Scripts
 from callback_server.workers.elsewhere import Elsewhere, Host
-from callback_server.workers.seat import NotBegunError, Seat, at_once, converse
+from callback_server.workers.seat import NotBegunError, Seat, converse
 from callback_server.workers.worker import LocalSeat, Worker
 
 log = get_logger()
@@ -100,11 +101,15 @@ class WorkerPool:
         asked = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
         while (left_s := until - loop.time()) > 0:
-            seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
+            # That overtakes nobody who waits: a place for one of those was given at once when it got free.
+            seat = self._seat(grant.activity, grant.call_id)
+            if seat is None:
+                seat = await self._place(_Waiting(order, grant.activity, grant.call_id), left_s)
             if seat is None:
                 break
+            seat.open(asked, until - loop.time())
             try:
-                result = await converse(seat, asked, timeout_s=until - loop.time(), may_begin=at_once)
+                result = await converse(seat)
             except NotBegunError:
                 continue
             if result.WhichOneof("outcome") == "error":
@@ -134,6 +139,11 @@ class WorkerPool:
                     log.exception("places_not_announced")
                 said, said_at = places, now
             await asyncio.sleep(CHANGE_S)
+
+    async def announce_none(self) -> None:
+        """Tells other replicas that this one goes: what is offered to it from now on, nobody reads."""
+        with contextlib.suppress(StoreError):  # what was announced does not hold for long
+            await announce_places(self._scripts, self._mailbox.replica, None)
 
     async def ask_for_ever(self) -> None:
         """Learns of the places of other replicas when calls need them, until it is cancelled."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
@@ -23,7 +23,8 @@ from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
 
 START_S: Final = 5.0
-"""How long a worker that was offered a call may take to say that it can start, in seconds."""
+"""How long a worker that was offered a call may take to say that it can start, in seconds; and the coordinator then, to
+say that it may begin."""
 
 
 class NotBegunError(Exception):
@@ -31,14 +32,24 @@ class NotBegunError(Exception):
 
 
 class Seat(ABC):
-    """A place at a worker that one call has taken. What the worker says comes to `start` and `end`."""
+    """A place at a worker that one call has taken.
+
+    The coordinator says `open`, `go`, `give_up`; the worker `start`, `end`; to it is said `offer`, `begin`, `withdraw`.
+    What follows is done at once, and not by who waits for the end: so what comes together is answered together.
+    """
 
     def __init__(self, call_id: str) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.call_id = call_id
-        self.started: asyncio.Future[None] = loop.create_future()
-        self.ended: asyncio.Future[worker_pb2.Result | None] = loop.create_future()
-        """None: the worker is lost."""
+        self.ask: Callable[[], None] | None = None
+        """Asks the coordinator whether the worker may begin, who says so by `go`. None: it may."""
+        self.started = False
+        self.begun = False
+        self.ended: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()
+        """None: the worker is lost, or the call was taken back."""
+        self.until = 0.0
+        """How long the next step may take, by the loop's clock."""
+        self._deadline = 0.0
 
     @abstractmethod
     def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
@@ -56,59 +67,64 @@ class Seat(ABC):
     def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tells the worker that its answer can not be rendered."""
 
+    def open(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
+        """Offers the call."""
+        now = self._loop.time()
+        self._deadline = now + timeout_s
+        self.until = now + min(START_S, timeout_s)
+        self.offer(question, timeout_s)
+
     def start(self) -> None:
         """The worker says that it can start."""
-        if not self.started.done():
-            self.started.set_result(None)
+        if not (self.started or self.ended.done()):
+            self.started = True
+            self.until = min(self._loop.time() + START_S, self._deadline)
+            if self.ask is None:
+                self.go()
+            else:
+                self.ask()
+
+    def go(self) -> None:
+        """The coordinator says that the worker may begin."""
+        if self.started and not (self.begun or self.ended.done()):
+            self.begun = True
+            self.until = self._deadline
+            self.begin()
 
     def end(self, result: worker_pb2.Result | None) -> None:
         """The worker says how the call ended, or is lost."""
         if not self.ended.done():
             self.ended.set_result(result)
 
+    def give_up(self) -> None:
+        """Takes the call back, unless it has ended: nothing that the worker says of it matters any more."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+            self.withdraw()
 
-async def at_once() -> bool:
-    """Of the coordinator itself: a worker that can start may begin."""
-    return True
 
-
-async def converse(
-    seat: Seat,
-    question: handler_pb2.HandleCallbackRequest,
-    *,
-    timeout_s: float,
-    may_begin: Callable[[], Awaitable[bool]],
-) -> worker_pb2.Result:
-    """Has the worker handle the call, in this time.
+async def converse(seat: Seat) -> worker_pb2.Result:
+    """Waits for what becomes of a call that was offered, to its deadline at most.
 
     Raises:
         NotBegunError: it did not begin.
         HandlerError: it began, and there is no result.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + timeout_s
-    seat.offer(question, timeout_s)
     try:
-        await asyncio.wait(
-            (seat.started, seat.ended), timeout=min(START_S, timeout_s), return_when=asyncio.FIRST_COMPLETED
-        )
-        may = seat.started.done() and not seat.ended.done() and await may_begin()
-        if seat.ended.done():
-            result = seat.ended.result()
-            if result is None or result.WhichOneof("outcome") == "declined":
-                raise NotBegunError
+        while not seat.ended.done() and (left_s := seat.until - loop.time()) > 0:
+            await asyncio.wait((seat.ended,), timeout=left_s)
+        is_late = not seat.ended.done()
+    finally:
+        seat.give_up()
+    result = seat.ended.result()
+    if result is not None and result.WhichOneof("outcome") != "declined":
+        if not seat.begun:
             # It may well have done what it was not told to do: nobody else does it again.
             raise HandlerError(CallFailure.HANDLER_ERROR, "the worker answered before it was told to begin")
-        if not may:
-            raise NotBegunError
-        seat.begin()
-        await asyncio.wait((seat.ended,), timeout=until - loop.time())
-        if not seat.ended.done():
-            raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "the worker did not answer until the deadline")
-        result = seat.ended.result()
-        if result is None or result.WhichOneof("outcome") == "declined":
-            raise HandlerError(CallFailure.HANDLER_LOST, "the worker was lost after it was told to begin")
         return result
-    finally:
-        if not seat.ended.done():
-            seat.withdraw()
+    if not seat.begun:
+        raise NotBegunError
+    if is_late:
+        raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "the worker did not answer until the deadline")
+    raise HandlerError(CallFailure.HANDLER_LOST, "the worker was lost after it was told to begin")

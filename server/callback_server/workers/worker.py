@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
@@ -13,6 +14,10 @@ from callback_server.workers.seat import Seat
 
 REST_S: Final = 1.0
 """How long a worker that has declined a call gets no other, in seconds: it knows why, and we do not."""
+MOST_MESSAGES: Final = 64
+"""How many go in one."""
+MOST_BYTES: Final = 256 * 1024
+"""How large one of several may be; a larger one goes alone."""
 
 _turns = itertools.count()
 _numbers = itertools.count(1)
@@ -24,8 +29,15 @@ class Worker:
     One that leaves an offer unanswered until it is taken back gets no more until it answers it: it hangs.
     """
 
-    def __init__(self, activities: Collection[str], max_calls: int, *, changed: Callable[[Worker], None]) -> None:
-        """`changed` is told whenever a place may have become free."""
+    def __init__(
+        self,
+        activities: Collection[str],
+        max_calls: int,
+        *,
+        takes_more: bool,
+        changed: Callable[[Worker], None],
+    ) -> None:
+        """`takes_more` says that it reads several messages in one; `changed` is told whenever a place may be free."""
         self.number = next(_numbers)
         """Which one it is, of all that were ever connected to this process."""
         self.activities = frozenset(activities)
@@ -39,7 +51,11 @@ class Worker:
         self._unanswered: set[LocalSeat] = set()
         self._resting = False
         self._turn = next(_turns)
-        self._outgoing: asyncio.Queue[worker_pb2.WorkResponse | None] = asyncio.Queue()
+        self._takes_more = takes_more
+        self._outgoing: deque[worker_pb2.WorkResponse] = deque()
+        self._is_over = False
+        """Nothing more is said to it."""
+        self._spoken = asyncio.Event()
 
     @property
     def free(self) -> int:
@@ -64,11 +80,13 @@ class Worker:
         return seat
 
     def hear(self, message: worker_pb2.WorkRequest) -> None:
-        """Takes note of what it says. A call that it does not have is passed over."""
+        """Takes note of what it says, without what there is more. A call that it does not have is passed over."""
         match message.WhichOneof("message"):
             case "start":
                 if (seat := self._seats.get(message.start.call_id)) is not None:
-                    self._unanswered.discard(seat)
+                    if seat in self._unanswered:
+                        self._unanswered.remove(seat)
+                        self._changed(self)
                     seat.start()
             case "result":
                 if (seat := self._seats.pop(message.result.call_id, None)) is not None:
@@ -76,14 +94,17 @@ class Worker:
                     if message.result.WhichOneof("outcome") == "declined" and not seat.withdrawn:
                         self._rest()
                     seat.end(message.result)
+                    self._changed(self)
+                    self._end_if_drained()
             case "drain":
                 self.draining = True
-        self._changed(self)
-        self._end_if_drained()
+                self._end_if_drained()
 
     def say(self, message: worker_pb2.WorkResponse) -> None:
         """Sends it a message, in its turn."""
-        self._outgoing.put_nowait(message)
+        if not self._is_over:
+            self._outgoing.append(message)
+            self._spoken.set()
 
     def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tells it that its answer to a call can not be rendered."""
@@ -103,23 +124,43 @@ class Worker:
         self.calls_lost += sum(not seat.withdrawn for seat in seats.values())
         for seat in seats.values():
             seat.end(None)
-        self._outgoing.put_nowait(None)
+        self._end()
 
     def taken_back(self, seat: LocalSeat) -> None:
         """Nobody waits for this call any more. Its place stays taken until the worker has answered."""
-        if not seat.started.done():
+        if not seat.started:
             self._unanswered.add(seat)
         self.say(worker_pb2.WorkResponse(withdrawn=worker_pb2.Withdrawn(call_id=seat.call_id)))
         self._end_if_drained()
 
     async def messages(self) -> AsyncIterator[worker_pb2.WorkResponse]:
         """What is said to it, until its stream is over."""
-        while (message := await self._outgoing.get()) is not None:
-            yield message
+        while self._outgoing or not self._is_over:
+            if self._outgoing:
+                yield self._message()
+            else:
+                self._spoken.clear()
+                await self._spoken.wait()
+
+    def _message(self) -> worker_pb2.WorkResponse:
+        """As much of what is to be said as goes in one message."""
+        message = self._outgoing.popleft()
+        if self._takes_more and self._outgoing:
+            left = MOST_BYTES - message.ByteSize()
+            while self._outgoing and len(message.more) < MOST_MESSAGES - 1:
+                left -= self._outgoing[0].ByteSize()
+                if left < 0:
+                    break
+                message.more.append(self._outgoing.popleft())
+        return message
 
     def _end_if_drained(self) -> None:
         if self.draining and all(seat.withdrawn for seat in self._seats.values()):
-            self._outgoing.put_nowait(None)
+            self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._spoken.set()
 
     def _rest(self) -> None:
         self._resting = True

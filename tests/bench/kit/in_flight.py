@@ -6,6 +6,7 @@ says that the call is on disk and the case closed.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import time
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ from callback.v1.callback_pb2 import RESPONSE_TYPE_RESPONSE, Response
 from callback.v1.callback_service_pb2 import GenerateCallbackUrlRequest
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 
+CONNECTIONS = 4
+"""As many as h2load makes."""
+OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 GENERATE = GenerateCallbackUrlRequest(
     callback_activity="record", response=Response(response_type=RESPONSE_TYPE_RESPONSE, response_body=b"thank you")
 )
@@ -27,12 +31,16 @@ ECHO = HttpRequest(method="POST", uri="record", body=b"thank you")
 
 async def main(options):
     """Keeps them in flight for the time; returns what was seen."""
-    async with grpc.aio.insecure_channel(options.target) as channel:
-        once = echo(channel) if options.what == "echo" else life(channel, options)
+    async with contextlib.AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(options.target, [OWN_CONNECTION]))
+            for _ in range(CONNECTIONS)
+        ]
+        kinds = [echo(channel) if options.what == "echo" else life(channel, options) for channel in channels]
         end = time.perf_counter() + options.seconds
         done = 0
 
-        async def keep_on():
+        async def keep_on(once):
             nonlocal done
             state = {}
             while time.perf_counter() < end:
@@ -41,8 +49,8 @@ async def main(options):
 
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
-            for _ in range(options.in_flight):
-                group.create_task(keep_on())
+            for n in range(options.in_flight):
+                group.create_task(keep_on(kinds[n % CONNECTIONS]))
         return {"per_second": done / (time.perf_counter() - began), "requests": done}
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from callback.v1 import callback_handler_service_pb2 as callback_dot_v1_dot_callback__handler__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n callback/v1/worker_service.proto\x12\x0b\x63\x61llback.v1\x1a*callback/v1/callback_handler_service.proto\"\xd2\x01\n\x0bWorkRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x12.callback.v1.HelloH\x00R\x05hello\x12*\n\x05start\x18\x02 \x01(\x0b\x32\x12.callback.v1.StartH\x00R\x05start\x12-\n\x06result\x18\x03 \x01(\x0b\x32\x13.callback.v1.ResultH\x00R\x06result\x12*\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rainB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\x96\x01\n\x05Hello\x12\x46\n\x13\x63\x61llback_activities\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x64\x18\x01\"\x07r\x05\x10\x01\x18\xc8\x01R\x12\x63\x61llbackActivities\x12\'\n\tmax_calls\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01R\x08maxCalls\x12\x1c\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\"*\n\x05Start\x12!\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06\x63\x61llId\"\xb6\x01\n\x06Result\x12!\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06\x63\x61llId\x12\x41\n\x08response\x18\x02 \x01(\x0b\x32#.callback.v1.HandleCallbackResponseH\x00R\x08response\x12\x16\n\x05\x65rror\x18\x03 \x01(\tH\x00R\x05\x65rror\x12\x1c\n\x08\x64\x65\x63lined\x18\x04 \x01(\x08H\x00R\x08\x64\x65\x63linedB\x10\n\x07outcome\x12\x05\xbaH\x02\x08\x01\"\x07\n\x05\x44rain\"\xca\x02\n\x0cWorkResponse\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.callback.v1.WelcomeH\x00R\x07welcome\x12\x38\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\".callback.v1.HandleCallbackRequestH\x00R\x04\x63\x61ll\x12!\n\x02go\x18\x03 \x01(\x0b\x32\x0f.callback.v1.GoH\x00R\x02go\x12\x36\n\twithdrawn\x18\x04 \x01(\x0b\x32\x16.callback.v1.WithdrawnH\x00R\twithdrawn\x12*\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rain\x12<\n\x07refused\x18\x06 \x01(\x0b\x32 .callback.v1.RefuseAnswerRequestH\x00R\x07refusedB\t\n\x07message\"Q\n\x07Welcome\x12\x18\n\x07notices\x18\x01 \x03(\tR\x07notices\x12,\n\x12\x61\x63tivities_in_vain\x18\x02 \x03(\tR\x10\x61\x63tivitiesInVain\"\x1d\n\x02Go\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\"$\n\tWithdrawn\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId2P\n\rWorkerService\x12?\n\x04Work\x12\x18.callback.v1.WorkRequest\x1a\x19.callback.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n callback/v1/worker_service.proto\x12\x0b\x63\x61llback.v1\x1a*callback/v1/callback_handler_service.proto\"\x88\x02\n\x0bWorkRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x12.callback.v1.HelloH\x00R\x05hello\x12*\n\x05start\x18\x02 \x01(\x0b\x32\x12.callback.v1.StartH\x00R\x05start\x12-\n\x06result\x18\x03 \x01(\x0b\x32\x13.callback.v1.ResultH\x00R\x06result\x12*\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rain\x12\x34\n\x04more\x18\x05 \x03(\x0b\x32\x18.callback.v1.WorkRequestB\x06\xbaH\x03\xd8\x01\x03R\x04moreB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xb5\x01\n\x05Hello\x12\x46\n\x13\x63\x61llback_activities\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x64\x18\x01\"\x07r\x05\x10\x01\x18\xc8\x01R\x12\x63\x61llbackActivities\x12\'\n\tmax_calls\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01R\x08maxCalls\x12\x1c\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\x1d\n\ntakes_more\x18\x04 \x01(\x08R\ttakesMore\"*\n\x05Start\x12!\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06\x63\x61llId\"\xb6\x01\n\x06Result\x12!\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06\x63\x61llId\x12\x41\n\x08response\x18\x02 \x01(\x0b\x32#.callback.v1.HandleCallbackResponseH\x00R\x08response\x12\x16\n\x05\x65rror\x18\x03 \x01(\tH\x00R\x05\x65rror\x12\x1c\n\x08\x64\x65\x63lined\x18\x04 \x01(\x08H\x00R\x08\x64\x65\x63linedB\x10\n\x07outcome\x12\x05\xbaH\x02\x08\x01\"\x07\n\x05\x44rain\"\xf9\x02\n\x0cWorkResponse\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.callback.v1.WelcomeH\x00R\x07welcome\x12\x38\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\".callback.v1.HandleCallbackRequestH\x00R\x04\x63\x61ll\x12!\n\x02go\x18\x03 \x01(\x0b\x32\x0f.callback.v1.GoH\x00R\x02go\x12\x36\n\twithdrawn\x18\x04 \x01(\x0b\x32\x16.callback.v1.WithdrawnH\x00R\twithdrawn\x12*\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rain\x12<\n\x07refused\x18\x06 \x01(\x0b\x32 .callback.v1.RefuseAnswerRequestH\x00R\x07refused\x12-\n\x04more\x18\x07 \x03(\x0b\x32\x19.callback.v1.WorkResponseR\x04moreB\t\n\x07message\"p\n\x07Welcome\x12\x18\n\x07notices\x18\x01 \x03(\tR\x07notices\x12,\n\x12\x61\x63tivities_in_vain\x18\x02 \x03(\tR\x10\x61\x63tivitiesInVain\x12\x1d\n\ntakes_more\x18\x03 \x01(\x08R\ttakesMore\"\x1d\n\x02Go\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\"$\n\tWithdrawn\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId2P\n\rWorkerService\x12?\n\x04Work\x12\x18.callback.v1.WorkRequest\x1a\x19.callback.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKREQUEST'].oneofs_by_name['message']._loaded_options = None
   _globals['_WORKREQUEST'].oneofs_by_name['message']._serialized_options = b'\272H\002\010\001'
+  _globals['_WORKREQUEST'].fields_by_name['more']._loaded_options = None
+  _globals['_WORKREQUEST'].fields_by_name['more']._serialized_options = b'\272H\003\330\001\003'
   _globals['_HELLO'].fields_by_name['callback_activities']._loaded_options = None
   _globals['_HELLO'].fields_by_name['callback_activities']._serialized_options = b'\272H\022\222\001\017\010\001\020d\030\001\"\007r\005\020\001\030\310\001'
   _globals['_HELLO'].fields_by_name['max_calls']._loaded_options = None
@@ -47,23 +49,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESULT'].fields_by_name['call_id']._loaded_options = None
   _globals['_RESULT'].fields_by_name['call_id']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_WORKREQUEST']._serialized_start=94
-  _globals['_WORKREQUEST']._serialized_end=304
-  _globals['_HELLO']._serialized_start=307
-  _globals['_HELLO']._serialized_end=457
-  _globals['_START']._serialized_start=459
-  _globals['_START']._serialized_end=501
-  _globals['_RESULT']._serialized_start=504
-  _globals['_RESULT']._serialized_end=686
-  _globals['_DRAIN']._serialized_start=688
-  _globals['_DRAIN']._serialized_end=695
-  _globals['_WORKRESPONSE']._serialized_start=698
-  _globals['_WORKRESPONSE']._serialized_end=1028
-  _globals['_WELCOME']._serialized_start=1030
-  _globals['_WELCOME']._serialized_end=1111
-  _globals['_GO']._serialized_start=1113
-  _globals['_GO']._serialized_end=1142
-  _globals['_WITHDRAWN']._serialized_start=1144
-  _globals['_WITHDRAWN']._serialized_end=1180
-  _globals['_WORKERSERVICE']._serialized_start=1182
-  _globals['_WORKERSERVICE']._serialized_end=1262
+  _globals['_WORKREQUEST']._serialized_end=358
+  _globals['_HELLO']._serialized_start=361
+  _globals['_HELLO']._serialized_end=542
+  _globals['_START']._serialized_start=544
+  _globals['_START']._serialized_end=586
+  _globals['_RESULT']._serialized_start=589
+  _globals['_RESULT']._serialized_end=771
+  _globals['_DRAIN']._serialized_start=773
+  _globals['_DRAIN']._serialized_end=780
+  _globals['_WORKRESPONSE']._serialized_start=783
+  _globals['_WORKRESPONSE']._serialized_end=1160
+  _globals['_WELCOME']._serialized_start=1162
+  _globals['_WELCOME']._serialized_end=1274
+  _globals['_GO']._serialized_start=1276
+  _globals['_GO']._serialized_end=1305
+  _globals['_WITHDRAWN']._serialized_start=1307
+  _globals['_WITHDRAWN']._serialized_end=1343
+  _globals['_WORKERSERVICE']._serialized_start=1345
+  _globals['_WORKERSERVICE']._serialized_end=1425
 # @@protoc_insertion_point(module_scope)

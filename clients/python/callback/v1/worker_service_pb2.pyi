@@ -29,6 +29,7 @@ class WorkRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """hello is the first message, and only that."""
@@ -45,6 +46,14 @@ class WorkRequest(_message.Message):
     def drain(self) -> Global___Drain:
         """drain asks for no more calls."""
 
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkRequest]:
+        """more are further messages that there were to say at the same time: they count as if each were sent after this one, in
+        their order. Only for a server whose Welcome takes them, so not with Hello. At most 63, or none of all counts; none of
+        them has more itself. Each is held to the rules by itself, hence IGNORE_ALWAYS: those before a wrong one count, and the
+        stream then ends with INVALID_REQUEST.
+        """
+
     def __init__(
         self,
         *,
@@ -52,10 +61,11 @@ class WorkRequest(_message.Message):
         start: Global___Start | None = ...,
         result: Global___Result | None = ...,
         drain: Global___Drain | None = ...,
+        more: _abc.Iterable[Global___WorkRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "hello", b"hello", "message", b"message", "result", b"result", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "hello", b"hello", "message", b"message", "result", b"result", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "hello", b"hello", "message", b"message", "more", b"more", "result", b"result", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "start", "result", "drain"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
@@ -72,10 +82,13 @@ class Hello(_message.Message):
     CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
     MAX_CALLS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    TAKES_MORE_FIELD_NUMBER: _builtins.int
     max_calls: _builtins.int
     """max_calls is how many calls it takes at a time. 1 to 1,000."""
     name: _builtins.str
     """name is for logs: what the worker calls itself. At most 200 characters."""
+    takes_more: _builtins.bool
+    """takes_more says that the worker reads WorkResponse.more."""
     @_builtins.property
     def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """callback_activities are the activities that it serves. 1 to 100, each 1–200 characters."""
@@ -86,10 +99,11 @@ class Hello(_message.Message):
         callback_activities: _abc.Iterable[_builtins.str] | None = ...,
         max_calls: _builtins.int = ...,
         name: _builtins.str = ...,
+        takes_more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name", "takes_more", b"takes_more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,6 +200,7 @@ class WorkResponse(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """welcome answers Hello."""
@@ -216,6 +231,13 @@ class WorkResponse(_message.Message):
         FAILED, and nothing is to be done. Not told to a worker that has drained.
         """
 
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkResponse]:
+        """more are further messages that there were to say at the same time: they count as if each were sent after this one, in
+        their order. Only for a worker whose Hello takes them. At most 63, which with this one have at most 256 KiB; none of
+        them has more itself.
+        """
+
     def __init__(
         self,
         *,
@@ -225,10 +247,11 @@ class WorkResponse(_message.Message):
         withdrawn: Global___Withdrawn | None = ...,
         drain: Global___Drain | None = ...,
         refused: _callback_handler_service_pb2.RefuseAnswerRequest | None = ...,
+        more: _abc.Iterable[Global___WorkResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "more", b"more", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "call", "go", "withdrawn", "drain", "refused"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
@@ -244,6 +267,9 @@ class Welcome(_message.Message):
 
     NOTICES_FIELD_NUMBER: _builtins.int
     ACTIVITIES_IN_VAIN_FIELD_NUMBER: _builtins.int
+    TAKES_MORE_FIELD_NUMBER: _builtins.int
+    takes_more: _builtins.bool
+    """takes_more says that the server reads WorkRequest.more."""
     @_builtins.property
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """notices are sentences for the worker's log: of which of its activities this server has no calls for workers, and what to
@@ -259,10 +285,11 @@ class Welcome(_message.Message):
         *,
         notices: _abc.Iterable[_builtins.str] | None = ...,
         activities_in_vain: _abc.Iterable[_builtins.str] | None = ...,
+        takes_more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities_in_vain", b"activities_in_vain", "notices", b"notices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities_in_vain", b"activities_in_vain", "notices", b"notices", "takes_more", b"takes_more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

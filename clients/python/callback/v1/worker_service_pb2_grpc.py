@@ -55,6 +55,8 @@ class WorkerServiceServicer:
         answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
         Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
         withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
+        Who says `takes_more`, in Hello or in Welcome, may be sent several messages in one: what there is to say at one time. Each
+        side says it for itself; who does not is sent each alone.
         To notice a server that is lost without a word, a worker pings it (HTTP/2 PING), each 5 to 30 seconds; the server
         pings its workers each 15.
         Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.

@@ -13,18 +13,19 @@ local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], AR
 local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local profile, guard, answer, ordered, fallback = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 
-local existing = load_case(case_id)
-if existing then
+if redis.call('EXISTS', case_key(case_id)) == 1 then -- seldom: a request that was sent again
+  local existing = load_case(case_id)
   local same = existing.owner == owner and string.sub(existing.sha, -16) == sha
     and string.sub(existing.fingerprint, 1, 16) == fingerprint
   return {same and 'KNOWN' or 'CONFLICT'}
 end
 
+local marks = label_marks(content)
 -- A creation time of its own for each case of a partition, so that a page token can name a place between two.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
 redis.call('SET', newest_key(), string.format('%.0f', created))
 redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', sha,
-  'fingerprint', fingerprint, 'created', created, 'marks', label_marks(content))
+  'fingerprint', fingerprint, 'created', created, 'marks', marks)
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
@@ -45,5 +46,5 @@ if time_to_live_ms ~= '' then
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
-emit(load_case(case_id), 'CASE_CREATED')
+emit({id = case_id, owner = owner, activity = activity, status = 'OPEN', marks = marks}, 'CASE_CREATED')
 return {'OK'}

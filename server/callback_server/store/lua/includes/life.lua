@@ -19,10 +19,15 @@ local DUE = {}
 ---@return table reply what was due, then the answer
 local function reply(...) return {DUE, ...} end
 
+local clock -- asked once
+
 ---@return number now in microseconds, by the store's clock; frozen while a script runs
 local function now_us()
-  local t = redis.call('TIME')
-  return t[1] * 1000000 + t[2]
+  if not clock then
+    local t = redis.call('TIME')
+    clock = t[1] * 1000000 + t[2]
+  end
+  return clock
 end
 
 ---@return table|nil case the fields of a case as strings or nil, with its id

@@ -1,0 +1,70 @@
+"""What is sent again until the store answers: whether what was sent before may have done it, and for how long."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from callback_server.store import resend as resend_module
+from callback_server.store.client import StoreError
+from callback_server.store.resend import resend_knowing
+
+UNSENT, UNSURE = False, True
+
+
+@pytest.fixture
+def sends(monkeypatch):
+    """Gives what sends and fails in these ways, one after another, and then is answered."""
+    now = itertools.count()  # seconds: one passes whenever it is looked at
+    monkeypatch.setattr(resend_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(resend_module, "FIRST_PAUSE_S", 0)  # and so none is any longer
+
+    def failing(failures):
+        outcomes = iter(failures)
+
+        async def send():
+            for maybe_done in outcomes:
+                raise StoreError("away", maybe_done=maybe_done)
+            return "answer"
+
+        return send
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("failures", "unsure"),
+    [
+        ([], False),
+        ([UNSENT], False),
+        ([UNSURE], True),
+        ([UNSENT, UNSURE], True),
+        ([UNSURE, UNSENT], True),
+    ],
+)
+async def test_an_answer_comes_with_whether_one_sent_before_may_have_done_it(sends, failures, unsure):
+    assert await resend_knowing(sends(failures), unsent_s=10, unsure_s=10) == ("answer", unsure)
+
+
+@pytest.mark.parametrize("before", [[], [UNSENT], [UNSURE], [UNSENT, UNSURE], [UNSURE, UNSENT]])
+@pytest.mark.parametrize("last", [UNSENT, UNSURE])
+async def test_who_gives_up_says_whether_any_that_was_sent_may_have_done_it(sends, before, last):
+    with pytest.raises(StoreError, match="away") as caught:
+        await resend_knowing(sends([*before, *[last] * 20]), unsent_s=10, unsure_s=10)
+    assert caught.value.maybe_done is any([*before, last])
+
+
+@pytest.mark.parametrize(
+    ("failures", "times"), [([UNSENT] * 20, 10), ([UNSURE] * 20, 5), ([UNSENT] * 2 + [UNSURE] + [UNSENT] * 20, 5)]
+)
+async def test_what_may_have_been_done_is_tried_for_its_own_time(sends, failures, times):
+    send, sent = sends(failures), 0
+
+    async def counted():
+        nonlocal sent
+        sent += 1
+        return await send()
+
+    with pytest.raises(StoreError):
+        await resend_knowing(counted, unsent_s=10, unsure_s=5)
+    assert sent == times
