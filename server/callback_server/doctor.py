@@ -23,12 +23,12 @@ from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_readable, check_secret_file, unreachable
 from callback_process.settings import SettingsError
-from callback_server.domain.principal import Role
+from callback_server.access.principals import PrincipalEntry, read_principals
+from callback_server.access.roles import Role
 from callback_server.handlers.push import credentials, make_channel
-from callback_server.principals import PrincipalEntry, read_principals
 from callback_server.settings import ActivitySettings, ServerSettings
-from callback_server.store.client import StoreClient, StoreError, connect
-from callback_server.store.condition import NodeCondition, conditions, time_writes
+from callback_server.store.connection.client import StoreClient, StoreError, connect
+from callback_server.store.queries.node_status import NodeCondition, conditions, time_writes
 from callback_server.store.safety import (
     UnsafeStoreError,
     layout_problem,

@@ -33,17 +33,18 @@ from callback_process.effective import mask_url
 from callback_process.listening import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
-from callback_server.calls import UNSENT_S, Calls
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.principals import PrincipalsFile
+from callback_server.calls.deliveries import Deliveries
+from callback_server.calls.held import HeldCalls
+from callback_server.calls.invoke import UNSENT_S, Calls
+from callback_server.calls.sweeper import Sweeper
+from callback_server.contract.validation import violations
 from callback_server.domain.activity import Activity
-from callback_server.events import tell_due
-from callback_server.feed import Feed
+from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.push import PushHandler
-from callback_server.handling import Handling
-from callback_server.held import HeldCalls
-from callback_server.inbox import Inbox
-from callback_server.mailbox import Mailbox
-from callback_server.principals import PrincipalsFile
-from callback_server.rpc.access import Access
+from callback_server.handlers.workers.pool import WorkerPool
+from callback_server.replica_bus import ReplicaBus
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.new_case import Policy
@@ -51,18 +52,17 @@ from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
-from callback_server.store.claim_call import Leases
-from callback_server.store.client import StoreError, connect
-from callback_server.store.paused import bring_pauses, read_pauses
-from callback_server.store.resend import resend
+from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.connection.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
-from callback_server.store.sweep_partition import Swept, sweep_partition
-from callback_server.sweeper import Sweeper
+from callback_server.store.transitions.claim_call import Leases
+from callback_server.store.transitions.pause_activity import read_pauses, sync_pauses
+from callback_server.store.transitions.sweep_partition import Swept, sweep_partition
+from callback_server.transition_log import log_timeout
 from callback_server.verification.profiles import Profiles
-from callback_server.wire.validation import violations
-from callback_server.workers.pool import WorkerPool
+from callback_server.watch import WatchHub
 
 log = logs.get_logger()
 
@@ -142,7 +142,7 @@ async def _serve(settings: ServerSettings) -> None:
     _warm_up()
     health = Health()
     client = connect(given.store_url)
-    scripts = Scripts(client, tell_due)
+    scripts = Scripts(client, log_timeout)
     try:
         with AdminServer(given.admin, health.why_not_ready):
             if await _store_ready(scripts, settings, stopping):
@@ -186,16 +186,16 @@ async def _serve_on(
         await stack.enter_async_context(handler)
     mail_client = connect(given.store_url)
     stack.push_async_callback(mail_client.aclose)
-    mailbox = Mailbox(scripts, mail_client)
-    workers = WorkerPool(scripts, mailbox)
-    handling = Handling(
+    replica_bus = ReplicaBus(scripts, mail_client)
+    workers = WorkerPool(scripts, replica_bus)
+    dispatcher = HandlerDispatcher(
         handlers=given.handlers, workers=workers, activities=activities, platform_url=settings.platform_url
     )
     leases = Leases(activities)
-    held = HeldCalls(scripts, mailbox, handling, retention)
-    inbox = Inbox(
+    held = HeldCalls(scripts, replica_bus, dispatcher, retention)
+    inbox = Deliveries(
         scripts,
-        handling=handling,
+        dispatcher=dispatcher,
         activities=activities,
         leases=leases,
         retention=retention,
@@ -203,7 +203,7 @@ async def _serve_on(
     )
     calls = Calls(
         scripts,
-        handling=handling,
+        dispatcher=dispatcher,
         held=held,
         inbox=inbox,
         leases=leases,
@@ -215,13 +215,13 @@ async def _serve_on(
         max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         max_per_minute_per_owner=settings.max_calls_per_minute_per_owner,
     )
-    feed = Feed(scripts)
+    watch_hub = WatchHub(scripts)
     principals = given.principals
-    access = Access(
+    access = Authenticator(
         (lambda: principals.current) if principals else None, asks_certificates=settings.tls_client_ca_file is not None
     )
     server = make_server(
-        CallbackServicer(scripts, policy, retention, access, held, feed),
+        CallbackServicer(scripts, policy, retention, access, held, watch_hub),
         EdgeServicer(calls, access),
         WorkerServicer(workers, access, given.handlers),
         health,
@@ -233,7 +233,7 @@ async def _serve_on(
         port = server.bind(settings.grpc_bind, given.credentials)
     except (OSError, RuntimeError) as error:
         raise StartError(f"grpc_bind {settings.grpc_bind} can not be bound; is the port taken?") from error
-    for work in (mailbox.read_for_ever(), workers.announce_for_ever(), workers.ask_for_ever()):
+    for work in (replica_bus.read_for_ever(), workers.announce_for_ever(), workers.ask_for_ever()):
         await stack.enter_async_context(_background(work))
     await server.start()
     await health.set(store_up=True)  # not before: who is told that it is ready connects at once
@@ -242,7 +242,7 @@ async def _serve_on(
         sweeper.sweep_for_ever(),
         sweeper.drop_for_ever(),
         inbox.take_for_ever(),
-        feed.read_for_ever(),
+        watch_hub.read_for_ever(),
         _watch_store(scripts, retention, health),
     ]
     if principals:
@@ -266,7 +266,7 @@ async def _serve_on(
     await asyncio.sleep(settings.drain_s)
     await health.stop()
     workers.drain()
-    feed.stop()
+    watch_hub.stop()
     inbox.stop()
     # Both at once: a call whose caller has gone is no RPC any more, and yet to be finished.
     done, _ = await asyncio.wait(
@@ -274,11 +274,11 @@ async def _serve_on(
         timeout=settings.grace_s,
     )
     # However it has ended. Letters are the ends of calls that others wait for.
-    await asyncio.gather(workers.announce_none(), mailbox.flush())
+    await asyncio.gather(workers.announce_none(), replica_bus.flush())
     log.info("stopped", clean=len(done) == 2)
 
 
-async def _drain(calls: Calls, inbox: Inbox) -> None:
+async def _drain(calls: Calls, inbox: Deliveries) -> None:
     """Waits for what runs: calls first, for each may yet begin a delivery."""
     await calls.drain()
     await inbox.drain()
@@ -314,7 +314,7 @@ async def _store_ready(scripts: Scripts, settings: ServerSettings, stopping: asy
     while not stopping.is_set():
         try:
             await check_store(scripts.client, settings.store_durability)
-            await bring_pauses(scripts, await read_pauses(scripts))
+            await sync_pauses(scripts, await read_pauses(scripts))
             return True
         except UnsafeStoreError as error:
             raise StartError(f"the store is not safe: {error}") from error

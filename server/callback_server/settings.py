@@ -24,7 +24,7 @@ from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.retries import Retries
-from callback_server.store.client import check_url, with_password
+from callback_server.store.connection.client import check_url, with_password
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
 

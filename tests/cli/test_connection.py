@@ -28,10 +28,10 @@ from callback.v1 import callback_service_pb2 as messages
 from callback_cli.main import COMMANDS, cli
 from callback_cli.session import TOKEN_VARIABLE, AskingCommand
 from callback_edge.settings import EdgeSettings
-from callback_server.domain.principal import Role
-from callback_server.principals import read_principals
+from callback_server.access.principals import read_principals
+from callback_server.access.roles import Role
+from callback_server.access.tokens import add_token
 from callback_server.settings import ServerSettings
-from callback_server.tokens import add_token
 
 TOKEN = "callback_" + "t" * 43
 EMPTY_LIST = messages.ListCallbacksResponse()

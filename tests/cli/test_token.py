@@ -14,8 +14,8 @@ from support.wait import wait_until
 
 from callback_cli.main import cli
 from callback_cli.tokens import ROLES
-from callback_server.domain.principal import Role
-from callback_server.principals import read_principals
+from callback_server.access.principals import read_principals
+from callback_server.access.roles import Role
 
 WRITTEN = """# Ask the platform team before you change this.
 [principals.orders]   # the shop

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callback.certificate_names import names_of
-from callback_server.rpc import certificate_names as of_server
+from callback_server.access import certificate_names as of_server
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC)

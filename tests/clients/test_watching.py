@@ -29,7 +29,7 @@ from callback import (
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.callback_service_pb2_grpc import CallbackServiceServicer, add_CallbackServiceServicer_to_server
-from callback_server import feed
+from callback_server import watch as feed
 
 CREATED, STARTED, ENDED, CLOSED = (
     CallEventType.CASE_CREATED, CallEventType.CALL_STARTED, CallEventType.CALL_ENDED, CallEventType.CASE_CLOSED,

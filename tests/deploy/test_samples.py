@@ -11,8 +11,8 @@ from support.tools import require
 from support.tree import ROOT
 
 from callback_edge.settings import EdgeSettings
-from callback_server.domain.principal import Role
-from callback_server.principals import read_principals
+from callback_server.access.principals import read_principals
+from callback_server.access.roles import Role
 from callback_server.settings import ServerSettings
 
 

@@ -27,7 +27,7 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 FAMILIES = ["", "state"]
 
 
-class Gate:
+class MethodRouter:
     """A script that waits until it is opened."""
 
     def __init__(self):
@@ -45,7 +45,7 @@ class Gate:
 
 @pytest.fixture
 async def gate():
-    it = Gate()
+    it = MethodRouter()
     yield it
     it.opened.set()
 

@@ -131,14 +131,14 @@ class ModelCase:
             (what, call.id if call else "", self.status, self.reason or "", call.status if call else "", delivery)
         )
 
-    def claim(self, call_id, *, asking="CALL", profile="", message="", over=False, takes=False):
+    def claim(self, call_id, *, intent="CALL", profile="", message="", over=False, takes=False):
         """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
 
         `over`: the owner has made too many calls. `takes`: who asks can run a delivery.
         """
         if self.profile and profile != self.profile:
             return "VERIFY", self.profile
-        if asking == "OPTIONS":
+        if intent == "OPTIONS":
             return "UNKNOWN", None
         if call_id in self.calls or call_id in self.gone:
             call = self.calls.get(call_id) or self.gone[call_id]
@@ -157,13 +157,13 @@ class ModelCase:
                 return "REPEATED", (earlier.id, self.answer_again(earlier))
         if self.status == CLOSED:
             return "CLOSED", self.reason
-        if self.guard == "CONFIRM" and asking in ("GET", "PERSON", "FORM"):
+        if self.guard == "CONFIRM" and intent in ("GET", "PERSON", "FORM"):
             return "CONFIRM", None
-        if self.guard == "DETECT" and asking == "GET":
+        if self.guard == "DETECT" and intent == "GET":
             return "AGENT", None
         if self.status == IN_PROGRESS:
             return "BUSY", None
-        if asking == "HANDSHAKE":
+        if intent == "HANDSHAKE":
             return "HANDSHAKE", None
         if over or self.left == 0:
             return "LIMITED", None

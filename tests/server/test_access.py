@@ -21,10 +21,10 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2, edge_service_pb2
 from callback.v1 import callback_service_pb2 as rpc
-from callback_server.domain.principal import Role
-from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Role
 from callback_server.rpc import callback_service
-from callback_server.rpc.access import Access
 from callback_server.rpc.method import require_roles
 
 SERVICES = [
@@ -309,7 +309,7 @@ async def test_without_principals_everyone_is_local_and_may_do_everything(store_
 
 async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
     class Forgetful:
-        access = Access(None)
+        access = Authenticator(None)
 
         async def Carry(self, requests, context):  # the contract's name
             raise AssertionError

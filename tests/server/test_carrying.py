@@ -11,8 +11,8 @@ from support.wait import wait_until
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server import metrics
-from callback_server.domain.principal import Role
-from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Role
 from callback_server.rpc import edge_service
 
 

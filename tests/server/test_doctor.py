@@ -18,8 +18,8 @@ from callback_process.findings import Level
 from callback_server import doctor
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
-from callback_server.store.client import connect
-from callback_server.store.condition import conditions
+from callback_server.store.connection.client import connect
+from callback_server.store.queries.node_status import conditions
 
 NOW = datetime.now(UTC)
 

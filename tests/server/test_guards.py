@@ -12,7 +12,7 @@ from support.stored import dumped
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server import calls
+from callback_server.calls import invoke as calls
 from callback_server.domain.activity import Activity
 from callback_server.domain.agents import is_agent
 from callback_server.handlers.push import PushHandler

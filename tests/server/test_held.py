@@ -82,7 +82,7 @@ async def test_a_held_call_is_answered_from_another_process(store_of):
 async def test_a_lost_letter_costs_a_second_and_no_answer(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
-        other.mailbox.post = lambda *_letter: None
+        other.replica_bus.post = lambda *_letter: None
         made = await generate(one)
         caller = invoke(one, made)
         await answer(other, await call_of(other, made))
@@ -269,8 +269,8 @@ async def test_a_handler_that_is_in_time_leaves_the_fallback_unsent(store_of):
         return accept()
 
     async with with_handler(store_of(), script) as (services, name):
-        way_out = {**WAY_OUT, "answer_deadline": {"seconds": 5}}
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **way_out)
+        fallback = {**WAY_OUT, "answer_deadline": {"seconds": 5}}
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
         assert (await invoke(services, made)).response.response_code == 201
         assert not (await call_of(services, made)).fallback_sent
         case = await case_of(services, made)

@@ -11,7 +11,7 @@ from support.store import free_port
 from support.system import Process
 from support.wait import wait_until
 
-from callback_server.rpc.listeners import LISTENERS, Listeners
+from callback_server.rpc.grpc_aio.listeners import LISTENERS, Listeners
 
 
 def make_server(options):

@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 from support.wait import wait_until
 
 from callback_process.settings import SettingsError
-from callback_server import principals as module
-from callback_server.domain.principal import Role
+from callback_server.access import principals as module
+from callback_server.access.principals import PrincipalsFile, read_principals
+from callback_server.access.roles import Role
+from callback_server.access.tokens import add_token, new_token, token_entry, token_toml
 from callback_server.errors import UnauthenticatedError
-from callback_server.principals import PrincipalsFile, read_principals
-from callback_server.tokens import add_token, new_token, token_entry, token_toml
 
 TOKEN = new_token()
 SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()

@@ -16,7 +16,7 @@ from support.wait import wait_until
 
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback_server.rpc.listeners import LISTENERS
+from callback_server.rpc.grpc_aio.listeners import LISTENERS
 
 
 def hashed(token):

@@ -13,7 +13,7 @@ from support.wait import wait_until
 from callback_server import main
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
-from callback_server.store.client import connect
+from callback_server.store.connection.client import connect
 from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
 from callback_server.store.scripts import Scripts
 

@@ -18,13 +18,13 @@ from support.watching import Watch, told, watch
 
 from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import edge_service_pb2 as edge_pb2
-from callback_server import feed
+from callback_server import watch as watch_hub
+from callback_server.access.roles import Principal, Role
 from callback_server.domain.event import Event
-from callback_server.domain.principal import Principal, Role
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
-from callback_server.store.read_events import read_ends
+from callback_server.store.queries.read_events import read_ends
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -117,8 +117,8 @@ async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_n
 
 
 async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_once(store_of, monkeypatch):
-    monkeypatch.setattr(feed, "MOST_AT_ONCE", 7)
-    monkeypatch.setattr(feed, "READ_INTERVAL_S", 0.01)
+    monkeypatch.setattr(watch_hub, "MOST_AT_ONCE", 7)
+    monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
     store = store_of()
     chance = random.Random(5)
     async with running_services(store) as here, running_services(store) as there:
@@ -376,13 +376,13 @@ def packed(number):
 
 
 async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not_held_up(store_of, monkeypatch):
-    monkeypatch.setattr(feed, "MOST_KEPT", 500)
-    monkeypatch.setattr(feed, "READ_INTERVAL_S", 0.01)
+    monkeypatch.setattr(watch_hub, "MOST_KEPT", 500)
+    monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
     store = store_of()
     total = 0
     async with running_services(store) as services, plain(store) as client:
         async with watch(services.callbacks) as slow, watch(services.callbacks) as quick:
-            while services.feed._forgotten < 20_000:
+            while services.watch_hub._forgotten < 20_000:
                 pipeline = client.pipeline(transaction=False)
                 for number in range(200):
                     pipeline.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
@@ -394,25 +394,25 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
             behind = await read_ends(services.scripts)
         assert sum(behind.numbers) == total
         async with watch(services.callbacks, resume_token=slow.token) as again:
-            left = total - sum(feed.Token.from_text(slow.token).numbers)
+            left = total - sum(watch_hub.Token.from_text(slow.token).numbers)
             assert 0 < left < total
             await again.events(left)
 
 
 async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on(store_of, monkeypatch):
-    monkeypatch.setattr(feed, "MOST_KEPT", 10)
-    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(watch_hub, "MOST_KEPT", 10)
+    monkeypatch.setattr(watch_hub, "HEARTBEAT_S", 0.05)
     known = _Known(local={Role.OWNER}, shop={Role.OWNER})
     store = store_of()
     async with running_services(store, principals=lambda: known) as services, plain(store) as client:
         quiet = await Watch(services.callbacks, metadata=by("shop")).begin()
         for number in range(100):
             await client.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
-        await wait_until(lambda: services.feed._forgotten >= 90, what="more than is kept")
+        await wait_until(lambda: services.watch_hub._forgotten >= 90, what="more than is kept")
 
         async def moved():
             assert await quiet.read() == []
-            return sum(feed.Token.from_text(quiet.token).numbers) == 100
+            return sum(watch_hub.Token.from_text(quiet.token).numbers) == 100
 
         await wait_until(moved, what="a place that goes on")
         request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
@@ -435,7 +435,7 @@ async def test_nothing_is_read_while_nobody_watches(store_of):
         async with watch(services.callbacks) as watching:
             await generate(services)
             await watching.events(1)
-        await wait_until(lambda: services.feed._position is None, what="a reader that has stopped")
+        await wait_until(lambda: services.watch_hub._position is None, what="a reader that has stopped")
         before = await reads(client)
         assert before > 0
         # While it read, it looked at each partition about ten times a second.
@@ -451,7 +451,7 @@ async def test_one_reader_is_enough_for_any_number_of_watches(store_of):
         watches = [await stack.enter_async_context(watch(services.callbacks)) for _ in range(50)]
         before, began = await reads(client), time.monotonic()
         await wait_until(lambda: _reads_since(client, before, 10 * keys.PARTITIONS), what="ten looks at each partition")
-        assert time.monotonic() - began > 8 * feed.READ_INTERVAL_S
+        assert time.monotonic() - began > 8 * watch_hub.READ_INTERVAL_S
         made = await generate(services)
         for each in watches:
             assert cases(await each.events(1)) == [made.callback_case_id]
@@ -463,8 +463,8 @@ async def _reads_since(client, before, count):
 
 async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
     known = _Known(shop={Role.OWNER}, bank={Role.OWNER}, other={Role.OWNER})
-    monkeypatch.setattr(feed, "MOST_WATCHERS_EACH", 2)
-    monkeypatch.setattr(feed, "MOST_WATCHERS", 3)
+    monkeypatch.setattr(watch_hub, "MOST_WATCHERS_EACH", 2)
+    monkeypatch.setattr(watch_hub, "MOST_WATCHERS", 3)
     async with running_services(store_of(), principals=lambda: known) as services:
         watches = [await Watch(services.callbacks, metadata=by(name)).begin() for name in ("shop", "shop", "bank")]
         for name in ("shop", "other"):
@@ -482,7 +482,7 @@ async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
 
 
 async def test_a_watch_that_has_nothing_to_tell_gives_its_place_now_and_then(services, monkeypatch):
-    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(watch_hub, "HEARTBEAT_S", 0.05)
     async with watch(services.callbacks, callback_activity="form") as watching:
         first = watching.token
         await generate(services)
@@ -514,8 +514,8 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
 
 async def test_who_watches_is_told_when_the_process_ends(services):
     async with watch(services.callbacks) as watching:
-        services.feed.stop()
-        async with asyncio.timeout(feed.HEARTBEAT_S / 2):
+        services.watch_hub.stop()
+        async with asyncio.timeout(watch_hub.HEARTBEAT_S / 2):
             error = await refusal(watching.read())
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
     error = await refusal(Watch(services.callbacks).read())

@@ -39,39 +39,49 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import (
     AnswerMode,
+    CaseEffect,
     CaseStatus,
     CloseReason,
-    Consequence,
+    Fallback,
     GetGuard,
     Mode,
     NewCase,
     Settings,
-    WayOut,
 )
-from callback_server.domain.due import CaseExpired, LeaseEnded
 from callback_server.domain.event import Filter
-from callback_server.domain.guard import Asking
+from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response, ResponseType, complete
-from callback_server.store import keys, read_events
-from callback_server.store.claim_call import Closed, Leases, Limited, Proven, Refused, Repeated, Unverified, claim_call
-from callback_server.store.client import connect
-from callback_server.store.close_case import Close, close_case
-from callback_server.store.create_case import Created, create_case
-from callback_server.store.drop_partition import drop_partition
-from callback_server.store.erase_calls import Erased, erase_calls
-from callback_server.store.finish_call import Finished, finish_call
-from callback_server.store.finish_delivery import finish_delivery
-from callback_server.store.list_cases import list_cases
-from callback_server.store.list_marked import Mark, list_marked
+from callback_server.domain.timeouts import CaseExpired, LeaseEnded
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
 from callback_server.store.packing import MOST_INSIDE
-from callback_server.store.paused import pause_activity, resume_activity
-from callback_server.store.read import list_calls, read_call, read_case, read_held
-from callback_server.store.replay_call import Replayed, replay_call
+from callback_server.store.queries import read_events
+from callback_server.store.queries.list_cases import list_cases
+from callback_server.store.queries.list_owner_calls import Mark, list_marked
+from callback_server.store.queries.read import list_calls, read_call, read_case, read_held
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.set_response import set_response
-from callback_server.store.sweep_partition import sweep_partition
-from callback_server.store.take_deliveries import take_deliveries
+from callback_server.store.transitions.apply_retention import drop_partition
+from callback_server.store.transitions.claim_call import (
+    Closed,
+    Leases,
+    Limited,
+    Proven,
+    Refused,
+    Repeated,
+    Unverified,
+    claim_call,
+)
+from callback_server.store.transitions.close_case import Close, close_case
+from callback_server.store.transitions.create_case import Created, create_case
+from callback_server.store.transitions.erase_calls import Erased, erase_calls
+from callback_server.store.transitions.finish_call import Finished, finish_call
+from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.pause_activity import pause_activity, resume_activity
+from callback_server.store.transitions.replay_call import Replayed, replay_call
+from callback_server.store.transitions.set_response import set_response
+from callback_server.store.transitions.sweep_partition import sweep_partition
+from callback_server.store.transitions.take_deliveries import take_deliveries
 
 KEEP = 1
 RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
@@ -102,17 +112,17 @@ MOST_CASES = 4
 RECORDED = {b"request_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"d_detail", b"d_response", b"d_body"}
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"d_response", b"d_body")
-WAY_OUT = WayOut(100, Response(type=ResponseType.RESPONSE, body=b"later"))
+WAY_OUT = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
 DIGESTS = ("", "a" * 64, "b" * 64)
 
 
-def consequence(made):
+def effect(made):
     """What a call's end made of its case, from the model's words."""
-    return made and Consequence(CaseStatus(made[0]), made[1] and CloseReason(made[1]))
+    return made and CaseEffect(CaseStatus(made[0]), made[1] and CloseReason(made[1]))
 
 
 def _due(case_id, activity, word, call_id=None, made=None):
-    return LeaseEnded(call_id, activity, consequence(made)) if word == "LEASE_ENDED" else CaseExpired(case_id, activity)
+    return LeaseEnded(call_id, activity, effect(made)) if word == "LEASE_ENDED" else CaseExpired(case_id, activity)
 
 
 def _case_of(told):
@@ -177,7 +187,7 @@ class LifeMachine(RuleBasedStateMachine):
         activity=st.sampled_from(["push", "push", "push", "record", "form"]),
         answer=st.sampled_from(AnswerMode),
         ordered=st.booleans(),
-        way_out=st.booleans(),
+        fallback=st.booleans(),
         owner=st.sampled_from(["shop", "shop", "other"]),
         parameter=st.sampled_from(["", "state"]),
         expires=st.booleans(),
@@ -186,17 +196,19 @@ class LifeMachine(RuleBasedStateMachine):
         profile=st.sampled_from(["", "hook"]),
         guard=st.sampled_from(GetGuard),
     )
-    def create(self, mode, activity, answer, ordered, way_out, owner, parameter, expires, body, labels, profile, guard):
+    def create(
+        self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard
+    ):
         if activity != "push":
             answer = HOLD if activity == "form" else "HANDLER"
         self._create(
             mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard,
-            answer=answer, ordered=ordered and answer == ACK, way_out=WAY_OUT if way_out else None,
+            answer=answer, ordered=ordered and answer == ACK, fallback=WAY_OUT if fallback else None,
         )  # fmt: skip
 
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
-        answer="HANDLER", ordered=False, way_out=None,
+        answer="HANDLER", ordered=False, fallback=None,
     ):  # fmt: skip
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
@@ -204,7 +216,7 @@ class LifeMachine(RuleBasedStateMachine):
             mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
-            answer=AnswerMode(answer), ordered=ordered, way_out=way_out,
+            answer=AnswerMode(answer), ordered=ordered, fallback=fallback,
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is Created.OK
         self.new[case.id] = case
@@ -276,7 +288,7 @@ class LifeMachine(RuleBasedStateMachine):
     # --- what callers and handlers do
 
     def _claim(
-        self, case_id, call_id, *, parameter=None, asking="CALL", profile=None, message="", over=False, limited=False,
+        self, case_id, call_id, *, parameter=None, intent="CALL", profile=None, message="", over=False, limited=False,
         takes=False, sha=None,
     ):  # fmt: skip
         """As one that passes what the case asks for, unless `profile` says otherwise."""
@@ -286,7 +298,7 @@ class LifeMachine(RuleBasedStateMachine):
                 self.scripts, call_id=call_id, state_sha256=sha or new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, retention=self.retention,
-                platform_url="https://platform.example", asking=Asking(asking),
+                platform_url="https://platform.example", intent=RequestIntent(intent),
                 proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
                 calls_per_minute=PER_MINUTE if limited else None,
                 owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
@@ -299,11 +311,11 @@ class LifeMachine(RuleBasedStateMachine):
         if word in ("CLAIMED", "RECORDED"):
             assert isinstance(reply, Grant), (reply, expected)
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
-            assert reply.consequence == (consequence(fact.made) if reply.recorded else None)
+            assert reply.effect == (effect(fact.made) if reply.recorded else None)
             mine = fact.delivery == RUNNING and fact.tries == 1 and fact.at_once and fact.due == LATER
             assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
             new = self.new[ids.case_id_of_call(reply.call_id)]
-            assert (reply.answer, reply.way_out) == (new.answer, None if reply.recorded else new.way_out)
+            assert (reply.answer, reply.fallback) == (new.answer, None if reply.recorded else new.fallback)
         elif word == "CLOSED":
             assert reply == Closed(CloseReason(fact))
         elif word == "VERIFY":
@@ -355,15 +367,15 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(
         data=st.data(),
-        asking=st.sampled_from(Asking),
+        intent=st.sampled_from(RequestIntent),
         profile=st.sampled_from([None, None, "", "other"]),
         over=st.sampled_from([False, False, False, True]),
     )
-    def claim_on_other_terms(self, data, asking, profile, over):
+    def claim_on_other_terms(self, data, intent, profile, over):
         case_id = self._any_case(data)
-        self._claim_new(case_id, asking=asking, profile=profile, over=over)
-        if asking is Asking.FORM and self.new[case_id].guard is GetGuard.CONFIRM:
-            self._claim_new(case_id, asking=Asking.CONFIRMED)
+        self._claim_new(case_id, intent=intent, profile=profile, over=over)
+        if intent is RequestIntent.FORM and self.new[case_id].guard is GetGuard.CONFIRM:
+            self._claim_new(case_id, intent=RequestIntent.CONFIRMED)
 
     @precondition(lambda self: self.new)
     @rule(
@@ -401,9 +413,9 @@ class LifeMachine(RuleBasedStateMachine):
     def _multiple(self):
         return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
-    def _claim_new(self, case_id, *, asking="CALL", profile=None, message="", over=False, limited=False, takes=False):
+    def _claim_new(self, case_id, *, intent="CALL", profile=None, message="", over=False, limited=False, takes=False):
         call_id = ids.new_call_id(case_id)
-        given = {"asking": asking, "message": message, "over": over}
+        given = {"asking": intent, "message": message, "over": over}
         reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, **given)
         given["takes"] = takes and not self.paused
         if case_id not in self.model:
@@ -620,7 +632,7 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
-        assert reply == (Finished(consequence(call.made), again=not was_running) if expected == "OK" else None)
+        assert reply == (Finished(effect(call.made), again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)
@@ -751,7 +763,7 @@ class LifeMachine(RuleBasedStateMachine):
             )  # fmt: skip
             assert (case.expires_ms is None) is (new.time_to_live_ms is None)
             assert (case.profile, case.guard) == (model.profile, model.guard)
-            assert (case.answer, case.ordered, case.way_out) == (new.answer, new.ordered, new.way_out)
+            assert (case.answer, case.ordered, case.fallback) == (new.answer, new.ordered, new.fallback)
             queue = await self.client.lrange(keys.key(partition, "queue", case_id), 0, -1)
             assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)

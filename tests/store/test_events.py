@@ -10,9 +10,8 @@ from callback_server.domain.case import Mode, NewCase, Settings
 from callback_server.domain.event import Event
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
-from callback_server.store.client import connect
-from callback_server.store.create_case import create_case
-from callback_server.store.read_events import (
+from callback_server.store.connection.client import connect
+from callback_server.store.queries.read_events import (
     EVENTS_AT_ONCE,
     Position,
     Token,
@@ -21,6 +20,7 @@ from callback_server.store.read_events import (
     read_place,
 )
 from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.create_case import create_case
 
 MOST = 10_000
 START = [0] * keys.PARTITIONS

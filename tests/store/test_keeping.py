@@ -7,22 +7,23 @@ import pytest
 import redis.asyncio
 from support.wait import wait_until
 
+from callback_server.calls.sweeper import Sweeper
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode, CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
-from callback_server.store import drop_partition, keys
-from callback_server.store.claim_call import NOTHING, Leases, Proven, Repeated, claim_call
-from callback_server.store.client import StoreError, connect, store_errors
-from callback_server.store.close_case import close_case
-from callback_server.store.create_case import create_case
-from callback_server.store.finish_call import Finished, finish_call
-from callback_server.store.list_cases import list_cases
-from callback_server.store.read import list_calls, read_call, read_case
+from callback_server.store import keys
+from callback_server.store.connection.client import StoreError, connect, store_errors
+from callback_server.store.queries.list_cases import list_cases
+from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.sweeper import Sweeper
+from callback_server.store.transitions import apply_retention as drop_partition
+from callback_server.store.transitions.claim_call import NOTHING, Leases, Proven, Repeated, claim_call
+from callback_server.store.transitions.close_case import close_case
+from callback_server.store.transitions.create_case import create_case
+from callback_server.store.transitions.finish_call import Finished, finish_call
 
 LEASES = Leases({"push": Activity("push")})
 DONE = Outcome(CallStatus.SUCCEEDED, Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b""))

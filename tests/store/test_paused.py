@@ -10,22 +10,22 @@ from store.test_keeping import LEASES, Cases
 from support.store import KINDS
 from support.wait import wait_until
 
+from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.case import AnswerMode
 from callback_server.main import _background
 from callback_server.store import keys
-from callback_server.store.client import StoreError, connect
-from callback_server.store.paused import (
+from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.retention import Retention
+from callback_server.store.transitions.pause_activity import (
     Pauses,
-    bring_pauses,
     is_paused,
     pause_activity,
     paused_activities,
     read_pauses,
     resume_activity,
+    sync_pauses,
 )
-from callback_server.store.retention import Retention
-from callback_server.store.take_deliveries import take_deliveries
-from callback_server.sweeper import Sweeper
+from callback_server.store.transitions.take_deliveries import take_deliveries
 
 
 @pytest.fixture(params=KINDS)
@@ -115,7 +115,7 @@ async def test_in_whatever_order_changes_reach_a_partition_the_last_one_stays(ca
         for copy in copies():
             await cases.client.delete(copy)
         for pauses in order:
-            await bring_pauses(cases.scripts, pauses)
+            await sync_pauses(cases.scripts, pauses)
         assert await held(cases) == await paused_activities(cases.scripts) == ["other"]
 
 
@@ -155,7 +155,7 @@ async def test_a_delivery_of_what_is_paused_is_not_taken_by_whoever_has_an_older
     await cases.claim(case)
     before = await read_pauses(cases.scripts)
     await pause_activity(cases.scripts, "push")
-    await bring_pauses(cases.scripts, before)
+    await sync_pauses(cases.scripts, before)
     assert await take() == []
     await resume_activity(cases.scripts, "push")
     assert await take() == ["push"]

@@ -10,16 +10,16 @@ from redis.exceptions import ResponseError
 from soak.counts import count
 from store.machine import machine_on
 
-from callback_server.store import (
+from callback_server.store.queries import list_cases
+from callback_server.store.queries import list_owner_calls as list_marked
+from callback_server.store.transitions import apply_retention as drop_partition
+from callback_server.store.transitions import (
     claim_call,
     close_case,
     create_case,
-    drop_partition,
     erase_calls,
     finish_call,
     finish_delivery,
-    list_cases,
-    list_marked,
     replay_call,
     set_response,
     sweep_partition,

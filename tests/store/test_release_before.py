@@ -32,11 +32,11 @@ from support.tree import ROOT
 
 from callback.v1 import callback_service_pb2 as pb2
 from callback_server.domain.case import NewCase
-from callback_server.domain.guard import Asking
+from callback_server.domain.guard import RequestIntent
 from callback_server.store import keys
-from callback_server.store.packing import unpack_consequence, unpack_content
-from callback_server.store.read import read_case
-from callback_server.store.read_events import read_ends
+from callback_server.store.packing import unpack_content, unpack_effect
+from callback_server.store.queries.read import read_case
+from callback_server.store.queries.read_events import read_ends
 
 STORED = {version: ROOT / "tests" / "data" / f"stored-{version}" for version in range(1, keys.SCHEMA_VERSION)}
 CASES = {(version, name): told for version, data in STORED.items() for name, told in expected(data).items()}
@@ -142,13 +142,13 @@ async def model_call(client, case, call_id, now_ms):
     status, attempt, response, body, version, made = await client.hmget(
         keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "made"
     )
-    consequence = unpack_consequence(made or b"")
+    effect = unpack_effect(made or b"")
     lease = await client.zscore(keys.key(partition, "leases"), call_id)
     return ModelCall(
         id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
         status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,
         recorded=case.activity == "record", version=version and int(version),
-        made=consequence and (consequence.status, consequence.close_reason),
+        made=effect and (effect.status, effect.close_reason),
     )  # fmt: skip
 
 
@@ -204,9 +204,11 @@ TRANSITIONS = {
     "claim": on_every_case("claim"),
     "claim in the wrong form": on_every_case("claim_in_the_wrong_form"),
     "claim with another state": on_every_case("claim_with_another_state"),
-    "claim on other terms": on_every_case("claim_on_other_terms", asking=list(Asking), profile=[None], over=[False]),
+    "claim on other terms": on_every_case(
+        "claim_on_other_terms", intent=list(RequestIntent), profile=[None], over=[False]
+    ),
     "claim of an owner that made too many": on_every_case(
-        "claim_on_other_terms", asking=[Asking.CALL], profile=[None, "hook"], over=[True]
+        "claim_on_other_terms", intent=[RequestIntent.CALL], profile=[None, "hook"], over=[True]
     ),
     "claim with a message": on_every_case(
         "a_message_comes_twice", message=["a" * 64], between=[None, SUCCEEDED, FAILED, INTERRUPTED], body=[b"by now"]

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from callback_server.store import resend as resend_module
-from callback_server.store.client import StoreError
-from callback_server.store.resend import resend_knowing
+from callback_server.store.connection import resend as resend_module
+from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.resend import resend_knowing
 
 UNSENT, UNSURE = False, True
 

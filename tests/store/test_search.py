@@ -9,12 +9,13 @@ from support.store import StoreProcess
 from callback_server.domain import ids
 from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
-from callback_server.store import keys, list_cases
-from callback_server.store.client import connect
-from callback_server.store.close_case import close_case
-from callback_server.store.create_case import create_case
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
+from callback_server.store.queries import list_cases
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.close_case import close_case
+from callback_server.store.transitions.create_case import create_case
 
 OPEN, CLOSED, IN_PROGRESS = CaseStatus.OPEN, CaseStatus.CLOSED, CaseStatus.IN_PROGRESS
 CASES = 400

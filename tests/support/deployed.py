@@ -17,8 +17,8 @@ from support.tree import ROOT
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient
-from callback_server.domain.principal import EVERY_ACTIVITY, Role
-from callback_server.tokens import add_token
+from callback_server.access.roles import EVERY_ACTIVITY, Role
+from callback_server.access.tokens import add_token
 
 SAMPLES = ROOT / "docs" / "deploy"
 HOST = "callback.example"

@@ -5,11 +5,11 @@ import contextlib
 import hashlib
 from collections import Counter, deque
 
-from callback_server.store import (
+from callback_server.store.transitions import apply_retention as drop_partition
+from callback_server.store.transitions import (
     claim_call,
     close_case,
     create_case,
-    drop_partition,
     erase_calls,
     finish_call,
     set_response,

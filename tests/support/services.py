@@ -13,27 +13,27 @@ from support.carrying import EdgeCalls
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
-from callback_server.calls import Calls
+from callback_server.access.authenticator import Authenticator
+from callback_server.calls.deliveries import Deliveries
+from callback_server.calls.held import HeldCalls
+from callback_server.calls.invoke import Calls
+from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.activity import Activity
-from callback_server.events import tell_due
-from callback_server.feed import Feed
-from callback_server.handling import Handling
-from callback_server.held import HeldCalls
-from callback_server.inbox import Inbox
-from callback_server.mailbox import Mailbox
+from callback_server.handlers.dispatch import HandlerDispatcher
+from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.main import _background
-from callback_server.rpc.access import Access
+from callback_server.replica_bus import ReplicaBus
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.worker_service import WorkerServicer
-from callback_server.store.claim_call import Leases
-from callback_server.store.client import connect
+from callback_server.store.connection.client import connect
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.sweeper import Sweeper
-from callback_server.workers.pool import WorkerPool
+from callback_server.store.transitions.claim_call import Leases
+from callback_server.transition_log import log_timeout
+from callback_server.watch import WatchHub
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +44,7 @@ async def running_services(
     """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
     profiles = profiles or {}
     client = connect(store.url)
-    scripts = Scripts(client, tell_due)
+    scripts = Scripts(client, log_timeout)
     retention = retention or Retention()
     rules = {
         "box_url": "https://box.example",
@@ -59,50 +59,50 @@ async def running_services(
         **policy,
     }
     mail_client = connect(store.url)
-    mailbox = Mailbox(scripts, mail_client)
-    workers = WorkerPool(scripts, mailbox)
+    replica_bus = ReplicaBus(scripts, mail_client)
+    workers = WorkerPool(scripts, replica_bus)
     activities = activities or {}
-    handling = Handling(
+    dispatcher = HandlerDispatcher(
         handlers=handlers or {}, workers=workers, activities=activities, platform_url=rules["platform_url"]
     )
     leases = Leases(activities)
-    held = HeldCalls(scripts, mailbox, handling, retention)
-    inbox = Inbox(
-        scripts, handling=handling, activities=activities, leases=leases, retention=retention, most=max_deliveries
+    held = HeldCalls(scripts, replica_bus, dispatcher, retention)
+    inbox = Deliveries(
+        scripts, dispatcher=dispatcher, activities=activities, leases=leases, retention=retention, most=max_deliveries
     )
     sweeper = Sweeper(scripts, retention, inbox.look)
     calls = Calls(
-        scripts, handling=handling, held=held, inbox=inbox, leases=leases, profiles=profiles, retention=retention,
+        scripts, dispatcher=dispatcher, held=held, inbox=inbox, leases=leases, profiles=profiles, retention=retention,
         box_url=rules["box_url"], platform_url=rules["platform_url"], max_in_flight=max_in_flight,
         max_per_minute_per_case=per_case, max_per_minute_per_owner=per_owner,
     )  # fmt: skip
-    feed = Feed(scripts)
-    access = Access(principals)
+    watch_hub = WatchHub(scripts)
+    access = Authenticator(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), retention, access, held, feed), EdgeServicer(calls, access),
+        CallbackServicer(scripts, Policy(**rules), retention, access, held, watch_hub), EdgeServicer(calls, access),
         WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.bind("127.0.0.1:0", None)
     await server.start()
     async with (
-        _background(mailbox.read_for_ever()),
+        _background(replica_bus.read_for_ever()),
         _background(workers.announce_for_ever()),
         _background(workers.ask_for_ever()),
         _background(inbox.take_for_ever()),
-        _background(feed.read_for_ever()),
+        _background(watch_hub.read_for_ever()),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(
             callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel), calls=calls, inbox=inbox,
             sweeper=sweeper, scripts=scripts, channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel),
-            mailbox=mailbox, feed=feed, address=f"127.0.0.1:{port}",
+            replica_bus=replica_bus, watch_hub=watch_hub, address=f"127.0.0.1:{port}",
         )  # fmt: skip
     await server.stop(0)
     running = [*calls._running, *inbox._running]  # as the end of a process ends them
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    await mailbox.flush()
+    await replica_bus.flush()
     await client.aclose()
     await mail_client.aclose()
 

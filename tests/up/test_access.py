@@ -5,8 +5,8 @@ import pytest
 import trustme
 
 from callback import CallbackClient, Response, Tls, UnauthenticatedError
-from callback_server.domain.principal import Role
-from callback_server.tokens import add_token
+from callback_server.access.roles import Role
+from callback_server.access.tokens import add_token
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from support.workers import raw_worker
 
 from callback.v1 import callback_service_pb2 as rpc
 from callback.v1 import worker_service_pb2 as pb
-from callback_server.domain.principal import Role
-from callback_server.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Role
 
 ROLES = {
     "some": ({"worker"}, {"a", "b"}),

@@ -24,10 +24,10 @@ from callback import worker as module
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Role
 from callback_server.domain.activity import Activity
-from callback_server.domain.principal import Role
 from callback_server.handlers.push import PushHandler
-from callback_server.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.rpc import worker_service
 from callback_server.settings import ActivitySettings
 

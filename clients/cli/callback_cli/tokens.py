@@ -63,9 +63,9 @@ def token(
     """
     with needs_extra("server"):
         from callback_process.settings import SettingsError
-        from callback_server.domain.principal import Role
+        from callback_server.access.roles import Role
+        from callback_server.access.tokens import add_token, check_name, new_token, token_entry, token_toml
         from callback_server.settings import ServerSettings
-        from callback_server.tokens import add_token, check_name, new_token, token_entry, token_toml
     given = [Role(role) for role in roles]
     if activities and roles and "worker" not in roles:
         raise click.UsageError("--activity is what a worker may work on: it needs --role worker")

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from callback_server.domain.case import AnswerMode, Consequence, Mode, Settings, WayOut
+from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Mode, Settings
 from callback_server.domain.response import Response
 
 
@@ -81,10 +81,10 @@ class Grant(msgspec.Struct, frozen=True):
     """How much of the lease was left when the store answered."""
     recorded: bool
     """The call has ended already: its activity is `record`."""
-    consequence: Consequence | None = None
+    effect: CaseEffect | None = None
     """What the end of a recorded call made of the case. None: it is as it was."""
     answer: AnswerMode = AnswerMode.HANDLER
-    way_out: WayOut | None = None
+    fallback: Fallback | None = None
     replayed: bool = False
     """An owner asked for the call to be handled again."""
 

@@ -34,7 +34,7 @@ class CloseReason(enum.StrEnum):
     EXPIRED = "EXPIRED"
 
 
-class Consequence(msgspec.Struct, frozen=True):
+class CaseEffect(msgspec.Struct, frozen=True):
     """What the end of a call made of its case."""
 
     status: CaseStatus
@@ -74,7 +74,7 @@ class AnswerMode(enum.StrEnum):
     """The case, as soon as the call is stored; the handler runs after that, until it has been delivered."""
 
 
-class WayOut(msgspec.Struct, frozen=True, array_like=True):
+class Fallback(msgspec.Struct, frozen=True, array_like=True):
     """What a caller gets that has waited long enough, while its call goes on.
 
     Stored as an array: append fields at the end, with a default, and never reuse a place.
@@ -118,7 +118,7 @@ class NewCase(msgspec.Struct, frozen=True):
     answer: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
     """The calls of an ACK case are delivered one after the other, in their order."""
-    way_out: WayOut | None = None
+    fallback: Fallback | None = None
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -146,5 +146,5 @@ class Case(msgspec.Struct, frozen=True):
     answer: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
     """The calls of an ACK case are delivered one after the other, in their order."""
-    way_out: WayOut | None = None
+    fallback: Fallback | None = None
     """None also where cases are read without bodies."""

@@ -21,7 +21,7 @@ _OF_A_FORM: Final = re.compile(r"(content-.*|transfer-encoding|origin)\Z", re.IG
 """Header fields that a form has, and the GET that a link leads to has not."""
 
 
-class Asking(enum.StrEnum):
+class RequestIntent(enum.StrEnum):
     """What a request asks of a case, as far as guards look at it."""
 
     CALL = "CALL"
@@ -40,15 +40,15 @@ class Asking(enum.StrEnum):
     """No call: whether the case is open, so that a handshake is answered."""
 
 
-def asking_of(request: Request) -> Asking:
+def intent_of(request: Request) -> RequestIntent:
     """What a request asks as it comes, with nothing established."""
     if request.method == "options":
-        return Asking.OPTIONS
+        return RequestIntent.OPTIONS
     if request.method == "get":
-        return Asking.GET
+        return RequestIntent.GET
     if request.method == "post" and request.body == CONFIRMATION and request.is_form:
-        return Asking.FORM
-    return Asking.CALL
+        return RequestIntent.FORM
+    return RequestIntent.CALL
 
 
 def confirmed(form: Request) -> Request:

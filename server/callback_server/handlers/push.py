@@ -22,8 +22,8 @@ from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.handlers.contract import question
 from callback_server.handlers.handler import HandlerError, Reply
+from callback_server.handlers.messages import question
 from callback_server.settings import ActivitySettings
 
 log = get_logger()

@@ -16,39 +16,44 @@ from callback.v1 import callback_service_pb2 as pb2
 from callback.v1 import callback_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Principal, Role
+from callback_server.calls.held import HeldCalls
+from callback_server.contract import converters
 from callback_server.domain import ids
 from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import Case, CloseReason, NewCase
 from callback_server.domain.event import Filter
-from callback_server.domain.principal import Principal, Role
 from callback_server.domain.response import FIELDS, Response, masked_overlay
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
-from callback_server.feed import Feed
 from callback_server.handlers.handler import Decision
-from callback_server.held import HeldCalls
-from callback_server.quota import Quota
-from callback_server.rpc.access import Access
+from callback_server.limits.open_cases import OpenCaseQuota
+from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Caller, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, new_case, response_problems
-from callback_server.rpc.rounds import Rounds
-from callback_server.store.claim_call import Closed
-from callback_server.store.client import StoreError
-from callback_server.store.close_case import Close, close_case
-from callback_server.store.count_open_cases import count_open_cases
-from callback_server.store.create_case import Created, create_case
-from callback_server.store.erase_calls import Erased, erase_calls
-from callback_server.store.list_cases import Place, list_cases
-from callback_server.store.list_marked import CallPlace, Mark, list_marked
-from callback_server.store.paused import is_paused, pause_activity, paused_activities, resume_activity
-from callback_server.store.read import list_calls, read_call, read_calls, read_case, read_cases
-from callback_server.store.read_events import Token
-from callback_server.store.replay_call import Replayed, replay_call
-from callback_server.store.resend import resend, resend_knowing
+from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.resend import resend, resend_knowing
+from callback_server.store.queries.count_open_cases import count_open_cases
+from callback_server.store.queries.list_cases import Place, list_cases
+from callback_server.store.queries.list_owner_calls import CallCursor, Mark, list_marked
+from callback_server.store.queries.read import list_calls, read_call, read_calls, read_case, read_cases
+from callback_server.store.queries.read_events import Token
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.set_response import ResponseSet, set_response
-from callback_server.wire import converters
+from callback_server.store.transitions.claim_call import Closed
+from callback_server.store.transitions.close_case import Close, close_case
+from callback_server.store.transitions.create_case import Created, create_case
+from callback_server.store.transitions.erase_calls import Erased, erase_calls
+from callback_server.store.transitions.pause_activity import (
+    is_paused,
+    pause_activity,
+    paused_activities,
+    resume_activity,
+)
+from callback_server.store.transitions.replay_call import Replayed, replay_call
+from callback_server.store.transitions.set_response import ResponseSet, set_response
+from callback_server.watch import WatchHub
 
 log = get_logger()
 T = TypeVar("T")
@@ -70,17 +75,23 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
     """Makes, changes and shows cases."""
 
     def __init__(
-        self, scripts: Scripts, policy: Policy, retention: Retention, access: Access, held: HeldCalls, feed: Feed
+        self,
+        scripts: Scripts,
+        policy: Policy,
+        retention: Retention,
+        access: Authenticator,
+        held: HeldCalls,
+        watch_hub: WatchHub,
     ) -> None:
         self.access = access
         self._scripts = scripts
         self._policy = policy
         self._retention = retention
         self._held = held
-        self._feed = feed
-        self._rounds = Rounds()
+        self._watch_hub = watch_hub
+        self._batcher = AdmissionBatcher()
         limit = policy.max_open_cases_per_owner
-        self._quota = None if limit is None else Quota(limit, self._count_open_cases)
+        self._open_case_quota = None if limit is None else OpenCaseQuota(limit, self._count_open_cases)
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By principal: one that asks for many pages at once waits for itself, and keeps nobody else from the store."""
 
@@ -89,7 +100,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
         """Stores a case and returns its URL."""
-        async with self._rounds:
+        async with self._batcher:
             case, state = new_case(request, self._policy, owner=caller.name)
             created = await self._create(case)
         if created is Created.CONFLICT:
@@ -106,10 +117,10 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     async def _create(self, case: NewCase) -> Created:
         """Stores a case, if its owner may have another one."""
-        if self._quota is None:
+        if self._open_case_quota is None:
             return await self._store(case)
         try:
-            await self._quota.take(case.owner)
+            await self._open_case_quota.take(case.owner)
         except errors.TooManyOpenCasesError:
             if await read_cases(self._scripts, [case.id], bodies=False) == [None]:
                 raise
@@ -122,7 +133,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
             made = error.maybe_done
             raise
         finally:
-            self._quota.settle(case.owner, made=made)
+            self._open_case_quota.settle(case.owner, made=made)
         return created
 
     async def _store(self, case: NewCase) -> Created:
@@ -176,7 +187,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     async def _set(self, case: Case, response: Response, caller: Principal) -> ResponseSet | Closed:
         return await _resent(
-            lambda: set_response(self._scripts, case, response, owner=caller.reach, retention=self._retention)
+            lambda: set_response(self._scripts, case, response, owner=caller.visible_owner, retention=self._retention)
         )
 
     @rpc(Role.OWNER)
@@ -187,7 +198,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         require_valid(request)
         case_id = request.callback_case_id
         closed, unsure = await _resent_knowing(
-            lambda: close_case(self._scripts, case_id, owner=caller.reach, retention=self._retention)
+            lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, retention=self._retention)
         )
         if closed is Close.UNKNOWN:
             raise errors.CaseNotFoundError
@@ -260,7 +271,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     async def _list_marked(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
         owner = _owner(request.owner, caller)
-        after = _token(CallPlace.from_token, request.page_token)
+        after = _token(CallCursor.from_token, request.page_token)
         async with self._listing[caller.name]:
             call_ids, more = await list_marked(
                 self._scripts,
@@ -295,7 +306,7 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
 
     async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> Erased:
         erased = await _resent(
-            lambda: erase_calls(self._scripts, case_id, owner=caller.reach, erasure=erasure, before=before)
+            lambda: erase_calls(self._scripts, case_id, owner=caller.visible_owner, erasure=erasure, before=before)
         )
         if erased is None:
             raise errors.CaseNotFoundError
@@ -311,7 +322,9 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         case, call = await self._call(call_id, caller)
         if _is_cut(call):
             raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
-        replayed, unsure = await _resent_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.reach))
+        replayed, unsure = await _resent_knowing(
+            lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner)
+        )
         if replayed is Replayed.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is Replayed.UNHANDLED:
@@ -362,15 +375,15 @@ class CallbackServicer(pb2_grpc.CallbackServiceServicer):
         if request.callback_case_id and not request.resume_token:  # else the last of one that is gone may be due
             await self._case(request.callback_case_id, principal)
         keeps = Filter(
-            owner=principal.reach,
+            owner=principal.visible_owner,
             activity=request.callback_activity,
             labels=request.labels,
             case_id=request.callback_case_id,
         )
         resumed = _token(Token.from_text, request.resume_token, field="resume_token")
-        async with contextlib.aclosing(self._feed.watch(principal.name, keeps, resumed)) as told:
+        async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as told:
             async for events, token in told:
-                if caller().reach != principal.reach:
+                if caller().visible_owner != principal.visible_owner:
                     return  # who watches again gets what it may see by now
                 yield pb2.WatchCallsResponse(
                     events=[converters.event_to(*event) for event in events], resume_token=token
@@ -415,7 +428,7 @@ async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
 
 def _reaches(caller: Principal, case: Case) -> bool:
     """Whether a case exists for who asks. Somebody else's does not."""
-    return caller.reach in (None, case.owner)
+    return caller.visible_owner in (None, case.owner)
 
 
 def _owner(named: str, caller: Principal) -> str:

@@ -14,12 +14,12 @@ from google.rpc import status_pb2
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1 import edge_service_pb2_grpc as edge_grpc
 from callback_server import metrics
-from callback_server.calls import Answer, Calls
-from callback_server.domain.principal import Principal, Role
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Principal, Role
+from callback_server.calls.invoke import Answer, Calls
+from callback_server.contract import converters
 from callback_server.errors import CallbackError
-from callback_server.rpc.access import Access
 from callback_server.rpc.method import Caller, refused, require_valid, rpc, rpc_duplex
-from callback_server.wire import converters
 
 _INVOKE: Final = "Invoke"
 """What figures and logs call one call of a stream."""
@@ -36,7 +36,7 @@ _invoke_seconds = metrics.REQUEST_SECONDS.labels(_INVOKE)
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
     """Hands requests of the edge to the call's path."""
 
-    def __init__(self, calls: Calls, access: Access) -> None:
+    def __init__(self, calls: Calls, access: Authenticator) -> None:
         self.access = access
         self._calls = calls
         self._takes_calls = True

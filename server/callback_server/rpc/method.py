@@ -16,12 +16,12 @@ from grpc_status import rpc_status
 
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.domain.principal import Principal, Role
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Principal, Role
+from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
-from callback_server.rpc.access import Access
 from callback_server.rpc.status import fault, status_of
-from callback_server.store.client import StoreError
-from callback_server.wire.validation import violations
+from callback_server.store.connection.client import StoreError
 
 log = get_logger()
 
@@ -29,7 +29,7 @@ log = get_logger()
 class Guarded(Protocol):
     """A servicer that knows who may ask."""
 
-    access: Access
+    access: Authenticator
 
 
 Servicer = TypeVar("Servicer", bound=Guarded)

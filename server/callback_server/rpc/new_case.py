@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callback_service_pb2 as pb2
+from callback_server.contract import converters
+from callback_server.contract.validation import violations
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity, deadline_ms
-from callback_server.domain.case import FORM, RECORD, AnswerMode, Mode, NewCase, Settings, WayOut
+from callback_server.domain.case import FORM, RECORD, AnswerMode, Fallback, Mode, NewCase, Settings
 from callback_server.domain.guard import CONFIRM_PARAMETER
 from callback_server.domain.response import Response, problems
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
-from callback_server.wire import converters
-from callback_server.wire.validation import violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     activity = request.callback_activity
     mode = converters.answer_mode_from(request.answer_mode) or _default_mode(activity)
     response = converters.response_from(request.response)
-    way_out = (
-        WayOut(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
+    fallback = (
+        Fallback(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
         if request.HasField("fallback")
         else None
     )
@@ -60,7 +60,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         *_guard_problems(request),
         *_policy_problems(request, policy),
         *_answer_problems(request, mode),
-        *_way_out_problems(request, way_out, mode, policy),
+        *_fallback_problems(request, fallback, mode, policy),
     ]
     if request.HasField("response"):
         found += response_problems(response, policy.platform_url, activity, mode)
@@ -95,7 +95,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         guard=converters.guard_from(request.get_guard),
         answer=mode,
         ordered=request.ordered,
-        way_out=way_out,
+        fallback=fallback,
     ), state
 
 
@@ -146,11 +146,11 @@ def _answer_problems(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) 
     return found
 
 
-def _way_out_problems(
-    request: pb2.GenerateCallbackUrlRequest, way_out: WayOut | None, mode: AnswerMode, policy: Policy
+def _fallback_problems(
+    request: pb2.GenerateCallbackUrlRequest, fallback: Fallback | None, mode: AnswerMode, policy: Policy
 ) -> list[Violation]:
     found, has_deadline = [], request.HasField("answer_deadline")
-    if has_deadline != (way_out is not None):
+    if has_deadline != (fallback is not None):
         missing, told = (
             ("fallback", "is missing: it is what the caller gets at the answer_deadline")
             if has_deadline
@@ -165,10 +165,10 @@ def _way_out_problems(
             if activity not in (RECORD, FORM):
                 told += f", which the server's operator sets: deadline_s in [activities.{activity}]"
             found.append(Violation("answer_deadline", "too_long", told))
-    if way_out is not None:
+    if fallback is not None:
         found += [
             Violation(f"fallback.{each.field}", each.rule, each.message)
-            for each in problems(way_out.response, platform_url=policy.platform_url, needs_url=True)
+            for each in problems(fallback.response, platform_url=policy.platform_url, needs_url=True)
         ]
     return found
 

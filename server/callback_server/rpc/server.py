@@ -17,11 +17,11 @@ from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_server import metrics
-from callback_server.rpc.access import Access
+from callback_server.access.authenticator import Authenticator
 from callback_server.rpc.callback_service import CallbackServicer
 from callback_server.rpc.edge_service import EdgeServicer
-from callback_server.rpc.gate import Gate
-from callback_server.rpc.listeners import Listeners, Options
+from callback_server.rpc.grpc_aio.listeners import Listeners, Options
+from callback_server.rpc.grpc_aio.method_router import MethodRouter
 from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
 
@@ -102,7 +102,7 @@ def make_server(
     edge: EdgeServicer,
     workers: WorkerServicer,
     told: Health,
-    access: Access,
+    access: Authenticator,
     *,
     reflect: bool,
     max_in_flight: int,
@@ -126,7 +126,7 @@ def make_server(
         grace_ms = (LONGEST_STAY_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     told.edges = edge
-    gate = Gate(access, _GUARDED)
+    gate = MethodRouter(access, _GUARDED)
     services = cast("grpc.aio.Server", gate)
     _add(services, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
     _add(services, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)

@@ -10,18 +10,18 @@ from typing import Any, Final, TypeVar
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1 import worker_service_pb2_grpc as worker_grpc
 from callback_process.logs import get_logger
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Role
 from callback_server.domain.case import FORM, RECORD
-from callback_server.domain.principal import Role
 from callback_server.errors import (
     ActivityNotAllowedError,
     InvalidRequestError,
     ServerStoppingError,
     Violation,
 )
-from callback_server.rpc.access import Access
+from callback_server.handlers.workers.pool import WorkerPool
+from callback_server.handlers.workers.worker import MOST_MESSAGES, Worker
 from callback_server.rpc.method import Caller, require_valid, rpc_duplex
-from callback_server.workers.pool import WorkerPool
-from callback_server.workers.worker import MOST_MESSAGES, Worker
 
 log = get_logger()
 T = TypeVar("T")
@@ -36,7 +36,7 @@ again, and workers spread over servers that have come since."""
 class WorkerServicer(worker_grpc.WorkerServiceServicer):
     """Has workers speak with the pool."""
 
-    def __init__(self, pool: WorkerPool, access: Access, pushed: Collection[str]) -> None:
+    def __init__(self, pool: WorkerPool, access: Authenticator, pushed: Collection[str]) -> None:
         """`pushed` are the activities whose calls do not come to workers, for their handler has a target."""
         self._pool = pool
         self._pushed = pushed

@@ -75,7 +75,7 @@ tells nobody of what it does. Events are no truth: nothing but watching reads th
 """
 
 
-def mailbox_key(replica: str) -> str:
+def replica_bus_key(replica: str) -> str:
     """The mailbox of a replica: a list, which ends by itself."""
     return f"cb:mail:{replica}"
 

@@ -11,14 +11,14 @@ from typing import Final
 import msgspec
 
 from callback_server.domain.call import Request
-from callback_server.domain.case import CaseStatus, CloseReason, Consequence, Settings, WayOut
+from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Fallback, Settings
 from callback_server.domain.response import Response
 
 MOST_INSIDE: Final = 1024
 """Up to how many bytes the body of a response is a small one."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
-_decode_way_out = msgspec.msgpack.Decoder(WayOut).decode
+_decode_fallback = msgspec.msgpack.Decoder(Fallback).decode
 _decode_answer = msgspec.msgpack.Decoder(Response).decode
 _decode_request = msgspec.msgpack.Decoder(Request).decode
 
@@ -36,23 +36,23 @@ def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Respon
     return settings, response if body == b"" else msgspec.structs.replace(response, body=body)
 
 
-def unpack_consequence(made: bytes) -> Consequence | None:
+def unpack_effect(made: bytes) -> CaseEffect | None:
     """What the scripts say in one word: OPEN, or why the case is closed; nothing if it is as it was."""
     if not made:
         return None
     if made == b"OPEN":
-        return Consequence(CaseStatus.OPEN)
-    return Consequence(CaseStatus.CLOSED, CloseReason(made.decode()))
+        return CaseEffect(CaseStatus.OPEN)
+    return CaseEffect(CaseStatus.CLOSED, CloseReason(made.decode()))
 
 
-def pack_way_out(way_out: WayOut) -> bytes:
+def pack_fallback(fallback: Fallback) -> bytes:
     """What a caller gets at the answer deadline, with its body: it is read where it is needed."""
-    return _encode(way_out)
+    return _encode(fallback)
 
 
-def unpack_way_out(packed: bytes) -> WayOut:
+def unpack_fallback(packed: bytes) -> Fallback:
     """What :func:`pack_way_out` packed."""
-    return _decode_way_out(packed)
+    return _decode_fallback(packed)
 
 
 def pack_answer(answer: Response) -> bytes:

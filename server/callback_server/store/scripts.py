@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from callback_server.domain.due import CaseExpired, Due, LeaseEnded
+from callback_server.domain.timeouts import CaseExpired, Due, LeaseEnded
 from callback_server.store import keys
-from callback_server.store.client import StoreClient, store_errors
-from callback_server.store.lanes import Lanes
-from callback_server.store.packing import unpack_consequence
+from callback_server.store.connection.client import StoreClient, store_errors
+from callback_server.store.connection.pipeline import Pipeline
+from callback_server.store.packing import unpack_effect
 
 LISTS_AT_ONCE: Final = 8
 PARTITIONS_AT_ONCE: Final = 16
@@ -66,7 +66,7 @@ class Scripts:
         """`tell` is told of each thing that was due, once it is done."""
         self.client = client
         self._tell = tell
-        self._lanes = Lanes(client)
+        self._lanes = Pipeline(client)
         self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
         """Held by what lists send, so that they do not take the connections that calls need."""
 
@@ -81,7 +81,7 @@ class Scripts:
             due, *reply = reply
             for word, name, activity, *made in due:
                 if word == b"LEASE_ENDED":
-                    self._tell(LeaseEnded(name.decode(), activity.decode(), unpack_consequence(made[0])))
+                    self._tell(LeaseEnded(name.decode(), activity.decode(), unpack_effect(made[0])))
                 else:
                     self._tell(CaseExpired(name.decode(), activity.decode()))
         return reply

@@ -5,8 +5,9 @@ import asyncio
 import redis.asyncio
 from support.wait import wait_until
 
-from callback_server.store import close_case, create_case, keys
+from callback_server.store import keys
 from callback_server.store.retention import Retention
+from callback_server.store.transitions import close_case, create_case
 
 _BATCH = 2_000
 _LOADERS = 3

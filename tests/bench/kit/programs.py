@@ -20,8 +20,8 @@ from support.system import Process
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, Response
-from callback_server.domain.principal import Role
-from callback_server.tokens import add_token
+from callback_server.access.roles import Role
+from callback_server.access.tokens import add_token
 
 BENCH = Path(__file__).parents[1]
 ANSWER = Response(b"thank you")

@@ -7,7 +7,7 @@
 -- ARGV: case_id, sha (raw, what follows the id), parameter, call_id, request, request_body (as they are kept),
 --       whole_request, whole_body (as they came, if that is something else; '' = it is not), lease_ms, hold_lease_ms (of a
 --       held call), holder (who asks, to be told of the answer to a held call), takes ('1' if who asks can run a delivery
---       at once), keep_calls, keep_bytes, platform_url ('' = none), asking (the domain's word), profile (that was passed,
+--       at once), keep_calls, keep_bytes, platform_url ('' = none), intent (the domain's word), profile (that was passed,
 --       '' = none), message (SHA-256 of its id in hexadecimal digits, '' = none), window_ms (for how long that is the same
 --       message), calls_per_minute (of a case, 0 = any number), and two lists, each after how many values it has: of
 --       activity and lease_ms for those that are declared; of owner and wait_ms for those that have made too many calls
@@ -31,7 +31,7 @@
 local case_id, sha, parameter, call_id, request, request_body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local whole_request, whole_body, lease_ms, hold_lease_ms = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 local holder, takes, keep = ARGV[11], ARGV[12] == '1', {calls = tonumber(ARGV[13]), bytes = tonumber(ARGV[14])}
-local platform_url, asking, profile, message, window_ms = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19]
+local platform_url, intent, profile, message, window_ms = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19]
 local calls_per_minute = tonumber(ARGV[20])
 local leases_at = 21
 local owners_at = leases_at + 1 + tonumber(ARGV[leases_at])
@@ -44,12 +44,12 @@ if not case or string.sub(case.sha, -16) ~= sha or case.parameter ~= parameter t
 if case.profile and case.profile ~= profile then
   return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[2])
 end
-if asking == 'OPTIONS' then return reply('UNKNOWN') end
+if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 
 local function grant(word, attempt, lease_left_ms, content, body, made)
-  local fallback = word == 'CLAIMED' and case.way_out and redis.call('GET', fallback_key(case_id)) or ''
+  local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
   return reply(word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body or '',
     made or '', case.answer or '', fallback)
 end
@@ -92,10 +92,10 @@ if earlier then
 end
 
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
-if case.guard == 'CONFIRM' and (asking == 'GET' or asking == 'PERSON' or asking == 'FORM') then return reply('CONFIRM') end
-if case.guard == 'DETECT' and asking == 'GET' then return reply('AGENT') end
+if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM') then return reply('CONFIRM') end
+if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == 'IN_PROGRESS' then return reply('BUSY') end
-if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end
+if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 for i = owners_at + 1, #ARGV, 2 do
   if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end

@@ -35,7 +35,7 @@ if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
 if answer ~= '' then redis.call('HSET', case_key(case_id), 'answer', answer) end
 if ordered ~= '' then redis.call('HSET', case_key(case_id), 'ordered', ordered) end
 if fallback ~= '' then
-  redis.call('HSET', case_key(case_id), 'way_out', '1')
+  redis.call('HSET', case_key(case_id), 'fallback', '1')
   redis.call('SET', fallback_key(case_id), fallback)
 end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)

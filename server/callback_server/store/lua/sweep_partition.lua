@@ -14,7 +14,7 @@
 local limit, keep = tonumber(ARGV[1]), {calls = tonumber(ARGV[2]), bytes = tonumber(ARGV[3])}
 local now = math.floor(now_us() / 1000)
 
-bring_pauses(4)
+sync_pauses(4)
 
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do

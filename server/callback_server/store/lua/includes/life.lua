@@ -4,7 +4,7 @@
 
 local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
                 'attempts', 'running', 'version', 'call', 'path', 'profile', 'guard', 'arrival', 'answer', 'ordered',
-                'way_out', 'marks'}
+                'fallback', 'marks'}
 
 -- What a field is that is absent.
 local NOTHING = {parameter = '', attempts = '0', running = '0', version = '0'}
@@ -128,7 +128,7 @@ end
 -- stays open. The tests' model has the same table.
 ---@return string status
 ---@return string|nil reason
-local function consequence(mode, call_status, keep_open)
+local function effect(mode, call_status, keep_open)
   if call_status == 'NOT_STARTED' then return 'OPEN' end
   if call_status == 'SUCCEEDED' then
     if keep_open then return 'OPEN' end
@@ -145,7 +145,7 @@ end
 local function end_call(case, call_id, call_status, keep_open, now, keep, to_deliver)
   local status, reason
   if case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and case.call == call_id then
-    status, reason = consequence(case.mode, call_status, keep_open)
+    status, reason = effect(case.mode, call_status, keep_open)
   end
   local made = reason or status or ''
   redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'made', made)

@@ -1,0 +1,1 @@
+"""Who may call which method: principals, tokens, certificates and roles."""

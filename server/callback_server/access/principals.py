@@ -1,0 +1,221 @@
+"""The file of principals: who is known, by which tokens and certificates. Read again whenever it changes.
+
+1. Tokens are not in it, only their SHA-256: 32 random bytes need no slow hash, and nobody can make a token from one.
+2. A principal can have several tokens and certificates, so that a new one works before the old one goes.
+3. A file that can not be read, or is wrong, changes nothing: those who were known stay known, and the log says so.
+   Only a start refuses it.
+
+::
+
+    [principals.orders]
+    roles = ["owner"]
+    certificates = ["spiffe://shop.example/orders"]
+
+    [[principals.orders.tokens]]
+    sha256 = "d2a8…"
+    created = 2026-11-25T10:00:00Z
+    expires = 2027-11-25T10:00:00Z
+
+    [principals.order-handlers]
+    roles = ["worker"]
+    activities = ["order-paid", "order-refunded"]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from callback_process.logs import get_logger
+from callback_process.settings import SettingsError, in_plain_words
+from callback_server import metrics
+from callback_server.access.roles import Principal, Role
+from callback_server.errors import UnauthenticatedError
+
+log = get_logger()
+
+WATCH_INTERVAL_S: Final = 1.0
+"""How often the file is looked at, in seconds."""
+
+NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+"""What the name of a principal matches."""
+
+
+class TokenEntry(BaseModel):
+    """One token of a principal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """The SHA-256 of the token's text, in hexadecimal."""
+    created: AwareDatetime | None = None
+    """When it was made. For people."""
+    expires: AwareDatetime | None = None
+    """When it stops working. None: never."""
+
+
+class PrincipalEntry(BaseModel):
+    """One principal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    roles: frozenset[Role] = Field(min_length=1)
+    """What it may do."""
+    activities: frozenset[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = frozenset()
+    """What a worker may work on: names of activities, or `*` for all. Needed with the role worker, and only then."""
+    certificates: tuple[str, ...] = ()
+    """Names in the client certificates that prove it: URIs or DNS names of the subject's alternative names."""
+    tokens: tuple[TokenEntry, ...] = ()
+    """The tokens that prove it."""
+
+    @model_validator(mode="after")
+    def _activities_of_a_worker(self) -> PrincipalEntry:
+        if (Role.WORKER in self.roles) != bool(self.activities):
+            raise ValueError("the role worker and activities belong together")
+        return self
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    principals: dict[Annotated[str, StringConstraints(pattern=NAME)], PrincipalEntry] = Field(min_length=1)
+
+
+class Principals:
+    """Everyone who is known at one moment."""
+
+    def __init__(self, entries: dict[str, PrincipalEntry]) -> None:
+        """Raises ValueError if two principals share a token or a certificate's name."""
+        self.entries = entries
+        self._by_token: dict[bytes, tuple[Principal, float | None]] = {}
+        self._by_certificate: dict[str, Principal] = {}
+        for name, entry in entries.items():
+            principal = Principal(name, entry.roles, entry.activities)
+            for token in entry.tokens:
+                digest = bytes.fromhex(token.sha256)
+                if digest in self._by_token:
+                    raise ValueError(f"principals.{name}: a token of it is listed twice")
+                self._by_token[digest] = principal, token.expires.timestamp() if token.expires else None
+            for certificate in entry.certificates:
+                if certificate in self._by_certificate:
+                    raise ValueError(f"principals.{name}: the certificate {certificate} is listed twice")
+                self._by_certificate[certificate] = principal
+
+    def of_token(self, token: str) -> Principal:
+        """Who a token proves.
+
+        Raises:
+            UnauthenticatedError: nobody, or it has expired.
+        """
+        # What is looked up is a hash of what came in: how long that takes tells nothing about the tokens there are.
+        principal, expires = self._by_token.get(hashlib.sha256(token.encode()).digest(), (None, None))
+        if principal is None:
+            raise UnauthenticatedError("the token is not known")
+        if expires is not None and expires <= time.time():
+            raise UnauthenticatedError("the token has expired")
+        return principal
+
+    def of_certificate(self, names: Iterable[str]) -> Principal:
+        """Who a client certificate with these names proves.
+
+        Raises:
+            UnauthenticatedError: nobody, or more than one.
+        """
+        found = {self._by_certificate[name] for name in names if name in self._by_certificate}
+        if len(found) == 1:
+            return found.pop()
+        raise UnauthenticatedError(
+            "the certificate's names belong to several principals" if found else "the certificate is not known"
+        )
+
+
+def read_principals(path: Path) -> Principals:
+    """Read the file.
+
+    Raises:
+        SettingsError: it can not be read, or is wrong; one line for each problem.
+    """
+    return parse(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Read the file's text. Raises SettingsError."""
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise SettingsError([f"{path}: can not be read: {error.strerror}"]) from None
+    except ValueError:
+        raise SettingsError([f"{path}: is not UTF-8"]) from None
+
+
+def parse(path: Path, text: str) -> Principals:
+    """Return who is known by the text of a file; the path is for messages. Raises SettingsError."""
+    try:
+        return Principals(_File(**tomllib.loads(text)).principals)
+    except ValidationError as error:
+        problems = [_problem(each) for each in error.errors(include_input=False)]
+        raise SettingsError([f"{path}: {each}" for each in problems]) from None
+    except ValueError as error:  # not TOML, or listed twice
+        raise SettingsError([f"{path}: {error}"]) from None
+    except RecursionError:
+        raise SettingsError([f"{path}: is nested too deeply"]) from None
+
+
+def _problem(detail: ErrorDetails) -> str:
+    *place, last = detail["loc"]
+    if last == "[key]":  # pydantic's word for a key that is wrong itself
+        return f"{'.'.join(map(str, place))}: must be 1-63 lower-case letters, digits, '.', '_' or '-'"
+    return f"{'.'.join(map(str, detail['loc']))}: {in_plain_words(detail)}"
+
+
+class PrincipalsFile:
+    """The file, and who is known by it at this moment."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SettingsError if it can not be read, or is wrong."""
+        self._path = path
+        self._read = self._seen = _stamp(path)
+        self.current = read_principals(path)
+
+    async def watch_for_ever(self) -> None:
+        """Reads the file again whenever it has changed, until it is cancelled.
+
+        It is read at the second look at which it is the same: half of a file can say something else than the whole.
+        """
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            stamp = await asyncio.to_thread(_stamp, self._path)
+            if stamp != self._seen:
+                self._seen = stamp
+            elif stamp != self._read:
+                self._read = stamp
+                await self._take_over()
+
+    async def _take_over(self) -> None:
+        try:
+            self.current = await asyncio.to_thread(read_principals, self._path)
+        except Exception as error:  # whatever it is, the next change must be seen
+            metrics.RELOADS_FAILED.labels("principals").inc()
+            unforeseen = None if isinstance(error, SettingsError) else error
+            log.error(
+                "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
+            )
+        else:
+            log.info("principals_read", known=sorted(self.current.entries))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file does, or who may read it; through links, which is how orchestrators replace files."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ctime_ns, status.st_size, status.st_ino

@@ -1,0 +1,191 @@
+"""Making tokens, and adding them to the file of principals without changing what else is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT, InlineTable
+
+from callback_process.settings import SettingsError
+from callback_server.access.principals import NAME, PrincipalEntry, TokenEntry, parse, read_text
+from callback_server.access.roles import Role
+
+TOKEN_PREFIX: Final = "callback_"  # noqa: S105  # of every token, and no secret
+"""What each token begins with, so that a scanner for secrets can know one."""
+
+
+def new_token() -> str:
+    """A token: the prefix, then 43 characters for 32 random bytes."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def check_name(name: str) -> str:
+    """Return the name of a principal.
+
+    Raises:
+        ValueError: it can not be one.
+    """
+    if re.fullmatch(NAME, name) is None:
+        raise ValueError("has 1 to 63 lower-case letters, digits, '.', '_' or '-', the first a letter or digit")
+    return name
+
+
+def add_token(
+    path: Path, name: str, roles: Collection[Role], expires: datetime | None, *, activities: Collection[str] = ()
+) -> str:
+    """Add a token to a principal in the file, and the principal to the file, and the file, as needed.
+
+    What else is in the file stays as it is, comments too. Two that add at the same time wait for each other.
+
+    Args:
+        path: The file.
+        name: The principal.
+        roles: What it may do. Empty: what it may already.
+        expires: When the token stops working. None: never.
+        activities: What a worker may work on. Empty: what it may already.
+
+    Returns:
+        The token. It is kept nowhere.
+
+    Raises:
+        ValueError: the name can not be one.
+        SettingsError: the file can not be read or written, is wrong, has the principal with other roles or activities,
+            or the principal is new and no roles are given, or only one of the role worker and activities.
+    """
+    check_name(name)
+    path = path.resolve()  # it is the file that is replaced, not a link to it
+    token = new_token()
+    try:
+        with _alone_in(path.parent):
+            text = _with_token(path, name, roles, activities, token_entry(token, expires))
+            _replace(path, text)
+    except OSError as error:
+        raise SettingsError([f"{path}: can not be written: {error.strerror}"]) from None
+    return token
+
+
+def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetime]:
+    """What the file says about a token."""
+    entry: dict[str, str | datetime] = {
+        "sha256": hashlib.sha256(token.encode()).hexdigest(),
+        "created": datetime.now(UTC).replace(microsecond=0),
+    }
+    if expires is not None:
+        entry["expires"] = expires.astimezone(UTC).replace(microsecond=0)
+    return entry
+
+
+def token_toml(
+    name: str, roles: Collection[Role], entry: Mapping[str, str | datetime], *, activities: Collection[str] = ()
+) -> str:
+    """The same as text, to be put into a file by hand. Without roles it is for a principal that is there."""
+    document = tomlkit.document()
+    _add(document, name, roles, activities, entry)
+    return tomlkit.dumps(document)
+
+
+def _with_token(
+    path: Path, name: str, roles: Collection[Role], activities: Collection[str], entry: Mapping[str, str | datetime]
+) -> str:
+    """The file's text with one more token in it."""
+    text = read_text(path) if path.exists() else ""
+    # A file with nobody in it begins now. To the server it is wrong: it may be about to be written.
+    known = parse(path, text).entries if _has_somebody(text) else {}
+    old = known.get(name)
+    if old is None and not roles:
+        raise SettingsError([f"{path}: {name} is not known yet: say what it may do"])
+    if old is not None and roles and old.roles != frozenset(roles):
+        raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
+    if old is not None and activities and old.activities != frozenset(activities):
+        told = ", ".join(sorted(old.activities)) or "none"
+        raise SettingsError([f"{path}: {name} has other activities: {told}; change them there"])
+    if old is None and (Role.WORKER in roles) != bool(activities):
+        raise SettingsError([f"{path}: {name}: the role worker and activities belong together"])
+    new = PrincipalEntry(
+        roles=old.roles if old else frozenset(roles),
+        activities=old.activities if old else frozenset(activities),
+        certificates=old.certificates if old else (),
+        tokens=(*(old.tokens if old else ()), TokenEntry.model_validate(entry)),
+    )
+    try:
+        document = tomlkit.parse(text)
+        _add(document, name, roles, activities, entry)
+        changed = tomlkit.dumps(document)
+        as_meant = parse(path, changed).entries == {**known, name: new}
+    except (SettingsError, ValueError, TOMLKitError):
+        as_meant = False
+    if not as_meant:  # there are many ways to write a table, and not all can be added to
+        raise SettingsError([f"{path}: can not be added to as it is written; give each a table [principals.NAME]"])
+    return changed
+
+
+def _has_somebody(text: str) -> bool:
+    return re.sub(r"(?m)#.*$|^\[principals\]", "", text).strip() != ""
+
+
+def _add(
+    document: tomlkit.TOMLDocument,
+    name: str,
+    roles: Collection[Role],
+    activities: Collection[str],
+    entry: Mapping[str, str | datetime],
+) -> None:
+    everyone = document.setdefault("principals", tomlkit.table(is_super_table=True))
+    if name not in everyone:
+        everyone[name] = tomlkit.table()
+        if roles:
+            everyone[name]["roles"] = sorted(roles)
+        if activities:
+            everyone[name]["activities"] = sorted(activities)
+    inline = isinstance(everyone[name], InlineTable)
+    tokens = everyone[name].setdefault("tokens", tomlkit.array() if inline else tomlkit.aot())
+    table = tomlkit.table() if isinstance(tokens, AoT) else tomlkit.inline_table()
+    table.update(entry)
+    if isinstance(tokens, AoT):
+        table.trivia.indent = "\n"  # an empty line above it
+    tokens.append(table)
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Wait until nobody else changes files in the directory by this function."""
+    import fcntl  # not there on Windows, where a server can run
+
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write the file as a whole: who reads it meanwhile sees the old one or the new one."""
+    old = path.stat() if path.exists() else None
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            if old is not None:
+                # The server must be able to read it as before, though another user, such as root, writes it.
+                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                os.fchmod(descriptor, old.st_mode & 0o777)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise

@@ -1,0 +1,1 @@
+"""The path of a call, what waits for an answer, and what runs after one."""

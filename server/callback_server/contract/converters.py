@@ -1,0 +1,215 @@
+"""The contract's messages and the domain's values, each made from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from callback.v1 import callback_pb2, callback_service_pb2, edge_service_pb2
+from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
+from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.event import Event, EventType
+from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.response import Response, ResponseType
+
+V = TypeVar("V")
+
+_RESPONSE_TYPE: Final = {member: callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{member}") for member in ResponseType}
+_RESPONSE_TYPE_BACK: Final = {number: member for member, number in _RESPONSE_TYPE.items()}
+_CASE_STATUS: Final = {member: callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{member}") for member in CaseStatus}
+_CASE_STATUS_BACK: Final = {number: member for member, number in _CASE_STATUS.items()}
+_CLOSE_REASON: Final = {member: callback_pb2.CloseReason.Value(f"CLOSE_REASON_{member}") for member in CloseReason}
+_GET_GUARD: Final = {member: callback_pb2.GetGuard.Value(f"GET_GUARD_{member}") for member in GetGuard}
+_GET_GUARD_BACK: Final = {number: member for member, number in _GET_GUARD.items()}
+_ANSWER_MODE: Final = {member: callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}") for member in AnswerMode}
+_ANSWER_MODE_BACK: Final = {number: member for member, number in _ANSWER_MODE.items()}
+_CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
+_DELIVERY_STATUS: Final = {
+    member: callback_pb2.DeliveryStatus.Value(f"DELIVERY_STATUS_{member}") for member in DeliveryStatus
+}
+_EVENT_TYPE: Final = {
+    member: callback_service_pb2.CallEventType.Value(f"CALL_EVENT_TYPE_{member}") for member in EventType
+}
+_CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
+
+
+def response_from(message: callback_pb2.Response) -> Response:
+    """The response in a message that broke no rule."""
+    return Response(
+        type=_RESPONSE_TYPE_BACK.get(message.response_type),
+        redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
+        code=message.response_code if message.HasField("response_code") else None,
+        headers=tuple((header.name, header.value) for header in message.response_headers.headers)
+        if message.HasField("response_headers")
+        else None,
+        body=message.response_body if message.HasField("response_body") else None,
+    )
+
+
+def response_to(response: Response) -> callback_pb2.Response:
+    """A message with what `response` gives, and nothing else set."""
+    message = callback_pb2.Response(
+        response_redirect_url=response.redirect_url, response_body=response.body, response_code=response.code
+    )
+    if response.type is not None:
+        message.response_type = _RESPONSE_TYPE[response.type]
+    if response.headers is not None:
+        message.response_headers.SetInParent()
+        for name, value in response.headers:
+            message.response_headers.headers.add(name=name, value=value)
+    return message
+
+
+def request_from(message: edge_service_pb2.InvokeRequest) -> Request:
+    """The HTTP request that an edge hands over."""
+    return Request(
+        method=message.request_method,
+        headers=tuple((header.name, header.value) for header in message.request_headers),
+        query=tuple((pair.name, pair.value) for pair in message.request_query),
+        query_string=message.request_query_string,
+        client_address=message.client_address,
+        body=message.request_body,
+    )
+
+
+def headers_to(pairs: Iterable[tuple[str, str]]) -> list[callback_pb2.Header]:
+    """A request's header fields."""
+    return [callback_pb2.Header(name=name, value=value) for name, value in pairs]
+
+
+def query_to(pairs: Iterable[tuple[str, str]]) -> list[callback_pb2.QueryParameter]:
+    """The pairs of a query string."""
+    return [callback_pb2.QueryParameter(name=name, value=value) for name, value in pairs]
+
+
+def status_from(number: callback_pb2.CallbackStatus.ValueType) -> CaseStatus | None:
+    """The status that a filter names; None for all."""
+    return _CASE_STATUS_BACK.get(number)
+
+
+def guard_from(number: callback_pb2.GetGuard.ValueType) -> GetGuard:
+    """The guard that is asked for: OFF where nothing is said."""
+    return _GET_GUARD_BACK.get(number, GetGuard.OFF)
+
+
+def answer_mode_from(number: callback_pb2.AnswerMode.ValueType) -> AnswerMode | None:
+    """The answer mode that is asked for; None where nothing is said."""
+    return _ANSWER_MODE_BACK.get(number)
+
+
+def case_to(case: Case) -> callback_pb2.Callback:
+    """A case, for its owner."""
+    message = callback_pb2.Callback(
+        callback_case_id=case.id,
+        owner=case.owner,
+        status=_CASE_STATUS[case.status],
+        callback_activity=case.activity,
+        callback_activity_case=case.settings.activity_case,
+        state_query_parameter=case.parameter,
+        retryable_after_error=case.settings.retryable,
+        allow_multiple_calls=case.mode is Mode.MULTIPLE,
+        alternative_domain=case.settings.alternative_domain,
+        response=response_to(case.response),
+        labels=case.settings.labels,
+        create_time=timestamp(case.created_ms),
+        expire_time=None if case.expires_ms is None else timestamp(case.expires_ms),
+        close_time=None if case.closed_ms is None else timestamp(case.closed_ms),
+        call_count=case.calls,
+        verification_profile=case.profile,
+        get_guard=_GET_GUARD[case.guard],
+        answer_mode=_ANSWER_MODE[case.answer],
+        ordered=case.ordered,
+    )
+    if case.fallback is not None:
+        message.answer_deadline.FromMilliseconds(case.fallback.after_ms)
+        message.fallback.CopyFrom(response_to(case.fallback.response))
+    if case.close_reason is not None:
+        message.close_reason = _CLOSE_REASON[case.close_reason]
+    return message
+
+
+def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
+    """A call, for the owner of its case; `paused` says whether deliveries of that case are."""
+    outcome, request = call.outcome, call.request
+    message = callback_pb2.Call(
+        call_id=call.id,
+        callback_case_id=case_id_of_call(call.id),
+        status=_CALL_STATUS[call.status],
+        failure_detail=outcome.detail,
+        attempt=call.attempt,
+        request_method=request.method,
+        request_headers=headers_to(request.headers),
+        request_query=query_to(request.query),
+        request_query_string=request.query_string,
+        request_body=request.body,
+        request_body_size=call.request_body_size,
+        client_address=request.client_address,
+        keep_open=outcome.keep_open,
+        start_time=timestamp(call.start_ms),
+        end_time=None if call.end_ms is None else timestamp(call.end_ms),
+        erased=call.erased,
+        verification_profile=request.verification_profile,
+        message_id=request.message_id,
+        fallback_sent=outcome.fallback_sent,
+        caller_gone=call.caller_gone,
+        delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
+    )
+    if outcome.failure is not None:
+        message.failure = _CALL_FAILURE[outcome.failure]
+    if outcome.response is not None:
+        message.response.CopyFrom(response_to(outcome.response))
+    return message
+
+
+def delivery_to(delivery: Delivery, *, paused: bool, erased: bool) -> callback_pb2.Delivery:
+    """A delivery, for the owner of its case: whether one that is pending is paused, and whether its call was erased."""
+    message = callback_pb2.Delivery(
+        status=_DELIVERY_STATUS[delivery.status],
+        attempts=delivery.attempts,
+        next_attempt_time=None if delivery.next_ms is None else timestamp(delivery.next_ms),
+        failure_detail=_why_dead(delivery, erased=erased) or delivery.detail,
+        response=None if delivery.response is None else response_to(delivery.response),
+        paused=paused and delivery.status is DeliveryStatus.PENDING,
+    )
+    if delivery.failure is not None:
+        message.failure = _CALL_FAILURE[delivery.failure]
+    return message
+
+
+def _why_dead(delivery: Delivery, *, erased: bool) -> str:
+    """Why a delivery is dead; empty if it is not, or its failure says so."""
+    if delivery.status is not DeliveryStatus.DEAD:
+        return ""
+    if erased:
+        return "what was recorded of its call was erased"
+    return "the handler rejected it" if delivery.failure is None else ""
+
+
+def event_to(event: Event, resume_token: str) -> callback_service_pb2.CallEvent:
+    """An event, for who watches. A word of a newer release is left out: it is unspecified."""
+    return callback_service_pb2.CallEvent(
+        type=_by_word(_EVENT_TYPE, event.type),
+        callback_case_id=event.case_id,
+        call_id=event.call_id,
+        callback_activity=event.activity,
+        owner=event.owner,
+        time=timestamp(event.time_ms),
+        case_status=_by_word(_CASE_STATUS, event.case_status),
+        close_reason=_by_word(_CLOSE_REASON, event.close_reason),
+        call_status=_by_word(_CALL_STATUS, event.call_status),
+        delivery_status=_by_word(_DELIVERY_STATUS, event.delivery_status),
+        resume_token=resume_token,
+    )
+
+
+def _by_word(table: Mapping[Any, V], word: str) -> V:
+    return table.get(word, cast("V", 0))
+
+
+def timestamp(milliseconds: int) -> Timestamp:
+    """Milliseconds since the epoch as a Timestamp."""
+    message = Timestamp()
+    message.FromMilliseconds(milliseconds)
+    return message

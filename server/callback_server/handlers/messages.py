@@ -1,0 +1,50 @@
+"""What a handler is asked and what it answers, in the contract's messages: the same by push and for workers."""
+
+from __future__ import annotations
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb2
+from callback_server.contract import converters
+from callback_server.contract.validation import violations
+from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.ids import case_id_of_call
+from callback_server.handlers.handler import Decision, HandlerError
+
+
+def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
+    """What a handler is asked about a call; the deadline in milliseconds since the epoch."""
+    return handler_pb2.HandleCallbackRequest(
+        call_id=grant.call_id,
+        callback_system_case=case_id_of_call(grant.call_id),
+        callback_activity=grant.activity,
+        callback_activity_case=grant.settings.activity_case,
+        attempt=grant.attempt,
+        request_method=request.method,
+        request_headers=converters.headers_to(request.headers),
+        request_query=converters.query_to(request.query),
+        request_query_string=request.query_string,
+        request_body=request.body,
+        client_address=request.client_address,
+        response=converters.response_to(grant.response),
+        labels=grant.settings.labels,
+        deadline=converters.timestamp(deadline_ms),
+        verification_profile=request.verification_profile,
+        message_id=request.message_id,
+        replayed=grant.replayed,
+    )
+
+
+def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:
+    """What a handler decided.
+
+    Raises:
+        HandlerError: its answer breaks the contract.
+    """
+    broken = violations(answer)
+    if broken:
+        told = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
+        raise HandlerError(CallFailure.INVALID_RESPONSE, told)
+    return Decision(
+        accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
+        override=converters.response_from(answer.response),
+        keep_open=answer.keep_open,
+    )

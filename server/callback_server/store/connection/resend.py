@@ -1,0 +1,51 @@
+"""Sends again what is safe to send again, until the store answers or it makes no sense any more."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from callback_server.store.connection.client import StoreError
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S: Final = 0.02
+LONGEST_PAUSE_S: Final = 1.0
+
+
+async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> T:
+    """Sends until there is an answer.
+
+    Args:
+        send: Sends once. Safe to send again.
+        unsent_s: How long to try, in seconds, while it is certain that nothing was done.
+        unsure_s: How long to try, in seconds, once something may have been done.
+
+    Raises:
+        StoreError: there was no answer in that time. `maybe_done` speaks of all that was sent.
+    """
+    answer, _ = await resend_knowing(send, unsent_s=unsent_s, unsure_s=unsure_s)
+    return answer
+
+
+async def resend_knowing(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> tuple[T, bool]:
+    """As `resend`. Says besides whether one that was sent before may have done it: what is found done is then ours.
+
+    Raises:
+        StoreError: there was no answer in that time.
+    """
+    began = time.monotonic()
+    maybe_done, pause_s = False, FIRST_PAUSE_S
+    while True:
+        try:
+            return await send(), maybe_done
+        except StoreError as error:
+            maybe_done = maybe_done or error.maybe_done
+            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
+            if time.monotonic() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
+                raise StoreError(str(error), maybe_done=maybe_done) from error
+        await asyncio.sleep(wait_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -1,0 +1,73 @@
+"""Pages of an owner's calls that are marked, newest first, across partitions: those that wait, those that are dead.
+
+There are few of them at most times, so each partition is asked for a page of its own, and the newest of all are taken.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.store import keys
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("list_owner_calls")
+_TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
+
+
+class Mark(enum.StrEnum):
+    """Which calls."""
+
+    WAITING = "WAITING"
+    """Held ones that wait for their answer."""
+    DEAD = "DEAD"
+    """Those whose delivery is dead."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CallCursor:
+    """A place in the list: between this call and the next older."""
+
+    start_ms: int
+    call_id: str
+
+    def token(self) -> str:
+        """The place as an opaque page token."""
+        return f"{self.start_ms}_{self.call_id}"
+
+    @classmethod
+    def from_token(cls, token: str) -> CallCursor:
+        """The place that a token names.
+
+        Raises:
+            ValueError: this is none of our tokens.
+        """
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            raise ValueError("not a page token")
+        return cls(int(match[1]), match[2])
+
+
+async def list_marked(
+    scripts: Scripts, mark: Mark, *, owner: str, after: CallCursor | None, limit: int
+) -> tuple[list[str], CallCursor | None]:
+    """The ids of at most the next `limit` calls after a place, newest first, and where to go on if there are more.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
+    replies = await scripts.run_lists(
+        SCRIPT, dict.fromkeys(range(keys.PARTITIONS), (mark, owner, start, call_id, limit + 1))
+    )
+    places = [
+        CallCursor(start_ms, call_id.decode())
+        for flat in replies.values()
+        for start_ms, call_id in zip(flat[::2], flat[1::2], strict=True)
+    ]
+    newest = heapq.nlargest(limit + 1, places)
+    more = newest[limit - 1] if len(newest) > limit else None
+    return [place.call_id for place in newest[:limit]], more

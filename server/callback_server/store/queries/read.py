@@ -1,0 +1,253 @@
+"""Reads of cases and calls. They change nothing, so what is due on a case shows once a transition or a sweep did it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterPipeline
+
+from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
+from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.response import Response, complete
+from callback_server.store import keys
+from callback_server.store.connection.client import store_errors
+from callback_server.store.packing import unpack_answer, unpack_content, unpack_fallback, unpack_request
+from callback_server.store.scripts import Scripts
+
+_CALL_FIELDS: Final = (
+    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
+    "fallback_sent", "caller_gone", "delivery", "tries", "unasked", "next", "d_failure", "d_detail", "d_response"
+)  # fmt: skip
+_BODY_FIELDS: Final = ("request_body", "response_body", "d_body")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How it stands with a held call."""
+
+    status: CallStatus
+    failure: CallFailure | None
+    detail: str
+    holder: str
+    """The process where its caller waits. Empty: it is not held."""
+    answered: str
+    """A digest of what somebody answered it. Empty: nobody did."""
+    response: Response | None
+    """While it runs: the case's, as it was at the claim."""
+    answer: Response | None
+    """What it was answered, whole and complete, for a moment after that."""
+
+
+async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool) -> list[Case | None]:
+    """The cases with these ids, None for each that does not exist; with or without their responses' bodies.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    if not case_ids:
+        return []
+    pipeline = scripts.client.pipeline(transaction=False)
+    for case_id in case_ids:
+        partition = keys.partition_of(case_id)
+        pipeline.hgetall(keys.key(partition, "case", case_id))
+        pipeline.get(keys.key(partition, "content", case_id))
+        if bodies:
+            pipeline.get(keys.key(partition, "body", case_id))
+            pipeline.get(keys.key(partition, "fallback", case_id))
+    replies = iter(await _replies(pipeline))
+    cases: list[Case | None] = []
+    for case_id in case_ids:
+        fields, content = next(replies), next(replies)
+        body, fallback = (next(replies) or b"", next(replies)) if bodies else (None, None)
+        cases.append(_case(case_id, fields, content, body, fallback) if fields and content else None)
+    return cases
+
+
+async def read_case(scripts: Scripts, case_id: str) -> Case | None:
+    """The case with this id, whole.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    return (await read_cases(scripts, [case_id], bodies=True))[0]
+
+
+def _case(
+    case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes | None, fallback: bytes | None
+) -> Case:
+    settings, response = unpack_content(content, body)
+    reason = fields.get(b"reason")
+    return Case(
+        id=case_id,
+        owner=fields[b"owner"].decode(),
+        activity=fields[b"activity"].decode(),
+        mode=Mode(fields[b"mode"].decode()),
+        parameter=fields.get(b"parameter", b"").decode(),
+        settings=settings,
+        response=response,
+        status=CaseStatus(fields[b"status"].decode()),
+        close_reason=CloseReason(reason.decode()) if reason else None,
+        created_ms=int(fields[b"created"]) // 1000,
+        expires_ms=_number(fields.get(b"expires")),
+        closed_ms=_number(fields.get(b"closed")),
+        calls=int(fields.get(b"attempts", 0)),
+        version=int(fields.get(b"version", 0)),
+        profile=fields.get(b"profile", b"").decode(),
+        guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
+        answer=AnswerMode(fields.get(b"answer", b"HANDLER").decode()),
+        ordered=b"ordered" in fields,
+        fallback=unpack_fallback(fallback) if fallback else None,
+    )
+
+
+async def read_call(scripts: Scripts, call_id: str) -> Call | None:
+    """The call with this id, with its bodies.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    partition = keys.partition_of(case_id_of_call(call_id))
+    pipeline = scripts.client.pipeline(transaction=False)
+    pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, *_BODY_FIELDS)
+    (fields,) = await _replies(pipeline)
+    if not _is_kept(fields):
+        return None
+    bodies = [body or b"" for body in fields[len(_CALL_FIELDS) :]]
+    return _call(call_id, fields, len(bodies[0]), *bodies)
+
+
+async def list_calls(
+    scripts: Scripts, case_id: str, *, before: int | None, limit: int
+) -> tuple[list[Call], int | None]:
+    """The newest calls of a case whose attempt is below `before`, without bodies; where to go on, if there are more.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    partition = keys.partition_of(case_id)
+    highest = "+inf" if before is None else f"({before}"
+    with store_errors():
+        ids = cast(
+            "list[bytes]",
+            await scripts.client.zrevrangebyscore(
+                keys.key(partition, "calls", case_id), highest, "-inf", start=0, num=limit + 1
+            ),
+        )
+    calls = await read_calls(scripts, [call_id.decode() for call_id in ids[:limit]])
+    return calls, calls[-1].attempt if len(ids) > limit and calls else None
+
+
+async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
+    """The calls with these ids, without bodies; but for those that were dropped meanwhile.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    if not call_ids:
+        return []
+    pipeline = scripts.client.pipeline(transaction=False)
+    for call_id in call_ids:
+        key = keys.key(keys.partition_of(case_id_of_call(call_id)), "call", call_id)
+        pipeline.hmget(key, *_CALL_FIELDS)
+        pipeline.hstrlen(key, "request_body")
+    replies = iter(await _replies(pipeline))
+    found = [(call_id, next(replies), next(replies)) for call_id in call_ids]
+    return [_call(call_id, fields, size) for call_id, fields, size in found if _is_kept(fields)]
+
+
+async def read_held(scripts: Scripts, call_id: str) -> Held | None:
+    """How it stands with a held call; None if it is not known, or no longer.
+
+    Raises:
+        StoreError: the store did not answer.
+    """
+    partition = keys.partition_of(case_id_of_call(call_id))
+    pipeline = scripts.client.pipeline(transaction=False)
+    pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "holder", "answered",
+                   "response", "response_body")  # fmt: skip
+    pipeline.get(keys.key(partition, "answer", call_id))
+    (status, failure, detail, holder, answered, response, body), answer = await _replies(pipeline)
+    if status is None:
+        return None
+    return Held(
+        status=CallStatus(status.decode()),
+        failure=CallFailure(failure.decode()) if failure else None,
+        detail=(detail or b"").decode(),
+        holder=(holder or b"").decode(),
+        answered=(answered or b"").decode(),
+        response=unpack_content(response, body or b"")[1] if response else None,
+        answer=unpack_answer(answer) if answer else None,
+    )
+
+
+async def _replies(pipeline: Pipeline | ClusterPipeline) -> list[Any]:
+    """What a pipeline reads, or its first error as it came: raised by redis-py, it would begin with other words."""
+    with store_errors():
+        replies = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    return replies
+
+
+def _call(
+    call_id: str,
+    fields: Sequence[Any],
+    body_size: int,
+    body: bytes = b"",
+    response_body: bytes | None = None,
+    delivered_body: bytes | None = None,
+) -> Call:
+    (
+        status, attempt, start, end, request, response, failure, detail, keep_open, platform,
+        fallback_sent, caller_gone, delivery, tries, unasked, next_ms, d_failure, d_detail, d_response,
+    ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
+    status = CallStatus(status.decode())
+    erased = request == b""
+    came = Request(method="") if erased else unpack_request(request, body)
+    answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased
+    return Call(
+        id=call_id,
+        status=status,
+        attempt=int(attempt),
+        request=came,
+        request_body_size=body_size or came.body_size,
+        start_ms=int(start),
+        end_ms=_number(end),
+        outcome=Outcome(
+            status=status,
+            # A call that runs keeps here the case's response as it was at the claim, and a recorded one goes on to.
+            response=complete(unpack_content(response, response_body)[1], platform_url=(platform or b"").decode())
+            if answered
+            else None,
+            keep_open=keep_open == b"1",
+            failure=CallFailure(failure.decode()) if failure else None,
+            detail=(detail or b"").decode(),
+            fallback_sent=fallback_sent == b"1",
+        ),
+        erased=erased,
+        delivery=Delivery(
+            status=DeliveryStatus(delivery.decode()),
+            attempts=int(tries or 0) - int(unasked or 0),
+            next_ms=_number(next_ms),
+            failure=CallFailure(d_failure.decode()) if d_failure else None,
+            detail=(d_detail or b"").decode(),
+            response=unpack_content(d_response, delivered_body)[1] if d_response else None,
+        )
+        if delivery
+        else None,
+        caller_gone=caller_gone == b"1",
+    )
+
+
+def _is_kept(fields: Sequence[Any]) -> bool:
+    """Whether there is a call, and more of it than what answers a message that is sent again."""
+    return fields[_CALL_FIELDS.index("request")] is not None
+
+
+def _number(field: bytes | None) -> int | None:
+    return int(field) if field else None

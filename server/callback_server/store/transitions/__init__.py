@@ -1,0 +1,1 @@
+"""Scripts that change state: one module per Lua file."""

@@ -1,0 +1,36 @@
+"""The transition that forgets what is past its retention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("apply_retention")
+LIMIT: Final = 100
+"""How many calls and cases one script forgets: it blocks the store meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was forgotten."""
+
+    calls: int
+    cases: int
+
+    @property
+    def more(self) -> bool:
+        """Whether more may be due."""
+        return self.calls + self.cases >= LIMIT
+
+
+async def drop_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Dropped:
+    """Forgets at most `LIMIT` of what is past its retention in a partition.
+
+    Raises:
+        StoreError: it is not known whether it was done; the next one does it.
+    """
+    calls, cases = await scripts.run(SCRIPT, partition, LIMIT, retention.time_ms)
+    return Dropped(calls, cases)

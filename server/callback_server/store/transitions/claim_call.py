@@ -1,0 +1,187 @@
+"""The transition that claims a case for a call; a recorded call also ends in it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS, HOLD_DEADLINE_MS, LEASE_SLACK_MS, Activity
+from callback_server.domain.call import Grant, Request
+from callback_server.domain.case import AnswerMode, CloseReason, Mode
+from callback_server.domain.guard import RequestIntent
+from callback_server.domain.ids import case_id_of
+from callback_server.domain.response import Response
+from callback_server.store import keys
+from callback_server.store.packing import pack_request, unpack_content, unpack_effect, unpack_fallback
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("claim_call", settles=True)
+DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
+HOLD_LEASE_MS: Final = HOLD_DEADLINE_MS + LEASE_SLACK_MS
+
+
+class Refused(enum.Enum):
+    """Why there is no grant."""
+
+    UNKNOWN = b"UNKNOWN"
+    """No case is reached by this state in this form."""
+    BUSY = b"BUSY"
+    """Another call is running on a single-use case."""
+    STALE = b"STALE"
+    """This call has ended already: its lease was over before the store's answer came."""
+    CONFIRM = b"CONFIRM"
+    """A person must confirm first."""
+    AGENT = b"AGENT"
+    """A program that opens links makes no call of this case, and this may be one."""
+    HANDSHAKE = b"HANDSHAKE"
+    """No call was asked for. The case is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The case is closed."""
+
+    reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """The case asks for a profile that was not passed. Nothing was changed, not even what was due."""
+
+    profile: str
+    alternative_domain: str
+    """Where the case's URL is; empty if at the common one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """More calls, of the case or of its owner, than are allowed in this time."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The message has come before, and its call has succeeded."""
+
+    call_id: str
+    response: Response
+    """What it was answered; the case's own if that is no longer kept."""
+    platform_url: str
+    """Where its `/path` leads; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What was established of a request before its claim."""
+
+    profile: str = ""
+    """The verification profile that it has passed."""
+    message_sha256: str = ""
+    """SHA-256 of the message's id, in hexadecimal digits; empty if a message is not told from another."""
+    window_ms: int = 0
+    """For how long a message with this id is the same one."""
+
+
+NOTHING: Final = Proven()
+Claimed = Grant | Closed | Unverified | Limited | Repeated | Refused
+
+
+class Leases:
+    """How long a call may hold its case: the defaults, and what is declared by activity."""
+
+    def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
+        self.default_ms = default_ms
+        declared = {
+            activity.name: activity.deadline_ms + LEASE_SLACK_MS
+            for activity in activities.values()
+            if activity.deadline_ms is not None
+        }
+        self.longest_ms = max([default_ms, *declared.values()])
+        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
+
+
+async def claim_call(
+    scripts: Scripts,
+    *,
+    call_id: str,
+    state_sha256: bytes,
+    parameter: str,
+    request: Request,
+    leases: Leases,
+    retention: Retention,
+    platform_url: str | None,
+    intent: RequestIntent = RequestIntent.CALL,
+    proven: Proven = NOTHING,
+    calls_per_minute: int | None = None,
+    owners_over: Sequence[tuple[str, int]] = (),
+    replica: str = "",
+    takes: bool = False,
+) -> Claimed:
+    """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
+
+    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once.
+    `owners_over` are owners that have made too many calls by now, and for how many milliseconds they wait.
+
+    Raises:
+        StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
+    """
+    case_id = case_id_of(state_sha256)
+    kept = retention.of_request(request)
+    whole = (b"", b"") if kept is request else pack_request(request)
+    word, *facts = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id,
+        state_sha256[16:],
+        parameter,
+        call_id,
+        *pack_request(kept),
+        *whole,
+        leases.default_ms,
+        HOLD_LEASE_MS,
+        replica,
+        "1" if takes else "",
+        retention.calls_per_case,
+        retention.bytes_per_case,
+        platform_url or "",
+        intent,
+        proven.profile,
+        proven.message_sha256,
+        proven.window_ms,
+        calls_per_minute or 0,
+        len(leases.pairs),
+        *leases.pairs,
+        2 * len(owners_over),
+        *(value for pair in owners_over for value in pair),
+    )
+    if word in (b"CLAIMED", b"RECORDED"):
+        attempt, owner, activity, mode, lease_left_ms, content, response_body, made, answer, fallback = facts
+        settings, response = unpack_content(content, response_body)
+        return Grant(
+            call_id=call_id,
+            attempt=attempt,
+            owner=owner.decode(),
+            activity=activity.decode(),
+            mode=Mode(mode.decode()),
+            settings=settings,
+            response=response,
+            lease_left_ms=lease_left_ms,
+            recorded=word == b"RECORDED",
+            effect=unpack_effect(made),
+            answer=AnswerMode(answer.decode() or AnswerMode.HANDLER),
+            fallback=unpack_fallback(fallback) if fallback else None,
+        )
+    if word == b"CLOSED":
+        return Closed(CloseReason(facts[0].decode()))
+    if word == b"VERIFY":
+        return Unverified(facts[0].decode(), facts[1].decode())
+    if word == b"LIMITED":
+        return Limited(facts[0])
+    if word == b"REPEATED":
+        earlier, content, response_body, platform = facts
+        return Repeated(earlier.decode(), unpack_content(content, response_body)[1], platform.decode())
+    return Refused(word)

@@ -1,0 +1,67 @@
+"""The transition that records the end of a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.domain.call import Outcome
+from callback_server.domain.case import CaseEffect, Settings
+from callback_server.domain.ids import case_id_of_call
+from callback_server.store import keys
+from callback_server.store.packing import pack_answer, pack_content, unpack_effect
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("finish_call", settles=True)
+ANSWER_MS: Final = 10_000
+"""How long what a held call was answered is kept for its caller: who holds it looks each second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end is recorded, now or by the same message before."""
+
+    effect: CaseEffect | None
+    """None: the case is as it was."""
+    again: bool = False
+    """It was recorded before."""
+
+
+async def finish_call(
+    scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention, answered: str = ""
+) -> Finished | None:
+    """Records how `call_id` ended, durably, and what that makes of its case. Safe to send again.
+
+    `answered` is of a held call: a digest of what somebody answered it, whose result `outcome` is. The answer is kept
+    whole for a moment, for the process where the caller waits.
+
+    None: the call has ended otherwise, for its lease was over, or somebody answered it otherwise.
+
+    Raises:
+        StoreError: it is not known whether it was recorded.
+    """
+    case_id = case_id_of_call(call_id)
+    response, body = b"", b""
+    if outcome.response is not None:
+        response, body = pack_content(Settings(), retention.of_answer(outcome.response))
+    reply = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id,
+        call_id,
+        outcome.status,
+        "1" if outcome.keep_open else "0",
+        outcome.failure or "",
+        outcome.detail,
+        response,
+        body,
+        retention.calls_per_case,
+        retention.bytes_per_case,
+        answered,
+        pack_answer(outcome.response) if answered and outcome.response is not None else b"",
+        ANSWER_MS,
+    )
+    if reply[0] == b"STALE":
+        return None
+    return Finished(unpack_effect(reply[1]), again=reply[0] == b"AGAIN")

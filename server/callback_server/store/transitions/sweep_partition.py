@@ -1,0 +1,49 @@
+"""The transitions that time brings: leases that end, cases that expire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+from callback_server.store.transitions.pause_activity import NONE_KNOWN, Pauses
+
+SCRIPT: Final = Script("sweep_partition", settles=True)
+LIMIT: Final = 100
+"""How many of each kind one script does: it blocks the store meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was due."""
+
+    leases: int
+    expiries: int
+    deliveries: bool
+    """Whether a delivery is due, or of a paused activity would be."""
+
+    @property
+    def more(self) -> bool:
+        """Whether more may be due."""
+        return LIMIT in (self.leases, self.expiries)
+
+
+async def sweep_partition(
+    scripts: Scripts, partition: int, *, retention: Retention, pauses: Pauses = NONE_KNOWN
+) -> Swept:
+    """Does at most `LIMIT` of each kind of what is due in a partition, and has it know what is paused.
+
+    Raises:
+        StoreError: it is not known whether it was done; the next sweep does it.
+    """
+    calls, cases, deliveries = await scripts.run(
+        SCRIPT,
+        partition,
+        LIMIT,
+        retention.calls_per_case,
+        retention.bytes_per_case,
+        pauses.version,
+        *pauses.activities,
+    )
+    return Swept(calls, cases, bool(deliveries))

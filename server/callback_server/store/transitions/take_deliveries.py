@@ -1,0 +1,96 @@
+"""The transition that takes what is to be delivered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.domain.call import Grant, Request
+from callback_server.domain.case import AnswerMode, Mode
+from callback_server.store.packing import unpack_content, unpack_request
+from callback_server.store.retention import Retention
+from callback_server.store.scripts import Script, Scripts
+from callback_server.store.transitions.claim_call import Leases
+
+SCRIPT: Final = Script("take_deliveries")
+LIMIT: Final = 50
+"""How many deliveries one script takes: it blocks the store meanwhile."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""How much of requests it takes, and at least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt of a delivery, to be made now."""
+
+    grant: Grant
+    request: Request
+    fence: int
+    """Which of all attempts it is. Who ends it says so: a later one may have begun meanwhile."""
+    number: int = 1
+    """Which it is since the delivery began, or was replayed."""
+    age_ms: int = 0
+    """How long ago that was."""
+
+
+async def take_deliveries(
+    scripts: Scripts,
+    partition: int,
+    *,
+    limit: int,
+    turn: int,
+    leases: Leases,
+    retention: Retention,
+) -> tuple[list[Attempt], bool]:
+    """Takes at most `limit` deliveries that are due in a partition, durably; and says whether more may be due.
+
+    `turn` is another number each time, so that each activity comes first in its turn.
+
+    Raises:
+        StoreError: it is not known what was taken. It is due again when its lease is over.
+    """
+    more, *taken = await scripts.run(
+        SCRIPT,
+        partition,
+        min(limit, LIMIT),
+        MOST_BYTES,
+        turn,
+        retention.calls_per_case,
+        retention.bytes_per_case,
+        leases.default_ms,
+        *leases.pairs,
+    )
+    return [_attempt(*facts) for facts in taken], bool(more)
+
+
+def _attempt(
+    call_id: bytes,
+    fence: int,
+    unasked: int,
+    number: int,
+    age_ms: int,
+    lease_ms: int,
+    owner: bytes,
+    activity: bytes,
+    mode: bytes,
+    content: bytes,
+    body: bytes,
+    request: bytes,
+    request_body: bytes,
+    replayed: bytes,
+) -> Attempt:
+    settings, response = unpack_content(content, body)
+    grant = Grant(
+        call_id=call_id.decode(),
+        attempt=fence - unasked,
+        owner=owner.decode(),
+        activity=activity.decode(),
+        mode=Mode(mode.decode()),
+        settings=settings,
+        response=response,
+        lease_left_ms=lease_ms,
+        recorded=False,
+        answer=AnswerMode.ACK,
+        replayed=replayed == b"1",
+    )
+    return Attempt(grant, unpack_request(request, request_body), fence, number, age_ms)

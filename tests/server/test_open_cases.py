@@ -1,0 +1,158 @@
+"""The limit on an owner's callbacks that are not closed."""
+
+import asyncio
+
+import grpc
+import pytest
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.access.roles import Principal, Role
+from callback_server.errors import TooManyOpenCasesError
+from callback_server.limits.open_cases import OpenCaseQuota
+
+FULL = "TOO_MANY_OPEN_CALLBACKS"
+
+
+def asked(**fields):
+    return rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), **fields)
+
+
+async def made_of(services, requests):
+    """What was made of these, all sent at once, and not refused."""
+
+    sent = [services.callbacks.GenerateCallbackUrl(request) for request in requests]
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert {error.code() for error in refused} <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    return [answer for answer in answers if answer not in refused]
+
+
+async def listed(services):
+    page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1000))
+    return len(page.callbacks)
+
+
+async def test_of_many_at_once_exactly_as_many_are_made_as_may_be(store_of):
+    async with running_services(store_of(), max_open_cases_per_owner=50) as services:
+        assert len(await made_of(services, [asked() for _ in range(200)])) == 50
+        assert await listed(services) == 50
+        said = await refusal(services.callbacks.GenerateCallbackUrl(asked()))
+    assert (said.code, said.reason, said.metadata) == (grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, {"limit": "50"})
+
+
+@pytest.mark.parametrize("by", ["close", "call"])
+async def test_a_callback_that_is_closed_makes_room_for_another(store_of, by):
+    async with running_services(store_of(), max_open_cases_per_owner=3) as services:
+        first, *_ = await made_of(services, [asked() for _ in range(3)])
+        assert (await refusal(services.callbacks.GenerateCallbackUrl(asked()))).reason == FULL
+        if by == "close":
+            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+        else:
+            await services.edge.Invoke(edge.InvokeRequest(state=first.callback_state, request_method="get"))
+
+        async def another():
+            return await made_of(services, [asked()])
+
+        assert await wait_until(another, what="room for another")
+        assert (await refusal(services.callbacks.GenerateCallbackUrl(asked()))).reason == FULL
+
+
+async def test_what_exists_already_is_given_again_though_there_is_no_room(store_of):
+    async with running_services(store_of(), max_open_cases_per_owner=2) as services:
+        made = await made_of(services, [asked(request_id="one"), asked(request_id="two")])
+        assert await made_of(services, [asked(request_id="one"), asked(request_id="two")]) == made
+        other = asked(request_id="one", allow_multiple_calls=True)
+        assert (await refusal(services.callbacks.GenerateCallbackUrl(other))).reason == "REQUEST_ID_REUSED"
+        assert (await refusal(services.callbacks.GenerateCallbackUrl(asked(request_id="three")))).reason == FULL
+
+
+async def test_what_exists_already_takes_no_second_place(store_of):
+    async with running_services(store_of(), max_open_cases_per_owner=5) as services:
+        again = [asked(request_id="one") for _ in range(50)]
+        assert len({made.callback_url for made in await made_of(services, again)}) == 1
+
+        async def four_more():
+            await made_of(services, [asked() for _ in range(4)])
+            return await listed(services) == 5
+
+        assert await wait_until(four_more, what="the other four places")
+
+
+async def test_the_places_of_one_owner_are_not_those_of_another(store_of):
+    owners = {name: Principal(name, frozenset({Role.OWNER})) for name in ("shop", "bank")}
+
+    class Known:
+        def of_token(self, token):
+            return owners[token]
+
+    async with running_services(store_of(), principals=Known, max_open_cases_per_owner=1) as services:
+        for name in owners:
+            metadata = [("authorization", f"Bearer {name}")]
+            await services.callbacks.GenerateCallbackUrl(asked(), metadata=metadata)
+            said = await refusal(services.callbacks.GenerateCallbackUrl(asked(), metadata=metadata))
+            assert said.reason == FULL
+
+
+async def test_a_second_server_counts_what_the_first_has_made(store_of):
+    store = store_of()
+    async with running_services(store, max_open_cases_per_owner=4) as first:
+        await made_of(first, [asked() for _ in range(3)])
+        async with running_services(store, max_open_cases_per_owner=4) as second:
+            assert len(await made_of(second, [asked() for _ in range(5)])) == 1
+
+
+# --- the estimate by itself: what a count may or may not have seen
+
+
+class Cases:
+    """Stored cases. A count of them waits for its gate, before it looks or after."""
+
+    def __init__(self):
+        self.stored = self.counts = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.looks_first = False
+
+    async def count(self, _owner):
+        self.counts += 1
+        seen = self.stored
+        await self.gate.wait()
+        return seen if self.looks_first else self.stored
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+async def test_what_is_being_stored_while_it_is_counted_is_not_missed(monkeypatch, looks_first):
+    monkeypatch.setattr("callback_server.limits.open_cases.RECOUNT_S", 0)
+    cases = Cases()
+    cases.looks_first = looks_first
+    quota = OpenCaseQuota(2, cases.count)
+    for _ in range(2):
+        await quota.take("shop")
+    cases.gate.clear()
+    third = asyncio.create_task(quota.take("shop"))  # the limit seems reached, so it counts
+    await wait_until(lambda: cases.counts == 2, what="the count")
+    for _ in range(2):  # stored after the count has looked, or before
+        cases.stored += 1
+        quota.settle("shop", made=True)
+    cases.gate.set()
+    with pytest.raises(TooManyOpenCasesError):
+        await third
+
+
+async def test_a_place_whose_case_was_not_stored_is_free_again():
+    cases = Cases()
+    quota = OpenCaseQuota(1, cases.count)
+    await quota.take("shop")
+    quota.settle("shop", made=False)
+    await quota.take("shop")
+    assert cases.counts == 1
+
+
+async def test_who_waits_for_a_count_shares_it():
+    cases = Cases()
+    quota = OpenCaseQuota(1000, cases.count)
+    await asyncio.gather(*(quota.take("shop") for _ in range(100)))
+    assert cases.counts == 1

@@ -1,0 +1,115 @@
+"""How many calls a minute lets through: of a case, counted in the store; of an owner, counted by each server."""
+
+import asyncio
+
+import grpc
+import pytest
+import redis.asyncio
+from support.services import refusal, response, running_services
+from support.stored import dumped
+
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.limits.owner_rate import OwnerRateLimit
+
+SECOND = 10**9
+
+
+async def generate(services, **fields):
+    return await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity="record", response=response(), allow_multiple_calls=True, **fields
+        )
+    )
+
+
+async def call(services, made):
+    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+
+
+@pytest.mark.parametrize("kind", ["valkey", "valkey-cluster"])
+@pytest.mark.parametrize("limit", [1, 7, 50])
+async def test_a_minute_of_a_case_has_as_many_calls_as_it_may_and_what_comes_too_early_changes_nothing(
+    store_of, kind, limit
+):
+    store = store_of(kind)
+    async with running_services(store, per_case=limit) as services:
+        made, other = await generate(services), await generate(services)
+        done = await asyncio.gather(*(call(services, made) for _ in range(limit + 10)), return_exceptions=True)
+        refused = [each for each in done if isinstance(each, grpc.aio.AioRpcError)]
+        assert (len(done) - len(refused), {each.code() for each in refused}) == (
+            limit, {grpc.StatusCode.RESOURCE_EXHAUSTED},
+        )  # fmt: skip
+        async with redis.asyncio.Redis(port=store.port) as client:
+            before = await dumped(client, 0)
+            said = await refusal(call(services, made))
+            assert (said.code, said.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_REQUESTS")
+            assert 1 <= said.retry_after_s <= -(-60 // limit)
+            assert await dumped(client, 0) == before
+        assert (await call(services, other)).call_id
+
+
+async def test_a_case_that_waited_may_go_on_evenly(store_of):
+    store = store_of()
+    async with running_services(store, per_case=2) as services:
+        made = await generate(services)
+        for _ in range(2):
+            await call(services, made)
+        assert (await refusal(call(services, made))).reason == "TOO_MANY_REQUESTS"
+        async with redis.asyncio.Redis(port=store.port) as client:
+            (key,) = [key async for key in client.scan_iter("*:case:*")]
+            await client.hincrby(key, "arrival", -30_000_000)  # as if half a minute had passed
+        assert (await call(services, made)).call_id
+        assert (await refusal(call(services, made))).reason == "TOO_MANY_REQUESTS"
+
+
+async def test_a_closed_case_says_that_it_is_closed_however_many_calls_come(store_of):
+    async with running_services(store_of(), per_case=1, per_owner=1) as services:
+        made = await generate(services)
+        await call(services, made)
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+        assert (await refusal(call(services, made))).reason == "CALLBACK_CLOSED"
+
+
+async def test_an_owner_that_made_too_many_calls_waits_on_all_of_its_cases(store_of):
+    async with running_services(store_of(), per_owner=3) as services:
+        cases = [await generate(services) for _ in range(3)]
+        for made in cases:
+            await call(services, made)
+        for made in cases:
+            said = await refusal(call(services, made))
+            assert (said.reason, 1 <= said.retry_after_s <= 20) == ("TOO_MANY_REQUESTS", True)
+
+
+def test_an_owner_may_be_a_minutes_worth_ahead_and_then_goes_on_evenly():
+    now = 1000 * SECOND
+    pace = OwnerRateLimit(6, clock=lambda: now)
+    for _ in range(6):
+        assert not pace.over()
+        pace.charge("shop")
+    pace.charge("other")
+    assert pace.over() == [("shop", 10_000)]
+    now += 19 * SECOND // 2
+    assert pace.over() == [("shop", 500)]
+    now += SECOND // 2 - 1
+    assert pace.over() == [("shop", 1)]
+    now += 1
+    assert not pace.over()
+    pace.charge("shop")
+    assert pace.over() == [("shop", 10_000)]
+    now += 60 * SECOND
+    for _ in range(6):
+        assert not pace.over()
+        pace.charge("shop")
+    assert pace.over() == [("shop", 10_000)]
+
+
+def test_an_owner_that_calls_no_more_is_forgotten():
+    now = 1000 * SECOND
+    pace = OwnerRateLimit(1, clock=lambda: now)
+    for owner in map(str, range(1000)):
+        pace.charge(owner)
+    assert len(pace.over()) == 1000
+    now += 60 * SECOND
+    assert not pace.over()
+    assert not pace._over

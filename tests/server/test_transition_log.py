@@ -1,0 +1,268 @@
+"""What the log says: one event for each transition, with the ids that tie them together, however often one is sent."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+from support.handlers import accept, reject, stub_handler
+from support.leases import end_leases, expire_cases
+from support.proxy import StoreProxy, each_once
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.calls.sweeper import Sweeper
+from callback_server.domain.activity import Activity
+from callback_server.handlers.push import PushHandler
+from callback_server.settings import ActivitySettings
+from callback_server.store.retention import Retention
+
+TELLING = {
+    "case_created", "response_set", "case_closed", "calls_erased", "call_started", "call_ended", "lease_ended",
+    "case_expired", "dropped",
+}  # fmt: skip
+
+
+@pytest.fixture
+def told():
+    """Gives a function that returns the events since it was last asked, without their level."""
+    with capture_logs() as entries:
+
+        def since():
+            events = [{name: value for name, value in entry.items() if name != "log_level"} for entry in entries]
+            entries.clear()
+            return [event for event in events if event["event"] in TELLING]
+
+        yield since
+
+
+@pytest.fixture
+async def pushing(store_of):
+    """Services whose activity `push` has a handler of scripts: `gated`, `accepts`, `rejects`."""
+    store, gate = store_of(), asyncio.Event()
+
+    async def gated(_request, _context):
+        await gate.wait()
+        return accept()
+
+    async def accepts(_request, _context):
+        return accept()
+
+    async def rejects(_request, _context):
+        return reject()
+
+    async with (
+        stub_handler() as stub,
+        PushHandler("push", ActivitySettings(target=stub.target)) as handler,
+        running_services(
+            store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
+        ) as services,
+    ):
+        yield SimpleNamespace(
+            store=store, services=services, stub=stub, gate=gate, gated=stub.play(gated),
+            accepts=stub.play(accepts), rejects=stub.play(rejects),
+        )  # fmt: skip
+
+
+async def generate(services, activity="record", case="", **fields):
+    return await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity=activity, callback_activity_case=case, response=response(), **fields
+        )
+    )
+
+
+async def call(services, made):
+    asked = edge.InvokeRequest(state=made.callback_state, request_method="get")
+    return (await services.edge.Invoke(asked)).call_id
+
+
+def close(services, made):
+    return services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+
+
+@contextlib.asynccontextmanager
+async def sweeping(services, retention=Retention()):  # noqa: B008  # frozen
+    """A sweeper at work, as in a server."""
+    sweeper = Sweeper(services.scripts, retention, lambda _: None)
+    tasks = [asyncio.create_task(work) for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever())]
+    try:
+        yield
+    finally:
+        while not all(task.done() for task in tasks):  # redis-py can lose a cancellation
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.1)
+
+
+async def test_the_life_of_a_recorded_callback(services, told):
+    made = await generate(services)
+    case_id = made.callback_case_id
+    await services.callbacks.SetResponse(
+        rpc.SetResponseRequest(callback_case_id=case_id, response=pb.Response(response_code=201))
+    )
+    call_id = await call(services, made)
+    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=case_id))
+    assert told() == [
+        {"event": "case_created", "case_id": case_id, "owner": "local", "activity": "record"},
+        {"event": "response_set", "case_id": case_id, "attributes": ["response_code"], "principal": "local"},
+        {
+            "event": "call_ended", "call_id": call_id, "case_id": case_id, "activity": "record", "status": "SUCCEEDED",
+            "case_status": "CLOSED", "close_reason": "CONSUMED",
+        },
+        {"event": "calls_erased", "case_id": case_id, "calls": 1, "principal": "local"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "script", "made_of_it"),
+    [
+        ({}, "accepts", {"case_status": "CLOSED", "close_reason": "CONSUMED"}),
+        ({}, "rejects", {"case_status": "CLOSED", "close_reason": "FAILED"}),
+        ({"retryable_after_error": True}, "rejects", {"case_status": "OPEN"}),
+        ({"allow_multiple_calls": True}, "rejects", {}),
+    ],
+)
+async def test_the_end_of_a_call_says_what_it_made_of_the_case(pushing, told, fields, script, made_of_it):
+    made = await generate(pushing.services, "push", getattr(pushing, script), **fields)
+    told()
+    call_id = await call(pushing.services, made)
+    ids = {"call_id": call_id, "case_id": made.callback_case_id, "activity": "push"}
+    status = "SUCCEEDED" if script == "accepts" else "REJECTED"
+    assert told() == [
+        {"event": "call_started", **ids, "attempt": 1},
+        {"event": "call_ended", **ids, "status": status, **made_of_it},
+    ]
+
+
+async def test_a_call_that_ends_after_its_case_was_closed_made_nothing_of_it(pushing, told):
+    made = await generate(pushing.services, "push", pushing.gated)
+    calling = asyncio.create_task(call(pushing.services, made))
+    await wait_until(lambda: pushing.stub.requests(pushing.gated), what="the handler's start")
+    await close(pushing.services, made)
+    pushing.gate.set()
+    await calling
+    _, _, closed, ended = told()
+    assert closed == {
+        "event": "case_closed", "case_id": made.callback_case_id, "close_reason": "CLOSED_BY_OWNER",
+        "principal": "local",
+    }  # fmt: skip
+    assert ended["event"] == "call_ended"
+    assert "case_status" not in ended
+
+
+async def test_what_is_done_already_is_told_no_second_time(services, told):
+    made = await generate(services, request_id="once")
+    assert await generate(services, request_id="once") == made
+    for _ in range(2):
+        await close(services, made)
+    assert [event["event"] for event in told()] == ["case_created", "case_closed"]
+
+
+@pytest.mark.parametrize("by", ["sweep", "claim", "close", "set"])
+async def test_a_lease_that_ended_is_told_once_by_whatever_came_upon_it(pushing, told, by):
+    services, before = pushing.services, REGISTRY.get_sample_value("callback_leases_ended_total")
+    made = await generate(services, "push", pushing.gated, retryable_after_error=by == "set")
+    calling = asyncio.create_task(refusal(call(services, made)))
+    await wait_until(lambda: pushing.stub.requests(pushing.gated), what="the handler's start")
+    (asked,) = pushing.stub.requests(pushing.gated)
+    assert await end_leases(pushing.store) == 1
+    events = told()
+    if by == "claim":
+        assert (await refusal(call(services, made))).reason == "CALLBACK_CLOSED"
+    elif by == "close":
+        await close(services, made)
+    elif by == "set":
+        await services.callbacks.SetResponse(
+            rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_code=201))
+        )
+    async with sweeping(services):
+        await wait_until(lambda: events.extend(told()) or "lease_ended" in str(events), what="the event")
+        pushing.gate.set()
+        assert (await calling).reason == "OUTCOME_UNKNOWN"
+        await generate(services)  # and whatever else may come
+    ended = [event for event in events + told() if event["event"] in ("lease_ended", "call_ended", "case_closed")]
+    assert ended == [
+        {
+            "event": "lease_ended", "call_id": asked.call_id, "case_id": made.callback_case_id, "activity": "push",
+            **({"case_status": "OPEN"} if by == "set" else {"case_status": "CLOSED", "close_reason": "INTERRUPTED"}),
+        }
+    ]  # fmt: skip
+    assert REGISTRY.get_sample_value("callback_leases_ended_total") == before + 1
+
+
+@pytest.mark.parametrize("by", ["sweep", "claim", "close"])
+async def test_a_callback_that_expired_is_told_once_by_whatever_came_upon_it(store_of, told, by):
+    store, before = store_of(), REGISTRY.get_sample_value("callback_cases_expired_total")
+    async with running_services(store) as services:
+        made = await generate(services, time_to_live=Duration(seconds=3600))
+        assert await expire_cases(store) == 1
+        told()
+        if by == "claim":
+            assert (await refusal(call(services, made))).metadata == {"close_reason": "EXPIRED"}
+        elif by == "close":
+            await close(services, made)
+        events = told()
+        async with sweeping(services):
+            await wait_until(lambda: events.extend(told()) or events, what="the event")
+            await close(services, made)
+    events += told()
+    assert events == [{"event": "case_expired", "case_id": made.callback_case_id, "activity": "record"}]
+    assert REGISTRY.get_sample_value("callback_cases_expired_total") == before + 1
+
+
+async def test_a_lost_reply_costs_no_event_of_what_was_asked_for(store_of, told):
+    scripts = ("create_case", "set_response", "claim_call", "close_case", "erase_calls")
+    async with StoreProxy(store_of(), each_once(*scripts)) as proxy, running_services(proxy) as services:
+        for fields in ({}, {"request_id": "once"}):
+            made = await generate(services, allow_multiple_calls=True, **fields)
+            await services.callbacks.SetResponse(
+                rpc.SetResponseRequest(
+                    callback_case_id=made.callback_case_id, response=pb.Response(response_code=201)
+                )
+            )  # fmt: skip
+            await call(services, made)
+            await close(services, made)
+            await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+            events = told()
+            assert [event["event"] for event in events] == [
+                "case_created", "response_set", "call_ended", "case_closed", "calls_erased"
+            ]  # fmt: skip
+            assert events[-1]["calls"] == 1
+    # More than twice where the store did not know the script yet: that reply was lost as well.
+    assert all(proxy.lost[script] >= 2 for script in scripts)
+
+
+async def test_an_end_whose_reply_was_lost_still_says_what_it_made_of_the_case(store_of, told):
+    async with stub_handler() as stub:
+
+        async def accepts(_request, _context):
+            return accept()
+
+        async with (
+            PushHandler("push", ActivitySettings(target=stub.target)) as handler,
+            StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
+            running_services(
+                proxy, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
+            ) as services,
+        ):
+            await call(services, await generate(services, "push", stub.play(accepts)))
+    (ended,) = [event for event in told() if event["event"] == "call_ended"]
+    assert (ended["case_status"], ended["close_reason"]) == ("CLOSED", "CONSUMED")
+    assert proxy.lost["finish_call"]
+
+
+async def test_what_a_round_forgets_is_one_event(services, told):
+    for made in [await generate(services) for _ in range(20)]:
+        await call(services, made)
+    told()
+    events = []
+    async with sweeping(services, Retention(time_ms=-60_000)):
+        await wait_until(lambda: events.extend(told()) or events, what="the event")
+    assert events == [{"event": "dropped", "calls": 20, "cases": 20}]
