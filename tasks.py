@@ -266,7 +266,7 @@ def apt_install(packages: list[str]) -> bool:
 
 # ---- Generated code ----
 
-GENERATED = ("callback/v1/*_pb2*.py*", "callback/reasons.py", "callback/sync_client.py")
+GENERATED = ("callback/v1/*_pb2*.py*", "callback/_reasons.py", "callback/client/_sync_client.py")
 """What is generated, in `clients/python`."""
 
 SYNCHRONOUS = (
@@ -275,7 +275,7 @@ SYNCHRONOUS = (
     (r"An asyncio client", "A client"),
     (
         r"This is the source of both clients:.*?from it\.",
-        "Generated from `async_client.py`: change it there, then `python3 tasks.py generate`.",
+        "Generated from `_async_client.py`: change it there, then `python3 tasks.py generate`.",
     ),
     (r"all\n    on the event loop of the first one", "from\n    any thread"),
     (
@@ -311,12 +311,13 @@ def stale_code() -> dict[Path, bytes | None]:
 
 def generate_client(target: Path) -> None:
     """Generate the synchronous client from the asyncio one into a folder."""
-    text = (PYTHON / "callback" / "async_client.py").read_text()
+    text = (PYTHON / "callback" / "client" / "_async_client.py").read_text()
     for pattern, replacement in SYNCHRONOUS:
         text, times = re.subn(pattern, replacement, text, flags=re.DOTALL)
         if times == 0:
-            sys.exit(f"nothing in async_client.py is like {pattern}")
-    made = target / "callback" / "sync_client.py"
+            sys.exit(f"nothing in _async_client.py is like {pattern}")
+    made = target / "callback" / "client" / "_sync_client.py"
+    made.parent.mkdir(exist_ok=True)
     made.write_text(text)
     ruff = [sys.executable, "-m", "ruff"]
     settings = ["--config", str(ROOT / "pyproject.toml"), "--quiet"]
@@ -343,7 +344,7 @@ def generate_reasons(target: Path, contract: "FileDescriptorProto") -> None:
             lines.append(f'    {word} = "{word}"')
             text = f'"""{what[0].upper()}{what[1:]} ({code})"""'
             lines.append(textwrap.fill(text, 120, initial_indent="    ", subsequent_indent="    "))
-    (target / "callback" / "reasons.py").write_text("\n".join(lines) + "\n")
+    (target / "callback" / "_reasons.py").write_text("\n".join(lines) + "\n")
 
 
 def generate_stubs(target: Path) -> None:

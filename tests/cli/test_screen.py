@@ -19,8 +19,8 @@ from callback import (
     Headers,
     Response,
 )
-from callback.converters import call_from_proto, callback_from_proto
-from callback.values import CallbackStatus
+from callback._converters import call_from_proto, callback_from_proto
+from callback._values import CallbackStatus
 from callback_cli.screen import SHOWN_BODY_BYTES, Screen, plain
 
 CALLBACK = callback_from_proto(callback_message())

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callback.certificate_names import names_of
+from callback.worker._certificate_names import names_of
 from callback_server.access import certificate_names as of_server
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -42,7 +42,7 @@ from callback import (
     ResponseType,
     UnavailableError,
 )
-from callback.converters import response_to_proto
+from callback._converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callback_service_pb2 as messages

@@ -14,9 +14,9 @@ from support.up import is_running
 from support.wait import wait_until_sync
 
 from callback import Accept, CallbackStatus, Handlers, Redirect, Response
-from callback.pairs import Headers
+from callback._multi_mapping import Headers
 from callback.testing import Reply, SystemStartError, running_system
-from callback.testing.outside import call
+from callback.testing._http import call
 
 CONFTEST = """
 import pytest

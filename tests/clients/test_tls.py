@@ -14,7 +14,7 @@ import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
-from callback.credentials import TlsFiles
+from callback.connection._credentials import TlsFiles
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub

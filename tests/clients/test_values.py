@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.clients import CASE, STATE
 
 from callback import Headers, IncomingCall, Pairs, Query, Redirect, Response, ResponseType
-from callback.converters import response_from_proto, response_to_proto
+from callback._converters import response_from_proto, response_to_proto
 
 TEXT = st.text(max_size=8)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=6)

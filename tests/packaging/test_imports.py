@@ -9,10 +9,15 @@ from support.tree import PACKAGES
 
 WEB = {"quart", "hypercorn", "werkzeug", "h11", "jinja2", "markupsafe"}
 RPC = {"google", "grpc", "grpc_health", "grpc_status", "callback.v1"}
+CLIENT_VALUES = {"callback._values", "callback._converters", "callback._decisions", "callback._errors",
+                 "callback._reasons", "callback.targets", "callback.v1"}  # fmt: skip
 SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"}
 
 MAY_IMPORT = {
     "callback": {"google", "grpc", "grpc_health", "grpc_status"},
+    "callback.client": {"google", "grpc", *CLIENT_VALUES, "callback.connection"},
+    "callback.connection": {"grpc", "callback._errors", "callback.targets"},
+    "callback.worker": {"grpc", "grpc_health", *CLIENT_VALUES, "callback.connection"},
     "callback.testing": {"callback"},
     "callback.testing.fixtures": {"callback", "pytest"},
     "callback_cli": {"callback", "click", "rich", "google"},

@@ -14,7 +14,7 @@ from support.store import free_port
 from support.workers import raw_worker
 
 from callback import Accept, Handlers, Reject, Worker
-from callback.converters import response_from_proto
+from callback._converters import response_from_proto
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.domain.activity import Activity

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from callback import CallbackClient, CallbackError, Tls
-from callback.asking import DEFAULT_TARGET
-from callback.targets import is_local
+from callback.targets import DEFAULT_TARGET, is_local
 from callback_cli import failures, options
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105 - its name

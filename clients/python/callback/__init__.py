@@ -9,10 +9,8 @@
 fetches. The generated messages and stubs are in `callback.v1`, for whom they serve better.
 """
 
-from callback.answers import Accept, Answer, Handler, Reject
-from callback.async_client import AsyncCallbackClient, AsyncCallWatch
-from callback.credentials import ServerTls, Tls
-from callback.errors import (
+from callback._decisions import Accept, Answer, Handler, Reject
+from callback._errors import (
     CallAnsweredError,
     CallbackClosedError,
     CallbackError,
@@ -32,11 +30,9 @@ from callback.errors import (
     WatcherTooSlowError,
     WatchPositionLostError,
 )
-from callback.handlers import Handlers, Listening
-from callback.pairs import Headers, Pairs, PairsLike, Query
-from callback.reasons import ErrorReason
-from callback.sync_client import CallbackClient, CallWatch
-from callback.values import (
+from callback._multi_mapping import Headers, Pairs, PairsLike, Query
+from callback._reasons import ErrorReason
+from callback._values import (
     AnswerMode,
     Call,
     Callback,
@@ -58,7 +54,11 @@ from callback.values import (
     Response,
     ResponseType,
 )
-from callback.worker import Worker
+from callback.client._async_client import AsyncCallbackClient, AsyncCallWatch
+from callback.client._sync_client import CallbackClient, CallWatch
+from callback.connection._credentials import ServerTls, Tls
+from callback.worker._handlers import Handlers, Listening
+from callback.worker._worker import Worker
 
 __all__ = [
     "Accept",

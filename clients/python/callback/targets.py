@@ -6,6 +6,9 @@ A token in plain text must not leave it. And gRPC takes the port 443 where none 
 import ipaddress
 import re
 
+DEFAULT_TARGET = "127.0.0.1:50051"
+"""The address at which `callback up` listens."""
+
 _ADDRESS = re.compile(r"\[([^]]+)\](?::\w+)?|([^:]+)(?::\w+)?")
 _HOST = r"(?:[^\s,:/\[\]]+|\[[0-9a-fA-F:.]+(?:%\w+)?\])"
 _HOST_PORT = re.compile(rf"{_HOST}:([0-9]{{1,5}})")

@@ -49,7 +49,7 @@ work, but no future, queue or connection that belongs to the test's own loop. Wh
 captured log; what the processes say is in the file `callback_system.log`.
 """
 
-from callback.testing.outside import Reply
-from callback.testing.system import System, SystemStartError, running_system
+from callback.testing._http import Reply
+from callback.testing._system import System, SystemStartError, running_system
 
 __all__ = ["Reply", "System", "SystemStartError", "running_system"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from callback.handlers import Handlers
-from callback.testing.system import System, running_system
+from callback.testing._system import System, running_system
+from callback.worker._handlers import Handlers
 
 
 @pytest.fixture(scope="session")

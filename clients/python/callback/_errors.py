@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from callback.reasons import ErrorReason
-from callback.values import CallStatus, CloseReason
+from callback._reasons import ErrorReason
+from callback._values import CallStatus, CloseReason
 
 _DOMAIN = "callback"
 """The domain of the server's own `ErrorInfo`."""

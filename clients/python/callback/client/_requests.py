@@ -3,9 +3,6 @@
 `AsyncCallbackClient` is written by hand, `CallbackClient` is made from it; what is here needs no second form.
 """
 
-import math
-import random
-import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
@@ -14,22 +11,15 @@ from enum import StrEnum
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from callback.answers import Answer, Reject, decision
-from callback.channel import MAX_MESSAGE_BYTES
-from callback.converters import response_to_proto
-from callback.errors import (
+from callback._converters import response_to_proto
+from callback._decisions import Answer, Reject, decision
+from callback._errors import (
     CallbackClosedError,
-    CallbackError,
-    DeadlineExceededError,
     FieldViolation,
     InvalidRequestError,
-    UnavailableError,
-    WatcherTooSlowError,
 )
-from callback.reasons import ErrorReason
-from callback.v1 import callback_pb2
-from callback.v1 import callback_service_pb2 as messages
-from callback.values import (
+from callback._reasons import ErrorReason
+from callback._values import (
     AnswerMode,
     Call,
     Callback,
@@ -40,12 +30,9 @@ from callback.values import (
     Response,
     require,
 )
-
-DEFAULT_TARGET = "127.0.0.1:50051"
-"""Where `callback up` listens."""
-
-DEFAULT_TIMEOUT = 10.0
-"""How long an answer may take, in seconds, unless another time is given."""
+from callback.connection._channel_options import MAX_MESSAGE_BYTES
+from callback.v1 import callback_pb2
+from callback.v1 import callback_service_pb2 as messages
 
 _LARGEST_BODY = MAX_MESSAGE_BYTES // 2
 """What is larger is not sent: the server, which has a lower bound of its own, would not read so large a message."""
@@ -59,68 +46,12 @@ _RESPONSE_FIELDS = {
 }
 
 
-class Patience:
-    """The time that a question has, and the pauses in which it is spent.
-
-    Pauses double from `first` to `longest` seconds, each shortened by chance, so that clients that were refused
-    together do not come back together.
-    """
-
-    def __init__(self, timeout: float, *, first: float = 0.1, longest: float = 2.0) -> None:
-        self._end = time.monotonic() + timeout
-        self._next = first
-        self._longest = longest
-
-    @property
-    def left(self) -> float:
-        """The seconds that are left; less than none afterwards."""
-        return self._end - time.monotonic()
-
-    def pause(self, at_least: timedelta | None = None) -> float:
-        """Return how many seconds to wait before asking again."""
-        pause = self._next * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-        self._next = min(self._next * 2, self._longest)
-        return pause if at_least is None else max(pause, at_least.total_seconds())
-
-
-def patience_of(timeout: float, *, longest: float) -> Patience:
-    """Return the patience of what may take for ever.
-
-    Raises:
-        ValueError: The timeout is not a positive number.
-    """
-    if not timeout > 0:
-        raise ValueError(f"a wait takes a positive number of seconds, not {timeout!r}")
-    return Patience(timeout, longest=longest)
-
-
-def seconds(timeout: float) -> float:
-    """Return a timeout that is one.
-
-    Raises:
-        ValueError: It is not a positive, finite number.
-    """
-    if not (math.isfinite(timeout) and timeout > 0):
-        raise ValueError(f"a timeout is a positive, finite number of seconds, not {timeout!r}")
-    return timeout
-
-
-def may_watch_again(error: CallbackError) -> bool:
-    """Whether a watch that broke off can go on from where it was."""
-    return may_succeed_later(error) or isinstance(error, WatcherTooSlowError)
-
-
-def may_succeed_later(error: CallbackError) -> bool:
-    """Whether the same request can have another answer in a moment: nobody was reached, or the store was not."""
-    return isinstance(error, UnavailableError) and not isinstance(error, DeadlineExceededError)
-
-
 def new_request_id() -> str:
     """Return an id that nobody else uses."""
     return str(uuid.uuid4())
 
 
-def text(name: str, value: str) -> str:
+def require_text(name: str, value: str) -> str:
     """Return a text of a request as it is.
 
     Raises:
@@ -147,7 +78,8 @@ def _member(name: str, value: StrEnum, kind: type[StrEnum]) -> StrEnum:
 
 def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {
-        text("the name of a label", name): text(f"labels[{name!r}]", label) for name, label in (labels or {}).items()
+        require_text("the name of a label", name): require_text(f"labels[{name!r}]", label)
+        for name, label in (labels or {}).items()
     }
 
 
@@ -196,16 +128,16 @@ def generate_request(
         InvalidRequestError: The body is too large to be sent.
     """
     request = messages.GenerateCallbackUrlRequest(
-        callback_activity=text("activity", activity),
-        callback_activity_case=text("activity_case", activity_case),
-        state_query_parameter=text("state_query_parameter", state_query_parameter),
+        callback_activity=require_text("activity", activity),
+        callback_activity_case=require_text("activity_case", activity_case),
+        state_query_parameter=require_text("state_query_parameter", state_query_parameter),
         retryable_after_error=retryable_after_error,
         allow_multiple_calls=allow_multiple_calls,
-        alternative_domain=text("alternative_domain", alternative_domain),
+        alternative_domain=require_text("alternative_domain", alternative_domain),
         response=_response(response),
-        request_id=text("request_id", request_id),
+        request_id=require_text("request_id", request_id),
         labels=_labels(labels),
-        verification_profile=text("verification_profile", verification_profile),
+        verification_profile=require_text("verification_profile", verification_profile),
         fallback=None if fallback is None else _response(fallback),
         ordered=ordered,
     )
@@ -238,7 +170,7 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
             raise ValueError(f"{name} is both set and reset")
     paths = [path for name, path in _RESPONSE_FIELDS.items() if name in given or name in reset]
     return messages.SetResponseRequest(
-        callback_case_id=text("case_id", case_id), response=message, update_mask=FieldMask(paths=paths)
+        callback_case_id=require_text("case_id", case_id), response=message, update_mask=FieldMask(paths=paths)
     )
 
 
@@ -252,7 +184,7 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.SetRe
     decided = decision(answer)
     _check_body(decided.response.response_body)
     return messages.SetResponseRequest(
-        call_id=text("call_id", call_id),
+        call_id=require_text("call_id", call_id),
         verdict=decided.verdict,
         response=decided.response if decided.HasField("response") else None,
         keep_open=decided.keep_open,
@@ -276,10 +208,10 @@ def list_callbacks_request(
     """
     request = messages.ListCallbacksRequest(
         page_size=page_size,
-        page_token=text("page_token", page_token),
-        callback_activity=text("activity", activity),
+        page_token=require_text("page_token", page_token),
+        callback_activity=require_text("activity", activity),
         labels=_labels(labels),
-        owner=text("owner", owner),
+        owner=require_text("owner", owner),
     )
     if status is not None:
         word = _member("status", status, CallbackStatus)
@@ -296,10 +228,10 @@ def list_calls_request(
         TypeError: A value is of the wrong type.
     """
     request = messages.ListCallsRequest(
-        callback_case_id=text("case_id", case_id),
-        owner=text("owner", owner),
+        callback_case_id=require_text("case_id", case_id),
+        owner=require_text("owner", owner),
         page_size=page_size,
-        page_token=text("page_token", page_token),
+        page_token=require_text("page_token", page_token),
     )
     if only is not None:
         request.filter = messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}")
@@ -315,14 +247,14 @@ def watch_calls_request(
         TypeError: A value is of the wrong type.
     """
     return messages.WatchCallsRequest(
-        callback_activity=text("activity", activity),
+        callback_activity=require_text("activity", activity),
         labels=_labels(labels),
-        callback_case_id=text("case_id", case_id),
-        resume_token=text("resume_token", resume_token),
+        callback_case_id=require_text("case_id", case_id),
+        resume_token=require_text("resume_token", resume_token),
     )
 
 
-def awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:
+def find_awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:
     """Return the call that a wait is for, or None if it is still to come.
 
     Args:

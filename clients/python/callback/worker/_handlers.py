@@ -47,15 +47,15 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from callback.answers import Handler, Reject, decision
-from callback.cancellation import is_being_cancelled
-from callback.certificate_names import names_of
-from callback.channel import MAX_MESSAGE_BYTES, SERVER_OPTIONS
-from callback.converters import incoming_call_from_proto
-from callback.credentials import ServerTls, server_credentials
-from callback.listening import check_address, is_unix
+from callback._converters import incoming_call_from_proto
+from callback._decisions import Handler, Reject, decision
+from callback.connection._cancellation import is_being_cancelled
+from callback.connection._channel_options import MAX_MESSAGE_BYTES, SERVER_OPTIONS
+from callback.connection._credentials import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
+from callback.worker._certificate_names import names_of
+from callback.worker._listen_address import check_address, is_unix
 
 DEFAULT_GRACE = 10.0
 """How long running calls may take to end after a stop, in seconds, unless another time is given."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from callback.pairs import Headers, Pairs, PairsLike
+from callback._multi_mapping import Headers, Pairs, PairsLike
 
 FORM = "application/x-www-form-urlencoded"
 """The type of a form's fields."""

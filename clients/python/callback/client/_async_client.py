@@ -1,6 +1,6 @@
 """The client of `CallbackService`: make a URL, decide its answer, close it, look at what came in.
 
-This is the source of both clients: `python3 tasks.py generate` makes `sync_client.py`, with `CallbackClient`, from it.
+This is the source of both clients: `python3 tasks.py generate` makes `_sync_client.py`, with `CallbackClient`, from it.
 """
 
 import asyncio
@@ -14,18 +14,10 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
 
-from callback import asking
-from callback.answers import Answer, Reject
-from callback.asking import DEFAULT_TARGET, DEFAULT_TIMEOUT, Patience
-from callback.cancellation import is_being_cancelled
-from callback.channel import CHANNEL_OPTIONS
-from callback.converters import call_from_proto, callback_from_proto, event_from_proto
-from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
-from callback.errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
-from callback.targets import check_target
-from callback.v1 import callback_service_pb2 as messages
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
-from callback.values import (
+from callback._converters import call_from_proto, callback_from_proto, event_from_proto
+from callback._decisions import Answer, Reject
+from callback._errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback._values import (
     AnswerMode,
     Call,
     Callback,
@@ -37,6 +29,21 @@ from callback.values import (
     Page,
     Response,
 )
+from callback.client import _requests
+from callback.connection._backoff import (
+    DEFAULT_TIMEOUT_S,
+    Backoff,
+    can_resume_watch,
+    finite_timeout,
+    is_retryable,
+    wait_backoff,
+)
+from callback.connection._cancellation import is_being_cancelled
+from callback.connection._channel_options import CHANNEL_OPTIONS
+from callback.connection._credentials import Tls, TlsFiles, bearer, warn_of_plain_text
+from callback.targets import DEFAULT_TARGET, check_target
+from callback.v1 import callback_service_pb2 as messages
+from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
 
 if TYPE_CHECKING:
     from callback.v1.callback_service_pb2_grpc import CallbackServiceAsyncStub  # a type only, not there at run time
@@ -87,14 +94,14 @@ class AsyncCallbackClient:
         tls: Tls | None = None,
         token: str | Callable[[], str] | None = None,
         token_file: str | PathLike[str] | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
     ) -> None:
         check_target(target)
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
         self._proof = bearer(token, token_file)
-        self._timeout = asking.seconds(timeout)
+        self._timeout = finite_timeout(timeout)
         self._retry = retry
         self._channel: grpc.aio.Channel | None = None
         self._opening = threading.Lock()
@@ -175,7 +182,7 @@ class AsyncCallbackClient:
             TooManyOpenCallbacksError: The owner has as many as it may.
             UnavailableError: No answer. Safe to send again with a `request_id`.
         """
-        request = asking.generate_request(
+        request = _requests.generate_request(
             activity,
             response,
             activity_case=activity_case,
@@ -183,7 +190,7 @@ class AsyncCallbackClient:
             retryable_after_error=retryable_after_error,
             allow_multiple_calls=allow_multiple_calls,
             alternative_domain=alternative_domain,
-            request_id=request_id or (asking.new_request_id() if self._retry else ""),
+            request_id=request_id or (_requests.new_request_id() if self._retry else ""),
             time_to_live=time_to_live,
             labels=labels,
             verification_profile=verification_profile,
@@ -193,14 +200,14 @@ class AsyncCallbackClient:
             fallback=fallback,
             ordered=ordered,
         )
-        patience = self._patience(timeout)
+        backoff = self._backoff(timeout)
         try:
-            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, patience)
+            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, backoff)
         except RequestIdUnsupportedError:
             if request_id:
                 raise
             request.request_id = ""
-            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, patience, once=True)
+            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
         return GeneratedCallback(url=answer.callback_url, state=answer.callback_state, case_id=answer.callback_case_id)
 
     async def set_response(
@@ -224,8 +231,8 @@ class AsyncCallbackClient:
             UnavailableError: No answer. Safe to send again.
             ValueError: `reset` names something else, or what `response` sets.
         """
-        request = asking.set_response_request(case_id, response, reset)
-        answer = await self._ask(lambda stub: stub.SetResponse, request, self._patience(timeout))
+        request = _requests.set_response_request(case_id, response, reset)
+        answer = await self._ask(lambda stub: stub.SetResponse, request, self._backoff(timeout))
         return callback_from_proto(answer.callback)
 
     async def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
@@ -251,8 +258,8 @@ class AsyncCallbackClient:
             CallNotHeldError: Its handler answers it.
             UnavailableError: No answer. Safe to send again.
         """
-        request = asking.answer_call_request(call_id, answer)
-        result = await self._ask(lambda stub: stub.SetResponse, request, self._patience(timeout))
+        request = _requests.answer_call_request(call_id, answer)
+        result = await self._ask(lambda stub: stub.SetResponse, request, self._backoff(timeout))
         return call_from_proto(result.call)
 
     async def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -264,8 +271,8 @@ class AsyncCallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.CloseCallbackRequest(callback_case_id=asking.text("case_id", case_id))
-        answer = await self._ask(lambda stub: stub.CloseCallback, request, self._patience(timeout))
+        request = messages.CloseCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
+        answer = await self._ask(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
         return callback_from_proto(answer.callback)
 
     async def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
@@ -280,8 +287,8 @@ class AsyncCallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.EraseCallsRequest(callback_case_id=asking.text("case_id", case_id))
-        answer = await self._ask(lambda stub: stub.EraseCalls, request, self._patience(timeout))
+        request = messages.EraseCallsRequest(callback_case_id=_requests.require_text("case_id", case_id))
+        answer = await self._ask(lambda stub: stub.EraseCalls, request, self._backoff(timeout))
         return answer.erased_call_count
 
     async def get_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -291,8 +298,8 @@ class AsyncCallbackClient:
             NotFoundError: There is no such case.
             UnavailableError: No answer.
         """
-        request = messages.GetCallbackRequest(callback_case_id=asking.text("case_id", case_id))
-        answer = await self._ask(lambda stub: stub.GetCallback, request, self._patience(timeout))
+        request = messages.GetCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
+        answer = await self._ask(lambda stub: stub.GetCallback, request, self._backoff(timeout))
         return callback_from_proto(answer.callback)
 
     async def list_callbacks(
@@ -365,10 +372,10 @@ class AsyncCallbackClient:
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = asking.list_callbacks_request(
+        request = _requests.list_callbacks_request(
             status=status, activity=activity, labels=labels, owner=owner, page_size=page_size, page_token=page_token
         )
-        answer = await self._ask(lambda stub: stub.ListCallbacks, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.ListCallbacks, request, self._backoff(timeout))
         return Page(tuple(map(callback_from_proto, answer.callbacks)), answer.next_page_token)
 
     async def get_call(self, call_id: str, *, timeout: float | None = None) -> Call:
@@ -378,8 +385,8 @@ class AsyncCallbackClient:
             NotFoundError: There is no such call, or it is no longer kept.
             UnavailableError: No answer.
         """
-        request = messages.GetCallRequest(call_id=asking.text("call_id", call_id))
-        answer = await self._ask(lambda stub: stub.GetCall, request, self._patience(timeout))
+        request = messages.GetCallRequest(call_id=_requests.require_text("call_id", call_id))
+        answer = await self._ask(lambda stub: stub.GetCall, request, self._backoff(timeout))
         return call_from_proto(answer.call)
 
     async def list_calls(
@@ -437,8 +444,10 @@ class AsyncCallbackClient:
             page_token: `next_page_token` of the page before. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = asking.list_calls_request(case_id, only=only, owner=owner, page_size=page_size, page_token=page_token)
-        answer = await self._ask(lambda stub: stub.ListCalls, request, self._patience(timeout))
+        request = _requests.list_calls_request(
+            case_id, only=only, owner=owner, page_size=page_size, page_token=page_token
+        )
+        answer = await self._ask(lambda stub: stub.ListCalls, request, self._backoff(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
     async def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
@@ -453,8 +462,8 @@ class AsyncCallbackClient:
                 handler.
             UnavailableError: No answer. Safe to send again, though it may then be handled twice.
         """
-        request = messages.ReplayCallRequest(call_id=asking.text("call_id", call_id))
-        answer = await self._ask(lambda stub: stub.ReplayCall, request, self._patience(timeout))
+        request = messages.ReplayCallRequest(call_id=_requests.require_text("call_id", call_id))
+        answer = await self._ask(lambda stub: stub.ReplayCall, request, self._backoff(timeout))
         return call_from_proto(answer.call)
 
     async def pause_activity(self, activity: str, *, timeout: float | None = None) -> None:
@@ -467,8 +476,8 @@ class AsyncCallbackClient:
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.PauseActivityRequest(callback_activity=asking.text("activity", activity))
-        await self._ask(lambda stub: stub.PauseActivity, request, self._patience(timeout))
+        request = messages.PauseActivityRequest(callback_activity=_requests.require_text("activity", activity))
+        await self._ask(lambda stub: stub.PauseActivity, request, self._backoff(timeout))
 
     async def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
         """Undo `pause_activity`. For administrators.
@@ -477,8 +486,8 @@ class AsyncCallbackClient:
             PermissionDeniedError: The caller is none.
             UnavailableError: No answer. Safe to send again.
         """
-        request = messages.ResumeActivityRequest(callback_activity=asking.text("activity", activity))
-        await self._ask(lambda stub: stub.ResumeActivity, request, self._patience(timeout))
+        request = messages.ResumeActivityRequest(callback_activity=_requests.require_text("activity", activity))
+        await self._ask(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
 
     async def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
         """Return the activities that are paused, in the order of their names. For administrators.
@@ -488,7 +497,7 @@ class AsyncCallbackClient:
             UnavailableError: No answer. Safe to send again.
         """
         request = messages.ListPausedActivitiesRequest()
-        answer = await self._ask(lambda stub: stub.ListPausedActivities, request, self._patience(timeout))
+        answer = await self._ask(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
         return tuple(answer.callback_activities)
 
     def watch_calls(
@@ -520,11 +529,11 @@ class AsyncCallbackClient:
         Raises:
             ValueError: The timeout is not a positive number.
         """
-        request = asking.watch_calls_request(
+        request = _requests.watch_calls_request(
             activity=activity, labels=labels, case_id=case_id, resume_token=resume_token
         )
         timeout = self._timeout if timeout is None else timeout
-        asking.patience_of(timeout, longest=1.0)
+        wait_backoff(timeout, longest=1.0)
         return AsyncCallWatch(self, request, timeout)
 
     async def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
@@ -552,9 +561,9 @@ class AsyncCallbackClient:
             UnavailableError: No answer for as long as one may take (the client's `timeout`).
             ValueError: The timeout is not a positive number.
         """
-        patience = asking.patience_of(timeout, longest=1.0)
+        backoff = wait_backoff(timeout, longest=1.0)
         while True:
-            each = min(self._timeout, max(patience.left, 0.1))
+            each = min(self._timeout, max(backoff.remaining, 0.1))
             callback = await self.get_callback(case_id, timeout=each)
             calls: list[Call] = []
             if callback.call_count > after:
@@ -562,11 +571,11 @@ class AsyncCallbackClient:
                     if call.attempt <= after:
                         break
                     calls.append(call)
-            if found := asking.awaited_call(callback, calls):
+            if found := _requests.find_awaited_call(callback, calls):
                 return await self.get_call(found.call_id, timeout=each)
-            if patience.left <= 0:
+            if backoff.remaining <= 0:
                 raise TimeoutError(f"no call on the callback {case_id} in {timeout:g} s")
-            await asyncio.sleep(min(patience.pause(), max(patience.left, 0)))
+            await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
 
     def _connection(self) -> grpc.aio.Channel:
         """The channel: made with the first call, and again where the files of `tls` have changed.
@@ -590,23 +599,23 @@ class AsyncCallbackClient:
         stub: CallbackServiceAsyncStub = CallbackServiceStub(self._connection())
         return stub.WatchCalls(request, metadata=self._proof())
 
-    def _judge(self, failure: grpc.RpcError, patience: Patience) -> None:
+    def _judge(self, failure: grpc.RpcError, backoff: Backoff) -> None:
         """Raise what a broken watch stands for, unless it may go on and there is time for that."""
         error = from_rpc_error(failure, self._target)
-        if not self._retry or not asking.may_watch_again(error) or patience.left <= 0:
+        if not self._retry or not can_resume_watch(error) or backoff.remaining <= 0:
             raise error from failure
 
     def _closed_error(self) -> CallbackError:
         return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
 
-    def _patience(self, timeout: float | None) -> Patience:
-        return Patience(self._timeout if timeout is None else asking.seconds(timeout))
+    def _backoff(self, timeout: float | None) -> Backoff:
+        return Backoff(self._timeout if timeout is None else finite_timeout(timeout))
 
     async def _ask(
         self,
         method: Callable[["CallbackServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]"],
         request: _Request,
-        patience: Patience,
+        backoff: Backoff,
         *,
         once: bool = False,
     ) -> _Answer:
@@ -614,15 +623,15 @@ class AsyncCallbackClient:
         while True:
             ask = method(CallbackServiceStub(self._connection()))
             try:
-                return await ask(request, timeout=patience.left, metadata=self._proof())
+                return await ask(request, timeout=backoff.remaining, metadata=self._proof())
             except asyncio.CancelledError as failure:  # gRPC's own, where the channel is closed meanwhile
                 if not self._closed or is_being_cancelled():
                     raise
                 raise self._closed_error() from failure
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, self._target)
-                pause = patience.pause(error.retry_after)
-                if once or not self._retry or not asking.may_succeed_later(error) or pause >= patience.left:
+                pause = backoff.next_pause(error.retry_after)
+                if once or not self._retry or not is_retryable(error) or pause >= backoff.remaining:
                     raise error from failure
             await asyncio.sleep(pause)
 
@@ -700,7 +709,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
 
     async def _receive(self) -> None:
         """Take the next message; where the stream breaks, from another one that goes on there."""
-        patience = asking.patience_of(self._timeout, longest=1.0)
+        backoff = wait_backoff(self._timeout, longest=1.0)
         while not self._closed:
             try:
                 if self._stream is None:
@@ -716,7 +725,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._stream = None
                 if self._closed:
                     return
-                self._client._judge(failure, patience)  # noqa: SLF001
+                self._client._judge(failure, backoff)  # noqa: SLF001
             else:
                 if message is not None:
                     if message.events and not message.events[-1].resume_token:  # of a server of the release before
@@ -726,6 +735,6 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                         self._request.resume_token = message.resume_token
                     return
                 self._stream = None
-                if patience.left <= 0:
+                if backoff.remaining <= 0:
                     raise UnavailableError("the server ends the watch", code=grpc.StatusCode.UNAVAILABLE)
-            await asyncio.sleep(min(patience.pause(), max(patience.left, 0)))
+            await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))

@@ -41,17 +41,21 @@ from os import PathLike
 
 import grpc
 
-from callback.asking import DEFAULT_TARGET, Patience
-from callback.channel import CHANNEL_OPTIONS
-from callback.credentials import Tls, TlsFiles, bearer, warn_of_plain_text
-from callback.errors import (
+from callback._errors import (
     CallbackError,
     InvalidRequestError,
     PermissionDeniedError,
     UnauthenticatedError,
     from_rpc_error,
 )
-from callback.handlers import (
+from callback.connection._backoff import Backoff
+from callback.connection._channel_options import CHANNEL_OPTIONS
+from callback.connection._credentials import Tls, TlsFiles, bearer, warn_of_plain_text
+from callback.targets import DEFAULT_TARGET, check_target
+from callback.v1 import callback_handler_service_pb2 as handler_messages
+from callback.v1 import worker_service_pb2 as messages
+from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
+from callback.worker._handlers import (
     DEFAULT_GRACE,
     HandlerFailedError,
     Handlers,
@@ -60,10 +64,6 @@ from callback.handlers import (
     log_to_standard_error,
     stop_signals,
 )
-from callback.targets import check_target
-from callback.v1 import callback_handler_service_pb2 as handler_messages
-from callback.v1 import worker_service_pb2 as messages
-from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 DEFAULT_MAX_CALLS = 100
 """How many calls a worker takes at a time, unless another number is given."""
@@ -216,7 +216,7 @@ class Worker:
 
     async def _stay_connected(self, streams: set["_Stream"], places: asyncio.Semaphore, welcome: asyncio.Event) -> None:
         """Keep a stream to a server, and another one whenever that is over."""
-        patience, is_explained = _patience(), True
+        backoff, is_explained = _backoff(), True
         while True:
             try:
                 stream = _Stream(self._connection(), self._proof(), self._hello(), self._handlers, places)
@@ -230,14 +230,14 @@ class Worker:
                 await stream.known.wait()
                 if stream.welcome:
                     welcome.set()
-                    patience = _patience()
+                    backoff = _backoff()
                     works_on = [each for each in self._handlers.activities if each not in stream.in_vain]
                     _log.info("working on %s for %s", ", ".join(works_on) or "nothing", self._target)
                 await stream.left.wait()
                 is_explained = not (is_explained and stream.is_unexplained)
                 if is_explained:
                     self._take_note(stream, first=not welcome.is_set())
-            await asyncio.sleep(patience.pause())
+            await asyncio.sleep(backoff.next_pause())
 
     def _take_note(self, stream: "_Stream", *, first: bool) -> None:
         """Log why another stream is needed.
@@ -442,5 +442,5 @@ class _Call:
         """It has a place, and the server was told so: it may have to begin at any moment."""
 
 
-def _patience() -> Patience:
-    return Patience(math.inf, first=FIRST_PAUSE_S, longest=LONGEST_PAUSE_S)
+def _backoff() -> Backoff:
+    return Backoff(math.inf, first=FIRST_PAUSE_S, longest=LONGEST_PAUSE_S)

@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
-from callback.answers import Answer, Handler
-from callback.async_client import AsyncCallbackClient
-from callback.handlers import Handlers
-from callback.pairs import Headers, Pairs, PairsLike
-from callback.sync_client import CallbackClient
-from callback.testing import outside
-from callback.testing.outside import Reply
-from callback.values import IncomingCall
-from callback.worker import Worker
+from callback._decisions import Answer, Handler
+from callback._multi_mapping import Headers, Pairs, PairsLike
+from callback._values import IncomingCall
+from callback.client._async_client import AsyncCallbackClient
+from callback.client._sync_client import CallbackClient
+from callback.testing import _http
+from callback.testing._http import Reply
+from callback.worker._handlers import Handlers
+from callback.worker._worker import Worker
 
 START_S = 60.0
 """How long a system may take to start, in seconds. It takes about one."""
@@ -143,10 +143,10 @@ class System:
             OSError: There was no answer in time.
             ValueError: The URL is not absolute, or there is more than one body.
         """
-        given, (content, kind) = Headers(headers), outside.content(body, form, json)
+        given, (content, kind) = Headers(headers), _http.content(body, form, json)
         if kind is not None and "content-type" not in given:
             given = Headers([("Content-Type", kind), *given.pairs])
-        return outside.call(self._edge, url, method=method, headers=given, body=content, timeout=timeout)
+        return _http.call(self._edge, url, method=method, headers=given, body=content, timeout=timeout)
 
     def visit(
         self,
@@ -176,7 +176,7 @@ class System:
             ValueError: The URL is not absolute.
         """
         given = Headers(headers)
-        mine = [(name, value) for name, value in outside.BROWSER.items() if name not in given]
+        mine = [(name, value) for name, value in _http.BROWSER.items() if name not in given]
         if added := urlencode(Pairs(query).pairs):
             url += ("&" if "?" in url else "?") + added
         method = "GET" if form is None else "POST"

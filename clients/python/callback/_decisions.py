@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from callback.converters import response_to_proto
+from callback._converters import response_to_proto
+from callback._values import IncomingCall, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2
-from callback.values import IncomingCall, Response
 
 
 @dataclass(frozen=True, slots=True)

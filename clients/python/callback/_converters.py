@@ -1,0 +1,190 @@
+"""Between the contract's messages and the values that this library gives and takes."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from callback._multi_mapping import Headers, Query
+from callback._values import (
+    AnswerMode,
+    Call,
+    Callback,
+    CallbackStatus,
+    CallEvent,
+    CallEventType,
+    CallFailure,
+    CallStatus,
+    CloseReason,
+    Delivery,
+    DeliveryStatus,
+    GetGuard,
+    IncomingCall,
+    Response,
+    ResponseType,
+)
+from callback.v1 import callback_handler_service_pb2, callback_pb2, callback_service_pb2
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+class _Enum(Protocol):
+    """The generated side of an enum."""
+
+    def Name(self, number: Any) -> str: ...  # noqa: N802 - protobuf's name
+
+
+def callback_from_proto(message: callback_pb2.Callback) -> Callback:
+    """Return a case."""
+    return Callback(
+        case_id=message.callback_case_id,
+        owner=message.owner,
+        status=_word(CallbackStatus, callback_pb2.CallbackStatus, message.status) or CallbackStatus.UNKNOWN,
+        close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
+        activity=message.callback_activity,
+        activity_case=message.callback_activity_case,
+        state_query_parameter=message.state_query_parameter,
+        retryable_after_error=message.retryable_after_error,
+        allow_multiple_calls=message.allow_multiple_calls,
+        alternative_domain=message.alternative_domain,
+        response=response_from_proto(message.response),
+        labels=dict(message.labels),
+        create_time=_time(message.create_time),
+        expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
+        close_time=_time(message.close_time) if message.HasField("close_time") else None,
+        call_count=message.call_count,
+        verification_profile=message.verification_profile,
+        get_guard=_word(GetGuard, callback_pb2.GetGuard, message.get_guard) or GetGuard.OFF,
+        answer_mode=_word(AnswerMode, callback_pb2.AnswerMode, message.answer_mode) or AnswerMode.HANDLER,
+        answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
+        fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
+        ordered=message.ordered,
+    )
+
+
+def call_from_proto(message: callback_pb2.Call) -> Call:
+    """Return a recorded call."""
+    return Call(
+        call_id=message.call_id,
+        case_id=message.callback_case_id,
+        attempt=message.attempt,
+        method=message.request_method,
+        headers=Headers((each.name, each.value) for each in message.request_headers),
+        query=Query((each.name, each.value) for each in message.request_query),
+        query_string=message.request_query_string,
+        body=message.request_body,
+        client_address=message.client_address,
+        verification_profile=message.verification_profile,
+        message_id=message.message_id,
+        status=_word(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
+        failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
+        failure_detail=message.failure_detail,
+        body_size=message.request_body_size,
+        response=response_from_proto(message.response) if message.HasField("response") else None,
+        keep_open=message.keep_open,
+        erased=message.erased,
+        start_time=_time(message.start_time),
+        end_time=_time(message.end_time) if message.HasField("end_time") else None,
+        delivery=_delivery(message.delivery) if message.HasField("delivery") else None,
+        fallback_sent=message.fallback_sent,
+        caller_gone=message.caller_gone,
+    )
+
+
+def event_from_proto(message: callback_service_pb2.CallEvent) -> CallEvent:
+    """Return a change of a case or a call."""
+    return CallEvent(
+        type=_word(CallEventType, callback_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
+        case_id=message.callback_case_id,
+        call_id=message.call_id,
+        activity=message.callback_activity,
+        owner=message.owner,
+        time=_time(message.time),
+        case_status=_word(CallbackStatus, callback_pb2.CallbackStatus, message.case_status) or CallbackStatus.UNKNOWN,
+        close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
+        call_status=_word(CallStatus, callback_pb2.CallStatus, message.call_status),
+        delivery_status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
+        resume_token=message.resume_token,
+    )
+
+
+def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> IncomingCall:
+    """Return what a handler gets."""
+    return IncomingCall(
+        call_id=message.call_id,
+        case_id=message.callback_system_case,
+        attempt=message.attempt,
+        method=message.request_method,
+        headers=Headers((each.name, each.value) for each in message.request_headers),
+        query=Query((each.name, each.value) for each in message.request_query),
+        query_string=message.request_query_string,
+        body=message.request_body,
+        client_address=message.client_address,
+        verification_profile=message.verification_profile,
+        message_id=message.message_id,
+        activity=message.callback_activity,
+        activity_case=message.callback_activity_case,
+        response=response_from_proto(message.response),
+        labels=dict(message.labels),
+        deadline=_time(message.deadline),
+        replayed=message.replayed,
+    )
+
+
+def response_from_proto(message: callback_pb2.Response) -> Response:
+    """Return a response; what is not set is None."""
+    return Response(
+        type=_word(ResponseType, callback_pb2.ResponseType, message.response_type),
+        redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
+        body=message.response_body if message.HasField("response_body") else None,
+        code=message.response_code if message.HasField("response_code") else None,
+        headers=(
+            Headers((each.name, each.value) for each in message.response_headers.headers)
+            if message.HasField("response_headers")
+            else None
+        ),
+    )
+
+
+def response_to_proto(response: Response) -> callback_pb2.Response:
+    """Return the message of a response; what is None is not set."""
+    message = callback_pb2.Response(
+        response_redirect_url=response.redirect_url,
+        response_body=response.body,
+        response_code=response.code,
+    )
+    if response.type is not None:
+        message.response_type = callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{response.type}")
+    if response.headers is not None:
+        message.response_headers.SetInParent()  # an empty list is not the same as none given
+        for name, value in response.headers.pairs:
+            message.response_headers.headers.add(name=name, value=value)
+    return message
+
+
+def _delivery(message: callback_pb2.Delivery) -> Delivery:
+    return Delivery(
+        status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.status) or DeliveryStatus.UNKNOWN,
+        attempts=message.attempts,
+        next_attempt_time=_time(message.next_attempt_time) if message.HasField("next_attempt_time") else None,
+        failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
+        failure_detail=message.failure_detail,
+        response=response_from_proto(message.response) if message.HasField("response") else None,
+        paused=message.paused,
+    )
+
+
+def _word(words: type[_Word], enum: _Enum, number: int) -> _Word | None:
+    """The word for an enum's number: None for unspecified, UNKNOWN for one that a newer server made up."""
+    if number == 0:
+        return None
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    try:
+        return words(enum.Name(number).removeprefix(prefix))
+    except ValueError:
+        return words("UNKNOWN")
+
+
+def _time(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""The clients of `CallbacksService`. Import their public names from `callback`."""
