@@ -25,7 +25,9 @@ def test_the_sample_is_accepted_by_its_program(tmp_path, kind):
     proxy = Proxy(kind, tmp_path, [("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3", "127.0.0.1:4")])
     code, words = proxy.check()
     assert code == 0, words
-    assert "warn" not in words.lower(), words
+    warnings = [line for line in words.splitlines() if "warn" in line.lower()]
+    # The one that a newer nginx has for what an older one needs.
+    assert [line for line in warnings if 'the "listen ... http2" directive is deprecated' not in line] == []
 
 
 async def the_call(fleet, case):
