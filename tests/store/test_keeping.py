@@ -1,10 +1,13 @@
 """What is kept of ended calls, and that a message sent again is known though its call is kept no more."""
 
 import asyncio
+import re
 import time
+from pathlib import Path
 
 import pytest
 import redis.asyncio
+from support.store import KINDS
 from support.wait import wait_until
 
 from callback_server.calls.sweeper import Sweeper
@@ -13,7 +16,7 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode, CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
-from callback_server.store import keys
+from callback_server.store import keys, scripts
 from callback_server.store.connection.client import StoreError, connect, store_errors
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
@@ -23,6 +26,7 @@ from callback_server.store.transitions import apply_retention as drop_partition
 from callback_server.store.transitions.claim_call import NOTHING, Leases, Proven, Repeated, claim_call
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
+from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.finish_call import Finished, finish_call
 
 LEASES = Leases({"push": Activity("push")})
@@ -190,6 +194,42 @@ async def test_cases_that_wait_for_a_delivery_do_not_keep_others_from_being_drop
 
     await wait_until(dropped, what="the other one dropped", deadline_s=5)
     assert await read_case(cases.scripts, waits.id) is not None
+
+
+@pytest.mark.parametrize("cases", KINDS, indirect=True)
+async def test_a_call_that_was_erased_is_dropped(cases):
+    """Its size is 0, and the negative of that is no integer to Redis 7.0."""
+    case = await cases.new()
+    for _ in range(2):  # nothing is left of the second one either: it ends after it was erased
+        call_id = (await cases.claim(case, body=b"recorded")).call_id
+        assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
+        await cases.finish(call_id)
+    await close_case(cases.scripts, case.id, owner=None, retention=Retention())
+    dropped = await drop_partition.drop_partition(
+        cases.scripts, keys.partition_of(case.id), retention=Retention(time_ms=-60_000)
+    )
+    assert (dropped.calls, dropped.cases) == (2, 1)
+
+
+@pytest.mark.parametrize("cases", KINDS, indirect=True)
+async def test_an_erased_call_makes_room_for_a_newer_one(cases):
+    case, one = await cases.new(), Retention(calls_per_case=1)
+    erased = (await cases.claim(case, body=b"recorded")).call_id
+    await cases.finish(erased)
+    assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
+    newer = (await cases.claim(case, retention=one)).call_id
+    await cases.finish(newer, retention=one)
+    assert await read_call(cases.scripts, erased) is None
+    assert await read_call(cases.scripts, newer) is not None
+
+
+LUA = sorted((Path(scripts.__file__).parent / "lua").rglob("*.lua"))
+
+
+@pytest.mark.parametrize("source", LUA, ids=lambda path: path.stem)
+def test_no_script_gives_a_negated_value_to_the_store(source):
+    """Of 0 that is -0, which Redis 7.0 does not take for an integer."""
+    assert re.findall(r"[(,=] *-[a-z(#].*", re.sub("--.*", "", source.read_text())) == []
 
 
 async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):

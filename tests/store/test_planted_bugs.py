@@ -114,8 +114,9 @@ BUGS = {
     "an erasing drops what it would count again": ("conclude(case, call_id, 'DEAD', now, all)",
                                                    "conclude(case, call_id, 'DEAD', now, {calls = 1, bytes = 1e9})"),
     "a delivery counts as erased bytes": ("      if redis.call('ZSCORE', ended_key(), call_id) then\n"
-                                          "        redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])\n"
-                                          "      end", "redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])"),
+                                          "        redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])\n"
+                                          "      end",
+                                          "redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])"),
     "a request is cut before it is delivered": (
         "if partial and case.answer == 'ACK' then request,", "if false then request,"),
     "a delivered request is kept whole": ("if status == 'DELIVERED' and request ~= '' then", "if false then"),
@@ -147,7 +148,7 @@ BUGS = {
     "the erasing of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
     "the answer of a call that was erased while it ran stays": (
         "if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end", ""),
-    "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])", ""),
+    "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])", ""),
     "a running call loses its grant to the erasing": (
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),
     "an erased call is answered as the case answers by now": ("and mine[5] == case.version then", "then"),

@@ -29,7 +29,7 @@ for i = 1, #calls, 2 do
     -- What a running call has besides is the case's own, for a claim that is sent again. Its end takes that away.
     if call[1] ~= 'RUNNING' then
       if redis.call('ZSCORE', ended_key(), call_id) then
-        redis.call('HINCRBY', case_key(case_id), 'bytes', -call[2])
+        redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])
       end
       erase_outcome(call_id)
     end

@@ -29,6 +29,6 @@ redis.call('HSET', call_key(call_id), 'base', call[6] or 0)
 redis.call('ZREM', ended_key(), call_id)
 redis.call('ZREM', dead_key(case.owner), call_id)
 redis.call('HINCRBY', case_key(case_id), 'running', 1)
-redis.call('HINCRBY', case_key(case_id), 'bytes', -call[5])
+redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[5])
 deliver(case, call_id, now)
 return {'OK'}

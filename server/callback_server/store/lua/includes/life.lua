@@ -81,7 +81,8 @@ local function answers_itself(case) return case.activity == 'record' or case.ans
 -- what became of its message for as long as that is known.
 local function drop_call(case, call_id)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'message', 'delivery')
-  redis.call('HINCRBY', case_key(case.id), 'bytes', -call[1])
+  -- `0 -`, here and elsewhere: the negative of 0 is -0, which Redis 7.0 does not take for an integer.
+  redis.call('HINCRBY', case_key(case.id), 'bytes', 0 - call[1])
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers does a call's claim give its response when it is sent again.
   if not answers_itself(case) then erase_outcome(call_id) end
