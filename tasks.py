@@ -283,7 +283,7 @@ SYNCHRONOUS = (
         "a program may make its client and then fork, which gRPC does not outlive",
     ),
     (r"if TYPE_CHECKING:\n.*?\n\n", ""),
-    (r'"?CallbackServiceAsyncStub"?', "CallbackServiceStub"),
+    (r'"?CallbacksServiceAsyncStub"?', "CallbacksServiceStub"),
     (r"\b(async|await) ", ""),
     (r"\ban `with`", "a `with`"),
     (r"__a(enter|exit|iter|next)__", r"__\1__"),

@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from callback.v1 import (
     callback_handler_service_pb2,
-    callback_service_pb2,
+    callbacks_service_pb2,
     edge_service_pb2,
     worker_service_pb2,
 )
@@ -45,7 +45,7 @@ from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.push import PushHandler
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.replica_bus import ReplicaBus
-from callback_server.rpc.callback_service import CallbackServicer
+from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
@@ -221,7 +221,7 @@ async def _serve_on(
         (lambda: principals.current) if principals else None, asks_certificates=settings.tls_client_ca_file is not None
     )
     server = make_server(
-        CallbackServicer(scripts, policy, retention, access, held, watch_hub),
+        CallbacksServicer(scripts, policy, retention, access, held, watch_hub),
         EdgeServicer(calls, access),
         WorkerServicer(workers, access, given.handlers),
         health,
@@ -360,6 +360,6 @@ async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -
 
 def _warm_up() -> None:
     """Compiles the contract's rules before the first request: a wrong rule shows here, not there."""
-    for file in (callback_service_pb2, edge_service_pb2, callback_handler_service_pb2, worker_service_pb2):
+    for file in (callbacks_service_pb2, edge_service_pb2, callback_handler_service_pb2, worker_service_pb2):
         for descriptor in file.DESCRIPTOR.message_types_by_name.values():
             violations(GetMessageClass(descriptor)())

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import grpc
 
-from callback.v1 import callback_pb2, callback_service_pb2, callback_service_pb2_grpc
+from callback.v1 import callback_pb2, callbacks_service_pb2, callbacks_service_pb2_grpc
 from callback_process.addresses import Address
 from callback_up.errors import UpError
 
 DEADLINE_S = 10.0
 USUAL_TARGET = "127.0.0.1:50051"
 
-REDIRECT = callback_service_pb2.GenerateCallbackUrlRequest(
+REDIRECT = callbacks_service_pb2.GenerateCallbackUrlRequest(
     callback_activity="record",
     response=callback_pb2.Response(
         response_type=callback_pb2.RESPONSE_TYPE_REDIRECT, response_redirect_url="https://example.com/thankyou"
@@ -22,7 +22,7 @@ REDIRECT = callback_service_pb2.GenerateCallbackUrlRequest(
 )
 """A page that sends a browser back, once."""
 
-WEBHOOK = callback_service_pb2.GenerateCallbackUrlRequest(
+WEBHOOK = callbacks_service_pb2.GenerateCallbackUrlRequest(
     callback_activity="record",
     allow_multiple_calls=True,
     response=callback_pb2.Response(
@@ -43,7 +43,7 @@ async def make_demo(target: Address) -> str:
         UpError: the server refuses, or does not answer.
     """
     async with grpc.aio.insecure_channel(str(target), options=[("grpc.enable_http_proxy", 0)]) as channel:
-        stub = callback_service_pb2_grpc.CallbackServiceStub(channel)
+        stub = callbacks_service_pb2_grpc.CallbacksServiceStub(channel)
         try:
             redirect = await stub.GenerateCallbackUrl(REDIRECT, timeout=DEADLINE_S)
             webhook = await stub.GenerateCallbackUrl(WEBHOOK, timeout=DEADLINE_S)

@@ -23,7 +23,7 @@ from support.clients import (
 
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 Code = grpc.StatusCode
 URL = f"http://127.0.0.1:8080/cb/{STATE}"

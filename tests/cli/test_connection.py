@@ -24,7 +24,7 @@ from support.clients import (
 from support.services import running_services
 from support.tools import require
 
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback_cli.main import COMMANDS, cli
 from callback_cli.session import TOKEN_VARIABLE, AskingCommand
 from callback_edge.settings import EdgeSettings

@@ -12,7 +12,7 @@ from support.clients import CALL, CREATED, call_message, callback_message, times
 from callback import Headers, Response, ResponseType
 from callback._converters import call_from_proto, callback_from_proto, event_from_proto
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback_cli import json_view
 
 

@@ -12,7 +12,7 @@ from support.clients import CALL, CASE, STATE, call_message, callback_message, r
 from support.terminal import run_on_terminal
 from support.tools import require
 
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback_cli.main import COMMANDS, cli
 
 URL = f"http://127.0.0.1:8080/cb/{STATE}"

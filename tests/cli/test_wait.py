@@ -13,7 +13,7 @@ from support.clients import CASE, STATE, call_message, callback_message
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 CLOSED = {"status": resources.CALLBACK_STATUS_CLOSED, "close_reason": resources.CLOSE_REASON_EXPIRED}
 

@@ -12,7 +12,7 @@ import pytest
 from support.clients import CALL, CASE, CREATED, Refusal, timestamp
 
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 LOST = Refusal(grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST", "events are no longer kept")
 

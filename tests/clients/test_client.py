@@ -45,7 +45,7 @@ from callback import (
 from callback._converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 
 async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_the_case(server, client):

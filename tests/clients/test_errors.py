@@ -33,7 +33,7 @@ from callback import (
     WatcherTooSlowError,
     WatchPositionLostError,
 )
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 Code = grpc.StatusCode
 
@@ -220,6 +220,6 @@ async def test_cancelling_a_call_is_a_cancellation_and_no_error(server):
 
 @pytest.mark.parametrize("client_type", [AsyncCallbackClient, CallbackClient])
 def test_there_is_nothing_to_ask_that_a_client_can_not(client_type):
-    methods = messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_name
+    methods = messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by_name
     snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in methods}
     assert all(callable(getattr(client_type, name)) for name in snake)

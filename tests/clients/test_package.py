@@ -10,7 +10,7 @@ import pytest
 from support.tree import PACKAGES
 
 import callback
-from callback.v1 import callback_pb2, callback_service_pb2, error_reason_pb2
+from callback.v1 import callback_pb2, callbacks_service_pb2, error_reason_pb2
 
 FOLDER = PACKAGES["callback"]
 EXPORTS = {
@@ -133,8 +133,8 @@ def test_importing_it_pulls_in_neither_store_nor_web_framework_nor_settings(modu
         (callback.GetGuard, callback_pb2.GetGuard),
         (callback.AnswerMode, callback_pb2.AnswerMode),
         (callback.DeliveryStatus, callback_pb2.DeliveryStatus),
-        (callback.CallFilter, callback_service_pb2.CallFilter),
-        (callback.CallEventType, callback_service_pb2.CallEventType),
+        (callback.CallFilter, callbacks_service_pb2.CallFilter),
+        (callback.CallEventType, callbacks_service_pb2.CallEventType),
         (callback.ErrorReason, error_reason_pb2.ErrorReason),
     ],
     ids=lambda each: each.__name__ if isinstance(each, enum.EnumType) else "",

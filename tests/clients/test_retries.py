@@ -19,7 +19,7 @@ from callback import (
     Response,
     UnavailableError,
 )
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 Code = grpc.StatusCode
 ANSWER = messages.GetCallbackResponse(callback=callback_message())

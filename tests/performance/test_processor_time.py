@@ -16,7 +16,7 @@ from bench.kit.connection import Connection, get
 from bench.kit.in_flight import ECHO, GENERATE
 from google.rpc.http_pb2 import HttpRequest
 
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -96,7 +96,7 @@ async def test_a_url_costs_a_bounded_number_of_bare_grpc_calls(tmp_path, ours):
         grpc.aio.insecure_channel(ours.grpc[0]) as to_ours,
     ):
         call = to_echo.unary_unary("/echo.Echo/Echo", HttpRequest.SerializeToString, HttpRequest.FromString)
-        generate = CallbackServiceStub(to_ours).GenerateCallbackUrl
+        generate = CallbacksServiceStub(to_ours).GenerateCallbackUrl
         found = await shares(
             ({"echo": echo.process.pid}, [lambda: call(ECHO)] * AT_ONCE),
             (ours.processes, [lambda: generate(GENERATE, metadata=metadata)] * AT_ONCE),

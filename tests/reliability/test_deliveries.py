@@ -13,8 +13,8 @@ from support.system import running_system
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 
 @contextlib.asynccontextmanager
@@ -25,7 +25,7 @@ async def deliveries(directory, store, stub, retry):
         running_system(directory, store, config=config) as system,
         grpc.aio.insecure_channel(system.grpc) as channel,
     ):
-        system.callbacks = CallbackServiceStub(channel)
+        system.callbacks = CallbacksServiceStub(channel)
         yield system
 
 

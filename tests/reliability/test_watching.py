@@ -11,9 +11,9 @@ from support.services import refusal, response
 from support.system import Process, own_store
 from support.watching import told, watch
 
-from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import callbacks_service_pb2 as pb2
 from callback.v1 import edge_service_pb2 as edge_pb2
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 CALLS = 20
 
@@ -28,7 +28,7 @@ async def server(directory, store, name):
     try:
         await process.start()
         async with grpc.aio.insecure_channel(process.facts["grpc"]) as channel:
-            yield SimpleNamespace(process=process, callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel))
+            yield SimpleNamespace(process=process, callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel))
     finally:
         await asyncio.to_thread(process.kill)
 

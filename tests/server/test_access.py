@@ -19,16 +19,16 @@ from support.wait import wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2, edge_service_pb2
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2, edge_service_pb2
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
-from callback_server.rpc import callback_service
+from callback_server.rpc import callbacks_service
 from callback_server.rpc.method import require_roles
 
 SERVICES = [
-    callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],
+    callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
 ]
 METHODS = {method.name: method for service in SERVICES for method in service.methods}
@@ -328,7 +328,7 @@ async def test_a_principal_waits_for_its_own_lists_and_for_nobody_elses(services
         running.remove(owner)
         return [], None
 
-    monkeypatch.setattr(callback_service, "list_cases", slow)
+    monkeypatch.setattr(callbacks_service, "list_cases", slow)
     lists = [
         services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token(name))
         for name in ("mine", "mine", "mine", "other")

@@ -7,8 +7,8 @@ import pytest
 from support.services import response
 from support.wait import wait_until
 
-from callback.v1 import callback_service_pb2 as rpc
-from callback_server.rpc import callback_service
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback_server.rpc import callbacks_service
 from callback_server.rpc.grpc_aio import batcher as module
 from callback_server.rpc.grpc_aio.batcher import FREE_BELOW, TOGETHER, AdmissionBatcher
 from callback_server.store.transitions.create_case import create_case
@@ -132,7 +132,7 @@ async def test_requests_for_urls_go_in_so(services, monkeypatch):
         await let_go.wait()
         return await create_case(scripts, case)
 
-    monkeypatch.setattr(callback_service, "create_case", held_up)
+    monkeypatch.setattr(callbacks_service, "create_case", held_up)
     monkeypatch.setattr(module, "LONGEST_WAIT_S", 3600)
     request = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
     asked = [asyncio.ensure_future(services.callbacks.GenerateCallbackUrl(request)) for _ in range(50)]

@@ -8,7 +8,7 @@ from support.carrying import EdgeCalls, answers_of, response_of
 from support.services import refusal, response, running_services
 from support.wait import wait_until
 
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server import metrics
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry

@@ -11,7 +11,7 @@ from support.services import redirect, refusal, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import Request

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from support.services import redirect, refusal, response, running_services
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain import ids
 

@@ -10,7 +10,7 @@ from support.services import refusal, response, running_services
 from support.stored import dumped
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.calls import invoke as calls
 from callback_server.domain.activity import Activity

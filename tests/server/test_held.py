@@ -12,7 +12,7 @@ from support.wait import wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity
 from callback_server.handlers.push import PushHandler

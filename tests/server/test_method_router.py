@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2
 from support.system import Process
 from support.wait import wait_until
 
-from callback.v1 import callback_service_pb2 as rpc
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 CARRY = "/callback.v1.EdgeService/Carry"
 SECRET = "somebodys-own-credential"
@@ -29,7 +29,7 @@ def field(number, content):
     return bytes([number << 3 | 2]) + size + bytes([length]) + content
 
 
-GENERATE = "/callback.v1.CallbackService/GenerateCallbackUrl"
+GENERATE = "/callback.v1.CallbacksService/GenerateCallbackUrl"
 HEADERS = {
     CARRY: field(1, field(2, b"\x22\x00" * 7_500_000)),
     GENERATE: field(7, field(5, b"\x0a\x00" * 7_500_000)),
@@ -105,14 +105,14 @@ async def test_what_can_not_be_read_leaves_nothing_in_the_log(server):
         assert await code(channel, f"/{SECRET}/{SECRET}", b"") is grpc.StatusCode.UNIMPLEMENTED
         # Who is known is served as before.
         known = (("authorization", "Bearer callback_orders"),)
-        await CallbackServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=known)
+        await CallbacksServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=known)
     await wait_until(lambda: server.events("ready"))
     assert SECRET not in server.log.read_text()
 
 
 async def test_garbage_in_place_of_a_message_is_an_error_of_its_sender(server):
     async with grpc.aio.insecure_channel(server.facts["grpc"]) as channel:
-        path = "/callback.v1.CallbackService/GetCallback"
+        path = "/callback.v1.CallbacksService/GetCallback"
         known = ("authorization", "Bearer callback_orders")
         assert await code(channel, path, b"\xff" + SECRET.encode(), known) is grpc.StatusCode.UNKNOWN
     assert SECRET not in server.log.read_text()

@@ -7,7 +7,7 @@ import pytest
 from support.services import refusal, response, running_services
 from support.wait import wait_until
 
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.access.roles import Principal, Role
 from callback_server.errors import TooManyOpenCasesError

@@ -8,7 +8,7 @@ import redis.asyncio
 from support.services import refusal, response, running_services
 from support.stored import dumped
 
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.limits.owner_rate import OwnerRateLimit
 

@@ -15,7 +15,7 @@ from support.wait import wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.callback_handler_service_pb2_grpc import (
     CallbackHandlerServiceServicer,

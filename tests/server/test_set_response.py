@@ -6,7 +6,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from support.services import redirect, refusal, response
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 
 UNKNOWN_CASE = "0" * 32

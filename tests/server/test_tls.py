@@ -14,8 +14,8 @@ from support.store import free_port
 from support.system import Process
 from support.wait import wait_until
 
-from callback.v1 import callback_service_pb2 as rpc
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_server.rpc.grpc_aio.listeners import LISTENERS
 
 
@@ -94,7 +94,7 @@ async def asked(tls, credentials, token=None):
     channel = grpc.aio.secure_channel(tls.grpc, credentials) if credentials else grpc.aio.insecure_channel(tls.grpc)
     async with channel:
         try:
-            await CallbackServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=metadata, timeout=10)
+            await CallbacksServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=metadata, timeout=10)
         except grpc.aio.AioRpcError as error:
             return error.code()
     return grpc.StatusCode.OK

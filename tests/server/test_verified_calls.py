@@ -20,7 +20,7 @@ from support.verification import NOW, profile_of, profiles_of
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.activity import Activity
 from callback_server.domain.response import Response, ResponseType

@@ -16,7 +16,7 @@ from support.system import own_store
 from support.wait import wait_until
 from support.watching import Watch, told, watch
 
-from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import callbacks_service_pb2 as pb2
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback_server import watch as watch_hub
 from callback_server.access.roles import Principal, Role

@@ -30,7 +30,7 @@ from support.store import KINDS, StoreProcess
 from support.stored import expected, load, marked, whole
 from support.tree import ROOT
 
-from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import callbacks_service_pb2 as pb2
 from callback_server.domain.case import NewCase
 from callback_server.domain.guard import RequestIntent
 from callback_server.store import keys

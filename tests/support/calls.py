@@ -4,7 +4,7 @@ import asyncio
 
 from support.services import response
 
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 
 

@@ -17,9 +17,9 @@ from grpc_status import rpc_status
 from callback import AsyncCallbackClient, CallbackClient
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
-from callback.v1.callback_service_pb2_grpc import CallbackServiceServicer, add_CallbackServiceServicer_to_server
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
 
 CASE = "5f0c" * 8
 CALL = f"{CASE}-{'0123456789abcdef'}"
@@ -88,7 +88,7 @@ CLIENTS = {"asyncio": AsyncCallbackClient, "threads": InThreads}
 """Both clients, by name, to be used in the same way."""
 
 
-class ScriptedServer(CallbackServiceServicer):
+class ScriptedServer(CallbacksServiceServicer):
     """Answers each method with what `answers` holds for its name.
 
     That is a message, a list of messages to give one after the other, a `Refusal`, a gRPC status code to abort with, or
@@ -130,7 +130,7 @@ async def _watch(self, request, context):
         yield message
 
 
-for _name in messages.DESCRIPTOR.services_by_name["CallbackService"].methods_by_name:
+for _name in messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by_name:
     setattr(ScriptedServer, _name, _watch if _name == "WatchCalls" else _method(_name))
 
 
@@ -139,7 +139,7 @@ async def scripted_server(address="127.0.0.1:0", *, credentials=None):
     """A running `ScriptedServer`, over TLS if it has credentials; `address` says where."""
     servicer = ScriptedServer()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_CallbackServiceServicer_to_server(servicer, server)
+    add_CallbacksServiceServicer_to_server(servicer, server)
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     servicer.address = f"127.0.0.1:{port}"
     await server.start()

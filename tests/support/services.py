@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 from support.carrying import EdgeCalls
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.access.authenticator import Authenticator
 from callback_server.calls.deliveries import Deliveries
@@ -23,7 +23,7 @@ from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.main import _background
 from callback_server.replica_bus import ReplicaBus
-from callback_server.rpc.callback_service import CallbackServicer
+from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
@@ -79,7 +79,7 @@ async def running_services(
     watch_hub = WatchHub(scripts)
     access = Authenticator(principals)
     server = make_server(
-        CallbackServicer(scripts, Policy(**rules), retention, access, held, watch_hub), EdgeServicer(calls, access),
+        CallbacksServicer(scripts, Policy(**rules), retention, access, held, watch_hub), EdgeServicer(calls, access),
         WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
     )  # fmt: skip
     port = server.bind("127.0.0.1:0", None)
@@ -93,7 +93,7 @@ async def running_services(
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield SimpleNamespace(
-            callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel), calls=calls, inbox=inbox,
+            callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel), calls=calls, inbox=inbox,
             sweeper=sweeper, scripts=scripts, channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel),
             replica_bus=replica_bus, watch_hub=watch_hub, address=f"127.0.0.1:{port}",
         )  # fmt: skip

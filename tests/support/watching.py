@@ -4,7 +4,7 @@ import contextlib
 
 import grpc
 
-from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import callbacks_service_pb2 as pb2
 
 
 class Watch:

@@ -4,7 +4,7 @@ import grpc
 import pytest
 from support.up import Up
 
-from callback.v1 import callback_service_pb2_grpc
+from callback.v1 import callbacks_service_pb2_grpc
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def up(make_up):
 
 @pytest.fixture
 def service():
-    """Gives the stub of `CallbackService` at a target."""
+    """Gives the stub of `CallbacksService` at a target."""
     channels = []
 
     def stub(target):
         channels.append(grpc.insecure_channel(target))
-        return callback_service_pb2_grpc.CallbackServiceStub(channels[-1])
+        return callbacks_service_pb2_grpc.CallbacksServiceStub(channels[-1])
 
     yield stub
     for channel in channels:

@@ -18,7 +18,7 @@ from support.up import is_running
 from support.wait import wait_until_sync
 
 from callback.v1 import callback_pb2
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 CALL = callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_body=b"thanks")
 
@@ -232,7 +232,7 @@ def test_reflection_is_on_unless_somebody_says_otherwise(up, said, on):
     with grpc.insecure_channel(up.grpc) as channel:
         services = ProtoReflectionDescriptorDatabase(channel)
         if on:
-            assert "callback.v1.CallbackService" in services.get_services()
+            assert "callback.v1.CallbacksService" in services.get_services()
         else:
             with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
                 services.get_services()

@@ -10,7 +10,7 @@ from support.services import refusal, response, running_services
 from support.wait import wait_until
 from support.workers import raw_worker
 
-from callback.v1 import callback_service_pb2 as rpc
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import worker_service_pb2 as pb
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role

@@ -22,7 +22,7 @@ from support.wait import wait_until
 from support.workers import raw_worker
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.store import keys
 
@@ -48,7 +48,7 @@ async def servers(directory, number, config=CONFIG):
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(process.facts["grpc"]))
                 running.append(
                     SimpleNamespace(
-                        process=process, callbacks=CallbackServiceStub(channel), edge=EdgeCalls(channel),
+                        process=process, callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel),
                         worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"], store=store,
                     )
                 )  # fmt: skip

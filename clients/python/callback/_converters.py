@@ -24,7 +24,7 @@ from callback._values import (
     Response,
     ResponseType,
 )
-from callback.v1 import callback_handler_service_pb2, callback_pb2, callback_service_pb2
+from callback.v1 import callback_handler_service_pb2, callback_pb2, callbacks_service_pb2
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -92,10 +92,10 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
     )
 
 
-def event_from_proto(message: callback_service_pb2.CallEvent) -> CallEvent:
+def event_from_proto(message: callbacks_service_pb2.CallEvent) -> CallEvent:
     """Return a change of a case or a call."""
     return CallEvent(
-        type=_word(CallEventType, callback_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
+        type=_word(CallEventType, callbacks_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
         case_id=message.callback_case_id,
         call_id=message.call_id,
         activity=message.callback_activity,

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from callback.v1 import callback_pb2, callback_service_pb2, edge_service_pb2
+from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
 from callback_server.domain.event import Event, EventType
@@ -30,7 +30,7 @@ _DELIVERY_STATUS: Final = {
     member: callback_pb2.DeliveryStatus.Value(f"DELIVERY_STATUS_{member}") for member in DeliveryStatus
 }
 _EVENT_TYPE: Final = {
-    member: callback_service_pb2.CallEventType.Value(f"CALL_EVENT_TYPE_{member}") for member in EventType
+    member: callbacks_service_pb2.CallEventType.Value(f"CALL_EVENT_TYPE_{member}") for member in EventType
 }
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
@@ -187,9 +187,9 @@ def _why_dead(delivery: Delivery, *, erased: bool) -> str:
     return "the handler rejected it" if delivery.failure is None else ""
 
 
-def event_to(event: Event, resume_token: str) -> callback_service_pb2.CallEvent:
+def event_to(event: Event, resume_token: str) -> callbacks_service_pb2.CallEvent:
     """An event, for who watches. A word of a newer release is left out: it is unspecified."""
-    return callback_service_pb2.CallEvent(
+    return callbacks_service_pb2.CallEvent(
         type=_by_word(_EVENT_TYPE, event.type),
         callback_case_id=event.case_id,
         call_id=event.call_id,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as pb2
+from callback.v1 import callbacks_service_pb2 as pb2
 from callback_server.contract import converters
 from callback_server.contract.validation import violations
 from callback_server.domain import ids

@@ -12,13 +12,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from callback.v1 import callback_service_pb2, edge_service_pb2, worker_service_pb2
-from callback.v1.callback_service_pb2_grpc import add_CallbackServiceServicer_to_server
+from callback.v1 import callbacks_service_pb2, edge_service_pb2, worker_service_pb2
+from callback.v1.callbacks_service_pb2_grpc import add_CallbacksServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
-from callback_server.rpc.callback_service import CallbackServicer
+from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
@@ -26,7 +26,7 @@ from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
 
 _GUARDED: Final = (
-    callback_service_pb2.DESCRIPTOR.services_by_name["CallbackService"],
+    callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )
@@ -98,7 +98,7 @@ class Health:
 
 
 def make_server(
-    callbacks: CallbackServicer,
+    callbacks: CallbacksServicer,
     edge: EdgeServicer,
     workers: WorkerServicer,
     told: Health,
@@ -110,7 +110,7 @@ def make_server(
     """The server with all its services, bound to nothing yet.
 
     Args:
-        callbacks: `CallbackService`.
+        callbacks: `CallbacksService`.
         edge: `EdgeService`.
         workers: `WorkerService`.
         told: what health checks are told.
@@ -128,7 +128,7 @@ def make_server(
     told.edges = edge
     gate = MethodRouter(access, _GUARDED)
     services = cast("grpc.aio.Server", gate)
-    _add(services, _CALLBACK_SERVICE, callbacks, add_CallbackServiceServicer_to_server)
+    _add(services, _CALLBACK_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
     _add(services, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
     _add(services, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(told.servicer, services)

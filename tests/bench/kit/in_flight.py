@@ -17,8 +17,8 @@ from bench.kit.connection import Connection, get
 from google.rpc.http_pb2 import HttpRequest
 
 from callback.v1.callback_pb2 import RESPONSE_TYPE_RESPONSE, Response
-from callback.v1.callback_service_pb2 import GenerateCallbackUrlRequest
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlRequest
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 CONNECTIONS = 4
 """As many as h2load makes."""
@@ -66,7 +66,7 @@ def echo(channel):
 
 def life(channel, options):
     """One life of a case."""
-    generate = CallbackServiceStub(channel).GenerateCallbackUrl
+    generate = CallbacksServiceStub(channel).GenerateCallbackUrl
     metadata = (("authorization", f"Bearer {options.token}"),)
 
     async def once(state):

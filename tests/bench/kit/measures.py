@@ -107,7 +107,7 @@ async def generate(stage, _rows):
         made, refused = "callback_request_seconds_count", "callback_refused_total"
         before = await ours.metric(made, **method), await ours.metric(refused, **method)
         load = h2load(
-            ours.grpc[0], "/callback.v1.CallbackService/GenerateCallbackUrl", GENERATE, token=ours.tokens["service"],
+            ours.grpc[0], "/callback.v1.CallbacksService/GenerateCallbackUrl", GENERATE, token=ours.tokens["service"],
             in_flight=IN_FLIGHT, seconds=seconds, directory=stage.directory,
         )  # fmt: skip
         seen = await charged(ours.processes, load)

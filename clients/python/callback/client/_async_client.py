@@ -1,4 +1,4 @@
-"""The client of `CallbackService`: make a URL, decide its answer, close it, look at what came in.
+"""The client of `CallbacksService`: make a URL, decide its answer, close it, look at what came in.
 
 This is the source of both clients: `python3 tasks.py generate` makes `_sync_client.py`, with `CallbackClient`, from it.
 """
@@ -42,11 +42,11 @@ from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.targets import DEFAULT_TARGET, check_target
-from callback.v1 import callback_service_pb2 as messages
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 if TYPE_CHECKING:
-    from callback.v1.callback_service_pb2_grpc import CallbackServiceAsyncStub  # a type only, not there at run time
+    from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceAsyncStub  # a type only, not there at run time
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -596,7 +596,7 @@ class AsyncCallbackClient:
     def _watch(
         self, request: messages.WatchCallsRequest
     ) -> "grpc.aio.UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse]":
-        stub: CallbackServiceAsyncStub = CallbackServiceStub(self._connection())
+        stub: CallbacksServiceAsyncStub = CallbacksServiceStub(self._connection())
         return stub.WatchCalls(request, metadata=self._proof())
 
     def _judge(self, failure: grpc.RpcError, backoff: Backoff) -> None:
@@ -613,7 +613,7 @@ class AsyncCallbackClient:
 
     async def _ask(
         self,
-        method: Callable[["CallbackServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]"],
+        method: Callable[["CallbacksServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]"],
         request: _Request,
         backoff: Backoff,
         *,
@@ -621,7 +621,7 @@ class AsyncCallbackClient:
     ) -> _Answer:
         """Send a request until it is answered or its time is over; every failure of gRPC becomes a `CallbackError`."""
         while True:
-            ask = method(CallbackServiceStub(self._connection()))
+            ask = method(CallbacksServiceStub(self._connection()))
             try:
                 return await ask(request, timeout=backoff.remaining, metadata=self._proof())
             except asyncio.CancelledError as failure:  # gRPC's own, where the channel is closed meanwhile

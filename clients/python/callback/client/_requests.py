@@ -32,7 +32,7 @@ from callback._values import (
 )
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
 from callback.v1 import callback_pb2
-from callback.v1 import callback_service_pb2 as messages
+from callback.v1 import callbacks_service_pb2 as messages
 
 _LARGEST_BODY = MAX_MESSAGE_BYTES // 2
 """What is larger is not sent: the server, which has a lower bound of its own, would not read so large a message."""

@@ -1,4 +1,4 @@
-"""The client of `CallbackService`: make a URL, decide its answer, close it, look at what came in.
+"""The client of `CallbacksService`: make a URL, decide its answer, close it, look at what came in.
 
 Generated from `_async_client.py`: change it there, then `python3 tasks.py generate`.
 """
@@ -41,8 +41,8 @@ from callback.connection._backoff import (
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._credentials import Tls, TlsFiles, bearer, warn_of_plain_text
 from callback.targets import DEFAULT_TARGET, check_target
-from callback.v1 import callback_service_pb2 as messages
-from callback.v1.callback_service_pb2_grpc import CallbackServiceStub
+from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -588,7 +588,7 @@ class CallbackClient:
             return self._channel
 
     def _watch(self, request: messages.WatchCallsRequest) -> "grpc._CallIterator[messages.WatchCallsResponse]":
-        stub: CallbackServiceStub = CallbackServiceStub(self._connection())
+        stub: CallbacksServiceStub = CallbacksServiceStub(self._connection())
         return stub.WatchCalls(request, metadata=self._proof())
 
     def _judge(self, failure: grpc.RpcError, backoff: Backoff) -> None:
@@ -605,7 +605,7 @@ class CallbackClient:
 
     def _ask(
         self,
-        method: Callable[[CallbackServiceStub], "grpc.UnaryUnaryMultiCallable[_Request, _Answer]"],
+        method: Callable[[CallbacksServiceStub], "grpc.UnaryUnaryMultiCallable[_Request, _Answer]"],
         request: _Request,
         backoff: Backoff,
         *,
@@ -613,7 +613,7 @@ class CallbackClient:
     ) -> _Answer:
         """Send a request until it is answered or its time is over; every failure of gRPC becomes a `CallbackError`."""
         while True:
-            ask = method(CallbackServiceStub(self._connection()))
+            ask = method(CallbacksServiceStub(self._connection()))
             try:
                 return ask(request, timeout=backoff.remaining, metadata=self._proof())
             except ValueError as failure:  # gRPC's own, where the channel is closed meanwhile

@@ -1,4 +1,4 @@
-"""`CallbackService`: what internal services do with their cases."""
+"""`CallbacksService`: what internal services do with their cases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callback_service_pb2 as pb2
-from callback.v1 import callback_service_pb2_grpc as pb2_grpc
+from callback.v1 import callbacks_service_pb2 as pb2
+from callback.v1 import callbacks_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.access.authenticator import Authenticator
@@ -71,7 +71,7 @@ _NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
 _ERASED: Final = "what was recorded of it was erased"
 
 
-class CallbackServicer(pb2_grpc.CallbackServiceServicer):
+class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     """Makes, changes and shows cases."""
 
     def __init__(
