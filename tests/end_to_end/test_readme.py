@@ -25,7 +25,7 @@ BLOCKS = [
     (language, text.strip().splitlines())
     for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 ]
-FILES = ("handler.py", "ask.py", "serving.py", "callback.toml", "test_handler.py", "production.toml")
+FILES = ("handler.py", "generate.py", "serving.py", "callback.toml", "test_handler.py", "production.toml")
 ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061")
 
 
@@ -140,8 +140,8 @@ def test_five_minutes_and_a_handler(tour):
     with tour.running(sys.executable, "serving.py", says="handling order-paid"):
         up.start()
         try:
-            (tour.directory / "ask.py").write_text(
-                (tour.directory / "ask.py").read_text().replace("order-5", "order-6")
+            (tour.directory / "generate.py").write_text(
+                (tour.directory / "generate.py").read_text().replace("order-5", "order-6")
             )
             ask_and_visit(tour)
         finally:
@@ -151,8 +151,8 @@ def test_five_minutes_and_a_handler(tour):
 
 def ask_and_visit(tour):
     """Asks for the handler's URL, twice, and calls it, not paid and paid."""
-    tour.printed = {"URL": tour.run("python ask.py").strip()}
-    assert tour.run("python ask.py").strip() == tour.printed["URL"]
+    tour.printed = {"URL": tour.run("python generate.py").strip()}
+    assert tour.run("python generate.py").strip() == tour.printed["URL"]
     refused, sent_on = re.findall(r"`(curl -i 'URL[^`]*)`", README.read_text())
     assert "HTTP/1.1 400" in (answer := tour.run(refused))
     assert answer.endswith("not paid")
