@@ -134,13 +134,13 @@ def test_what_a_sender_asks_first_is_answered_by_its_profile(profiles, name):
 
 def test_every_handler_works_as_the_readme_says():
     handlers = {"payment.py", "adyen.py", "graph.py", "openid_login.py", "saml_login.py"}
-    assert set(FILES) == {*handlers, "watch.py"}
+    assert set(FILES) == {*handlers, "github_webhook.py"}
     for name in handlers:
         assert FILES[name].endswith("Worker(handlers).run()")
 
 
 async def test_a_url_for_a_sender_that_signs_takes_what_it_signed_and_nothing_else(world, tmp_path):
-    program = FILES["watch.py"].replace("127.0.0.1:50051", world.target)
+    program = FILES["github_webhook.py"].replace("127.0.0.1:50051", world.target)
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
@@ -177,9 +177,9 @@ async def test_adyen_s_items_are_believed_if_every_one_is_signed(adyen, key, ite
     names = adyen(key)
     signed, forged = ({"NotificationRequestItem": each} for each in (item, item | {"success": "false"}))
     with pytest.raises(Reject):
-        await names["told"](call({"notificationItems": [signed, forged]}))
+        await names["record_events"](call({"notificationItems": [signed, forged]}))
     assert names["events"] == {}
-    await names["told"](call({"notificationItems": [signed]}))
+    await names["record_events"](call({"notificationItems": [signed]}))
     assert names["events"] == {(item["pspReference"], "AUTHORISATION"): item}
 
 
@@ -188,7 +188,7 @@ async def test_a_change_of_what_adyen_signs_is_noticed(adyen, name):
     key, item = PUBLISHED[0]
     forged = {"NotificationRequestItem": item | {name: item[name] + "x"}}
     with pytest.raises(Reject):
-        await adyen(key)["told"](call({"notificationItems": [forged]}))
+        await adyen(key)["record_events"](call({"notificationItems": [forged]}))
 
 
 async def test_graph_s_notifications_are_believed_if_every_one_has_the_client_state(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""How much a proof does: a reduced count in every run, the full one with `CALLBACK_SOAK=1` (`tasks.py soak`)."""
+"""The counts of long tests: reduced in every run, full with `CALLBACK_SOAK=1` (`tasks.py soak`)."""
 
 import os
 
@@ -6,5 +6,5 @@ SOAK = os.environ.get("CALLBACK_SOAK") == "1"
 
 
 def count(reduced, full):
-    """`full` in a soak, else `reduced`."""
+    """Return `full` in a soak, else `reduced`."""
     return full if SOAK else reduced
