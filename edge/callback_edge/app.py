@@ -7,10 +7,10 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from callback_edge import status
-from callback_edge.exchange import Exchanges
+from callback_edge import problems
+from callback_edge.call.exchange import Exchanges
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream import Upstream
+from callback_edge.upstream.client import Upstream
 
 
 def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
@@ -28,7 +28,7 @@ def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
 
 
 async def _refuse(error: HTTPException) -> NoReturn:
-    raise status.Refusal(status.NOT_FOUND if error.code == 404 else status.BAD_REQUEST)
+    raise problems.Refusal(problems.NOT_FOUND if error.code == 404 else problems.BAD_REQUEST)
 
 
 class _App(Quart):

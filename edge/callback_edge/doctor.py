@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
-from callback_edge.pages import Pages, TemplatesError
+from callback_edge.pages.page_cache import Pages, TemplatesError
 from callback_edge.settings import EdgeSettings
 from callback_process import findings
 from callback_process.certificates import check_tls

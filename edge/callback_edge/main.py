@@ -7,13 +7,13 @@ import socket
 import sys
 from typing import Final
 
-from callback_edge.activation import passed_socket
 from callback_edge.app import create_app
-from callback_edge.pages import Pages, TemplatesError
-from callback_edge.problems import Problems
-from callback_edge.server import HttpServer
+from callback_edge.http.activation import passed_socket
+from callback_edge.http.listener import HttpServer
+from callback_edge.pages.page_cache import Pages, TemplatesError
+from callback_edge.pages.views import Problems
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream import Upstream
+from callback_edge.upstream.client import Upstream
 from callback_process import logs
 from callback_process import loop as event_loop
 from callback_process.admin import AdminServer

@@ -1,92 +1,105 @@
-"""A refusal, made into an HTTP answer: problem+json (RFC 9457) for programs, a readable page for browsers. Pure.
+"""Every refusal a caller can meet: one table from reason to HTTP status.
 
-What has the status 200 is a page for everyone: nothing went wrong of which a program should know. Neither form contains
-anything from the request.
+1. `code` is stable and for programs: the `ErrorReason` in lower case, or a word of the edge's own.
+2. What people read is in `templates/texts.LANGUAGE.toml`, by the code. It never shows internals.
+3. Whether a `Retry-After` goes with it is not decided here: who refuses knows whether trying again makes sense.
 """
 
-import functools
-import json
-from collections.abc import Iterable, Sequence
-from http import HTTPStatus
-from typing import Any, Final
-
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
-
-from callback_edge import status
-from callback_edge.answer import Answer
-from callback_edge.languages import best_language
-from callback_edge.pages import Pages
-from callback_edge.status import Problem
-
-_JSON: Final = "application/problem+json"
-_HTML: Final = "text/html"
-_LOOKED_AT: Final = 1024
-"""How many characters are looked at of what a caller accepts: browsers say it in fewer, and each entry costs."""
-_OFFERED: Final = (_JSON, "application/json", _HTML)  # whoever takes any JSON gets the problem
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 
-class Problems:
-    """Answers with problems. The connections have it, and give it to the application in the scope's state."""
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of refusal."""
 
-    def __init__(self, pages: Pages) -> None:
-        self._pages = pages
-        self._documents = {problem: _document(problem, pages.detail(problem)) for problem in status.ALL}
+    code: str
+    """For programs: lower case, never changed once released."""
+    status: int
+    """The HTTP status. 200 is a page for whoever asks: nothing went wrong, and nothing was done."""
+    shared_entry: str = ""
+    """Which entry of the texts it shares with others. Empty: its code names its own."""
 
-    def answer(
-        self,
-        problem: Problem,
-        asked: Iterable[tuple[bytes, bytes]] = (),
-        *,
-        retry_after_s: int | None = None,
-        headers: Sequence[tuple[str, str]] = (),
-    ) -> Answer:
-        """Answer with a problem.
-
-        Args:
-            problem: what is the matter.
-            asked: the request's header fields, names in lower case. Who prefers HTML gets a page, in the language that
-                is wanted most, and everyone else problem+json.
-            retry_after_s: what `Retry-After` says; None leaves it out.
-            headers: fields that belong to this status, such as `allow`.
-        """
-        fields = [(name, value.decode("latin-1")) for name, value in asked if name in (b"accept", b"accept-language")]
-        extra = [*headers] if retry_after_s is None else [*headers, ("retry-after", str(retry_after_s))]
-        is_for_all = problem.status < 400
-        if not is_for_all and not _prefers_page(_joined(fields, b"accept")):
-            own = [("content-type", _JSON), ("vary", "accept")]
-            return Answer(problem.status, own + extra, self._documents[problem])
-        language = best_language(_joined(fields, b"accept-language"), self._pages.languages)
-        own = [
-            ("content-type", f"{_HTML}; charset=utf-8"),
-            ("content-language", language),
-            ("vary", "accept-language" if is_for_all else "accept, accept-language"),
-            ("content-security-policy", self._pages.policy(problem)),
-        ]
-        return Answer(problem.status, own + extra, self._pages.page(problem, language))
+    @property
+    def entry(self) -> str:
+        """What names its texts."""
+        return self.shared_entry or self.code
 
 
-def problems_of(scope: Any) -> Problems:
-    """Return what answers with problems where the request has this ASGI scope."""
-    problems: Problems = scope["state"]["problems"]
-    return problems
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not always an error
+    """Ends the handling of a request with a problem as its answer."""
+
+    def __init__(
+        self, problem: Problem, *, retry_after_s: int | None = None, call_id: str = "", challenge: str = ""
+    ) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+        """What `Retry-After` says, in seconds; None leaves it out."""
+        self.call_id = call_id
+        """The call that failed, for the log. Empty if none was made."""
+        self.challenge = challenge
+        """What `WWW-Authenticate` says: a 401 has one (RFC 9110, section 15.5.2), nothing else has."""
 
 
-def _joined(fields: Iterable[tuple[bytes, str]], name: bytes) -> str:
-    return ",".join(value for each, value in fields if each == name)[:_LOOKED_AT]
+NOT_FOUND: Final = Problem("not_found", 404)
+METHOD_NOT_ALLOWED: Final = Problem("method_not_allowed", 405)
+PREFETCH_REFUSED: Final = Problem("prefetch_refused", 503)
+STATE_MISSING: Final = Problem("state_missing", 400)
+STATE_REPEATED: Final = Problem("state_repeated", 400)
+STATE_CONTRADICTORY: Final = Problem("state_contradictory", 400)
+BODY_TIMEOUT: Final = Problem("body_timeout", 408)
+BODY_TOO_LARGE: Final = Problem("body_too_large", 413)
+HEAD_TOO_LARGE: Final = Problem("head_too_large", 431)
+BAD_REQUEST: Final = Problem("bad_request", 400)
+NOT_IMPLEMENTED: Final = Problem("not_implemented", 501)
+VERSION_NOT_SUPPORTED: Final = Problem("http_version_not_supported", 505)
+SERVER_UNREACHABLE: Final = Problem("server_unreachable", 503, "unavailable")
+EDGE_REFUSED: Final = Problem("edge_refused", 503, "unavailable")
+"""The server takes no calls from this edge: UNAUTHENTICATED, ROLE_MISSING. For the caller that is nobody's fault."""
+STATE_UNKNOWN: Final = Problem("state_unknown", 404)
+CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
+RESPONSE_INVALID: Final = Problem("response_invalid", 502)
+VERIFICATION_FAILED: Final = Problem("verification_failed", 401)
+TOO_MANY_CALLS: Final = Problem("too_many_calls", 503, "busy")
+TOO_MANY_REQUESTS: Final = Problem("too_many_requests", 429)
+CONFIRMATION_REQUIRED: Final = Problem("confirmation_required", 200)
+AGENT_DETECTED: Final = Problem("agent_detected", 200)
+OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503)
+INTERNAL: Final = Problem("internal", 500)
+
+BY_REASON: Final[Mapping[str, Problem]] = {
+    "STATE_UNKNOWN": STATE_UNKNOWN,
+    "CALLBACK_CLOSED": CALLBACK_CLOSED,
+    "CALL_IN_PROGRESS": Problem("call_in_progress", 409),
+    "HANDLER_FAILED": Problem("handler_failed", 502),
+    "RESPONSE_INVALID": RESPONSE_INVALID,
+    "HANDLER_DEADLINE_EXCEEDED": Problem("handler_deadline_exceeded", 504, "outcome_unknown"),
+    "HANDLER_NOT_STARTED": Problem("handler_not_started", 503, "unavailable"),
+    "HANDLER_LOST": Problem("handler_lost", 503, "outcome_unknown"),
+    "STORE_UNAVAILABLE": Problem("store_unavailable", 503, "unavailable"),
+    "OUTCOME_UNKNOWN": OUTCOME_UNKNOWN,
+    "TOO_MANY_CALLS": TOO_MANY_CALLS,
+    "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
+    "VERIFICATION_FAILED": VERIFICATION_FAILED,
+    "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "unavailable"),
+    "CONFIRMATION_REQUIRED": CONFIRMATION_REQUIRED,
+    "AGENT_DETECTED": AGENT_DETECTED,
+    "SERVER_STOPPING": Problem("server_stopping", 503, "unavailable"),
+    "INTERNAL": INTERNAL,
+}
+"""By the `reason` of the server's `ErrorInfo`. What it does not hold, Invoke does not say of a call: take it for
+INTERNAL."""
+
+ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values()) if isinstance(each, Problem))
+"""Every problem there is."""
 
 
-@functools.lru_cache(maxsize=256)  # most callers say the same, and to look at it costs a part of what a refusal does
-def _prefers_page(accept: str) -> bool:
-    return parse_accept_header(accept, MIMEAccept).best_match(_OFFERED, default=_JSON) == _HTML
+def seen_from(problem: Problem, *, shared_address: bool) -> Problem:
+    """Return the problem as a caller at this kind of address may see it.
 
-
-def _document(problem: Problem, detail: str) -> bytes:
-    # No `type`: it is `about:blank` then, which asks for the status's own phrase as the title; `code` says the rest.
-    document = {
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": detail,
-        "code": problem.code,
-    }
-    return json.dumps(document).encode() + b"\n"
+    A `/cbq/` address is shared by many cases, and a 410 would make some senders give it up for all of them: there a
+    closed case can not be told from one that never was.
+    """
+    return STATE_UNKNOWN if shared_address and problem is CALLBACK_CLOSED else problem

@@ -7,7 +7,8 @@ import pytest
 from support.edge import FIXED, answering, ask, new_state, plain, redirect, refusing, seconds
 
 from callback.v1 import callback_pb2, edge_service_pb2, error_reason_pb2
-from callback_edge import answer, status
+from callback_edge import problems
+from callback_edge.call import answer
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 EVERY_BYTE = bytes(range(256))
@@ -120,11 +121,11 @@ async def test_retry_after_stays_within_reason(plane, edge, delay, says):
 
 
 def test_every_problem_is_a_proper_status_with_a_code_of_its_own():
-    assert len({problem.code for problem in status.ALL}) == len(status.ALL)
-    for problem in status.ALL:
+    assert len({problem.code for problem in problems.ALL}) == len(problems.ALL)
+    for problem in problems.ALL:
         assert re.fullmatch("[a-z_]+", problem.code)
         assert 400 <= problem.status <= 599 or problem.status == 200
-    for reason, problem in status.BY_REASON.items():
+    for reason, problem in problems.BY_REASON.items():
         assert problem.code == reason.lower()
         assert f"ERROR_REASON_{reason}" in list(error_reason_pb2.ErrorReason.keys())
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from support.edge import EdgeProcess, ask, http_request, new_state, running_edge, send_raw
 
-from callback_edge.callers import Callers
+from callback_edge.limits.callers import Callers
 from callback_edge.settings import EdgeSettings
 
 TRUSTED = [ipaddress.ip_network(each) for each in ("10.0.0.0/24", "192.0.2.1", "2001:db8:ffff::/48")]

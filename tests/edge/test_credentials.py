@@ -10,9 +10,9 @@ from soak.counts import count
 from support.edge import EdgeProcess, Refused, ask, control_plane, new_state, plain, refusal, refusing, running_edge
 from support.wait import wait_until
 
-from callback_edge import link, upstream
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream import Upstream
+from callback_edge.upstream import channel, client
+from callback_edge.upstream.client import Upstream
 from callback_process.credentials import CredentialsError
 
 TOKEN = "callback_" + "A1b2_-" * 7 + "x"
@@ -21,10 +21,10 @@ TOKEN = "callback_" + "A1b2_-" * 7 + "x"
 @pytest.fixture
 def soon(monkeypatch):
     """Files are looked at, and servers are asked again, without much waiting."""
-    monkeypatch.setattr(upstream, "_FILES_S", 0.02)
-    monkeypatch.setattr(upstream, "_QUIET_S", 3)
-    monkeypatch.setattr(link, "_STAY_S", 1)
-    monkeypatch.setattr(link, "_LONGEST_PAUSE_S", 1)
+    monkeypatch.setattr(client, "_FILES_S", 0.02)
+    monkeypatch.setattr(client, "_QUIET_S", 3)
+    monkeypatch.setattr(channel, "_STAY_S", 1)
+    monkeypatch.setattr(channel, "_LONGEST_PAUSE_S", 1)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             assert not edge.upstream.why_not_ready()
         assert knows.started == calls
-        assert 1 <= not_yet.started <= link.STREAMS  # each stream that refuses a call is left
+        assert 1 <= not_yet.started <= channel.STREAMS  # each stream that refuses a call is left
         assert not_yet.opened < calls / 4  # it is not asked again for each call that it refuses
         assert said() == ["the server takes calls", "a server refuses this edge"]
 

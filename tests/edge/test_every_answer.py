@@ -20,7 +20,7 @@ from support.edge import (
     serving,
 )
 
-from callback_edge import status
+from callback_edge import problems
 from callback_edge.app import create_app
 from callback_edge.settings import EdgeSettings
 
@@ -84,18 +84,18 @@ async def test_a_refusal_of_the_edges_own(plane, small_edge, what):
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
-@pytest.mark.parametrize("reason", status.BY_REASON)
+@pytest.mark.parametrize("reason", problems.BY_REASON)
 async def test_a_refusal_of_the_servers(plane, edge, reason, accept):
     plane.script = refusing(reason)
     answer = await ask(edge, PATH, headers=[("Accept", accept)])
-    assert answer.status == status.BY_REASON[reason].status
+    assert answer.status == problems.BY_REASON[reason].status
     answer.assert_fixed_headers()
 
 
 def test_no_problem_was_forgotten():
     own = {what.partition(",")[0].partition(" ")[0] for what in OWN}
-    reasons = {problem.code for problem in status.BY_REASON.values()}
-    assert own | reasons | ELSEWHERE == {problem.code for problem in status.ALL}
+    reasons = {problem.code for problem in problems.BY_REASON.values()}
+    assert own | reasons | ELSEWHERE == {problem.code for problem in problems.ALL}
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 205, 206, 299, 400, 401, 404, 418, 429, 500, 503, 599])

@@ -10,12 +10,12 @@ import pytest
 from support.edge import EdgeProcess, ask, http_request, new_state, parse_answers, refusing, running_edge, send_raw
 from support.tree import PACKAGES
 
-from callback_edge import status
-from callback_edge.languages import best_language
-from callback_edge.pages import Pages, TemplatesError
+from callback_edge import problems
+from callback_edge.pages.languages import best_language
+from callback_edge.pages.page_cache import Pages, TemplatesError
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
-TEMPLATES = PACKAGES["callback_edge"] / "templates"
+TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
 LANGUAGES = ("en", "nl")
 
 
@@ -35,7 +35,7 @@ def style_hash(page):
 def test_every_language_says_everything_and_nothing_else():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
-    assert texts("en").keys() == {problem.entry for problem in status.ALL}
+    assert texts("en").keys() == {problem.entry for problem in problems.ALL}
     assert tuple(Pages().languages) == LANGUAGES
     for entry, english in texts("en").items():
         dutch = texts("nl")[entry]
@@ -264,7 +264,7 @@ def test_a_page_whose_button_would_not_confirm_is_refused(folder, page):
     ],
 )
 def test_a_button_that_confirms_may_be_written_in_any_way(folder, page):
-    assert Pages(folder(page__html=page)).page(status.CONFIRMATION_REQUIRED, "en").decode() == page
+    assert Pages(folder(page__html=page)).page(problems.CONFIRMATION_REQUIRED, "en").decode() == page
 
 
 def test_a_folder_that_is_not_there_is_said_not_to_be(tmp_path):

@@ -6,8 +6,8 @@ from soak.counts import count
 from support.browser import chromium, site
 from support.edge import new_state, redirect, refusing, serving
 
-from callback_edge import status
-from callback_edge.problems import problems_of
+from callback_edge import problems
+from callback_edge.pages.views import problems_of
 
 LANGUAGES = ("en", "nl")
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
@@ -27,10 +27,10 @@ async def browser():
 @pytest.fixture(scope="module")
 async def gallery():
     """Every page at `/` and its problem's code, with the headers that it has at a case."""
-    by_path = {f"/{problem.code}": problem for problem in status.ALL}
+    by_path = {f"/{problem.code}": problem for problem in problems.ALL}
 
     async def app(scope, _receive, send):
-        problem = by_path.get(scope["path"], status.NOT_FOUND)
+        problem = by_path.get(scope["path"], problems.NOT_FOUND)
         answer = problems_of(scope).answer(problem, scope["headers"])
         headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -52,7 +52,7 @@ async def test_every_page_is_without_findings_of_axe_and_fits(browser, gallery, 
     page.on("console", lambda message: complaints.append(message.text))
     page.on("request", lambda request: asked.append(request.url))
     grounds = set()
-    entries = {problem.entry: problem for problem in status.ALL}
+    entries = {problem.entry: problem for problem in problems.ALL}
     for entry in count(NAMED, entries):
         problem = entries[entry]
         url = f"{gallery}/{problem.code}"

@@ -205,7 +205,7 @@ async def test_whatever_is_stuck_a_stop_is_over_two_seconds_after_its_grace(plan
 
 
 async def test_a_stop_that_is_stuck_in_python_itself_is_cut(plane):
-    stuck = "import time; from callback_edge.upstream import Upstream; Upstream.finish = lambda *_: time.sleep(60)"
+    stuck = "import time; from callback_edge.upstream.client import Upstream as U; U.finish = lambda *_: time.sleep(60)"
     async with EdgeProcess(plane.target, first=stuck, grace_s=0.5) as edge:
         began = time.monotonic()
         edge.process.terminate()

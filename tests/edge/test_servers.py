@@ -11,8 +11,8 @@ from soak.counts import count
 from support.edge import ControlPlane, answering_after, ask, control_plane, new_state, plain, running_edge
 from support.wait import wait_until
 
-from callback_edge import link, upstream
 from callback_edge.settings import EdgeSettings
+from callback_edge.upstream import channel, client
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +142,7 @@ async def test_a_call_that_finds_no_server_that_serves_waits_for_one_a_moment():
 
 async def test_a_call_that_was_given_up_unsent_leaves_nothing_at_a_server_that_comes(monkeypatch):
     """Even where the server comes in the moment of giving up."""
-    monkeypatch.setattr(upstream, "_STREAM_WAIT_S", 0.2)
+    monkeypatch.setattr(client, "_STREAM_WAIT_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
         outcomes = collections.Counter()
@@ -162,7 +162,7 @@ async def test_a_call_that_was_given_up_unsent_leaves_nothing_at_a_server_that_c
 
 
 async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
-    monkeypatch.setattr(link, "_STAY_S", 0.5)
+    monkeypatch.setattr(channel, "_STAY_S", 0.5)
     async with two_planes() as planes:
         comes, other = planes
         await comes.stop()
@@ -175,14 +175,14 @@ async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
 
 
 async def test_streams_are_renewed_and_what_the_former_ones_have_is_answered(monkeypatch):
-    monkeypatch.setattr(link, "_STAY_S", 0.2)
+    monkeypatch.setattr(channel, "_STAY_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
         gate = asyncio.Event()
         plane.script = answering_after(gate, plain(b"as before"))
         held = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await plane.until(lambda: plane.started)
-        await wait_until(lambda: plane.opened > 4 * link.STREAMS)
-        assert len(plane._streams) <= 2 * link.STREAMS  # those that have nothing to answer are over
+        await wait_until(lambda: plane.opened > 4 * channel.STREAMS)
+        assert len(plane._streams) <= 2 * channel.STREAMS  # those that have nothing to answer are over
         gate.set()
         assert (await held).body == b"as before"
         assert plane.cancelled == 0

@@ -8,7 +8,7 @@ import pytest
 from support.edge import http_request, new_state, parse_answers, running_edge, send_raw
 from support.payloads import BAD, GOOD, HIDDEN, NOWHERE, PATH, TOLERATED, get
 
-from callback_edge.http11 import _StrictConnection
+from callback_edge.http.protocol import _StrictConnection
 
 END = b"GET /the-end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 """Ends a connection that goes on."""

@@ -23,7 +23,7 @@ from support.store import free_port
 from support.tree import ROOT
 from support.wait import wait_until, wait_until_sync
 
-from callback_edge.stream import Stream
+from callback_edge.upstream.stream import Stream
 
 
 def told(answer):

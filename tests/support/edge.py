@@ -27,11 +27,11 @@ from support.system import assert_events
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.app import create_app
-from callback_edge.pages import Pages
-from callback_edge.problems import Problems
-from callback_edge.server import HttpServer
+from callback_edge.http.listener import HttpServer
+from callback_edge.pages.page_cache import Pages
+from callback_edge.pages.views import Problems
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream import Upstream
+from callback_edge.upstream.client import Upstream
 
 PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
 """As the real server: gRPC's default cuts off an edge that asks each 30 s whether it is still there."""

@@ -36,13 +36,13 @@ from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
-from callback_edge import status
-from callback_edge.answer import FIXED_HEADERS, Answer
-from callback_edge.callers import Callers
-from callback_edge.limits import BUSY_RETRY_S
-from callback_edge.problems import Problems
-from callback_edge.record import Record
-from callback_edge.request import ALLOW
+from callback_edge import problems
+from callback_edge.call.answer import FIXED_HEADERS, Answer
+from callback_edge.call.request import ALLOW
+from callback_edge.call.request_record import Record
+from callback_edge.limits.callers import Callers
+from callback_edge.limits.per_address import BUSY_RETRY_S
+from callback_edge.pages.views import Problems
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """Request line and header fields together."""
@@ -192,7 +192,7 @@ class StrictHTTP(H11Protocol):
         self._record: Record | None = None
         self.connection_state["answer"] = self.answer
 
-    async def turn_away(self, problem: status.Problem) -> None:
+    async def turn_away(self, problem: problems.Problem) -> None:
         """Refuse a connection that is one too many, whatever it would ask."""
         await self._refuse(problem, retry_after_s=BUSY_RETRY_S)
         await self.send(Closed())
@@ -272,33 +272,33 @@ class StrictHTTP(H11Protocol):
         await self.stream.handle(Request(STREAM_ID, headers, version, method, request.target, self.connection_state))
 
     async def _send_error_response(self, status_code: int) -> None:
-        known = {431: status.HEAD_TOO_LARGE, 501: status.NOT_IMPLEMENTED}
-        await self._refuse(known.get(status_code, status.BAD_REQUEST))
+        known = {431: problems.HEAD_TOO_LARGE, 501: problems.NOT_IMPLEMENTED}
+        await self._refuse(known.get(status_code, problems.BAD_REQUEST))
 
     async def _refuse(
         self,
-        problem: status.Problem,
+        problem: problems.Problem,
         asked: Iterable[tuple[bytes, bytes]] = (),
         *,
         retry_after_s: int | None = None,
     ) -> None:
-        headers = [("allow", ALLOW)] if problem is status.METHOD_NOT_ALLOWED else []
-        problems: Problems = self.connection_state["problems"]
-        answer = problems.answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
+        headers = [("allow", ALLOW)] if problem is problems.METHOD_NOT_ALLOWED else []
+        views: Problems = self.connection_state["problems"]
+        answer = views.answer(problem, asked, retry_after_s=retry_after_s, headers=headers)
         self._record = self._record or Record(self._peer.caller)
         self._record.refused(problem)
         await self.answer(answer, is_last=True)
         self.end_record()
 
 
-def _fault(request: h11.Request, names: set[bytes]) -> status.Problem | None:
+def _fault(request: h11.Request, names: set[bytes]) -> problems.Problem | None:
     """Return what is wrong with a head that h11 accepts, or None."""
     if request.method == b"CONNECT" or request.method != request.method.upper():
-        return status.METHOD_NOT_ALLOWED
+        return problems.METHOD_NOT_ALLOWED
     if request.http_version not in (b"1.0", b"1.1"):
-        return status.VERSION_NOT_SUPPORTED
+        return problems.VERSION_NOT_SUPPORTED
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
-        return status.BAD_REQUEST
+        return problems.BAD_REQUEST
     if not request.target.startswith(b"/") or b"upgrade" in names:
-        return status.BAD_REQUEST
+        return problems.BAD_REQUEST
     return None

@@ -18,7 +18,7 @@ import grpc.aio
 
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
-from callback_edge.stream import Events, Stream
+from callback_edge.upstream.stream import Events, Stream
 from callback_process import logs
 
 _log = logs.get_logger()

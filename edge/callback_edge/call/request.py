@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from callback.v1 import edge_service_pb2
-from callback_edge import status
+from callback_edge import problems
 
 CALL_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 """The methods that make a call."""
@@ -87,7 +87,7 @@ def to_invoke(target: Target, request: HttpRequest) -> edge_service_pb2.InvokeRe
     """
     state = _find_state(target.parameter, request) if target.is_shared else target.segment
     if not _STATE.fullmatch(state):
-        raise status.Refusal(status.STATE_UNKNOWN)
+        raise problems.Refusal(problems.STATE_UNKNOWN)
     query_string = request.query_string.decode("ascii")
     message = edge_service_pb2.InvokeRequest(
         state=state,
@@ -113,12 +113,12 @@ def _find_state(parameter: str, request: HttpRequest) -> str:
     for place in places:
         values = [value[1] or b"" for value in islice(_finder(parameter).finditer(b"&" + place), 2)]
         if len(values) > 1:
-            raise status.Refusal(status.STATE_REPEATED)
+            raise problems.Refusal(problems.STATE_REPEATED)
         found.update(unquote_to_bytes(value).decode("latin-1") for value in values)
     if not found:
-        raise status.Refusal(status.STATE_MISSING)
+        raise problems.Refusal(problems.STATE_MISSING)
     if len(found) > 1:
-        raise status.Refusal(status.STATE_CONTRADICTORY)
+        raise problems.Refusal(problems.STATE_CONTRADICTORY)
     return found.pop()
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import protovalidate
 
 from callback.v1 import callback_pb2, edge_service_pb2
-from callback_edge import status
+from callback_edge import problems
 
 FIXED_HEADERS: Final[Sequence[tuple[str, str]]] = (
     ("cache-control", "no-store"),
@@ -65,7 +65,7 @@ def render(answered: edge_service_pb2.InvokeResponse, method: str) -> Answer:
     """
     response = answered.response
     if not _is_valid(response):
-        raise status.Refusal(status.RESPONSE_INVALID, call_id=answered.call_id)
+        raise problems.Refusal(problems.RESPONSE_INVALID, call_id=answered.call_id)
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
         return Answer(302 if method == "GET" else 303, [("location", response.response_redirect_url)])
     headers = [(field.name.lower(), field.value) for field in response.response_headers.headers]

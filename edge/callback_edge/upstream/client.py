@@ -31,12 +31,12 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from callback.v1 import edge_service_pb2
-from callback_edge import credentials, metrics, status
-from callback_edge.bodies import HeldBody
-from callback_edge.limits import BUSY_RETRY_S
-from callback_edge.link import Link
+from callback_edge import credentials, metrics, problems
+from callback_edge.limits.body_budget import HeldBody
+from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_edge.settings import EdgeSettings
-from callback_edge.stream import REFUSED, Call, Waiting
+from callback_edge.upstream.channel import Link
+from callback_edge.upstream.stream import REFUSED, Call, Waiting
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -119,7 +119,7 @@ class Upstream:
         """
         if len(self._calls) >= self._most_in_flight:
             metrics.limited("max_requests_in_flight").inc()
-            raise status.Refusal(status.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
+            raise problems.Refusal(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
         call = Call(next(self._numbers), request, body)
         body.hold()
         self._calls.add(call)
@@ -134,7 +134,7 @@ class Upstream:
     def give_up(self) -> None:
         """Answer, with OUTCOME_UNKNOWN, everyone who waits for a call."""
         for call in self._calls:
-            _tell(call, status.Refusal(status.OUTCOME_UNKNOWN))
+            _tell(call, problems.Refusal(problems.OUTCOME_UNKNOWN))
 
     async def finish(self, timeout_s: float) -> None:
         """Wait for the calls that still run, their callers gone or not, but no longer than this."""
@@ -166,7 +166,7 @@ class Upstream:
     def lost(self, call: Call) -> None:
         """Take note of a call that will have no answer."""
         metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.since)
-        self._end(call, status.Refusal(status.OUTCOME_UNKNOWN))
+        self._end(call, problems.Refusal(problems.OUTCOME_UNKNOWN))
 
     def welcomed(self) -> None:
         """Take note of a server that takes calls."""
@@ -203,10 +203,10 @@ class Upstream:
             stream.send(self._unsent.take_some())
 
     def _not_sent(self, call: Call) -> None:
-        problem = status.EDGE_REFUSED if self._is_refused else status.SERVER_UNREACHABLE
-        self._end(call, status.Refusal(problem, retry_after_s=_UNREACHABLE_RETRY_S))
+        problem = problems.EDGE_REFUSED if self._is_refused else problems.SERVER_UNREACHABLE
+        self._end(call, problems.Refusal(problem, retry_after_s=_UNREACHABLE_RETRY_S))
 
-    def _end(self, call: Call, outcome: edge_service_pb2.InvokeResponse | status.Refusal) -> None:
+    def _end(self, call: Call, outcome: edge_service_pb2.InvokeResponse | problems.Refusal) -> None:
         self._calls.discard(call)
         call.body.let_go()
         if not self._calls:
@@ -269,27 +269,27 @@ class Upstream:
         return task
 
 
-def _tell(call: Call, outcome: edge_service_pb2.InvokeResponse | status.Refusal) -> None:
+def _tell(call: Call, outcome: edge_service_pb2.InvokeResponse | problems.Refusal) -> None:
     """Answer who waits for a call, if somebody still does."""
     if call.answer.done():
         return
-    if isinstance(outcome, status.Refusal):
+    if isinstance(outcome, problems.Refusal):
         call.answer.set_exception(outcome)
     else:
         call.answer.set_result(outcome)
 
 
-def refusal_from(refused: status_pb2.Status) -> status.Refusal:
+def refusal_from(refused: status_pb2.Status) -> problems.Refusal:
     """Return what a failed call means to its caller. The server's words stay out of it."""
     if refused.code in REFUSED:
-        return status.Refusal(status.EDGE_REFUSED, retry_after_s=_UNREACHABLE_RETRY_S)
+        return problems.Refusal(problems.EDGE_REFUSED, retry_after_s=_UNREACHABLE_RETRY_S)
     said = _said(refused)
     if said.reason:
-        problem = status.BY_REASON.get(said.reason, status.INTERNAL)
-        challenge = said.challenge if problem is status.VERIFICATION_FAILED else ""
-        return status.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id, challenge=challenge)
+        problem = problems.BY_REASON.get(said.reason, problems.INTERNAL)
+        challenge = said.challenge if problem is problems.VERIFICATION_FAILED else ""
+        return problems.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id, challenge=challenge)
     _log.warning("invoke failed", grpc_code=_code_name(refused), grpc_details=refused.message)
-    return status.Refusal(status.OUTCOME_UNKNOWN if refused.code in _LOST else status.INTERNAL)
+    return problems.Refusal(problems.OUTCOME_UNKNOWN if refused.code in _LOST else problems.INTERNAL)
 
 
 @dataclass(slots=True)

@@ -5,9 +5,9 @@ import time
 from typing import Any, Final
 
 from callback_edge import metrics
-from callback_edge.callers import Caller
-from callback_edge.request import CALL_METHODS
-from callback_edge.status import Problem
+from callback_edge.call.request import CALL_METHODS
+from callback_edge.limits.callers import Caller
+from callback_edge.problems import Problem
 from callback_process import logs
 
 _log = logs.get_logger()

@@ -26,10 +26,10 @@ from hypercorn.events import Event, RawData, Updated
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from callback_edge import metrics, status
-from callback_edge.callers import Callers
-from callback_edge.http11 import EdgeConfig, EdgeContext, StrictHTTP
-from callback_edge.problems import Problems
+from callback_edge import metrics, problems
+from callback_edge.http.protocol import EdgeConfig, EdgeContext, StrictHTTP
+from callback_edge.limits.callers import Callers
+from callback_edge.pages.views import Problems
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
@@ -45,8 +45,8 @@ _HANGING_UP_S: Final = 0.1
 application has its turn to take what has come in, and a request that came whole is a call."""
 _BACKLOG: Final = 2048
 _TOO_MANY: Final = {
-    "max_connections": status.TOO_MANY_CALLS,
-    "max_connections_per_address": status.TOO_MANY_REQUESTS,
+    "max_connections": problems.TOO_MANY_CALLS,
+    "max_connections_per_address": problems.TOO_MANY_REQUESTS,
 }
 """What a connection beyond a limit is told."""
 _MOST_TURNED_AWAY: Final = 256
@@ -101,7 +101,7 @@ class Connection(TCPServer):
     protocol: StrictHTTP  # type: ignore[assignment]
     group = ""
     """Whose share of connections it is of; empty if of nobody's."""
-    turned_away_with: status.Problem | None = None
+    turned_away_with: problems.Problem | None = None
     """If it is one too many: all that becomes of it."""
     _waiting: asyncio.TimerHandle | None = None
     """Ends the connection if no request comes."""

@@ -21,14 +21,14 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
-from callback_edge import status
-from callback_edge.languages import DEFAULT
-from callback_edge.status import Problem
+from callback_edge import problems
+from callback_edge.pages.languages import DEFAULT
+from callback_edge.problems import Problem
 
 _PAGE: Final = "page.html"
 _STYLE: Final = "style.css"
 _TEXTS: Final = re.compile(r"texts\.([a-z]{2,3})\.toml")
-_OURS: Final = jinja2.PackageLoader("callback_edge", "templates")
+_OURS: Final = jinja2.PackageLoader("callback_edge.pages", "templates")
 _ANY_TEXTS: Final = re.compile(r"texts\..*\.toml")
 _CONFIRM: Final = ("callback_confirm", "1")
 _WAITING: Final = frozenset(
@@ -101,7 +101,7 @@ class Pages:
             "base-uri 'none'",
             "frame-ancestors 'none'",
         ]
-        if problem is not status.CONFIRMATION_REQUIRED:
+        if problem is not problems.CONFIRMATION_REQUIRED:
             # Chromium holds a redirect that answers a form to form-action too. The button leads to its own address, but
             # from there wherever the case's redirect says: any restriction would stop it.
             directives.append("form-action 'none'")
@@ -150,7 +150,7 @@ def _render(
 ) -> Iterator[tuple[tuple[Problem, str], bytes]]:
     with _naming(_PAGE):
         template = templates.get_template(_PAGE)
-        for problem, (language, found) in itertools.product(status.ALL, texts.items()):
+        for problem, (language, found) in itertools.product(problems.ALL, texts.items()):
             page = template.render(
                 language=language,
                 kind=_kind(problem),
@@ -164,7 +164,7 @@ def _render(
             outline = _Outline(page)
             if any(each != style for each in outline.styles):
                 raise ValueError("<style> must have {{ style }} and nothing else, not even a space")
-            if problem is status.CONFIRMATION_REQUIRED and not outline.confirms:
+            if problem is problems.CONFIRMATION_REQUIRED and not outline.confirms:
                 raise ValueError(
                     'the page with a button needs one form, with method="post", no action, and in it one name only:'
                     ' <button name="callback_confirm" value="1">'
@@ -226,7 +226,7 @@ class _Outline(HTMLParser):
 def _kind(problem: Problem) -> str:
     """Return what kind of page it is: question, note, wait, fault or refused."""
     if problem.status < 400:
-        return "question" if problem is status.CONFIRMATION_REQUIRED else "note"
+        return "question" if problem is problems.CONFIRMATION_REQUIRED else "note"
     if problem.entry in _WAITING:
         return "wait"
     return "fault" if problem.status >= 500 else "refused"

@@ -17,7 +17,7 @@ import grpc.aio
 from google.rpc import code_pb2
 
 from callback.v1 import edge_service_pb2
-from callback_edge.bodies import HeldBody
+from callback_edge.limits.body_budget import HeldBody
 
 REFUSED: Final = (code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED)
 """How a server says that it does not know this edge."""

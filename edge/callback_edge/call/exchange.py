@@ -21,13 +21,9 @@ from quart import Quart, Response
 from quart.asgi import ASGIHTTPConnection
 
 from callback.v1 import edge_service_pb2
-from callback_edge import status
-from callback_edge.answer import Answer, render
-from callback_edge.bodies import Bodies, HeldBody
-from callback_edge.limits import BUSY_RETRY_S, Limits
-from callback_edge.problems import problems_of
-from callback_edge.record import record_of
-from callback_edge.request import (
+from callback_edge import problems
+from callback_edge.call.answer import Answer, render
+from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
     HttpRequest,
@@ -37,9 +33,13 @@ from callback_edge.request import (
     parse_path,
     to_invoke,
 )
-from callback_edge.server import LINGER_S
+from callback_edge.call.request_record import record_of
+from callback_edge.http.listener import LINGER_S
+from callback_edge.limits.body_budget import Bodies, HeldBody
+from callback_edge.limits.per_address import BUSY_RETRY_S, Limits
+from callback_edge.pages.views import problems_of
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream import Upstream
+from callback_edge.upstream.client import Upstream
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -48,7 +48,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 _METHODS: Final = frozenset((*CALL_METHODS, "OPTIONS"))
-_UNLOGGED: Final = (status.PREFETCH_REFUSED, status.TOO_MANY_CALLS)
+_UNLOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
 """Nothing is wrong, and figures tell how often. Where too much is asked, a line each would be much of its cost."""
 
 
@@ -92,19 +92,19 @@ class Exchange(ASGIHTTPConnection):
                 finally:
                     self._body.let_go()
         if not may_be_served:
-            await self._give(self._problem(status.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S))
+            await self._give(self._problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S))
 
     async def _answer(self) -> Answer:
         try:
             if self._declared_bytes > self._shared.body_limit_bytes:
-                raise status.Refusal(status.BODY_TOO_LARGE)
+                raise problems.Refusal(problems.BODY_TOO_LARGE)
             target = parse_path(self.scope["raw_path"])
             return await (self._call(target) if target else self._route())
-        except status.Refusal as refusal:
+        except problems.Refusal as refusal:
             return self._refused(refusal)
         except Exception:
             _log.exception("request failed", call_id=self._record.call_id)
-            return self._problem(status.INTERNAL)
+            return self._problem(problems.INTERNAL)
 
     async def _call(self, target: Target) -> Answer:
         """Answer a request at an address of ours: what needs no look-up first, then its body, then the server."""
@@ -114,9 +114,9 @@ class Exchange(ASGIHTTPConnection):
         if method == "OPTIONS" and not is_handshake(headers):
             return Answer(204, [("allow", ALLOW)])
         if method not in _METHODS:
-            return self._problem(status.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
+            return self._problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
         if is_prefetch(headers):
-            raise status.Refusal(status.PREFETCH_REFUSED)
+            raise problems.Refusal(problems.PREFETCH_REFUSED)
         caller, shared = self._record.caller, self._shared
         body = b"" if self._has_arrived else await self._read_body()
         request = HttpRequest(method, headers, self.scope["query_string"], body, caller.address)
@@ -127,11 +127,11 @@ class Exchange(ASGIHTTPConnection):
             answered = await shared.upstream.invoke(to_invoke(target, request), self._body)
             self._record.call_id = answered.call_id
             return _handshake_answer(answered) if method == "OPTIONS" else render(answered, method)
-        except status.Refusal as refusal:
+        except problems.Refusal as refusal:
             if method == "OPTIONS":
                 return Answer(204, [("allow", ALLOW)])  # as without a handshake: nothing is told of any state
-            refusal.problem = status.seen_from(refusal.problem, shared_address=target.is_shared)
-            if refusal.problem is status.STATE_UNKNOWN:
+            refusal.problem = problems.seen_from(refusal.problem, shared_address=target.is_shared)
+            if refusal.problem is problems.STATE_UNKNOWN:
                 shared.limits.missed(caller)  # as it is seen: a later 429 tells no more than this 404
             raise
 
@@ -152,12 +152,12 @@ class Exchange(ASGIHTTPConnection):
                     part = await self._receive_part()
                     size += len(part)
                     if size > self._shared.body_limit_bytes:
-                        raise status.Refusal(status.BODY_TOO_LARGE)
+                        raise problems.Refusal(problems.BODY_TOO_LARGE)
                     if not self._body.add(len(part)):
-                        raise status.Refusal(status.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
+                        raise problems.Refusal(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
                     parts.append(part)
         except TimeoutError:
-            raise status.Refusal(status.BODY_TIMEOUT) from None
+            raise problems.Refusal(problems.BODY_TIMEOUT) from None
         return b"".join(parts)
 
     async def _receive_part(self) -> bytes:
@@ -166,7 +166,7 @@ class Exchange(ASGIHTTPConnection):
         part: bytes = message["body"]
         return part
 
-    def _refused(self, refusal: status.Refusal) -> Answer:
+    def _refused(self, refusal: problems.Refusal) -> Answer:
         if refusal.call_id:
             self._record.call_id = refusal.call_id
         if refusal.problem.status >= 500 and refusal.problem not in _UNLOGGED:
@@ -175,7 +175,7 @@ class Exchange(ASGIHTTPConnection):
         return self._problem(refusal.problem, retry_after_s=refusal.retry_after_s, headers=headers)
 
     def _problem(
-        self, problem: status.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
+        self, problem: problems.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> Answer:
         self._record.refused(problem)
         asked = cast(list[tuple[bytes, bytes]], self.scope["headers"])

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from callback_edge import metrics, status
-from callback_edge.callers import Caller
+from callback_edge import metrics, problems
+from callback_edge.limits.callers import Caller
 from callback_edge.settings import EdgeSettings
 from callback_process.rate import Rate
 
@@ -61,7 +61,7 @@ class Limits:
         now = time.monotonic_ns()
         if wait_ns := max((rate.wait_ns(who, now) for rate, who in self._misses_by(caller)), default=0):
             metrics.limited("unknown_states_per_minute_per_address").inc()
-            raise status.Refusal(status.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
+            raise problems.Refusal(problems.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
 
     def missed(self, caller: Caller) -> None:
         """Note that no case has the state that a caller asked for."""
