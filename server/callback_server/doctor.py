@@ -28,7 +28,7 @@ from callback_server.access.roles import Role
 from callback_server.handlers.push import credentials, make_channel
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, StoreError, connect
-from callback_server.store.queries.node_status import NodeCondition, conditions, time_writes
+from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_writes
 from callback_server.store.safety import (
     UnsafeStoreError,
     layout_problem,
@@ -232,17 +232,17 @@ async def _check_write(client: StoreClient, _settings: ServerSettings) -> AsyncI
 
 
 async def _check_node_conditions(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
-    for node in await conditions(client):
+    for node in await read_node_status(client):
         for look in NODE_CHECKS:
             yield look(node)
 
 
-def check_version(node: NodeCondition) -> Finding:
+def check_version(node: NodeStatus) -> Finding:
     """What it is. Whether it is too old is for the store's settings to say."""
     return Finding.ok(_of("store", node), f"{node.product} {node.version}")
 
 
-def check_role(node: NodeCondition) -> Finding:
+def check_role(node: NodeStatus) -> Finding:
     """Whether it takes writes."""
     if not node.is_primary:
         return Finding.problem(
@@ -251,7 +251,7 @@ def check_role(node: NodeCondition) -> Finding:
     return Finding.ok(_of("store role", node), f"a primary, with {node.replicas} replicas")
 
 
-def check_memory(node: NodeCondition) -> Finding:
+def check_memory(node: NodeStatus) -> Finding:
     """Whether there is memory left: a full store refuses new callbacks."""
     check = _of("store memory", node)
     limit, of_what = (
@@ -269,7 +269,7 @@ def check_memory(node: NodeCondition) -> Finding:
     return Finding.ok(check, seen)
 
 
-def check_append_only_file(node: NodeCondition) -> Finding:
+def check_append_only_file(node: NodeStatus) -> Finding:
     """Whether what is written arrives on its disk."""
     check = _of("store disk", node)
     if not node.is_append_only:
@@ -287,7 +287,7 @@ def check_append_only_file(node: NodeCondition) -> Finding:
     return Finding.ok(check, "the append-only file is written")
 
 
-def check_clock(node: NodeCondition) -> Finding:
+def check_clock(node: NodeStatus) -> Finding:
     """Whether its clock and this machine's agree: leases end by its clock, and handlers are told deadlines by ours."""
     check = _of("store clock", node)
     ahead = node.clock_ahead_s
@@ -301,11 +301,11 @@ def check_clock(node: NodeCondition) -> Finding:
     return Finding.ok(check, f"within {CLOCK_SKEW_S:g} s of this machine's")
 
 
-def _of(check: str, node: NodeCondition) -> str:
+def _of(check: str, node: NodeStatus) -> str:
     return f"{check} {node.name}".rstrip()
 
 
-NODE_CHECKS: Final[tuple[Callable[[NodeCondition], Finding], ...]] = (
+NODE_CHECKS: Final[tuple[Callable[[NodeStatus], Finding], ...]] = (
     check_version,
     check_role,
     check_memory,

@@ -59,7 +59,7 @@ from callback_server.store.safety import UnsafeStoreError, check_store
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.pause_activity import read_pauses, sync_pauses
-from callback_server.store.transitions.sweep_partition import Swept, sweep_partition
+from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
 from callback_server.transition_log import log_timeout
 from callback_server.verification.profiles import Profiles
 from callback_server.watch import WatchHub
@@ -336,7 +336,7 @@ async def _watch_store(scripts: Scripts, retention: Retention, health: Health) -
     cluster: another server would not find it either. Nor is a connection that breaks, with all that was sent on it.
     """
 
-    def ask(partition: int) -> Awaitable[Swept]:
+    def ask(partition: int) -> Awaitable[SweepResult]:
         return resend(
             lambda: sweep_partition(scripts, partition, retention=retention),
             unsent_s=HEALTH_INTERVAL_S,

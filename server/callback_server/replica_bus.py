@@ -20,7 +20,7 @@ from callback_server import metrics
 from callback_server.store.connection.client import StoreClient, StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.send_messages import LETTERS_AT_ONCE, send_mail, take_mail
+from callback_server.store.transitions.send_messages import MESSAGES_PER_READ, receive_messages, send_messages
 
 log = get_logger()
 
@@ -80,7 +80,7 @@ class ReplicaBus:
         """Reads what comes, until it is cancelled."""
         while True:
             try:
-                letters = await take_mail(self._client, self.replica)
+                letters = await receive_messages(self._client, self.replica)
             except StoreError as error:
                 log.warning("mail_not_read", error=str(error))
                 await asyncio.sleep(PAUSE_S)
@@ -112,7 +112,7 @@ class ReplicaBus:
 
     async def _send_some(self, to: str, letters: list[bytes]) -> None:
         try:
-            if await resend(lambda: send_mail(self._scripts, to, letters), unsent_s=DELAY_S, unsure_s=DELAY_S):
+            if await resend(lambda: send_messages(self._scripts, to, letters), unsent_s=DELAY_S, unsure_s=DELAY_S):
                 return
             log.warning("letters_dropped", to=to, letters=len(letters), error="its mailbox is full")
         except StoreError as error:
@@ -125,7 +125,7 @@ class ReplicaBus:
 def _some(letters: list[bytes]) -> list[bytes]:
     """The first letters, as many as are sent together: at least one."""
     size, some = 0, list[bytes]()
-    for letter in letters[:LETTERS_AT_ONCE]:
+    for letter in letters[:MESSAGES_PER_READ]:
         size += len(letter)
         if some and size > BYTES_AT_ONCE:
             break

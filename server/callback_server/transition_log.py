@@ -33,14 +33,14 @@ from callback_server import metrics
 from callback_server.domain.call import Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.timeouts import Due, LeaseEnded
+from callback_server.domain.timeouts import LeaseEnded, Timeout
 
 log = get_logger()
 _calls = functools.cache(metrics.CALLS.labels)
 """A series is looked up once: their number is bounded."""
 
 
-def log_timeout(due: Due) -> None:
+def log_timeout(due: Timeout) -> None:
     """Tells of what time brought, whichever transition came upon it."""
     if isinstance(due, LeaseEnded):
         metrics.LEASES_ENDED.inc()

@@ -20,7 +20,7 @@ from typing import Final
 
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.domain.event import Event, Filter
+from callback_server.domain.event import Event, EventFilter
 from callback_server.errors import (
     ServerStoppingError,
     TooManyWatchersError,
@@ -29,7 +29,14 @@ from callback_server.errors import (
 )
 from callback_server.store.connection.client import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.read_events import Placed, Position, Token, read_ends, read_events, read_place
+from callback_server.store.queries.read_events import (
+    Position,
+    ResumeToken,
+    StoredEvent,
+    read_end_position,
+    read_events,
+    resolve_token,
+)
 from callback_server.store.scripts import Scripts
 
 log = get_logger()
@@ -56,7 +63,7 @@ EventBatch = tuple[list[tuple[Event, str]], str]
 
 
 class _Watcher:
-    def __init__(self, keeps: Filter) -> None:
+    def __init__(self, keeps: EventFilter) -> None:
         self.filter = keeps
         self.next: int | None = None
         """Which of the reader's events it looks at next, counted from the first one ever. None: it reads for itself."""
@@ -64,7 +71,7 @@ class _Watcher:
         self.is_lost = False
         """Whether events that it has not seen are no longer kept."""
 
-    def look(self, events: Sequence[Placed], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
+    def look(self, events: Sequence[StoredEvent], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
         """What it is to be told of these events, from one on, and how far it has looked by then, as has its place."""
         told = list[tuple[Event, str]]()
         while at < len(events) and len(told) < MOST_AT_ONCE:
@@ -87,7 +94,7 @@ class WatchHub:
         self._wanted = asyncio.Event()
         self._position: Position | None = None
         """How far the reader has read. None: nobody follows it."""
-        self._kept: list[Placed] = []
+        self._kept: list[StoredEvent] = []
         """What it read last."""
         self._kept_behind = Position([], [])
         """What is kept lies behind this place, without a hole."""
@@ -95,7 +102,9 @@ class WatchHub:
         """How many events before those have been kept."""
         self._stopping = False
 
-    async def watch(self, principal: str, keeps: Filter, token: Token | None) -> AsyncGenerator[EventBatch, None]:
+    async def watch(
+        self, principal: str, keeps: EventFilter, token: ResumeToken | None
+    ) -> AsyncGenerator[EventBatch, None]:
         """Tells of events from a place on, for ever; None: from now on. At first it tells the place alone.
 
         Raises:
@@ -161,10 +170,10 @@ class WatchHub:
         if self._stopping:
             raise ServerStoppingError
 
-    async def _place(self, token: Token | None) -> Position | None:
-        return await (read_ends(self._scripts) if token is None else read_place(self._scripts, token))
+    async def _place(self, token: ResumeToken | None) -> Position | None:
+        return await (read_end_position(self._scripts) if token is None else resolve_token(self._scripts, token))
 
-    async def _read_after(self, position: Position) -> tuple[list[Placed], bool]:
+    async def _read_after(self, position: Position) -> tuple[list[StoredEvent], bool]:
         """Events after a place, and whether those are all."""
         read = await resend(lambda: read_events(self._scripts, position), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
         if read is None:

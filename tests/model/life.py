@@ -131,10 +131,10 @@ class ModelCase:
             (what, call.id if call else "", self.status, self.reason or "", call.status if call else "", delivery)
         )
 
-    def claim(self, call_id, *, intent="CALL", profile="", message="", over=False, takes=False):
+    def claim(self, call_id, *, intent="CALL", profile="", message="", over=False, can_deliver=False):
         """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
 
-        `over`: the owner has made too many calls. `takes`: who asks can run a delivery.
+        `over`: the owner has made too many calls. `can_deliver`: who asks can run a delivery.
         """
         if self.profile and profile != self.profile:
             return "VERIFY", self.profile
@@ -180,7 +180,7 @@ class ModelCase:
             call.recorded = True
             self.end(call, SUCCEEDED, to_deliver=self.answer_mode == ACK)
             if self.answer_mode == ACK:
-                self.deliver(call, takes=takes)
+                self.deliver(call, can_deliver=can_deliver)
             return "RECORDED", call
         self.tell("CALL_STARTED", call)
         return "CLAIMED", call
@@ -239,7 +239,7 @@ class ModelCase:
                 self.conclude(call, DEAD, trims=False)
         return len(had)
 
-    def deliver(self, call, *, takes=False):
+    def deliver(self, call, *, can_deliver=False):
         """A delivery begins."""
         call.delivery = PENDING
         if self.ordered:
@@ -248,7 +248,7 @@ class ModelCase:
                 self.tell("DELIVERY_CHANGED", call)
                 return
         call.due = NOW
-        if takes:
+        if can_deliver:
             call.at_once = True
             self.run(call)
         else:

@@ -19,7 +19,7 @@ from callback_server import doctor
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
-from callback_server.store.queries.node_status import conditions
+from callback_server.store.queries.node_status import read_node_status
 
 NOW = datetime.now(UTC)
 
@@ -248,7 +248,7 @@ async def test_a_file_that_could_not_be_shortened_is_warned_of(tmp_path):
 
 async def test_a_clock_that_is_off_is_warned_of_with_why_it_matters(store_of):
     client = connect(store_of().url)
-    (node,) = await conditions(client)
+    (node,) = await read_node_status(client)
     await client.aclose()
     assert abs(node.clock_ahead_s) < 1  # one machine, one clock
     for ahead, word in ((1.5, "1.5 s ahead of"), (-90.0, "90.0 s behind")):

@@ -6,7 +6,7 @@ from support.services import redirect, refusal, response, running_services
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.store.packing import MOST_INSIDE
+from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 
 
 async def generate(services, of, **fields):
@@ -65,7 +65,7 @@ async def test_what_carries_no_body_is_recorded_without_one(services):
     assert (ended.response.response_code, ended.response.response_body) == (204, b"")
 
 
-@pytest.mark.parametrize("size", [1, MOST_INSIDE, MOST_INSIDE + 1])
+@pytest.mark.parametrize("size", [1, MAX_INLINE_BODY_BYTES, MAX_INLINE_BODY_BYTES + 1])
 async def test_a_body_of_any_size_is_shown_and_stands_in_no_list(services, size):
     body = b"x" * size
     made = await generate(services, response(response_body=body), allow_multiple_calls=True)

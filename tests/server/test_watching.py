@@ -24,7 +24,7 @@ from callback_server.domain.event import Event
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
-from callback_server.store.queries.read_events import read_ends
+from callback_server.store.queries.read_events import read_end_position
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -150,7 +150,7 @@ async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_on
         done.set()
         async with asyncio.timeout(60):
             await asyncio.gather(*looking)
-        ends = await read_ends(here.scripts)
+        ends = await read_end_position(here.scripts)
     assert sum(ends.numbers) == 3 * 60 * 6
     for _, seen in watchers:
         by_case = {}
@@ -391,7 +391,7 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
                 await quick.events(200)
             error = await refusal(slow.end_of())
             assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW")
-            behind = await read_ends(services.scripts)
+            behind = await read_end_position(services.scripts)
         assert sum(behind.numbers) == total
         async with watch(services.callbacks, resume_token=slow.token) as again:
             left = total - sum(watch_hub.Token.from_text(slow.token).numbers)

@@ -48,37 +48,37 @@ from callback_server.domain.case import (
     NewCase,
     Settings,
 )
-from callback_server.domain.event import Filter
+from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.domain.timeouts import CaseExpired, LeaseEnded
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
-from callback_server.store.packing import MOST_INSIDE
+from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 from callback_server.store.queries import read_events
 from callback_server.store.queries.list_cases import list_cases
-from callback_server.store.queries.list_owner_calls import Mark, list_marked
+from callback_server.store.queries.list_owner_calls import CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, read_call, read_case, read_held
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.apply_retention import drop_partition
+from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.claim_call import (
-    Closed,
+    CaseClosed,
+    ClaimRefusal,
     Leases,
-    Limited,
-    Proven,
-    Refused,
-    Repeated,
-    Unverified,
+    RateLimited,
+    RepeatedMessage,
+    Verification,
+    VerificationRequired,
     claim_call,
 )
-from callback_server.store.transitions.close_case import Close, close_case
-from callback_server.store.transitions.create_case import Created, create_case
-from callback_server.store.transitions.erase_calls import Erased, erase_calls
-from callback_server.store.transitions.finish_call import Finished, finish_call
+from callback_server.store.transitions.close_case import CloseResult, close_case
+from callback_server.store.transitions.create_case import CreateResult, create_case
+from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
+from callback_server.store.transitions.finish_call import FinishResult, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.pause_activity import pause_activity, resume_activity
-from callback_server.store.transitions.replay_call import Replayed, replay_call
+from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.set_response import set_response
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
@@ -130,7 +130,7 @@ def _case_of(told):
 
 
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
-bodies = st.sampled_from([b"", b"one", b"\x00\xff two", b"apart".ljust(MOST_INSIDE + 1)])
+bodies = st.sampled_from([b"", b"one", b"\x00\xff two", b"apart".ljust(MAX_INLINE_BODY_BYTES + 1)])
 labels = st.dictionaries(st.sampled_from(["team", "a/b"]), st.sampled_from(["x", "", "x:y}{\0ü"]), max_size=2)
 
 
@@ -218,7 +218,7 @@ class LifeMachine(RuleBasedStateMachine):
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
             answer=AnswerMode(answer), ordered=ordered, fallback=fallback,
         )  # fmt: skip
-        assert self.do(create_case(self.scripts, case)) is Created.OK
+        assert self.do(create_case(self.scripts, case)) is CreateResult.OK
         self.new[case.id] = case
         model = self.model[case.id] = ModelCase(
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
@@ -235,7 +235,7 @@ class LifeMachine(RuleBasedStateMachine):
             case = NewCase(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
-        assert self.do(create_case(self.scripts, case)) is (Created.KNOWN if same else Created.CONFLICT)
+        assert self.do(create_case(self.scripts, case)) is (CreateResult.KNOWN if same else CreateResult.CONFLICT)
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
@@ -258,7 +258,7 @@ class LifeMachine(RuleBasedStateMachine):
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"version": case.version + 1}
             )
         reply = self.do(set_response(self.scripts, case, response, owner=model.owner, retention=RETENTION))
-        word = "CLOSED" if isinstance(reply, Closed) else reply.name
+        word = "CLOSED" if isinstance(reply, CaseClosed) else reply.name
         assert word == model.set_response(response, case.version)
 
     @precondition(lambda self: self.new)
@@ -268,7 +268,7 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
         reply = self.do(close_case(self.scripts, case_id, owner=owner, retention=RETENTION))
-        assert reply is (Close.UNKNOWN if model is None or foreign else Close[model.close()])
+        assert reply is (CloseResult.UNKNOWN if model is None or foreign else CloseResult[model.close()])
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
@@ -277,7 +277,7 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
         known = model is not None and not foreign
-        expected = Erased(model.erase(), before=None) if known else None
+        expected = EraseResult(model.erase(), before=None) if known else None
         erasure = f"erasure {next(self.numbers)}"
         for _ in range(1 + again):
             assert self._erase(case_id, owner, erasure) == expected
@@ -289,7 +289,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _claim(
         self, case_id, call_id, *, parameter=None, intent="CALL", profile=None, message="", over=False, limited=False,
-        takes=False, sha=None,
+        can_deliver=False, sha=None,
     ):  # fmt: skip
         """As one that passes what the case asks for, unless `profile` says otherwise."""
         new = self.new[case_id]
@@ -299,10 +299,12 @@ class LifeMachine(RuleBasedStateMachine):
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, retention=self.retention,
                 platform_url="https://platform.example", intent=RequestIntent(intent),
-                proven=Proven(new.profile if profile is None else profile, message, WINDOW_MS if message else 0),
+                verification=Verification(
+                    new.profile if profile is None else profile, message, WINDOW_MS if message else 0
+                ),
                 calls_per_minute=PER_MINUTE if limited else None,
-                owners_over=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
-                replica="replica", takes=takes,
+                limited_owners=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
+                replica="replica", can_deliver=can_deliver,
             )
         )  # fmt: skip
 
@@ -317,20 +319,20 @@ class LifeMachine(RuleBasedStateMachine):
             new = self.new[ids.case_id_of_call(reply.call_id)]
             assert (reply.answer, reply.fallback) == (new.answer, None if reply.recorded else new.fallback)
         elif word == "CLOSED":
-            assert reply == Closed(CloseReason(fact))
+            assert reply == CaseClosed(CloseReason(fact))
         elif word == "VERIFY":
-            assert isinstance(reply, Unverified)
+            assert isinstance(reply, VerificationRequired)
             assert reply.profile == fact
         elif word == "LIMITED":
-            assert isinstance(reply, Limited)
+            assert isinstance(reply, RateLimited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
         elif word == "REPEATED":
-            assert isinstance(reply, Repeated)
+            assert isinstance(reply, RepeatedMessage)
             call_id, answer = fact
             assert reply.call_id == call_id
             assert complete(reply.response, platform_url=None) == complete(answer, platform_url=None)
         else:
-            assert reply is Refused[word]
+            assert reply is ClaimRefusal[word]
 
     @precondition(lambda self: self.new)
     @rule(data=st.data())
@@ -338,17 +340,17 @@ class LifeMachine(RuleBasedStateMachine):
         self._claim_new(self._any_case(data))
 
     @precondition(lambda self: self._acknowledged())
-    @rule(data=st.data(), takes=st.booleans(), paused=st.booleans(), times=st.integers(1, 3), taken=st.booleans(),
+    @rule(data=st.data(), can_deliver=st.booleans(), paused=st.booleans(), times=st.integers(1, 3), taken=st.booleans(),
           again=st.booleans())  # fmt: skip
-    def claim_and_deliver(self, data, takes, paused, times, taken, again):
+    def claim_and_deliver(self, data, can_deliver, paused, times, taken, again):
         case_id = data.draw(st.sampled_from(self._acknowledged()))
         self._pause(paused=paused)
         for _ in range(times):
-            call_id = self._claim_new(case_id, takes=takes)
+            call_id = self._claim_new(case_id, can_deliver=can_deliver)
         if taken:
             self.take(paused=False)
         if again and call_id in self.model[case_id].calls:
-            reply = self._claim(case_id, call_id, takes=True)
+            reply = self._claim(case_id, call_id, can_deliver=True)
             self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
 
     def _acknowledged(self):
@@ -413,13 +415,15 @@ class LifeMachine(RuleBasedStateMachine):
     def _multiple(self):
         return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
-    def _claim_new(self, case_id, *, intent="CALL", profile=None, message="", over=False, limited=False, takes=False):
+    def _claim_new(
+        self, case_id, *, intent="CALL", profile=None, message="", over=False, limited=False, can_deliver=False
+    ):
         call_id = ids.new_call_id(case_id)
-        given = {"asking": intent, "message": message, "over": over}
-        reply = self._claim(case_id, call_id, profile=profile, limited=limited, takes=takes, **given)
-        given["takes"] = takes and not self.paused
+        given = {"intent": intent, "message": message, "over": over}
+        reply = self._claim(case_id, call_id, profile=profile, limited=limited, can_deliver=can_deliver, **given)
+        given["can_deliver"] = can_deliver and not self.paused
         if case_id not in self.model:
-            assert reply is Refused.UNKNOWN
+            assert reply is ClaimRefusal.UNKNOWN
             return call_id
         passed = self.new[case_id].profile if profile is None else profile
         self._compare_claim(reply, self.model[case_id].claim(call_id, profile=passed, **given))
@@ -438,7 +442,7 @@ class LifeMachine(RuleBasedStateMachine):
         if case_id in self.model:
             self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
         else:
-            assert reply is Refused.STALE
+            assert reply is ClaimRefusal.STALE
 
     @precondition(lambda self: self._recorded())
     @rule(data=st.data(), body=st.sampled_from([None, b"", b"another"]))
@@ -460,7 +464,7 @@ class LifeMachine(RuleBasedStateMachine):
     def claim_in_the_wrong_form(self, data):
         case_id = self._any_case(data)
         wrong = "" if self.new[case_id].parameter else "state"
-        assert self._claim(case_id, ids.new_call_id(case_id), parameter=wrong) is Refused.UNKNOWN
+        assert self._claim(case_id, ids.new_call_id(case_id), parameter=wrong) is ClaimRefusal.UNKNOWN
 
     @precondition(lambda self: self.new)
     @rule(data=st.data())
@@ -468,7 +472,7 @@ class LifeMachine(RuleBasedStateMachine):
         """One whose hash begins with the case's id, and goes on otherwise."""
         case_id = self._any_case(data)
         sha = bytes.fromhex(case_id) + bytes(16)
-        assert self._claim(case_id, ids.new_call_id(case_id), sha=sha) is Refused.UNKNOWN
+        assert self._claim(case_id, ids.new_call_id(case_id), sha=sha) is ClaimRefusal.UNKNOWN
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
@@ -579,7 +583,7 @@ class LifeMachine(RuleBasedStateMachine):
         for _ in range(1 + again):
             assert (
                 self.do(replay_call(self.scripts, call_id, owner=owner))
-                is Replayed[model.replay(call_id) if known else "UNKNOWN"]
+                is ReplayResult[model.replay(call_id) if known else "UNKNOWN"]
             )
 
     @precondition(lambda self: self._due_later())
@@ -632,7 +636,7 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
-        assert reply == (Finished(effect(call.made), again=not was_running) if expected == "OK" else None)
+        assert reply == (FinishResult(effect(call.made), again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)
@@ -700,7 +704,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(past=st.booleans())
     def drop(self, past):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            self.do(drop_partition(self.scripts, partition, retention=FORGET if past else RETENTION))
+            self.do(apply_retention(self.scripts, partition, retention=FORGET if past else RETENTION))
         if past:
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
@@ -730,7 +734,7 @@ class LifeMachine(RuleBasedStateMachine):
                 self.told[event.case_id].append((event.type, event.call_id, *after_it))
                 new = self.new[event.case_id]
                 assert (event.activity, event.owner) == (new.activity, new.owner)
-                assert Filter(owner=new.owner, labels=new.settings.labels).keeps(event)
+                assert EventFilter(owner=new.owner, labels=new.settings.labels).keeps(event)
         for case_id, model in {**self.model, **self.dropped}.items():
             assert self.told[case_id] == model.events
 
@@ -830,11 +834,11 @@ class LifeMachine(RuleBasedStateMachine):
             )
         }
 
-    @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from(Mark), size=st.integers(1, 3))
+    @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from(CallFilter), size=st.integers(1, 3))
     def list_marked_in_pages(self, owner, mark, size):
         found, after = [], None
         while True:
-            page, after = self.do(list_marked(self.scripts, mark, owner=owner, after=after, limit=size))
+            page, after = self.do(list_owner_calls(self.scripts, mark, owner=owner, after=after, limit=size))
             assert not set(page) & set(found)
             found += page
             if after is None:

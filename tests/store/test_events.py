@@ -12,12 +12,12 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read_events import (
-    EVENTS_AT_ONCE,
+    EVENTS_PER_READ,
     Position,
-    Token,
-    read_ends,
+    ResumeToken,
+    read_end_position,
     read_events,
-    read_place,
+    resolve_token,
 )
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.create_case import create_case
@@ -77,25 +77,25 @@ async def test_events_of_all_partitions_are_read_from_a_place_on(store):
     assert ([each.partition for each in events], more) == (sorted(made), False)
     for partition in made:
         assert [each.number for each in events if each.partition == partition] == [*range(1, made.count(partition) + 1)]
-    ends = await read_ends(store.scripts)
+    ends = await read_end_position(store.scripts)
     assert (ends.numbers, ends.marks, ends.mark) == (behind(events).numbers, behind(events).marks, behind(events).mark)
     another = await store.new()
-    place = await read_place(store.scripts, Token.from_text(ends.token()))
+    place = await resolve_token(store.scripts, ResumeToken.from_text(ends.token()))
     events, more = await read_events(store.scripts, place)
     assert [(each.partition, each.number) for each in events] == [(another, made.count(another) + 1)]
 
 
 async def test_much_is_read_page_by_page(store):
-    await store.fill(7, EVENTS_AT_ONCE + 50)
+    await store.fill(7, EVENTS_PER_READ + 50)
     numbers, position, more = [], behind([]), True
     while more:
         events, more = await read_events(store.scripts, position)
-        assert len(events) <= EVENTS_AT_ONCE + 1
+        assert len(events) <= EVENTS_PER_READ + 1
         for partition, number, mark, _ in events:
             assert partition == 7
             position.move(partition, number, mark)
             numbers.append(number)
-    assert numbers == [*range(1, EVENTS_AT_ONCE + 51)]
+    assert numbers == [*range(1, EVENTS_PER_READ + 51)]
 
 
 async def test_the_last_ten_thousand_are_kept_and_a_place_before_them_is_known_to_be_lost(store):
@@ -104,7 +104,7 @@ async def test_the_last_ten_thousand_are_kept_and_a_place_before_them_is_known_t
     beginning = behind([])
     assert await read_events(store.scripts, beginning)
     first, second, *_ = (await read_events(store.scripts, beginning))[0]
-    ends = await read_ends(store.scripts)
+    ends = await read_end_position(store.scripts)
     while await store.new() != partition:
         pass
     key = keys.key(partition, "events")
@@ -115,7 +115,7 @@ async def test_the_last_ten_thousand_are_kept_and_a_place_before_them_is_known_t
     for position, lost in ((beginning, True), (behind([first]), True), (behind([second]), False), (ends, False)):
         assert (await read_events(store.scripts, position) is None) is lost
         at_beginning = position is beginning  # where no event is known, the place is found, and what is after it is not
-        place = await read_place(store.scripts, Token.from_text(position.token()))
+        place = await resolve_token(store.scripts, ResumeToken.from_text(position.token()))
         assert (place is None) is (lost and not at_beginning)
 
 
@@ -125,9 +125,9 @@ async def test_a_place_is_lost_where_other_events_have_its_numbers(store):
     key = keys.key(partition, "events")
     while await store.new() != partition:
         pass
-    position = await read_ends(store.scripts)
+    position = await read_end_position(store.scripts)
     for keeps, again in ((1, 0), (1, 1), (1, 2), (0, 0), (0, 2), (0, 5)):
         await store.plain.delete(key)
         await store.fill(partition, keeps + again)
         assert await read_events(store.scripts, position) is None
-        assert await read_place(store.scripts, Token.from_text(position.token())) is None
+        assert await resolve_token(store.scripts, ResumeToken.from_text(position.token())) is None

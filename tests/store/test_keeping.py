@@ -22,12 +22,12 @@ from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions import apply_retention as drop_partition
-from callback_server.store.transitions.claim_call import NOTHING, Leases, Proven, Repeated, claim_call
+from callback_server.store.transitions import apply_retention
+from callback_server.store.transitions.claim_call import UNVERIFIED, Leases, RepeatedMessage, Verification, claim_call
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
-from callback_server.store.transitions.finish_call import Finished, finish_call
+from callback_server.store.transitions.finish_call import FinishResult, finish_call
 
 LEASES = Leases({"push": Activity("push")})
 DONE = Outcome(CallStatus.SUCCEEDED, Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b""))
@@ -55,11 +55,11 @@ class Cases:
         await create_case(self.scripts, case)
         return case
 
-    async def claim(self, case, call_id=None, *, body=b"", retention=Retention(), proven=NOTHING):  # noqa: B008  # frozen
+    async def claim(self, case, call_id=None, *, body=b"", retention=Retention(), verification=UNVERIFIED):  # noqa: B008  # frozen
         return await claim_call(
             self.scripts, call_id=call_id or ids.new_call_id(case.id), state_sha256=case.state_sha256, parameter="",
             request=Request("post", body=body), leases=LEASES, retention=retention, platform_url=None,
-            proven=proven,
+            verification=verification,
         )  # fmt: skip
 
     async def finish(self, call_id, *, retention=Retention()):  # noqa: B008  # frozen
@@ -77,7 +77,7 @@ async def test_calls_that_run_take_no_room_from_those_that_have_ended(cases):
     case, small = await cases.new(), Retention(bytes_per_case=10_000)
     running = [(await cases.claim(case, body=b"x" * 1000, retention=small)).call_id for _ in range(18)]
     for call_id in running[:3]:
-        assert await cases.finish(call_id, retention=small) == Finished(None)
+        assert await cases.finish(call_id, retention=small) == FinishResult(None)
         assert (await read_call(cases.scripts, call_id)).status is CallStatus.SUCCEEDED
 
 
@@ -93,11 +93,11 @@ async def test_no_more_bytes_of_ended_calls_are_kept_than_may(cases):
 async def test_an_end_that_is_sent_again_is_the_same_though_its_call_is_kept_no_more(cases):
     case, one = await cases.new(), Retention(calls_per_case=1)
     first = (await cases.claim(case, retention=one)).call_id
-    assert await cases.finish(first, retention=one) == Finished(None)
+    assert await cases.finish(first, retention=one) == FinishResult(None)
     second = (await cases.claim(case, retention=one)).call_id
-    assert await cases.finish(second, retention=one) == Finished(None)
+    assert await cases.finish(second, retention=one) == FinishResult(None)
     assert await read_call(cases.scripts, first) is None
-    assert await cases.finish(first, retention=one) == Finished(None, again=True)
+    assert await cases.finish(first, retention=one) == FinishResult(None, again=True)
 
 
 async def test_a_recorded_call_that_is_sent_again_is_not_made_twice_though_it_is_kept_no_more(cases):
@@ -181,7 +181,7 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
 
 
 async def test_cases_that_wait_for_a_delivery_do_not_keep_others_from_being_dropped(cases, monkeypatch):
-    monkeypatch.setattr(drop_partition, "LIMIT", 1)
+    monkeypatch.setattr(apply_retention, "LIMIT", 1)
     waits = await cases.new("push", Mode.SINGLE, answer=AnswerMode.ACK)
     await cases.claim(waits)
     partition = keys.partition_of(waits.id)
@@ -189,7 +189,7 @@ async def test_cases_that_wait_for_a_delivery_do_not_keep_others_from_being_drop
     await cases.claim(other)
 
     async def dropped():
-        await drop_partition.drop_partition(cases.scripts, partition, retention=Retention(time_ms=1))
+        await apply_retention.apply_retention(cases.scripts, partition, retention=Retention(time_ms=1))
         return await read_case(cases.scripts, other.id) is None
 
     await wait_until(dropped, what="the other one dropped", deadline_s=5)
@@ -205,7 +205,7 @@ async def test_a_call_that_was_erased_is_dropped(cases):
         assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
         await cases.finish(call_id)
     await close_case(cases.scripts, case.id, owner=None, retention=Retention())
-    dropped = await drop_partition.drop_partition(
+    dropped = await apply_retention.apply_retention(
         cases.scripts, keys.partition_of(case.id), retention=Retention(time_ms=-60_000)
     )
     assert (dropped.calls, dropped.cases) == (2, 1)
@@ -248,13 +248,13 @@ async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):
 async def test_a_message_is_known_for_its_window_though_its_call_is_kept_no_more(cases):
     case, day_ms = await cases.new(), 24 * 3600 * 1000
     one = Retention(calls_per_case=1)
-    granted = await cases.claim(case, retention=one, proven=Proven("", "a" * 64, day_ms))
+    granted = await cases.claim(case, retention=one, verification=Verification("", "a" * 64, day_ms))
     await cases.finish(granted.call_id, retention=one)
     later = await cases.claim(case, retention=one)
     await cases.finish(later.call_id, retention=one)
     assert await read_call(cases.scripts, granted.call_id) is None
     left_ms = await cases.client.pttl(keys.key(keys.partition_of(case.id), "call", granted.call_id))
     assert day_ms - 60_000 < left_ms <= day_ms
-    again = await cases.claim(case, retention=one, proven=Proven("", "a" * 64, day_ms))
-    assert isinstance(again, Repeated)
+    again = await cases.claim(case, retention=one, verification=Verification("", "a" * 64, day_ms))
+    assert isinstance(again, RepeatedMessage)
     assert again.call_id == granted.call_id

@@ -10,10 +10,9 @@ from redis.exceptions import ResponseError
 from soak.counts import count
 from store.machine import machine_on
 
-from callback_server.store.queries import list_cases
-from callback_server.store.queries import list_owner_calls as list_marked
-from callback_server.store.transitions import apply_retention as drop_partition
+from callback_server.store.queries import list_cases, list_owner_calls
 from callback_server.store.transitions import (
+    apply_retention,
     claim_call,
     close_case,
     create_case,
@@ -29,8 +28,8 @@ from callback_server.store.transitions import (
 SCRIPTS = [
     module.SCRIPT
     for module in (
-        claim_call, close_case, create_case, drop_partition, erase_calls, finish_call, finish_delivery, list_cases,
-        list_marked, replay_call, set_response, sweep_partition, take_deliveries,
+        claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, list_cases,
+        list_owner_calls, replay_call, set_response, sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 
@@ -198,7 +197,7 @@ BUGS = {
         "if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end", ""),
     "a handshake makes a call": ("if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
     "a handshake is answered while a call runs": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end",
-                                                  "if case.status == 'IN_PROGRESS' and asking ~= 'HANDSHAKE' then "
+                                                  "if case.status == 'IN_PROGRESS' and intent ~= 'HANDSHAKE' then "
                                                   "return reply('BUSY') end"),
     "a message that has succeeded makes another call": ("if earlier then", "if false then"),
     "a message that has succeeded finds its case closed": ("if earlier then",

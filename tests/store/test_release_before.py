@@ -36,7 +36,7 @@ from callback_server.domain.guard import RequestIntent
 from callback_server.store import keys
 from callback_server.store.packing import unpack_content, unpack_effect
 from callback_server.store.queries.read import read_case
-from callback_server.store.queries.read_events import read_ends
+from callback_server.store.queries.read_events import read_end_position
 
 STORED = {version: ROOT / "tests" / "data" / f"stored-{version}" for version in range(1, keys.SCHEMA_VERSION)}
 CASES = {(version, name): told for version, data in STORED.items() for name, told in expected(data).items()}
@@ -108,7 +108,7 @@ async def test_a_list_has_the_cases_of_the_release(read, version, chosen):
 async def adopt(machine, version):
     """Loads the data into a machine's store, and says to its model what it is."""
     now_ms = await load(machine.client, STORED[version])
-    ends = await read_ends(machine.scripts)
+    ends = await read_end_position(machine.scripts)
     machine.heard.update(dict(enumerate(ends.numbers)))
     for told in told_by(version):
         case_id = told["case"]["callbackCaseId"]

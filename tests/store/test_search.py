@@ -117,7 +117,7 @@ async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_
     many, monkeypatch, scan, scripts, short
 ):
     monkeypatch.setattr(list_cases, "SCAN", scan)
-    monkeypatch.setattr(list_cases, "MOST_SCRIPTS", scripts)
+    monkeypatch.setattr(list_cases, "MAX_SCRIPTS", scripts)
     for labels, chosen in (
         ({"parity": "0"}, {"status": CLOSED}), ({"parity": "0"}, {"status": OPEN}),
         ({"parity": "0"}, {"activity": "record"}), ({"older": "yes", "newer": "yes"}, {}),
@@ -129,7 +129,7 @@ async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_
 
 async def test_a_search_meets_no_case_twice_and_misses_none_while_others_are_made(many, monkeypatch):
     monkeypatch.setattr(list_cases, "SCAN", 2)
-    monkeypatch.setattr(list_cases, "MOST_SCRIPTS", keys.PARTITIONS + 1)
+    monkeypatch.setattr(list_cases, "MAX_SCRIPTS", keys.PARTITIONS + 1)
     before = many.fitting({"parity": "1"}, status=OPEN)
     ended = asyncio.Event()
 

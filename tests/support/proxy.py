@@ -5,8 +5,8 @@ import contextlib
 import hashlib
 from collections import Counter, deque
 
-from callback_server.store.transitions import apply_retention as drop_partition
 from callback_server.store.transitions import (
+    apply_retention,
     claim_call,
     close_case,
     create_case,
@@ -20,7 +20,7 @@ _MODULES = (
     claim_call,
     close_case,
     create_case,
-    drop_partition,
+    apply_retention,
     erase_calls,
     finish_call,
     set_response,

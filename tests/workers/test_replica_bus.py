@@ -26,7 +26,7 @@ from callback_server.store.connection.client import connect
 from callback_server.store.queries.find_slots import find_slots
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
-from callback_server.store.transitions.send_messages import MOST_LETTERS, send_mail
+from callback_server.store.transitions.send_messages import MAX_QUEUED_MESSAGES, send_messages
 from callback_server.transition_log import log_timeout
 
 ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 500)}
@@ -273,14 +273,14 @@ async def test_what_a_replica_said_holds_for_a_while_and_goes_when_another_speak
 async def test_the_mailbox_of_a_dead_replica_is_bounded_and_ends_by_itself(store_of):
     store = store_of()
     async with replica(store) as one, redis.asyncio.Redis(port=store.port) as client:
-        for _ in range(MOST_LETTERS // 1000):
-            assert await send_mail(one.scripts, "dead", [b"x"] * 1000)
-        assert not await send_mail(one.scripts, "dead", [b"x"])
+        for _ in range(MAX_QUEUED_MESSAGES // 1000):
+            assert await send_messages(one.scripts, "dead", [b"x"] * 1000)
+        assert not await send_messages(one.scripts, "dead", [b"x"])
         dropped = REGISTRY.get_sample_value("callback_letters_dropped_total")
         one.replica_bus.post("dead", Go("x"))
         await one.replica_bus.flush()
         assert REGISTRY.get_sample_value("callback_letters_dropped_total") == dropped + 1
-        assert await client.llen(keys.replica_bus_key("dead")) == MOST_LETTERS
+        assert await client.llen(keys.replica_bus_key("dead")) == MAX_QUEUED_MESSAGES
         assert 0 < await client.pttl(keys.replica_bus_key("dead")) <= 60_000
 
 
@@ -290,7 +290,7 @@ async def test_letters_of_a_newer_release_and_ones_that_can_not_be_read_are_pass
 
     async with replica(store_of()) as one, replica(store_of()) as two:
         one.replica_bus.post(two.name, News())
-        await send_mail(one.scripts, two.name, [b"\xc1", b"\x92\xa9worker.go\x90"])
+        await send_messages(one.scripts, two.name, [b"\xc1", b"\x92\xa9worker.go\x90"])
         one.replica_bus.post(two.name, Go("x"))
         await two.got(Go)
 

@@ -27,7 +27,7 @@ from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.finish_delivery import finish_delivery
-from callback_server.store.transitions.take_deliveries import Attempt, take_deliveries
+from callback_server.store.transitions.take_deliveries import DeliveryAttempt, take_deliveries
 
 log = get_logger()
 
@@ -77,7 +77,7 @@ class Deliveries:
 
     def begin(self, grant: Grant, request: Request) -> None:
         """Runs the first attempt of a call that was just stored, and whose delivery was taken with it."""
-        self._start(Attempt(replace(grant, attempt=1), request, fence=1))
+        self._start(DeliveryAttempt(replace(grant, attempt=1), request, fence=1))
 
     def look(self, partition: int) -> None:
         """Takes what is due in a partition, when there is a place."""
@@ -126,7 +126,7 @@ class Deliveries:
         if more:
             self.look(partition)
 
-    def _start(self, attempt: Attempt) -> None:
+    def _start(self, attempt: DeliveryAttempt) -> None:
         task = asyncio.create_task(self._run(attempt))
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._ended)
@@ -139,7 +139,7 @@ class Deliveries:
         if not task.cancelled() and (error := task.exception()):
             log.error("delivery_fault", exc_info=error)
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: DeliveryAttempt) -> None:
         grant, began = attempt.grant, time.monotonic()
         end = await self._attempt(attempt)
         left_s = grant.lease_left_ms / 1000 - (time.monotonic() - began)
@@ -168,7 +168,7 @@ class Deliveries:
         if next_is_due:
             self.look(keys.partition_of(case_id_of_call(grant.call_id)))
 
-    async def _attempt(self, attempt: Attempt) -> _End:
+    async def _attempt(self, attempt: DeliveryAttempt) -> _End:
         grant, began = attempt.grant, time.monotonic()
         activity = self._activities.get(grant.activity, Activity(grant.activity))
         # The attempts before may have ended with their processes, so nobody has said that they were the last.
@@ -187,7 +187,7 @@ class Deliveries:
         return _End(DeliveryStatus.PENDING, wait_ms, outcome)
 
 
-def _tell(attempt: Attempt, end: _End) -> None:
+def _tell(attempt: DeliveryAttempt, end: _End) -> None:
     grant, outcome = attempt.grant, end.outcome
     metrics.DELIVERIES.labels(end.status).inc()
     log.info(

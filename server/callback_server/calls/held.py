@@ -24,7 +24,7 @@ from callback_server.handlers.handler import Decision
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.client import StoreError
 from callback_server.store.connection.resend import resend_knowing
-from callback_server.store.queries.read import Held, read_held
+from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import finish_call
@@ -64,7 +64,7 @@ class HeldCalls:
         """Who is to be told of the answer to a call that is held here."""
         return self._replica_bus.replica
 
-    async def wait(self, call_id: str, timeout_s: float) -> Held | None:
+    async def wait(self, call_id: str, timeout_s: float) -> HeldCall | None:
         """Waits until a call has ended. None: it has not in this time."""
         end = time.monotonic() + timeout_s
         answered = self._waiting[call_id] = asyncio.Event()
@@ -80,7 +80,7 @@ class HeldCalls:
             del self._waiting[call_id]
         return None
 
-    async def ended(self, call_id: str) -> Held | None:
+    async def ended(self, call_id: str) -> HeldCall | None:
         """How a held call has ended. None: it has not, or that can not be learned."""
         try:
             held = await read_held(self._scripts, call_id)

@@ -43,22 +43,22 @@ from callback_server.handlers.dispatch import HandlerDispatcher, failed
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.client import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.read import Held
+from callback_server.store.queries.read import HeldCall
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
-    NOTHING,
-    Claimed,
-    Closed,
+    UNVERIFIED,
+    CaseClosed,
+    ClaimRefusal,
+    ClaimResult,
     Leases,
-    Limited,
-    Proven,
-    Refused,
-    Repeated,
-    Unverified,
+    RateLimited,
+    RepeatedMessage,
+    Verification,
+    VerificationRequired,
     claim_call,
 )
-from callback_server.store.transitions.finish_call import Finished, finish_call
+from callback_server.store.transitions.finish_call import FinishResult, finish_call
 from callback_server.store.transitions.mark_call import CallMark, mark_call
 from callback_server.transition_log import log_call_ended
 from callback_server.verification.profile import ForgedError, Profile
@@ -68,11 +68,11 @@ log = get_logger()
 UNSENT_S: Final = 2.0
 """How long a call waits for a store that can not be reached at all, in seconds."""
 
-_REFUSALS: Final[Mapping[Refused, Callable[[], errors.CallbackError]]] = {
-    Refused.UNKNOWN: errors.StateUnknownError,
-    Refused.BUSY: errors.CallInProgressError,
-    Refused.CONFIRM: errors.ConfirmationRequiredError,
-    Refused.AGENT: errors.AgentDetectedError,
+_REFUSALS: Final[Mapping[ClaimRefusal, Callable[[], errors.CallbackError]]] = {
+    ClaimRefusal.UNKNOWN: errors.StateUnknownError,
+    ClaimRefusal.BUSY: errors.CallInProgressError,
+    ClaimRefusal.CONFIRM: errors.ConfirmationRequiredError,
+    ClaimRefusal.AGENT: errors.AgentDetectedError,
 }
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
@@ -102,7 +102,7 @@ class PendingCall:
     parameter: str
     request: Request
     intent: RequestIntent
-    proven: Proven = NOTHING
+    verification: Verification = UNVERIFIED
     handshake: Response | None = None
     """What it is answered if it is no call, but a sender that asks whether this URL wants to be called."""
 
@@ -202,30 +202,30 @@ class Calls:
 
     async def _run(self, coming: PendingCall, answer: asyncio.Future[Answer]) -> Answer:
         claimed = await self._claim(coming)
-        if isinstance(claimed, Unverified):
+        if isinstance(claimed, VerificationRequired):
             with metrics.VERIFY_SECONDS.time():
                 coming = self._verified(coming, claimed)
             claimed = await self._claim(coming)
-        if claimed is Refused.CONFIRM and coming.intent is RequestIntent.FORM:
+        if claimed is ClaimRefusal.CONFIRM and coming.intent is RequestIntent.FORM:
             coming = dataclasses.replace(coming, request=confirmed(coming.request), intent=RequestIntent.CONFIRMED)
             claimed = await self._claim(coming)
-        elif claimed is Refused.AGENT and not by_agent(coming.request):
+        elif claimed is ClaimRefusal.AGENT and not by_agent(coming.request):
             coming = dataclasses.replace(coming, intent=RequestIntent.PERSON)
             claimed = await self._claim(coming)
         if isinstance(claimed, Grant):
             if self._owner_rate is not None:
                 self._owner_rate.charge(claimed.owner)
             return await self._call(claimed, coming.request, answer)
-        if isinstance(claimed, Repeated):
-            metrics.MESSAGES_REPEATED.labels(coming.proven.profile).inc()
+        if isinstance(claimed, RepeatedMessage):
+            metrics.MESSAGES_REPEATED.labels(coming.verification.profile).inc()
             return _answered_again(claimed)
-        if claimed is Refused.HANDSHAKE and coming.handshake is not None:
-            metrics.HANDSHAKES.labels(coming.proven.profile).inc()
-            log.info("handshake_answered", case_id=coming.case_id, profile=coming.proven.profile)
+        if claimed is ClaimRefusal.HANDSHAKE and coming.handshake is not None:
+            metrics.HANDSHAKES.labels(coming.verification.profile).inc()
+            log.info("handshake_answered", case_id=coming.case_id, profile=coming.verification.profile)
             return Answer("", complete(coming.handshake, platform_url=None))
         raise _refusal(claimed, coming.call_id)
 
-    def _verified(self, coming: PendingCall, asked: Unverified) -> PendingCall:
+    def _verified(self, coming: PendingCall, asked: VerificationRequired) -> PendingCall:
         """What comes, with what it proves of itself.
 
         Raises:
@@ -321,7 +321,7 @@ class Calls:
         log_call_ended(grant.call_id, grant.activity, outcome, finished.effect)
         return outcome
 
-    async def _claim(self, coming: PendingCall) -> Claimed:
+    async def _claim(self, coming: PendingCall) -> ClaimResult:
         began = time.perf_counter()
         try:
             return await resend(
@@ -332,14 +332,14 @@ class Calls:
                     parameter=coming.parameter,
                     request=coming.request,
                     intent=coming.intent,
-                    proven=coming.proven,
+                    verification=coming.verification,
                     leases=self._leases,
                     retention=self._retention,
                     platform_url=self._platform_url,
                     calls_per_minute=self._max_per_minute_per_case,
-                    owners_over=() if self._owner_rate is None else self._owner_rate.over(),
+                    limited_owners=() if self._owner_rate is None else self._owner_rate.over(),
                     replica=self._held.replica,
-                    takes=self._deliveries.takes,
+                    can_deliver=self._deliveries.takes,
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=self._leases.longest_ms / 1000,
@@ -352,7 +352,7 @@ class Calls:
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
-    async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> Finished:
+    async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> FinishResult:
         left_s = lease_end - time.monotonic()
         try:
             finished = await resend(
@@ -369,7 +369,7 @@ class Calls:
         return finished
 
 
-def _answered_by_somebody(call_id: str, held: Held) -> Outcome:
+def _answered_by_somebody(call_id: str, held: HeldCall) -> Outcome:
     if held.answer is None:  # its lease was over; or its answer is no longer kept, for the store was away too long
         raise errors.OutcomeUnknownError(call_id)
     return Outcome(held.status, held.answer)
@@ -380,19 +380,19 @@ def _shown(coming: PendingCall, name: str, profile: Profile, url: str) -> Pendin
     handshake = profile.handshake(coming.request, url)
     if handshake is not None:
         return dataclasses.replace(
-            coming, intent=RequestIntent.HANDSHAKE, proven=Proven(profile=name), handshake=handshake
+            coming, intent=RequestIntent.HANDSHAKE, verification=Verification(profile=name), handshake=handshake
         )
     if coming.intent is RequestIntent.OPTIONS:
-        return dataclasses.replace(coming, proven=Proven(profile=name))
+        return dataclasses.replace(coming, verification=Verification(profile=name))
     verified = profile.verify(coming.request, url)
     request = replace(profile.redacted(coming.request), verification_profile=name, message_id=verified.message_id)
     if not verified.message_id or verified.window_ms <= 0:
-        return dataclasses.replace(coming, request=request, proven=Proven(profile=name))
+        return dataclasses.replace(coming, request=request, verification=Verification(profile=name))
     message = hashlib.sha256(verified.message_id.encode()).hexdigest()
-    return dataclasses.replace(coming, request=request, proven=Proven(name, message, verified.window_ms))
+    return dataclasses.replace(coming, request=request, verification=Verification(name, message, verified.window_ms))
 
 
-def _answered_again(repeated: Repeated) -> Answer:
+def _answered_again(repeated: RepeatedMessage) -> Answer:
     log.info("message_repeated", call_id=repeated.call_id, case_id=case_id_of_call(repeated.call_id))
     response, platform_url = repeated.response, repeated.platform_url or None
     if problems(response, platform_url=platform_url, needs_url=True):
@@ -400,17 +400,19 @@ def _answered_again(repeated: Repeated) -> Answer:
     return Answer(repeated.call_id, complete(response, platform_url=platform_url))
 
 
-def _refusal(claimed: Closed | Unverified | Limited | Refused, call_id: str) -> errors.CallbackError:
+def _refusal(
+    claimed: CaseClosed | VerificationRequired | RateLimited | ClaimRefusal, call_id: str
+) -> errors.CallbackError:
     match claimed:
-        case Closed(reason):
+        case CaseClosed(reason):
             return errors.CaseClosedError(reason)
-        case Limited(wait_ms):
+        case RateLimited(wait_ms):
             return errors.TooManyRequestsError(math.ceil(wait_ms / 1000))
-        case Unverified():  # by another profile: its URL was made anew meanwhile
+        case VerificationRequired():  # by another profile: its URL was made anew meanwhile
             return errors.VerificationUnavailableError()
-        case Refused.STALE | Refused.HANDSHAKE:
+        case ClaimRefusal.STALE | ClaimRefusal.HANDSHAKE:
             log.error("claim_answered_too_late", call_id=call_id)
             return errors.OutcomeUnknownError(call_id)
-        case Refused():
+        case ClaimRefusal():
             return _REFUSALS[claimed]()
     assert_never(claimed)

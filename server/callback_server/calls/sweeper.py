@@ -15,7 +15,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import StoreError
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.apply_retention import drop_partition
+from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.pause_activity import NONE_KNOWN, read_pauses
 from callback_server.store.transitions.sweep_partition import sweep_partition
 
@@ -71,7 +71,7 @@ class Sweeper:
 
         async def drop(partition: int) -> bool:
             nonlocal calls, cases
-            dropped = await drop_partition(self._scripts, partition, retention=self._retention)
+            dropped = await apply_retention(self._scripts, partition, retention=self._retention)
             calls, cases = calls + dropped.calls, cases + dropped.cases
             return dropped.more
 

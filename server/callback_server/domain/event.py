@@ -52,7 +52,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
         return f"{self.case_id}-{self.call}" if self.call else ""
 
 
-class Filter:
+class EventFilter:
     """Which events somebody watches."""
 
     def __init__(

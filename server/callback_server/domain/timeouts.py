@@ -25,4 +25,4 @@ class CaseExpired:
     activity: str
 
 
-Due = LeaseEnded | CaseExpired
+Timeout = LeaseEnded | CaseExpired

@@ -23,7 +23,7 @@ from callback_server.contract import converters
 from callback_server.domain import ids
 from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import Case, CloseReason, NewCase
-from callback_server.domain.event import Filter
+from callback_server.domain.event import EventFilter
 from callback_server.domain.response import FIELDS, Response, masked_overlay
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
@@ -35,24 +35,24 @@ from callback_server.rpc.new_case import Policy, new_case, response_problems
 from callback_server.store.connection.client import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.count_open_cases import count_open_cases
-from callback_server.store.queries.list_cases import Place, list_cases
-from callback_server.store.queries.list_owner_calls import CallCursor, Mark, list_marked
+from callback_server.store.queries.list_cases import PageCursor, list_cases
+from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, read_call, read_calls, read_case, read_cases
-from callback_server.store.queries.read_events import Token
+from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import Closed
-from callback_server.store.transitions.close_case import Close, close_case
-from callback_server.store.transitions.create_case import Created, create_case
-from callback_server.store.transitions.erase_calls import Erased, erase_calls
+from callback_server.store.transitions.claim_call import CaseClosed
+from callback_server.store.transitions.close_case import CloseResult, close_case
+from callback_server.store.transitions.create_case import CreateResult, create_case
+from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.pause_activity import (
     is_paused,
     pause_activity,
     paused_activities,
     resume_activity,
 )
-from callback_server.store.transitions.replay_call import Replayed, replay_call
-from callback_server.store.transitions.set_response import ResponseSet, set_response
+from callback_server.store.transitions.replay_call import ReplayResult, replay_call
+from callback_server.store.transitions.set_response import SetResponseResult, set_response
 from callback_server.watch import WatchHub
 
 log = get_logger()
@@ -63,10 +63,13 @@ RESEND_S: Final = 3.0
 """How long a method waits for a store that does not answer, in seconds; its caller can send it again."""
 
 
-_MARKS: Final[Mapping[int, Mark]] = {pb2.CALL_FILTER_WAITING: Mark.WAITING, pb2.CALL_FILTER_DEAD: Mark.DEAD}
-_NOT_REPLAYABLE: Final[Mapping[Replayed, str]] = {
-    Replayed.RUNNING: "it is running",
-    Replayed.LOST: "its request is not kept whole",
+_MARKS: Final[Mapping[int, CallFilter]] = {
+    pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
+    pb2.CALL_FILTER_DEAD: CallFilter.DEAD,
+}
+_NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
+    ReplayResult.RUNNING: "it is running",
+    ReplayResult.LOST: "its request is not kept whole",
 }
 _ERASED: Final = "what was recorded of it was erased"
 
@@ -103,9 +106,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         async with self._batcher:
             case, state = new_case(request, self._policy, owner=caller.name)
             created = await self._create(case)
-        if created is Created.CONFLICT:
+        if created is CreateResult.CONFLICT:
             raise errors.RequestIdReusedError
-        if created is Created.OK:
+        if created is CreateResult.OK:
             log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
         return pb2.GenerateCallbackUrlResponse(
             callback_url=callback_url(
@@ -115,7 +118,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             callback_case_id=case.id,
         )
 
-    async def _create(self, case: NewCase) -> Created:
+    async def _create(self, case: NewCase) -> CreateResult:
         """Stores a case, if its owner may have another one."""
         if self._open_case_quota is None:
             return await self._store(case)
@@ -128,7 +131,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         made = True  # unless it is known that it was not
         try:
             created = await self._store(case)
-            made = created is Created.OK
+            made = created is CreateResult.OK
         except StoreError as error:
             made = error.maybe_done
             raise
@@ -136,9 +139,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             self._open_case_quota.settle(case.owner, made=made)
         return created
 
-    async def _store(self, case: NewCase) -> Created:
+    async def _store(self, case: NewCase) -> CreateResult:
         created, unsure = await _resent_knowing(lambda: create_case(self._scripts, case))
-        return Created.OK if created is Created.KNOWN and unsure else created
+        return CreateResult.OK if created is CreateResult.KNOWN and unsure else created
 
     async def _count_open_cases(self, owner: str) -> int:
         return await _resent(lambda: count_open_cases(self._scripts, owner))
@@ -163,9 +166,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             if broken:
                 raise InvalidRequestError(broken)
             reply = await self._set(case, merged, caller)
-            if isinstance(reply, Closed):
+            if isinstance(reply, CaseClosed):
                 raise errors.CaseClosedError(reply.reason)
-            if reply is ResponseSet.OK:
+            if reply is SetResponseResult.OK:
                 break
             again = True  # somebody else was faster: decide again, on what the case is now
         log.info("response_set", case_id=case.id, attributes=names, principal=caller.name)
@@ -185,7 +188,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         call = await self._shown_call(call_id, caller)
         return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
 
-    async def _set(self, case: Case, response: Response, caller: Principal) -> ResponseSet | Closed:
+    async def _set(self, case: Case, response: Response, caller: Principal) -> SetResponseResult | CaseClosed:
         return await _resent(
             lambda: set_response(self._scripts, case, response, owner=caller.visible_owner, retention=self._retention)
         )
@@ -200,9 +203,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         closed, unsure = await _resent_knowing(
             lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, retention=self._retention)
         )
-        if closed is Close.UNKNOWN:
+        if closed is CloseResult.UNKNOWN:
             raise errors.CaseNotFoundError
-        if closed is Close.OK or unsure:
+        if closed is CloseResult.OK or unsure:
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CLOSED_BY_OWNER, principal=caller.name)
         case = await self._case(case_id, caller)
         return pb2.CloseCallbackResponse(callback=converters.case_to(case))
@@ -223,7 +226,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
-        after = _token(Place.from_token, request.page_token)
+        after = _token(PageCursor.from_token, request.page_token)
         async with self._listing[caller.name]:
             case_ids, more = await list_cases(
                 self._scripts,
@@ -273,7 +276,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         owner = _owner(request.owner, caller)
         after = _token(CallCursor.from_token, request.page_token)
         async with self._listing[caller.name]:
-            call_ids, more = await list_marked(
+            call_ids, more = await list_owner_calls(
                 self._scripts,
                 _MARKS[request.filter],
                 owner=owner,
@@ -304,7 +307,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
 
-    async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> Erased:
+    async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> EraseResult:
         erased = await _resent(
             lambda: erase_calls(self._scripts, case_id, owner=caller.visible_owner, erasure=erasure, before=before)
         )
@@ -321,16 +324,16 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         call_id = request.call_id
         case, call = await self._call(call_id, caller)
         if _is_cut(call):
-            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[Replayed.LOST])
+            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[ReplayResult.LOST])
         replayed, unsure = await _resent_knowing(
             lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner)
         )
-        if replayed is Replayed.UNKNOWN:
+        if replayed is ReplayResult.UNKNOWN:
             raise errors.CallNotFoundError
-        if replayed is Replayed.UNHANDLED:
+        if replayed is ReplayResult.UNHANDLED:
             raise errors.CallNotReplayableError(f"its activity, {case.activity}, has no handler")
-        if replayed is not Replayed.OK and not (unsure and replayed is Replayed.RUNNING):
-            erased = replayed is Replayed.LOST and call.erased
+        if replayed is not ReplayResult.OK and not (unsure and replayed is ReplayResult.RUNNING):
+            erased = replayed is ReplayResult.LOST and call.erased
             raise errors.CallNotReplayableError(_ERASED if erased else _NOT_REPLAYABLE[replayed])
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
         return pb2.ReplayCallResponse(call=await self._shown_call(call_id, caller))
@@ -374,13 +377,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         principal = caller()
         if request.callback_case_id and not request.resume_token:  # else the last of one that is gone may be due
             await self._case(request.callback_case_id, principal)
-        keeps = Filter(
+        keeps = EventFilter(
             owner=principal.visible_owner,
             activity=request.callback_activity,
             labels=request.labels,
             case_id=request.callback_case_id,
         )
-        resumed = _token(Token.from_text, request.resume_token, field="resume_token")
+        resumed = _token(ResumeToken.from_text, request.resume_token, field="resume_token")
         async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as told:
             async for events, token in told:
                 if caller().visible_owner != principal.visible_owner:

@@ -14,7 +14,7 @@ from callback_server.domain.call import Request
 from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Fallback, Settings
 from callback_server.domain.response import Response
 
-MOST_INSIDE: Final = 1024
+MAX_INLINE_BODY_BYTES: Final = 1024
 """Up to how many bytes the body of a response is a small one."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
@@ -26,7 +26,7 @@ _decode_request = msgspec.msgpack.Decoder(Request).decode
 def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
     """A case's settings and response, and the response's body if it is kept apart."""
     body = response.body or b""
-    inside, apart = (None, body) if len(body) > MOST_INSIDE else (body or None, b"")
+    inside, apart = (None, body) if len(body) > MAX_INLINE_BODY_BYTES else (body or None, b"")
     return _encode((settings, msgspec.structs.replace(response, body=inside))), apart
 
 

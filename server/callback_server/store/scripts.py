@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from callback_server.domain.timeouts import CaseExpired, Due, LeaseEnded
+from callback_server.domain.timeouts import CaseExpired, LeaseEnded, Timeout
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient, store_errors
 from callback_server.store.connection.pipeline import Pipeline
@@ -62,7 +62,7 @@ class Script:
 class Scripts:
     """The scripts on one store."""
 
-    def __init__(self, client: StoreClient, tell: Callable[[Due], None]) -> None:
+    def __init__(self, client: StoreClient, tell: Callable[[Timeout], None]) -> None:
         """`tell` is told of each thing that was due, once it is done."""
         self.client = client
         self._tell = tell

@@ -25,7 +25,7 @@ from callback_server.handlers.workers.assignment import Assignment, NotConfirmed
 from callback_server.handlers.workers.worker import LocalAssignment
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.client import StoreError
-from callback_server.store.queries.find_slots import Places, find_slots
+from callback_server.store.queries.find_slots import ReplicaSlots, find_slots
 from callback_server.store.scripts import Scripts
 
 log = get_logger()
@@ -188,7 +188,7 @@ class RemoteWorkers:
                 self._changed()
             await asyncio.sleep(ASK_S)
 
-    def _take_over(self, found: list[Places]) -> None:
+    def _take_over(self, found: list[ReplicaSlots]) -> None:
         now = asyncio.get_running_loop().time()
         others = [each for each in found if each.replica != self.replica_bus.replica]
         self._places = {each.replica: each.by_activity for each in others}

@@ -14,7 +14,7 @@ SCRIPT: Final = Script("find_slots")
 _decode = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
-class Places(msgspec.Struct, frozen=True):
+class ReplicaSlots(msgspec.Struct, frozen=True):
     """What one replica has said."""
 
     replica: str
@@ -23,11 +23,11 @@ class Places(msgspec.Struct, frozen=True):
     by_activity: dict[str, int]
 
 
-async def find_slots(scripts: Scripts) -> list[Places]:
+async def find_slots(scripts: Scripts) -> list[ReplicaSlots]:
     """What each replica that has workers has said last.
 
     Raises:
         StoreError: the store did not answer.
     """
     said = await scripts.run_on(SCRIPT, keys.WORKERS_KEY)
-    return [Places(said[at].decode(), said[at + 1], _decode(said[at + 2])) for at in range(0, len(said), 3)]
+    return [ReplicaSlots(said[at].decode(), said[at + 1], _decode(said[at + 2])) for at in range(0, len(said), 3)]

@@ -23,14 +23,14 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("list_cases")
 SCAN: Final = 200
 """How many cases one script looks at, fewer with many labels to compare: it blocks the store meanwhile."""
-MOST_SCRIPTS: Final = 4 * keys.PARTITIONS
+MAX_SCRIPTS: Final = 4 * keys.PARTITIONS
 """After how many scripts a page ends, whatever it has."""
 _TOKEN: Final = struct.Struct(">BQB")
 _TOKEN_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class PageCursor:
     """A place in the list of cases: between this one and the next older."""
 
     created_us: int
@@ -41,7 +41,7 @@ class Place:
         return base64.urlsafe_b64encode(_TOKEN.pack(_TOKEN_VERSION, self.created_us, self.partition)).decode()
 
     @classmethod
-    def from_token(cls, token: str) -> Place:
+    def from_token(cls, token: str) -> PageCursor:
         """The place that a token names.
 
         Raises:
@@ -63,9 +63,9 @@ async def list_cases(
     activity: str | None,
     status: CaseStatus | None,
     labels: Mapping[str, str],
-    after: Place | None,
+    after: PageCursor | None,
     limit: int,
-) -> tuple[list[str], Place | None]:
+) -> tuple[list[str], PageCursor | None]:
     """The ids of at most the next `limit` cases after a place, newest first, and where to go on if there may be more.
 
     Raises:
@@ -79,7 +79,7 @@ async def list_cases(
     heap: list[_Known] = []
     asked = 0
 
-    async def ask(places: Mapping[int, Place | None]) -> None:
+    async def ask(places: Mapping[int, PageCursor | None]) -> None:
         nonlocal asked
         asked += len(places)
         arguments: dict[int, list[str | int]] = {
@@ -92,12 +92,12 @@ async def list_cases(
                 heapq.heappush(heap, _Known(-frontier, -partition, True, ""))
 
     await ask(dict.fromkeys(range(keys.PARTITIONS), after))
-    taken: list[tuple[Place, str]] = []
+    taken: list[tuple[PageCursor, str]] = []
     while heap and len(taken) <= limit:
         known = heapq.heappop(heap)
         if not known.is_frontier:
             taken.append((known.place, known.case_id))
-        elif asked >= MOST_SCRIPTS:
+        elif asked >= MAX_SCRIPTS:
             return [case_id for _, case_id in taken], known.place
         else:  # and the others of which no case is known: it will be their turn soon
             with_cases = {each.minus_partition for each in heap if not each.is_frontier}
@@ -118,11 +118,11 @@ class _Known(NamedTuple):
     case_id: str
 
     @property
-    def place(self) -> Place:
-        return Place(-self.minus_created_us, -self.minus_partition)
+    def place(self) -> PageCursor:
+        return PageCursor(-self.minus_created_us, -self.minus_partition)
 
 
-def _before(partition: int, after: Place | None) -> int | str:
+def _before(partition: int, after: PageCursor | None) -> int | str:
     """Before which creation a partition's cases are after a place; empty: all of them."""
     if after is None:
         return ""

@@ -18,7 +18,7 @@ SCRIPT: Final = Script("list_owner_calls")
 _TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
 
 
-class Mark(enum.StrEnum):
+class CallFilter(enum.StrEnum):
     """Which calls."""
 
     WAITING = "WAITING"
@@ -51,8 +51,8 @@ class CallCursor:
         return cls(int(match[1]), match[2])
 
 
-async def list_marked(
-    scripts: Scripts, mark: Mark, *, owner: str, after: CallCursor | None, limit: int
+async def list_owner_calls(
+    scripts: Scripts, mark: CallFilter, *, owner: str, after: CallCursor | None, limit: int
 ) -> tuple[list[str], CallCursor | None]:
     """The ids of at most the next `limit` calls after a place, newest first, and where to go on if there are more.
 

@@ -16,7 +16,7 @@ _PROBE_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class NodeCondition:
+class NodeStatus:
     """One node that takes writes; alone, the store."""
 
     name: str
@@ -45,7 +45,7 @@ class NodeCondition:
     """How far its clock is ahead of this machine's, in seconds."""
 
 
-async def conditions(client: StoreClient) -> list[NodeCondition]:
+async def read_node_status(client: StoreClient) -> list[NodeStatus]:
     """Asks every node that takes writes. Only reads. Call it within `safety.refusals`."""
     return [await _condition(name, ask) for name, ask in await primaries(client)]
 
@@ -64,12 +64,12 @@ async def time_writes(client: StoreClient, count: int) -> list[float]:
     return took
 
 
-async def _condition(name: str, ask: Ask) -> NodeCondition:
+async def _condition(name: str, ask: Ask) -> NodeStatus:
     info: Mapping[str, Any] = {}
     for section in ("server", "replication", "memory", "persistence"):
         info = {**info, **await ask("INFO", section)}
     is_valkey = info.get("server_name") == "valkey"
-    return NodeCondition(
+    return NodeStatus(
         name=name,
         product="Valkey" if is_valkey else "Redis",
         version=str(info["valkey_version" if is_valkey else "redis_version"]),

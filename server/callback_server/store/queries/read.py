@@ -26,7 +26,7 @@ _BODY_FIELDS: Final = ("request_body", "response_body", "d_body")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldCall:
     """How it stands with a held call."""
 
     status: CallStatus
@@ -159,7 +159,7 @@ async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
     return [_call(call_id, fields, size) for call_id, fields, size in found if _is_kept(fields)]
 
 
-async def read_held(scripts: Scripts, call_id: str) -> Held | None:
+async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """How it stands with a held call; None if it is not known, or no longer.
 
     Raises:
@@ -173,7 +173,7 @@ async def read_held(scripts: Scripts, call_id: str) -> Held | None:
     (status, failure, detail, holder, answered, response, body), answer = await _replies(pipeline)
     if status is None:
         return None
-    return Held(
+    return HeldCall(
         status=CallStatus(status.decode()),
         failure=CallFailure(failure.decode()) if failure else None,
         detail=(detail or b"").decode(),

@@ -22,7 +22,7 @@ from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("read_events")
-EVENTS_AT_ONCE: Final = 200
+EVENTS_PER_READ: Final = 200
 """How many events of a partition are read at once: it blocks the store meanwhile."""
 _TOKEN_VERSION: Final = 2
 
@@ -41,7 +41,7 @@ class _AnyToken(msgspec.Struct, array_like=True):
 _decode_any = msgspec.msgpack.Decoder(_AnyToken).decode
 
 
-class Placed(NamedTuple):
+class StoredEvent(NamedTuple):
     """An event, and where it stands."""
 
     partition: int
@@ -51,7 +51,7 @@ class Placed(NamedTuple):
     event: Event
 
 
-class Token(NamedTuple):
+class ResumeToken(NamedTuple):
     """A place, as far as a token knows it."""
 
     numbers: list[int] | None
@@ -60,7 +60,7 @@ class Token(NamedTuple):
     """None: the release before made it, which knew of none."""
 
     @classmethod
-    def from_text(cls, text: str) -> Token:
+    def from_text(cls, text: str) -> ResumeToken:
         """The token that this is.
 
         Raises:
@@ -114,7 +114,7 @@ class Position:
         return all(mine >= its for mine, its in zip(self.numbers, other.numbers, strict=True))
 
 
-async def read_ends(scripts: Scripts) -> Position:
+async def read_end_position(scripts: Scripts) -> Position:
     """The place behind all events that there are.
 
     Raises:
@@ -124,7 +124,7 @@ async def read_ends(scripts: Scripts) -> Position:
     return Position([number for number, _ in newest], [_mark(*events) for _, events in newest])
 
 
-async def read_place(scripts: Scripts, token: Token) -> Position | None:
+async def resolve_token(scripts: Scripts, token: ResumeToken) -> Position | None:
     """The place of a token; None if it can not be told, its events are not kept any more, or the store has others.
 
     Raises:
@@ -140,16 +140,16 @@ async def read_place(scripts: Scripts, token: Token) -> Position | None:
     return position if token.mark in (None, position.mark) else None
 
 
-async def read_events(scripts: Scripts, position: Position) -> tuple[list[Placed], bool] | None:
-    """The next events after a place, of each partition at most `EVENTS_AT_ONCE`, and whether there may be more.
+async def read_events(scripts: Scripts, position: Position) -> tuple[list[StoredEvent], bool] | None:
+    """The next events after a place, of each partition at most `EVENTS_PER_READ`, and whether there may be more.
 
     None: the events at that place, or some after it, are not kept any more, or the store has others by these numbers.
 
     Raises:
         StoreError: the store did not answer.
     """
-    found, more = list[Placed](), False
-    pages = await _read(scripts, position.numbers, limit=EVENTS_AT_ONCE + 1)
+    found, more = list[StoredEvent](), False
+    pages = await _read(scripts, position.numbers, limit=EVENTS_PER_READ + 1)
     for partition, (number, mark, (first, events)) in enumerate(
         zip(position.numbers, position.marks, pages, strict=True)
     ):
@@ -158,8 +158,10 @@ async def read_events(scripts: Scripts, position: Position) -> tuple[list[Placed
         if not number and first > 1:
             return None
         new = events[1 if number else 0 :]
-        more = more or len(new) >= EVENTS_AT_ONCE
-        found += [Placed(partition, at, _mark(event), decode_event(event)) for at, event in enumerate(new, number + 1)]
+        more = more or len(new) >= EVENTS_PER_READ
+        found += [
+            StoredEvent(partition, at, _mark(event), decode_event(event)) for at, event in enumerate(new, number + 1)
+        ]
     return found, more
 
 

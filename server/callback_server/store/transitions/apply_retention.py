@@ -14,7 +14,7 @@ LIMIT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class RetentionResult:
     """What was forgotten."""
 
     calls: int
@@ -26,11 +26,11 @@ class Dropped:
         return self.calls + self.cases >= LIMIT
 
 
-async def drop_partition(scripts: Scripts, partition: int, *, retention: Retention) -> Dropped:
+async def apply_retention(scripts: Scripts, partition: int, *, retention: Retention) -> RetentionResult:
     """Forgets at most `LIMIT` of what is past its retention in a partition.
 
     Raises:
         StoreError: it is not known whether it was done; the next one does it.
     """
     calls, cases = await scripts.run(SCRIPT, partition, LIMIT, retention.time_ms)
-    return Dropped(calls, cases)
+    return RetentionResult(calls, cases)

@@ -23,7 +23,7 @@ DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
 HOLD_LEASE_MS: Final = HOLD_DEADLINE_MS + LEASE_SLACK_MS
 
 
-class Refused(enum.Enum):
+class ClaimRefusal(enum.Enum):
     """Why there is no grant."""
 
     UNKNOWN = b"UNKNOWN"
@@ -41,14 +41,14 @@ class Refused(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class CaseClosed:
     """The case is closed."""
 
     reason: CloseReason
 
 
 @dataclass(frozen=True, slots=True)
-class Unverified:
+class VerificationRequired:
     """The case asks for a profile that was not passed. Nothing was changed, not even what was due."""
 
     profile: str
@@ -57,14 +57,14 @@ class Unverified:
 
 
 @dataclass(frozen=True, slots=True)
-class Limited:
+class RateLimited:
     """More calls, of the case or of its owner, than are allowed in this time."""
 
     wait_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class RepeatedMessage:
     """The message has come before, and its call has succeeded."""
 
     call_id: str
@@ -75,7 +75,7 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class Verification:
     """What was established of a request before its claim."""
 
     profile: str = ""
@@ -86,8 +86,8 @@ class Proven:
     """For how long a message with this id is the same one."""
 
 
-NOTHING: Final = Proven()
-Claimed = Grant | Closed | Unverified | Limited | Repeated | Refused
+UNVERIFIED: Final = Verification()
+ClaimResult = Grant | CaseClosed | VerificationRequired | RateLimited | RepeatedMessage | ClaimRefusal
 
 
 class Leases:
@@ -115,16 +115,16 @@ async def claim_call(
     retention: Retention,
     platform_url: str | None,
     intent: RequestIntent = RequestIntent.CALL,
-    proven: Proven = NOTHING,
+    verification: Verification = UNVERIFIED,
     calls_per_minute: int | None = None,
-    owners_over: Sequence[tuple[str, int]] = (),
+    limited_owners: Sequence[tuple[str, int]] = (),
     replica: str = "",
-    takes: bool = False,
-) -> Claimed:
+    can_deliver: bool = False,
+) -> ClaimResult:
     """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
-    `replica` is who is told of the answer, if the call is held; `takes` says whether a delivery can be run at once.
-    `owners_over` are owners that have made too many calls by now, and for how many milliseconds they wait.
+    `replica` is told of the answer, if the call is held. `can_deliver` says whether it can run a delivery at once.
+    `limited_owners` are owners that have made too many calls by now, and for how many milliseconds they wait.
 
     Raises:
         StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
@@ -144,19 +144,19 @@ async def claim_call(
         leases.default_ms,
         HOLD_LEASE_MS,
         replica,
-        "1" if takes else "",
+        "1" if can_deliver else "",
         retention.calls_per_case,
         retention.bytes_per_case,
         platform_url or "",
         intent,
-        proven.profile,
-        proven.message_sha256,
-        proven.window_ms,
+        verification.profile,
+        verification.message_sha256,
+        verification.window_ms,
         calls_per_minute or 0,
         len(leases.pairs),
         *leases.pairs,
-        2 * len(owners_over),
-        *(value for pair in owners_over for value in pair),
+        2 * len(limited_owners),
+        *(value for pair in limited_owners for value in pair),
     )
     if word in (b"CLAIMED", b"RECORDED"):
         attempt, owner, activity, mode, lease_left_ms, content, response_body, made, answer, fallback = facts
@@ -176,12 +176,12 @@ async def claim_call(
             fallback=unpack_fallback(fallback) if fallback else None,
         )
     if word == b"CLOSED":
-        return Closed(CloseReason(facts[0].decode()))
+        return CaseClosed(CloseReason(facts[0].decode()))
     if word == b"VERIFY":
-        return Unverified(facts[0].decode(), facts[1].decode())
+        return VerificationRequired(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":
-        return Limited(facts[0])
+        return RateLimited(facts[0])
     if word == b"REPEATED":
         earlier, content, response_body, platform = facts
-        return Repeated(earlier.decode(), unpack_content(content, response_body)[1], platform.decode())
-    return Refused(word)
+        return RepeatedMessage(earlier.decode(), unpack_content(content, response_body)[1], platform.decode())
+    return ClaimRefusal(word)

@@ -12,7 +12,7 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("close_case", settles=True)
 
 
-class Close(enum.Enum):
+class CloseResult(enum.Enum):
     """What became of it."""
 
     OK = b"OK"
@@ -23,7 +23,7 @@ class Close(enum.Enum):
     """No such case of this owner."""
 
 
-async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, retention: Retention) -> Close:
+async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, retention: Retention) -> CloseResult:
     """Closes a case of `owner` (None: whoever's it is), durably. Safe to send again.
 
     Raises:
@@ -37,4 +37,4 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, reten
         retention.calls_per_case,
         retention.bytes_per_case,
     )
-    return Close(reply[0])
+    return CloseResult(reply[0])

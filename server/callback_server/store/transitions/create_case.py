@@ -14,7 +14,7 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("create_case")
 
 
-class Created(enum.Enum):
+class CreateResult(enum.Enum):
     """What became of it."""
 
     OK = b"OK"
@@ -25,7 +25,7 @@ class Created(enum.Enum):
     """Its state exists with another owner or content."""
 
 
-async def create_case(scripts: Scripts, case: NewCase) -> Created:
+async def create_case(scripts: Scripts, case: NewCase) -> CreateResult:
     """Stores `case`, durably. Safe to send again.
 
     Raises:
@@ -52,4 +52,4 @@ async def create_case(scripts: Scripts, case: NewCase) -> Created:
         "1" if case.ordered else "",
         b"" if case.fallback is None else pack_fallback(case.fallback),
     )
-    return Created(reply[0])
+    return CreateResult(reply[0])

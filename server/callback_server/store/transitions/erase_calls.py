@@ -14,7 +14,7 @@ LIMIT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class EraseResult:
     """What was erased."""
 
     calls: int
@@ -25,7 +25,7 @@ class Erased:
 
 async def erase_calls(
     scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None
-) -> Erased | None:
+) -> EraseResult | None:
     """Erases, durably, what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`.
 
     None if there is no such case of this owner (None: whoever's). Safe to send again: with the same name of an
@@ -46,4 +46,4 @@ async def erase_calls(
     if word == b"UNKNOWN":
         return None
     calls, more = facts
-    return Erased(calls, more or None)
+    return EraseResult(calls, more or None)

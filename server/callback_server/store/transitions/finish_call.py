@@ -19,7 +19,7 @@ ANSWER_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishResult:
     """The end is recorded, now or by the same message before."""
 
     effect: CaseEffect | None
@@ -30,7 +30,7 @@ class Finished:
 
 async def finish_call(
     scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention, answered: str = ""
-) -> Finished | None:
+) -> FinishResult | None:
     """Records how `call_id` ended, durably, and what that makes of its case. Safe to send again.
 
     `answered` is of a held call: a digest of what somebody answered it, whose result `outcome` is. The answer is kept
@@ -64,4 +64,4 @@ async def finish_call(
     )
     if reply[0] == b"STALE":
         return None
-    return Finished(unpack_effect(reply[1]), again=reply[0] == b"AGAIN")
+    return FinishResult(unpack_effect(reply[1]), again=reply[0] == b"AGAIN")

@@ -12,7 +12,7 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("replay_call")
 
 
-class Replayed(enum.Enum):
+class ReplayResult(enum.Enum):
     """What became of it."""
 
     OK = b"OK"
@@ -26,7 +26,7 @@ class Replayed(enum.Enum):
     """Its activity has no handler."""
 
 
-async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> Replayed:
+async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> ReplayResult:
     """Makes the delivery of a call due now, durably. `owner` None: whoever's it is. Safe to send again.
 
     Raises:
@@ -34,4 +34,4 @@ async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> R
     """
     case_id = case_id_of_call(call_id)
     (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), case_id, owner or "", call_id)
-    return Replayed(word)
+    return ReplayResult(word)

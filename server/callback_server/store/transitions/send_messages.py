@@ -15,24 +15,24 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("send_messages")
 KEEP_MS: Final = 60_000
 """How long a mailbox is kept after its last letter, in milliseconds."""
-MOST_LETTERS: Final = 20_000
+MAX_QUEUED_MESSAGES: Final = 20_000
 """How many letters wait in a mailbox; beyond, none is put in."""
 WAIT_S: Final = 1
 """How long a reader waits in the store for a letter, in seconds: less than a command may take."""
-LETTERS_AT_ONCE: Final = 100
+MESSAGES_PER_READ: Final = 100
 
 
-async def send_mail(scripts: Scripts, to: str, letters: Sequence[bytes]) -> bool:
+async def send_messages(scripts: Scripts, to: str, letters: Sequence[bytes]) -> bool:
     """Puts letters into the mailbox of a replica. Sent again, they may be there twice. False: it is full.
 
     Raises:
         StoreError: it is not known whether they are there.
     """
-    reply = await scripts.run_on(SCRIPT, keys.replica_bus_key(to), KEEP_MS, MOST_LETTERS, *letters)
+    reply = await scripts.run_on(SCRIPT, keys.replica_bus_key(to), KEEP_MS, MAX_QUEUED_MESSAGES, *letters)
     return bool(reply == b"OK")
 
 
-async def take_mail(client: StoreClient, replica: str) -> list[bytes]:
+async def receive_messages(client: StoreClient, replica: str) -> list[bytes]:
     """Takes letters out of the mailbox of a replica, in their order; waits for the first. None come: after a second.
 
     Raises:
@@ -43,5 +43,5 @@ async def take_mail(client: StoreClient, replica: str) -> list[bytes]:
         first: Any = await client.blpop([key], timeout=WAIT_S)
         if first is None:
             return []
-        more: Any = await client.lpop(key, LETTERS_AT_ONCE)
+        more: Any = await client.lpop(key, MESSAGES_PER_READ)
     return [first[1], *(more or [])]

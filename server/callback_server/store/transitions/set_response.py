@@ -11,12 +11,12 @@ from callback_server.store import keys
 from callback_server.store.packing import pack_content
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
-from callback_server.store.transitions.claim_call import Closed
+from callback_server.store.transitions.claim_call import CaseClosed
 
 SCRIPT: Final = Script("set_response", settles=True)
 
 
-class ResponseSet(enum.Enum):
+class SetResponseResult(enum.Enum):
     """What became of it."""
 
     OK = b"OK"
@@ -28,7 +28,7 @@ class ResponseSet(enum.Enum):
 
 async def set_response(
     scripts: Scripts, case: Case, response: Response, *, owner: str | None, retention: Retention
-) -> ResponseSet | Closed:
+) -> SetResponseResult | CaseClosed:
     """Gives `case` another response, durably, if its own is still as it was read. `owner` None: whoever's it is.
 
     Raises:
@@ -48,5 +48,5 @@ async def set_response(
         retention.bytes_per_case,
     )
     if word == b"CLOSED":
-        return Closed(CloseReason(facts[0].decode()))
-    return ResponseSet(word)
+        return CaseClosed(CloseReason(facts[0].decode()))
+    return SetResponseResult(word)

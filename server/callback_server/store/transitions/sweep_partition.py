@@ -15,7 +15,7 @@ LIMIT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What was due."""
 
     leases: int
@@ -31,7 +31,7 @@ class Swept:
 
 async def sweep_partition(
     scripts: Scripts, partition: int, *, retention: Retention, pauses: Pauses = NONE_KNOWN
-) -> Swept:
+) -> SweepResult:
     """Does at most `LIMIT` of each kind of what is due in a partition, and has it know what is paused.
 
     Raises:
@@ -46,4 +46,4 @@ async def sweep_partition(
         pauses.version,
         *pauses.activities,
     )
-    return Swept(calls, cases, bool(deliveries))
+    return SweepResult(calls, cases, bool(deliveries))

@@ -15,12 +15,12 @@ from callback_server.store.transitions.claim_call import Leases
 SCRIPT: Final = Script("take_deliveries")
 LIMIT: Final = 50
 """How many deliveries one script takes: it blocks the store meanwhile."""
-MOST_BYTES: Final = 4 * 1024 * 1024
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """How much of requests it takes, and at least one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """An attempt of a delivery, to be made now."""
 
     grant: Grant
@@ -41,7 +41,7 @@ async def take_deliveries(
     turn: int,
     leases: Leases,
     retention: Retention,
-) -> tuple[list[Attempt], bool]:
+) -> tuple[list[DeliveryAttempt], bool]:
     """Takes at most `limit` deliveries that are due in a partition, durably; and says whether more may be due.
 
     `turn` is another number each time, so that each activity comes first in its turn.
@@ -53,7 +53,7 @@ async def take_deliveries(
         SCRIPT,
         partition,
         min(limit, LIMIT),
-        MOST_BYTES,
+        MAX_REQUEST_BYTES,
         turn,
         retention.calls_per_case,
         retention.bytes_per_case,
@@ -78,7 +78,7 @@ def _attempt(
     request: bytes,
     request_body: bytes,
     replayed: bytes,
-) -> Attempt:
+) -> DeliveryAttempt:
     settings, response = unpack_content(content, body)
     grant = Grant(
         call_id=call_id.decode(),
@@ -93,4 +93,4 @@ def _attempt(
         answer=AnswerMode.ACK,
         replayed=replayed == b"1",
     )
-    return Attempt(grant, unpack_request(request, request_body), fence, number, age_ms)
+    return DeliveryAttempt(grant, unpack_request(request, request_body), fence, number, age_ms)
