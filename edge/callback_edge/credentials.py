@@ -11,7 +11,7 @@ import grpc.aio
 
 from callback_edge import metrics
 from callback_process import logs
-from callback_process.credentials import Contents, CredentialsError, Followed, follow_tls, tls_files
+from callback_process.credentials import Contents, CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
 
 _log = logs.get_logger()
@@ -34,7 +34,7 @@ class Tls:
         return grpc.aio.secure_channel(target, self.credentials, options=options)
 
 
-def token(file: Path | None) -> Followed[str]:
+def token(file: Path | None) -> FileReloader[str]:
     """Return the token in a file; an empty one without a file.
 
     Raises:
@@ -49,23 +49,23 @@ def token(file: Path | None) -> Followed[str]:
             raise CredentialsError(f"server_token_file {file}: must hold one token and nothing else")
         return text.strip().decode()
 
-    return Followed({"server_token_file": file}, made, _teller("server_token"))
+    return FileReloader({"server_token_file": file}, made, _teller("server_token"))
 
 
-def tls(settings: TlsSettings | None) -> Followed[Tls | None]:
+def tls(settings: TlsSettings | None) -> FileReloader[Tls | None]:
     """Return what the settings and the files that they name say; None without settings.
 
     Raises:
         CredentialsError: a file can not be used.
     """
     if settings is None:
-        return Followed({}, lambda _nothing: None, _teller("server_tls"))
+        return FileReloader({}, lambda _nothing: None, _teller("server_tls"))
     server_name = settings.server_name
 
     def made(authorities: bytes | None, key: bytes | None, certificate: bytes | None) -> Tls:
         return Tls(server_name, grpc.ssl_channel_credentials(authorities, key, certificate))
 
-    return follow_tls(tls_files("server_tls", settings), made, _teller("server_tls"))
+    return tls_reloader(tls_files("server_tls", settings), made, _teller("server_tls"))
 
 
 def _teller(file: str) -> Callable[[str | None], None]:

@@ -18,7 +18,7 @@ from callback_process import logs
 from callback_process import loop as event_loop
 from callback_process.admin import AdminServer
 from callback_process.credentials import CredentialsError
-from callback_process.listening import address_of, listen
+from callback_process.listener import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
 

@@ -1,10 +1,10 @@
-"""What every process of ours does: settings, logs, addresses, and a stop that comes to an end.
+"""What all processes share: settings, logs, addresses, probes, and a stop that ends in bounded time.
 
-No Redis, no gRPC and no web framework here: the server, the edge and `callback up` stand on it alike.
+This package uses no Redis, no gRPC and no web framework: the server, the edge and `callback up` are all built on it.
 """
 
 import os
 
-# gRPC's core writes to standard error by itself, lines that are not JSON and that nothing masks. It reads this when it
-# is first imported, so packages that use gRPC import this one before.
+# gRPC's core writes lines to standard error that are neither JSON nor masked. It reads this variable when it is first
+# imported, so packages that use gRPC import this package first.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

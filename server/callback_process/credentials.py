@@ -26,7 +26,7 @@ class CredentialsError(Exception):
     """A file can not be used. The text says which and why, has nothing of what is in it, and can be shown to people."""
 
 
-class Followed(Generic[T]):
+class FileReloader(Generic[T]):
     """What files say, and whether they say something else by now.
 
     Args:
@@ -48,7 +48,7 @@ class Followed(Generic[T]):
         self.value = make(self._contents)
         """As it was taken over last."""
 
-    def has_changed(self) -> bool:
+    def reload(self) -> bool:
         """Read again, and return whether there is another value. Not on several threads at the same time."""
         try:
             contents = _read(self._files)
@@ -66,13 +66,15 @@ class Followed(Generic[T]):
         return True
 
 
-def follow_tls(files: Files, make: Callable[[bytes | None, bytes | None, bytes | None], T], tell: Tell) -> Followed[T]:
+def tls_reloader(
+    files: Files, make: Callable[[bytes | None, bytes | None, bytes | None], T], tell: Tell
+) -> FileReloader[T]:
     """Follow PEM files of TLS that are fit to be used.
 
     Args:
         files: the certificate authorities to trust, our certificate and its key, in this order.
         make: is given, in gRPC's order, the contents of authorities, key and certificate.
-        tell: see `Followed`.
+        tell: see `FileReloader`.
 
     Raises:
         CredentialsError: a file can not be read or has nothing to use in it, the key has a passphrase, or is that of
@@ -88,11 +90,11 @@ def follow_tls(files: Files, make: Callable[[bytes | None, bytes | None, bytes |
                 return make(authorities, key, certificate)
             contents = again  # OpenSSL may have seen either
 
-    return Followed(files, checked, tell)
+    return FileReloader(files, checked, tell)
 
 
 def tls_files(name: str, tls: TlsSettings) -> Files:
-    """Return the files that settings of TLS to somebody name, for `follow_tls`.
+    """Return the files that settings of TLS to somebody name, for `tls_reloader`.
 
     Args:
         name: the setting, such as `server_tls`.

@@ -16,7 +16,7 @@ Value = bool | int | float | str | list[Any] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Effective:
+class EffectiveSetting:
     """One setting."""
 
     table: tuple[str, ...]
@@ -34,21 +34,21 @@ class Effective:
         return MASK in str(self.value)
 
 
-def effective(settings: ProcessSettings, origins: Mapping[str, str]) -> list[Effective]:
+def effective_settings(settings: ProcessSettings, origins: Mapping[str, str]) -> list[EffectiveSetting]:
     """Every setting of a process, and of the tables within, in the order in which they are declared.
 
     Args:
         settings: the settings.
         origins: where they came from, as `ProcessSettings.load_with_origins` says it.
     """
-    found: list[Effective] = []
+    found: list[EffectiveSetting] = []
     for field in type(settings).model_fields:
         table = () if field in settings.shared_tables else (settings.table,)
         found += _within(table, field, getattr(settings, field), origins.get(field, "default"))
     return found
 
 
-def _within(table: tuple[str, ...], key: str, value: Any, origin: str) -> list[Effective]:
+def _within(table: tuple[str, ...], key: str, value: Any, origin: str) -> list[EffectiveSetting]:
     if isinstance(value, BaseModel):
         return [
             each
@@ -59,7 +59,7 @@ def _within(table: tuple[str, ...], key: str, value: Any, origin: str) -> list[E
         ]
     if isinstance(value, Mapping):
         return [each for name, inner in value.items() for each in _within((*table, key), name, inner, origin)]
-    return [Effective(table, key, _shown(value), origin)]
+    return [EffectiveSetting(table, key, _shown(value), origin)]
 
 
 def _shown(value: Any) -> Value:

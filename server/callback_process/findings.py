@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
-from callback_process.effective import effective, mask_url
+from callback_process.effective import effective_settings, mask_url
 from callback_process.settings import ProcessSettings, SettingsError, config_path
 
 _Settings = TypeVar("_Settings", bound=ProcessSettings)
@@ -108,7 +108,7 @@ async def diagnose(
         return
     from_where = sorted(set(origins.values()))
     yield Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all are the default")
-    secret_origins = {each.origin for each in effective(settings, origins) if each.is_secret}
+    secret_origins = {each.origin for each in effective_settings(settings, origins) if each.is_secret}
     if config_file is not None and str(config_file) in secret_origins:
         yield check_secret_file(f"{check} file", config_file)
     for look in looks:

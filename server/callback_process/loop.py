@@ -1,4 +1,4 @@
-"""The event loop of a process: uvloop where there is one."""
+"""The event loop of a process: uvloop where it is available."""
 
 import asyncio
 import gc
@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 try:
     import uvloop
-except ImportError:  # not made for this platform
-    uvloop = None  # type: ignore[assignment]  # a module or nothing
+except ImportError:  # not available on this platform
+    uvloop = None  # type: ignore[assignment]  # a module or None
 
 T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end on a new loop, as `asyncio.run` does, and return what it returns."""
-    gc.freeze()  # modules and the like stay; to look through them again and again took an edge a tenth of its time
+    """Run `main` to its end on a new loop, as `asyncio.run` does, and return its result."""
+    gc.freeze()  # modules and the like stay; scanning them again and again took a tenth of an edge's time
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
         return runner.run(main)

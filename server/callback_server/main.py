@@ -30,7 +30,7 @@ from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.listening import address_of, listen
+from callback_process.listener import address_of, listen
 from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_server.access.authenticator import Authenticator
@@ -248,7 +248,7 @@ async def _serve_on(
     if principals:
         background.append(principals.watch_for_ever())
     if given.profiles:
-        background.append(given.profiles.watch_for_ever())
+        background.append(given.profiles.run())
     for work in background:
         await stack.enter_async_context(_background(work))
     log.info(

@@ -31,7 +31,7 @@ STOP_SLACK_S = 3.0
 """How much longer than its grace a server or edge may take. They end by themselves after two."""
 
 
-class ServerPart(ProcessSettings):
+class UpServerSettings(ProcessSettings):
     """Of the server's settings, those that matter here. The server reads all, and judges them."""
 
     table: ClassVar[str] = "server"
@@ -55,7 +55,7 @@ class ServerPart(ProcessSettings):
     """The least level to log; here as well."""
 
 
-class EdgePart(ProcessSettings):
+class UpEdgeSettings(ProcessSettings):
     """Of the edge's settings, those that matter here. The edge reads all, and judges them."""
 
     table: ClassVar[str] = "edge"
@@ -99,7 +99,7 @@ def store(directory: DataDirectory) -> Child:
 
 
 def server(
-    settings: ServerPart,
+    settings: UpServerSettings,
     *,
     bind: Address,
     admin: Address,
@@ -131,7 +131,7 @@ def server(
 
 
 def edge(
-    settings: EdgePart, *, bind: Address, admin: Address, target: Address, config: Path | None, after: Child
+    settings: UpEdgeSettings, *, bind: Address, admin: Address, target: Address, config: Path | None, after: Child
 ) -> Child:
     """Return the edge. It is healthy when it reaches the server and the server serves."""
     return Child(

@@ -50,8 +50,8 @@ def run(
             _say(f"{option} {error}")
             return 2
     try:
-        server_part = children.ServerPart.load(config, grpc_bind=grpc)
-        edge_part = children.EdgePart.load(config, bind=edge)
+        server_part = children.UpServerSettings.load(config, grpc_bind=grpc)
+        edge_part = children.UpEdgeSettings.load(config, bind=edge)
     except SettingsError as error:
         for problem in error.problems:
             _say(problem)

@@ -1,6 +1,6 @@
 """Child processes that are started, watched, started again, and stopped in order.
 
-1. A child is tied to this process (`tied.py`): whatever ends it ends them.
+1. A child is tied to this process (`die_with_parent.py`): whatever ends it ends them.
 2. A child has a session of its own, so a Ctrl-C in the terminal reaches only the supervisor, which stops them in order.
 3. A child that dies is started again, soon at first, then with longer pauses. One that never gets healthy, or that says
    by its exit code that its settings are wrong, ends the supervisor.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from callback_process import logs
-from callback_up import tied
+from callback_up import die_with_parent
 from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
@@ -137,7 +137,14 @@ class Supervisor:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _start(self, child: Child) -> Process:
-        shim = [sys.executable, "-I", "-S", str(Path(tied.__file__)), str(os.getpid()), str(int(child.death_signal))]
+        shim = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(die_with_parent.__file__)),
+            str(os.getpid()),
+            str(int(child.death_signal)),
+        ]
         process = await asyncio.create_subprocess_exec(
             *shim,
             *child.command,

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from callback import IncomingCall, Reject
 from callback_server.domain.call import Request
-from callback_server.verification.profile import ForgedError
+from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings import ProfileSettings
 
@@ -107,7 +107,7 @@ def test_what_a_sender_sends_passes_its_profile_and_no_other(profiles, name):
     profiles[name].verify(SENT[name], URL)
     for other, request in SENT.items():
         if other != name:
-            with pytest.raises(ForgedError):
+            with pytest.raises(VerificationError):
                 profiles[name].verify(request, URL)
 
 

@@ -10,7 +10,7 @@ import pytest
 from support.wait import wait_until
 
 from callback_process import admin
-from callback_process.listening import address_of, listen
+from callback_process.listener import address_of, listen
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization as pem
 
-from callback_process.credentials import CredentialsError, Followed, follow_tls, tls_files
+from callback_process.credentials import CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
 
 
@@ -30,7 +30,7 @@ class Files:
 
     def follow(self, tell=pytest.fail):
         settings = TlsSettings(ca_file=self.ca, cert_file=self.cert, key_file=self.key)
-        return follow_tls(tls_files("tls", settings), lambda *contents: contents, tell)
+        return tls_reloader(tls_files("tls", settings), lambda *contents: contents, tell)
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def encrypted(files):
 
 def test_files_that_are_fit_are_given_as_grpc_takes_them(files):
     assert files.follow().value == files.contents
-    nothing = follow_tls(tls_files("tls", TlsSettings()), lambda *contents: contents, pytest.fail)
+    nothing = tls_reloader(tls_files("tls", TlsSettings()), lambda *contents: contents, pytest.fail)
     assert nothing.value == (None, None, None)
-    assert not nothing.has_changed()
+    assert not nothing.reload()
 
 
 NOTHING = "there is nothing in PEM form that can be used"
@@ -86,14 +86,14 @@ def test_what_can_not_be_used_is_refused_first_and_told_once_later(files, name, 
     with pytest.raises(CredentialsError) as refused:
         files.follow()
     assert str(refused.value).startswith(said)
-    assert not any(followed.has_changed() for _ in range(3))
+    assert not any(followed.reload() for _ in range(3))
     assert told == [str(refused.value)]
     assert followed.value == before
 
     file.write_bytes(good)  # as it was: nothing to take over, and the same problem would be another one
-    assert not followed.has_changed()
+    assert not followed.reload()
     file.unlink()
-    assert not any(followed.has_changed() for _ in range(2))
+    assert not any(followed.reload() for _ in range(2))
     assert len(told) == 2
 
 
@@ -102,12 +102,12 @@ def test_a_pair_is_taken_over_when_both_are_there(files):
     followed = files.follow(told.append)
     before = followed.value
     key = files.replace("ca", "cert")
-    assert not any(followed.has_changed() for _ in range(3))
+    assert not any(followed.reload() for _ in range(3))
     assert (len(told), followed.value) == (1, before)
     key.write_to_path(files.key)
-    assert followed.has_changed()
+    assert followed.reload()
     assert followed.value == files.contents != before
-    assert not followed.has_changed()
+    assert not followed.reload()
     assert told[1:] == [None]
 
 
@@ -119,9 +119,9 @@ def test_each_problem_is_told(tmp_path):
 
     file, told = tmp_path / "file", []
     file.write_bytes(b"good")
-    followed = Followed({"a_file": file}, made, told.append)
+    followed = FileReloader({"a_file": file}, made, told.append)
     for content in (b"1", b"2", b"22", b"good", b"1"):
         file.write_bytes(content)
-        assert not followed.has_changed()
+        assert not followed.reload()
         assert followed.value == "made"
     assert told == ["a_file: 1", "a_file: 2", "a_file: 1"]

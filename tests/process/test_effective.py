@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from callback_edge.settings import EdgeSettings
-from callback_process.effective import effective, mask_url
+from callback_process.effective import effective_settings, mask_url
 from callback_process.reference import settings_page
 from callback_process.settings import Bind, ProcessSettings, TlsSettings
 
@@ -54,7 +54,7 @@ def no_settings_of_this_machine(monkeypatch):
 
 
 def shown(*loaded):
-    return {".".join([*each.table, each.key]): (each.value, each.origin) for each in effective(*loaded)}
+    return {".".join([*each.table, each.key]): (each.value, each.origin) for each in effective_settings(*loaded)}
 
 
 def test_each_setting_has_its_origin_down_to_the_keys_of_tables_within(tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_what_is_secret_is_masked_wherever_it_comes_from(origin, tmp_path, monke
         for name, value in secrets.items():
             monkeypatch.setenv(Settings.variable(name), value if isinstance(value, str) else value[0])
         loaded = Settings.load_with_origins()
-    found = effective(*loaded)
+    found = effective_settings(*loaded)
     assert "hunter2" not in str(found)
     assert {each.key: each.value for each in found if each.is_secret} == {
         "state_key": "***", "store_url": "redis://me:***@store:1/0", "domains": ["https://a:***@b"],
@@ -136,7 +136,7 @@ def test_a_kind_of_value_that_nobody_thought_of_is_not_shown_by_chance():
         secret: bytes = b"hunter2"
 
     with pytest.raises(TypeError, match="bytes"):
-        effective(Odd(), {})
+        effective_settings(Odd(), {})
 
 
 class Square(BaseModel):

@@ -26,7 +26,7 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.response import Response, ResponseType
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
-from callback_server.verification.profile import Verified
+from callback_server.verification.profile import VerifiedMessage
 
 SECRET = whsec(b"1")
 BODY = '{"type": "order.paid"}'
@@ -205,8 +205,8 @@ class Broken:
         Broken("handshake", RuntimeError("secret")),
         Broken("verify", UnicodeDecodeError("utf-8", b"secret", 0, 1, "secret")),
         Broken("verify", RecursionError("secret")),
-        Broken("redacted", ValueError("secret"), Verified()),
-        Broken("", verified=Verified("\ud800 secret", 1000)),
+        Broken("redacted", ValueError("secret"), VerifiedMessage()),
+        Broken("", verified=VerifiedMessage("\ud800 secret", 1000)),
         Broken("", verified=None),
     ],
     ids=["handshake", "verify", "too deep", "redacted", "an id that is no text", "nothing"],
@@ -333,7 +333,7 @@ async def test_a_message_that_did_not_succeed_is_accepted_again(up, script):
 
 async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up):
     made = await generate(up, activity="record", allow_multiple_calls=True)
-    up.profiles["it"] = Broken("", verified=Verified("m1", 600_000))
+    up.profiles["it"] = Broken("", verified=VerifiedMessage("m1", 600_000))
     first = await deliver(up, made)
     async with redis.asyncio.Redis(port=up.store.port) as client:
         (key,) = [key async for key in client.scan_iter("*:message:*")]
@@ -353,7 +353,7 @@ async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up)
 
 async def test_a_message_without_a_window_is_told_from_no_other(up):
     made = await generate(up, activity="record", allow_multiple_calls=True)
-    up.profiles["it"] = Broken("", verified=Verified("m1", 0))
+    up.profiles["it"] = Broken("", verified=VerifiedMessage("m1", 0))
     assert (await deliver(up, made)).call_id != (await deliver(up, made)).call_id
     assert [call.message_id for call in await calls_of(up, made)] == ["m1", "m1"]
 
@@ -384,7 +384,7 @@ class Seen(Broken):
     """A profile that passes all, and keeps the URLs; it shakes hands with whoever says so."""
 
     def __init__(self):
-        super().__init__("", verified=Verified())
+        super().__init__("", verified=VerifiedMessage())
         self.urls = []
 
     def handshake(self, request, url):

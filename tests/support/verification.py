@@ -5,7 +5,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import ForgedError
+from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
 
@@ -55,7 +55,7 @@ def with_header(request, name, value):
 
 def refused(profile, request, url=URL):
     """Why a request does not pass."""
-    with pytest.raises(ForgedError) as caught:
+    with pytest.raises(VerificationError) as caught:
         profile.verify(request, url)
     return str(caught.value)
 

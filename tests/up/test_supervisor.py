@@ -10,8 +10,8 @@ import pytest
 from support.up import is_running
 from support.wait import wait_until, wait_until_sync
 
+from callback_up import die_with_parent
 from callback_up import supervisor as supervision
-from callback_up import tied
 from callback_up.errors import UpError
 from callback_up.supervisor import Child, Supervisor
 
@@ -263,7 +263,7 @@ async def test_a_line_without_an_end_does_not_block_a_child(make, lines):
 def test_a_tied_program_ends_with_its_parent(number):
     parent = f"""
 import os, subprocess, sys
-child = subprocess.Popen([sys.executable, {tied.__file__!r}, str(os.getpid()), "{int(number)}",
+child = subprocess.Popen([sys.executable, {die_with_parent.__file__!r}, str(os.getpid()), "{int(number)}",
                           sys.executable, "-c", "print('hello', flush=True); import time; time.sleep(3600)"])
 print(child.pid, flush=True)
 child.wait()
@@ -278,6 +278,6 @@ child.wait()
 
 
 def test_a_program_whose_parent_is_gone_already_does_not_begin():
-    command = [sys.executable, tied.__file__, "1", "9", sys.executable, "-c", "print('hello')"]
+    command = [sys.executable, die_with_parent.__file__, "1", "9", sys.executable, "-c", "print('hello')"]
     done = subprocess.run(command, capture_output=True, timeout=60, check=True)
     assert done.stdout == b""

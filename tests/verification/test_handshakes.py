@@ -9,7 +9,7 @@ from slack_sdk.signature import SignatureVerifier
 from support.verification import NOW, URL, changed, profile_of, request
 
 from callback_server.domain.response import Response, ResponseType
-from callback_server.verification.profile import ForgedError
+from callback_server.verification.profile import VerificationError
 
 CHALLENGE = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"
 EVENT = {"token": "Jhj5dZrVaK7ZwHHjRyZWjbDl", "challenge": CHALLENGE, "type": "url_verification"}
@@ -27,7 +27,7 @@ def from_slack(body, secret="one"):
 
 
 def refused(profile, sent):
-    with pytest.raises(ForgedError) as caught:
+    with pytest.raises(VerificationError) as caught:
         profile.handshake(sent, URL)
     return str(caught.value)
 
@@ -183,7 +183,7 @@ def test_whatever_is_given_back_is_short_printable_and_can_not_be_html(tmp_path_
     )
     try:
         answer = profile.handshake(request(query=[("validationToken", token)]), URL)
-    except ForgedError:
+    except VerificationError:
         return
     assert answer == text(token)
     assert set(answer.body) <= set(range(32, 127)) - set(b"<>&\"'")

@@ -17,7 +17,7 @@ from soak.counts import count
 from support.senders import BODY, SENDERS, whpk, whsec
 from support.verification import NOW, URL, profile_of, request, with_header
 
-from callback_server.verification.profile import ForgedError
+from callback_server.verification.profile import VerificationError
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -121,7 +121,7 @@ def fuzzed(request, tmp_path_factory):
 
 def refused(verifier, sent, url=URL):
     """It is, and the reason has nothing of what was sent."""
-    with pytest.raises(ForgedError) as caught:
+    with pytest.raises(VerificationError) as caught:
         verifier.verify(sent, url, float(NOW))
     why = str(caught.value)
     assert why.isascii()
@@ -181,7 +181,7 @@ def test_a_token_that_is_signed_says_what_it_wants_and_passes_or_is_forged(by_se
 
     signed = part({**head, "alg": "HS256"}) + b"." + part(claims)
     signature = base64.urlsafe_b64encode(hmac.digest(b"s" * 32, signed, "sha256")).rstrip(b"=")
-    with contextlib.suppress(ForgedError):
+    with contextlib.suppress(VerificationError):
         verified = by_secret.verify(request(("x-token", (signed + b"." + signature).decode())), URL, float(NOW))
         assert (claims["iss"], claims["exp"] > NOW - 60) == ("i", True)
         assert len(verified.message_id) <= 200
@@ -195,7 +195,7 @@ def asked(request, tmp_path_factory):
 
 
 def nothing_passes():
-    raise ForgedError("not this")
+    raise VerificationError("not this")
 
 
 @given(sent=requests)
@@ -203,6 +203,6 @@ def nothing_passes():
 def test_a_handshake_answers_or_is_none_or_forged(asked, sent):
     try:
         answer = asked.answer(sent, nothing_passes)
-    except ForgedError:
+    except VerificationError:
         return
     assert answer is None or answer.code == 200

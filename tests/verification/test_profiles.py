@@ -16,7 +16,7 @@ from support.verification import URL, profiles_of, refused, request
 from support.wait import wait_until
 
 from callback_process.credentials import CredentialsError
-from callback_process.effective import effective
+from callback_process.effective import effective_settings
 from callback_process.settings import SettingsError
 from callback_server import metrics
 from callback_server.settings import ServerSettings
@@ -138,7 +138,7 @@ def test_all_that_holds_is_shown_and_no_secret_is_in_it(tmp_path):
     )
     shown = {
         ".".join([*each.table, each.key]): (each.value, each.origin)
-        for each in effective(*ServerSettings.load_with_origins(file))
+        for each in effective_settings(*ServerSettings.load_with_origins(file))
         if each.table[0] == "profiles"
     }
     assert shown["profiles.x.kind"] == ("hmac", str(file))

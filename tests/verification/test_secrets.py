@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from support.verification import URL, changed, flips, profile_of, refused, request
 
-from callback_server.verification.profile import Verified
+from callback_server.verification.profile import VerifiedMessage
 
 SECRET = "p\u00e4ss w+rd&%"
 
@@ -37,7 +37,7 @@ def credentials(text):
 
 def test_a_secret_in_a_header_passes_and_is_not_handed_on(in_header):
     sent = request(("x-api-key", as_header(SECRET.encode())), ("x-other", "1"))
-    assert in_header.verify(sent, URL) == Verified()
+    assert in_header.verify(sent, URL) == VerifiedMessage()
     assert in_header.redacted(sent) == request(("x-other", "1"))
     assert in_header.challenge == "Secret"
 
@@ -47,14 +47,14 @@ def test_a_secret_in_the_query_passes_and_is_not_handed_on(in_query):
         request(query=[("order", "5"), ("key", SECRET), ("x", "")]),
         query_string="order=5&k%65y=p%C3%A4ss+w%2Brd%26%25&x",
     )
-    assert in_query.verify(sent, URL) == Verified()
+    assert in_query.verify(sent, URL) == VerifiedMessage()
     kept = in_query.redacted(sent)
     assert (kept.query, kept.query_string) == ((("order", "5"), ("x", "")), "order=5&x")
 
 
 def test_a_name_and_a_password_pass_and_are_not_handed_on(basic):
     sent = request(("authorization", credentials(f"j\u00f6rg:{SECRET}")), ("x-other", "1"))
-    assert basic.verify(sent, URL) == Verified()
+    assert basic.verify(sent, URL) == VerifiedMessage()
     assert basic.redacted(sent) == request(("x-other", "1"))
     assert basic.challenge == 'Basic realm="callback", charset="UTF-8"'
 
@@ -137,7 +137,7 @@ def test_an_address_passes_within_the_ranges(tmp_path, networks, address, passes
     profile = profile_of(tmp_path, kind="address", networks=networks)
     sent = request(address=address)
     if passes:
-        assert profile.verify(sent, URL) == Verified()
+        assert profile.verify(sent, URL) == VerifiedMessage()
         assert profile.redacted(sent) is sent
     else:
         assert refused(profile, sent).startswith("the client's address is")

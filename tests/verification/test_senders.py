@@ -31,7 +31,7 @@ from support.verification import (
 )
 
 from callback_server.domain.url import is_as_handed_out
-from callback_server.verification.profile import Verified
+from callback_server.verification.profile import VerifiedMessage
 
 TIMED = sorted(name for name, sender in SENDERS.items() if sender.timed)
 
@@ -48,7 +48,7 @@ every_sender = pytest.mark.parametrize("sender", sorted(SENDERS), indirect=True)
 def test_what_the_sender_signs_passes_and_its_id_is_kept_for_twice_the_tolerance(sender, tmp_path):
     profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
     sent = sender.sign(sender.secrets[0], BODY, NOW)
-    assert profile.verify(sent, URL) == Verified(sender.message_id, 600_000)
+    assert profile.verify(sent, URL) == VerifiedMessage(sender.message_id, 600_000)
     assert profile.redacted(sent) is sent
 
 
@@ -294,7 +294,7 @@ def test_an_id_that_is_empty_long_or_unprintable_is_refused(name, text, tmp_path
 )  # fmt: skip
 def test_a_signed_body_without_an_id_that_can_be_used_passes_without_one(body, tmp_path):
     profile = profile_of(tmp_path, "one", kind="stripe")
-    assert profile.verify(by_stripe("one", body, NOW), URL) == Verified()
+    assert profile.verify(by_stripe("one", body, NOW), URL) == VerifiedMessage()
 
 
 # ---- An HMAC of one's own ----
@@ -307,7 +307,7 @@ def test_each_hash_and_encoding_is_what_openssl_makes(algorithm, encoding, tmp_p
     signature = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
     profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", algorithm=algorithm, encoding=encoding)
     sent = request(("X-Sign", signature), body=BODY.encode())
-    assert profile.verify(sent, URL) == Verified()
+    assert profile.verify(sent, URL) == VerifiedMessage()
     refused(profile, with_header(sent, "X-Sign", signature[:-1]))
     refused(profile, with_header(sent, "X-Sign", signature + "="))
     refused(profile, with_header(sent, "X-Sign", ""))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from support.verification import NOW, URL, Clock, flips, profile_of, profiles_of, refused, request
 
 from callback_process.credentials import CredentialsError
-from callback_server.verification.profile import Verified
+from callback_server.verification.profile import VerifiedMessage
 
 SECRET = "s" * 64
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -57,7 +57,7 @@ def profile(tmp_path):
 def test_a_token_passes_whose_key_is_in_a_file(algorithm, tmp_path):
     profile = profile_of(tmp_path, pem(KEYS[algorithm]), algorithms=[algorithm], **SETTINGS)
     assert profile.challenge == 'Bearer realm="callback"'
-    assert profile.verify(signed(KEYS[algorithm], algorithm), URL) == Verified()
+    assert profile.verify(signed(KEYS[algorithm], algorithm), URL) == VerifiedMessage()
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
@@ -136,7 +136,7 @@ def single_use(tmp_path):
 @pytest.mark.parametrize(("valid_s", "window_s"), [(300, 360), (1, 120), (-59, 120), (86_340, 86_400)])
 def test_a_token_for_single_use_is_a_message_until_it_is_too_old_by_itself(single_use, valid_s, window_s):
     sent = signed(jti="id-1", exp=NOW + valid_s)
-    assert single_use.verify(sent, URL) == Verified("id-1", window_s * 1000)
+    assert single_use.verify(sent, URL) == VerifiedMessage("id-1", window_s * 1000)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_can_not_be_told_from_another_is_no_token_for_single_use(single_use
 
 
 def test_a_token_that_may_be_used_again_is_no_message(profile):
-    assert profile.verify(signed(jti="id-1"), URL) == Verified()
+    assert profile.verify(signed(jti="id-1"), URL) == VerifiedMessage()
 
 
 # ---- Algorithms ----

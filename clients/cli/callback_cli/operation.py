@@ -29,7 +29,7 @@ def show_config(config: Path | None, as_json: bool) -> None:
     """
     with needs_extra("server"):
         from callback_edge.settings import EdgeSettings
-        from callback_process.effective import effective
+        from callback_process.effective import effective_settings
         from callback_process.settings import SettingsError
         from callback_server.settings import ServerSettings
     found: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ def show_config(config: Path | None, as_json: bool) -> None:
         except SettingsError as error:
             problems += error.problems
         else:
-            found += [dataclasses.asdict(each) for each in effective(settings, origins)]
+            found += [dataclasses.asdict(each) for each in effective_settings(settings, origins)]
     if as_json:
         click.echo(json_view.dumps(found))
     else:

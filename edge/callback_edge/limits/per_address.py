@@ -14,7 +14,7 @@ from typing import Final
 from callback_edge import metrics, problems
 from callback_edge.limits.callers import Caller
 from callback_edge.settings import EdgeSettings
-from callback_process.rate import Rate
+from callback_process.rate_limiter import RateLimiter
 
 BUSY_RETRY_S: Final = 1
 """After how long to try again where there are too many at a time."""
@@ -31,8 +31,8 @@ class Limits:
         self._most_in_flight = settings.max_requests_in_flight_per_address if holds else 0
         self._in_flight: Counter[str] = Counter()
         misses = settings.unknown_states_per_minute_per_address if holds else 0
-        self._misses = Rate(misses) if misses else None
-        self._misses_of_sites = Rate(misses * _OF_A_SITE) if misses else None
+        self._misses = RateLimiter(misses) if misses else None
+        self._misses_of_sites = RateLimiter(misses * _OF_A_SITE) if misses else None
 
     @contextlib.contextmanager
     def one_more(self, group: str) -> Iterator[bool]:
@@ -68,7 +68,7 @@ class Limits:
         for rate, who in self._misses_by(caller):
             rate.charge(who, time.monotonic_ns())
 
-    def _misses_by(self, caller: Caller) -> Iterator[tuple[Rate, str]]:
+    def _misses_by(self, caller: Caller) -> Iterator[tuple[RateLimiter, str]]:
         if self._misses:
             yield self._misses, caller.group
         if self._misses_of_sites and caller.site:

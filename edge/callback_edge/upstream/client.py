@@ -243,9 +243,9 @@ class Upstream:
     async def _follow_files(self) -> None:
         while True:
             await asyncio.sleep(_FILES_S)
-            if self._token.has_changed():
+            if self._token.reload():
                 self._link.renew()
-            if self._tls.has_changed():
+            if self._tls.reload():
                 if self._replacing:
                     self._replacing.cancel()
                 self._replacing = self._keep(self._replace_link())

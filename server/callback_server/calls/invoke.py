@@ -61,7 +61,7 @@ from callback_server.store.transitions.claim_call import (
 from callback_server.store.transitions.finish_call import FinishResult, finish_call
 from callback_server.store.transitions.mark_call import CallMark, mark_call
 from callback_server.transition_log import log_call_ended
-from callback_server.verification.profile import ForgedError, Profile
+from callback_server.verification.profile import Profile, VerificationError
 
 log = get_logger()
 
@@ -241,7 +241,7 @@ class Calls:
         url = request_url(base, coming.state, coming.parameter, coming.request.query_string)
         try:
             return _shown(coming, name, profile, url)
-        except ForgedError as error:
+        except VerificationError as error:
             log.warning("verification_failed", case_id=coming.case_id, profile=name, why=str(error))
         except Exception as error:  # without its text, which may have something of what was sent
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -376,7 +376,7 @@ def _answered_by_somebody(call_id: str, held: HeldCall) -> Outcome:
 
 
 def _shown(coming: PendingCall, name: str, profile: Profile, url: str) -> PendingCall:
-    """What comes, with what it proves to the profile of this name. Raises ForgedError, as the profile does."""
+    """What comes, with what it proves to the profile of this name. Raises VerificationError, as the profile does."""
     handshake = profile.handshake(coming.request, url)
     if handshake is not None:
         return dataclasses.replace(

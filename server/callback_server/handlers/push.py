@@ -17,7 +17,7 @@ import grpc
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
-from callback_process.credentials import Followed, follow_tls, tls_files
+from callback_process.credentials import FileReloader, tls_files, tls_reloader
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
@@ -111,7 +111,7 @@ class PushHandler:
     async def _follow_files(self) -> None:
         while True:
             await asyncio.sleep(FILES_S)
-            if self._credentials.has_changed():
+            if self._credentials.reload():
                 given_up, self._next = self._next, self._new_link()
                 if given_up is not None:
                     await given_up.close()
@@ -175,7 +175,7 @@ async def _refuse(link: _Link, refusal: handler_pb2.RefuseAnswerRequest) -> None
         log.debug("refusal_not_told", call_id=refusal.call_id, error=type(error).__name__)
 
 
-def credentials(activity: str, settings: ActivitySettings) -> Followed[grpc.ChannelCredentials | None]:
+def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.ChannelCredentials | None]:
     """Credentials that follow the files which the TLS settings name; None for plain text.
 
     Raises:
@@ -190,8 +190,8 @@ def credentials(activity: str, settings: ActivitySettings) -> Followed[grpc.Chan
             log.error("handler_tls_not_read", activity=activity, problem=problem)
 
     if settings.tls is None:
-        return Followed({}, lambda _nothing: None, tell)
-    return follow_tls(tls_files(f"activities.{activity}.tls", settings.tls), grpc.ssl_channel_credentials, tell)
+        return FileReloader({}, lambda _nothing: None, tell)
+    return tls_reloader(tls_files(f"activities.{activity}.tls", settings.tls), grpc.ssl_channel_credentials, tell)
 
 
 def make_channel(settings: ActivitySettings, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from callback_process.rate import Rate
+from callback_process.rate_limiter import RateLimiter
 
 
 class OwnerRateLimit:
     """How many calls each owner has made."""
 
     def __init__(self, per_minute: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._rate = Rate(per_minute)
+        self._rate = RateLimiter(per_minute)
         self._clock = clock
         self._over: set[str] = set()
         """The owners that may make no call, or might not when it was last asked."""

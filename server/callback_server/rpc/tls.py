@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
-from callback_process.credentials import follow_tls
+from callback_process.credentials import tls_reloader
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.settings import ServerSettings
@@ -25,7 +25,7 @@ def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCred
     """
     if settings.tls_cert_file is None:
         return None
-    files = follow_tls(
+    files = tls_reloader(
         {
             "tls_client_ca_file": settings.tls_client_ca_file,
             "tls_cert_file": settings.tls_cert_file,
@@ -43,7 +43,7 @@ def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCred
             """What gRPC asks at each new connection, on threads of its own. None: as before."""
             nonlocal told
             with looking:
-                files.has_changed()
+                files.reload()
                 if files.value is told:
                     return None
                 told = files.value

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from callback_server.domain.call import Request
 from callback_server.domain.response import Response, ResponseType
-from callback_server.verification import reading
-from callback_server.verification.profile import ForgedError
+from callback_server.verification import request_fields
+from callback_server.verification.profile import VerificationError
 from callback_server.verification.settings import (
     CloudEventsHandshake,
     HandshakeSettings,
@@ -36,10 +36,10 @@ class Handshake(Protocol):
 
         Args:
             request: the request.
-            verify: raises ForgedError if the request would not pass as a call.
+            verify: raises VerificationError if the request would not pass as a call.
 
         Raises:
-            ForgedError: it asks, and proves the wrong thing, or what would be given back is not harmless.
+            VerificationError: it asks, and proves the wrong thing, or what would be given back is not harmless.
         """
 
 
@@ -53,7 +53,7 @@ class SlackChallenge:
         """As of `Handshake`."""
         if request.method != "post" or len(request.body) > _MOST_BYTES or b"url_verification" not in request.body:
             return None
-        asked = reading.json_object(request.body)
+        asked = request_fields.json_object(request.body)
         if asked.get("type") != "url_verification":
             return None
         verify()
@@ -78,15 +78,15 @@ class HubChallenge:
         """As of `Handshake`. To end a subscription is nobody's to ask for."""
         if request.method != "get" or all(name != "hub.mode" for name, _ in request.query):
             return None
-        if reading.parameter(request, "hub.mode") != "subscribe":
-            raise ForgedError("hub.mode is not subscribe")
+        if request_fields.parameter(request, "hub.mode") != "subscribe":
+            raise VerificationError("hub.mode is not subscribe")
         if self._tokens:
-            token = reading.octets(reading.parameter(request, "hub.verify_token"))
-            if not reading.matches(self._tokens, token):
-                raise ForgedError("hub.verify_token is wrong")
-        if self._topics and reading.parameter(request, "hub.topic") not in self._topics:
-            raise ForgedError("hub.topic is none of those that are wanted")
-        return _reflected(reading.parameter(request, "hub.challenge"))
+            token = request_fields.octets(request_fields.parameter(request, "hub.verify_token"))
+            if not request_fields.matches(self._tokens, token):
+                raise VerificationError("hub.verify_token is wrong")
+        if self._topics and request_fields.parameter(request, "hub.topic") not in self._topics:
+            raise VerificationError("hub.topic is none of those that are wanted")
+        return _reflected(request_fields.parameter(request, "hub.challenge"))
 
 
 class ValidationToken:
@@ -101,8 +101,8 @@ class ValidationToken:
         if request.method != "post" or not names:
             return None
         if len(names) > 1:
-            raise ForgedError("the parameter is there more than once")
-        return _reflected(reading.parameter(request, names.pop()))
+            raise VerificationError("the parameter is there more than once")
+        return _reflected(request_fields.parameter(request, names.pop()))
 
 
 class CloudEventsOptions:
@@ -123,9 +123,9 @@ class CloudEventsOptions:
         """As of `Handshake`."""
         if request.method != "options" or not request.values("webhook-request-origin"):
             return None
-        origin = reading.header(request, "webhook-request-origin")
+        origin = request_fields.header(request, "webhook-request-origin")
         if not _ORIGIN.fullmatch(origin) or not {origin.lower(), "*"} & self._origins:
-            raise ForgedError("the origin is none of those that are allowed")
+            raise VerificationError("the origin is none of those that are allowed")
         headers = (
             ("allow", "POST"),
             ("webhook-allowed-origin", origin),
@@ -151,6 +151,6 @@ def make_handshake(settings: HandshakeSettings | None, hub_tokens: Sequence[byte
 
 def _reflected(value: object) -> Response:
     if not isinstance(value, str) or not _HARMLESS.fullmatch(value):
-        raise ForgedError("what is to be given back is not harmless")
+        raise VerificationError("what is to be given back is not harmless")
     headers = (("content-type", "text/plain; charset=utf-8"),)
     return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=value.encode())

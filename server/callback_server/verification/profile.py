@@ -9,12 +9,12 @@ from callback_server.domain.call import Request
 from callback_server.domain.response import Response
 
 
-class ForgedError(Exception):
+class VerificationError(Exception):
     """A request does not pass. The text says why, for the log: it has no secret and nothing of what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedMessage:
     """What a request has proven."""
 
     message_id: str = ""
@@ -24,7 +24,7 @@ class Verified:
 
 
 class Profile(Protocol):
-    """One profile. It holds secrets. Whatever it raises, nobody passes; what is no ForgedError is a fault of ours."""
+    """One profile. It holds secrets. Any exception refuses the request; one other than VerificationError is a bug."""
 
     challenge: str
     """What `WWW-Authenticate` says where a request does not pass (RFC 9110, 11.6.1)."""
@@ -37,10 +37,10 @@ class Profile(Protocol):
             url: the URL of the request, as the sender knows it, with its query.
 
         Raises:
-            ForgedError: it is one, and proves the wrong thing.
+            VerificationError: it is one, and proves the wrong thing.
         """
 
-    def verify(self, request: Request, url: str) -> Verified:
+    def verify(self, request: Request, url: str) -> VerifiedMessage:
         """What the request proves.
 
         Args:
@@ -48,7 +48,7 @@ class Profile(Protocol):
             url: as for `handshake`.
 
         Raises:
-            ForgedError: it does not pass.
+            VerificationError: it does not pass.
         """
 
     def redacted(self, request: Request) -> Request:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from callback_process.credentials import Contents, CredentialsError, Followed
+from callback_process.credentials import Contents, CredentialsError, FileReloader
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import Request
@@ -20,7 +20,7 @@ from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
 from callback_server.verification.handshakes import Handshake, make_handshake
-from callback_server.verification.profile import Profile, Verified
+from callback_server.verification.profile import Profile, VerifiedMessage
 from callback_server.verification.secret import Basic, SharedSecret
 from callback_server.verification.settings import (
     AddressSettings,
@@ -58,7 +58,7 @@ class Profiles(Mapping[str, Profile]):
     """
 
     def __init__(self, settings: Mapping[str, ProfileSettings], clock: Clock = time.time) -> None:
-        self._followed: dict[str, Followed[Profile]] = {}
+        self._followed: dict[str, FileReloader[Profile]] = {}
         problems = []
         for name, each in settings.items():
             try:
@@ -77,7 +77,7 @@ class Profiles(Mapping[str, Profile]):
     def __len__(self) -> int:
         return len(self._followed)
 
-    async def watch_for_ever(self) -> None:
+    async def run(self) -> None:
         """Read the files again whenever they have changed, until it is cancelled."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -86,7 +86,7 @@ class Profiles(Mapping[str, Profile]):
     def reload(self) -> None:
         """Read again what has changed. Not on several threads at the same time."""
         for followed in self._followed.values():
-            followed.has_changed()
+            followed.reload()
 
 
 class _Profile:
@@ -103,14 +103,14 @@ class _Profile:
             return None
         return self._handshake.answer(request, lambda: self.verify(request, url))
 
-    def verify(self, request: Request, url: str) -> Verified:
+    def verify(self, request: Request, url: str) -> VerifiedMessage:
         return self._verifier.verify(request, url, self._clock())
 
     def redacted(self, request: Request) -> Request:
         return self._verifier.redacted(request)
 
 
-def _follow(name: str, settings: ProfileSettings, clock: Clock) -> Followed[Profile]:
+def _follow(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[Profile]:
     files = profile_files(name, settings)
 
     def make(contents: Contents) -> Profile:
@@ -132,7 +132,7 @@ def _follow(name: str, settings: ProfileSettings, clock: Clock) -> Followed[Prof
             metrics.RELOADS_FAILED.labels("profile").inc()
             log.error("profile_not_read", profile=name, problem=problem)
 
-    return Followed(files, make, tell)
+    return FileReloader(files, make, tell)
 
 
 def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:

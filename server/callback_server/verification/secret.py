@@ -9,8 +9,8 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from callback_server.domain.call import Request
-from callback_server.verification import reading
-from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification import request_fields
+from callback_server.verification.profile import VerificationError, VerifiedMessage
 from callback_server.verification.settings import BasicSettings, SharedSecretSettings
 
 
@@ -29,15 +29,15 @@ class SharedSecret:
         self._parameter = settings.parameter
         self._secrets = secrets
 
-    def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
         """As of `Verifier`."""
         if self._header is not None:
-            given = _header_octets(reading.header(request, self._header))
+            given = _header_octets(request_fields.header(request, self._header))
         else:
-            given = reading.octets(reading.parameter(request, self._parameter or ""))
-        if not reading.matches(self._secrets, given):
-            raise ForgedError("the secret is wrong")
-        return Verified()
+            given = request_fields.octets(request_fields.parameter(request, self._parameter or ""))
+        if not request_fields.matches(self._secrets, given):
+            raise VerificationError("the secret is wrong")
+        return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
         """As of `Verifier`."""
@@ -60,14 +60,14 @@ class Basic:
         username = settings.username.encode()
         self._credentials = [base64.b64encode(username + b":" + password) for password in passwords]
 
-    def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
         """As of `Verifier`."""
-        scheme, _, given = reading.header(request, "authorization").partition(" ")
+        scheme, _, given = request_fields.header(request, "authorization").partition(" ")
         if scheme.lower() != "basic":
-            raise ForgedError("the authorization is not Basic")
-        if not reading.matches(self._credentials, reading.octets(given)):
-            raise ForgedError("the name or the password is wrong")
-        return Verified()
+            raise VerificationError("the authorization is not Basic")
+        if not request_fields.matches(self._credentials, request_fields.octets(given)):
+            raise VerificationError("the name or the password is wrong")
+        return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
         """As of `Verifier`."""
@@ -79,7 +79,7 @@ def _header_octets(value: str) -> bytes:
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:
-        raise ForgedError("the header is not made of bytes") from None
+        raise VerificationError("the header is not made of bytes") from None
 
 
 def _without_header(request: Request, name: str) -> Request:

@@ -15,8 +15,8 @@ import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
-from callback_server.verification import reading
-from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification import request_fields
+from callback_server.verification.profile import VerificationError, VerifiedMessage
 from callback_server.verification.settings import HmacSettings, PresetSettings
 from callback_server.verification.template import Template
 
@@ -71,30 +71,34 @@ class Signature:
         self._prefix = settings.prefix.encode()
         self._id_in = None if settings.id_member is None else _reader(settings.id_member)
 
-    def verify(self, request: Request, url: str, now: float) -> Verified:
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
         """As of `Verifier`."""
         settings = self._settings
         signatures, time = self._given(request)
-        values = {"body": request.body, "url": reading.octets(url), "method": reading.octets(request.method.upper())}
+        values = {
+            "body": request.body,
+            "url": request_fields.octets(url),
+            "method": request_fields.octets(request.method.upper()),
+        }
         if request.body and "body" not in self._template.parts:
-            raise ForgedError("there is a body, and it is not signed")
+            raise VerificationError("there is a body, and it is not signed")
         if time is not None:
-            reading.recent(reading.seconds(time), now, settings.tolerance_s)
+            request_fields.recent(request_fields.seconds(time), now, settings.tolerance_s)
             values["timestamp"] = time.encode()
         message_id = ""
         if settings.id_header is not None:
-            message_id = reading.message_id(reading.header(request, settings.id_header))
+            message_id = request_fields.message_id(request_fields.header(request, settings.id_header))
             values["id"] = message_id.encode()
         if not self._template.is_bounded(values):
-            raise ForgedError("the message's id, or the URL, has in it what stands behind it")
+            raise VerificationError("the message's id, or the URL, has in it what stands behind it")
         if self._template.url_meets_body and not is_as_handed_out(url):
-            raise ForgedError("something was added to the URL, which has no end of its own")
+            raise VerificationError("something was added to the URL, which has no end of its own")
         expected = self._expected(self._template.fill(values))
-        if not reading.matches(expected, *map(reading.octets, signatures)):
-            raise ForgedError("no signature is right")
+        if not request_fields.matches(expected, *map(request_fields.octets, signatures)):
+            raise VerificationError("no signature is right")
         if self._id_in is not None:
             message_id = self._id_in(request.body)
-        return Verified(message_id, settings.tolerance_s * 2000 if message_id else 0)
+        return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def redacted(self, request: Request) -> Request:
         """As of `Verifier`: a signature is no secret."""
@@ -103,20 +107,20 @@ class Signature:
     def _given(self, request: Request) -> tuple[list[str], str | None]:
         """The signatures, and the time as it is written."""
         settings = self._settings
-        value = reading.header(request, settings.header)
+        value = request_fields.header(request, settings.header)
         signatures, time = [value], None
         if settings.timestamp_header is not None:
-            time = reading.header(request, settings.timestamp_header)
+            time = request_fields.header(request, settings.timestamp_header)
         if settings.signature_field is not None:
             fields = [field.partition("=") for field in re.split("[,;]", value)]
             signatures = [text for name, _, text in fields if name == settings.signature_field]
             if settings.timestamp_field is not None:
                 times = [text for name, _, text in fields if name == settings.timestamp_field]
                 if len(times) != 1:
-                    raise ForgedError("there is not one time with the signature")
+                    raise VerificationError("there is not one time with the signature")
                 time = times[0]
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
-            raise ForgedError(f"there are {len(signatures)} signatures")
+            raise VerificationError(f"there are {len(signatures)} signatures")
         return signatures, time
 
     def _expected(self, signed: bytes) -> list[bytes]:
@@ -137,6 +141,6 @@ def _reader(member: str) -> Callable[[bytes], str]:
             (found,) = msgspec.structs.astuple(decode(body))
         except (ValueError, RecursionError):
             return ""
-        return found if reading.is_message_id(found) else ""
+        return found if request_fields.is_message_id(found) else ""
 
     return read

@@ -11,9 +11,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from callback_server.domain.call import Request
-from callback_server.verification import reading
+from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification.profile import VerificationError, VerifiedMessage
 from callback_server.verification.signature import MAX_SIGNATURES
 
 _SECRET: Final = b"whsec_"
@@ -41,22 +41,22 @@ class StandardWebhooks:
         for credential in credentials:
             self._add(credential)
 
-    def verify(self, request: Request, url: str, now: float) -> Verified:  # it is not signed
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it is not signed
         """As of `Verifier`."""
-        message_id = reading.message_id(reading.header(request, "webhook-id"))
+        message_id = request_fields.message_id(request_fields.header(request, "webhook-id"))
         if "." in message_id:  # or it could end elsewhere, as the specification says
-            raise ForgedError("the message's id has a full stop")
-        time = reading.header(request, "webhook-timestamp")
-        reading.recent(reading.seconds(time), now, self._tolerance_s)
+            raise VerificationError("the message's id has a full stop")
+        time = request_fields.header(request, "webhook-timestamp")
+        request_fields.recent(request_fields.seconds(time), now, self._tolerance_s)
         signed = f"{message_id}.{time}.".encode() + request.body
-        signatures = [each.partition(",") for each in reading.header(request, "webhook-signature").split(" ")]
+        signatures = [each.partition(",") for each in request_fields.header(request, "webhook-signature").split(" ")]
         if len(signatures) > MAX_SIGNATURES:
-            raise ForgedError(f"there are {len(signatures)} signatures")
-        by_secret = [reading.octets(text) for version, _, text in signatures if version == "v1"]
+            raise VerificationError(f"there are {len(signatures)} signatures")
+        by_secret = [request_fields.octets(text) for version, _, text in signatures if version == "v1"]
         by_key = [text for version, _, text in signatures if version == "v1a"]
         if not (self._right_by_secret(signed, by_secret) or self._right_by_key(signed, by_key)):
-            raise ForgedError("no signature is right")
-        return Verified(message_id, self._tolerance_s * 2000)
+            raise VerificationError("no signature is right")
+        return VerifiedMessage(message_id, self._tolerance_s * 2000)
 
     def redacted(self, request: Request) -> Request:
         """As of `Verifier`: a signature is no secret."""
@@ -64,7 +64,7 @@ class StandardWebhooks:
 
     def _right_by_secret(self, signed: bytes, signatures: Sequence[bytes]) -> bool:
         expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in self._secrets]
-        return reading.matches(expected, *signatures)
+        return request_fields.matches(expected, *signatures)
 
     def _right_by_key(self, signed: bytes, signatures: Sequence[str]) -> bool:
         return any(_verifies(key, _decoded(each), signed) for each in signatures for key in self._keys)

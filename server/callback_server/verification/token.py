@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from callback_server.domain.call import Request
-from callback_server.verification import reading
+from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.profile import ForgedError, Verified
+from callback_server.verification.profile import VerificationError, VerifiedMessage
 from callback_server.verification.settings import JwtSettings
 
 MAX_WINDOW_S: Final = 24 * 3600
@@ -58,25 +58,25 @@ class Token:
         self._settings = settings
         self._keys = [key for credential in credentials for key in _keys(credential, settings)]
 
-    def verify(self, request: Request, url: str, now: float) -> Verified:  # it covers nothing
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
         """As of `Verifier`."""
         claims = self._claims(self._token(request))
         leeway = self._settings.leeway_s
         expires = _time(claims, "exp")
         if expires + leeway <= now:
-            raise ForgedError("the token has expired")
+            raise VerificationError("the token has expired")
         for name in ("nbf", "iat"):
             if name in claims and _time(claims, name) > now + leeway:
-                raise ForgedError(f"the token's {name} is yet to come")
+                raise VerificationError(f"the token's {name} is yet to come")
         if not self._settings.single_use:  # a jti names the token, which may come with many messages
-            return Verified()
+            return VerifiedMessage()
         if "jti" not in claims:
-            raise ForgedError("the token has no jti")
+            raise VerificationError("the token has no jti")
         # As long as the token would pass again: then it is too old.
         window_s = max(2 * leeway, expires + leeway - now)
         if window_s > MAX_WINDOW_S:
-            raise ForgedError("the token is valid for longer than its jti is remembered")
-        return Verified(reading.message_id(claims["jti"]), math.ceil(window_s * 1000))
+            raise VerificationError("the token is valid for longer than its jti is remembered")
+        return VerifiedMessage(request_fields.message_id(claims["jti"]), math.ceil(window_s * 1000))
 
     def redacted(self, request: Request) -> Request:
         """As of `Verifier`: a handler may read what the token says, and it expires."""
@@ -85,22 +85,22 @@ class Token:
     def _token(self, request: Request) -> bytes:
         settings = self._settings
         if settings.parameter is not None:
-            return reading.octets(reading.parameter(request, settings.parameter, in_form=True))
+            return request_fields.octets(request_fields.parameter(request, settings.parameter, in_form=True))
         if settings.header is not None:
-            return reading.octets(reading.header(request, settings.header))
-        scheme, _, token = reading.header(request, "authorization").partition(" ")
+            return request_fields.octets(request_fields.header(request, settings.header))
+        scheme, _, token = request_fields.header(request, "authorization").partition(" ")
         if scheme.lower() != "bearer":
-            raise ForgedError("the authorization is not Bearer")
-        return reading.octets(token)
+            raise VerificationError("the authorization is not Bearer")
+        return request_fields.octets(token)
 
     def _claims(self, token: bytes) -> dict[str, Any]:
         try:
             head = jwt.get_unverified_header(token)
         except Exception:  # whatever the library makes of what was sent
-            raise ForgedError("it is not a token") from None
+            raise VerificationError("it is not a token") from None
         algorithm, key_id = head.get("alg"), head.get("kid")
         if algorithm not in list(self._settings.algorithms):
-            raise ForgedError("the token's algorithm is not among those that are taken")
+            raise VerificationError("the token's algorithm is not among those that are taken")
         for key in self._keys:
             if algorithm in key.algorithms and (key_id is None or key.id in (None, key_id)):
                 try:
@@ -108,8 +108,8 @@ class Token:
                 except jwt.InvalidSignatureError:
                     continue
                 except Exception as error:  # as above; the type says enough, its text has what was sent
-                    raise ForgedError(f"the token is not right: {type(error).__name__}") from None
-        raise ForgedError("no key has signed the token")
+                    raise VerificationError(f"the token is not right: {type(error).__name__}") from None
+        raise VerificationError("no key has signed the token")
 
     def _decoded(self, token: bytes, key: Any, algorithm: str) -> dict[str, Any]:
         return jwt.decode(
@@ -130,7 +130,7 @@ class Token:
 def _time(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise ForgedError(f"the token's {name} is no time")
+        raise VerificationError(f"the token's {name} is no time")
     return value
 
 
@@ -165,7 +165,7 @@ def _is_public(secret: bytes) -> bool:
     """Whether it looks like a key that is no secret, in any of the forms in which such keys are given away."""
     if b"-----BEGIN" in secret or secret.startswith((b"ssh-", b"ecdsa-")):
         return True
-    if {"keys", "kty"} & reading.json_object(secret).keys():
+    if {"keys", "kty"} & request_fields.json_object(secret).keys():
         return True
     try:
         load_der_public_key(secret)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import Verified
+from callback_server.verification.profile import VerifiedMessage
 
 
 class Verifier(Protocol):
@@ -14,8 +14,8 @@ class Verifier(Protocol):
     challenge: str
     """As of `Profile`."""
 
-    def verify(self, request: Request, url: str, now: float) -> Verified:
-        """As of `Profile`; `now` is the time in seconds since 1970. Raises ForgedError."""
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
+        """As of `Profile`; `now` is the time in seconds since 1970. Raises VerificationError."""
 
     def redacted(self, request: Request) -> Request:
         """As of `Profile`."""

@@ -1,4 +1,4 @@
-"""What verifiers read of a request. Whatever was sent, what is wrong with it is a ForgedError.
+"""What verifiers read of a request. Whatever was sent, what is wrong with it is a VerificationError.
 
 A text is encoded so that nothing else is encoded like it, and so that it never fails.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import ForgedError
+from callback_server.verification.profile import VerificationError
 
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _SECONDS: Final = re.compile(r"[1-9][0-9]{0,11}")
@@ -23,7 +23,7 @@ def header(request: Request, name: str) -> str:
     """The value of a header that must be there, once."""
     found = request.values(name.lower())
     if len(found) != 1:
-        raise ForgedError(f"{name.lower()} is {'there more than once' if found else 'missing'}")
+        raise VerificationError(f"{name.lower()} is {'there more than once' if found else 'missing'}")
     return found[0]
 
 
@@ -34,10 +34,10 @@ def parameter(request: Request, name: str, *, in_form: bool = False) -> str:
         try:
             pairs += parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
         except ValueError:
-            raise ForgedError("the form can not be read") from None
+            raise VerificationError("the form can not be read") from None
     found = [value for each, value in pairs if each == name]
     if len(found) != 1:
-        raise ForgedError(f"the parameter is {'there more than once' if found else 'missing'}")
+        raise VerificationError(f"the parameter is {'there more than once' if found else 'missing'}")
     return found[0]
 
 
@@ -49,20 +49,20 @@ def octets(text: str) -> bytes:
 def seconds(text: str) -> int:
     """A time in whole seconds since 1970, written as people write a number."""
     if not _SECONDS.fullmatch(text):
-        raise ForgedError("the time is no whole number of seconds")
+        raise VerificationError("the time is no whole number of seconds")
     return int(text)
 
 
 def recent(time: int, now: float, tolerance_s: float) -> None:
     """Let only what was sent within the tolerance pass."""
     if abs(now - time) > tolerance_s:
-        raise ForgedError(f"the time is {'long past' if time < now else 'yet to come'}")
+        raise VerificationError(f"the time is {'long past' if time < now else 'yet to come'}")
 
 
 def message_id(text: str) -> str:
     """The id of a message that must have one."""
     if not is_message_id(text):
-        raise ForgedError("the message's id is empty, too long or unprintable")
+        raise VerificationError("the message's id is empty, too long or unprintable")
     return text
 
 

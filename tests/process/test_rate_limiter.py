@@ -3,14 +3,14 @@
 import pytest
 
 from callback_process import rate as module
-from callback_process.rate import Rate
+from callback_process.rate_limiter import RateLimiter
 
 MINUTE = 60 * 10**9
 
 
 @pytest.mark.parametrize("per_minute", [1, 3, 7, 60, 999_983])
 def test_a_rate_gives_all_of_a_minute_at_once_and_then_one_as_each_comes_due(per_minute):
-    rate = Rate(per_minute)
+    rate = RateLimiter(per_minute)
     for _ in range(per_minute):
         assert rate.wait_ns("a", 0) == 0
         rate.charge("a", 0)
@@ -24,15 +24,15 @@ def test_a_rate_gives_all_of_a_minute_at_once_and_then_one_as_each_comes_due(per
 
 
 def test_a_rate_forgets_those_who_are_no_longer_limited():
-    rate = Rate(60)
+    rate = RateLimiter(60)
     for n in range(10_000):
         rate.charge(str(n), n * MINUTE // 100)
     assert len(rate._due) < 20
 
 
 def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
-    monkeypatch.setattr(module, "MOST_KNOWN", 100)
-    rate = Rate(1)
+    monkeypatch.setattr(module, "MAX_KEYS", 100)
+    rate = RateLimiter(1)
     for n in range(1000):
         rate.charge(str(n), n)
     assert [*rate._due] == [str(n) for n in range(900, 1000)]
