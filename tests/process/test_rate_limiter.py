@@ -2,7 +2,7 @@
 
 import pytest
 
-from callback_process import rate as module
+from callback_process import rate_limiter as module
 from callback_process.rate_limiter import RateLimiter
 
 MINUTE = 60 * 10**9
