@@ -22,10 +22,13 @@ import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # there only after the environment is
+    from google.protobuf.descriptor_pb2 import (  # there only after the environment is
+        FileDescriptorProto,
+        FileDescriptorSet,
+    )
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -350,9 +353,9 @@ def generate_reasons(target: Path, contract: "FileDescriptorProto") -> None:
 def generate_stubs(target: Path) -> None:
     """Generate the Python stubs of `callback.v1` into a folder.
 
-    The rules (`buf.validate`) stay in the descriptors as options that nobody needs to understand, and the import of the
-    file that defines them is dropped: so the stubs need protobuf alone, and the server, which has protovalidate, still
-    finds the rules. Clients are thus free of it. Only files with a service get gRPC stubs.
+    The rules (`buf.validate`) stay in the descriptors as options, and the imports of the files that define them are
+    dropped. So clients need protobuf alone, and the server, which has protovalidate, still finds the rules. Only files
+    with a service get gRPC stubs.
     """
     from google.protobuf import descriptor_pb2
 
@@ -366,9 +369,11 @@ def generate_stubs(target: Path) -> None:
     include = [f"-I{contract}", f"-I{contract / 'third_party'}", "--include_imports", "--include_source_info"]
     run(*protoc, *include, f"--descriptor_set_out={everything}", *sources)
     files = descriptor_pb2.FileDescriptorSet.FromString(everything.read_bytes())
-    kept = [file for file in files.file if not file.name.startswith("buf/")]
+    write_out_rules(files)
+    rules = {file.name for file in files.file if file.name.startswith("buf/")} | {RULES}
+    kept = [file for file in files.file if file.name not in rules]
     for file in kept:
-        file.dependency[:] = [name for name in file.dependency if not name.startswith("buf/")]
+        file.dependency[:] = [name for name in file.dependency if name not in rules]
     ours.write_bytes(descriptor_pb2.FileDescriptorSet(file=kept).SerializeToString())
     messages = [file.name for file in kept if file.name.startswith("callback/")]
     services = [file.name for file in kept if file.service]
@@ -381,6 +386,46 @@ def generate_stubs(target: Path) -> None:
         *services,
     )
     generate_reasons(target, next(file for file in kept if file.name.endswith("/error_reason.proto")))
+
+
+RULES = "callback/v1/rules.proto"
+"""The file with the rules that several fields of the contract name (protovalidate calls them predefined rules)."""
+
+
+def write_out_rules(files: "FileDescriptorSet") -> None:
+    """Replace the name of a rule of RULES, in the options of each field, by the rule itself.
+
+    protovalidate finds a named rule in the file that defines it. The stubs cannot import that file: it extends a
+    message of `buf.validate`, which clients do not have. So the contract defines each rule once, and the stubs contain
+    a copy in each field.
+    """
+    from google.protobuf import descriptor_pool, message_factory
+
+    pool = descriptor_pool.DescriptorPool()
+    for file in files.file:
+        pool.Add(file)
+    options_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.FieldOptions"))
+    field_rules: Any = pool.FindExtensionByName("buf.validate.field")
+    predefined: Any = pool.FindExtensionByName("buf.validate.predefined")
+
+    def write_out(rules: Any) -> None:
+        named = [extension for extension, _ in rules.string.ListFields() if extension.is_extension]
+        for extension in named:
+            options = options_class.FromString(extension.GetOptions().SerializeToString())
+            rules.cel.extend(options.Extensions[predefined].cel)
+            rules.string.ClearExtension(extension)
+        if named and not rules.string.ListFields():
+            rules.ClearField("string")
+        for inner in (rules.repeated, rules.map):
+            for name in ("items", "keys", "values"):
+                if name in inner.DESCRIPTOR.fields_by_name and inner.HasField(name):
+                    write_out(getattr(inner, name))
+
+    for field in (field for file in files.file for message in file.message_type for field in message.field):
+        options: Any = options_class.FromString(field.options.SerializeToString())
+        if options.HasExtension(field_rules):
+            write_out(options.Extensions[field_rules])
+            field.options.ParseFromString(options.SerializeToString(deterministic=True))
 
 
 # ---- The page of settings ----

@@ -196,12 +196,12 @@ ACCEPTED, REJECTED = handler.VERDICT_ACCEPTED, handler.VERDICT_REJECTED
         (["--reject", "--code", "400"], {"verdict": REJECTED, "response": resources.Response(response_code=400)}),
     ],
 )
-async def test_set_response_answers_a_call_that_is_held(server, callback, arguments, fields):
-    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message(), call=call_message())
+async def test_answer_answers_a_held_call(server, callback, arguments, fields):
+    server.answers["AnswerCall"] = messages.AnswerCallResponse(callback=callback_message(), call=call_message())
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
-    ran = await callback("set-response", "--call", CALL, *arguments, "--json")
+    ran = await callback("answer", CALL, *arguments, "--json")
     assert ran.json == CALL_JSON
-    assert server.requests[0] == messages.SetResponseRequest(call_id=CALL, **fields)
+    assert server.requests[0] == messages.AnswerCallRequest(call_id=CALL, **fields)
 
 
 DELIVERY = resources.Delivery(
@@ -292,7 +292,7 @@ async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callb
         request_query_string=f"shop={STATE}",
         delivery=DELIVERY,
     )
-    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message(), secret])
+    server.answers["ListOwnerCalls"] = messages.ListOwnerCallsResponse(calls=[call_message(), secret])
 
     async def case(request):
         parameter = "shop" if request.callback_case_id == other else ""
@@ -311,7 +311,7 @@ async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callb
 
 async def test_what_waits_is_listed_up_to_the_limit(server, callback):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
-    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()] * 3)
+    server.answers["ListOwnerCalls"] = messages.ListOwnerCallsResponse(calls=[call_message()] * 3)
     ran = await callback("list", "--waiting", "--limit", "2")
     assert (ran.code, ran.output.count(CALL)) == (0, 2)
     assert ran.errors == "There are more: see them with a higher --limit.\n"

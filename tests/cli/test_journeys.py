@@ -284,22 +284,20 @@ async def test_a_call_that_is_held_is_found_and_answered_by_hand(system):
     calling = asyncio.create_task(system.http.post(path, content=b"name=Ada"))
     waiting = await shown(system, "list", "--waiting", until=bool)
     [call] = [each["callId"] for each in waiting if each["callbackCaseId"] == case]
-    assert (await system.callback("set-response", "--call", call, "--code", "201", "--json")).json[
-        "status"
-    ] == "SUCCEEDED"
+    assert (await system.callback("answer", call, "--code", "201", "--json")).json["status"] == "SUCCEEDED"
     reply = await calling
     assert (reply.status_code, reply.text) == (201, "welcome")
-    ran = await system.callback("set-response", "--call", call, "--reject")
+    ran = await system.callback("answer", call, "--reject")
     assert ran.code == 1
     assert "CALL_ANSWERED, status SUCCEEDED" in ran.errors
-    assert (await system.callback("set-response", "--call", call, "--code", "201")).code == 0
+    assert (await system.callback("answer", call, "--code", "201")).code == 0
 
 
 async def test_what_can_not_be_answered_replayed_or_waited_for_is_told_with_what_to_do(system):
     case, path = await generate(system, "--activity", "record")
     await system.http.post(path)
     [call] = (await system.callback("calls", case, "--json")).json
-    ran = await system.callback("set-response", "--call", call["callId"])
+    ran = await system.callback("answer", call["callId"])
     assert ran.errors.splitlines() == [
         "Error: the call has ended, and was not one that waits for an answer from outside (CALL_NOT_HELD)",
         "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
@@ -340,7 +338,7 @@ async def test_a_caller_who_waits_too_long_gets_the_fallback_and_the_call_goes_o
     )
     assert (await system.http.post(path)).text == "we let you know"
     [call] = (await system.callback("calls", case, "--json")).json
-    assert (await system.callback("set-response", "--call", call["callId"], "--json")).json["fallbackSent"]
+    assert (await system.callback("answer", call["callId"], "--json")).json["fallbackSent"]
     assert "fallback" in (await system.callback("call", call["callId"])).output
 
 

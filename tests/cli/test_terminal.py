@@ -49,6 +49,7 @@ def answering(server):
         "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
         "GetCallback": messages.GetCallbackResponse(callback=case),
         "SetResponse": messages.SetResponseResponse(callback=case),
+        "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),
         "CloseCallback": messages.CloseCallbackResponse(callback=case),
         "ReplayCall": messages.ReplayCallResponse(call=call),
         "PauseActivity": messages.PauseActivityResponse(),
@@ -56,6 +57,7 @@ def answering(server):
         "ListPausedActivities": messages.ListPausedActivitiesResponse(callback_activities=[ACTIVITY]),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
         "ListCalls": messages.ListCallsResponse(calls=[call]),
+        "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),
         "GetCall": messages.GetCallResponse(call=call),
     }
     server.terminal = functools.partial(run_on_terminal, CALLBACK_TARGET=server.address)

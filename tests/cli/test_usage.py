@@ -15,8 +15,8 @@ from callback_cli.main import COMMANDS, cli
 from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
-    *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "set-response", "close", "erase"),
-    *("pause", "resume", "paused"),
+    *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
+    *("erase", "pause", "resume", "paused"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -57,12 +57,11 @@ def run(*arguments, **environment):
         (["list", "--activity", ""], "'--activity': it is empty"),
         (["pause", " "], "'ACTIVITY': it is empty"),
         (["set-response", CASE], "Nothing to change"),
-        (["set-response"], "Give CASE, or --call CALL"),
-        (["set-response", CASE, "--call", CALL], "Give CASE, or --call CALL"),
-        (["set-response", CASE, "--reject"], "--reject and --keep-open are for a --call"),
-        (["set-response", CASE, "--keep-open"], "--reject and --keep-open are for a --call"),
-        (["set-response", "--call", CALL, "--reject", "--keep-open"], "--reject and --keep-open exclude each other"),
-        (["set-response", "--call", CALL, "--reset", "body"], "--reset is for a CASE"),
+        (["set-response"], "CASE"),
+        (["set-response", CASE, "--reject"], "--reject"),
+        (["answer"], "CALL"),
+        (["answer", CALL, "--reset", "body"], "--reset"),
+        (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open exclude each other"),
         (["list", "--waiting", "--status", "open"], "--waiting excludes --status, --activity and --label"),
         (["calls"], "Give CASE, or --dead"),
         (["calls", CASE, "--dead"], "Give CASE, or --dead"),

@@ -154,8 +154,8 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
             lambda client: client.generate_callback_url("a", Response(), answer_mode="ack"),
             "answer_mode is an AnswerMode, not str",
         ),
-        (lambda client: client.list_calls_page(only="DEAD"), "only is a CallFilter, not str"),
-        (lambda client: client.list_calls_page(owner=5), "owner is text, not int"),
+        (lambda client: client.list_owner_calls_page("DEAD"), "only is a CallFilter, not str"),
+        (lambda client: client.list_owner_calls_page(CallFilter.DEAD, owner=5), "owner is text, not int"),
         (lambda client: client.answer_call(5), "call_id is text, not int"),
         (lambda client: client.replay_call(5), "call_id is text, not int"),
         (lambda client: client.pause_activity(5), "activity is text, not int"),
@@ -297,10 +297,10 @@ async def test_a_call_says_what_became_of_it_after_its_answer(server, client):
     ids=["nothing", "a redirect", "kept open", "a rejection", "a rejection with a response"],
 )
 async def test_a_held_call_is_answered_with_what_a_handler_gives(server, client, answer, fields):
-    server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message(), call=call_message())
+    server.answers["AnswerCall"] = messages.AnswerCallResponse(callback=callback_message(), call=call_message())
     call = await client.answer_call(CALL, *answer)
     assert (call.call_id, call.status) == (CALL, CallStatus.SUCCEEDED)
-    assert server.requests == [messages.SetResponseRequest(call_id=CALL, **fields)]
+    assert server.requests == [messages.AnswerCallRequest(call_id=CALL, **fields)]
 
 
 async def test_what_is_no_answer_is_not_sent(server, client):
@@ -327,18 +327,18 @@ async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, cli
 
 
 async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, client):
-    server.answers["ListCalls"] = [
-        messages.ListCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
-        messages.ListCallsResponse(calls=[call_message(attempt=1)]),
-        messages.ListCallsResponse(),
+    server.answers["ListOwnerCalls"] = [
+        messages.ListOwnerCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
+        messages.ListOwnerCallsResponse(calls=[call_message(attempt=1)]),
+        messages.ListOwnerCallsResponse(),
     ]
-    assert [call.attempt async for call in client.list_calls(only=CallFilter.WAITING, owner="orders")] == [2, 1]
-    await client.list_calls_page(only=CallFilter.DEAD)
+    assert [call.attempt async for call in client.list_owner_calls(CallFilter.WAITING, owner="orders")] == [2, 1]
+    await client.list_owner_calls_page(CallFilter.DEAD)
     waiting = {"filter": messages.CALL_FILTER_WAITING, "owner": "orders"}
     assert server.requests == [
-        messages.ListCallsRequest(**waiting),
-        messages.ListCallsRequest(**waiting, page_token="a"),
-        messages.ListCallsRequest(filter=messages.CALL_FILTER_DEAD),
+        messages.ListOwnerCallsRequest(**waiting),
+        messages.ListOwnerCallsRequest(**waiting, page_token="a"),
+        messages.ListOwnerCallsRequest(filter=messages.CALL_FILTER_DEAD),
     ]
 
 

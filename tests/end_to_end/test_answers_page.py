@@ -42,11 +42,11 @@ def run(system, command, call=""):
 
 async def calling(system, url, **request):
     """A call that waits for its answer, once it is held; gives the call's id too."""
-    before = {each.call_id for each in system.client.list_calls(only=CallFilter.WAITING)}
+    before = {each.call_id for each in system.client.list_owner_calls(CallFilter.WAITING)}
     reply = asyncio.create_task(system.async_send(url, **request))
 
     def held():
-        return {each.call_id for each in system.client.list_calls(only=CallFilter.WAITING)} - before
+        return {each.call_id for each in system.client.list_owner_calls(CallFilter.WAITING)} - before
 
     [call] = await wait_until(lambda: asyncio.to_thread(held), what="a call that is held")
     return reply, call

@@ -109,7 +109,7 @@ async def test_new_cases_do_not_move_the_pages_that_follow(tmp_path):
         store.stop()
 
 
-@pytest.mark.parametrize("wrong", [{"page_size": -1}, {"page_size": 1001}, {"page_token": "AQ=="}, {"page_token": "é"}])
+@pytest.mark.parametrize("wrong", [{"page_size": -1}, {"page_token": "AQ=="}, {"page_token": "é"}])
 async def test_what_is_no_page_is_refused(listed, wrong):
     client, _ = listed
     with pytest.raises(InvalidRequestError):

@@ -140,7 +140,7 @@ class Load:
         """Answers each held call with its id, until it is cancelled."""
         while True:
             with contextlib.suppress(UnavailableError):
-                page = await self._client.list_calls_page(only=CallFilter.WAITING, timeout=AT_MOST_S)
+                page = await self._client.list_owner_calls_page(CallFilter.WAITING, timeout=AT_MOST_S)
                 await asyncio.gather(*(self._answer(call.call_id) for call in page.items))
             await asyncio.sleep(0.1)
 

@@ -103,11 +103,13 @@ def request(method, case):
     fields = {
         "GenerateCallbackUrl": {"callback_activity": "record", "response": response()},
         "SetResponse": {"callback_case_id": case.id, "response": pb.Response(response_code=202)},
+        "AnswerCall": {"call_id": case.call_id},
         "CloseCallback": {"callback_case_id": case.id},
         "GetCallback": {"callback_case_id": case.id},
         "ListCallbacks": {"owner": "mine"},
         "GetCall": {"call_id": case.call_id},
         "ListCalls": {"callback_case_id": case.id},
+        "ListOwnerCalls": {"filter": rpc.CALL_FILTER_WAITING, "owner": "mine"},
         "EraseCalls": {"callback_case_id": case.id},
         "ReplayCall": {"call_id": case.call_id},
         "PauseActivity": {"callback_activity": "act"},
@@ -149,6 +151,7 @@ def everything(store):
 OK, NOT_FOUND = (grpc.StatusCode.OK, ""), grpc.StatusCode.NOT_FOUND
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"
 ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
+NOT_HELD = grpc.StatusCode.FAILED_PRECONDITION, "CALL_NOT_HELD"
 UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
 
 
@@ -156,7 +159,7 @@ OF_EDGES, OF_ADMINS = (
     ("Carry", "ReportCallerGone"),
     ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
 )
-OF_A_CALL = ("GetCall", "ReplayCall")
+OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
 
 
 def expected(method, principal):
@@ -167,9 +170,11 @@ def expected(method, principal):
         return ROLE_MISSING
     if method in OF_ADMINS:
         return OK if principal == "admin" else ROLE_MISSING
+    if method == "AnswerCall" and principal in ("mine", "admin"):
+        return NOT_HELD
     if method == "GenerateCallbackUrl" or principal in ("mine", "admin"):
         return OK
-    if method == "ListCallbacks":
+    if method in ("ListCallbacks", "ListOwnerCalls"):
         return ROLE_MISSING
     return UNKNOWN_CALL if method in OF_A_CALL else UNKNOWN_CASE
 
@@ -184,7 +189,7 @@ async def test_each_principal_may_do_what_its_roles_say_and_reach_its_own_cases(
         assert everything(services.store) == before
     if reason == "ROLE_MISSING":
         needed = "edge" if method.name in OF_EDGES else "admin" if method.name in OF_ADMINS else "owner"
-        if method.name == "ListCallbacks" and principal != "edge":
+        if method.name in ("ListCallbacks", "ListOwnerCalls") and principal != "edge":
             needed = "admin"  # for somebody else's
         assert facts == {"role": needed}
 
@@ -214,7 +219,11 @@ async def test_without_a_good_credential_every_method_refuses_and_nothing_change
 
 @pytest.mark.parametrize(
     "method",
-    [name for name in METHODS if name not in ("GenerateCallbackUrl", "ListCallbacks", *OF_EDGES, *OF_ADMINS)],
+    [
+        name
+        for name in METHODS
+        if name not in ("GenerateCallbackUrl", "ListCallbacks", "ListOwnerCalls", *OF_EDGES, *OF_ADMINS)
+    ],
 )
 async def test_a_foreign_case_and_one_that_never_was_get_the_same_words(services, case, method):
     foreign = request(METHODS[method], case)
@@ -237,20 +246,19 @@ async def test_a_held_call_is_answered_by_whom_its_case_belongs_to_and_by_nobody
         edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post"), metadata=token("edge")
     )
     caller = asyncio.ensure_future(_reply(caller))
-    waiting = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="mine")
+    waiting = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="mine")
 
     async def held():
-        return (await services.callbacks.ListCalls(waiting, metadata=token("mine"))).calls
+        return (await services.callbacks.ListOwnerCalls(waiting, metadata=token("mine"))).calls
 
     (call,) = await wait_until(held)
-    listed = await ask(services, METHODS["ListCalls"], waiting, token("other"))
+    listed = await ask(services, METHODS["ListOwnerCalls"], waiting, token("other"))
     assert listed[:2] == ROLE_MISSING
-    assert [each.call_id for each in (await services.callbacks.ListCalls(waiting, metadata=token("admin"))).calls] == [
-        call.call_id
-    ]
-    answer = rpc.SetResponseRequest(call_id=call.call_id, verdict=handler_pb.VERDICT_REJECTED)
-    never = rpc.SetResponseRequest(call_id=f"{'0' * 32}-{'0' * 16}")
-    method = METHODS["SetResponse"]
+    found = await services.callbacks.ListOwnerCalls(waiting, metadata=token("admin"))
+    assert [each.call_id for each in found.calls] == [call.call_id]
+    answer = rpc.AnswerCallRequest(call_id=call.call_id, verdict=handler_pb.VERDICT_REJECTED)
+    never = rpc.AnswerCallRequest(call_id=f"{'0' * 32}-{'0' * 16}")
+    method = METHODS["AnswerCall"]
     assert await ask(services, method, answer, token("other")) == await ask(services, method, never, token("other"))
     assert (await ask(services, method, answer, token("edge")))[:2] == ROLE_MISSING
     assert (await ask(services, method, answer, token("other")))[:2] == UNKNOWN_CALL

@@ -101,21 +101,21 @@ async def test_no_call_waits_for_another_and_the_stream_ends_once_all_are_answer
     answer = await anext(answers)
     assert (answer.number, response_of(answer).response.response_body) == (2, b"at once")
     (call,) = await wait_until(lambda: waiting(services))
-    await services.callbacks.SetResponse(rpc.SetResponseRequest(call_id=call.call_id, response=response()))
+    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
     assert [answer.number async for answer in answers] == [1]
     assert await stream.code() is grpc.StatusCode.OK
 
 
 async def waiting(services, metadata=()):
-    listed = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="owner" if metadata else "")
-    return (await services.callbacks.ListCalls(listed, metadata=metadata)).calls
+    listed = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="owner" if metadata else "")
+    return (await services.callbacks.ListOwnerCalls(listed, metadata=metadata)).calls
 
 
 async def test_a_call_is_made_to_its_end_where_its_stream_breaks(services, stream):
     await send(stream, await case(services, activity="form"))
     (call,) = await wait_until(lambda: waiting(services))
     stream.cancel()
-    await services.callbacks.SetResponse(rpc.SetResponseRequest(call_id=call.call_id, response=response()))
+    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
     await wait_until(lambda: not services.calls._running)
     got = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))
     assert got.call.HasField("end_time")
@@ -183,8 +183,8 @@ async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_
         assert metrics.REFUSED.labels("Invoke", "UNAUTHENTICATED")._value.get() == before + 2
 
         await stream.done_writing()
-        answered = rpc.SetResponseRequest(call_id=call.call_id, response=response(response_body=b"as asked"))
-        await services.callbacks.SetResponse(answered, metadata=token("owner"))
+        answered = rpc.AnswerCallRequest(call_id=call.call_id, response=response(response_body=b"as asked"))
+        await services.callbacks.AnswerCall(answered, metadata=token("owner"))
         (answer,) = [answer async for answer in answers_of(stream)]
         assert response_of(answer).response.response_body == b"as asked"
 

@@ -139,7 +139,7 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     answer = await invoke(inbox, await generate(inbox, name))
     call = await delivery_at(inbox, answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (5, pb.CALL_FAILURE_HANDLER_ERROR)
-    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    dead = await inbox.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [each.call_id for each in dead.calls] == [answer.call_id]
     fixed.set()
     replayed = await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id))
@@ -148,7 +148,7 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     assert call.delivery.attempts == 6
     assert inbox.stub.requests(name)[-1].replayed
     assert inbox.stub.requests(name)[-1].attempt == 6
-    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    dead = await inbox.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert not dead.calls
 
 
@@ -326,7 +326,7 @@ async def test_what_was_erased_is_not_among_the_dead_calls_for_nothing_is_left_t
     await inbox.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
     other = await invoke(inbox, made)
     await delivery_at(inbox, other.call_id, DEAD)
-    dead = await inbox.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    dead = await inbox.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [call.call_id for call in dead.calls] == [other.call_id]
 
 
@@ -444,12 +444,12 @@ async def test_dead_calls_are_listed_in_pages_newest_first(inbox):
         expected.insert(0, answer.call_id)
     found, token = [], ""
     while True:
-        asked = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=2, page_token=token)
-        page = await inbox.callbacks.ListCalls(asked)
+        asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=2, page_token=token)
+        page = await inbox.callbacks.ListOwnerCalls(asked)
         found += [call.call_id for call in page.calls]
         token = page.next_page_token
         if not token:
             break
     assert found == expected
-    asked = rpc.ListCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token="nonsense")
-    assert (await refusal(inbox.callbacks.ListCalls(asked))).fields == ["page_token"]
+    asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token="nonsense")
+    assert (await refusal(inbox.callbacks.ListOwnerCalls(asked))).fields == ["page_token"]

@@ -56,11 +56,11 @@ async def case_of(services, made):
 
 
 def answer(services, call, **more):
-    return services.callbacks.SetResponse(rpc.SetResponseRequest(call_id=call.call_id, **more))
+    return services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, **more))
 
 
 async def waiting(services):
-    page = await services.callbacks.ListCalls(rpc.ListCallsRequest(filter=rpc.CALL_FILTER_WAITING))
+    page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
     return [call.call_id for call in page.calls]
 
 

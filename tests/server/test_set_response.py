@@ -8,6 +8,7 @@ from support.services import redirect, refusal, response
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.rpc import callbacks_service
 
 UNKNOWN_CASE = "0" * 32
 HEADERS = pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-a", value="1")])
@@ -116,6 +117,36 @@ async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
         if not (token := page.next_page_token):
             break
     assert found == sent[::-1]
+
+
+async def test_a_page_size_above_the_maximum_counts_as_the_maximum(services, made, monkeypatch):
+    monkeypatch.setattr(callbacks_service, "MAX_CALLS_PER_PAGE", 2)
+    monkeypatch.setattr(callbacks_service, "MAX_CASES_PER_PAGE", 1)
+    await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+    )
+    for _ in range(3):
+        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+    calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2**31 - 1)
+    page = await services.callbacks.ListCalls(calls)
+    assert (len(page.calls), bool(page.next_page_token)) == (2, True)
+    page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=2**31 - 1))
+    assert (len(page.callbacks), bool(page.next_page_token)) == (1, True)
+
+
+async def test_a_negative_page_size_is_refused(services, made):
+    for asked in (
+        services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=-1)),
+        services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=-1)),
+        services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=-1)),
+    ):
+        said = await refusal(asked)
+        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_size"])
+
+
+async def test_a_list_of_an_owner_s_calls_needs_a_filter(services):
+    said = await refusal(services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest()))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["filter"])
 
 
 @pytest.mark.parametrize("path", ["response_headers.headers", "response_code.x", "response_code.", "*", ""])

@@ -80,7 +80,7 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
 @click.option(
     "--answer-mode",
     type=click.Choice([each.lower() for each in AnswerMode if each is not AnswerMode.UNKNOWN], case_sensitive=False),
-    help="Who answers a call: the handler, while the caller waits; with hold whoever does so with set-response --call; "
+    help="Who answers a call: the handler, while the caller waits; with hold a person or program, by callback answer; "
     "with ack the case itself, and the handler gets the call after that.  [default: handler; for the activity form, "
     "hold]",
 )
@@ -183,13 +183,13 @@ def list_callbacks(
 ) -> None:
     """Show cases, newest first.
 
-    Their labels are shown where the terminal is wide enough. With --waiting, what to answer by `callback set-response
-    --call`.
+    Their labels are shown where the terminal is wide enough. With --waiting, what to answer by `callback
+    answer`.
     """
     if waiting:
         if status or activity or labels:
             raise click.UsageError("--waiting excludes --status, --activity and --label.")
-        more = show_calls(session, lambda client: client.list_calls(only=CallFilter.WAITING, owner=owner), limit=limit)
+        more = show_calls(session, lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner), limit=limit)
     else:
         more = _show_cases(session, status=status, activity=activity, labels=labels, owner=owner, limit=limit)
     if more:
@@ -237,53 +237,23 @@ def get(session: Session, *, case_id: str) -> None:
         "callback set-response CASE --code 503 --body 'come back later'",
         "callback set-response CASE --type redirect --redirect-url /page/sorry",
         "callback set-response CASE --reset code --reset header",
-        "callback set-response --call CALL --body 'welcome'",
-        "callback set-response --call CALL --reject --body 'we do not know you'",
     ),
 )
-@click.argument("case_id", metavar="[CASE]", default="")
-@click.option("--call", "call_id", metavar="CALL", default="", help="In place of CASE: answer this call, which waits.")
-@click.option("--reject", is_flag=True, help="With --call: say that incorrect data was sent.")
-@click.option("--keep-open", is_flag=True, help="With --call: accept, and leave the case open for the one to come.")
+@click.argument("case_id", metavar="CASE")
 @response_options(required=False)
 @click.option(
     "--reset",
     type=click.Choice(list(_RESETS)),
     multiple=True,
-    help="Back to what it is where nothing is given: no URL, an empty body, code 200, no headers; repeat.",
+    help="Return to the default: no URL, an empty body, code 200, no headers; repeat.",
 )
 @asks
-def set_response(
-    session: Session,
-    *,
-    case_id: str,
-    call_id: str,
-    reject: bool,
-    keep_open: bool,
-    response: Response,
-    reset: tuple[str, ...],
-) -> None:
-    """Change what the calls of a case are answered with, or answer a call.
+def set_response(session: Session, *, case_id: str, response: Response, reset: tuple[str, ...]) -> None:
+    """Change the response to the calls of a case.
 
-    What is not given stays as it is, the type too; headers are replaced as a whole. A call that is already running
-    keeps the response that it began with.
-
-    With --call it answers one call that is held, as a handler would: what is given overrides the case's response. With
-    --reject the caller gets only what is given, by default a 422. `callback list --waiting` shows what is held.
+    What is not given stays as it is, the type too; headers are replaced as a whole. A call that already runs keeps the
+    response that the case had when the call started.
     """
-    if bool(case_id) == bool(call_id):
-        raise click.UsageError("Give CASE, or --call CALL.")
-    if call_id:
-        if reset:
-            raise click.UsageError("--reset is for a CASE.")
-        if reject and keep_open:
-            raise click.UsageError("--reject and --keep-open exclude each other.")
-        given = None if response == Response(type=None) else response
-        answer = Reject(given) if reject else Accept(given, keep_open=keep_open)
-        show_call(session, lambda client: client.answer_call(call_id, answer))
-        return
-    if reject or keep_open:
-        raise click.UsageError("--reject and --keep-open are for a --call.")
     if response == Response(type=None) and not reset:
         raise click.UsageError(
             "Nothing to change: give --type, --redirect-url, --body, --body-file, --code, --header or --reset."
@@ -295,6 +265,32 @@ def set_response(
         session,
         session.ask(lambda client: client.set_response(case_id, response, reset=[_RESETS[name] for name in reset])),
     )
+
+
+@click.command(
+    cls=AskingCommand,
+    epilog=examples(
+        "callback answer CALL --body 'welcome'",
+        "callback answer CALL --reject --body 'we do not know you'",
+        "callback list --waiting   # what to answer",
+    ),
+)
+@click.argument("call_id", metavar="CALL")
+@click.option("--reject", is_flag=True, help="Reject the call: it sent incorrect data.")
+@click.option("--keep-open", is_flag=True, help="Accept, and keep the case open for another call.")
+@response_options(required=False)
+@asks
+def answer(session: Session, *, call_id: str, reject: bool, keep_open: bool, response: Response) -> None:
+    """Answer a held call, as a handler would.
+
+    What is given overrides the response of the case. With --reject the caller gets only what is given, by default a
+    422. `callback list --waiting` shows the held calls.
+    """
+    if reject and keep_open:
+        raise click.UsageError("--reject and --keep-open exclude each other.")
+    given = None if response == Response(type=None) else response
+    decision = Reject(given) if reject else Accept(given, keep_open=keep_open)
+    show_call(session, lambda client: client.answer_call(call_id, decision))
 
 
 @click.command(cls=AskingCommand, epilog=examples("callback close CASE"))

@@ -39,12 +39,13 @@ def list_calls(session: Session, *, case_id: str, dead: bool, owner: str, show_s
         raise click.UsageError("Give CASE, or --dead.")
     if owner and not dead:
         raise click.UsageError("--owner is for --dead: a CASE has one owner.")
-    only = CallFilter.DEAD if dead else None
-    show_calls(
-        session,
-        lambda client: client.list_calls(case_id, only=only, owner=owner, page_size=100),
-        show_secrets=show_secrets,
-    )
+
+    def listed(client: CallbackClient) -> Iterator[Call]:
+        if dead:
+            return client.list_owner_calls(CallFilter.DEAD, owner=owner, page_size=100)
+        return client.list_calls(case_id, page_size=100)
+
+    show_calls(session, listed, show_secrets=show_secrets)
 
 
 @click.command(

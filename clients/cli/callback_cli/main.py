@@ -23,6 +23,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             calls.list_calls,
             calls.get_call,
             calls.replay,
+            callbacks.answer,
             callbacks.set_response,
             callbacks.close,
             callbacks.erase,

@@ -59,6 +59,8 @@ log = get_logger()
 T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE: Final = 50
+MAX_CASES_PER_PAGE: Final = 1000
+MAX_CALLS_PER_PAGE: Final = 100
 RESEND_S: Final = 3.0
 """How long a method waits for a store that does not answer, in seconds; its caller can send it again."""
 
@@ -150,10 +152,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def SetResponse(  # noqa: N802  # gRPC's name
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
-        """Replaces attributes of a case's response, or answers a held call."""
+        """Replaces attributes of a case's response."""
         require_valid(request)
-        if request.call_id:
-            return await self._answer(request, caller)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
         again = False
@@ -174,7 +174,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         log.info("response_set", case_id=case.id, attributes=names, principal=caller.name)
         return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id, caller)))
 
-    async def _answer(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:
+    @rpc(Role.OWNER)
+    async def AnswerCall(  # noqa: N802  # gRPC's name
+        self, request: pb2.AnswerCallRequest, caller: Principal
+    ) -> pb2.AnswerCallResponse:
+        """Answers a held call."""
+        require_valid(request)
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
         case, _ = await self._call(call_id, caller)
@@ -186,7 +191,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         await self._held.answer(call_id, decision, activity=case.activity)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         call = await self._shown_call(call_id, caller)
-        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
+        return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
 
     async def _set(self, case: Case, response: Response, caller: Principal) -> SetResponseResult | CaseClosed:
         return await _resent(
@@ -235,7 +240,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 status=status,
                 labels=request.labels,
                 after=after,
-                limit=request.page_size or DEFAULT_PAGE_SIZE,
+                limit=_page_size(request.page_size, MAX_CASES_PER_PAGE),
             )
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
@@ -258,21 +263,24 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ListCallsResponse:
         """Shows a page of a case's calls."""
         require_valid(request)
-        if request.filter:
-            return await self._list_marked(request, caller)
         case = await self._case(request.callback_case_id, caller)
         calls, more = await list_calls(
             self._scripts,
             case.id,
             before=_token(_attempt, request.page_token),
-            limit=request.page_size or DEFAULT_PAGE_SIZE,
+            limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
         )
         return pb2.ListCallsResponse(
             calls=await self._shown(case, calls),
             next_page_token=str(more) if more else "",
         )
 
-    async def _list_marked(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
+    @rpc(Role.OWNER)
+    async def ListOwnerCalls(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListOwnerCallsRequest, caller: Principal
+    ) -> pb2.ListOwnerCallsResponse:
+        """Shows a page of the calls of all cases of an owner that a filter selects."""
+        require_valid(request)
         owner = _owner(request.owner, caller)
         after = _token(CallCursor.from_token, request.page_token)
         async with self._listing[caller.name]:
@@ -281,10 +289,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 _MARKS[request.filter],
                 owner=owner,
                 after=after,
-                limit=request.page_size or DEFAULT_PAGE_SIZE,
+                limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
             )
             calls = await read_calls(self._scripts, call_ids)
-        return pb2.ListCallsResponse(
+        return pb2.ListOwnerCallsResponse(
             calls=[converters.call_to(call) for call in calls],
             next_page_token=more.token() if more else "",
         )
@@ -444,6 +452,11 @@ def _owner(named: str, caller: Principal) -> str:
 
 def _given(response: Response, name: str) -> bool:
     return getattr(response, FIELDS[name]) is not None
+
+
+def _page_size(requested: int, most: int) -> int:
+    """Return how many items a page has: the default for 0, and at most `most`."""
+    return min(requested or DEFAULT_PAGE_SIZE, most)
 
 
 def _attempt(token: str) -> int:

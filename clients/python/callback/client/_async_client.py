@@ -240,7 +240,7 @@ class AsyncCallbackClient:
 
         ::
 
-            async for call in client.list_calls(only=CallFilter.WAITING):
+            async for call in client.list_owner_calls(CallFilter.WAITING):
                 await client.answer_call(call.call_id, Redirect("/page/thankyou"))
 
         The same answer again is fine. It works after the case was closed, too.
@@ -259,7 +259,7 @@ class AsyncCallbackClient:
             UnavailableError: No answer. Safe to send again.
         """
         request = _requests.answer_call_request(call_id, answer)
-        result = await self._ask(lambda stub: stub.SetResponse, request, self._backoff(timeout))
+        result = await self._ask(lambda stub: stub.AnswerCall, request, self._backoff(timeout))
         return call_from_proto(result.call)
 
     async def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -324,7 +324,7 @@ class AsyncCallbackClient:
             activity: Only cases of this activity.
             labels: Only cases that have all of these labels.
             owner: Whose cases. Default: the caller's own. Those of others are for an administrator.
-            page_size: How many to ask for at a time, at most 1,000. Default (0) 50.
+            page_size: How many to ask for at a time. Default (0) 50. The server returns at most 1,000.
             timeout: Seconds for each page; default the client's.
 
         Raises:
@@ -390,34 +390,23 @@ class AsyncCallbackClient:
         return call_from_proto(answer.call)
 
     async def list_calls(
-        self,
-        case_id: str = "",
-        *,
-        only: CallFilter | None = None,
-        owner: str = "",
-        page_size: int = 0,
-        timeout: float | None = None,
+        self, case_id: str, *, page_size: int = 0, timeout: float | None = None
     ) -> AsyncIterator[Call]:
-        """Yield recorded calls, newest first, page by page as they are consumed, without their bodies.
+        """Yield the recorded calls of a case, newest first, page by page as they are consumed, without their bodies.
 
         Args:
-            case_id: The case. Default: all cases of the owner, together with `only`.
-            only: Which calls of all cases: those that wait for an answer, or whose delivery is dead.
-            owner: Whose, with `only`. Default: the caller's own. Those of others are for an administrator.
-            page_size: How many to ask for at a time, at most 100. Default (0) 50.
+            case_id: The case.
+            page_size: How many calls to request at a time. Default (0) 50. The server returns at most 100.
             timeout: Seconds for each page; default the client's.
 
         Raises:
-            InvalidRequestError: There is neither a case nor `only`, or both.
+            InvalidRequestError: An argument is out of its bounds.
             NotFoundError: There is no such case.
-            PermissionDeniedError: The owner is somebody else, and the caller no administrator.
             UnavailableError: No answer.
         """
         token = ""
         while True:
-            page = await self.list_calls_page(
-                case_id, only=only, owner=owner, page_size=page_size, page_token=token, timeout=timeout
-            )
+            page = await self.list_calls_page(case_id, page_size=page_size, page_token=token, timeout=timeout)
             for call in page.items:
                 yield call
             token = page.next_page_token
@@ -425,29 +414,68 @@ class AsyncCallbackClient:
                 return
 
     async def list_calls_page(
+        self, case_id: str, *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> Page[Call]:
+        """Return one page of `list_calls`.
+
+        Args:
+            case_id: The case; the same for every page of one list.
+            page_size: As in `list_calls`.
+            page_token: `next_page_token` of the previous page. Default: the first page.
+            timeout: Seconds; default the client's.
+        """
+        request = _requests.list_calls_request(case_id, page_size=page_size, page_token=page_token)
+        answer = await self._ask(lambda stub: stub.ListCalls, request, self._backoff(timeout))
+        return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
+
+    async def list_owner_calls(
+        self, only: CallFilter, *, owner: str = "", page_size: int = 0, timeout: float | None = None
+    ) -> AsyncIterator[Call]:
+        """Yield calls of all cases of an owner, newest first, page by page as they are consumed, without their bodies.
+
+        Args:
+            only: Which calls: those that wait for an answer, or those whose delivery is dead.
+            owner: The owner of the cases. Default: the caller. Another owner is for an administrator.
+            page_size: How many calls to request at a time. Default (0) 50. The server returns at most 100.
+            timeout: Seconds for each page; default the client's.
+
+        Raises:
+            InvalidRequestError: An argument is out of its bounds.
+            PermissionDeniedError: The owner is not the caller, and the caller is not an administrator.
+            UnavailableError: No answer.
+            ValueError: The filter is UNKNOWN.
+        """
+        token = ""
+        while True:
+            page = await self.list_owner_calls_page(
+                only, owner=owner, page_size=page_size, page_token=token, timeout=timeout
+            )
+            for call in page.items:
+                yield call
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def list_owner_calls_page(
         self,
-        case_id: str = "",
+        only: CallFilter,
         *,
-        only: CallFilter | None = None,
         owner: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
     ) -> Page[Call]:
-        """Return one page of `list_calls`.
+        """Return one page of `list_owner_calls`.
 
         Args:
-            case_id: As there, and the same for every page of one list; so are `only` and `owner`.
-            only: As there.
-            owner: As there.
-            page_size: As there.
-            page_token: `next_page_token` of the page before. Default: the first page.
+            only: As in `list_owner_calls`; the same for every page of one list, and so is `owner`.
+            owner: As in `list_owner_calls`.
+            page_size: As in `list_owner_calls`.
+            page_token: `next_page_token` of the previous page. Default: the first page.
             timeout: Seconds; default the client's.
         """
-        request = _requests.list_calls_request(
-            case_id, only=only, owner=owner, page_size=page_size, page_token=page_token
-        )
-        answer = await self._ask(lambda stub: stub.ListCalls, request, self._backoff(timeout))
+        request = _requests.list_owner_calls_request(only, owner=owner, page_size=page_size, page_token=page_token)
+        answer = await self._ask(lambda stub: stub.ListOwnerCalls, request, self._backoff(timeout))
         return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
 
     async def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:

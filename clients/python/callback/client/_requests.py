@@ -174,7 +174,7 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
     )
 
 
-def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.SetResponseRequest:
+def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.AnswerCallRequest:
     """Return the message of `answer_call`.
 
     Raises:
@@ -183,7 +183,7 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.SetRe
     """
     decided = decision(answer)
     _check_body(decided.response.response_body)
-    return messages.SetResponseRequest(
+    return messages.AnswerCallRequest(
         call_id=require_text("call_id", call_id),
         verdict=decided.verdict,
         response=decided.response if decided.HasField("response") else None,
@@ -219,23 +219,34 @@ def list_callbacks_request(
     return request
 
 
-def list_calls_request(
-    case_id: str, *, only: CallFilter | None, owner: str, page_size: int, page_token: str
-) -> messages.ListCallsRequest:
+def list_calls_request(case_id: str, *, page_size: int, page_token: str) -> messages.ListCallsRequest:
     """Return the message of `list_calls_page`.
 
     Raises:
         TypeError: A value is of the wrong type.
     """
-    request = messages.ListCallsRequest(
+    return messages.ListCallsRequest(
         callback_case_id=require_text("case_id", case_id),
+        page_size=page_size,
+        page_token=require_text("page_token", page_token),
+    )
+
+
+def list_owner_calls_request(
+    only: CallFilter, *, owner: str, page_size: int, page_token: str
+) -> messages.ListOwnerCallsRequest:
+    """Return the message of `list_owner_calls_page`.
+
+    Raises:
+        ValueError: The filter is UNKNOWN.
+        TypeError: A value is of the wrong type.
+    """
+    return messages.ListOwnerCallsRequest(
+        filter=messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}"),
         owner=require_text("owner", owner),
         page_size=page_size,
         page_token=require_text("page_token", page_token),
     )
-    if only is not None:
-        request.filter = messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}")
-    return request
 
 
 def watch_calls_request(

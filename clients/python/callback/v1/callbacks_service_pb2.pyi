@@ -31,21 +31,21 @@ class _CallFilter:
 class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALL_FILTER_UNSPECIFIED: _CallFilter.ValueType  # 0
-    """CALL_FILTER_UNSPECIFIED: none."""
+    """CALL_FILTER_UNSPECIFIED is refused."""
     CALL_FILTER_WAITING: _CallFilter.ValueType  # 1
-    """CALL_FILTER_WAITING: held calls that wait for their answer."""
+    """CALL_FILTER_WAITING selects held calls that wait for their answer."""
     CALL_FILTER_DEAD: _CallFilter.ValueType  # 2
-    """CALL_FILTER_DEAD: calls whose delivery is DEAD, but for those that were erased: nothing is left to replay."""
+    """CALL_FILTER_DEAD selects calls whose delivery is DEAD, except erased ones, which cannot be replayed."""
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
-    """CallFilter is which calls of all cases."""
+    """CallFilter selects calls of all cases of an owner."""
 
 CALL_FILTER_UNSPECIFIED: CallFilter.ValueType  # 0
-"""CALL_FILTER_UNSPECIFIED: none."""
+"""CALL_FILTER_UNSPECIFIED is refused."""
 CALL_FILTER_WAITING: CallFilter.ValueType  # 1
-"""CALL_FILTER_WAITING: held calls that wait for their answer."""
+"""CALL_FILTER_WAITING selects held calls that wait for their answer."""
 CALL_FILTER_DEAD: CallFilter.ValueType  # 2
-"""CALL_FILTER_DEAD: calls whose delivery is DEAD, but for those that were erased: nothing is left to replay."""
+"""CALL_FILTER_DEAD selects calls whose delivery is DEAD, except erased ones, which cannot be replayed."""
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
 
 class _CallEventType:
@@ -55,46 +55,50 @@ class _CallEventType:
 class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEventType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALL_EVENT_TYPE_UNSPECIFIED: _CallEventType.ValueType  # 0
-    """CALL_EVENT_TYPE_UNSPECIFIED is one that the server does not know yet: pass it over, as one that the client does not know."""
+    """CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the client
+    does not know.
+    """
     CALL_EVENT_TYPE_CASE_CREATED: _CallEventType.ValueType  # 1
     """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
     CALL_EVENT_TYPE_RESPONSE_SET: _CallEventType.ValueType  # 2
-    """CALL_EVENT_TYPE_RESPONSE_SET: the case's response was replaced."""
+    """CALL_EVENT_TYPE_RESPONSE_SET: the response of the case was replaced."""
     CALL_EVENT_TYPE_CASE_CLOSED: _CallEventType.ValueType  # 3
-    """CALL_EVENT_TYPE_CASE_CLOSED: the case closed, otherwise than by the end of a call."""
+    """CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call."""
     CALL_EVENT_TYPE_CALL_STARTED: _CallEventType.ValueType  # 4
-    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now. A call that the case itself
-    answers (`record`, ACK) has only its end.
+    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case itself
+    answers (`record`, ACK) has only a CALL_ENDED event.
     """
     CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
-    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery is due, was tried, or is over."""
+    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
 
 class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
-    """CallEventType is what happened."""
+    """CallEventType is the kind of a change."""
 
 CALL_EVENT_TYPE_UNSPECIFIED: CallEventType.ValueType  # 0
-"""CALL_EVENT_TYPE_UNSPECIFIED is one that the server does not know yet: pass it over, as one that the client does not know."""
+"""CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the client
+does not know.
+"""
 CALL_EVENT_TYPE_CASE_CREATED: CallEventType.ValueType  # 1
 """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
 CALL_EVENT_TYPE_RESPONSE_SET: CallEventType.ValueType  # 2
-"""CALL_EVENT_TYPE_RESPONSE_SET: the case's response was replaced."""
+"""CALL_EVENT_TYPE_RESPONSE_SET: the response of the case was replaced."""
 CALL_EVENT_TYPE_CASE_CLOSED: CallEventType.ValueType  # 3
-"""CALL_EVENT_TYPE_CASE_CLOSED: the case closed, otherwise than by the end of a call."""
+"""CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call."""
 CALL_EVENT_TYPE_CALL_STARTED: CallEventType.ValueType  # 4
-"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held one waits for its answer now. A call that the case itself
-answers (`record`, ACK) has only its end.
+"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case itself
+answers (`record`, ACK) has only a CALL_ENDED event.
 """
 CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
-"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery is due, was tried, or is over."""
+"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
 Global___CallEventType: _TypeAlias = CallEventType  # noqa: Y015
 
 @_typing.final
 class GenerateCallbackUrlRequest(_message.Message):
-    """GenerateCallbackUrlRequest describes the case to make."""
+    """GenerateCallbackUrlRequest describes the case to create."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,73 +139,75 @@ class GenerateCallbackUrlRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity is who decides what happens on a call: `record` (store the call, give the case's response), `form`
-    (hold the call, for a person), an activity with a push handler that the server's configuration declares, or any other:
-    that belongs to whichever worker serves it. Required, 1–200 characters, no control characters.
+    """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the case),
+    `form` (hold the call for a person), an activity with a push handler that the configuration of the server declares, or
+    any other name, which belongs to the workers that serve it. Required. 1–200 characters, no control characters.
     """
     callback_activity_case: _builtins.str
-    """callback_activity_case is handed to the handler unchanged. Default empty, at most 200 characters."""
+    """callback_activity_case is passed to the handler unchanged. Default empty, at most 200 characters."""
     state_query_parameter: _builtins.str
-    """state_query_parameter, if given, makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only send a
-    state along (OAuth `state`, SAML `RelayState`). Default empty: `{base}/cb/{state}`. A letter, then at most 63
-    letters, digits, `_`, `.` or `-`.
+    """state_query_parameter makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along
+    (OAuth `state`, SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the URL
+    is `{base}/cb/{state}`.
     """
     retryable_after_error: _builtins.bool
-    """retryable_after_error leaves a single-use case open after a call that was rejected or failed. Default false."""
+    """retryable_after_error keeps a single-use case open after a rejected or failed call. Default false."""
     allow_multiple_calls: _builtins.bool
-    """allow_multiple_calls leaves the case open whatever becomes of its calls, until it is closed. Default false: the
-    first call that succeeds closes it.
+    """allow_multiple_calls keeps the case open, whatever the results of its calls, until it is closed. Default false: the
+    first call that succeeds closes the case.
     """
     alternative_domain: _builtins.str
-    """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, lower case, no path, query,
-    fragment or user. Default empty: the server's `box_url`. An operator can restrict it to a list.
+    """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, lower case, without path, query,
+    fragment or user. Default empty: the `box_url` of the server. An operator can restrict it to a list.
     """
     request_id: _builtins.str
-    """request_id makes the request safe to send again: the same id with the same content gives the same URL, for as long
-    as the case is kept; the same id with other content is refused with REQUEST_ID_REUSED. Default empty, at most 200
-    characters. Refused with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
+    """request_id makes the request safe to retry. The same id with the same content returns the same URL, for as long as the
+    case is kept. The same id with other content fails with REQUEST_ID_REUSED. Default empty, at most 200 characters. Fails
+    with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
     """
     verification_profile: _builtins.str
-    """verification_profile is the profile that every call must pass, else the caller gets a 401 and nothing is changed. The
-    operator declares profiles; one that is not declared is refused. Default empty: whoever knows the URL can make the
-    call.
+    """verification_profile is the profile that every request must pass; otherwise the caller gets a 401 and nothing changes.
+    The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone who has the
+    URL can make the call.
     """
     get_guard: _callback_pb2.GetGuard.ValueType
-    """get_guard says what becomes of a GET that may not be a person's. Default OFF. CONFIRM is refused together with a
-    verification_profile: no person can sign.
+    """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
+    verification_profile is refused: a person cannot sign a request.
     """
     answer_mode: _callback_pb2.AnswerMode.ValueType
-    """answer_mode says who answers a call, and when. Default HANDLER; HOLD for the activity `form`, which can have no other."""
+    """answer_mode selects who answers a call, and when. Default HANDLER; for the activity `form` it is always HOLD."""
     ordered: _builtins.bool
-    """ordered has the calls of an ACK case handled one after the other, in their order: a call waits until the one before
-    it is DELIVERED or DEAD. Default false. Refused with another `answer_mode`.
+    """ordered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until the
+    call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response is what a call is answered with, unless its handler overrides it. Required, with a `response_type`."""
+        """response is the response to a call, unless the handler overrides it. Required, with a `response_type`."""
 
     @_builtins.property
     def time_to_live(self) -> _duration_pb2.Duration:
-        """time_to_live closes the case after this time, with reason EXPIRED. Default: what the operator says, else never.
-        At least 1 second, at most 10 years or what the operator says.
+        """time_to_live is the time after which the case closes with reason EXPIRED. Default: the configuration of the server, or
+        never. At least 1 second, at most 10 years or the maximum in the configuration of the server.
         """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """labels are pairs of the owner's own, to find the case again. At most 16; names of 1–63 letters, digits, `_`, `.`,
-        `/` or `-`, values of at most 200 characters.
+        """labels are name-value pairs of the owner, to find the case again. At most 16. Names have 1–63 letters, digits, `_`, `.`,
+        `/` or `-`; values have at most 200 characters.
         """
 
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
-        """answer_deadline is after how long a caller gets `fallback` while the call goes on, as from its start: the case stays
-        IN_PROGRESS, and what the handler decides then decides. Default: none. From 100 ms to the deadline of the activity.
-        Needs a `fallback`.
+        """answer_deadline is the time after the start of a call at which a caller without an answer gets `fallback`. The call
+        continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default: none. From
+        100 ms to the deadline of the activity. Needs a `fallback`.
         """
 
     @_builtins.property
     def fallback(self) -> _callback_pb2.Response:
-        """fallback is what a caller gets at `answer_deadline`; complete, as a case's response must be for `record`."""
+        """fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a `record`
+        case must be. Needs an `answer_deadline`.
+        """
 
     def __init__(
         self,
@@ -233,7 +239,7 @@ Global___GenerateCallbackUrlRequest: _TypeAlias = GenerateCallbackUrlRequest  # 
 
 @_typing.final
 class GenerateCallbackUrlResponse(_message.Message):
-    """GenerateCallbackUrlResponse is the only answer that ever contains the URL and its state."""
+    """GenerateCallbackUrlResponse is the only message that contains the URL and its state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -241,11 +247,11 @@ class GenerateCallbackUrlResponse(_message.Message):
     CALLBACK_STATE_FIELD_NUMBER: _builtins.int
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     callback_url: _builtins.str
-    """callback_url is the URL to hand out. Who knows it can make the call: treat it as a secret."""
+    """callback_url is the URL to hand out. Everyone who has it can make the call: treat it as a secret."""
     callback_state: _builtins.str
-    """callback_state is the secret in the URL, a version 4 UUID in lower case, to send it apart from the URL."""
+    """callback_state is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case."""
     callback_case_id: _builtins.str
-    """callback_case_id names the case; it is not secret."""
+    """callback_case_id is the id of the case. It is not secret."""
     def __init__(
         self,
         *,
@@ -263,35 +269,23 @@ Global___GenerateCallbackUrlResponse: _TypeAlias = GenerateCallbackUrlResponse  
 
 @_typing.final
 class SetResponseRequest(_message.Message):
-    """SetResponseRequest names a case and the attributes to replace, or a call that is held and its answer."""
+    """SetResponseRequest names a case and the attributes to replace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
-    CALL_ID_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
-    KEEP_OPEN_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
-    """callback_case_id is the case."""
-    call_id: _builtins.str
-    """call_id is the held call to answer."""
-    verdict: _callback_handler_service_pb2.Verdict.ValueType
-    """verdict is the judgement of what was sent. Default ACCEPTED."""
-    keep_open: _builtins.bool
-    """keep_open, after ACCEPTED on a single-use case: the call succeeded, but it was not yet the one; the case is open again."""
+    """callback_case_id is the case. Required."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response holds the new values; with a `call_id` what a handler would give: after ACCEPTED it overrides the case's,
-        after REJECTED it alone is used.
-        """
+        """response holds the new values. Required."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """update_mask names the attributes to replace, by the names of the fields of Response. An attribute that it names
-        and `response` does not set goes back to its default. Default: the attributes that `response` sets. The response
-        that results must be valid.
+        """update_mask names the attributes to replace, by the field names of Response. An attribute in the mask that `response`
+        does not set returns to its default. Default: the attributes that `response` sets. The resulting response must be valid.
         """
 
     def __init__(
@@ -300,13 +294,10 @@ class SetResponseRequest(_message.Message):
         callback_case_id: _builtins.str = ...,
         response: _callback_pb2.Response | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
-        call_id: _builtins.str = ...,
-        verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
-        keep_open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "callback_case_id", b"callback_case_id", "keep_open", b"keep_open", "response", b"response", "update_mask", b"update_mask", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "response", b"response", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,7 +305,71 @@ Global___SetResponseRequest: _TypeAlias = SetResponseRequest  # noqa: Y015
 
 @_typing.final
 class SetResponseResponse(_message.Message):
-    """SetResponseResponse returns the case as it is now."""
+    """SetResponseResponse returns the case after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def callback(self) -> _callback_pb2.Callback:
+        """callback is the case."""
+
+    def __init__(
+        self,
+        *,
+        callback: _callback_pb2.Callback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetResponseResponse: _TypeAlias = SetResponseResponse  # noqa: Y015
+
+@_typing.final
+class AnswerCallRequest(_message.Message):
+    """AnswerCallRequest names a held call and the answer to it: what a handler would decide."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """call_id is the held call. Required."""
+    verdict: _callback_handler_service_pb2.Verdict.ValueType
+    """verdict says whether the data was accepted. Default ACCEPTED."""
+    keep_open: _builtins.bool
+    """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call. Default
+    false.
+    """
+    @_builtins.property
+    def response(self) -> _callback_pb2.Response:
+        """response overrides the response of the case after ACCEPTED: each attribute that is set replaces that of the case. After
+        REJECTED only this response is used, with code 422 by default.
+        """
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        response: _callback_pb2.Response | None = ...,
+        verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
+        keep_open: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "keep_open", b"keep_open", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerCallRequest: _TypeAlias = AnswerCallRequest  # noqa: Y015
+
+@_typing.final
+class AnswerCallResponse(_message.Message):
+    """AnswerCallResponse returns the case and the call after the answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -322,11 +377,11 @@ class SetResponseResponse(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def callback(self) -> _callback_pb2.Callback:
-        """callback is the case."""
+        """callback is the case of the call."""
 
     @_builtins.property
     def call(self) -> _callback_pb2.Call:
-        """call is the call that was answered, if one was."""
+        """call is the answered call."""
 
     def __init__(
         self,
@@ -340,7 +395,7 @@ class SetResponseResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SetResponseResponse: _TypeAlias = SetResponseResponse  # noqa: Y015
+Global___AnswerCallResponse: _TypeAlias = AnswerCallResponse  # noqa: Y015
 
 @_typing.final
 class CloseCallbackRequest(_message.Message):
@@ -366,7 +421,7 @@ Global___CloseCallbackRequest: _TypeAlias = CloseCallbackRequest  # noqa: Y015
 
 @_typing.final
 class CloseCallbackResponse(_message.Message):
-    """CloseCallbackResponse returns the case as it is now."""
+    """CloseCallbackResponse returns the case after the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -436,7 +491,7 @@ Global___GetCallbackResponse: _TypeAlias = GetCallbackResponse  # noqa: Y015
 
 @_typing.final
 class ListCallbacksRequest(_message.Message):
-    """ListCallbacksRequest filters and pages."""
+    """ListCallbacksRequest selects cases of one owner, and a page of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -467,20 +522,22 @@ class ListCallbacksRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """page_size is the most cases to return. Default (0) 50, at most 1,000."""
+    """page_size is the maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
+    value is refused.
+    """
     page_token: _builtins.str
-    """page_token is `next_page_token` of the page before, with the same filter. Default empty: the first page."""
+    """page_token is the `next_page_token` of the previous page, with the same filter. Default empty: the first page."""
     status: _callback_pb2.CallbackStatus.ValueType
-    """status keeps cases in this status. Default UNSPECIFIED: all."""
+    """status selects cases in this status. Default UNSPECIFIED: all."""
     callback_activity: _builtins.str
-    """callback_activity keeps cases of this activity. Default empty: all."""
+    """callback_activity selects cases of this activity. Default empty: all."""
     owner: _builtins.str
-    """owner is whose cases to list. Default empty: the caller's own. Anyone else's are for an administrator; others are
-    refused with ROLE_MISSING.
+    """owner is the owner of the cases. Default empty: the caller. Another owner than the caller needs the role `admin`;
+    otherwise the RPC fails with ROLE_MISSING.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """labels keeps cases that have all of these labels. Default empty: all. At most 16."""
+        """labels selects cases that have all of these labels. Default empty: all. At most 16."""
 
     def __init__(
         self,
@@ -502,18 +559,18 @@ Global___ListCallbacksRequest: _TypeAlias = ListCallbacksRequest  # noqa: Y015
 
 @_typing.final
 class ListCallbacksResponse(_message.Message):
-    """ListCallbacksResponse is one page."""
+    """ListCallbacksResponse is one page of cases."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACKS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page. Empty on the last one."""
+    """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Callback]:
-        """callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page can be short, or empty, before the
-        last one: a search through many cases ends a page in order to answer in time.
+        """callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page before the last one can
+        be short or empty: a search through many cases ends a page early in order to respond in time.
         """
 
     def __init__(
@@ -578,39 +635,31 @@ Global___GetCallResponse: _TypeAlias = GetCallResponse  # noqa: Y015
 
 @_typing.final
 class ListCallsRequest(_message.Message):
-    """ListCallsRequest names a case, or says which calls of all cases, and pages."""
+    """ListCallsRequest names a case, and a page of its calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    OWNER_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
-    """callback_case_id is the case."""
+    """callback_case_id is the case. Required."""
     page_size: _builtins.int
-    """page_size is the most calls to return. Default (0) 50, at most 100."""
-    page_token: _builtins.str
-    """page_token is `next_page_token` of the page before. Default empty: the first page."""
-    filter: Global___CallFilter.ValueType
-    """filter asks for calls of all cases of `owner` in place of those of one case."""
-    owner: _builtins.str
-    """owner is whose calls, with a filter. Default empty: the caller's own. Anyone else's are for an administrator; others
-    are refused with ROLE_MISSING.
+    """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative value is
+    refused.
     """
+    page_token: _builtins.str
+    """page_token is the `next_page_token` of the previous page. Default empty: the first page."""
     def __init__(
         self,
         *,
         callback_case_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        filter: Global___CallFilter.ValueType = ...,
-        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -618,14 +667,14 @@ Global___ListCallsRequest: _TypeAlias = ListCallsRequest  # noqa: Y015
 
 @_typing.final
 class ListCallsResponse(_message.Message):
-    """ListCallsResponse is one page."""
+    """ListCallsResponse is one page of calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page. Empty on the last one."""
+    """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def calls(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Call]:
         """calls are the calls, newest first, without `request_body` and `response.response_body`."""
@@ -643,6 +692,72 @@ class ListCallsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015
+
+@_typing.final
+class ListOwnerCallsRequest(_message.Message):
+    """ListOwnerCallsRequest selects calls of all cases of one owner, and a page of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    filter: Global___CallFilter.ValueType
+    """filter selects the calls. Required."""
+    owner: _builtins.str
+    """owner is the owner of the calls. Default empty: the caller. Another owner than the caller needs the role `admin`;
+    otherwise the RPC fails with ROLE_MISSING.
+    """
+    page_size: _builtins.int
+    """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative value is
+    refused.
+    """
+    page_token: _builtins.str
+    """page_token is the `next_page_token` of the previous page, with the same filter and owner. Default empty: the first page."""
+    def __init__(
+        self,
+        *,
+        filter: Global___CallFilter.ValueType = ...,
+        owner: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnerCallsRequest: _TypeAlias = ListOwnerCallsRequest  # noqa: Y015
+
+@_typing.final
+class ListOwnerCallsResponse(_message.Message):
+    """ListOwnerCallsResponse is one page of calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is the token of the next page. Empty on the last page."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Call]:
+        """calls are the calls, newest first, without `request_body` and `response.response_body`."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[_callback_pb2.Call] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnerCallsResponse: _TypeAlias = ListOwnerCallsResponse  # noqa: Y015
 
 @_typing.final
 class EraseCallsRequest(_message.Message):
@@ -668,13 +783,13 @@ Global___EraseCallsRequest: _TypeAlias = EraseCallsRequest  # noqa: Y015
 
 @_typing.final
 class EraseCallsResponse(_message.Message):
-    """EraseCallsResponse says what was erased."""
+    """EraseCallsResponse returns the number of erased calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ERASED_CALL_COUNT_FIELD_NUMBER: _builtins.int
     erased_call_count: _builtins.int
-    """erased_call_count is how many calls had recorded data until now, running ones included."""
+    """erased_call_count is the number of calls that had recorded data until now, running calls included."""
     def __init__(
         self,
         *,
@@ -690,7 +805,7 @@ Global___EraseCallsResponse: _TypeAlias = EraseCallsResponse  # noqa: Y015
 
 @_typing.final
 class ReplayCallRequest(_message.Message):
-    """ReplayCallRequest names the call."""
+    """ReplayCallRequest names the call to replay."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -712,7 +827,7 @@ Global___ReplayCallRequest: _TypeAlias = ReplayCallRequest  # noqa: Y015
 
 @_typing.final
 class ReplayCallResponse(_message.Message):
-    """ReplayCallResponse returns the call as it is now."""
+    """ReplayCallResponse returns the call after the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -736,15 +851,13 @@ Global___ReplayCallResponse: _TypeAlias = ReplayCallResponse  # noqa: Y015
 
 @_typing.final
 class PauseActivityRequest(_message.Message):
-    """PauseActivityRequest names the activity."""
+    """PauseActivityRequest names the activity to pause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity is the activity. Required. Refused: `record` and `form`, of which nothing is ever delivered, and what
-    can be no activity.
-    """
+    """callback_activity is the activity. Required. `record` and `form` are refused: their calls are never delivered."""
     def __init__(
         self,
         *,
@@ -777,7 +890,7 @@ Global___PauseActivityResponse: _TypeAlias = PauseActivityResponse  # noqa: Y015
 
 @_typing.final
 class ResumeActivityRequest(_message.Message):
-    """ResumeActivityRequest names the activity."""
+    """ResumeActivityRequest names the activity to resume."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -833,14 +946,14 @@ Global___ListPausedActivitiesRequest: _TypeAlias = ListPausedActivitiesRequest  
 
 @_typing.final
 class ListPausedActivitiesResponse(_message.Message):
-    """ListPausedActivitiesResponse names the activities."""
+    """ListPausedActivitiesResponse names the paused activities."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """callback_activities are those that are paused, in the order of their names."""
+        """callback_activities are the paused activities, sorted by name."""
 
     def __init__(
         self,
@@ -857,7 +970,7 @@ Global___ListPausedActivitiesResponse: _TypeAlias = ListPausedActivitiesResponse
 
 @_typing.final
 class WatchCallsRequest(_message.Message):
-    """WatchCallsRequest filters, and says from where."""
+    """WatchCallsRequest selects events and the position to start from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -886,18 +999,18 @@ class WatchCallsRequest(_message.Message):
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity keeps events of this activity. Default empty: all."""
+    """callback_activity selects events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
-    """callback_case_id keeps events of this case. Default empty: all. Without a resume_token there must be one, else
-    CALLBACK_NOT_FOUND; with one the case may be gone, and its last events yet to come.
+    """callback_case_id selects events of this case. Default empty: all. Without a resume_token the case must exist; otherwise
+    the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: its last events still come.
     """
     resume_token: _builtins.str
-    """resume_token is the one of the last event that was dealt with, or of the last message, of a watch with the same filter.
-    Default empty: from now on.
+    """resume_token is the token of the last event that the client handled, or of the last message, in a watch with the same
+    filter. Default empty: start now. At most 4,000 characters.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """labels keeps events of cases that have all of these labels. Default empty: all. At most 16."""
+        """labels selects events of cases that have all of these labels. Default empty: all. At most 16."""
 
     def __init__(
         self,
@@ -917,8 +1030,9 @@ Global___WatchCallsRequest: _TypeAlias = WatchCallsRequest  # noqa: Y015
 
 @_typing.final
 class WatchCallsResponse(_message.Message):
-    """WatchCallsResponse is some events, and where to go on after them. The first one comes at once, without events: what
-    happens after it is not missed. One without events comes now and then, so that a token does not grow old.
+    """WatchCallsResponse is a batch of events and the position after them. The first message comes at once and has no events:
+    no event after it is missed. Later, a message without events comes from time to time, so that the resume token of the
+    client stays recent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -926,10 +1040,10 @@ class WatchCallsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """resume_token goes on after this message."""
+    """resume_token is the position after this message."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallEvent]:
-        """events are in order for each case."""
+        """events are the events; those of one case are in order."""
 
     def __init__(
         self,
@@ -963,28 +1077,28 @@ class CallEvent(_message.Message):
     DELIVERY_STATUS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     type: Global___CallEventType.ValueType
-    """type is what happened."""
+    """type is the kind of change."""
     callback_case_id: _builtins.str
     """callback_case_id is the case."""
     call_id: _builtins.str
-    """call_id is the call. Empty if it happened to the case."""
+    """call_id is the call. Empty for a change of the case itself."""
     callback_activity: _builtins.str
-    """callback_activity is the case's activity."""
+    """callback_activity is the activity of the case."""
     owner: _builtins.str
-    """owner is the case's owner."""
+    """owner is the owner of the case."""
     case_status: _callback_pb2.CallbackStatus.ValueType
-    """case_status is the case's status after it."""
+    """case_status is the status of the case after the change."""
     close_reason: _callback_pb2.CloseReason.ValueType
-    """close_reason is why the case is closed, if it is."""
+    """close_reason is the reason why the case is closed. UNSPECIFIED if it is not."""
     call_status: _callback_pb2.CallStatus.ValueType
-    """call_status is the call's status after it, if it happened to a call."""
+    """call_status is the status of the call after the change. UNSPECIFIED for a change of the case itself."""
     delivery_status: _callback_pb2.DeliveryStatus.ValueType
-    """delivery_status is the delivery's status after it, if the call has one."""
+    """delivery_status is the status of the delivery after the change. UNSPECIFIED if the call has no delivery."""
     resume_token: _builtins.str
-    """resume_token goes on after this event: those that come then are exactly those that came after it here."""
+    """resume_token is the position after this event: a watch from it gets exactly the events that follow here."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """time is when it happened, by the store's clock."""
+        """time is the time of the change, by the clock of the store."""
 
     def __init__(
         self,

@@ -26,13 +26,17 @@ if _version_not_supported:
 
 
 class CallbacksServiceStub:
-    """CallbacksService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
-    refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
-    a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
-    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
-    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
-    else it does not exist.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
+    that came in.
+
+    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
+    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
+    itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
+    other principal the case does not exist.
     """
 
     def __init__(self, channel):
@@ -50,6 +54,11 @@ class CallbacksServiceStub:
                 '/callback.v1.CallbacksService/SetResponse',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.SetResponseRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.SetResponseResponse.FromString,
+                _registered_method=True)
+        self.AnswerCall = channel.unary_unary(
+                '/callback.v1.CallbacksService/AnswerCall',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallResponse.FromString,
                 _registered_method=True)
         self.CloseCallback = channel.unary_unary(
                 '/callback.v1.CallbacksService/CloseCallback',
@@ -75,6 +84,11 @@ class CallbacksServiceStub:
                 '/callback.v1.CallbacksService/ListCalls',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListCallsRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
+        self.ListOwnerCalls = channel.unary_unary(
+                '/callback.v1.CallbacksService/ListOwnerCalls',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListOwnerCallsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListOwnerCallsResponse.FromString,
                 _registered_method=True)
         self.EraseCalls = channel.unary_unary(
                 '/callback.v1.CallbacksService/EraseCalls',
@@ -109,17 +123,21 @@ class CallbacksServiceStub:
 
 
 class CallbacksServiceServicer:
-    """CallbacksService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
-    refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
-    a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
-    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
-    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
-    else it does not exist.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
+    that came in.
+
+    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
+    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
+    itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
+    other principal the case does not exist.
     """
 
     def GenerateCallbackUrl(self, request, context):
-        """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
+        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
         Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -127,18 +145,25 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetResponse(self, request, context):
-        """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-        the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
-        case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
-        CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
+        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+        STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerCall(self, request, context):
+        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
+        no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseCallback(self, request, context):
-        """CloseCallback closes a case at once, whatever its status; calls that run go on and are answered. Closing a closed
-        case returns it unchanged. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
+        case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,28 +192,36 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCalls(self, request, context):
-        """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+        """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
         STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOwnerCalls(self, request, context):
+        """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
+        INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseCalls(self, request, context):
-        """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
-        wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
-        store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
+        details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
+        calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
+        until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayCall(self, request, context):
-        """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
-        answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
-        PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
+        change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
+        call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
         STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -196,9 +229,9 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
-        begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
-        configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
+        this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
+        declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,17 +245,17 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPausedActivities(self, request, context):
-        """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE.
+        """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchCalls(self, request, context):
-        """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
-        from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-        CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
-        watch again with the last resume token.
+        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
+        starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
+        STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +273,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.SetResponse,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.SetResponseRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.SetResponseResponse.SerializeToString,
+            ),
+            'AnswerCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerCall,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallResponse.SerializeToString,
             ),
             'CloseCallback': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseCallback,
@@ -265,6 +303,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.ListCalls,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListCallsRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListOwnerCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnerCalls,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListOwnerCallsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListOwnerCallsResponse.SerializeToString,
             ),
             'EraseCalls': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseCalls,
@@ -305,13 +348,17 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallbacksService:
-    """CallbacksService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
-    refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
-    a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
-    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
-    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
-    else it does not exist.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
+    that came in.
+
+    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
+    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
+    itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
+    other principal the case does not exist.
     """
 
     @staticmethod
@@ -358,6 +405,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/SetResponse',
             callback_dot_v1_dot_callbacks__service__pb2.SetResponseRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.SetResponseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/AnswerCall',
+            callback_dot_v1_dot_callbacks__service__pb2.AnswerCallRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.AnswerCallResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -493,6 +567,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/ListCalls',
             callback_dot_v1_dot_callbacks__service__pb2.ListCallsRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwnerCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ListOwnerCalls',
+            callback_dot_v1_dot_callbacks__service__pb2.ListOwnerCallsRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ListOwnerCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,13 +27,17 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallbacksServiceStub:
-    """CallbacksService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
-    refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
-    a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
-    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
-    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
-    else it does not exist.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
+    that came in.
+
+    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
+    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
+    itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
+    other principal the case does not exist.
     """
 
     @_typing.overload
@@ -41,18 +45,21 @@ class CallbacksServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CallbacksServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
-    """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
+    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
     Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
-    """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-    the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
-    case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
-    CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
+    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+    STORE_UNAVAILABLE.
+    """
+    AnswerCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]
+    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
+    no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
-    """CloseCallback closes a case at once, whatever its status; calls that run go on and are answered. Closing a closed
-    case returns it unchanged. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
+    case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -63,63 +70,74 @@ class CallbacksServiceStub:
     GetCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallRequest, _callbacks_service_pb2.GetCallResponse]
     """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallsRequest, _callbacks_service_pb2.ListCallsResponse]
-    """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+    """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
     STORE_UNAVAILABLE.
     """
+    ListOwnerCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListOwnerCallsRequest, _callbacks_service_pb2.ListOwnerCallsResponse]
+    """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
+    INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+    """
     EraseCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]
-    """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
-    wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
-    store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
+    details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
+    calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
+    until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+    STORE_UNAVAILABLE.
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
-    """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
-    answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
-    PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
+    change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
+    call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
     STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
-    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
-    begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
-    configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
+    this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
+    declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
-    """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
-    """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
-    from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-    CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
-    watch again with the last resume token.
+    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
+    starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
+    STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
     """
 
 @_typing.type_check_only
 class CallbacksServiceAsyncStub(CallbacksServiceStub):
-    """CallbacksService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
-    refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
-    a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
-    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
-    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
-    else it does not exist.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
+    that came in.
+
+    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
+    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
+    itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
+    other principal the case does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
-    """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
+    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
     Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
-    """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-    the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
-    case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
-    CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
+    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+    STORE_UNAVAILABLE.
+    """
+    AnswerCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]  # type: ignore[assignment]
+    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
+    no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
-    """CloseCallback closes a case at once, whatever its status; calls that run go on and are answered. Closing a closed
-    case returns it unchanged. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
+    case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -130,46 +148,54 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     GetCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallRequest, _callbacks_service_pb2.GetCallResponse]  # type: ignore[assignment]
     """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallsRequest, _callbacks_service_pb2.ListCallsResponse]  # type: ignore[assignment]
-    """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+    """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
     STORE_UNAVAILABLE.
     """
+    ListOwnerCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListOwnerCallsRequest, _callbacks_service_pb2.ListOwnerCallsResponse]  # type: ignore[assignment]
+    """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
+    INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+    """
     EraseCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
-    """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
-    wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-    that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
-    store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
+    details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
+    calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
+    until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+    STORE_UNAVAILABLE.
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
-    """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
-    answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
-    PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
+    change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
+    call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
     STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
-    begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
-    configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
+    this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
+    declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
-    """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
-    """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
-    from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-    CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
-    watch again with the last resume token.
+    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
+    starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
+    STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
     """
 
 class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CallbacksService is for internal services: make a URL, decide its answer, close it, look at what came in. Every
-    refusal is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`); INVALID_REQUEST lists every bad field in
-    a `BadRequest`. UNAVAILABLE means that the store can not be reached: every method here can be sent again, for
-    GenerateCallbackUrl with the same `request_id`. Where principals are configured, every method needs one with the role
-    `owner` or `admin`, proven by `authorization: Bearer TOKEN` in the metadata or by a client certificate; else it fails
-    with UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case, or an administrator, may read or change it; to everyone
-    else it does not exist.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
+    that came in.
+
+    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
+    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
+    itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
+    other principal the case does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -178,7 +204,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.GenerateCallbackUrlRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlResponse]]:
-        """GenerateCallbackUrl stores a case, durably, and returns its URL. A call that arrives before this answer is not lost.
+        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
         Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
 
@@ -188,10 +214,19 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.SetResponseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.SetResponseResponse, _abc.Awaitable[_callbacks_service_pb2.SetResponseResponse]]:
-        """SetResponse replaces attributes of the response of a case that is not closed. A call that is already running keeps
-        the response as it was when the call began. With a `call_id` it answers a call that is held instead, whatever its
-        case's status; the same answer again is fine. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED,
-        CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
+        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+        STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def AnswerCall(
+        self,
+        request: _callbacks_service_pb2.AnswerCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.AnswerCallResponse, _abc.Awaitable[_callbacks_service_pb2.AnswerCallResponse]]:
+        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
+        no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -200,8 +235,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.CloseCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.CloseCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.CloseCallbackResponse]]:
-        """CloseCallback closes a case at once, whatever its status; calls that run go on and are answered. Closing a closed
-        case returns it unchanged. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
+        case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -236,8 +271,18 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ListCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ListCallsResponse, _abc.Awaitable[_callbacks_service_pb2.ListCallsResponse]]:
-        """ListCalls returns the recorded calls of a case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+        """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
         STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOwnerCalls(
+        self,
+        request: _callbacks_service_pb2.ListOwnerCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ListOwnerCallsResponse, _abc.Awaitable[_callbacks_service_pb2.ListOwnerCallsResponse]]:
+        """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
+        INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -246,11 +291,11 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.EraseCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.EraseCallsResponse, _abc.Awaitable[_callbacks_service_pb2.EraseCallsResponse]]:
-        """EraseCalls erases, for good, what was recorded of a case's calls: headers, query, body, client address, what went
-        wrong, and what they were answered. The case stays as it is, and so do the calls' ids, times and status. Of a call
-        that is running nothing will be recorded. What the case itself says (response, labels) is not part of it. The
-        store's append-only file keeps what was erased until it is rewritten, and backups until they expire. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
+        details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
+        calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
+        until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+        STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -259,9 +304,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ReplayCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
-        """ReplayCall has the handler of a recorded call decide on it again, soon, with retries, as in ACK mode: its caller was
-        answered long ago, and its case stays as it is. `delivery` of the call says what becomes of it. Of a delivery that is
-        PENDING it makes the next attempt due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
+        change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
+        call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
         STORE_UNAVAILABLE.
         """
 
@@ -271,9 +316,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
-        """PauseActivity keeps the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed: none
-        begins after this answer, and those at work end. Calls whose caller waits go on. The activity need not be one that the
-        configuration declares. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
+        this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
+        declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -290,7 +335,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ListPausedActivitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ListPausedActivitiesResponse, _abc.Awaitable[_callbacks_service_pb2.ListPausedActivitiesResponse]]:
-        """ListPausedActivities returns the activities that are paused. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+        """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def WatchCalls(
@@ -298,10 +343,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.WatchCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
-        """WatchCalls sends an event for each change of a case or a call of the caller's (for an administrator, of everyone's)
-        from now on, or from a resume token on, without a gap. Order is kept for each case. Fails with INVALID_REQUEST,
-        CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE;
-        watch again with the last resume token.
+        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
+        starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
+        STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
         """
 
 def add_CallbacksServiceServicer_to_server(servicer: CallbacksServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
