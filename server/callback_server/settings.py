@@ -22,9 +22,11 @@ from pydantic_settings import SettingsConfigDict
 from callback.targets import problem_of
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.retries import Retries
 from callback_server.store.connection.client import check_url, with_password
+from callback_server.store.retention import Retention
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
 
@@ -254,6 +256,23 @@ class ServerSettings(ProcessSettings):
                 " set tls_cert_file and tls_key_file, or allow_plaintext where a mesh encrypts"
             )
         return self
+
+    def to_activities(self) -> dict[str, Activity]:
+        """Return the declared activities by name."""
+        return {
+            name: Activity(name, deadline_ms=activity.deadline_ms, retries=activity.retry.retries())
+            for name, activity in self.activities.items()
+        }
+
+    def to_retention(self) -> Retention:
+        """Return what is kept of calls, and for how long."""
+        return Retention(
+            time_ms=self.retention_s * 1000,
+            calls_per_case=self.recorded_calls_per_case,
+            bytes_per_case=self.recorded_bytes_per_case,
+            bodies=self.record_bodies,
+            headers=self.record_headers,
+        )
 
     def read_store_url(self) -> str:
         """`store_url`, with the password of `store_password_file` if there is one.

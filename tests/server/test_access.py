@@ -72,7 +72,8 @@ def token(name):
 async def services(store_of):
     principals = known()
     store = store_of()
-    async with running_services(store, principals=lambda: principals, max_deliveries=0) as running:
+    async with running_services(store, principals=lambda: principals) as running:
+        running.control_plane.deliveries.stop()
         running.store = store
         yield running
 

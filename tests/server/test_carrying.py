@@ -116,7 +116,7 @@ async def test_a_call_is_made_to_its_end_where_its_stream_breaks(services, strea
     (call,) = await wait_until(lambda: waiting(services))
     stream.cancel()
     await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
-    await wait_until(lambda: not services.calls._running)
+    await wait_until(lambda: not services.control_plane.invoker._running)
     got = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))
     assert got.call.HasField("end_time")
 
@@ -130,7 +130,7 @@ async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch
         for number in range(many):
             request = edge.InvokeRequest(state=state, request_method="post", request_body=bytes(100_000))
             yield edge.CarryRequest(invocations=[edge.Invocation(number=number, request=request)])
-            await wait_until(lambda: not services.calls._running)
+            await wait_until(lambda: not services.control_plane.invoker._running)
 
     seen = []
 
@@ -191,6 +191,6 @@ async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_
         again = services.edge.Carry(metadata=token("edge"))
         said = await refusal(again.read())
         assert said.reason == "UNAUTHENTICATED"
-        assert not services.calls._running
+        assert not services.control_plane.invoker._running
         listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
         assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # as they were

@@ -13,30 +13,23 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import Activity
 from callback_server.domain.call import Request
-from callback_server.domain.retries import Retries
-from callback_server.handlers.push import PushHandler
-from callback_server.main import _background, _drain
-from callback_server.settings import ActivitySettings
+from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
-from callback_server.store.retention import Retention
 
-QUICK = Retries(initial_ms=1, max_ms=2, max_attempts=5)
+QUICK = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=5)
 PENDING, RUNNING = pb.DELIVERY_STATUS_PENDING, pb.DELIVERY_STATUS_RUNNING
 DELIVERED, DEAD = pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
 
 
 @contextlib.asynccontextmanager
-async def inbox_on(store, stub, *, retries=QUICK, sweeps=True, **more):
+async def inbox_on(store, stub, *, retries=QUICK, sweeps=True, delivers=True, **more):
     """Services whose activity `act` is served by a stub handler, and which look for what is due."""
-    activity = Activity("act", deadline_ms=5000, retries=retries)
-    async with (
-        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
-        running_services(store, handlers={"act": handler}, activities={"act": activity}, **more) as services,
-        _background(services.sweeper.sweep_for_ever()) if sweeps else contextlib.nullcontext(),
-    ):
+    activity = ActivitySettings(target=stub.target, deadline_s=5, retry=retries)
+    async with running_services(store, activities={"act": activity}, sweeps=sweeps, **more) as services:
         services.stub = stub
+        if not delivers:
+            services.control_plane.deliveries.stop()
         yield services
 
 
@@ -164,7 +157,9 @@ async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(inbox):
 async def test_a_handler_that_can_not_be_reached_costs_an_attempt_and_is_tried_again(store_of):
     async with stub_handler() as gone:
         pass  # nothing listens there any more
-    async with inbox_on(store_of(), gone, retries=Retries(initial_ms=1, max_ms=2, max_attempts=2)) as services:
+    async with inbox_on(
+        store_of(), gone, retries=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2)
+    ) as services:
         answer = await invoke(services, await generate(services, "any"))
         call = await delivery_at(services, answer.call_id, DEAD)
         assert (call.delivery.attempts, call.delivery.failure) == (2, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
@@ -172,7 +167,7 @@ async def test_a_handler_that_can_not_be_reached_costs_an_attempt_and_is_tried_a
 
 async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):
     name = stub.play(failing(1000, accept()))
-    retries = Retries(initial_ms=1, max_ms=2, max_age_ms=1500)
+    retries = RetrySettings(initial_s=0.001, max_s=0.002, max_age_s=1.5)
     async with inbox_on(store_of(), stub, retries=retries) as services:
         answer = await invoke(services, await generate(services, name))
         call = await delivery_at(services, answer.call_id, DEAD)
@@ -217,7 +212,7 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
         await pause(here)
         answers = [await invoke(services, made) for services in (there, here, there)]
         for partition in range(keys.PARTITIONS):  # as if each had been swept
-            await here.inbox._take(partition)
+            await here.control_plane.deliveries._take(partition)
         for answer in answers:
             assert (await call_of(there, answer.call_id)).delivery.status == PENDING
         looked = len(stub.requests(name))
@@ -252,7 +247,7 @@ async def test_what_is_paused_is_listed_and_a_delivery_that_waits_says_what_for(
 
 @pytest.mark.parametrize("change", [pause, resume])
 async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(inbox, change):
-    client = inbox.scripts.client
+    client = inbox.control_plane.scripts.client
     await client.config_set("min-replicas-to-write", 1)
     try:
         assert (await refusal(change(inbox))).reason == "STORE_UNAVAILABLE"
@@ -293,7 +288,7 @@ async def test_what_is_never_delivered_can_not_be_paused(inbox, activity, says):
 
 async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):
     name = stub.play(failing(2, accept(override(response_body=b"secret"))))
-    async with inbox_on(store_of(), stub, retention=Retention(bodies=False, headers=False)) as services:
+    async with inbox_on(store_of(), stub, record_bodies=False, record_headers=False) as services:
         headers = [pb.Header(name="x-a", value="1")]
         answer = await invoke(services, await generate(services, name), b"body", request_headers=headers)
         call = await delivery_at(services, answer.call_id, DELIVERED)
@@ -306,7 +301,7 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
 
 async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased_and_says_so(store_of, stub):
     name = stub.play(failing(0, accept()))
-    async with inbox_on(store_of(), stub, sweeps=False, max_deliveries=0) as services:
+    async with inbox_on(store_of(), stub, sweeps=False, delivers=False) as services:
         made = await generate(services, name)
         answer = await invoke(services, made, b"body")
         erased = await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
@@ -343,11 +338,11 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
 
     name = stub.play(script)
     store = store_of()
-    async with inbox_on(store, stub, sweeps=False, max_deliveries=0) as closed:
+    async with inbox_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name, allow_multiple_calls=True)
         for _ in range(60):
             answer = await invoke(closed, made)
-    async with inbox_on(store, stub, max_deliveries=3) as services:
+    async with inbox_on(store, stub, max_in_flight_deliveries=3) as services:
         await wait_until(lambda: len(stub.requests(name)) == 60)
         await delivery_at(services, answer.call_id, DELIVERED)
     assert most == 3
@@ -356,14 +351,14 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
 async def test_what_was_taken_before_a_stop_is_delivered_before_the_end(store_of, stub):
     name = stub.play(failing(0, accept()))
     store = store_of()
-    async with inbox_on(store, stub, sweeps=False, max_deliveries=0) as closed:
+    async with inbox_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name)
         answer = await invoke(closed, made)
     async with inbox_on(store, stub, sweeps=False) as services:
-        taking = asyncio.create_task(services.inbox._take(keys.partition_of(made.callback_case_id)))
+        taking = asyncio.create_task(services.control_plane.deliveries._take(keys.partition_of(made.callback_case_id)))
         await asyncio.sleep(0)  # the store is asked, and has not answered
-        services.inbox.stop()
-        await services.inbox.drain()
+        services.control_plane.deliveries.stop()
+        await services.control_plane.deliveries.drain()
         assert (await call_of(services, answer.call_id)).delivery.status == DELIVERED
         await taking
 
@@ -377,11 +372,11 @@ async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(inbox)
 
     name = inbox.stub.play(script)
     made = await generate(inbox, name)
-    invoking = inbox.calls.invoke(made.callback_state, "", Request("post"))
+    invoking = inbox.control_plane.invoker.invoke(made.callback_state, "", Request("post"))
     for _ in range(5):
         await asyncio.sleep(0)  # its claim is on its way
-    inbox.inbox.stop()
-    draining = asyncio.create_task(_drain(inbox.calls, inbox.inbox))
+    inbox.control_plane.deliveries.stop()
+    draining = asyncio.create_task(inbox.control_plane.drain())
     answer = await invoking
     await wait_until(lambda: inbox.stub.requests(name), what="a handler that was asked")
     assert not draining.done()

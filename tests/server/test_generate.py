@@ -170,7 +170,7 @@ async def test_a_path_is_refused_where_no_platform_is_configured(store_of):
 
 
 async def test_a_redirect_may_leave_its_url_to_a_handler(store_of):
-    async with running_services(store_of(), served=["login"]) as services:
+    async with running_services(store_of()) as services:
         await services.callbacks.GenerateCallbackUrl(request(callback_activity="login", response=redirect()))
 
 

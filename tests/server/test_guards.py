@@ -13,9 +13,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.calls import invoke as calls
-from callback_server.domain.activity import Activity
 from callback_server.domain.agents import is_agent
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -103,10 +101,7 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
 
     async with (
         stub_handler() as stub,
-        PushHandler("push", ActivitySettings(target=stub.target)) as handler,
-        running_services(
-            store_of(), handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
-        ) as services,
+        running_services(store_of(), activities={"push": ActivitySettings(target=stub.target)}) as services,
     ):
         made = await generate(services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps))
         answer = await ask(

@@ -18,7 +18,6 @@ from callback_server.domain.activity import LEASE_SLACK_MS, Activity
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
-from callback_server.store.retention import Retention
 
 RESPONSE = {"callback_activity": "form", "response": response(response_code=201)}
 
@@ -82,7 +81,7 @@ async def test_a_held_call_is_answered_from_another_process(store_of):
 async def test_a_lost_letter_costs_a_second_and_no_answer(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
-        other.replica_bus.post = lambda *_letter: None
+        other.control_plane.replica_bus.post = lambda *_letter: None
         made = await generate(one)
         caller = invoke(one, made)
         await answer(other, await call_of(other, made))
@@ -182,7 +181,7 @@ async def test_a_call_that_its_handler_answers_is_not_held(services):
 
 async def test_what_is_not_recorded_or_was_erased_reaches_the_caller_whole(store_of):
     store = store_of()
-    async with running_services(store, retention=Retention(bodies=False, headers=False)) as services:
+    async with running_services(store, record_bodies=False, record_headers=False) as services:
         made = await generate(services, allow_multiple_calls=True)
         for erases in (False, True):
             caller = invoke(services, made)

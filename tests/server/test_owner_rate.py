@@ -33,7 +33,7 @@ async def test_a_minute_of_a_case_has_as_many_calls_as_it_may_and_what_comes_too
     store_of, kind, limit
 ):
     store = store_of(kind)
-    async with running_services(store, per_case=limit) as services:
+    async with running_services(store, max_calls_per_minute_per_case=limit) as services:
         made, other = await generate(services), await generate(services)
         done = await asyncio.gather(*(call(services, made) for _ in range(limit + 10)), return_exceptions=True)
         refused = [each for each in done if isinstance(each, grpc.aio.AioRpcError)]
@@ -51,7 +51,7 @@ async def test_a_minute_of_a_case_has_as_many_calls_as_it_may_and_what_comes_too
 
 async def test_a_case_that_waited_may_go_on_evenly(store_of):
     store = store_of()
-    async with running_services(store, per_case=2) as services:
+    async with running_services(store, max_calls_per_minute_per_case=2) as services:
         made = await generate(services)
         for _ in range(2):
             await call(services, made)
@@ -64,7 +64,9 @@ async def test_a_case_that_waited_may_go_on_evenly(store_of):
 
 
 async def test_a_closed_case_says_that_it_is_closed_however_many_calls_come(store_of):
-    async with running_services(store_of(), per_case=1, per_owner=1) as services:
+    async with running_services(
+        store_of(), max_calls_per_minute_per_case=1, max_calls_per_minute_per_owner=1
+    ) as services:
         made = await generate(services)
         await call(services, made)
         await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
@@ -72,7 +74,7 @@ async def test_a_closed_case_says_that_it_is_closed_however_many_calls_come(stor
 
 
 async def test_an_owner_that_made_too_many_calls_waits_on_all_of_its_cases(store_of):
-    async with running_services(store_of(), per_owner=3) as services:
+    async with running_services(store_of(), max_calls_per_minute_per_owner=3) as services:
         cases = [await generate(services) for _ in range(3)]
         for made in cases:
             await call(services, made)

@@ -22,9 +22,7 @@ from callback.v1.callback_handler_service_pb2_grpc import (
     add_CallbackHandlerServiceServicer_to_server,
 )
 from callback_server import metrics
-from callback_server.domain.activity import Activity
 from callback_server.handlers import push
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings, TlsSettings
 
 ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED)
@@ -57,11 +55,7 @@ async def listening(service, credentials=None, address="127.0.0.1:0"):
 @contextlib.asynccontextmanager
 async def one_activity(store, **settings):
     """The services with one activity, `act`; `call(**request)` makes a case of it and calls it."""
-    activity = Activity("act", ActivitySettings(**settings).deadline_ms)
-    async with (
-        PushHandler("act", ActivitySettings(**settings)) as handler,
-        running_services(store, handlers={"act": handler}, activities={"act": activity}, served=["act"]) as up,
-    ):
+    async with running_services(store, activities={"act": ActivitySettings(**settings)}) as up:
 
         async def call(case=None, **request):
             made = await up.callbacks.GenerateCallbackUrl(
@@ -175,7 +169,7 @@ async def test_a_handler_that_is_back_is_reached_again(store_of):
 
 
 async def test_an_activity_that_nobody_serves_is_not_started(store_of):
-    async with running_services(store_of(), activities={"gone": Activity("gone", 200)}) as up:
+    async with running_services(store_of(), activities={"gone": ActivitySettings(deadline_s=0.2)}) as up:
         made = await up.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity="gone", response=response())
         )
@@ -223,7 +217,7 @@ async def test_no_more_calls_run_than_may(store_of):
             await release.wait()
             raise AssertionError(timeout_s)
 
-    async with running_services(store_of(), handlers={"act": Waiting()}, served=["act"], max_in_flight=1) as up:
+    async with running_services(store_of(), handlers={"act": Waiting()}, max_in_flight_calls=1) as up:
         made = [
             await up.callbacks.GenerateCallbackUrl(
                 rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response())

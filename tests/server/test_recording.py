@@ -13,10 +13,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import Activity
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
-from callback_server.store.retention import Retention
 
 CAME_BODY, CAME_HEADER, CAME_QUERY, CAME_ADDRESS = b"came-body", "came-header", "came=query", "192.0.2.77"
 GAVE_BODY, GAVE_HEADER = b"gave-body", "gave-header"
@@ -31,13 +28,10 @@ def store(store_of):
 @pytest.fixture
 async def pushing(store):
     """Starts services whose activity `push` has a handler: it answers `GAVE_…` once its gate is open, or fails."""
-    async with stub_handler() as stub, PushHandler("push", ActivitySettings(target=stub.target)) as handler:
+    async with stub_handler() as stub:
 
-        def start(retention=None):
-            return running_services(
-                store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"],
-                retention=retention,
-            )  # fmt: skip
+        def start(**settings):
+            return running_services(store, activities={"push": ActivitySettings(target=stub.target)}, **settings)
 
         gate = asyncio.Event()
         gate.set()
@@ -99,7 +93,7 @@ async def in_the_store(store):
 
 
 async def test_without_bodies_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
-    async with pushing.start(Retention(bodies=False)) as services:
+    async with pushing.start(record_bodies=False) as services:
         made = await generate(services, "push", pushing.answers)
         assert (await call(services, made)).response.response_body == GAVE_BODY
         (asked,) = pushing.stub.requests(pushing.answers)
@@ -115,7 +109,7 @@ async def test_without_bodies_a_call_is_answered_as_ever_and_keeps_all_but_them(
 
 
 async def test_without_headers_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
-    async with pushing.start(Retention(headers=False)) as services:
+    async with pushing.start(record_headers=False) as services:
         made = await generate(services, "push", pushing.answers)
         (header,) = (await call(services, made)).response.response_headers.headers
         assert header.value == GAVE_HEADER
@@ -132,7 +126,7 @@ async def test_without_headers_a_call_is_answered_as_ever_and_keeps_all_but_them
 
 async def test_the_store_never_has_what_is_not_recorded_of_a_call_that_runs(store, pushing):
     pushing.gate.clear()
-    async with pushing.start(Retention(bodies=False, headers=False)) as services:
+    async with pushing.start(record_bodies=False, record_headers=False) as services:
         made = await generate(services, "push", pushing.answers)
         calling = asyncio.create_task(call(services, made))
         await wait_until(lambda: pushing.stub.requests(pushing.answers), what="the handler's start")
@@ -144,7 +138,7 @@ async def test_the_store_never_has_what_is_not_recorded_of_a_call_that_runs(stor
 
 
 async def test_a_recorded_call_keeps_the_response_of_its_case_in_any_case(store):
-    async with running_services(store, retention=Retention(bodies=False, headers=False)) as services:
+    async with running_services(store, record_bodies=False, record_headers=False) as services:
         made = await generate(services)
         assert (await call(services, made)).response.response_body == OWN_BODY
         (ended,) = await kept(services, made)
@@ -211,7 +205,7 @@ async def test_of_a_call_that_was_erased_while_it_ran_nothing_is_recorded_and_it
 
 
 async def test_more_calls_than_one_step_erases_are_all_erased(store):
-    async with running_services(store, retention=Retention(calls_per_case=1000)) as services:
+    async with running_services(store, recorded_calls_per_case=1000) as services:
         made = await generate(services)
         await asyncio.gather(*(call(services, made) for _ in range(250)))
         assert (await erase(services, made)).erased_call_count == 250

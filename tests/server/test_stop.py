@@ -20,7 +20,7 @@ from support.wait import wait_until
 
 from callback import AsyncCallbackClient, CallStatus, Response
 from callback.v1 import edge_service_pb2
-from callback_server.main import _background
+from callback_process.tasks import TaskSet
 
 OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
 
@@ -225,6 +225,7 @@ async def test_work_in_the_background_is_ended_even_if_a_cancellation_is_lost():
         finally:
             ended.set()
 
-    async with asyncio.timeout(20), _background(stubborn()):
+    async with asyncio.timeout(20), TaskSet() as tasks:
+        tasks.start(stubborn())
         await asyncio.sleep(0)
     assert ended.is_set()

@@ -17,9 +17,8 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
-from callback_server.domain.activity import Activity
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 from callback_server.store.retention import Retention
 
@@ -59,10 +58,7 @@ async def pushing(store_of):
 
     async with (
         stub_handler() as stub,
-        PushHandler("push", ActivitySettings(target=stub.target)) as handler,
-        running_services(
-            store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
-        ) as services,
+        running_services(store, activities={"push": ActivitySettings(target=stub.target)}) as services,
     ):
         yield SimpleNamespace(
             store=store, services=services, stub=stub, gate=gate, gated=stub.play(gated),
@@ -90,15 +86,11 @@ def close(services, made):
 @contextlib.asynccontextmanager
 async def sweeping(services, retention=Retention()):  # noqa: B008  # frozen
     """A sweeper at work, as in a server."""
-    sweeper = Sweeper(services.scripts, retention, lambda _: None)
-    tasks = [asyncio.create_task(work) for work in (sweeper.sweep_for_ever(), sweeper.drop_for_ever())]
-    try:
+    sweeper = Sweeper(services.control_plane.scripts, retention, lambda _: None)
+    async with TaskSet() as tasks:
+        tasks.start(sweeper.sweep_for_ever())
+        tasks.start(sweeper.drop_for_ever())
         yield
-    finally:
-        while not all(task.done() for task in tasks):  # redis-py can lose a cancellation
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=0.1)
 
 
 async def test_the_life_of_a_recorded_callback(services, told):
@@ -246,11 +238,8 @@ async def test_an_end_whose_reply_was_lost_still_says_what_it_made_of_the_case(s
             return accept()
 
         async with (
-            PushHandler("push", ActivitySettings(target=stub.target)) as handler,
             StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
-            running_services(
-                proxy, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"]
-            ) as services,
+            running_services(proxy, activities={"push": ActivitySettings(target=stub.target)}) as services,
         ):
             await call(services, await generate(services, "push", stub.play(accepts)))
     (ended,) = [event for event in told() if event["event"] == "call_ended"]

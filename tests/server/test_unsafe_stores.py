@@ -10,12 +10,12 @@ from support.store import StoreProcess, free_port
 from support.system import Process
 from support.wait import wait_until
 
-from callback_server import main
+from callback_server import store_health
+from callback_server.control_plane import ControlPlane, StartError
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
-from callback_server.store.scripts import Scripts
 
 POLICIES = (
     "volatile-lru", "allkeys-lru", "volatile-lfu", "allkeys-lfu", "volatile-random", "allkeys-random", "volatile-ttl"
@@ -169,7 +169,8 @@ async def test_what_the_release_before_has_paused_is_held_back_before_anything_i
         await client.flushall()
         await client.set(keys.SCHEMA_KEY, f"{OURS - 1}:{keys.PARTITIONS}")
         await client.sadd("cb:paused", "push")
-        assert await main._store_ready(Scripts(client, lambda _: None), settings, asyncio.Event())
+        async with ControlPlane(settings):
+            pass
         assert all([await client.hexists(copy, "push") for copy in copies])
         assert await client.smembers("cb:paused") == {b"push"}  # for who goes back
         await client.flushall()
@@ -220,11 +221,11 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
 
 
 async def test_a_store_that_can_not_be_reached_is_not_waited_for_for_ever(monkeypatch):
-    monkeypatch.setattr(main, "STORE_WAIT_S", 0.2)
+    monkeypatch.setattr(store_health, "START_WAIT_S", 0.2)
     settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
-    async with connect(settings.store_url) as client:
-        with pytest.raises(main.StartError, match="the store can not be reached: "):
-            await main._store_ready(Scripts(client, lambda _: None), settings, asyncio.Event())
+    with pytest.raises(StartError, match="the store cannot be reached: "):
+        async with ControlPlane(settings):
+            pass
 
 
 async def test_a_store_that_comes_late_is_found(tmp_path, server):

@@ -22,9 +22,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import Activity
 from callback_server.domain.response import Response, ResponseType
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 from callback_server.verification.profile import VerifiedMessage
 
@@ -63,12 +61,11 @@ async def up(store, tmp_path):
         return reject()
 
     profiles = dict(profiles_of(tmp_path, None, SECRET, kind="standard-webhooks"))
-    async with stub_handler() as stub, PushHandler("push", ActivitySettings(target=stub.target)) as handler:
+    async with stub_handler() as stub:
         scripts = {each.__name__: stub.play(each) for each in (counts, fails_once, redirects, rejects)}
         async with running_services(
-            store, handlers={"push": handler}, activities={"push": Activity("push")}, served=["push"],
-            profiles=profiles,
-        ) as services:  # fmt: skip
+            store, activities={"push": ActivitySettings(target=stub.target)}, profiles=profiles
+        ) as services:
             yield SimpleNamespace(
                 store=store, services=services, scripts=scripts, gate=gate, asked=asked, profiles=profiles
             )

@@ -21,7 +21,6 @@ from callback.v1 import edge_service_pb2 as edge_pb2
 from callback_server import watch as watch_hub
 from callback_server.access.roles import Principal, Role
 from callback_server.domain.event import Event
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
 from callback_server.store.queries.read_events import read_end_position
@@ -63,8 +62,7 @@ async def test_each_change_is_told_in_order_with_what_the_case_is_after_it(store
 
     async with (
         stub_handler() as stub,
-        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
-        running_services(store_of(), handlers={"act": handler}, served=["act"]) as services,
+        running_services(store_of(), activities={"act": ActivitySettings(target=stub.target)}) as services,
         watch(services.callbacks) as watching,
     ):
         name = stub.play(decide)
@@ -150,7 +148,7 @@ async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_on
         done.set()
         async with asyncio.timeout(60):
             await asyncio.gather(*looking)
-        ends = await read_end_position(here.scripts)
+        ends = await read_end_position(here.control_plane.scripts)
     assert sum(ends.numbers) == 3 * 60 * 6
     for _, seen in watchers:
         by_case = {}
@@ -382,7 +380,7 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
     total = 0
     async with running_services(store) as services, plain(store) as client:
         async with watch(services.callbacks) as slow, watch(services.callbacks) as quick:
-            while services.watch_hub._forgotten < 20_000:
+            while services.control_plane.watch_hub._forgotten < 20_000:
                 pipeline = client.pipeline(transaction=False)
                 for number in range(200):
                     pipeline.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
@@ -391,7 +389,7 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
                 await quick.events(200)
             error = await refusal(slow.end_of())
             assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW")
-            behind = await read_end_position(services.scripts)
+            behind = await read_end_position(services.control_plane.scripts)
         assert sum(behind.numbers) == total
         async with watch(services.callbacks, resume_token=slow.token) as again:
             left = total - sum(watch_hub.Token.from_text(slow.token).numbers)
@@ -408,7 +406,7 @@ async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on
         quiet = await Watch(services.callbacks, metadata=by("shop")).begin()
         for number in range(100):
             await client.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
-        await wait_until(lambda: services.watch_hub._forgotten >= 90, what="more than is kept")
+        await wait_until(lambda: services.control_plane.watch_hub._forgotten >= 90, what="more than is kept")
 
         async def moved():
             assert await quiet.read() == []
@@ -435,7 +433,7 @@ async def test_nothing_is_read_while_nobody_watches(store_of):
         async with watch(services.callbacks) as watching:
             await generate(services)
             await watching.events(1)
-        await wait_until(lambda: services.watch_hub._position is None, what="a reader that has stopped")
+        await wait_until(lambda: services.control_plane.watch_hub._position is None, what="a reader that has stopped")
         before = await reads(client)
         assert before > 0
         # While it read, it looked at each partition about ten times a second.
@@ -514,7 +512,7 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
 
 async def test_who_watches_is_told_when_the_process_ends(services):
     async with watch(services.callbacks) as watching:
-        services.watch_hub.stop()
+        services.control_plane.watch_hub.stop()
         async with asyncio.timeout(watch_hub.HEARTBEAT_S / 2):
             error = await refusal(watching.read())
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")

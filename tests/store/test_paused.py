@@ -10,9 +10,9 @@ from store.test_keeping import LEASES, Cases
 from support.store import KINDS
 from support.wait import wait_until
 
+from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.case import AnswerMode
-from callback_server.main import _background
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreError, connect
 from callback_server.store.retention import Retention
@@ -54,7 +54,8 @@ async def held(cases):
 
 async def sweep(cases, what):
     """Sweeps until all partitions hold that back, and nothing else."""
-    async with _background(Sweeper(cases.scripts, Retention(), lambda _: None).sweep_for_ever()):
+    async with TaskSet() as tasks:
+        tasks.start(Sweeper(cases.scripts, Retention(), lambda _: None).sweep_for_ever())
 
         async def holds():
             with contextlib.suppress(ValueError):

@@ -40,7 +40,7 @@ from callback_server.store.queries.read_events import read_end_position
 
 STORED = {version: ROOT / "tests" / "data" / f"stored-{version}" for version in range(1, keys.SCHEMA_VERSION)}
 CASES = {(version, name): told for version, data in STORED.items() for name, told in expected(data).items()}
-STATE_KEY, BOX_URL = b"k" * 32, "https://box.example"
+STATE_KEY, BOX_URL = "k" * 32, "https://box.example"
 """As they were when the data was written."""
 
 
@@ -59,11 +59,7 @@ async def read(tmp_path_factory):
             stack.callback(store.stop)
             async with redis.asyncio.Redis(port=store.port) as client:
                 now_ms = await load(client, data)
-            services = await stack.enter_async_context(
-                running_services(
-                    store, state_key=STATE_KEY, box_url=BOX_URL, served=["push", "brief", "gone", "unreachable"]
-                )
-            )
+            services = await stack.enter_async_context(running_services(store, state_key=STATE_KEY, box_url=BOX_URL))
             found[version] = services, now_ms
         yield found
 

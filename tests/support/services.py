@@ -1,6 +1,5 @@
-"""The gRPC services on a real store, in this process."""
+"""A control plane on a real store, in this process, with stubs of its gRPC services."""
 
-import asyncio
 import contextlib
 from types import SimpleNamespace
 
@@ -13,98 +12,70 @@ from support.carrying import EdgeCalls
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
-from callback_server.access.authenticator import Authenticator
-from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.held import HeldCalls
-from callback_server.calls.invoke import Calls
-from callback_server.calls.sweeper import Sweeper
+from callback_server.control_plane import ControlPlane
 from callback_server.domain.activity import Activity
-from callback_server.handlers.dispatch import HandlerDispatcher
-from callback_server.handlers.workers.pool import WorkerPool
-from callback_server.main import _background
-from callback_server.replica_bus import ReplicaBus
-from callback_server.rpc.callbacks_service import CallbacksServicer
-from callback_server.rpc.edge_service import EdgeServicer
-from callback_server.rpc.new_case import Policy
-from callback_server.rpc.server import Health, make_server
-from callback_server.rpc.worker_service import WorkerServicer
-from callback_server.store.connection.client import connect
-from callback_server.store.retention import Retention
-from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import Leases
-from callback_server.transition_log import log_timeout
-from callback_server.watch import WatchHub
+from callback_server.settings import ActivitySettings, RetrySettings, ServerSettings
+
+SETTINGS = {
+    "grpc_bind": "127.0.0.1:0",
+    "box_url": "https://box.example",
+    "platform_url": "https://platform.example",
+    "state_key": "k" * 32,
+    "reflection": True,
+    "drain_s": 0,
+    "grace_s": 0,
+}
+"""Settings of every control plane of the tests, where a test gives none of its own."""
+
+
+class Services(SimpleNamespace):
+    """A control plane that serves: `control_plane`, its `address`, a `channel` and the stubs on it.
+
+    `callbacks`, `worker_stub` and `edge` call its services.
+    """
 
 
 @contextlib.asynccontextmanager
 async def running_services(
-    store, *, handlers=None, activities=None, served=(), profiles=None, max_in_flight=1000, per_case=None,
-    per_owner=None, principals=None, retention=None, max_deliveries=100, **policy
-):  # fmt: skip
-    """Stubs of both services, on a server of this process; `served` and `policy` differ from the defaults."""
-    profiles = profiles or {}
-    client = connect(store.url)
-    scripts = Scripts(client, log_timeout)
-    retention = retention or Retention()
-    rules = {
-        "box_url": "https://box.example",
-        "platform_url": "https://platform.example",
-        "alternative_domains": None,
-        "activities": {name: Activity(name) for name in served} | (activities or {}),
-        "profiles": profiles.keys(),
-        "state_key": b"k" * 32,
-        "default_time_to_live_s": None,
-        "max_time_to_live_s": None,
-        "max_open_cases_per_owner": None,
-        **policy,
-    }
-    mail_client = connect(store.url)
-    replica_bus = ReplicaBus(scripts, mail_client)
-    workers = WorkerPool(scripts, replica_bus)
-    activities = activities or {}
-    dispatcher = HandlerDispatcher(
-        handlers=handlers or {}, workers=workers, activities=activities, platform_url=rules["platform_url"]
-    )
-    leases = Leases(activities)
-    held = HeldCalls(scripts, replica_bus, dispatcher, retention)
-    inbox = Deliveries(
-        scripts, dispatcher=dispatcher, activities=activities, leases=leases, retention=retention, most=max_deliveries
-    )
-    sweeper = Sweeper(scripts, retention, inbox.look)
-    calls = Calls(
-        scripts, dispatcher=dispatcher, held=held, inbox=inbox, leases=leases, profiles=profiles, retention=retention,
-        box_url=rules["box_url"], platform_url=rules["platform_url"], max_in_flight=max_in_flight,
-        max_per_minute_per_case=per_case, max_per_minute_per_owner=per_owner,
+    store, *, handlers=None, principals=None, profiles=None, sweeps=False, activities=None, **settings
+):
+    """Run a control plane, and yield `Services`.
+
+    Args:
+        store: What it works on: a `StoreProcess`, or a proxy in front of one.
+        handlers: Handlers in this process, by activity.
+        principals: Returns the known principals. None: every caller is `local`.
+        profiles: Verification profiles by name.
+        sweeps: Whether it applies timeouts and retention by itself. By default a test decides when they apply.
+        activities: Activities by name: `ActivitySettings`, or the `Activity` that they stand for.
+        settings: Fields of `ServerSettings`.
+    """
+    activities = {name: _activity_settings(activity) for name, activity in (activities or {}).items()}
+    control_plane = ControlPlane(
+        ServerSettings(**SETTINGS | {"store_url": store.url, "activities": activities} | settings),
+        handlers=handlers, principals=principals, profiles=profiles, sweeps=sweeps,
     )  # fmt: skip
-    watch_hub = WatchHub(scripts)
-    access = Authenticator(principals)
-    server = make_server(
-        CallbacksServicer(scripts, Policy(**rules), retention, access, held, watch_hub), EdgeServicer(calls, access),
-        WorkerServicer(workers, access, handlers or {}), Health(), access, reflect=True, max_in_flight=max_in_flight,
+    async with control_plane:
+        address = f"127.0.0.1:{control_plane.port}"
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Services(
+                control_plane=control_plane, address=address, channel=channel,
+                callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel),
+                worker_stub=WorkerServiceStub(channel),
+            )  # fmt: skip
+
+
+def _activity_settings(activity):
+    if not isinstance(activity, Activity):
+        return activity
+    retries = activity.retries
+    return ActivitySettings(
+        deadline_s=None if activity.deadline_ms is None else activity.deadline_ms / 1000,
+        retry=RetrySettings(
+            initial_s=retries.initial_ms / 1000, max_s=retries.max_ms / 1000, max_attempts=retries.max_attempts,
+            max_age_s=retries.max_age_ms / 1000,
+        ),
     )  # fmt: skip
-    port = server.bind("127.0.0.1:0", None)
-    await server.start()
-    async with (
-        _background(replica_bus.read_for_ever()),
-        _background(workers.announce_for_ever()),
-        _background(workers.ask_for_ever()),
-        _background(inbox.take_for_ever()),
-        _background(watch_hub.read_for_ever()),
-        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-    ):
-        yield SimpleNamespace(
-            callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel), calls=calls, inbox=inbox,
-            sweeper=sweeper, scripts=scripts, channel=channel, workers=workers, worker_stub=WorkerServiceStub(channel),
-            replica_bus=replica_bus, watch_hub=watch_hub, address=f"127.0.0.1:{port}",
-        )  # fmt: skip
-    await server.stop(0)
-    running = [*calls._running, *inbox._running]  # as the end of a process ends them
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    await replica_bus.flush()
-    await client.aclose()
-    await mail_client.aclose()
 
 
 class Refusal(SimpleNamespace):

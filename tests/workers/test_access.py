@@ -100,7 +100,7 @@ async def test_a_worker_whose_token_is_taken_away_gets_no_call_any_more(services
     async with raw_worker(services.worker_stub, metadata=token("some")) as worker:
         await worker.hello("a")
         services.known["now"] = Principals({name: entry(name) for name in ROLES if name != "some"})
-        services.workers.drain()  # whatever is said to it next
+        services.control_plane.workers.drain()  # whatever is said to it next
         await worker.over.wait()
         assert (await refusal(_raise(worker.error))).reason == "UNAUTHENTICATED"
         assert not worker.of("drain")

@@ -61,7 +61,7 @@ async def test_a_server_that_drains_says_so_and_ends_each_stream_when_its_calls_
         raw_worker(services.worker_stub, "other") as idle,
     ):
         called, call = await begun(services, busy)
-        services.workers.drain()
+        services.control_plane.workers.drain()
         await busy.next("drain")
         await idle.over.wait()
         assert (idle.error, len(idle.of("drain"))) == (None, 1)
@@ -79,7 +79,7 @@ async def test_calls_that_wait_when_the_server_drains_are_handled_before_its_wor
         await wait_until(
             lambda: REGISTRY.get_sample_value("callback_worker_calls_waiting") == 3, what="three calls that wait"
         )
-        services.workers.drain()
+        services.control_plane.workers.drain()
         serving = asyncio.create_task(worker.serve())
         await worker.result(call)
         await asyncio.gather(called.answer, *(each.answer for each in waiting))
@@ -90,7 +90,7 @@ async def test_calls_that_wait_when_the_server_drains_are_handled_before_its_wor
 
 
 async def test_a_worker_that_comes_to_a_server_that_drains_is_sent_away(services):
-    services.workers.drain()
+    services.control_plane.workers.drain()
     async with raw_worker(services.worker_stub) as worker:
         await worker.say(hello=pb.Hello(callback_activities=["act"], max_calls=1))
         await worker.over.wait()
@@ -105,7 +105,7 @@ async def test_a_drained_replica_gets_no_calls_of_others(store_of):
         raw_worker(two.worker_stub, "act") as worker,
     ):
         called, call = await begun(one, worker)
-        two.workers.drain()
+        two.control_plane.workers.drain()
         await worker.next("drain")
         async with raw_worker(one.worker_stub, "act") as other:
             serving = asyncio.create_task(other.serve())

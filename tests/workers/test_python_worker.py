@@ -160,7 +160,9 @@ async def test_a_handler_that_does_not_heed_its_deadline_keeps_its_place_and_cha
         late = await Called.make(services, "soon")
         assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         next_one = await Called.make(services, "act")
-        await wait_until(lambda: len(services.workers._waiting) == 1, what="a call that waits for a place")
+        await wait_until(
+            lambda: len(services.control_plane.workers._waiting) == 1, what="a call that waits for a place"
+        )
         assert results == []
         may_end.set()
         assert (await next_one.answer).response.response_body == b"late"
@@ -198,11 +200,13 @@ async def test_a_server_that_drains_is_left_for_another_and_what_has_begun_is_an
         running_services(store, activities=ACTIVITIES) as two,
         worker(work, "ipv4:" + ",".join(each.address for each in (one, two))).working(),
     ):
-        at, other = (one, two) if one.workers._workers else (two, one)
+        at, other = (one, two) if one.control_plane.workers._workers else (two, one)
         called = await Called.make(at, "act")
         await work.has_begun()
-        at.workers.drain()
-        await wait_until(lambda: other.workers._workers, what="the worker at the other server", deadline_s=60)
+        at.control_plane.workers.drain()
+        await wait_until(
+            lambda: other.control_plane.workers._workers, what="the worker at the other server", deadline_s=60
+        )
         work.may_end.set()
         assert await code_of(called) == 201
         assert await code_of(await Called.make(other, "act")) == 201
@@ -213,7 +217,7 @@ async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_
     async with worker(work, services.address, max_calls=1).working():
         first = await Called.make(services, "act")
         await work.has_begun()
-        await wait_until(lambda: len(services.workers._workers) == 2, what="the next stream")
+        await wait_until(lambda: len(services.control_plane.workers._workers) == 2, what="the next stream")
         second = await Called.make(services, "act")
         await wait_until(lambda: sent(services), what="a call that was sent by it")
         work.may_end.set()
@@ -223,7 +227,7 @@ async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_
 
 def sent(services):
     """The calls that workers have which do not drain."""
-    return [call_id for each in services.workers._workers if not each.draining for call_id in each._seats]
+    return [call_id for each in services.control_plane.workers._workers if not each.draining for call_id in each._seats]
 
 
 async def test_a_worker_that_stops_answers_what_it_has_begun_and_takes_no_more(services, work):
@@ -235,7 +239,7 @@ async def test_a_worker_that_stops_answers_what_it_has_begun_and_takes_no_more(s
         assert (await refusal(waiting.answer)).reason == "HANDLER_NOT_STARTED"
         work.may_end.set()
         assert await code_of(await stopping) == 201
-    assert not services.workers._workers
+    assert not services.control_plane.workers._workers
 
 
 async def stopped(stack, services, work):
@@ -417,11 +421,11 @@ async def test_a_token_is_read_again_with_each_connection_and_may_be_wrong_for_a
     file.write_text("let-me-in\n")
     async with worker(work, guarded.address, token_file=file).working():
         guarded.who["now"] = principals(worker="another", edge="edge", owner="owner")
-        guarded.workers.drain()
-        guarded.workers.draining = False  # as if it were another server
+        guarded.control_plane.workers.drain()
+        guarded.control_plane.workers.draining = False  # as if it were another server
         await wait_until(lambda: "UNAUTHENTICATED" in caplog.text, what="a refusal in the log")
         file.write_text("another")
-        await wait_until(lambda: guarded.workers._workers, what="the worker")
+        await wait_until(lambda: guarded.control_plane.workers._workers, what="the worker")
     assert "let-me-in" not in caplog.text
     assert "another" not in caplog.text
 
@@ -429,9 +433,9 @@ async def test_a_token_is_read_again_with_each_connection_and_may_be_wrong_for_a
 async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded, work, caplog):
     tokens = ["let-me-in", "", "let-me-in"]
     async with worker(work, guarded.address, token=lambda: tokens.pop(0)).working():
-        guarded.workers.drain()
-        guarded.workers.draining = False  # as if it were another server
-        await wait_until(lambda: not tokens and guarded.workers._workers, what="the worker")
+        guarded.control_plane.workers.drain()
+        guarded.control_plane.workers.draining = False  # as if it were another server
+        await wait_until(lambda: not tokens and guarded.control_plane.workers._workers, what="the worker")
     assert "can not connect: the token is empty" in caplog.text
     with pytest.raises(ValueError, match="the token is empty"):
         await worker(work, guarded.address, token=lambda: "").serve()

@@ -17,9 +17,9 @@ from support.workers import ACCEPTED, raw_worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
+from callback_process.tasks import TaskSet
 from callback_server.domain.activity import Activity
 from callback_server.handlers.workers.remote import ASK_S, Ended, Go, Offer, Start, Withdrawn
-from callback_server.main import _background
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -70,7 +70,8 @@ async def replica(store):
     scripts = Scripts(client, log_timeout)
     replica_bus = ReplicaBus(scripts, reader)
     try:
-        async with _background(replica_bus.read_for_ever()):
+        async with TaskSet() as tasks:
+            tasks.start(replica_bus.read_for_ever())
             yield Replica(scripts, replica_bus)
         await replica_bus.flush()
     finally:
@@ -86,7 +87,9 @@ async def up(store_of):
         running_services(store, activities=ACTIVITIES) as services,
         replica(store) as other,
     ):
-        yield SimpleNamespace(services=services, other=other, ours=services.replica_bus.replica, store=store)
+        yield SimpleNamespace(
+            services=services, other=other, ours=services.control_plane.replica_bus.replica, store=store
+        )
 
 
 async def ended(other, number=1):

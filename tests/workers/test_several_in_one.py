@@ -33,7 +33,7 @@ async def waiting(services, *bodies):
     calls = []
     for body in bodies:
         calls.append(await Called.make(services, "act", body=body))
-        await wait_until(lambda: len(services.workers._waiting) == len(calls), what="a call that waits")
+        await wait_until(lambda: len(services.control_plane.workers._waiting) == len(calls), what="a call that waits")
     return calls
 
 

@@ -24,7 +24,7 @@ ACTIVITIES = {name: Activity(name, 30_000) for name in ("act", "other")}
 
 @pytest.fixture
 async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES, max_in_flight=3000) as up:
+    async with running_services(store_of(), activities=ACTIVITIES, max_in_flight_calls=3000) as up:
         yield up
 
 
@@ -151,7 +151,7 @@ async def test_a_call_that_comes_when_a_place_gets_free_does_not_overtake_those_
 async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_told(store_of):
     store, calls, at_once = store_of(), count(200, 5000), 20
     async with (
-        running_services(store, activities=ACTIVITIES, max_in_flight=3000) as one,
+        running_services(store, activities=ACTIVITIES, max_in_flight_calls=3000) as one,
         running_services(store, activities=ACTIVITIES) as two,
     ):
         took = {}

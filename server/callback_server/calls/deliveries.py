@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
+from callback_process.tasks import cancel_all
 from callback_server import metrics
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
@@ -109,6 +110,10 @@ class Deliveries:
             pass
         while self._running:
             await asyncio.wait(self._running)
+
+    async def cancel(self) -> None:
+        """Cancel the deliveries that run. Each keeps its lease; after its end another process tries again."""
+        await cancel_all(self._running)
 
     async def _take(self, partition: int) -> None:
         self._turn += 1

@@ -30,6 +30,7 @@ from typing import Any, Final, assert_never
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
+from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
@@ -183,6 +184,10 @@ class Calls:
         self._stopping = True
         while self._running:
             await asyncio.wait(self._running)
+
+    async def cancel(self) -> None:
+        """Cancel the calls that run. Each keeps its lease, so that a sweep ends it."""
+        await cancel_all(self._running)
 
     def _ended(self, task: asyncio.Task[Answer], answer: asyncio.Future[Answer]) -> None:
         self._running.discard(task)

@@ -1,0 +1,331 @@
+"""The control plane of one process: the one place where its parts are made, connected, started and stopped.
+
+`main.py` and every test use it::
+
+    async with ControlPlane(settings) as control_plane:
+        await stop_requested.wait()
+        await control_plane.stop()
+
+Start order: the store (reached and safe), the connections to push handlers, the port, the messages between replicas,
+the gRPC server, readiness, background work. Readiness comes after the server, because an edge connects as soon as it
+sees it.
+
+Stop order (`stop`): readiness for edges, then after `drain_s` readiness for everyone, new work is refused, calls and
+deliveries end within `grace_s`, the other replicas are told. `async with` then cancels what still runs. A call that is
+cancelled keeps its lease, and the sweeper of another process ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from callback_process.credentials import CredentialsError
+from callback_process.effective import mask_url
+from callback_process.settings import SettingsError
+from callback_process.tasks import TaskSet
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.calls.deliveries import Deliveries
+from callback_server.calls.held import HeldCalls
+from callback_server.calls.invoke import UNSENT_S, Calls
+from callback_server.calls.sweeper import Sweeper
+from callback_server.handlers.dispatch import HandlerDispatcher
+from callback_server.handlers.handler import Handler
+from callback_server.handlers.push import PushHandler
+from callback_server.handlers.workers.pool import WorkerPool
+from callback_server.replica_bus import ReplicaBus
+from callback_server.rpc.callbacks_service import CallbacksServicer
+from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.new_case import Policy
+from callback_server.rpc.server import Health, make_server
+from callback_server.rpc.tls import server_credentials
+from callback_server.rpc.worker_service import WorkerServicer
+from callback_server.settings import ServerSettings
+from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.safety import UnsafeStoreError
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.claim_call import Leases
+from callback_server.store_health import StoreProbe, wait_for_store
+from callback_server.transition_log import log_timeout
+from callback_server.verification.profile import Profile
+from callback_server.verification.profiles import Profiles
+from callback_server.watch import WatchHub
+
+
+class StartError(Exception):
+    """The process cannot start. The text says why, and what to change."""
+
+
+class StopRequestedError(Exception):
+    """A stop was requested before the store was ready, so the start was abandoned."""
+
+
+class ControlPlane:
+    """All parts of a server process, from `async with` to its end."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        stop_requested: asyncio.Event | None = None,
+        handlers: Mapping[str, Handler] | None = None,
+        principals: Callable[[], Principals] | None = None,
+        profiles: Mapping[str, Profile] | None = None,
+        sweeps: bool = True,
+    ) -> None:
+        """Connect the parts. Only files are read; nothing is started.
+
+        Args:
+            settings: The settings of the process.
+            stop_requested: Set when the process must stop; ends a start that still waits for the store.
+            handlers: Handlers in this process, by activity, besides the push handlers of the settings.
+            principals: Returns the known principals, in place of those in `principals_file`.
+            profiles: Verification profiles, in place of those in the settings.
+            sweeps: Whether this process applies timeouts and retention by itself. The probe of the store is a sweep
+                too; without it the store counts as up.
+
+        Raises:
+            StartError: A file that the settings name cannot be used.
+        """
+        files = _read_files(settings)
+        activities = settings.to_activities()
+        retention = settings.to_retention()
+        leases = Leases(activities)
+        self._settings = settings
+        self._stop_requested = stop_requested or asyncio.Event()
+        self._sweeps = sweeps
+        self._principals_file = files.principals
+        self._profiles_files = files.profiles if profiles is None else None
+        self._push_handlers = files.push_handlers
+        self._credentials = files.credentials
+        self._tasks = TaskSet()
+        profiles = files.profiles if profiles is None else profiles
+        handlers = {**files.push_handlers, **(handlers or {})}
+        if principals is None and (file := files.principals) is not None:
+            principals = lambda: file.current  # noqa: E731  # a parameter with a default
+
+        self.client = connect(files.store_url)
+        self.scripts = Scripts(self.client, log_timeout)
+        self._bus_client = connect(files.store_url)
+        self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
+        self.workers = WorkerPool(self.scripts, self.replica_bus)
+        self.dispatcher = HandlerDispatcher(
+            handlers=handlers, workers=self.workers, activities=activities, platform_url=settings.platform_url
+        )
+        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, retention)
+        self.deliveries = Deliveries(
+            self.scripts,
+            dispatcher=self.dispatcher,
+            activities=activities,
+            leases=leases,
+            retention=retention,
+            most=settings.max_in_flight_deliveries,
+        )
+        self.invoker = Calls(
+            self.scripts,
+            dispatcher=self.dispatcher,
+            held=self.held,
+            inbox=self.deliveries,
+            leases=leases,
+            profiles=profiles,
+            retention=retention,
+            box_url=settings.box_url,
+            platform_url=settings.platform_url,
+            max_in_flight=settings.max_in_flight_calls,
+            max_per_minute_per_case=settings.max_calls_per_minute_per_case,
+            max_per_minute_per_owner=settings.max_calls_per_minute_per_owner,
+        )
+        self.watch_hub = WatchHub(self.scripts)
+        self.sweeper = Sweeper(self.scripts, retention, self.deliveries.look)
+        self.health = Health()
+        self._probe = StoreProbe(self.scripts, retention, tolerance_s=UNSENT_S, report=self._report_store)
+        authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
+        policy = Policy(
+            box_url=settings.box_url,
+            platform_url=settings.platform_url,
+            alternative_domains=settings.alternative_domains,
+            activities=activities,
+            profiles=profiles.keys(),
+            state_key=files.state_key,
+            default_time_to_live_s=settings.default_time_to_live_s,
+            max_time_to_live_s=settings.max_time_to_live_s,
+            max_open_cases_per_owner=settings.max_open_cases_per_owner,
+        )
+        self._server = make_server(
+            CallbacksServicer(self.scripts, policy, retention, authenticator, self.held, self.watch_hub),
+            EdgeServicer(self.invoker, authenticator),
+            WorkerServicer(self.workers, authenticator, handlers),
+            self.health,
+            authenticator,
+            reflect=settings.reflection,
+            max_in_flight=settings.max_in_flight_calls,
+        )
+        self.port = 0
+        """The port of the gRPC server, once started."""
+        self._server_stop: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the gRPC port uses TLS."""
+        return self._credentials is not None
+
+    @property
+    def known_principals(self) -> int | None:
+        """How many principals the file has. None: no file is configured."""
+        return None if self._principals_file is None else len(self._principals_file.current.entries)
+
+    async def __aenter__(self) -> Self:
+        """Start.
+
+        Raises:
+            StartError: The store is unsafe or cannot be reached, or the port cannot be bound.
+            StopRequestedError: A stop was requested before the store was ready.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.client.aclose)
+            stack.push_async_callback(self._bus_client.aclose)
+            await self._wait_for_store()
+            for handler in self._push_handlers.values():
+                await stack.enter_async_context(handler)
+            self._bind()
+            stack.push_async_callback(self._cancel_work)
+            await stack.enter_async_context(self._tasks)
+            self._tasks.start(self.replica_bus.read_for_ever())
+            self._tasks.start(self.workers.announce_for_ever())
+            self._tasks.start(self.workers.ask_for_ever())
+            stack.push_async_callback(self._stop_server)
+            await self._server.start()
+            await self._report_store(is_up=True)
+            self._start_background_work()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, unless that was done, and cancel what still runs."""
+        async with self._stack:
+            if not self._is_stopped:
+                await self.stop()
+
+    async def stop(self) -> bool:
+        """Refuse new work and wait for the work that runs, as long as `drain_s` and `grace_s` allow.
+
+        Returns:
+            Whether all of it ended in that time.
+        """
+        self._is_stopped = True
+        await self.health.drain()
+        await asyncio.sleep(self._settings.drain_s)
+        await self.health.stop()
+        self.workers.drain()
+        self.watch_hub.stop()
+        self.deliveries.stop()
+        # Both at once: a call whose caller has gone is no RPC any more, but must still be finished.
+        work = [asyncio.create_task(self._stop_server()), asyncio.create_task(self.drain())]
+        done, _ = await asyncio.wait(work, timeout=self._settings.grace_s)
+        # In any case: the messages tell other replicas how calls ended that their callers wait for.
+        await asyncio.gather(self.workers.announce_none(), self.replica_bus.flush())
+        return len(done) == len(work)
+
+    async def drain(self) -> None:
+        """Wait for the calls and deliveries that run. Calls come first, because each can start a delivery."""
+        await self.invoker.drain()
+        await self.deliveries.drain()
+
+    async def _wait_for_store(self) -> None:
+        try:
+            is_ready = await wait_for_store(
+                self.scripts,
+                self._settings.store_durability,
+                shown_url=mask_url(self._settings.store_url),
+                stop_requested=self._stop_requested,
+            )
+        except UnsafeStoreError as error:
+            raise StartError(f"the store is not safe: {error}") from error
+        except StoreError as error:
+            raise StartError(f"the store cannot be reached: {error}") from error
+        if not is_ready:
+            raise StopRequestedError
+
+    def _bind(self) -> None:
+        address = self._settings.grpc_bind
+        try:
+            self.port = self._server.bind(address, self._credentials)
+        except (OSError, RuntimeError) as error:
+            raise StartError(f"grpc_bind {address} cannot be bound; is the port taken?") from error
+
+    def _start_background_work(self) -> None:
+        self._tasks.start(self.deliveries.take_for_ever())
+        self._tasks.start(self.watch_hub.read_for_ever())
+        if self._sweeps:
+            self._tasks.start(self.sweeper.sweep_for_ever())
+            self._tasks.start(self.sweeper.drop_for_ever())
+            self._tasks.start(self._probe.run())
+        if self._principals_file is not None:
+            self._tasks.start(self._principals_file.watch_for_ever())
+        if self._profiles_files:
+            self._tasks.start(self._profiles_files.run())
+
+    async def _report_store(self, is_up: bool) -> None:
+        await self.health.set(store_up=is_up)
+
+    async def _stop_server(self) -> None:
+        """Stop the gRPC server, once: grpc.aio crashes where one server is stopped twice at the same time."""
+        if self._server_stop is None:
+            self._server_stop = asyncio.create_task(self._server.stop(self._settings.grace_s))
+        await asyncio.shield(self._server_stop)
+
+    async def _cancel_work(self) -> None:
+        """Cancel the calls and deliveries that did not end within the grace."""
+        await self.invoker.cancel()
+        await self.deliveries.cancel()
+        await self.replica_bus.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Values of the settings that are read from files."""
+
+    state_key: bytes | None = field(repr=False)
+    principals: PrincipalsFile | None
+    profiles: Profiles
+    credentials: Callable[[], grpc.ServerCredentials] | None
+    push_handlers: dict[str, PushHandler]
+    store_url: str = field(repr=False)
+
+
+def _read_files(settings: ServerSettings) -> _Files:
+    """Read every file that the settings name. Raises StartError."""
+    try:
+        return _Files(
+            state_key=settings.read_state_key(),
+            principals=_read_principals(settings),
+            profiles=Profiles(settings.profiles),
+            credentials=server_credentials(settings),
+            push_handlers={
+                name: PushHandler(name, activity)
+                for name, activity in settings.activities.items()
+                if activity.target is not None
+            },
+            store_url=settings.read_store_url(),
+        )
+    except (SettingsError, CredentialsError, ValueError) as error:
+        raise StartError(str(error)) from error
+
+
+def _read_principals(settings: ServerSettings) -> PrincipalsFile | None:
+    if settings.principals_file is None:
+        return None
+    try:
+        return PrincipalsFile(settings.principals_file)
+    except SettingsError as error:
+        raise SettingsError([f"principals_file {problem}" for problem in error.problems]) from None

@@ -1,0 +1,118 @@
+"""The state of the store, as this process sees it: checked before the start, probed while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from callback_process.logs import get_logger
+from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.resend import resend
+from callback_server.store.retention import Retention
+from callback_server.store.safety import Durability, check_store
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.pause_activity import read_pauses, sync_pauses
+from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
+
+log = get_logger()
+
+START_WAIT_S: Final = 30.0
+"""How long a start waits for the store, in seconds."""
+_START_RETRY_S: Final = 0.5
+"""Interval between two attempts of a start to reach the store, in seconds."""
+PROBED_PARTITIONS: Final = (0, 21, 42)
+"""The partitions that the probe sweeps. On a cluster they are likely to be on different nodes."""
+PROBE_INTERVAL_S: Final = 1.0
+"""Interval between two probes of the store, in seconds."""
+
+
+async def wait_for_store(
+    scripts: Scripts, durability: Durability, *, shown_url: str, stop_requested: asyncio.Event
+) -> bool:
+    """Wait until the store answers, then check that it is safe and copy the pauses to every partition.
+
+    The pauses are copied before anything is delivered: a partition may not know of a pause yet.
+
+    Args:
+        scripts: The scripts on the store.
+        durability: The durability that the settings ask for.
+        shown_url: The URL of the store for the log, without its password.
+        stop_requested: Ends the wait.
+
+    Returns:
+        True if the store is ready, False if a stop was requested first.
+
+    Raises:
+        UnsafeStoreError: The store's configuration can lose data.
+        StoreError: The store was not reached within `START_WAIT_S`.
+    """
+    began, logged = time.monotonic(), ""
+    while not stop_requested.is_set():
+        try:
+            await check_store(scripts.client, durability)
+            await sync_pauses(scripts, await read_pauses(scripts))
+            return True
+        except StoreError as error:
+            if time.monotonic() - began > START_WAIT_S:
+                raise
+            if str(error) != logged:
+                logged = str(error)
+                log.warning("waiting_for_store", store_url=shown_url, error=logged)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop_requested.wait(), _START_RETRY_S)
+    return False
+
+
+class StoreProbe:
+    """Periodic check that the store works. It sweeps, because a sweep needs everything of the store that a call needs.
+
+    A store that is away for a moment is no reason to report it: calls wait for it for `tolerance_s`. Nor is the loss of
+    a part of a cluster, because other servers cannot reach that part either, nor a single broken connection.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        retention: Retention,
+        *,
+        tolerance_s: float,
+        report: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        """Create a probe.
+
+        Args:
+            scripts: The scripts on the store.
+            retention: The retention that a sweep applies.
+            tolerance_s: How long the store may not answer before it counts as down, in seconds.
+            report: Called after each probe with whether the store is up.
+        """
+        self._scripts = scripts
+        self._retention = retention
+        self._tolerance_s = tolerance_s
+        self._report = report
+
+    async def run(self) -> None:
+        """Probe the store until cancelled."""
+        answered = time.monotonic()
+        while True:
+            replies = await asyncio.gather(*map(self._sweep, PROBED_PARTITIONS), return_exceptions=True)
+            errors = [reply for reply in replies if isinstance(reply, BaseException)]
+            for error in errors:
+                if isinstance(error, StoreError):
+                    log.warning("store_unavailable", error=str(error))
+                else:
+                    log.error("store_probe_failed", exc_info=error)
+            if len(errors) < len(replies):
+                answered = time.monotonic()
+            await self._report(time.monotonic() - answered <= self._tolerance_s)
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _sweep(self, partition: int) -> SweepResult:
+        return await resend(
+            lambda: sweep_partition(self._scripts, partition, retention=self._retention),
+            unsent_s=PROBE_INTERVAL_S,
+            unsure_s=PROBE_INTERVAL_S,
+        )
