@@ -275,7 +275,7 @@ async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_wh
     ("activity", "says"),
     [
         ("record", "never delivered"), ("form", "close their callbacks"), ("", "at least 1"),
-        ("a" * 201, "at most 200"), ("a\n", "control characters"),
+        ("a" * 201, "1-200 characters"), ("a\n", "control characters"),
     ],
 )  # fmt: skip
 async def test_what_is_never_delivered_can_not_be_paused(inbox, activity, says):
