@@ -41,6 +41,7 @@ SYSTEM_PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
     "docker-compose": "docker-compose",
+    "gcc": "gcc libc6-dev",
     "haproxy": "haproxy",
     "nginx": "nginx",
     "redis-server": "redis-server",
@@ -245,7 +246,8 @@ def require_system_packages(packages_of: dict[str, str]) -> None:
     """Install the programs that a task uses, or say which are missing. Under CI a missing one ends it."""
 
     def missing() -> list[str]:
-        return [package for program, package in packages_of.items() if shutil.which(program) is None]
+        needed = [packages for program, packages in packages_of.items() if shutil.which(program) is None]
+        return " ".join(needed).split()
 
     if missing():
         apt_install(missing())

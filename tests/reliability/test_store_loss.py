@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from soak.counts import count
-from support.cut import kill_traced, lose_power, traced
+from support.cut import logging_syncs, lose_power
 from support.system import own_store, running_system
 from support.wait import wait_until
 
@@ -128,18 +128,17 @@ async def power_loss(directory, handler, fsync):
     Returns what was acknowledged, what of it was lost, and which starts of handlers have no claim any more.
     """
     directory.mkdir()
-    trace, seen = directory / "trace", Acknowledged()
+    seen = Acknowledged()
     started = len(handler.calls)
-    store = own_store(directory, fsync=fsync, wrapper=traced(trace)).start()
+    store = own_store(directory, fsync=fsync, wrapper=logging_syncs(directory)).start()
     try:
         options = {"config": handler.config, "server": {"CALLBACK_STORE_DURABILITY": fsync}}
         async with running_system(directory, store, **options) as system:
             stopping = asyncio.Event()
             load = asyncio.create_task(seen.callers(system, stopping))
             await wait_until(lambda: load.done() or seen.answers[200] >= 60, what="calls that are answered")
-            cut = await asyncio.to_thread(lose_power, store, trace)
+            cut = await asyncio.to_thread(lose_power, store, directory)
             stopping.set()
-            trace.unlink()
             await asyncio.to_thread(store.start)
             await load
             await healthy(system)
@@ -156,7 +155,7 @@ async def power_loss(directory, handler, fsync):
             )
             return seen, missing, unclaimed
     finally:
-        kill_traced(store)
+        store.kill()
 
 
 async def test_a_power_loss_loses_nothing_acknowledged(tmp_path, handler):

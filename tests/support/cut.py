@@ -1,64 +1,41 @@
-"""A power loss: what the store had written but not yet forced to disk is gone. A trace of its calls shows what."""
+"""A power loss: what the store had written but not yet forced to disk is gone. A log of its syncs shows what."""
 
 import os
-import re
-import signal
+import subprocess
 from pathlib import Path
 
 from support.tools import require
 
-_CALL = re.compile(r"(\d+) +(write|pwrite64|writev|fsync|fdatasync)\(\d+<([^>]*)>(.*)")
-_RESUMED = re.compile(r"(\d+) +<\.\.\. (write|pwrite64|writev|fsync|fdatasync) resumed>(.*)")
-_RESULT = re.compile(r"\) += (\d+)$")
 
+def logging_syncs(directory):
+    """What to start a store with, as its `wrapper`, so that each of its syncs is a line of `directory/syncs`.
 
-def traced(trace):
-    """What to start a store with, as its `wrapper`, so that `trace` gets its writes and syncs."""
-    calls = "trace=write,pwrite64,writev,fsync,fdatasync,openat"
-    return (require("strace"), "-f", "-y", "-s", "0", "-e", calls, "-o", str(trace))
-
-
-def kill_traced(store):
-    """Kills a traced store, not its tracer, as a crash does. Does nothing if it is dead already."""
-    tracer = store.process.pid
-    if store.process.poll() is None:
-        for child in Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-        store.process.wait(30)
-
-
-def synced_size(trace, name):
-    """How much of the append-only file `name` was on disk for certain, and how much was written at all, in bytes.
-
-    For certain is what had been written when its last completed sync began.
+    The library that writes them (`syncs.c`) is compiled into the directory. It is part of the store's own process, so
+    no sync is missed, however busy the machine is.
     """
-    written = synced = 0
-    pending = {}  # thread -> (path, what was written when its call began)
-    for line in trace.read_text().splitlines():
-        if match := _CALL.match(line):
-            thread, call, path, rest = match.groups()
-            pending[thread] = (path, written)
-        elif match := _RESUMED.match(line):
-            thread, call, rest = match.groups()
-        else:
-            continue
-        result = _RESULT.search(rest)
-        if not result:
-            continue  # unfinished: its end comes later, or never came
-        path, before = pending.pop(thread)
-        if path.endswith(f"/{name}"):
-            if call.endswith("sync"):
-                synced = before
-            else:
-                written += int(result[1])
-    return synced, written
+    library, source = directory / "syncs.so", Path(__file__).with_name("syncs.c")
+    options = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([require("gcc"), *options, "-o", str(library), str(source)], check=True)
+    return (require("env"), f"LD_PRELOAD={library}", f"SYNC_LOG={directory / 'syncs'}")
 
 
-def lose_power(store, trace):
-    """Kills a traced store and cuts its append-only file back to what was on disk. Returns how many bytes went."""
-    kill_traced(store)
+def synced_size(syncs, name):
+    """How much of the append-only file `name` was on disk for certain, in bytes.
+
+    That is what was written before a sync began that came to its end.
+    """
+    lines = [line.split(" ", 1) for line in syncs.read_text().splitlines()]
+    return max((int(size) for size, path in lines if path.endswith(f"/{name}")), default=0)
+
+
+def lose_power(store, directory):
+    """Kills a store that logs its syncs in a directory, and cuts its append-only file back to what was on disk.
+
+    Returns how many bytes went.
+    """
+    store.kill()
     (file,) = (store.directory / "appendonlydir").glob("*.incr.aof")
-    synced, written = synced_size(trace, file.name)
-    assert synced <= written == file.stat().st_size
+    synced, written = synced_size(directory / "syncs", file.name), file.stat().st_size
+    assert synced <= written
     os.truncate(file, synced)
     return written - synced
