@@ -279,13 +279,13 @@ SYNCHRONOUS = (
     (r"AsyncCallWatch", "CallWatch"),
     (r"An asyncio client", "A client"),
     (
-        r"This is the source of both clients:.*?from it\.",
+        r"This module is the source of both clients:.*?from\s+it\.",
         "Generated from `_async_client.py`: change it there, then `python3 tasks.py generate`.",
     ),
-    (r"all\n    on the event loop of the first one", "from\n    any thread"),
+    (r",\s+all on the event loop of the first one", ",\n    from any thread"),
     (
-        r"a channel belongs to the event loop that runs when it is made",
-        "a program may make its client and then fork, which gRPC does not outlive",
+        r"a channel belongs to the event loop that runs when it is created",
+        "a gRPC channel does not survive a fork of its process",
     ),
     (r"if TYPE_CHECKING:\n.*?\n\n", ""),
     (r'"?CallbacksServiceAsyncStub"?', "CallbacksServiceStub"),
@@ -296,7 +296,7 @@ SYNCHRONOUS = (
     (r"\b(Stop)?Async(Iterat)", r"\1\2"),
     (r"grpc\.aio\.UnaryStreamCall\[messages\.WatchCallsRequest, ", "grpc._CallIterator["),
     (r"\bgrpc\.aio\.", "grpc."),
-    (r"\basyncio\.CancelledError\b", "ValueError"),  # what a closed channel raises
+    (r"\basyncio\.CancelledError\b", "ValueError"),  # raised by a closed channel
     (r" or is_being_cancelled\(\)", ""),
     (r"\basyncio\b", "time"),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import is_local, problem_of
+from callback.targets import is_local, target_problem
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.effective import mask_url
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
@@ -17,7 +17,7 @@ def _grpc_target(text: str) -> str:
     """Return a target as gRPC writes it: `A:1,B:2` is `ipv4:A:1,B:2` there. A list of names it does not have."""
     parts = text.removeprefix("ipv4:").removeprefix("ipv6:").split(",")
     if len(parts) == 1:
-        if problem := problem_of(text):
+        if problem := target_problem(text):
             raise ValueError(problem)
         return text
     try:

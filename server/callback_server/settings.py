@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import problem_of
+from callback.targets import target_problem
 from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import Activity
@@ -38,7 +38,7 @@ Origin = Annotated[
 
 
 def _grpc_target(text: str) -> str:
-    if problem := problem_of(text):
+    if problem := target_problem(text):
         raise ValueError(problem)
     return text
 

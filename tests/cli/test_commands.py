@@ -618,7 +618,7 @@ async def test_without_a_server_it_says_so_and_how_to_get_one(unused_port):
     for arguments, environment in ((["--target", target], {}), ([], {"CALLBACK_TARGET": target})):
         ran = await run_callback("list", *arguments, **environment)
         assert (ran.code, ran.output) == (69, "")
-        assert f"{target} can not be reached" in ran.errors
+        assert f"cannot reach {target}" in ran.errors
         assert "`callback up`" in ran.errors
     ran = await run_callback("list", "--json", "--target", target)
     assert json.loads(ran.errors)["error"]["reason"] == "UNAVAILABLE"

@@ -99,7 +99,7 @@ def test_what_can_be_no_token_is_wrong_usage_and_not_repeated(content, source, t
     )
     ran = CliRunner().invoke(cli, ["get", CASE, *arguments], env={"CALLBACK_TARGET": "127.0.0.1:1"} | environment)
     assert ran.exit_code == 2
-    assert "the token is empty, or has characters that no token has" in ran.stderr
+    assert "the token is empty or contains characters that a token cannot have" in ran.stderr
     assert (str(file) if source == "file" else "CALLBACK_TOKEN") in ran.stderr
     assert "hunter2" not in ran.stderr
 
@@ -131,7 +131,7 @@ async def test_a_token_that_is_gone_between_two_questions_is_told_in_one_line(se
     server.answers["GetCallback"] = take_it_away
     ran = await callback("wait", CASE, "--token-file", str(token_file))
     assert (ran.code, ran.output) == (2, "")
-    assert ran.errors == f"Error: {token_file}: the token is empty, or has characters that no token has\n"
+    assert ran.errors == f"Error: {token_file}: the token is empty or contains characters that a token cannot have\n"
 
 
 @pytest.fixture(scope="module")
@@ -195,21 +195,26 @@ async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authori
     expired = {"not_before": CREATED - timedelta(days=900), "not_after": CREATED - timedelta(days=800)}
     foreign = ["--cert-file", str(files / "other-client.pem"), "--key-file", str(files / "other-client.key")]
     for settings, arguments, says, advice in (
-        ({}, ["--ca-file", str(files / "other.pem")], "not come from an authority that is trusted", "--ca-file"),
-        ({}, ["--tls"], "not come from an authority that is trusted", "--ca-file"),
-        (expired, trusting, "its certificate has expired", "has to renew it"),
+        ({}, ["--ca-file", str(files / "other.pem")], "not from a trusted authority", "--ca-file"),
+        ({}, ["--tls"], "not from a trusted authority", "--ca-file"),
+        (expired, trusting, "its certificate has expired", "to renew it"),
         ({"name": "callback.example"}, trusting, "its certificate is for another name", "--server-name"),
-        ({}, [], "it closes the connection at once", "It may speak TLS: --ca-file"),
-        ({"mutual": True}, trusting, "it closes the connection at once", "--cert-file and --key-file"),
-        ({"mutual": True}, [*trusting, *foreign], "it closes the connection at once", "--cert-file and --key-file"),
-        (None, trusting, "it does not speak TLS there", "Leave out --tls"),
+        ({}, [], "the server closed the connection immediately", "If it requires TLS, use --ca-file"),
+        ({"mutual": True}, trusting, "the server closed the connection immediately", "--cert-file and --key-file"),
+        (
+            {"mutual": True},
+            [*trusting, *foreign],
+            "the server closed the connection immediately",
+            "--cert-file and --key-file",
+        ),
+        (None, trusting, "the port does not speak TLS", "Leave out --tls"),
     ):
         secure = None if settings is None else credentials(authority, **settings)
         async with scripted_server(credentials=secure) as server:
             ran = await run_callback("list", "--target", server.address, "--token-file", str(token_file), *arguments)
             assert (ran.code, ran.output) == (69, ""), arguments
             first, second = ran.errors.splitlines()
-            assert first.startswith(f"Error: {server.address} can not be reached: ")
+            assert first.startswith(f"Error: cannot reach {server.address}: ")
             assert says in first
             assert first.endswith("(UNAVAILABLE)")
             assert advice in second
@@ -228,7 +233,7 @@ async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
         ran = await run_callback("list", "--target", address)
     assert (ran.code, ran.output) == (69, "")
     first, second = ran.errors.splitlines()
-    assert first == f"Error: {address} can not be reached: it does not speak gRPC there (UNAVAILABLE)"
+    assert first == f"Error: cannot reach {address}: the port does not speak gRPC (UNAVAILABLE)"
     assert "gRPC port in --target" in second
 
 
@@ -237,14 +242,20 @@ async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
     [
         (["--cert-file", "ca-client.pem"], "--cert-file and --key-file belong together"),
         (["--key-file", "ca-client.key"], "--cert-file and --key-file belong together"),
-        (["--ca-file", "junk.pem"], "junk.pem: there is nothing in PEM form that can be used"),
-        (["--ca-file", "empty.pem"], "empty.pem: there is nothing in PEM form that can be used"),
-        (["--cert-file", "junk.pem", "--key-file", "ca-client.key"], "there is nothing in PEM form that can be used"),
-        (["--cert-file", "ca-client.pem", "--key-file", "junk.pem"], "there is nothing in PEM form that can be used"),
-        (["--cert-file", "ca-client.pem", "--key-file", "other-client.key"], "the key is not that of the certificate"),
+        (["--ca-file", "junk.pem"], "junk.pem: no usable PEM content"),
+        (["--ca-file", "empty.pem"], "empty.pem: no usable PEM content"),
+        (["--cert-file", "junk.pem", "--key-file", "ca-client.key"], "no usable PEM content"),
+        (["--cert-file", "ca-client.pem", "--key-file", "junk.pem"], "no usable PEM content"),
+        (
+            ["--cert-file", "ca-client.pem", "--key-file", "other-client.key"],
+            "the key does not belong to the certificate",
+        ),
         (["--ca-file", "nowhere.pem"], "'nowhere.pem' does not exist"),
         (["--token-file", "nowhere"], "'nowhere' does not exist"),
-        (["--target", "https://callback.example"], "give HOST:PORT, as in 127.0.0.1:50051, with --tls"),
+        (
+            ["--target", "https://callback.example"],
+            "Use HOST:PORT without a scheme, such as 127.0.0.1:50051, with --tls",
+        ),
     ],
 )
 def test_files_that_can_not_be_used_are_wrong_usage(files, monkeypatch, arguments, says):

@@ -97,18 +97,18 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("", "'' is neither HOST:PORT nor a gRPC target"),
-        ("callback", "'callback' has no port; give HOST:PORT"),
+        ("", "'' is not valid. Use HOST:PORT or a gRPC target"),
+        ("callback", "'callback' has no port. Use HOST:PORT"),
         ("dns:///callback", "has no port"),
         ("ipv4:127.0.0.1:1,127.0.0.2", "has no port"),
-        ("callback:", "neither HOST:PORT"),
-        ("127.0.0.1:0", "neither HOST:PORT"),
-        ("127.0.0.1:65536", "neither HOST:PORT"),
-        ("::1:50051", "neither HOST:PORT"),
-        ("a b:50051", "neither HOST:PORT"),
-        ("dns:///", "neither HOST:PORT"),
-        ("http://127.0.0.1:50051", "leave http:// away and give HOST:PORT"),
-        ("HTTPS://callback", "leave http:// away and give HOST:PORT"),
+        ("callback:", "is not valid"),
+        ("127.0.0.1:0", "is not valid"),
+        ("127.0.0.1:65536", "is not valid"),
+        ("::1:50051", "is not valid"),
+        ("a b:50051", "is not valid"),
+        ("dns:///", "is not valid"),
+        ("http://127.0.0.1:50051", "is a URL. Use HOST:PORT"),
+        ("HTTPS://callback", "is a URL. Use HOST:PORT"),
         ("caf\udce9:50051", "is not UTF-8"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_target_that_can_lead_nowhere_is_wrong_usage(target, says):
 def test_host_and_port_and_the_targets_of_grpc_are_asked(target):
     ran = run("list", "--target", target)
     assert ran.exit_code == 69
-    assert f"{target} can not be reached" in ran.stderr
+    assert f"cannot reach {target}" in ran.stderr
 
 
 TEXTS = [

@@ -125,43 +125,49 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
-        (lambda client: client.generate_callback_url("record", "hi"), "response is a Response or a Redirect, not str"),
-        (lambda client: client.generate_callback_url("record", None), "response is a Response .*, not NoneType"),
-        (lambda client: client.generate_callback_url(5, Response()), "activity is text, not int"),
+        (
+            lambda client: client.generate_callback_url("record", "hi"),
+            "response must be a Response or a Redirect, not str",
+        ),
+        (lambda client: client.generate_callback_url("record", None), "response must be a Response .*, not NoneType"),
+        (lambda client: client.generate_callback_url(5, Response()), "activity must be text, not int"),
         (
             lambda client: client.generate_callback_url("a", Response(), labels={"a": 5}),
-            r"labels\['a'\] is text, not int",
+            r"labels\['a'\] must be text, not int",
         ),
-        (lambda client: client.generate_callback_url("a", Response(), labels={5: "a"}), "label is text, not int"),
-        (lambda client: client.set_response(CASE, "hi"), "response is a Response or a Redirect, not str"),
-        (lambda client: client.set_response(5, Response()), "case_id is text, not int"),
-        (lambda client: client.get_callback(5), "case_id is text, not int"),
-        (lambda client: client.close_callback(5), "case_id is text, not int"),
-        (lambda client: client.erase_calls(5), "case_id is text, not int"),
-        (lambda client: client.list_calls_page(5), "case_id is text, not int"),
-        (lambda client: client.get_call(5), "call_id is text, not int"),
-        (lambda client: client.list_callbacks_page(owner=5), "owner is text, not int"),
-        (lambda client: client.list_callbacks_page(status="OPEN"), "status is a CallbackStatus, not str"),
+        (
+            lambda client: client.generate_callback_url("a", Response(), labels={5: "a"}),
+            "each label must be text, not int",
+        ),
+        (lambda client: client.set_response(CASE, "hi"), "response must be a Response or a Redirect, not str"),
+        (lambda client: client.set_response(5, Response()), "case_id must be text, not int"),
+        (lambda client: client.get_callback(5), "case_id must be text, not int"),
+        (lambda client: client.close_callback(5), "case_id must be text, not int"),
+        (lambda client: client.erase_calls(5), "case_id must be text, not int"),
+        (lambda client: client.list_calls_page(5), "case_id must be text, not int"),
+        (lambda client: client.get_call(5), "call_id must be text, not int"),
+        (lambda client: client.list_callbacks_page(owner=5), "owner must be text, not int"),
+        (lambda client: client.list_callbacks_page(status="OPEN"), "status must be a CallbackStatus, not str"),
         (
             lambda client: client.generate_callback_url("a", Response(), get_guard="confirm"),
-            "get_guard is a GetGuard, not str",
+            "get_guard must be a GetGuard, not str",
         ),
         (
             lambda client: client.generate_callback_url("a", Response(), get_guard=None),
-            "get_guard is a GetGuard, not NoneType",
+            "get_guard must be a GetGuard, not NoneType",
         ),
         (
             lambda client: client.generate_callback_url("a", Response(), answer_mode="ack"),
-            "answer_mode is an AnswerMode, not str",
+            "answer_mode must be an AnswerMode, not str",
         ),
-        (lambda client: client.list_owner_calls_page("DEAD"), "only is a CallFilter, not str"),
-        (lambda client: client.list_owner_calls_page(CallFilter.DEAD, owner=5), "owner is text, not int"),
-        (lambda client: client.answer_call(5), "call_id is text, not int"),
-        (lambda client: client.replay_call(5), "call_id is text, not int"),
-        (lambda client: client.pause_activity(5), "activity is text, not int"),
-        (lambda client: client.resume_activity(5), "activity is text, not int"),
-        (lambda client: client.watch_calls(activity=5), "activity is text, not int"),
-        (lambda client: client.watch_calls(labels={"a": 5}), r"labels\['a'\] is text, not int"),
+        (lambda client: client.list_owner_calls_page("DEAD"), "only must be a CallFilter, not str"),
+        (lambda client: client.list_owner_calls_page(CallFilter.DEAD, owner=5), "owner must be text, not int"),
+        (lambda client: client.answer_call(5), "call_id must be text, not int"),
+        (lambda client: client.replay_call(5), "call_id must be text, not int"),
+        (lambda client: client.pause_activity(5), "activity must be text, not int"),
+        (lambda client: client.resume_activity(5), "activity must be text, not int"),
+        (lambda client: client.watch_calls(activity=5), "activity must be text, not int"),
+        (lambda client: client.watch_calls(labels={"a": 5}), r"labels\['a'\] must be text, not int"),
     ],
 )
 async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
@@ -171,11 +177,11 @@ async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
 
 
 async def test_what_only_newer_clients_know_can_not_be_asked_for(client):
-    with pytest.raises(ValueError, match="status can not be UNKNOWN"):
+    with pytest.raises(ValueError, match="status cannot be UNKNOWN"):
         await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)
-    with pytest.raises(ValueError, match="get_guard can not be UNKNOWN"):
+    with pytest.raises(ValueError, match="get_guard cannot be UNKNOWN"):
         await client.generate_callback_url("a", Response(), get_guard=GetGuard.UNKNOWN)
-    with pytest.raises(ValueError, match="answer_mode can not be UNKNOWN"):
+    with pytest.raises(ValueError, match="answer_mode cannot be UNKNOWN"):
         await client.generate_callback_url("a", Response(), answer_mode=AnswerMode.UNKNOWN)
 
 

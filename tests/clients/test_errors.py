@@ -150,7 +150,7 @@ async def test_an_unreachable_server_is_unavailable_and_named(unused_port, clien
         with pytest.raises(UnavailableError) as caught:
             await client.get_callback(CASE)
     assert (caught.value.reason, caught.value.code) == ("", Code.UNAVAILABLE)
-    assert f"127.0.0.1:{unused_port} can not be reached" in str(caught.value)
+    assert f"cannot reach 127.0.0.1:{unused_port}" in str(caught.value)
 
 
 async def test_no_answer_in_time_is_its_own_kind_of_unavailable_and_a_timeout(server, client):

@@ -14,7 +14,7 @@ import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
-from callback.connection._credentials import TlsFiles
+from callback.connection._tls import TlsFiles
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
@@ -119,7 +119,7 @@ async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, the
             broken.write_text("")
             assert await is_let_in_by_a_new_server()
             assert await is_let_in_by_a_new_server()
-            assert caplog.text.count("the last ones hold") == 1
+            assert caplog.text.count("keep_last_files") == 1
 
 
 def test_files_that_can_not_be_read_for_a_moment_are_read_after_it(ours, caplog):
@@ -128,12 +128,12 @@ def test_files_that_can_not_be_read_for_a_moment_are_read_after_it(ours, caplog)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        changed = [files.have_changed() for _ in range(2)]
+        changed = [files.reload_if_changed() for _ in range(2)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert changed == [False, False]
-    assert caplog.text.count("the last ones hold") == 1
-    assert files.have_changed()
+    assert caplog.text.count("keep_last_files") == 1
+    assert files.reload_if_changed()
     assert files.contents[0] == ours.ca_file.read_bytes()
 
 
@@ -145,7 +145,7 @@ def test_a_file_with_the_size_and_time_of_the_one_before_is_seen(ours):
     files, status = TlsFiles(Tls(ours.ca_file)), ours.ca_file.stat()
     ours.ca_file.write_bytes(after.ljust(length, b"\n"))
     os.utime(ours.ca_file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert files.have_changed()
+    assert files.reload_if_changed()
 
 
 async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_type, ours):
@@ -171,7 +171,7 @@ async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_typ
 
 def test_a_certificate_without_its_key_is_refused(ours):
     for one in ({"cert_file": ours.cert_file}, {"key_file": ours.key_file}):
-        with pytest.raises(ValueError, match="belong together"):
+        with pytest.raises(ValueError, match="must be given together"):
             Tls(**one)
 
 
@@ -180,13 +180,17 @@ def test_files_that_can_not_be_used_are_an_error_of_the_client_that_is_made(clie
     empty.touch()
     junk.write_text("hunter2")
     for tls, file, says in (
-        (Tls(empty), empty, "there is nothing in PEM form that can be used"),
-        (Tls(junk), junk, "there is nothing in PEM form that can be used"),
-        (Tls(ours.ca_file, empty, ours.key_file), empty, "there is nothing in PEM form that can be used"),
-        (Tls(ours.ca_file, junk, ours.key_file), junk, "there is nothing in PEM form that can be used"),
-        (Tls(ours.ca_file, ours.cert_file, empty), empty, "there is nothing in PEM form that can be used"),
-        (Tls(ours.ca_file, ours.cert_file, junk), junk, "there is nothing in PEM form that can be used"),
-        (Tls(ours.ca_file, ours.cert_file, theirs.key_file), theirs.key_file, "the key is not that of the certificate"),
+        (Tls(empty), empty, "no usable PEM content"),
+        (Tls(junk), junk, "no usable PEM content"),
+        (Tls(ours.ca_file, empty, ours.key_file), empty, "no usable PEM content"),
+        (Tls(ours.ca_file, junk, ours.key_file), junk, "no usable PEM content"),
+        (Tls(ours.ca_file, ours.cert_file, empty), empty, "no usable PEM content"),
+        (Tls(ours.ca_file, ours.cert_file, junk), junk, "no usable PEM content"),
+        (
+            Tls(ours.ca_file, ours.cert_file, theirs.key_file),
+            theirs.key_file,
+            "the key does not belong to the certificate",
+        ),
     ):
         with pytest.raises(ValueError, match=says) as raised:
             client_type("127.0.0.1:1", tls=tls)
@@ -279,7 +283,7 @@ async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, t
         assert caplog.messages == []
         assert await code(listening, "other.example") is grpc.StatusCode.PERMISSION_DENIED
         assert await code(listening, "other.example", method="RefuseAnswer") is grpc.StatusCode.PERMISSION_DENIED
-        assert caplog.messages == ["refused a call of other.example: not one of client_names"] * 4
+        assert caplog.messages == ["caller_refused names=other.example"] * 4
         assert await code(listening, "callback.example", method="RefuseAnswer") is grpc.StatusCode.OK
         assert await code(listening, "a.callback.example") is grpc.StatusCode.PERMISSION_DENIED
         common = "callback.example"
@@ -292,7 +296,7 @@ async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, t
 def test_names_of_clients_without_an_authority_or_that_are_one_text_are_refused(ours):
     with pytest.raises(ValueError, match="client_ca_file"):
         ServerTls(ours.cert_file, ours.key_file, client_names={"callback.example"})
-    with pytest.raises(ValueError, match="several"):
+    with pytest.raises(ValueError, match="collection"):
         ServerTls(ours.cert_file, ours.key_file, ours.ca_file, client_names="callback.example")
 
 
@@ -316,7 +320,7 @@ async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_s
         ours.key_file.write_text("not a key")
         assert await answers(listening.address, now)
         assert await answers(listening.address, now)
-        assert caplog.text.count("the last ones hold") == 1
+        assert caplog.text.count("keep_last_files") == 1
         theirs.ca_file.write_text("")
         assert await answers(listening.address, now)
         ours.key_file.unlink()

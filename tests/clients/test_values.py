@@ -74,7 +74,7 @@ def test_no_pair_is_lost_or_moved(pairs):
 
 @pytest.mark.parametrize("pairs", [{"x-count": 3}, {"x": b"1"}, {"x": ["1", 2]}, [(b"x", "1")], {"x": None}])
 def test_names_and_values_that_are_not_text_are_refused(pairs):
-    with pytest.raises(TypeError, match="names and values are text"):
+    with pytest.raises(TypeError, match="names and values must be text"):
         Headers(pairs)
 
 
@@ -90,7 +90,7 @@ def test_names_and_values_that_are_not_text_are_refused(pairs):
     ],
 )
 def test_a_response_says_which_attribute_is_of_the_wrong_type(attribute, value):
-    with pytest.raises(TypeError, match=f"{attribute} is "):
+    with pytest.raises(TypeError, match=f"{attribute} must be "):
         Response(**{attribute: value})
 
 

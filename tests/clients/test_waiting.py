@@ -58,7 +58,7 @@ async def test_the_next_call_is_the_one_after_the_last(services, asking, made):
 
 async def test_a_wait_ends_in_time_and_says_for_what(asking, made):
     began = time.monotonic()
-    with pytest.raises(TimeoutError, match=f"{made.case_id} in 0.5 s"):
+    with pytest.raises(TimeoutError, match=f"{made.case_id} ended within 0.5 s"):
         await asking.wait_for_call(made.case_id, timeout=0.5)
     assert 0.5 <= time.monotonic() - began < 10
 

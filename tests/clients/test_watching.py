@@ -200,12 +200,12 @@ async def scripted(*watches):
     await server.stop(0)
 
 
-def message(token, *cases, each_has_one=True):
+def message(token, *cases):
     events = [
         messages.CallEvent(
             type=messages.CALL_EVENT_TYPE_CASE_CREATED,
             callback_case_id=case,
-            resume_token=f"{token}{case}" if each_has_one else "",
+            resume_token=f"{token}{case}",
         )
         for case in cases
     ]
@@ -255,25 +255,6 @@ async def test_what_comes_together_is_received_together_and_nothing_where_only_t
         assert (await watch.receive(), watch.resume_token) == ([], "d")
         watch.close()
         assert await watch.receive() == []
-
-
-async def test_a_server_of_the_release_before_has_one_token_for_all_of_a_message_and_nothing_is_missed(watching):
-    async with (
-        scripted(
-            ([message("a"), message("b", "1", "2", each_has_one=False)], TOO_SLOW),
-            ([message("c", "3", each_has_one=False)], TOO_SLOW),
-            ([], LOST),
-        ) as server,
-        watching(server.address) as watch,
-    ):
-        given = []
-        for _ in range(3):
-            [event] = await watch.next()
-            given.append((event.case_id, event.resume_token, watch.resume_token))
-        with pytest.raises(WatchPositionLostError):
-            await watch.next()
-    assert given == [("1", "", "a"), ("2", "b", "b"), ("3", "c", "c")]
-    assert server.tokens == ["", "b", "c"]
 
 
 async def test_what_a_newer_server_tells_is_unknown(watching):

@@ -214,7 +214,7 @@ def test_a_list_that_grpc_can_not_take_is_refused_with_what_to_write(written):
 
 @pytest.mark.parametrize("written", ["10.0.0.1", "server", "dns:///server", "[::1]"])
 def test_a_server_without_a_port_is_refused(written):
-    with pytest.raises(ValidationError, match="has no port; give HOST:PORT"):
+    with pytest.raises(ValidationError, match=r"has no port\. Use HOST:PORT"):
         EdgeSettings(server_target=written, allow_plaintext=True)
 
 

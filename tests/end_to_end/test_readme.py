@@ -130,7 +130,7 @@ def test_five_minutes_and_a_handler(tour):
         assert "HTTP/1.1 410" in tour.run(curl)
         for name in FILES:
             tour.write(name)
-        with tour.running(sys.executable, "handler.py", says="working on order-paid"):
+        with tour.running(sys.executable, "handler.py", says="worker_connected"):
             ask_and_visit(tour)
     finally:
         assert up.interrupt() == 0

@@ -290,7 +290,7 @@ async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, nu
         assert await code_of(called) == 201
         output, log = await asyncio.wait_for(program.communicate(), 30)
         assert (program.returncode, output) == (0, b"")
-        assert [line.partition(b" ")[0] for line in log.splitlines()] == [b"working", b"stopping;"]
+        assert [line.partition(b" ")[0] for line in log.splitlines()] == [b"worker_connected", b"stopping"]
     finally:
         if program.returncode is None:
             program.kill()
@@ -321,7 +321,7 @@ async def test_a_server_that_does_not_say_why_again_and_again_is_told(work, capl
         await wait_until(lambda: server.came >= 5, what="the fifth try")
         serving.cancel()
         await asyncio.wait((serving,))
-    assert {each.partition(": 127")[0] for each in caplog.messages} == {"no server, trying again: INTERNAL"}
+    assert {each.partition(": 127")[0] for each in caplog.messages} == {"worker_disconnected error=INTERNAL"}
     assert len(caplog.messages) in (2, 3)
 
 
@@ -335,13 +335,14 @@ async def test_it_logs_what_it_never_gets_and_gets_the_rest(store_of, work, capl
         worker(work, up.address, "act", "pushed", "record", "form").working(),
     ):
         assert await code_of(await Called.make(up, "act")) == 201
-    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+    notices = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [each.removeprefix("server_notice notice=") for each in notices] == [
         "no call of pushed comes to a worker: this server's configuration has a target for it; take the target out of "
         "[activities.pushed], or do not run a worker for it",
         "no call of record comes to a worker: that activity is built in; name yours otherwise",
         "no call of form comes to a worker: that activity is built in; name yours otherwise",
     ]
-    assert f"working on act for {up.address}" in caplog.messages
+    assert f"worker_connected target={up.address} activities=act" in caplog.messages
 
 
 async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server_where_it_is_not(store_of, work):
@@ -436,7 +437,7 @@ async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded
         guarded.control_plane.workers.drain()
         guarded.control_plane.workers.draining = False  # as if it were another server
         await wait_until(lambda: not tokens and guarded.control_plane.workers._workers, what="the worker")
-    assert "can not connect: the token is empty" in caplog.text
+    assert "token_unusable error=the token is empty" in caplog.text
     with pytest.raises(ValueError, match="the token is empty"):
         await worker(work, guarded.address, token=lambda: "").serve()
 
@@ -444,14 +445,14 @@ async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded
 @pytest.mark.parametrize(("target", "warns"), [("127.0.0.1:1", False), ("callback.example:1", True)])
 def test_a_token_that_would_leave_the_machine_in_plain_text_is_warned_of(work, target, warns, caplog):
     worker(work, target, token="let-me-in")
-    assert ("in plain text" in caplog.text) is warns
+    assert ("in_plain_text" in caplog.text) is warns
     assert "let-me-in" not in caplog.text
 
 
 async def test_a_worker_can_come_before_its_server(services, work, caplog):
     port = free_port()
     working = asyncio.create_task(worker(work, f"127.0.0.1:{port}").serve())
-    await wait_until(lambda: "can not be reached" in caplog.text, what="a try")
+    await wait_until(lambda: "cannot reach" in caplog.text, what="a try")
     work.may_end.set()
     async with Tunnel(services.address, port=port):
         assert await code_of(await Called.make(services, "act")) == 201
@@ -511,8 +512,8 @@ async def scripted(*messages, credentials=None):
     await server.stop(0)
 
 
-async def test_a_server_that_does_not_greet_is_left(work, monkeypatch):
-    monkeypatch.setattr(module, "WELCOME_S", 0.1)
+async def test_a_server_that_does_not_welcome_the_worker_is_left(work, monkeypatch):
+    monkeypatch.setattr(module, "WELCOME_TIMEOUT_S", 0.1)
     async with scripted() as server:
         working = asyncio.create_task(worker(work, server.address).serve())
         await wait_until(lambda: len(server.came) == 3, what="three tries")
@@ -543,7 +544,7 @@ async def test_over_tls_it_trusts_whom_it_is_told_to_and_shows_its_certificate(w
             assert token == "Bearer let-me-in"
         strict = worker(work, server.address, tls=Tls(ca_file=tmp_path / "other", **shown))
         working = asyncio.create_task(strict.serve())
-        await wait_until(lambda: "can not be reached" in caplog.text, what="a server that is not trusted")
+        await wait_until(lambda: "cannot reach" in caplog.text, what="a server that is not trusted")
         working.cancel()
         await asyncio.wait((working,))
         assert len(server.came) == 1
@@ -555,6 +556,6 @@ def test_a_worker_takes_1_to_1000_calls(work, max_calls):
         worker(work, "127.0.0.1:1", max_calls=max_calls)
 
 
-async def test_a_worker_without_handlers_has_nothing_to_do():
-    with pytest.raises(ValueError, match="without handlers"):
+async def test_a_worker_without_handlers_cannot_serve():
+    with pytest.raises(ValueError, match="at least one handler"):
         await Worker(Handlers()).serve()

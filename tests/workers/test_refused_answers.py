@@ -74,8 +74,8 @@ async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_o
         called = await Called.make(up, "act")
         assert (await refusal(called.answer)).reason == "RESPONSE_INVALID"
         call = await called.recorded()
-        await wait_until(lambda: "can not be rendered" in caplog.text, what="the log of the handler")
-    (told,) = [each for each in caplog.messages if "can not be rendered" in each]
+        await wait_until(lambda: "answer_refused" in caplog.text, what="the log of the handler")
+    (told,) = [each for each in caplog.messages if "answer_refused" in each]
     assert "'act'" in told
     assert call.call_id in told
     assert problem in told
@@ -88,7 +88,7 @@ async def test_what_is_too_large_for_a_message_is_not_sent_and_logged(store_of, 
         called = await Called.make(up, "act")
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
         call = await called.recorded()
-    (told,) = [each for each in caplog.messages if "larger than a message can be" in each]
+    (told,) = [each for each in caplog.messages if "answer_too_large" in each]
     assert call.call_id in told
 
 

@@ -78,16 +78,15 @@ _ADVICE: Mapping[str, str] = {
 }
 """What to do about a refusal."""
 
-_NO_SERVER = "Start one with `callback up`, or say where it is with --target or CALLBACK_TARGET."
-_UNREACHABLE = " can not be reached: "
+_NO_SERVER = "Start a server with `callback up`, or give its address with --target or CALLBACK_TARGET."
 _CLOSED_AT_ONCE = r"Socket closed|Connection reset|Broken pipe"
 
 _CONNECTION_ADVICE: Sequence[tuple[str, str, str]] = (
-    ("certificate has expired", "its certificate has expired", "The server's operator has to renew it."),
+    ("certificate has expired", "its certificate has expired", "Ask the operator of the server to renew it."),
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "its certificate does not come from an authority that is trusted",
-        "Give the file of its authority with --ca-file or CALLBACK_CA_FILE.",
+        "its certificate is not from a trusted authority",
+        "Give the file of its certificate authority with --ca-file or CALLBACK_CA_FILE.",
     ),
     (
         "Hostname Verification Check failed",
@@ -96,16 +95,16 @@ _CONNECTION_ADVICE: Sequence[tuple[str, str, str]] = (
     ),
     (
         "WRONG_VERSION_NUMBER",
-        "it does not speak TLS there",
-        "Leave out --tls, --ca-file, --cert-file, --key-file and --server-name, and their variables CALLBACK_….",
+        "the port does not speak TLS",
+        "Leave out --tls, --ca-file, --cert-file, --key-file and --server-name, and their environment variables.",
     ),
     (
         "Failed parsing HTTP/2",
-        "it does not speak gRPC there",
-        "Give the server's gRPC port in --target or CALLBACK_TARGET, not that of its probes or of an edge.",
+        "the port does not speak gRPC",
+        "Give the server's gRPC port in --target or CALLBACK_TARGET, not the port of its probes or of an edge.",
     ),
 )
-"""What gRPC says of a connection, what that means, and what to do about it."""
+"""Text in gRPC's error of a connection, what it means, and what to do."""
 
 
 def exit_code(error: CallbackError) -> int:
@@ -158,17 +157,16 @@ def _json(reason: str, message: str, facts: Mapping[str, str], violations: Seque
 
 def _connection(message: str, *, secure: bool) -> tuple[str, str]:
     """What is wrong with a connection, and what to do."""
-    target, unreachable, why = message.partition(_UNREACHABLE)
+    unreachable, _, cause = message.partition(": ")
     for pattern, meaning, advice in _CONNECTION_ADVICE:
-        if pattern in why:
-            return target + unreachable + meaning, advice
-    if re.search(_CLOSED_AT_ONCE, why):
-        meaning = "it closes the connection at once"
+        if pattern in cause:
+            return f"{unreachable}: {meaning}", advice
+    if re.search(_CLOSED_AT_ONCE, cause):
         if secure:
-            return target + unreachable + meaning, (
-                "It may want a certificate of yours that it trusts: --cert-file and --key-file."
-            )
-        return target + unreachable + meaning, "It may speak TLS: --ca-file with the file of its authority, or --tls."
+            advice = "If it requires a client certificate, give one with --cert-file and --key-file."
+        else:
+            advice = "If it requires TLS, use --ca-file with its certificate authority, or --tls."
+        return f"{unreachable}: the server closed the connection immediately", advice
     return message, _NO_SERVER
 
 

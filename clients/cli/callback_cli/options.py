@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 from callback import Redirect, Response, ResponseType
-from callback.targets import problem_of
+from callback.targets import target_problem
 
 
 def text(value: str) -> str:
@@ -33,7 +33,7 @@ def target(value: str) -> str:
         click.BadParameter: It is neither.
     """
     text(value)
-    if problem := problem_of(value):
+    if problem := target_problem(value):
         tls = ", with --tls" if value.lower().startswith("https://") else ""
         raise click.BadParameter(f"{value!r} {problem}{tls}")
     return value

@@ -131,7 +131,7 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
             click.echo(
                 failures.warning(f"the token goes to {target} in plain text; use --tls", as_json=as_json), err=True
             )
-            logging.getLogger("callback.credentials").setLevel(logging.ERROR)  # each client would say it again
+            logging.getLogger("callback.connection").setLevel(logging.ERROR)  # each client would say it again
         command(session, **arguments)
 
     return with_session
@@ -148,7 +148,7 @@ def _token(file: Path | None) -> tuple[str | None, Path | None]:
         raise click.UsageError(f"{where}: {error.strerror}") from error
     token = None if text is None else text.strip()
     if token is not None and not (token and all("!" <= character <= "~" for character in token)):
-        raise click.UsageError(f"{where}: the token is empty, or has characters that no token has")
+        raise click.UsageError(f"{where}: the token is empty or contains characters that a token cannot have")
     return token, None
 
 

@@ -1,12 +1,16 @@
-"""Callback for Python: generate URLs that someone outside can call, and decide the answer.
+"""Callback for Python: generate URLs that an outside system can call, and decide how each call is answered.
 
 ::
 
     with CallbackClient("127.0.0.1:50051") as client:
         callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
 
-`CallbackClient` asks a server, `AsyncCallbackClient` does so with asyncio; `Handlers` decide on calls, which a `Worker`
-fetches. The generated messages and stubs are in `callback.v1`, for whom they serve better.
+`CallbackClient` is the client of a Callback server, and `AsyncCallbackClient` is the same client for asyncio.
+`Handlers` holds the functions that decide on calls; a `Worker` receives calls from the server and runs them.
+`callback.v1` has the generated messages and stubs, for programs that need gRPC itself.
+
+The public names are those of this module, `callback.testing`, `callback.targets` and `callback.v1`. Modules whose name
+starts with an underscore are private and may change in any release.
 """
 
 from callback._decisions import Accept, Answer, Handler, Reject
@@ -56,7 +60,7 @@ from callback._values import (
 )
 from callback.client._async_client import AsyncCallbackClient, AsyncCallWatch
 from callback.client._sync_client import CallbackClient, CallWatch
-from callback.connection._credentials import ServerTls, Tls
+from callback.connection._tls import ServerTls, Tls
 from callback.worker._handlers import Handlers, Listening
 from callback.worker._worker import Worker
 

@@ -1,4 +1,4 @@
-"""Between the contract's messages and the values that this library gives and takes."""
+"""Conversion between the protobuf messages of the contract and the values of this library."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,22 +26,22 @@ from callback._values import (
 )
 from callback.v1 import callback_handler_service_pb2, callback_pb2, callbacks_service_pb2
 
-_Word = TypeVar("_Word", bound=StrEnum)
+_EnumMember = TypeVar("_EnumMember", bound=StrEnum)
 
 
 class _Enum(Protocol):
-    """The generated side of an enum."""
+    """The generated wrapper of a protobuf enum."""
 
-    def Name(self, number: Any) -> str: ...  # noqa: N802 - protobuf's name
+    def Name(self, number: Any) -> str: ...  # noqa: N802  # protobuf's name
 
 
 def callback_from_proto(message: callback_pb2.Callback) -> Callback:
-    """Return a case."""
+    """Convert a case."""
     return Callback(
         case_id=message.callback_case_id,
         owner=message.owner,
-        status=_word(CallbackStatus, callback_pb2.CallbackStatus, message.status) or CallbackStatus.UNKNOWN,
-        close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
+        status=_enum_member(CallbackStatus, callback_pb2.CallbackStatus, message.status) or CallbackStatus.UNKNOWN,
+        close_reason=_enum_member(CloseReason, callback_pb2.CloseReason, message.close_reason),
         activity=message.callback_activity,
         activity_case=message.callback_activity_case,
         state_query_parameter=message.state_query_parameter,
@@ -55,8 +55,8 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         close_time=_time(message.close_time) if message.HasField("close_time") else None,
         call_count=message.call_count,
         verification_profile=message.verification_profile,
-        get_guard=_word(GetGuard, callback_pb2.GetGuard, message.get_guard) or GetGuard.OFF,
-        answer_mode=_word(AnswerMode, callback_pb2.AnswerMode, message.answer_mode) or AnswerMode.HANDLER,
+        get_guard=_enum_member(GetGuard, callback_pb2.GetGuard, message.get_guard) or GetGuard.OFF,
+        answer_mode=_enum_member(AnswerMode, callback_pb2.AnswerMode, message.answer_mode) or AnswerMode.HANDLER,
         answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
         fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
         ordered=message.ordered,
@@ -64,7 +64,7 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
 
 
 def call_from_proto(message: callback_pb2.Call) -> Call:
-    """Return a recorded call."""
+    """Convert a recorded call."""
     return Call(
         call_id=message.call_id,
         case_id=message.callback_case_id,
@@ -77,8 +77,8 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         client_address=message.client_address,
         verification_profile=message.verification_profile,
         message_id=message.message_id,
-        status=_word(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
-        failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
+        status=_enum_member(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
+        failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
         body_size=message.request_body_size,
         response=response_from_proto(message.response) if message.HasField("response") else None,
@@ -93,24 +93,25 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
 
 
 def event_from_proto(message: callbacks_service_pb2.CallEvent) -> CallEvent:
-    """Return a change of a case or a call."""
+    """Convert an event of a watch."""
     return CallEvent(
-        type=_word(CallEventType, callbacks_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
+        type=_enum_member(CallEventType, callbacks_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
         case_id=message.callback_case_id,
         call_id=message.call_id,
         activity=message.callback_activity,
         owner=message.owner,
         time=_time(message.time),
-        case_status=_word(CallbackStatus, callback_pb2.CallbackStatus, message.case_status) or CallbackStatus.UNKNOWN,
-        close_reason=_word(CloseReason, callback_pb2.CloseReason, message.close_reason),
-        call_status=_word(CallStatus, callback_pb2.CallStatus, message.call_status),
-        delivery_status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
+        case_status=_enum_member(CallbackStatus, callback_pb2.CallbackStatus, message.case_status)
+        or CallbackStatus.UNKNOWN,
+        close_reason=_enum_member(CloseReason, callback_pb2.CloseReason, message.close_reason),
+        call_status=_enum_member(CallStatus, callback_pb2.CallStatus, message.call_status),
+        delivery_status=_enum_member(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
         resume_token=message.resume_token,
     )
 
 
 def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> IncomingCall:
-    """Return what a handler gets."""
+    """Convert the request that a handler receives."""
     return IncomingCall(
         call_id=message.call_id,
         case_id=message.callback_system_case,
@@ -133,9 +134,9 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
 
 
 def response_from_proto(message: callback_pb2.Response) -> Response:
-    """Return a response; what is not set is None."""
+    """Convert a response. A field that is not set becomes None."""
     return Response(
-        type=_word(ResponseType, callback_pb2.ResponseType, message.response_type),
+        type=_enum_member(ResponseType, callback_pb2.ResponseType, message.response_type),
         redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
         body=message.response_body if message.HasField("response_body") else None,
         code=message.response_code if message.HasField("response_code") else None,
@@ -148,7 +149,7 @@ def response_from_proto(message: callback_pb2.Response) -> Response:
 
 
 def response_to_proto(response: Response) -> callback_pb2.Response:
-    """Return the message of a response; what is None is not set."""
+    """Convert a response to its message. An attribute that is None stays unset."""
     message = callback_pb2.Response(
         response_redirect_url=response.redirect_url,
         response_body=response.body,
@@ -157,7 +158,7 @@ def response_to_proto(response: Response) -> callback_pb2.Response:
     if response.type is not None:
         message.response_type = callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{response.type}")
     if response.headers is not None:
-        message.response_headers.SetInParent()  # an empty list is not the same as none given
+        message.response_headers.SetInParent()  # an empty list differs from an unset field
         for name, value in response.headers.pairs:
             message.response_headers.headers.add(name=name, value=value)
     return message
@@ -165,25 +166,25 @@ def response_to_proto(response: Response) -> callback_pb2.Response:
 
 def _delivery(message: callback_pb2.Delivery) -> Delivery:
     return Delivery(
-        status=_word(DeliveryStatus, callback_pb2.DeliveryStatus, message.status) or DeliveryStatus.UNKNOWN,
+        status=_enum_member(DeliveryStatus, callback_pb2.DeliveryStatus, message.status) or DeliveryStatus.UNKNOWN,
         attempts=message.attempts,
         next_attempt_time=_time(message.next_attempt_time) if message.HasField("next_attempt_time") else None,
-        failure=_word(CallFailure, callback_pb2.CallFailure, message.failure),
+        failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
         response=response_from_proto(message.response) if message.HasField("response") else None,
         paused=message.paused,
     )
 
 
-def _word(words: type[_Word], enum: _Enum, number: int) -> _Word | None:
-    """The word for an enum's number: None for unspecified, UNKNOWN for one that a newer server made up."""
+def _enum_member(kind: type[_EnumMember], enum: _Enum, number: int) -> _EnumMember | None:
+    """Return the member for an enum's number: None for unspecified, UNKNOWN for a number of a newer server."""
     if number == 0:
         return None
     prefix = enum.Name(0).removesuffix("UNSPECIFIED")
     try:
-        return words(enum.Name(number).removeprefix(prefix))
+        return kind(enum.Name(number).removeprefix(prefix))
     except ValueError:
-        return words("UNKNOWN")
+        return kind("UNKNOWN")
 
 
 def _time(timestamp: Timestamp) -> datetime:

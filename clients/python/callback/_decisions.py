@@ -1,4 +1,4 @@
-"""What is decided on a call: by a handler, or by whoever answers a call that is held."""
+"""Decisions on a call: those that a handler makes, and those that `answer_call` sends for a held call."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from callback.v1 import callback_pb2
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The data was accepted.
+    """The decision to accept a call.
 
     Args:
-        response: What overrides the case's response. None keeps it.
-        keep_open: The call succeeded, but it was not yet the one: a single-use case is open again.
+        response: Overrides the case's response. None keeps the case's response.
+        keep_open: Leaves a single-use case open, so that it can be called again after this success.
     """
 
     response: Response | None = None
     keep_open: bool = False
 
 
-class Reject(Exception):  # noqa: N818 - it is a handler's answer, not a fault
-    """Incorrect data was sent. A handler raises it.
+class Reject(Exception):  # noqa: N818  # a handler's decision, not an error
+    """The decision to reject a call because its data is incorrect. A handler raises it.
 
     Args:
-        response: What the caller gets; text or bytes are the body of a response. Default an empty one. Its code is by
-            default 422. Nothing of the case's own response is used.
+        response: The response to the caller; text or bytes become its body. Default: an empty body. The default code is
+            422. The case's own response is not used.
     """
 
     def __init__(self, response: Response | bytes | str | None = None) -> None:
@@ -36,33 +36,37 @@ class Reject(Exception):  # noqa: N818 - it is a handler's answer, not a fault
 
 
 Answer = Response | Accept | None
-"""What a handler returns."""
+"""The types that a handler may return."""
 
 Handler = Callable[[IncomingCall], Awaitable[Answer]]
-"""A coroutine function that decides what happens on a call."""
+"""A coroutine function that decides on a call."""
 
 
-def decision(answer: Answer | Reject) -> messages.HandleCallbackResponse:
-    """Return the message of an answer.
+def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackResponse:
+    """Return the protobuf message of a decision.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The answer is not a `Response`, `Accept`, `Reject` or None.
     """
     if isinstance(answer, Reject):
         return messages.HandleCallbackResponse(
-            verdict=messages.VERDICT_REJECTED, response=_response("Reject takes", answer.response)
+            verdict=messages.VERDICT_REJECTED,
+            response=_response("a Reject takes a Response, text, bytes or None", answer.response),
         )
-    accept = answer if isinstance(answer, Accept) else Accept(answer)
+    if isinstance(answer, Accept):
+        accept, expected = answer, "an Accept takes a Response or None"
+    else:
+        accept, expected = Accept(answer), "an answer must be a Response, an Accept or None"
     return messages.HandleCallbackResponse(
         verdict=messages.VERDICT_ACCEPTED,
-        response=_response("an answer is an Accept,", accept.response),
+        response=_response(expected, accept.response),
         keep_open=accept.keep_open,
     )
 
 
-def _response(who: str, response: Response | None) -> callback_pb2.Response | None:
+def _response(expected: str, response: Response | None) -> callback_pb2.Response | None:
     if response is None:
         return None
     if not isinstance(response, Response):
-        raise TypeError(f"{who} a Response or None, not {type(response).__name__}")
+        raise TypeError(f"{expected}, not {type(response).__name__}")
     return response_to_proto(response)

@@ -1,7 +1,7 @@
-"""What goes wrong when the server is asked, as one tree of exceptions.
+"""The exceptions of this library, as one tree under `CallbackError`.
 
-Every refusal carries its reason and its facts as fields; nobody has to read a text, or know gRPC. `ErrorReason`, the
-list of reasons, is generated from the contract.
+Each error carries its reason and its facts as fields, so that a program never has to parse a message or know gRPC.
+`ErrorReason`, the list of reasons, is generated from the contract.
 """
 
 from collections.abc import Mapping
@@ -18,36 +18,36 @@ from callback._reasons import ErrorReason
 from callback._values import CallStatus, CloseReason
 
 _DOMAIN = "callback"
-"""The domain of the server's own `ErrorInfo`."""
+"""The `ErrorInfo` domain of a Callback server."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One bad field of a refused request."""
+    """One invalid field of a request."""
 
     field: str
-    """Its path in the contract, such as `response.response_redirect_url` or `labels["colour"]`."""
+    """The path of the field in the contract, such as `response.response_redirect_url` or `labels["colour"]`."""
     description: str
-    """What is wrong with it."""
+    """What is wrong with the value."""
     rule: str
-    """The rule's stable name, such as `string.max_len`. Can be empty."""
+    """The stable name of the rule, such as `string.max_len`. May be empty."""
 
 
 class CallbackError(Exception):
-    """The server refused, or gave no answer. Every error of this client's calls is one of these."""
+    """Base class of every error of a request: the server refused it, or did not answer."""
 
     reason: ErrorReason | str
-    """Why. A plain string if this version does not know the reason; empty if the error is not the server's own."""
+    """The reason. A plain string if this version does not know it; empty if the error does not come from the server."""
     code: grpc.StatusCode
     """The gRPC status code."""
     message: str
-    """A sentence, for people."""
+    """A sentence for people."""
     facts: Mapping[str, str]
-    """What belongs to the reason, such as `close_reason`."""
+    """Facts about the reason, such as `close_reason`."""
     violations: tuple[FieldViolation, ...]
-    """Every bad field. Empty unless the reason is INVALID_REQUEST."""
+    """Every invalid field. Empty unless the reason is INVALID_REQUEST."""
     retry_after: timedelta | None
-    """When the server says that the same request may be sent again. None: it does not say."""
+    """How long to wait before sending the same request again. None if the server does not say."""
 
     def __init__(
         self,
@@ -68,99 +68,100 @@ class CallbackError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        # The violations say the same as the message, and all of it.
-        what = "; ".join(f"{each.field}: {each.description}" for each in self.violations) or self.message
-        return f"{self.reason or self.code.name}: {what}"
+        # The violations contain everything that the message says.
+        text = "; ".join(f"{each.field}: {each.description}" for each in self.violations) or self.message
+        return f"{self.reason or self.code.name}: {text}"
 
 
 class InvalidRequestError(CallbackError):
-    """The request is wrong in itself: `violations` names every bad field. Nothing was stored."""
+    """The request is not valid. `violations` names every invalid field. Nothing was stored."""
 
 
 class NotFoundError(CallbackError):
-    """There is no such case or call, or it is somebody else's, or it is no longer kept."""
+    """The case or call does not exist, belongs to another owner, or is past its retention."""
 
 
 class CallbackClosedError(CallbackError):
-    """The case is closed, so its response can not be set."""
+    """The case is closed, so its response cannot be changed, and no further call can arrive."""
 
     @property
     def close_reason(self) -> CloseReason:
-        """Why the case closed."""
+        """The reason for which the case closed."""
         word = self.facts.get("close_reason", "")
         return CloseReason(word) if word in set(CloseReason) else CloseReason.UNKNOWN
 
 
 class CallAnsweredError(CallbackError):
-    """The call has another answer already, or ended without one. Answering changed nothing."""
+    """The call already has another answer, or ended without one. The request changed nothing."""
 
     @property
     def status(self) -> CallStatus:
-        """What became of the call."""
+        """The status of the call."""
         word = self.facts.get("status", "")
         return CallStatus(word) if word in set(CallStatus) else CallStatus.UNKNOWN
 
 
 class CallNotHeldError(CallbackError):
-    """The call's handler answers it, or has; its case does not hold calls."""
+    """The call is answered by its handler: the answer mode of its case is not HOLD."""
 
 
 class CallNotReplayableError(CallbackError):
-    """The call is running, its request is not kept whole or was erased, or its activity has no handler."""
+    """The call cannot be replayed: it is running, its request is not fully stored, or its activity has no handler."""
 
 
 class RequestIdReusedError(CallbackError):
-    """A case with this request id and other content exists."""
+    """A case with the same request id and different content exists."""
 
 
 class RequestIdUnsupportedError(CallbackError):
-    """The server has no `state_key`, so it can not give the same URL twice. Leave the `request_id` out."""
+    """The server has no `state_key`, so it cannot return the same URL twice. Omit the `request_id`."""
 
 
 class UnauthenticatedError(CallbackError):
-    """There is no token and no certificate that is known, or the token is wrong or has expired."""
+    """The request has no valid credentials: the token is missing, wrong or expired, or the certificate is unknown."""
 
 
 class PermissionDeniedError(CallbackError):
-    """Who asks is known, and does not have the role that this needs, or may not work on one of its activities."""
+    """The principal lacks the role that this request needs, or may not handle one of the worker's activities."""
 
     @property
     def role(self) -> str:
-        """The role that is missing, such as `owner`. Empty if it is not told."""
+        """The missing role, such as `owner`. Empty if the server does not say."""
         return self.facts.get("role", "")
 
 
 class TooManyOpenCallbacksError(CallbackError):
-    """The owner has as many cases that are not closed as it may. Nothing was stored."""
+    """The owner has reached its quota of open cases. Nothing was stored."""
 
     @property
     def limit(self) -> int | None:
-        """How many it may have. None if it is not told."""
+        """The quota. None if the server does not say."""
         limit = self.facts.get("limit", "")
         return int(limit) if limit.isdecimal() else None
 
 
 class WatchPositionLostError(CallbackError):
-    """Events after the resume token are no longer kept. Read the state with lists, then watch without a token."""
+    """Events after the resume token are no longer stored. List the current state, then watch without a token."""
 
 
 class WatcherTooSlowError(CallbackError):
-    """The watcher reads more slowly than events come. A client that retries watches again from where it was."""
+    """The watcher reads events more slowly than they arrive. A client that retries resumes from its position."""
 
 
 class TooManyWatchersError(CallbackError):
-    """The server has as many watchers as it may, in all or of this principal."""
+    """The server has reached its limit of watchers, in total or for this principal."""
 
 
 class UnavailableError(CallbackError):
-    """The server, or its store, can not be reached.
+    """The server or its store is unreachable.
 
-    Everything can be sent again; `generate_callback_url` with the same `request_id`, else a case may be made twice.
+    Every request can be sent again. Send `generate_callback_url` with the same `request_id`; otherwise the server may
+    create a second case.
     """
 
 
 class DeadlineExceededError(UnavailableError, TimeoutError):
-    """No answer came in time. Whether the request was carried out is not known."""
+    """No answer arrived in time. The server may or may not have executed the request."""
 
 
 _BY_REASON: Mapping[str, type[CallbackError]] = {
@@ -185,18 +186,18 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
 _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    # A proxy in between can refuse as well, without a reason of ours.
+    # A proxy between client and server can refuse too, without a reason of the server.
     grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
 }
 
 
 def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
-    """Return the error that a failed gRPC call stands for.
+    """Return the `CallbackError` for a gRPC error.
 
     Args:
-        error: What gRPC raised.
-        target: The address that was asked, for the text.
+        error: The error that gRPC raised.
+        target: The address of the server, for the message.
     """
     info, violations, retry_after = error_details_pb2.ErrorInfo(), [], None
     for detail in _details(error):
@@ -225,23 +226,23 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
 
 
 def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
-    """An error that is not the server's own: of gRPC, the network, or something else that listens there."""
+    """Return the error for a failure of gRPC, of the network, or of another program at the target."""
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            text = f"{target} can not be reached: {message}"
+            text = f"cannot reach {target}: {message}"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             text = f"{target} did not answer in time"
         case grpc.StatusCode.UNIMPLEMENTED:
-            text = f"{target} is not a Callback server of this version: {message}"
+            text = f"{target} is not a Callback server of a compatible version: {message}"
         case _:
             text = f"{target}: {message}"
     return _BY_CODE.get(code, CallbackError)(text, code=code)
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:
-    """The details of the `google.rpc.Status`, none if there is no sound one."""
+    """Return the details of the `google.rpc.Status`, or none if it is missing or malformed."""
     try:
-        status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type] # it reads like a Call
-    except (ValueError, DecodeError):  # contradicts the call's own status, or is not a Status at all
+        status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has the methods of a Call
+    except (ValueError, DecodeError):  # it contradicts the status of the call, or is no Status
         return []
     return list(status.details) if status else []

@@ -1,18 +1,18 @@
-"""Headers and query parameters as ordered lists of pairs that read like a mapping.
+"""Headers and query parameters: ordered multi-mappings of names and values.
 
-1. Nothing is lost: order and repeated names are kept (`pairs`, `get_all`).
-2. Read as a mapping, a name gives its first value; `Headers` does not care about upper and lower case.
-3. `as_json` is the flat view: `{"id": "5", "status": "ok"}`; a repeated name becomes a list.
+1. They keep the order and every repeated name (`pairs`, `get_all`).
+2. As a mapping, a name gives its first value. Names in `Headers` are case-insensitive.
+3. `as_json` returns the flat form: `{"id": "5", "status": "ok"}`; a repeated name has a list.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
 PairsLike = Mapping[str, str | list[str] | tuple[str, ...]] | Iterable[tuple[str, str]]
-"""What pairs can be made of: a mapping (a value that is a list repeats its name), or pairs in their order."""
+"""The accepted input: a mapping, in which a list as value repeats its name, or pairs of name and value."""
 
 
 class Pairs(Mapping[str, str]):
-    """An immutable, ordered list of name and value pairs, with the first value of each name as a mapping.
+    """Immutable, ordered multi-mapping of names to values.
 
     Raises:
         TypeError: A name or a value is not a string.
@@ -32,20 +32,20 @@ class Pairs(Mapping[str, str]):
 
     @classmethod
     def _key(cls, name: str) -> str:
-        """What makes two names the same name."""
+        """Return the form of a name in which equal names are equal."""
         return name
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Every pair, in order."""
+        """All pairs, in order."""
         return self._pairs
 
     def get_all(self, name: str) -> tuple[str, ...]:
-        """Return every value of a name, in order; empty if there is none."""
+        """Return every value of a name, in order. Empty if the name does not occur."""
         return tuple(self._values.get(self._key(name), ()))
 
     def as_json(self) -> dict[str, str | list[str]]:
-        """Return the flat view: a name's value, or the list of its values if the name is repeated."""
+        """Return the flat form: the value of each name, or the list of its values if the name is repeated."""
         spelled = {self._key(name): name for name, _ in reversed(self._pairs)}
         return {spelled[key]: values[0] if len(values) == 1 else list(values) for key, values in self._values.items()}
 
@@ -77,7 +77,7 @@ class Pairs(Mapping[str, str]):
 
 
 class Headers(Pairs):
-    """HTTP header fields. Names are the same in upper and lower case."""
+    """HTTP header fields. Names are case-insensitive."""
 
     __slots__ = ()
 
@@ -93,10 +93,10 @@ class Query(Pairs):
 
 
 def _flat(pairs: PairsLike) -> Iterator[tuple[str, str]]:
-    """Yield single pairs, refusing what is not text at once and by name."""
+    """Yield single pairs, and reject a value that is not text."""
     for name, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
         values = value if isinstance(value, list | tuple) else (value,)
         for single in values:
             if not isinstance(name, str) or not isinstance(single, str):
-                raise TypeError(f"names and values are text, not {type(name).__name__} and {type(single).__name__}")
+                raise TypeError(f"names and values must be text, not {type(name).__name__} and {type(single).__name__}")
             yield name, single

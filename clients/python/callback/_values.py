@@ -170,7 +170,7 @@ def require(name: str, value: object, expected: type, words: str) -> None:
     """Refuse what is of another type, by the name of the parameter. None is what is not given."""
     # A bool is an int to Python, and never an HTTP code.
     if value is not None and (not isinstance(value, expected) or isinstance(value, bool)):
-        raise TypeError(f"{name} is {words}, not {type(value).__name__}")
+        raise TypeError(f"{name} must be {words}, not {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True, init=False)

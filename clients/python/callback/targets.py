@@ -1,6 +1,6 @@
-"""gRPC targets: whether one says where to connect, and whether what is sent there stays on this machine.
+"""Checks of gRPC targets: whether a target names an address and a port, and whether it is on this machine.
 
-A token in plain text must not leave it. And gRPC takes the port 443 where none is given, which nobody means.
+A target must name its port because gRPC would silently use port 443. A token in plain text must not leave this machine.
 """
 
 import ipaddress
@@ -15,10 +15,10 @@ _HOST_PORT = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
 _WITHOUT_PORT = re.compile(r"(?:unix|unix-abstract|vsock|xds):/{0,3}[^\s/].*")
 
 
-def problem_of(target: str) -> str | None:
-    """Return what is wrong with a target, as what follows it in a sentence; None: it says where to connect."""
+def target_problem(target: str) -> str | None:
+    """Return what is wrong with a target, as the rest of a sentence that begins with it. None if it is valid."""
     if target.lower().startswith(("http://", "https://")):
-        return "is a URL; leave http:// away and give HOST:PORT, as in 127.0.0.1:50051"
+        return "is a URL. Use HOST:PORT without a scheme, such as 127.0.0.1:50051"
     if _WITHOUT_PORT.fullmatch(target):
         return None
     scheme, addresses = _parts(target)
@@ -26,24 +26,25 @@ def problem_of(target: str) -> str | None:
     if all((given := _HOST_PORT.fullmatch(part)) and 0 < int(given[1]) <= 65_535 for part in parts):
         return None
     if any(re.fullmatch(_HOST, part) for part in parts):
-        return "has no port; give HOST:PORT, as in 127.0.0.1:50051"
-    return "is neither HOST:PORT nor a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock"
+        return "has no port. Use HOST:PORT, such as 127.0.0.1:50051"
+    return "is not valid. Use HOST:PORT or a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock"
 
 
 def check_target(target: str) -> None:
-    """Refuse what does not say where to connect.
+    """Check that a target is valid.
 
     Raises:
-        ValueError: The text says what is wrong with it.
+        ValueError: It is not. The message says what is wrong with it.
     """
-    if problem := problem_of(target):
+    if problem := target_problem(target):
         raise ValueError(f"the target {target!r} {problem}")
 
 
 def is_local(target: str) -> bool:
-    """Whether a target is a Unix socket, or loopback with all of its addresses.
+    """Return whether a target is a Unix socket, or has only loopback addresses.
 
-    Names are not looked up: only `localhost` counts. What is not understood is somewhere else.
+    Host names are not resolved: `localhost` is the only name that counts as local. A target that cannot be parsed is
+    not local.
     """
     if target.startswith(("unix:", "unix-abstract:")):
         return True
@@ -51,11 +52,11 @@ def is_local(target: str) -> bool:
 
 
 def _parts(target: str) -> tuple[str, str]:
-    """The scheme of a target, empty if it has none, and its address or addresses."""
+    """Return the scheme of a target, empty if it has none, and its address or addresses."""
     scheme, _, rest = target.partition(":")
     if scheme not in ("dns", "ipv4", "ipv6"):
         return "", target
-    # dns://SERVER/HOST:PORT names the DNS server first.
+    # In dns://SERVER/HOST:PORT the DNS server comes first.
     return scheme, rest[2:].partition("/")[2] if rest.startswith("//") else rest
 
 

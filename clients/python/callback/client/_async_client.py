@@ -1,6 +1,7 @@
-"""The client of `CallbacksService`: make a URL, decide its answer, close it, look at what came in.
+"""Client of the gRPC `CallbacksService`: generate URLs, set responses, answer calls, read and watch what arrived.
 
-This is the source of both clients: `python3 tasks.py generate` makes `_sync_client.py`, with `CallbackClient`, from it.
+This module is the source of both clients: `python3 tasks.py generate` makes `_sync_client.py` (`CallbackClient`) from
+it.
 """
 
 import asyncio
@@ -38,18 +39,19 @@ from callback.connection._backoff import (
     is_retryable,
     wait_backoff,
 )
+from callback.connection._bearer_token import token_metadata, warn_of_plain_text
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
-from callback.connection._credentials import Tls, TlsFiles, bearer, warn_of_plain_text
+from callback.connection._tls import Tls, TlsFiles
 from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 if TYPE_CHECKING:
-    from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceAsyncStub  # a type only, not there at run time
+    from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceAsyncStub  # exists for type checkers only
 
 _Request = TypeVar("_Request")
-_Answer = TypeVar("_Answer")
+_Reply = TypeVar("_Reply")
 
 
 class AsyncCallbackClient:
@@ -61,30 +63,30 @@ class AsyncCallbackClient:
             callback = await client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
             print(callback.url)
 
-    It connects with the first call, and again by itself. One client serves any number of calls at the same time, all
-    on the event loop of the first one.
+    The client connects with its first request, and reconnects by itself. It serves any number of concurrent requests,
+    all on the event loop of the first one.
 
-    Every method takes a `timeout` in seconds and raises `CallbackError` or one of its kinds, nothing else of gRPC's.
-    While the server or its store can not be reached, a request is sent again, after pauses that grow, until the timeout
-    would be over; then `UnavailableError` is raised. All requests are safe to send twice (for `generate_callback_url`
-    see there). A value of the wrong type is a `TypeError` that names it.
+    Every method takes a `timeout` in seconds, and raises `CallbackError` or a subclass, never an error of gRPC. While
+    the server or its store is unreachable, the client sends the request again, with growing pauses, until the timeout;
+    then it raises `UnavailableError`. All requests are safe to send twice (see `generate_callback_url` for its
+    condition). A value of the wrong type raises a `TypeError` that names it.
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
-        tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
-            is logged once as a warning, unless the target is on this machine.
-        token: The bearer token that proves who asks, or a function that returns it and is called with every request.
-        token_file: A file with that token, read with every request, so that a new one holds without a restart; the last
-            one while there is none in it.
-        timeout: How long an answer may take, in seconds, unless a call says otherwise.
-        retry: False sends every request once, and says at once that nobody is there: for programs with a person who
-            waits.
+        tls: The authorities to trust, and the client's certificate. Default: no TLS. A token then crosses the network
+            in plain text, which is logged once as a warning unless the target is on this machine.
+        token: The bearer token, or a function that returns it and is called with every request.
+        token_file: A file with the bearer token. It is read with every request, so that a new token takes effect
+            without a restart. While the file is unusable, the last token stays in use.
+        timeout: The timeout of each request in seconds, unless a method is given another one.
+        retry: False sends every request once, and raises at once if the server is unreachable: for interactive
+            programs.
 
     Raises:
-        ValueError: The target has no port, or is none, the timeout is not a positive, finite number, `token` and
-            `token_file` are both given, the token is none, or there is nothing in a file of `tls` that can be used.
-            Raised by a call: what a function returns is no token.
-        OSError: `token_file` or a file of `tls` can not be read.
+        ValueError: The target is not valid or has no port, the timeout is not a positive, finite number, `token` and
+            `token_file` are both given, the token is malformed, or a file of `tls` has no usable content. A method
+            raises it if a token function returns a malformed token.
+        OSError: `token_file` or a file of `tls` cannot be read.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class AsyncCallbackClient:
         check_target(target)
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
-        self._proof = bearer(token, token_file)
+        self._metadata = token_metadata(token, token_file)
         self._timeout = finite_timeout(timeout)
         self._retry = retry
         self._channel: grpc.aio.Channel | None = None
@@ -117,9 +119,9 @@ class AsyncCallbackClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection. Closing twice is fine.
+        """Close the connection. Closing twice has no effect.
 
-        Calls that wait for an answer, and those that are made later, raise a `CallbackError` of the code CANCELLED.
+        Requests in progress, and later ones, raise a `CallbackError` with the code CANCELLED.
         """
         self._closed = True
         if self._channel is not None:
@@ -146,41 +148,43 @@ class AsyncCallbackClient:
         ordered: bool = False,
         timeout: float | None = None,
     ) -> GeneratedCallback:
-        """Store a case, durably, and return its URL.
+        """Store a case durably, and return its URL.
 
-        Without a `request_id` the client makes one, so that a request whose answer is lost can be sent again and still
-        makes one case. That holds for the one call of this method: to be safe over a restart of your program, give a
-        `request_id` of your own, such as the order's number.
+        Without a `request_id` the client generates one, so that it can send the request again after a lost answer
+        without creating a second case. That covers this one call of the method: to be safe across a restart of your
+        program, give a `request_id` of your own, such as the order number.
 
-        A server without a `state_key` refuses such ids. Then the request is sent without one, a second time, and not
-        again: if that answer is lost there may be a case whose URL nobody knows, which a `time_to_live` closes.
+        A server without a `state_key` refuses request ids. The client then sends the request without one, once: if that
+        answer is lost, a case may exist whose URL is lost too. A `time_to_live` closes such a case.
 
         Args:
-            activity: Who decides what happens on a call: `record`, `form`, or an activity of handlers.
-            response: What a call is answered with, unless its handler overrides it.
-            activity_case: Handed to the handler unchanged.
-            state_query_parameter: Makes the URL `/cbq/{param}?{param}={state}`, for OAuth, SAML and the like.
+            activity: Decides what happens on a call: `record`, `form`, or an activity of your handlers.
+            response: The response to a call, unless its handler overrides it.
+            activity_case: Passed to the handler unchanged.
+            state_query_parameter: Makes the URL `/cbq/{param}?{param}={state}`, for OAuth, SAML and similar protocols.
             retryable_after_error: Leaves a single-use case open after a rejected or failed call.
-            allow_multiple_calls: Leaves the case open, whatever becomes of its calls, until it is closed.
-            alternative_domain: `https://host[:port]` for the URL, instead of the server's own.
-            request_id: The same id and content give the same URL for as long as the case is kept. Default: a new one.
-            time_to_live: Closes the case after this time. Default: what the operator says, else never.
-            labels: Pairs of the owner's own, to find the case again.
-            verification_profile: What every call must pass: a profile that the server declares. Default: none, so that
-                whoever knows the URL can make the call.
-            get_guard: What becomes of a GET that may not be a person's. CONFIRM excludes a `verification_profile`.
-            answer_mode: Who answers a call, and when. Default: the handler, while the caller waits; for `form`, HOLD.
-            answer_deadline: After how long a caller gets `fallback`, while the call goes on. Default: it waits.
-            fallback: What a caller gets then. Together with `answer_deadline`.
-            ordered: Has the calls of an ACK case handled one after the other, in their order.
-            timeout: Seconds; default the client's.
+            allow_multiple_calls: Leaves the case open after every call, until it is closed.
+            alternative_domain: `https://host[:port]` of the URL, instead of the server's own.
+            request_id: The same id and content return the same URL for as long as the case is stored. Default: a new
+                id.
+            time_to_live: Closes the case after this time. Default: the server's setting, otherwise never.
+            labels: Names and values of your choice, by which to find the case.
+            verification_profile: The profile, declared at the server, that every call must pass. Default: none, so that
+                every caller who knows the URL can make the call.
+            get_guard: How to treat a GET that may not come from a person. CONFIRM excludes a `verification_profile`.
+            answer_mode: How a call is answered. Default: by the handler, while the caller waits; for `form`, HOLD.
+            answer_deadline: The time after which the caller gets `fallback` while the call continues. Default: the
+                caller waits.
+            fallback: The response at the answer deadline. Requires `answer_deadline`.
+            ordered: Handles the calls of an ACK case one after the other, in their order.
+            timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
-            InvalidRequestError: The violations name every bad field; nothing was stored.
-            RequestIdReusedError: A case with this request id and other content exists.
+            InvalidRequestError: A field is not valid. `violations` names every such field; nothing was stored.
+            RequestIdReusedError: A case with this request id and different content exists.
             RequestIdUnsupportedError: A request id was given, and the server has no `state_key`.
-            TooManyOpenCallbacksError: The owner has as many as it may.
-            UnavailableError: No answer. Safe to send again with a `request_id`.
+            TooManyOpenCallbacksError: The owner has reached its quota of open cases.
+            UnavailableError: No answer arrived. Safe to send again with a `request_id`.
         """
         request = _requests.generate_request(
             activity,
@@ -202,105 +206,106 @@ class AsyncCallbackClient:
         )
         backoff = self._backoff(timeout)
         try:
-            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, backoff)
+            reply = await self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff)
         except RequestIdUnsupportedError:
             if request_id:
                 raise
             request.request_id = ""
-            answer = await self._ask(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
-        return GeneratedCallback(url=answer.callback_url, state=answer.callback_state, case_id=answer.callback_case_id)
+            reply = await self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
+        return GeneratedCallback(url=reply.callback_url, state=reply.callback_state, case_id=reply.callback_case_id)
 
     async def set_response(
         self, case_id: str, response: Response, *, reset: Collection[str] = (), timeout: float | None = None
     ) -> Callback:
         """Replace attributes of the response of a case that is not closed, and return the case.
 
-        A call that is already running keeps the response as it was when the call began.
+        A running call keeps the response with which it started.
 
         Args:
             case_id: The case.
-            response: What to replace: each attribute that is not None, the type included. `Response(type=None, …)`
+            response: The attributes to replace: each one that is not None, including the type. `Response(type=None, …)`
                 keeps the case's type.
-            reset: Names of attributes that go back to their default: `redirect_url`, `body`, `code`, `headers`.
-            timeout: Seconds; default the client's.
+            reset: Names of attributes to reset to their default: `redirect_url`, `body`, `code`, `headers`.
+            timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
-            InvalidRequestError: The response that would result is not valid.
-            NotFoundError: There is no such case.
-            CallbackClosedError: It is closed.
-            UnavailableError: No answer. Safe to send again.
-            ValueError: `reset` names something else, or what `response` sets.
+            InvalidRequestError: The resulting response is not valid.
+            NotFoundError: The case does not exist.
+            CallbackClosedError: The case is closed.
+            UnavailableError: No answer arrived. Safe to send again.
+            ValueError: `reset` names another attribute, or one that `response` sets.
         """
         request = _requests.set_response_request(case_id, response, reset)
-        answer = await self._ask(lambda stub: stub.SetResponse, request, self._backoff(timeout))
-        return callback_from_proto(answer.callback)
+        reply = await self._call(lambda stub: stub.SetResponse, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
 
     async def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
-        """Answer a call that is held (answer mode HOLD, activity `form`), and return it.
+        """Answer a held call (answer mode HOLD, activity `form`), and return it.
 
         ::
 
             async for call in client.list_owner_calls(CallFilter.WAITING):
                 await client.answer_call(call.call_id, Redirect("/page/thankyou"))
 
-        The same answer again is fine. It works after the case was closed, too.
+        Sending the same answer again has no effect. A call can be answered after its case was closed.
 
         Args:
             call_id: The call.
-            answer: What a handler would return, or the `Reject` that it would raise: a `Response` overrides that of the
-                case, attribute by attribute; None keeps it; `Accept` can keep the case open.
-            timeout: Seconds; default the client's.
+            answer: The decision, as a handler makes it: a `Response` overrides that of the case, attribute by
+                attribute; None keeps it; `Accept` can keep the case open; `Reject` rejects the call.
+            timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
-            InvalidRequestError: The response that would result is not valid.
-            NotFoundError: There is no such call.
-            CallAnsweredError: It has another answer, or ended without one.
-            CallNotHeldError: Its handler answers it.
-            UnavailableError: No answer. Safe to send again.
+            InvalidRequestError: The resulting response is not valid.
+            NotFoundError: The call does not exist.
+            CallAnsweredError: The call already has another answer, or ended without one.
+            CallNotHeldError: The call is answered by its handler.
+            UnavailableError: No answer arrived. Safe to send again.
         """
         request = _requests.answer_call_request(call_id, answer)
-        result = await self._ask(lambda stub: stub.AnswerCall, request, self._backoff(timeout))
-        return call_from_proto(result.call)
+        reply = await self._call(lambda stub: stub.AnswerCall, request, self._backoff(timeout))
+        return call_from_proto(reply.call)
 
     async def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
-        """Close a case at once, whatever its status, and return it.
+        """Close a case immediately, in any status, and return it.
 
-        Calls that run go on and are answered. Closing a closed case changes nothing.
+        Running calls continue and are answered. Closing a closed case has no effect.
 
         Raises:
-            NotFoundError: There is no such case.
-            UnavailableError: No answer. Safe to send again.
+            NotFoundError: The case does not exist.
+            UnavailableError: No answer arrived. Safe to send again.
         """
         request = messages.CloseCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
-        answer = await self._ask(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
-        return callback_from_proto(answer.callback)
+        reply = await self._call(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
 
     async def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
-        """Erase, for good, what was recorded of a case's calls, and return how many had something until now.
+        """Erase the recorded content of all calls of a case for good, and return how many calls had content.
 
-        Headers, query, body, client address, what went wrong and what was answered are gone; the case, its response and
-        labels stay, and so do the calls' ids, times and status. Of a call that is running nothing will be recorded.
+        The headers, query, body, client address, failure detail and response of each call are deleted. The case with
+        its response and labels stays, and so do the ids, times and status of the calls. Nothing will be recorded of a
+        call that is running.
 
-        Where an answer was lost and the request sent again, the number is that of the last time, so it can be 0.
+        If the client sent the request again after a lost answer, the number is that of the last attempt and can be 0.
 
         Raises:
-            NotFoundError: There is no such case.
-            UnavailableError: No answer. Safe to send again.
+            NotFoundError: The case does not exist.
+            UnavailableError: No answer arrived. Safe to send again.
         """
         request = messages.EraseCallsRequest(callback_case_id=_requests.require_text("case_id", case_id))
-        answer = await self._ask(lambda stub: stub.EraseCalls, request, self._backoff(timeout))
-        return answer.erased_call_count
+        reply = await self._call(lambda stub: stub.EraseCalls, request, self._backoff(timeout))
+        return reply.erased_call_count
 
     async def get_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
         """Return a case.
 
         Raises:
-            NotFoundError: There is no such case.
-            UnavailableError: No answer.
+            NotFoundError: The case does not exist.
+            UnavailableError: No answer arrived.
         """
         request = messages.GetCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
-        answer = await self._ask(lambda stub: stub.GetCallback, request, self._backoff(timeout))
-        return callback_from_proto(answer.callback)
+        reply = await self._call(lambda stub: stub.GetCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
 
     async def list_callbacks(
         self,
@@ -312,7 +317,7 @@ class AsyncCallbackClient:
         page_size: int = 0,
         timeout: float | None = None,
     ) -> AsyncIterator[Callback]:
-        """Yield cases, newest first, page by page as they are consumed, without their bodies.
+        """Yield cases, newest first, without their bodies. Pages are requested as needed.
 
         ::
 
@@ -323,14 +328,14 @@ class AsyncCallbackClient:
             status: Only cases in this status.
             activity: Only cases of this activity.
             labels: Only cases that have all of these labels.
-            owner: Whose cases. Default: the caller's own. Those of others are for an administrator.
-            page_size: How many to ask for at a time. Default (0) 50. The server returns at most 1,000.
-            timeout: Seconds for each page; default the client's.
+            owner: Only cases of this owner. Default: your own. Other owners require the role admin.
+            page_size: The number of cases per page. Default (0): 50. The server returns at most 1,000.
+            timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
-            InvalidRequestError: An argument is out of its bounds.
-            PermissionDeniedError: The owner is somebody else, and the caller no administrator.
-            UnavailableError: No answer.
+            InvalidRequestError: An argument is out of range.
+            PermissionDeniedError: The owner is another one, and the caller lacks the role admin.
+            UnavailableError: No answer arrived.
             ValueError: The status is UNKNOWN.
         """
         token = ""
@@ -364,45 +369,45 @@ class AsyncCallbackClient:
         """Return one page of `list_callbacks`.
 
         Args:
-            status: As there, and the same for every page of one list; so are `activity`, `labels` and `owner`.
-            activity: As there.
-            labels: As there.
-            owner: As there.
-            page_size: As there.
-            page_token: `next_page_token` of the page before. Default: the first page.
-            timeout: Seconds; default the client's.
+            status: As in `list_callbacks`. All pages of one list take the same filters.
+            activity: As in `list_callbacks`.
+            labels: As in `list_callbacks`.
+            owner: As in `list_callbacks`.
+            page_size: As in `list_callbacks`.
+            page_token: `next_page_token` of the previous page. Default: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
         """
         request = _requests.list_callbacks_request(
             status=status, activity=activity, labels=labels, owner=owner, page_size=page_size, page_token=page_token
         )
-        answer = await self._ask(lambda stub: stub.ListCallbacks, request, self._backoff(timeout))
-        return Page(tuple(map(callback_from_proto, answer.callbacks)), answer.next_page_token)
+        reply = await self._call(lambda stub: stub.ListCallbacks, request, self._backoff(timeout))
+        return Page(tuple(map(callback_from_proto, reply.callbacks)), reply.next_page_token)
 
     async def get_call(self, call_id: str, *, timeout: float | None = None) -> Call:
         """Return a recorded call, with its body.
 
         Raises:
-            NotFoundError: There is no such call, or it is no longer kept.
-            UnavailableError: No answer.
+            NotFoundError: The call does not exist, or is past its retention.
+            UnavailableError: No answer arrived.
         """
         request = messages.GetCallRequest(call_id=_requests.require_text("call_id", call_id))
-        answer = await self._ask(lambda stub: stub.GetCall, request, self._backoff(timeout))
-        return call_from_proto(answer.call)
+        reply = await self._call(lambda stub: stub.GetCall, request, self._backoff(timeout))
+        return call_from_proto(reply.call)
 
     async def list_calls(
         self, case_id: str, *, page_size: int = 0, timeout: float | None = None
     ) -> AsyncIterator[Call]:
-        """Yield the recorded calls of a case, newest first, page by page as they are consumed, without their bodies.
+        """Yield the recorded calls of a case, newest first, without their bodies. Pages are requested as needed.
 
         Args:
             case_id: The case.
-            page_size: How many calls to request at a time. Default (0) 50. The server returns at most 100.
-            timeout: Seconds for each page; default the client's.
+            page_size: The number of calls per page. Default (0): 50. The server returns at most 100.
+            timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
-            InvalidRequestError: An argument is out of its bounds.
-            NotFoundError: There is no such case.
-            UnavailableError: No answer.
+            InvalidRequestError: An argument is out of range.
+            NotFoundError: The case does not exist.
+            UnavailableError: No answer arrived.
         """
         token = ""
         while True:
@@ -419,30 +424,30 @@ class AsyncCallbackClient:
         """Return one page of `list_calls`.
 
         Args:
-            case_id: The case; the same for every page of one list.
+            case_id: The case. All pages of one list take the same one.
             page_size: As in `list_calls`.
             page_token: `next_page_token` of the previous page. Default: the first page.
-            timeout: Seconds; default the client's.
+            timeout: Timeout in seconds. Default: that of the client.
         """
         request = _requests.list_calls_request(case_id, page_size=page_size, page_token=page_token)
-        answer = await self._ask(lambda stub: stub.ListCalls, request, self._backoff(timeout))
-        return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
+        reply = await self._call(lambda stub: stub.ListCalls, request, self._backoff(timeout))
+        return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
     async def list_owner_calls(
         self, only: CallFilter, *, owner: str = "", page_size: int = 0, timeout: float | None = None
     ) -> AsyncIterator[Call]:
-        """Yield calls of all cases of an owner, newest first, page by page as they are consumed, without their bodies.
+        """Yield calls of all cases of an owner, newest first, without their bodies. Pages are requested as needed.
 
         Args:
-            only: Which calls: those that wait for an answer, or those whose delivery is dead.
-            owner: The owner of the cases. Default: the caller. Another owner is for an administrator.
-            page_size: How many calls to request at a time. Default (0) 50. The server returns at most 100.
-            timeout: Seconds for each page; default the client's.
+            only: The calls to list: those that wait for an answer, or those whose delivery is dead.
+            owner: Only calls of this owner. Default: your own. Other owners require the role admin.
+            page_size: The number of calls per page. Default (0): 50. The server returns at most 100.
+            timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
-            InvalidRequestError: An argument is out of its bounds.
-            PermissionDeniedError: The owner is not the caller, and the caller is not an administrator.
-            UnavailableError: No answer.
+            InvalidRequestError: An argument is out of range.
+            PermissionDeniedError: The owner is another one, and the caller lacks the role admin.
+            UnavailableError: No answer arrived.
             ValueError: The filter is UNKNOWN.
         """
         token = ""
@@ -468,65 +473,65 @@ class AsyncCallbackClient:
         """Return one page of `list_owner_calls`.
 
         Args:
-            only: As in `list_owner_calls`; the same for every page of one list, and so is `owner`.
+            only: As in `list_owner_calls`. All pages of one list take the same `only` and `owner`.
             owner: As in `list_owner_calls`.
             page_size: As in `list_owner_calls`.
             page_token: `next_page_token` of the previous page. Default: the first page.
-            timeout: Seconds; default the client's.
+            timeout: Timeout in seconds. Default: that of the client.
         """
         request = _requests.list_owner_calls_request(only, owner=owner, page_size=page_size, page_token=page_token)
-        answer = await self._ask(lambda stub: stub.ListOwnerCalls, request, self._backoff(timeout))
-        return Page(tuple(map(call_from_proto, answer.calls)), answer.next_page_token)
+        reply = await self._call(lambda stub: stub.ListOwnerCalls, request, self._backoff(timeout))
+        return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
     async def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
-        """Have the handler of a recorded call decide on it again, soon, and return the call as it is now.
+        """Schedule a recorded call for its handler again, and return the call in its current state.
 
-        Nothing changes for its caller and its case. `delivery` says what becomes of it: it is tried again until it
-        works, as in ACK mode. A delivery that waits for its next attempt gets it now.
+        The replay does not affect the original caller or the case. `delivery` shows its progress: as in ACK mode, the
+        server retries until the handler succeeds. A delivery that waits for its next attempt is attempted now.
 
         Raises:
-            NotFoundError: There is no such call, or it is no longer kept.
-            CallNotReplayableError: It is running, its request is not kept whole or was erased, or its activity has no
-                handler.
-            UnavailableError: No answer. Safe to send again, though it may then be handled twice.
+            NotFoundError: The call does not exist, or is past its retention.
+            CallNotReplayableError: The call is running, its request is not fully stored or was erased, or its activity
+                has no handler.
+            UnavailableError: No answer arrived. Safe to send again, but the call may then be handled twice.
         """
         request = messages.ReplayCallRequest(call_id=_requests.require_text("call_id", call_id))
-        answer = await self._ask(lambda stub: stub.ReplayCall, request, self._backoff(timeout))
-        return call_from_proto(answer.call)
+        reply = await self._call(lambda stub: stub.ReplayCall, request, self._backoff(timeout))
+        return call_from_proto(reply.call)
 
     async def pause_activity(self, activity: str, *, timeout: float | None = None) -> None:
-        """Keep the deliveries of an activity (ACK mode and replays) from being tried, until it is resumed.
+        """Pause the deliveries of an activity (ACK mode and replays), until it is resumed. Requires the role admin.
 
-        None begins after this; those at work end. Calls whose caller waits go on. For administrators.
+        No delivery starts after this; running ones finish. Calls with a waiting caller are not affected.
 
         Raises:
-            InvalidRequestError: Nothing of this activity is ever delivered.
-            PermissionDeniedError: The caller is none.
-            UnavailableError: No answer. Safe to send again.
+            InvalidRequestError: The activity never has deliveries.
+            PermissionDeniedError: The caller lacks the role admin.
+            UnavailableError: No answer arrived. Safe to send again.
         """
         request = messages.PauseActivityRequest(callback_activity=_requests.require_text("activity", activity))
-        await self._ask(lambda stub: stub.PauseActivity, request, self._backoff(timeout))
+        await self._call(lambda stub: stub.PauseActivity, request, self._backoff(timeout))
 
     async def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
-        """Undo `pause_activity`. For administrators.
+        """Resume the deliveries of an activity after `pause_activity`. Requires the role admin.
 
         Raises:
-            PermissionDeniedError: The caller is none.
-            UnavailableError: No answer. Safe to send again.
+            PermissionDeniedError: The caller lacks the role admin.
+            UnavailableError: No answer arrived. Safe to send again.
         """
         request = messages.ResumeActivityRequest(callback_activity=_requests.require_text("activity", activity))
-        await self._ask(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
+        await self._call(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
 
     async def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
-        """Return the activities that are paused, in the order of their names. For administrators.
+        """Return the paused activities, sorted by name. Requires the role admin.
 
         Raises:
-            PermissionDeniedError: The caller is none.
-            UnavailableError: No answer. Safe to send again.
+            PermissionDeniedError: The caller lacks the role admin.
+            UnavailableError: No answer arrived. Safe to send again.
         """
         request = messages.ListPausedActivitiesRequest()
-        answer = await self._ask(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
-        return tuple(answer.callback_activities)
+        reply = await self._call(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
+        return tuple(reply.callback_activities)
 
     def watch_calls(
         self,
@@ -537,7 +542,9 @@ class AsyncCallbackClient:
         resume_token: str = "",
         timeout: float | None = None,
     ) -> "AsyncCallWatch":
-        """Watch cases and calls: an event for each change of the caller's own; for an administrator, of everyone's.
+        """Watch cases and calls: receive an event for each change.
+
+        A caller with the role admin sees the events of all owners, every other caller its own.
 
         ::
 
@@ -549,10 +556,11 @@ class AsyncCallbackClient:
             activity: Only events of this activity.
             labels: Only events of cases that have all of these labels.
             case_id: Only events of this case.
-            resume_token: `resume_token` of an event, or of a watch, with the same filter: to go on after it. The case
-                may be gone by then, so one that never was is no error, and has no events. Default: from now on.
-            timeout: How long to look for a server that is lost, each time, in seconds; default the client's.
-                `math.inf` never gives up.
+            resume_token: `resume_token` of an event or of a watch with the same filter. The watch continues after it. A
+                `case_id` that does not exist is then no error, because the case may have been deleted meanwhile.
+                Default: start now.
+            timeout: How long to try to reconnect after each lost connection, in seconds. `math.inf` never gives up.
+                Default: the timeout of the client.
 
         Raises:
             ValueError: The timeout is not a positive number.
@@ -565,28 +573,28 @@ class AsyncCallbackClient:
         return AsyncCallWatch(self, request, timeout)
 
     async def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
-        """Wait until a call on a case has ended, and return it with its body.
+        """Wait for a call of a case to end, and return it with its body.
 
         ::
 
             made = await client.generate_callback_url("record", Response("thank you"))
-            …  # hand out made.url
+            …  # give made.url to the other system
             call = await client.wait_for_call(made.case_id, timeout=3600)
 
-        Nothing is missed between making the URL and waiting: a call that came before is returned at once. To wait for
-        the next one, give the last one's number as `after`.
+        No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait
+        for the next call, pass the number of the last one as `after`.
 
         Args:
             case_id: The case.
-            after: Only calls whose `attempt` is greater: 0 for the first, `call.attempt` for the one after `call`. If
-                several have ended, the earliest that is still kept is returned.
-            timeout: How long to wait, in seconds. `math.inf` waits for as long as it takes.
+            after: Only calls with a greater `attempt`: 0 for the first call, `call.attempt` for the one after `call`.
+                If several have ended, the earliest one that is still stored is returned.
+            timeout: How long to wait, in seconds. `math.inf` waits without a limit.
 
         Raises:
-            TimeoutError: No such call has ended by then.
-            CallbackClosedError: The case is closed, and there is no such call.
-            NotFoundError: There is no such case.
-            UnavailableError: No answer for as long as one may take (the client's `timeout`).
+            TimeoutError: No such call ended in time.
+            CallbackClosedError: The case is closed, and has no such call.
+            NotFoundError: The case does not exist.
+            UnavailableError: No answer arrived within the timeout of the client.
             ValueError: The timeout is not a positive number.
         """
         backoff = wait_backoff(timeout, longest=1.0)
@@ -602,19 +610,19 @@ class AsyncCallbackClient:
             if found := _requests.find_awaited_call(callback, calls):
                 return await self.get_call(found.call_id, timeout=each)
             if backoff.remaining <= 0:
-                raise TimeoutError(f"no call on the callback {case_id} in {timeout:g} s")
+                raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
             await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
 
     def _connection(self) -> grpc.aio.Channel:
-        """The channel: made with the first call, and again where the files of `tls` have changed.
+        """Return the channel. The first request creates it, and changed files of `tls` replace it.
 
-        One that was replaced goes by itself, when the calls that wait on it have ended.
+        gRPC closes a replaced channel once its requests have ended.
         """
         if self._closed:
             raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
-            # Not in the constructor: a channel belongs to the event loop that runs when it is made.
-            if self._tls is not None and (self._tls.have_changed() or self._channel is None):
+            # Not in the constructor: a channel belongs to the event loop that runs when it is created.
+            if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
                 options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
                 self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
             elif self._channel is None:
@@ -625,10 +633,10 @@ class AsyncCallbackClient:
         self, request: messages.WatchCallsRequest
     ) -> "grpc.aio.UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse]":
         stub: CallbacksServiceAsyncStub = CallbacksServiceStub(self._connection())
-        return stub.WatchCalls(request, metadata=self._proof())
+        return stub.WatchCalls(request, metadata=self._metadata())
 
-    def _judge(self, failure: grpc.RpcError, backoff: Backoff) -> None:
-        """Raise what a broken watch stands for, unless it may go on and there is time for that."""
+    def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> None:
+        """Raise the error of a broken watch, unless the watch can resume and time is left."""
         error = from_rpc_error(failure, self._target)
         if not self._retry or not can_resume_watch(error) or backoff.remaining <= 0:
             raise error from failure
@@ -639,20 +647,20 @@ class AsyncCallbackClient:
     def _backoff(self, timeout: float | None) -> Backoff:
         return Backoff(self._timeout if timeout is None else finite_timeout(timeout))
 
-    async def _ask(
+    async def _call(
         self,
-        method: Callable[["CallbacksServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]"],
+        method: Callable[["CallbacksServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply]"],
         request: _Request,
         backoff: Backoff,
         *,
         once: bool = False,
-    ) -> _Answer:
-        """Send a request until it is answered or its time is over; every failure of gRPC becomes a `CallbackError`."""
+    ) -> _Reply:
+        """Send a request, with retries until its timeout. Raise every gRPC error as a `CallbackError`."""
         while True:
-            ask = method(CallbacksServiceStub(self._connection()))
+            rpc = method(CallbacksServiceStub(self._connection()))
             try:
-                return await ask(request, timeout=backoff.remaining, metadata=self._proof())
-            except asyncio.CancelledError as failure:  # gRPC's own, where the channel is closed meanwhile
+                return await rpc(request, timeout=backoff.remaining, metadata=self._metadata())
+            except asyncio.CancelledError as failure:  # raised by gRPC when the channel is closed
                 if not self._closed or is_being_cancelled():
                     raise
                 raise self._closed_error() from failure
@@ -665,18 +673,18 @@ class AsyncCallbackClient:
 
 
 class AsyncCallWatch(AsyncIterator[CallEvent]):
-    """The events of a watch, in their order for each case, for as long as one iterates. `watch_calls` makes it.
+    """An iterator over the events of a watch, in order for each case. `watch_calls` returns it.
 
-    Inside an `async with` block nothing is missed that happens after its first line. Where the server is lost, or this
-    watch is too slow for it, it goes on from where it was, without a gap: there, if a server is found in time.
+    Inside an `async with` block, the watch misses no event that happens after the start of the block. If the connection
+    breaks, or the watch is too slow for the server, it reconnects and continues from its position without a gap.
 
-    Raises, while one iterates or at the start of the block:
-        WatchPositionLostError: It was away too long, and events that it did not get are no longer kept. Read the state
-            with `list_callbacks` and `list_calls`, then watch without a token.
-        TooManyWatchersError: The server has as many as it may.
-        NotFoundError: There is no such case, where only one is watched.
-        InvalidRequestError: An argument is out of its bounds.
-        UnavailableError: No server was found in time.
+    Raises, during the iteration or at the start of the block:
+        WatchPositionLostError: The watch was disconnected for too long, and the missed events are no longer stored.
+            List the current state with `list_callbacks` and `list_calls`, then watch without a token.
+        TooManyWatchersError: The server has reached its limit of watchers.
+        NotFoundError: The watched case does not exist.
+        InvalidRequestError: An argument is out of range.
+        UnavailableError: No server was reachable in time.
     """
 
     def __init__(self, client: AsyncCallbackClient, request: messages.WatchCallsRequest, timeout: float) -> None:
@@ -689,9 +697,9 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
 
     @property
     def resume_token(self) -> str:
-        """Where to go on: after the last event that was given, and what has happened since that was not asked for.
+        """The position of the watch: after the last returned event, and after later events that the filter excludes.
 
-        Inside the block there is one before the first event, too.
+        Inside the block it is set before the first event.
         """
         return self._request.resume_token
 
@@ -712,57 +720,56 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
             if self._closed:
                 raise StopAsyncIteration
             await self._receive()
-        return self._given()
+        return self._next_event()
 
     async def receive(self) -> list[CallEvent]:
-        """Return the events that come next, in place of iterating; none where `resume_token` alone has moved on.
+        """Return the next events, as an alternative to iteration.
 
-        It does so where nothing happens that was asked for. Once the watch is closed, there are none.
+        The list is empty if only `resume_token` advanced, because no event matched the filter, and after the watch is
+        closed.
         """
         if not self._events:
             await self._receive()
-        return [self._given() for _ in range(len(self._events))]
+        return [self._next_event() for _ in range(len(self._events))]
 
     def close(self) -> None:
-        """End the watch. Closing twice is fine."""
+        """End the watch. Closing twice has no effect."""
         self._closed = True
         if self._stream is not None:
             self._stream.cancel()
 
-    def _given(self) -> CallEvent:
+    def _next_event(self) -> CallEvent:
         event = self._events.popleft()
         if event.resume_token:
             self._request.resume_token = event.resume_token
         return event
 
     async def _receive(self) -> None:
-        """Take the next message; where the stream breaks, from another one that goes on there."""
+        """Receive the next message. If the stream breaks, open another one from the current position."""
         backoff = wait_backoff(self._timeout, longest=1.0)
         while not self._closed:
             try:
                 if self._stream is None:
-                    self._stream = self._client._watch(self._request)  # noqa: SLF001 - it is a part of the client
+                    self._stream = self._client._watch(self._request)  # noqa: SLF001  # same module
                 message = await anext(aiter(self._stream), None)
-            except asyncio.CancelledError as failure:  # gRPC's own, where stream or channel is closed meanwhile
-                if not (self._closed or self._client._closed) or is_being_cancelled():  # noqa: SLF001
+            except asyncio.CancelledError as failure:  # raised by gRPC when the stream or channel is closed
+                if not (self._closed or self._client._closed) or is_being_cancelled():  # noqa: SLF001  # same module
                     raise
                 if self._closed:
                     return
-                raise self._client._closed_error() from failure  # noqa: SLF001
+                raise self._client._closed_error() from failure  # noqa: SLF001  # same module
             except grpc.RpcError as failure:
                 self._stream = None
                 if self._closed:
                     return
-                self._client._judge(failure, backoff)  # noqa: SLF001
+                self._client._raise_unless_resumable(failure, backoff)  # noqa: SLF001  # same module
             else:
                 if message is not None:
-                    if message.events and not message.events[-1].resume_token:  # of a server of the release before
-                        message.events[-1].resume_token = message.resume_token
                     self._events.extend(map(event_from_proto, message.events))
                     if not self._events:
                         self._request.resume_token = message.resume_token
                     return
                 self._stream = None
                 if backoff.remaining <= 0:
-                    raise UnavailableError("the server ends the watch", code=grpc.StatusCode.UNAVAILABLE)
+                    raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
             await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))

@@ -1,6 +1,6 @@
-"""What both clients do alike, without I/O: make requests, and decide how long and how often to ask.
+"""The request messages of both clients, without I/O.
 
-`AsyncCallbackClient` is written by hand, `CallbackClient` is made from it; what is here needs no second form.
+`AsyncCallbackClient` is the source from which `CallbackClient` is generated; this module serves both as it is.
 """
 
 import uuid
@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from callback._converters import response_to_proto
-from callback._decisions import Answer, Reject, decision
+from callback._decisions import Answer, Reject, decision_to_proto
 from callback._errors import (
     CallbackClosedError,
     FieldViolation,
@@ -35,7 +35,7 @@ from callback.v1 import callback_pb2
 from callback.v1 import callbacks_service_pb2 as messages
 
 _LARGEST_BODY = MAX_MESSAGE_BYTES // 2
-"""What is larger is not sent: the server, which has a lower bound of its own, would not read so large a message."""
+"""The largest body that is sent, in bytes. The server's own limit is lower, but it could not read a larger message."""
 
 _RESPONSE_FIELDS = {
     "type": "response_type",
@@ -47,57 +47,57 @@ _RESPONSE_FIELDS = {
 
 
 def new_request_id() -> str:
-    """Return an id that nobody else uses."""
+    """Return a unique request id."""
     return str(uuid.uuid4())
 
 
 def require_text(name: str, value: str) -> str:
-    """Return a text of a request as it is.
+    """Return the value, after checking that it is text.
 
     Raises:
-        TypeError: It is something else. gRPC would not say which.
+        TypeError: It is not text. Unlike gRPC's own error, the message names the parameter.
     """
     require(name, value, str, "text")
     return value
 
 
 def _member(name: str, value: StrEnum, kind: type[StrEnum]) -> StrEnum:
-    """Return a member of an enum as it is.
+    """Return the value, after checking that it is a member of the enum.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is not a member.
         ValueError: It is UNKNOWN.
     """
     if not isinstance(value, kind):
         article = "an" if kind.__name__.startswith("A") else "a"
-        raise TypeError(f"{name} is {article} {kind.__name__}, not {type(value).__name__}")
+        raise TypeError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}")
     if value == "UNKNOWN":
-        raise ValueError(f"{name} can not be UNKNOWN: it stands for what only a newer client knows")
+        raise ValueError(f"{name} cannot be UNKNOWN: that stands for a value of a newer server")
     return value
 
 
 def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {
-        require_text("the name of a label", name): require_text(f"labels[{name!r}]", label)
+        require_text("the name of each label", name): require_text(f"labels[{name!r}]", label)
         for name, label in (labels or {}).items()
     }
 
 
 def _response(response: Response) -> callback_pb2.Response:
     if not isinstance(response, Response):
-        raise TypeError(f"response is a Response or a Redirect, not {type(response).__name__}")
+        raise TypeError(f"response must be a Response or a Redirect, not {type(response).__name__}")
     _check_body(response.body or b"")
     return response_to_proto(response)
 
 
 def _check_body(body: bytes) -> None:
     if len(body) > _LARGEST_BODY:
-        what = "is larger than a request can be"
+        problem = "is larger than a request can be"
         raise InvalidRequestError(
-            what,
+            problem,
             code=grpc.StatusCode.INVALID_ARGUMENT,
             reason=ErrorReason.INVALID_REQUEST,
-            violations=(FieldViolation("response.response_body", what, "bytes.max_len"),),
+            violations=(FieldViolation("response.response_body", problem, "bytes.max_len"),),
         )
 
 
@@ -120,12 +120,12 @@ def generate_request(
     fallback: Response | None,
     ordered: bool,
 ) -> messages.GenerateCallbackUrlRequest:
-    """Return the message of `generate_callback_url`.
+    """Return the request message of `generate_callback_url`.
 
     Raises:
-        TypeError: A value is of the wrong type.
-        ValueError: The guard or the answer mode is UNKNOWN.
-        InvalidRequestError: The body is too large to be sent.
+        TypeError: A value has the wrong type.
+        ValueError: `get_guard` or `answer_mode` is UNKNOWN.
+        InvalidRequestError: The body is too large to send.
     """
     request = messages.GenerateCallbackUrlRequest(
         callback_activity=require_text("activity", activity),
@@ -142,8 +142,8 @@ def generate_request(
         ordered=ordered,
     )
     if answer_mode is not None:
-        word = _member("answer_mode", answer_mode, AnswerMode)
-        request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{word}")
+        member = _member("answer_mode", answer_mode, AnswerMode)
+        request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}")
     if answer_deadline is not None:
         request.answer_deadline.FromTimedelta(answer_deadline)
     if time_to_live is not None:
@@ -154,20 +154,20 @@ def generate_request(
 
 
 def set_response_request(case_id: str, response: Response, reset: Collection[str]) -> messages.SetResponseRequest:
-    """Return the message of `set_response`.
+    """Return the request message of `set_response`.
 
     Raises:
-        ValueError: `reset` names what is no attribute, or what `response` sets.
-        TypeError: A value is of the wrong type.
-        InvalidRequestError: The body is too large to be sent.
+        ValueError: `reset` names something that is not an attribute, or an attribute that `response` sets.
+        TypeError: A value has the wrong type.
+        InvalidRequestError: The body is too large to send.
     """
     message = _response(response)
     given = {name for name in _RESPONSE_FIELDS if getattr(response, name) is not None}
     for name in reset:
         if name not in _RESPONSE_FIELDS or name == "type":
-            raise ValueError(f"reset can not name {name!r}: it takes redirect_url, body, code and headers")
+            raise ValueError(f"reset cannot contain {name!r}: use redirect_url, body, code or headers")
         if name in given:
-            raise ValueError(f"{name} is both set and reset")
+            raise ValueError(f"{name} is both set and reset: give it once")
     paths = [path for name, path in _RESPONSE_FIELDS.items() if name in given or name in reset]
     return messages.SetResponseRequest(
         callback_case_id=require_text("case_id", case_id), response=message, update_mask=FieldMask(paths=paths)
@@ -178,10 +178,10 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
     """Return the message of `answer_call`.
 
     Raises:
-        TypeError: It is no answer, or the id no text.
-        InvalidRequestError: The body is too large to be sent.
+        TypeError: The answer or the id has the wrong type.
+        InvalidRequestError: The body is too large to send.
     """
-    decided = decision(answer)
+    decided = decision_to_proto(answer)
     _check_body(decided.response.response_body)
     return messages.AnswerCallRequest(
         call_id=require_text("call_id", call_id),
@@ -200,11 +200,11 @@ def list_callbacks_request(
     page_size: int,
     page_token: str,
 ) -> messages.ListCallbacksRequest:
-    """Return the message of `list_callbacks_page`.
+    """Return the request message of `list_callbacks_page`.
 
     Raises:
         ValueError: The status is UNKNOWN.
-        TypeError: A value is of the wrong type.
+        TypeError: A value has the wrong type.
     """
     request = messages.ListCallbacksRequest(
         page_size=page_size,
@@ -214,16 +214,16 @@ def list_callbacks_request(
         owner=require_text("owner", owner),
     )
     if status is not None:
-        word = _member("status", status, CallbackStatus)
-        request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{word}")
+        member = _member("status", status, CallbackStatus)
+        request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{member}")
     return request
 
 
 def list_calls_request(case_id: str, *, page_size: int, page_token: str) -> messages.ListCallsRequest:
-    """Return the message of `list_calls_page`.
+    """Return the request message of `list_calls_page`.
 
     Raises:
-        TypeError: A value is of the wrong type.
+        TypeError: A value has the wrong type.
     """
     return messages.ListCallsRequest(
         callback_case_id=require_text("case_id", case_id),
@@ -235,11 +235,11 @@ def list_calls_request(case_id: str, *, page_size: int, page_token: str) -> mess
 def list_owner_calls_request(
     only: CallFilter, *, owner: str, page_size: int, page_token: str
 ) -> messages.ListOwnerCallsRequest:
-    """Return the message of `list_owner_calls_page`.
+    """Return the request message of `list_owner_calls_page`.
 
     Raises:
-        ValueError: The filter is UNKNOWN.
-        TypeError: A value is of the wrong type.
+        ValueError: `only` is UNKNOWN.
+        TypeError: A value has the wrong type.
     """
     return messages.ListOwnerCallsRequest(
         filter=messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}"),
@@ -252,10 +252,10 @@ def list_owner_calls_request(
 def watch_calls_request(
     *, activity: str, labels: Mapping[str, str] | None, case_id: str, resume_token: str
 ) -> messages.WatchCallsRequest:
-    """Return the message of `watch_calls`.
+    """Return the request message of `watch_calls`.
 
     Raises:
-        TypeError: A value is of the wrong type.
+        TypeError: A value has the wrong type.
     """
     return messages.WatchCallsRequest(
         callback_activity=require_text("activity", activity),
@@ -266,14 +266,14 @@ def watch_calls_request(
 
 
 def find_awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:
-    """Return the call that a wait is for, or None if it is still to come.
+    """Return the call that `wait_for_call` waits for, or None if it has not arrived or ended yet.
 
     Args:
-        callback: The case, as it was before the calls were listed.
-        calls: Those that count, newest first.
+        callback: The case, read before the calls were listed.
+        calls: The calls to consider, newest first.
 
     Raises:
-        CallbackClosedError: None of them has ended, none runs, and no other can come.
+        CallbackClosedError: No call has ended or is running, and no further call can arrive.
     """
     newest_first = list(calls)
     ended = [call for call in newest_first if call.end_time is not None]
@@ -281,7 +281,7 @@ def find_awaited_call(callback: Callback, calls: Iterable[Call]) -> Call | None:
         return ended[-1]
     if callback.status is CallbackStatus.CLOSED and not any(c.status is CallStatus.RUNNING for c in newest_first):
         raise CallbackClosedError(
-            f"the callback {callback.case_id} is closed, so no call will come",
+            f"the callback {callback.case_id} is closed, so no further call can arrive",
             code=grpc.StatusCode.FAILED_PRECONDITION,
             reason=ErrorReason.CALLBACK_CLOSED,
             facts={"close_reason": callback.close_reason or ""},

@@ -1,9 +1,9 @@
-"""Whose cancellation it is: of the task, which has to end, or of what it waits for, which is a failure like others."""
+"""The difference between a cancelled task, which must end, and a cancelled RPC, which is a failure like others."""
 
 import asyncio
 
 
 def is_being_cancelled() -> bool:
-    """Whether somebody has asked the running task to end."""
+    """Return whether the current task itself is being cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

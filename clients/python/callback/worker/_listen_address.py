@@ -1,4 +1,8 @@
-"""Addresses to listen on: what gRPC would take for another one, or refuse without a reason, is told before."""
+"""Listen addresses of a handler server.
+
+gRPC silently takes some malformed addresses for another one, and gives no reason for refusing others. These checks run
+before it, and raise errors that do.
+"""
 
 import re
 import socket
@@ -8,37 +12,37 @@ _HOST_PORT = re.compile(r"(?:\[([^]]+)\]|([^][:/]+)):([0-9]{1,5})")
 
 
 def is_unix(address: str) -> bool:
-    """Whether an address is a Unix socket."""
+    """Return whether an address is a Unix socket."""
     return _UNIX.fullmatch(address) is not None
 
 
-def check_address(address: str) -> None:
-    """Refuse what can not be listened on.
+def check_listen_address(address: str) -> None:
+    """Check that a server can listen on an address.
 
     Raises:
-        ValueError: It is no address.
-        OSError: It is taken, or not this machine's. The text says which and why.
+        ValueError: The address is malformed.
+        OSError: The address is in use, or does not belong to this machine.
     """
     if is_unix(address):
         return
     parts = _HOST_PORT.fullmatch(address)
     if parts is None or int(parts[3]) > 65_535:
-        raise ValueError(f"{address!r} is no address to listen on: write host:port or unix:/path")
+        raise ValueError(f"cannot listen on {address!r}: use HOST:PORT or unix:/path")
     try:
-        _try(parts[1] or parts[2], int(parts[3]))
+        _try_to_listen(parts[1] or parts[2], int(parts[3]))
     except OSError as error:
-        raise OSError(f"can not listen on {address}: {error.strerror}") from error
+        raise OSError(f"cannot listen on {address}: {error.strerror}") from error
 
 
-def _try(host: str, port: int) -> None:
-    """Listen for a moment on one of the host's addresses: gRPC, too, is content with one."""
+def _try_to_listen(host: str, port: int) -> None:
+    """Listen for a moment on one of the addresses of the host. gRPC requires only one, too."""
     problems = []
-    for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
-            with socket.socket(family, kind, protocol) as listening:
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listening.bind(place)
-                listening.listen()
+            with socket.socket(family, kind, protocol) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(address)
+                listener.listen()
                 return
         except OSError as error:
             problems.append(error)

@@ -1,4 +1,4 @@
-"""A worker: handlers without a port. It connects to a server, and calls come to it.
+"""A worker: handlers without a listening port. It connects to a server and receives calls from it.
 
 ::
 
@@ -10,22 +10,23 @@
     if __name__ == "__main__":
         Worker(handlers, "callback:50051", token_file="worker.token").run()
 
-What becomes of a call is what `callback.handlers` says. Besides:
+The result of a call is described at `Handlers`. In addition:
 
-1. A worker keeps one stream to one server, and gets the calls of every server beside it. Where the target has several
-   addresses it takes any, and another one when that is lost or stops. Channels that spread single requests over servers
-   (round robin) have no part in it. Run two workers or more, and they share the calls.
-2. It begins with a call once the server says so, which it says to one worker only. A worker that is lost before that
-   costs nothing: the call goes to another. What it has begun when the stream is lost, it cancels; nothing takes its
-   answer, and the server ends the call as one whose handler was lost.
-3. A handler whose deadline has passed is cancelled; what it returns then changes nothing. It takes one of the worker's
-   places until it has ended.
-4. It connects again by itself, after pauses that grow and differ by chance. A server that is gone without a word is
-   noticed within ten seconds.
-5. It logs of which of its activities the server has no calls for workers: its configuration has a handler server for
-   them. It works all the same, for another server may have some.
-6. At SIGTERM it asks for no more calls, and ends what it has begun. A server that stops asks it to go elsewhere: it
-   connects to another, and meanwhile ends what it has begun for the first.
+1. A worker keeps one stream to one server, and receives the calls of every server of the deployment through it. If the
+   target has several addresses, it connects to any of them, and to another one when that server is lost or stops. A
+   load balancer for single requests (round robin) does not apply to it. Run at least two workers; they share the calls.
+2. A worker starts a call only after the server has confirmed it, and the server confirms it to one worker only. If a
+   worker is lost before that, nothing is lost: the server offers the call to another worker. If the stream is lost
+   during a call, the worker cancels the handler, because no server would take its answer, and the server ends the call
+   as one whose handler was lost.
+3. A handler is cancelled at its deadline; a result after that has no effect. The handler occupies a slot of the worker
+   until it has ended.
+4. The worker reconnects by itself, with growing, randomized pauses. It detects a server that vanished within ten
+   seconds.
+5. The worker logs which of its activities get no calls from the server, because its configuration has a handler server
+   for them. It keeps running, because another server may have some.
+6. At SIGTERM the worker requests no more calls, and finishes those that it started. A server that stops asks its
+   workers to leave: the worker connects to another server, and meanwhile finishes the calls of the first one.
 """
 
 import asyncio
@@ -49,38 +50,33 @@ from callback._errors import (
     from_rpc_error,
 )
 from callback.connection._backoff import Backoff
+from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS
-from callback.connection._credentials import Tls, TlsFiles, bearer, warn_of_plain_text
+from callback.connection._tls import Tls, TlsFiles
 from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
-from callback.worker._handlers import (
-    DEFAULT_GRACE,
-    HandlerFailedError,
-    Handlers,
-    decide,
-    log_refusal,
-    log_to_standard_error,
-    stop_signals,
-)
+from callback.worker._execution import HandlerFailedError, decide, log_answer_refused
+from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
+from callback.worker._process import log_to_standard_error, stop_signals
 
 DEFAULT_MAX_CALLS = 100
-"""How many calls a worker takes at a time, unless another number is given."""
-WELCOME_S = 10.0
-"""How long a server may take to greet a worker, in seconds. One that takes longer is left for another."""
+"""The number of concurrent calls, unless another number is given."""
+WELCOME_TIMEOUT_S = 10.0
+"""How long a server may take to welcome a worker, in seconds. The worker then tries another one."""
 FIRST_PAUSE_S = 0.2
-"""How long a worker waits before it connects again, in seconds, at first."""
+"""The first pause before reconnecting, in seconds."""
 LONGEST_PAUSE_S = 5.0
-"""How long in the end."""
-MOST_MESSAGES = 64
-"""How many messages go in one."""
-MOST_BYTES = 256 * 1024
-"""How large one of several may be; a larger one goes alone."""
+"""The longest pause before reconnecting, in seconds."""
+MAX_BATCH_MESSAGES = 64
+"""The largest number of messages in a batch."""
+MAX_BATCH_BYTES = 256 * 1024
+"""The largest size of a batch, in bytes. A larger message is sent alone."""
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
-    # Each stream has a connection of its own, to any of the target's addresses: so workers spread over servers.
+    # Each stream has its own connection, to any address of the target, so that workers spread over the servers.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.service_config", '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}'),
 )
@@ -89,29 +85,29 @@ _log = logging.getLogger("callback.worker")
 
 
 class Worker:
-    """Handlers at work for a server, which they connect to.
+    """A worker that connects to a server, and runs the handlers of the calls that it receives.
 
     ::
 
         Worker(handlers, "callback:50051", token_file="worker.token").run()
 
     Args:
-        handlers: The handlers. Each of their activities is announced to the server, at the time of connecting.
+        handlers: The handlers. The worker announces their activities to the server when it connects.
         target: `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses.
-        tls: Whom to trust, and which certificate to show. Default: no TLS. A token can then be read on the way, which
-            is logged as a warning, unless the target is on this machine.
-        token: The bearer token that proves who asks, or a function that returns it and is called with every connection.
-        token_file: A file with that token, read with every connection, so that a new one holds without a restart; the
-            last one while there is none in it.
-        max_calls: How many calls to handle at a time, at most 1,000. Handlers share one event loop: it is their waiting
-            that can be done together.
-        grace: How long running calls may take to end after a stop, in seconds. What still runs then is cancelled.
-        name: What the worker is called in the server's log. Default: the machine and the process.
+        tls: The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network
+            in plain text, which is logged as a warning unless the target is on this machine.
+        token: The bearer token, or a function that returns it and is called with every connection.
+        token_file: A file with the bearer token. It is read with every connection, so that a new token takes effect
+            without a restart. While the file is unusable, the last token stays in use.
+        max_calls: The number of concurrent calls, 1 to 1,000. Handlers share one event loop, so only their waiting runs
+            in parallel.
+        grace: How long running calls may continue after a stop, in seconds. Later they are cancelled.
+        name: The name of the worker in the server's log. Default: the host name and the process id.
 
     Raises:
-        ValueError: The target has no port, or is none, `max_calls` is no such number, `token` and `token_file` are both
-            given, the token is none, or there is nothing in a file of `tls` that can be used.
-        OSError: `token_file` or a file of `tls` can not be read.
+        ValueError: The target is not valid or has no port, `max_calls` is out of range, `token` and `token_file` are
+            both given, the token is malformed, or a file of `tls` has no usable content.
+        OSError: `token_file` or a file of `tls` cannot be read.
     """
 
     def __init__(
@@ -123,28 +119,28 @@ class Worker:
         token: str | Callable[[], str] | None = None,
         token_file: str | PathLike[str] | None = None,
         max_calls: int = DEFAULT_MAX_CALLS,
-        grace: float = DEFAULT_GRACE,
+        grace: float = DEFAULT_GRACE_S,
         name: str = "",
     ) -> None:
         if not 1 <= max_calls <= 1000:
-            raise ValueError(f"max_calls is 1 to 1,000, not {max_calls}")
+            raise ValueError(f"max_calls must be 1 to 1,000, not {max_calls}")
         check_target(target)
         self._handlers = handlers
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
-        self._proof = bearer(token, token_file)
+        self._metadata = token_metadata(token, token_file)
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
         self._max_calls = max_calls
         self._grace = grace
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
 
     def run(self) -> None:
-        """Work, as all that a program does; what `serve` raises ends it with one line on standard error.
+        """Serve as the main job of a program. An error of `serve` ends the program with one line on standard error.
 
-        What is logged here goes to standard error too, unless the program has set up logging.
+        The log of this library goes to standard error too, unless the program has configured logging.
 
         Raises:
-            SystemExit: It can not start.
+            SystemExit: The worker cannot start.
         """
         log_to_standard_error()
         try:
@@ -153,55 +149,56 @@ class Worker:
             sys.exit(str(error))
 
     async def serve(self) -> None:
-        """Work until SIGTERM or SIGINT arrives or this is cancelled; then take no new calls and let running ones end.
+        """Serve until SIGTERM, SIGINT or cancellation. Then accept no new calls, and let running calls finish.
 
-        A second signal has its usual effect. Outside the main thread signals can not be caught: cancel it there.
+        A second signal has its usual effect. Python cannot handle signals outside the main thread: cancel `serve`
+        there.
 
         Raises:
-            CallbackError: The server refuses this worker, at the first time: the token is wrong, or it may not work on
-                one of the activities. What it refuses later, a token that is being replaced say, is logged, and tried
-                again.
-            ValueError: There are no handlers, or what a function gives is no token, at the first time.
+            CallbackError: The server refuses the first connection of this worker: the token is wrong, or the principal
+                may not handle one of the activities. A later refusal, such as during the replacement of a token, is
+                logged, and the worker tries again.
+            ValueError: There are no handlers, or a token function returns a malformed token for the first connection.
         """
         with stop_signals() as stop:
             await self._until(stop)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Work inside an `async with` block, as tests do. It begins when the server has greeted the worker.
+        """Serve inside an `async with` block, for tests. The block begins when the server has welcomed the worker.
 
         ::
 
             async with Worker(handlers, target).working(): ...
 
-        Errors are those of `serve`.
+        The errors are those of `serve`.
         """
         stop, welcome = asyncio.Event(), asyncio.Event()
-        work = asyncio.create_task(self._until(stop, welcome))
-        greeted = asyncio.create_task(welcome.wait())
+        serving = asyncio.create_task(self._until(stop, welcome))
+        welcomed = asyncio.create_task(welcome.wait())
         try:
-            await asyncio.wait((work, greeted), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            await asyncio.wait((serving, welcomed), return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
                 yield
         finally:
-            greeted.cancel()
+            welcomed.cancel()
             stop.set()
-            await work
+            await serving
 
     async def _until(self, stop: asyncio.Event, welcome: asyncio.Event | None = None) -> None:
-        """Work until the event; `welcome` is set when a server has greeted the worker for the first time."""
+        """Serve until the event `stop`. Set `welcome` when a server has welcomed the worker for the first time."""
         if not self._handlers.activities:
-            raise ValueError("a worker without handlers has nothing to do")
+            raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
         welcome = welcome or asyncio.Event()
-        places = asyncio.Semaphore(self._max_calls)  # shared: a stream that is drained goes on beside its successor
+        slots = asyncio.Semaphore(self._max_calls)  # shared, because a draining stream runs beside its successor
         streams: set[_Stream] = set()
-        connecting = asyncio.create_task(self._stay_connected(streams, places, welcome))
+        connecting = asyncio.create_task(self._stay_connected(streams, slots, welcome))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if connecting.done():
-                connecting.result()  # it ends by an error alone
-            _log.info("stopping; running calls have %g s to end", self._grace)
+                connecting.result()  # raises: the task ends only with an error
+            _log.info("stopping grace_s=%g", self._grace)
             connecting.cancel()
             for stream in streams:
                 stream.drain()
@@ -214,39 +211,39 @@ class Worker:
                 stream.ended.cancel()
             await asyncio.gather(connecting, stopping, *(stream.ended for stream in streams), return_exceptions=True)
 
-    async def _stay_connected(self, streams: set["_Stream"], places: asyncio.Semaphore, welcome: asyncio.Event) -> None:
-        """Keep a stream to a server, and another one whenever that is over."""
+    async def _stay_connected(self, streams: set["_Stream"], slots: asyncio.Semaphore, welcome: asyncio.Event) -> None:
+        """Keep a stream to a server, and open another one when it ends or the server is draining."""
         backoff, is_explained = _backoff(), True
         while True:
             try:
-                stream = _Stream(self._connection(), self._proof(), self._hello(), self._handlers, places)
-            except ValueError as error:  # what a function gives is no token
+                stream = _Stream(self._channel(), self._metadata(), self._hello(), self._handlers, slots)
+            except ValueError as error:  # a token function returned a malformed token
                 if not welcome.is_set():
                     raise
-                _log.error("can not connect: %s", error)
+                _log.error("token_unusable error=%s", error)
             else:
                 streams.add(stream)
                 stream.ended.add_done_callback(lambda _, stream=stream: streams.discard(stream))  # type: ignore[misc]
-                await stream.known.wait()
-                if stream.welcome:
+                await stream.answered.wait()
+                if stream.is_welcome:
                     welcome.set()
                     backoff = _backoff()
-                    works_on = [each for each in self._handlers.activities if each not in stream.in_vain]
-                    _log.info("working on %s for %s", ", ".join(works_on) or "nothing", self._target)
-                await stream.left.wait()
+                    served = [each for each in self._handlers.activities if each not in stream.unroutable_activities]
+                    _log.info("worker_connected target=%s activities=%s", self._target, ",".join(served) or "none")
+                await stream.leaving.wait()
                 is_explained = not (is_explained and stream.is_unexplained)
                 if is_explained:
-                    self._take_note(stream, first=not welcome.is_set())
+                    self._log_end(stream, first=not welcome.is_set())
             await asyncio.sleep(backoff.next_pause())
 
-    def _take_note(self, stream: "_Stream", *, first: bool) -> None:
-        """Log why another stream is needed.
+    def _log_end(self, stream: "_Stream", *, first: bool) -> None:
+        """Log why the worker needs another stream.
 
         Raises:
-            CallbackError: The server has refused this worker, and never taken it (`first`).
+            CallbackError: The server refused the first connection of this worker (`first`).
         """
         if stream.failure is None:
-            _log.info("the server at %s asks to go elsewhere", self._target)
+            _log.info("server_draining target=%s", self._target)
             return
         error = from_rpc_error(stream.failure, self._target)
         if first and (
@@ -254,12 +251,12 @@ class Worker:
             or error.code is grpc.StatusCode.UNIMPLEMENTED
         ):
             raise error from stream.failure
-        _log.warning("no server, trying again: %s", error)
+        _log.warning("worker_disconnected error=%s", error)
 
-    def _connection(self) -> grpc.aio.Channel:
+    def _channel(self) -> grpc.aio.Channel:
         if self._tls is None:
             return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
-        self._tls.have_changed()  # each stream has a channel of its own, made of what the files say by then
+        self._tls.reload_if_changed()  # each stream has its own channel, with the current files
         options = (*_OPTIONS, *self._tls.channel_options)
         return grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
 
@@ -273,131 +270,134 @@ class Worker:
 
 
 class _Stream:
-    """One stream to one server, from Hello to its end."""
+    """A stream to a server, from Hello to its end."""
 
     def __init__(
         self,
         channel: grpc.aio.Channel,
-        proof: tuple[tuple[str, str], ...],
+        metadata: Metadata,
         hello: messages.Hello,
         handlers: Handlers,
-        places: asyncio.Semaphore,
+        slots: asyncio.Semaphore,
     ) -> None:
         self._handlers = handlers
-        self._places = places
+        self._slots = slots
         self._calls: dict[str, _Call] = {}
         self._outgoing: deque[messages.WorkRequest] = deque()
-        self._spoken = asyncio.Event()
+        self._has_outgoing = asyncio.Event()
         self._takes_more = False
-        """Whether the server reads several messages in one."""
-        self._say(messages.WorkRequest(hello=hello))
+        """Whether the server accepts batches."""
+        self._send(messages.WorkRequest(hello=hello))
         self._stopping = False
-        self._is_over = False
-        self.welcome = False
-        """Whether the server has greeted the worker."""
-        self.in_vain: Sequence[str] = ()
-        """The activities whose calls do not come to workers there."""
-        self.known = asyncio.Event()
-        """It has, or the stream is over."""
-        self.left = asyncio.Event()
-        """The server asks to go elsewhere, or the stream is over: time for another one."""
+        self._has_ended = False
+        self.is_welcome = False
+        """Whether the server has welcomed the worker."""
+        self.unroutable_activities: Sequence[str] = ()
+        """The activities whose calls this server does not send to workers."""
+        self.answered = asyncio.Event()
+        """Set when the server has welcomed the worker, or the stream has ended."""
+        self.leaving = asyncio.Event()
+        """Set when the worker needs another stream: the server is draining, or the stream has ended."""
         self.failure: grpc.RpcError | None = None
-        """What gRPC says of a stream that is over. None: the server has ended it in good order."""
-        self.ended = asyncio.create_task(self._run(channel, proof))
-        """Its whole life."""
+        """The gRPC error that ended the stream. None if the server ended it regularly."""
+        self.ended = asyncio.create_task(self._run(channel, metadata))
+        """The task that runs the stream."""
 
     @property
     def is_unexplained(self) -> bool:
-        """Whether it ended while Hello was written: gRPC says INTERNAL then, and not why. The next one mostly hears."""
+        """Whether the stream ended while Hello was being sent.
+
+        gRPC then reports INTERNAL without the reason. The next stream usually receives the reason.
+        """
         failure = self.failure
         return (
-            not self.welcome
+            not self.is_welcome
             and failure is not None
             and failure.code() is grpc.StatusCode.INTERNAL
-            and not failure.trailing_metadata()  # else the server itself says so
+            and not failure.trailing_metadata()  # otherwise the server itself sent it
         )
 
     def drain(self) -> None:
-        """Ask for no more calls. Those that have begun go on; the server then ends the stream."""
-        if not self.welcome:
+        """Request no more calls. Started calls continue; then the server ends the stream."""
+        if not self.is_welcome:
             self.ended.cancel()
             return
         self._stopping = True
         for call in self._calls.values():
-            if not call.asked:
+            if not call.accepted:
                 call.task.cancel()
-        self._say(messages.WorkRequest(drain=messages.Drain()))
+        self._send(messages.WorkRequest(drain=messages.Drain()))
 
-    async def _run(self, channel: grpc.aio.Channel, proof: tuple[tuple[str, str], ...]) -> None:
-        stream = WorkerServiceStub(channel).Work(self._said(), metadata=proof)
+    async def _run(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
+        stream = WorkerServiceStub(channel).Work(self._outgoing_messages(), metadata=metadata)
         try:
-            async with asyncio.timeout(WELCOME_S) as limit:
+            async with asyncio.timeout(WELCOME_TIMEOUT_S) as limit:
                 async for message in stream:
                     limit.reschedule(None)
-                    self.welcome = True
-                    self.known.set()
-                    self._hear(message)
+                    self.is_welcome = True
+                    self.answered.set()
+                    self._receive(message)
                     for each in message.more:
-                        self._hear(each)
+                        self._receive(each)
         except TimeoutError:
-            _log.warning("the server does not greet us within %g s", WELCOME_S)
+            _log.warning("welcome_timed_out timeout_s=%g", WELCOME_TIMEOUT_S)
         except grpc.RpcError as failure:
             self.failure = failure
         finally:
-            self.known.set()
-            self.left.set()
+            self.answered.set()
+            self.leaving.set()
             stream.cancel()
-            self._is_over = True
-            self._spoken.set()
+            self._has_ended = True
+            self._has_outgoing.set()
             running = [call.task for call in self._calls.values()]
             for task in running:
                 task.cancel()
             await channel.close()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _said(self) -> AsyncGenerator[messages.WorkRequest, None]:
-        """What is said to the server, until the stream is over."""
-        while not self._is_over:
+    async def _outgoing_messages(self) -> AsyncGenerator[messages.WorkRequest, None]:
+        """Yield the messages to the server until the stream ends."""
+        while not self._has_ended:
             if self._outgoing:
-                yield self._message()
+                yield self._next_batch()
             else:
-                self._spoken.clear()
-                await self._spoken.wait()
+                self._has_outgoing.clear()
+                await self._has_outgoing.wait()
 
-    def _message(self) -> messages.WorkRequest:
-        """As much of what is to be said as goes in one message."""
+    def _next_batch(self) -> messages.WorkRequest:
+        """Return as many of the outgoing messages as fit into one batch."""
         message = self._outgoing.popleft()
         if self._takes_more and self._outgoing:
-            left = MOST_BYTES - message.ByteSize()
-            while self._outgoing and len(message.more) < MOST_MESSAGES - 1:
-                left -= self._outgoing[0].ByteSize()
-                if left < 0:
+            remaining = MAX_BATCH_BYTES - message.ByteSize()
+            while self._outgoing and len(message.more) < MAX_BATCH_MESSAGES - 1:
+                remaining -= self._outgoing[0].ByteSize()
+                if remaining < 0:
                     break
                 message.more.append(self._outgoing.popleft())
         return message
 
-    def _hear(self, message: messages.WorkResponse) -> None:
+    def _receive(self, message: messages.WorkResponse) -> None:
         match message.WhichOneof("message"):
             case "welcome":
                 self._takes_more = message.welcome.takes_more
-                self.in_vain = message.welcome.activities_in_vain
+                self.unroutable_activities = message.welcome.activities_in_vain
                 for notice in message.welcome.notices:
-                    _log.warning("%s", notice)
+                    _log.warning("server_notice notice=%s", notice)
             case "call":
-                self._take(message.call)
+                self._on_offer(message.call)
             case "go":
                 if (call := self._calls.get(message.go.call_id)) is not None:
-                    call.go.set()
+                    call.confirmed.set()
             case "withdrawn":
                 if (call := self._calls.get(message.withdrawn.call_id)) is not None:
                     call.task.cancel()
             case "drain":
-                self.left.set()
+                self.leaving.set()
             case "refused":
-                log_refusal(message.refused)
+                log_answer_refused(message.refused)
 
-    def _take(self, request: handler_messages.HandleCallbackRequest) -> None:
-        """Take a call, which has one result: that of its handler, or that it was declined."""
+    def _on_offer(self, request: handler_messages.HandleCallbackRequest) -> None:
+        """Start the task of an offered call. It sends one result: the decision of the handler, or that it declined."""
         call = self._calls[request.call_id] = _Call(request)
         call.task = asyncio.create_task(self._handle(call))
         call.task.add_done_callback(lambda _: self._finish(call))
@@ -408,10 +408,10 @@ class _Stream:
         handler = self._handlers.get(call.request.callback_activity)
         if handler is None:
             return
-        async with self._places:
-            call.asked = True
-            self._say(messages.WorkRequest(start=messages.Start(call_id=call.request.call_id)))
-            await call.go.wait()
+        async with self._slots:
+            call.accepted = True
+            self._send(messages.WorkRequest(start=messages.Start(call_id=call.request.call_id)))
+            await call.confirmed.wait()
             call.result.error = "the handler was cancelled"
             try:
                 call.result.response.CopyFrom(await decide(handler, call.request))
@@ -420,26 +420,26 @@ class _Stream:
 
     def _finish(self, call: "_Call") -> None:
         del self._calls[call.request.call_id]
-        self._say(messages.WorkRequest(result=call.result))
+        self._send(messages.WorkRequest(result=call.result))
 
-    def _say(self, message: messages.WorkRequest) -> None:
+    def _send(self, message: messages.WorkRequest) -> None:
         self._outgoing.append(message)
-        self._spoken.set()
+        self._has_outgoing.set()
 
 
 class _Call:
-    """A call that the server has sent."""
+    """A call that the server offered."""
 
     task: asyncio.Task[None]
 
     def __init__(self, request: handler_messages.HandleCallbackRequest) -> None:
         self.request = request
         self.result = messages.Result(call_id=request.call_id, declined=True)
-        """How it ends, if it ended now."""
-        self.go = asyncio.Event()
-        """The server says to begin."""
-        self.asked = False
-        """It has a place, and the server was told so: it may have to begin at any moment."""
+        """The result, if the call ended now."""
+        self.confirmed = asyncio.Event()
+        """Set when the server confirms the call: the handler may start."""
+        self.accepted = False
+        """Whether the call has a slot, and the server knows it: it may confirm the call at any moment."""
 
 
 def _backoff() -> Backoff:
