@@ -17,8 +17,8 @@
 | `activity_paused`, `activity_resumed` | an administrator did that |
 | `lease_ended` | a call is interrupted: its process died, or lost the store |
 | `case_expired` | the time to live of a case has passed |
-| `worker_connected`, `worker_gone` | a worker's stream began, or is over; `calls_lost` is how many calls it then had |
-| `worker_in_vain` | a worker announces activities whose calls do not come to workers here: `notices` say why |
+| `worker_connected`, `worker_disconnected` | a worker's stream started or ended, with the `calls_lost` |
+| `worker_unroutable_activities` | a worker serves activities whose calls do not go to workers; `notices` say why |
 | `dropped` | how many calls and cases a round forgot that were past their retention: one line for all |
 
 What the end of a call made of its case is part of that event: `case_status`, and `close_reason` if it closed it.

@@ -1,4 +1,4 @@
-"""A worker made of the generated stubs alone: it says what a test has it say, right or wrong."""
+"""A worker made of the generated stubs alone: it sends what a test tells it to send, right or wrong."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED
 
 
 class RawWorker:
-    """One stream. What the server says is in `heard`, in order, each message alone; `read` has them as they came."""
+    """One stream. `heard` has the messages of the server in order; `read` has the batches as they came."""
 
     def __init__(self, stub, metadata=None):
         self._stream = stub.Work(metadata=metadata)
@@ -23,7 +23,7 @@ class RawWorker:
         self.heard = []
         self._by_kind = defaultdict(list)
         self._told = {}
-        """Of calls that it has started: whether it may begin, by `go` or `withdrawn`."""
+        """By accepted call: `confirm` or `withdraw`, whichever came first."""
         self.over = asyncio.Event()
         self.error = None
         """What the stream ended with: None as long as it has not, or if it ended well."""
@@ -31,11 +31,11 @@ class RawWorker:
 
     async def _read(self):
         try:
-            async for message in self._stream:
+            async for response in self._stream:
                 async with self._heard:
-                    self.read.append(message)
-                    for each in (message, *message.more):
-                        self._hear(each)
+                    self.read.append(response)
+                    for message in response.messages:
+                        self._hear(message)
                     self._heard.notify_all()
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
             self.error = error
@@ -48,7 +48,7 @@ class RawWorker:
         kind = message.WhichOneof("message")
         self.heard.append(message)
         self._by_kind[kind].append(getattr(message, kind))
-        if kind in ("go", "withdrawn"):
+        if kind in ("confirm", "withdraw"):
             self._told.setdefault(getattr(message, kind).call_id, kind)
 
     def of(self, kind):
@@ -63,38 +63,37 @@ class RawWorker:
         return self.of(kind)[number - 1]
 
     async def say(self, **message):
-        """Sends a message."""
-        await self.send(pb.WorkRequest(**message))
+        """Send one message."""
+        await self.send(pb.WorkRequest(messages=[pb.WorkerMessage(**message)]))
 
     async def send(self, request):
-        """Sends a message that is made."""
+        """Send a batch."""
         async with self._writing:  # two writes at a time are the end of a stream
             await self._stream.write(request)
 
-    async def hello(self, *activities, max_calls=1, name="raw", takes_more=False):
-        """Says Hello, and waits for the welcome."""
-        hello = pb.Hello(callback_activities=activities, max_calls=max_calls, name=name, takes_more=takes_more)
-        await self.say(hello=hello)
+    async def hello(self, *activities, max_calls=1, name="raw"):
+        """Send Hello, and wait for Welcome."""
+        await self.say(hello=pb.Hello(callback_activities=activities, max_calls=max_calls, name=name))
         return await self.next("welcome")
 
-    async def start(self, call):
-        """Says that it can start with a call."""
-        await self.say(start=pb.Start(call_id=call.call_id))
+    async def accept(self, call):
+        """Accept an offered call."""
+        await self.say(accept=pb.Accept(call_id=call.call_id))
 
     async def result(self, call, answer=ACCEPTED):
-        """Says what was decided."""
+        """Send a decision."""
         await self.say(result=pb.Result(call_id=call.call_id, response=answer))
 
     async def fail(self, call, error="broke"):
-        """Says that there is no decision."""
+        """Send an error in place of a decision."""
         await self.say(result=pb.Result(call_id=call.call_id, error=error))
 
     async def decline(self, call):
-        """Says that it will not begin."""
-        await self.say(result=pb.Result(call_id=call.call_id, declined=True))
+        """Decline an offered call."""
+        await self.say(result=pb.Result(call_id=call.call_id, declined=pb.Declined()))
 
     async def serve(self, handle=None):
-        """Handles every call as it should, until the stream is over; `handle(call)` gives the answer."""
+        """Handle every call by the rules until the stream is over; `handle(call)` gives the answer."""
         tasks, taken = set(), 0
 
         async def one(call):
@@ -102,18 +101,18 @@ class RawWorker:
                 await handled(call)
 
         async def handled(call):
-            await self.start(call)
+            await self.accept(call)
             async with asyncio.timeout(30), self._heard:
                 await self._heard.wait_for(lambda: call.call_id in self._told or self.over.is_set())
             told = self._told.pop(call.call_id, None)
-            if told == "go":
+            if told == "confirm":
                 await self.result(call, await handle(call) if handle else ACCEPTED)
             elif not self.over.is_set():
                 await self.decline(call)
 
         while not self.over.is_set():
             async with self._heard:
-                for call in self.of("call")[taken:]:
+                for call in self.of("offer")[taken:]:
                     taken += 1
                     task = asyncio.create_task(one(call))
                     tasks.add(task)
@@ -123,22 +122,22 @@ class RawWorker:
         await asyncio.gather(*tasks)
 
     def lose(self):
-        """Breaks the stream."""
+        """Break the stream."""
         self._stream.cancel()
 
     async def close(self):
-        """Breaks the stream, and waits until it is over."""
+        """Break the stream, and wait until it is over."""
         self._stream.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
-async def raw_worker(stub, *activities, max_calls=1, metadata=None, takes_more=False):
+async def raw_worker(stub, *activities, max_calls=1, metadata=None):
     """A `RawWorker` that has said Hello for these activities, if there are any."""
     worker = RawWorker(stub, metadata)
     try:
         if activities:
-            await worker.hello(*activities, max_calls=max_calls, takes_more=takes_more)
+            await worker.hello(*activities, max_calls=max_calls)
         yield worker
     finally:
         await worker.close()

@@ -1,4 +1,4 @@
-"""One seat, and the places of one worker, step by step: what each may take, and what is passed over."""
+"""One assignment, and the slots of one worker, step by step: each step that takes effect, and each that is ignored."""
 
 import asyncio
 
@@ -8,161 +8,161 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import worker_service_pb2 as pb
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
-from callback_server.handlers.workers import assignment as seats
-from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, converse
+from callback_server.handlers.workers import assignment as assignments
+from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.worker import Worker
 
-QUESTION = handler_pb.HandleCallbackRequest(call_id="call")
+REQUEST = handler_pb.HandleCallbackRequest(call_id="call")
 LONG_S, SHORT_S = 60, 0.05
 
 
 class Recorded(Assignment):
-    """A seat between two that the test plays: `said` is what was said to them."""
+    """An assignment between a coordinator and a worker that the test plays. `sent` is what was sent to them."""
 
     def __init__(self):
         super().__init__("call")
-        self.said = []
-        self.ask = lambda: self.said.append("ask")
+        self.sent = []
+        self.request_confirm = lambda: self.sent.append("request_confirm")
 
-    def offer(self, question, timeout_s):
-        self.said.append("offer")
+    def _send_offer(self, request, timeout_s):
+        self.sent.append("offer")
 
-    def begin(self):
-        self.said.append("begin")
+    def _send_confirm(self):
+        self.sent.append("confirm")
 
-    def withdraw(self):
-        self.said.append("withdraw")
+    def _send_withdraw(self):
+        self.sent.append("withdraw")
 
-    def refuse(self, refusal):
-        self.said.append("refuse")
+    def refuse_answer(self, refusal):
+        self.sent.append("refuse_answer")
 
 
 @pytest.fixture
-def may_take(monkeypatch):
-    """Sets how long the next step may take."""
-    return lambda step_s: monkeypatch.setattr(seats, "START_S", step_s)
+def set_step_timeout(monkeypatch):
+    """Set how long the next step may take."""
+    return lambda step_s: monkeypatch.setattr(assignments, "STEP_TIMEOUT_S", step_s)
 
 
-async def end_of(seat):
-    """How a conversation ends, well before LONG_S."""
+async def result_of(assignment):
+    """Return the result, well before LONG_S."""
     async with asyncio.timeout(LONG_S / 4):
-        return await converse(seat)
+        return await wait_for_result(assignment)
 
 
-async def test_a_worker_that_does_not_say_start_has_not_begun(may_take):
-    seat = Recorded()
-    may_take(SHORT_S)
-    seat.open(QUESTION, LONG_S)
+async def test_a_call_that_the_worker_does_not_accept_in_time_is_not_confirmed(set_step_timeout):
+    assignment = Recorded()
+    set_step_timeout(SHORT_S)
+    assignment.offer(REQUEST, LONG_S)
     with pytest.raises(NotConfirmedError):
-        await end_of(seat)
-    assert seat.said == ["offer", "withdraw"]
+        await result_of(assignment)
+    assert assignment.sent == ["offer", "withdraw"]
 
 
-async def test_a_worker_that_is_not_told_to_begin_has_not_begun(may_take):
-    """The time for that begins with its Start."""
-    seat = Recorded()
-    may_take(LONG_S)
-    seat.open(QUESTION, LONG_S * 2)
-    may_take(SHORT_S)
-    seat.start()
+async def test_a_call_that_the_coordinator_does_not_confirm_in_time_is_not_confirmed(set_step_timeout):
+    """The time for the confirmation begins with the accept."""
+    assignment = Recorded()
+    set_step_timeout(LONG_S)
+    assignment.offer(REQUEST, LONG_S * 2)
+    set_step_timeout(SHORT_S)
+    assignment.accept()
     with pytest.raises(NotConfirmedError):
-        await end_of(seat)
-    assert seat.said == ["offer", "ask", "withdraw"]
+        await result_of(assignment)
+    assert assignment.sent == ["offer", "request_confirm", "withdraw"]
 
 
-async def test_a_worker_that_was_told_to_begin_has_time_to_the_deadline(may_take):
-    seat = Recorded()
-    may_take(0)
-    seat.open(QUESTION, LONG_S)
-    seat.start()
-    seat.go()
-    ending = asyncio.create_task(end_of(seat))
-    asyncio.get_running_loop().call_later(SHORT_S, seat.end, pb.Result(error="broke"))
+async def test_a_confirmed_call_has_time_until_its_deadline(set_step_timeout):
+    assignment = Recorded()
+    set_step_timeout(0)
+    assignment.offer(REQUEST, LONG_S)
+    assignment.accept()
+    assignment.confirm()
+    ending = asyncio.create_task(result_of(assignment))
+    asyncio.get_running_loop().call_later(SHORT_S, assignment.complete, pb.Result(error="broke"))
     assert (await ending).error == "broke"
-    assert seat.said == ["offer", "ask", "begin"]
+    assert assignment.sent == ["offer", "request_confirm", "confirm"]
 
 
-@pytest.mark.parametrize("point", ["offered", "started", "begun"])
-async def test_nothing_takes_longer_than_to_the_deadline(may_take, point):
-    seat = Recorded()
-    may_take(LONG_S)
-    seat.open(QUESTION, SHORT_S)
-    if point != "offered":
-        seat.start()
-    if point == "begun":
-        seat.go()
-    with pytest.raises(HandlerError if point == "begun" else NotConfirmedError) as ended:
-        await end_of(seat)
-    if point == "begun":
+@pytest.mark.parametrize("state", ["offered", "accepted", "confirmed"])
+async def test_no_step_takes_longer_than_until_the_deadline_of_the_call(set_step_timeout, state):
+    assignment = Recorded()
+    set_step_timeout(LONG_S)
+    assignment.offer(REQUEST, SHORT_S)
+    if state != "offered":
+        assignment.accept()
+    if state == "confirmed":
+        assignment.confirm()
+    with pytest.raises(HandlerError if state == "confirmed" else NotConfirmedError) as ended:
+        await result_of(assignment)
+    if state == "confirmed":
         assert ended.value.failure is CallFailure.DEADLINE_EXCEEDED
-    assert seat.said[-1] == "withdraw"
+    assert assignment.sent[-1] == "withdraw"
 
 
-async def test_go_before_start_is_passed_over_and_after_it_counts_once():
-    seat = Recorded()
-    seat.open(QUESTION, LONG_S)
-    seat.go()
-    assert (seat.begun, seat.said) == (False, ["offer"])
-    seat.start()
+async def test_a_confirm_before_the_accept_is_ignored_and_a_second_one_too():
+    assignment = Recorded()
+    assignment.offer(REQUEST, LONG_S)
+    assignment.confirm()
+    assert (assignment.confirmed, assignment.sent) == (False, ["offer"])
+    assignment.accept()
     for _ in range(2):
-        seat.go()
-    assert (seat.begun, seat.said) == (True, ["offer", "ask", "begin"])
+        assignment.confirm()
+    assert (assignment.confirmed, assignment.sent) == (True, ["offer", "request_confirm", "confirm"])
 
 
-async def test_a_second_start_asks_nobody_again():
-    seat = Recorded()
-    seat.open(QUESTION, LONG_S)
+async def test_a_second_accept_requests_no_second_confirmation():
+    assignment = Recorded()
+    assignment.offer(REQUEST, LONG_S)
     for _ in range(2):
-        seat.start()
-    assert seat.said == ["offer", "ask"]
-    seat.go()
-    seat.start()
-    assert seat.said == ["offer", "ask", "begin"]
+        assignment.accept()
+    assert assignment.sent == ["offer", "request_confirm"]
+    assignment.confirm()
+    assignment.accept()
+    assert assignment.sent == ["offer", "request_confirm", "confirm"]
 
 
-@pytest.mark.parametrize("end", ["given up", "ended"])
-@pytest.mark.parametrize("point", ["offered", "started"])
-async def test_after_its_end_nothing_that_is_said_counts(point, end):
-    seat = Recorded()
-    seat.open(QUESTION, LONG_S)
-    if point == "started":
-        seat.start()
-    if end == "ended":
-        seat.end(pb.Result(declined=True))
-    seat.give_up()
-    said = [*seat.said]
-    seat.start()
-    seat.go()
-    seat.end(pb.Result(error="late"))
-    seat.give_up()
+@pytest.mark.parametrize("end", ["withdrawn", "completed"])
+@pytest.mark.parametrize("state", ["offered", "accepted"])
+async def test_messages_after_the_end_have_no_effect(state, end):
+    assignment = Recorded()
+    assignment.offer(REQUEST, LONG_S)
+    if state == "accepted":
+        assignment.accept()
+    if end == "completed":
+        assignment.complete(pb.Result(declined=pb.Declined()))
+    assignment.withdraw()
+    sent = [*assignment.sent]
+    assignment.accept()
+    assignment.confirm()
+    assignment.complete(pb.Result(error="late"))
+    assignment.withdraw()
     with pytest.raises(NotConfirmedError):
-        await end_of(seat)
-    assert seat.said == said
+        await result_of(assignment)
+    assert assignment.sent == sent
 
 
 @pytest.fixture
 def worker():
-    """A worker with two places. `told` is how many it had, each time that a call was to look for one."""
-    made = Worker(["act"], 2, takes_more=False, changed=lambda each: made.told.append(each.free))
-    made.told = []
+    """A worker with two slots. `notified` is its number of free slots at each notification."""
+    made = Worker(["act"], 2, on_slot_free=lambda each: made.notified.append(each.free_slots))
+    made.notified = []
     return made
 
 
-async def test_a_worker_that_answers_an_offer_that_was_taken_back_may_have_the_next_call_at_once(worker):
-    seat = worker.seat("call")
-    seat.open(QUESTION, LONG_S)
-    seat.give_up()
-    assert worker.free == 0
-    worker.hear(pb.WorkRequest(start=pb.Start(call_id="call")))
-    assert worker.told == [1]  # not two: the one taken back has a place until its result
-    worker.hear(pb.WorkRequest(result=pb.Result(call_id="call", declined=True)))
-    assert worker.told == [1, 2]
+async def test_a_worker_that_replies_to_a_withdrawn_offer_may_have_the_next_call_at_once(worker):
+    assignment = worker.assign("call")
+    assignment.offer(REQUEST, LONG_S)
+    assignment.withdraw()
+    assert worker.free_slots == 0
+    worker.receive(pb.WorkerMessage(accept=pb.Accept(call_id="call")))
+    assert worker.notified == [1]  # not two: the withdrawn call occupies a slot until its result
+    worker.receive(pb.WorkerMessage(result=pb.Result(call_id="call", declined=pb.Declined())))
+    assert worker.notified == [1, 2]
 
 
-async def test_a_worker_that_is_lost_between_its_place_and_the_offer_is_told_nothing_and_has_not_begun(worker):
-    seat = worker.seat("call")
-    worker.lost()
-    seat.open(QUESTION, LONG_S)
+async def test_a_worker_that_disconnects_before_the_offer_is_sent_nothing_and_the_call_is_not_confirmed(worker):
+    assignment = worker.assign("call")
+    worker.disconnect()
+    assignment.offer(REQUEST, LONG_S)
     with pytest.raises(NotConfirmedError):
-        await end_of(seat)
-    assert [message async for message in worker.messages()] == []
+        await result_of(assignment)
+    assert [response async for response in worker.responses()] == []

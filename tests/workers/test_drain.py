@@ -24,9 +24,9 @@ async def services(store_of):
 
 async def begun(services, worker):
     called = await Called.make(services, "act")
-    call = await worker.next("call")
-    await worker.start(call)
-    await worker.next("go")
+    call = await worker.next("offer")
+    await worker.accept(call)
+    await worker.next("confirm")
     return called, call
 
 
@@ -38,7 +38,7 @@ async def test_a_worker_that_drains_gets_no_more_and_ends_when_it_has_answered(s
             serving = asyncio.create_task(other.serve())
             for _ in range(5):
                 await (await Called.make(services, "act")).answer
-            assert len(leaving.of("call")) == 1
+            assert len(leaving.of("offer")) == 1
             assert not leaving.over.is_set()
             await leaving.result(call)
             await called.answer
@@ -120,7 +120,7 @@ async def test_a_drained_replica_gets_no_calls_of_others(store_of):
 
 
 async def test_a_stream_that_has_lasted_long_enough_is_drained(services, monkeypatch):
-    monkeypatch.setattr(worker_service, "LONGEST_STAY_S", 0.2)
+    monkeypatch.setattr(worker_service, "MAX_STREAM_AGE_S", 0.2)
     async with raw_worker(services.worker_stub, "act") as worker:
         await worker.over.wait()
     assert (worker.error, len(worker.of("drain"))) == (None, 1)

@@ -77,18 +77,18 @@ async def test_a_replica_that_is_killed_with_the_worker_of_a_call(tmp_path, poin
         raw_worker(two.worker_stub, "act") as far,
     ):
         called = await Called.make(one, "act")
-        call = await far.next("call")
+        call = await far.next("offer")
         if point != "offered":
-            await far.start(call)
+            await far.accept(call)
         if point == "begun":
-            await far.next("go")
+            await far.next("confirm")
         two.process.kill()
         async with raw_worker(one.worker_stub, "act") as near:
             serving = asyncio.create_task(near.serve())
             lost = await asyncio.wait_for(is_lost(called), 60)
             # Of one that has asked to begin nobody knows here whether its replica was to tell it so, or not yet.
             assert lost in {"offered": (False,), "started": (False, True), "begun": (True,)}[point]
-            assert bool(near.of("call")) != lost
+            assert bool(near.of("offer")) != lost
             await near.close()
             await serving
         await far.over.wait()
@@ -100,19 +100,19 @@ async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_an
         raw_worker(two.worker_stub, "act") as worker,
     ):
         called = await Called.make(one, "act")
-        call = await worker.next("call")
-        await worker.start(call)
-        await worker.next("go")
+        call = await worker.next("offer")
+        await worker.accept(call)
+        await worker.next("confirm")
         one.process.kill()
         with pytest.raises(grpc.aio.AioRpcError):
             await called.answer
         called._services = two
-        await worker.next("withdrawn")  # nobody will wait for it at its deadline
+        await worker.next("withdraw")  # nobody will wait for it at its deadline
         await worker.result(call)
         again = await Called.make(two, "act")
-        second = await worker.next("call", 2)
-        await worker.start(second)
-        await worker.next("go", 2)
+        second = await worker.next("offer", 2)
+        await worker.accept(second)
+        await worker.next("confirm", 2)
         await worker.result(second)
         await again.answer
 
@@ -200,14 +200,16 @@ async def test_a_worker_that_hangs_is_noticed_within_45_seconds(tmp_path):
     async with servers(tmp_path, 1) as (one,), late_worker(one.address) as worker:
         worker.send_signal(signal.SIGSTOP)
         began = time.monotonic()
-        await wait_until(lambda: one.process.events("worker_gone"), deadline_s=45, what="a hung worker is noticed")
+        await wait_until(
+            lambda: one.process.events("worker_disconnected"), deadline_s=45, what="a hung worker is noticed"
+        )
         print(f"\na hung worker was noticed after {time.monotonic() - began:.0f} s")
 
 
 async def test_a_server_that_is_stopped_answers_all_that_it_has_and_its_workers_go_on_elsewhere(tmp_path):
     async with servers(tmp_path, 2) as (one, two), raw_worker(one.worker_stub, "act", max_calls=5) as worker:
         called = [await Called.make(each, "act") for each in (one, one, two, two)]
-        await worker.next("call", 4)
+        await worker.next("offer", 4)
         one.process.signal(signal.SIGTERM)
         await worker.next("drain")
         serving = asyncio.create_task(worker.serve())

@@ -213,7 +213,7 @@ async def test_a_server_that_drains_is_left_for_another_and_what_has_begun_is_an
 
 
 async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_still_has(services, work, monkeypatch):
-    monkeypatch.setattr(worker_service, "LONGEST_STAY_S", 0.3)
+    monkeypatch.setattr(worker_service, "MAX_STREAM_AGE_S", 0.3)
     async with worker(work, services.address, max_calls=1).working():
         first = await Called.make(services, "act")
         await work.has_begun()
@@ -227,7 +227,8 @@ async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_
 
 def sent(services):
     """The calls that workers have which do not drain."""
-    return [call_id for each in services.control_plane.workers._workers if not each.draining for call_id in each._seats]
+    workers = services.control_plane.workers._workers
+    return [call_id for each in workers if not each.draining for call_id in each._assignments]
 
 
 async def test_a_worker_that_stops_answers_what_it_has_begun_and_takes_no_more(services, work):

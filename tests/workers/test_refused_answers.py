@@ -103,13 +103,13 @@ async def test_only_the_worker_that_answered_is_told_and_it_goes_on(store_of):
     ):
         for number, answer in enumerate([wrong, None, wrong], 1):
             called = await Called.make(up, "act")
-            call = await one.next("call", number)
-            await one.start(call)
-            await one.next("go", number)
+            call = await one.next("offer", number)
+            await one.accept(call)
+            await one.next("confirm", number)
             await (one.result(call, answer) if answer else one.result(call))
             await (refusal(called.answer) if answer else called.answer)
-        refused = await one.next("refused", 2)
+        refused = await one.next("answer_refused", 2)
         assert (refused.call_id, refused.callback_activity) == (call.call_id, "act")
         assert refused.problem.startswith("response.response_code: ")
-        assert len(one.of("refused")) == 2
-        assert other.of("refused") == []
+        assert len(one.of("answer_refused")) == 2
+        assert other.of("answer_refused") == []

@@ -1,4 +1,4 @@
-"""Between replicas: what a replica says by mail, in order or out of it, twice or never. The other one is the test."""
+"""Messages between replicas, in order or not, repeated or lost. The test plays the other replica."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
 from callback_process.tasks import TaskSet
 from callback_server.domain.activity import Activity
-from callback_server.handlers.workers.remote import ASK_S, Ended, Go, Offer, Start, Withdrawn
+from callback_server.handlers.workers.remote import DISCOVERY_S, Accept, Complete, Confirm, Offer, Withdraw
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -30,37 +30,39 @@ from callback_server.store.transitions.send_messages import MAX_QUEUED_MESSAGES,
 from callback_server.transition_log import log_timeout
 
 ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 500)}
-LETTERS = (Offer, Start, Go, Withdrawn, Ended)
+MESSAGES = (Offer, Accept, Confirm, Withdraw, Complete)
 
 
 class Replica:
-    """A replica of the test's own: `letters` is what came, by kind."""
+    """A replica that the test plays: `messages` has what it received, by kind."""
 
     def __init__(self, scripts, replica_bus):
         self.scripts = scripts
         self.replica_bus = replica_bus
         self.name = replica_bus.replica
-        self.letters = {kind: [] for kind in LETTERS}
-        for kind in LETTERS:
-            replica_bus.receive(kind, self.letters[kind].append)
+        self.messages = {kind: [] for kind in MESSAGES}
+        for kind in MESSAGES:
+            replica_bus.receive(kind, self.messages[kind].append)
 
     async def got(self, kind, number=1):
-        await wait_until(lambda: len(self.letters[kind]) >= number, what=f"letter {number}, {kind.__name__}")
-        return self.letters[kind][number - 1]
+        await wait_until(lambda: len(self.messages[kind]) >= number, what=f"message {number}, {kind.__name__}")
+        return self.messages[kind][number - 1]
 
-    async def begins(self, offer, to):
-        self.replica_bus.post(to, Start(offer.seat))
-        await wait_until(lambda: any(go.seat == offer.seat for go in self.letters[Go]), what="a go")
+    async def confirmed(self, offer, to):
+        self.replica_bus.post(to, Accept(offer.assignment))
+        await wait_until(
+            lambda: any(confirm.assignment == offer.assignment for confirm in self.messages[Confirm]), what="a confirm"
+        )
 
-    def offer(self, to, seat, *, timeout_ms=20_000):
-        question = handler_pb.HandleCallbackRequest(call_id=seat, callback_activity="act")
-        self.replica_bus.post(to, Offer(seat, self.name, timeout_ms, question.SerializeToString()))
+    def offer(self, to, assignment, *, timeout_ms=20_000):
+        request = handler_pb.HandleCallbackRequest(call_id=assignment, callback_activity="act")
+        self.replica_bus.post(to, Offer(assignment, self.name, timeout_ms, request.SerializeToString()))
 
     def end(self, offer, to, **outcome):
         result = worker_service_pb2.Result(call_id="", **outcome)
-        self.replica_bus.post(to, Ended(offer.seat, result.SerializeToString()))
+        self.replica_bus.post(to, Complete(offer.assignment, result.SerializeToString(), 1))
 
-    async def has_places(self, number=9):
+    async def has_slots(self, number=9):
         await announce_slots(self.scripts, self.name, {"act": number, "brief": number})
 
 
@@ -93,85 +95,85 @@ async def up(store_of):
 
 
 async def ended(other, number=1):
-    letter = await other.got(Ended, number)
-    return letter.result and worker_service_pb2.Result.FromString(letter.result).WhichOneof("outcome")
+    message = await other.got(Complete, number)
+    return message.result and worker_service_pb2.Result.FromString(message.result).WhichOneof("outcome")
 
 
-async def test_a_worker_lost_between_start_and_go_has_not_begun_whatever_comes_after(up):
+async def test_a_call_whose_worker_is_lost_between_accept_and_confirm_is_declined_and_a_late_confirm_has_no_effect(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "seat")
-        await worker.start(await worker.next("call"))
-        await up.other.got(Start)
+        up.other.offer(up.ours, "assignment")
+        await worker.accept(await worker.next("offer"))
+        await up.other.got(Accept)
         await worker.close()
         assert await ended(up.other) == "declined"
-        up.other.replica_bus.post(up.ours, Go("seat"))
+        up.other.replica_bus.post(up.ours, Confirm("assignment"))
         await up.other.replica_bus.flush()
-    assert not worker.of("go")
+    assert not worker.of("confirm")
 
 
-async def test_a_worker_that_is_never_told_to_begin_is_free_again_and_a_late_go_does_nothing(up):
+async def test_a_worker_that_gets_no_confirm_is_free_again_and_a_late_confirm_has_no_effect(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "seat")
-        call = await worker.next("call")
-        await worker.start(call)
+        up.other.offer(up.ours, "assignment")
+        call = await worker.next("offer")
+        await worker.accept(call)
         assert await ended(up.other) == "declined"
-        await worker.next("withdrawn")
-        up.other.replica_bus.post(up.ours, Go("seat"))
+        await worker.next("withdraw")
+        up.other.replica_bus.post(up.ours, Confirm("assignment"))
         await worker.decline(call)
         up.other.offer(up.ours, "another")
-        await worker.next("call", 2)
-    assert not worker.of("go")
+        await worker.next("offer", 2)
+    assert not worker.of("confirm")
 
 
-async def test_letters_that_come_twice_say_nothing_new(up):
+async def test_repeated_messages_have_no_effect(up):
     async with raw_worker(up.services.worker_stub, "act", max_calls=9) as worker:
         for _ in range(2):
-            up.other.offer(up.ours, "seat")
-        call = await worker.next("call")
-        await worker.start(call)
-        await up.other.got(Start)
+            up.other.offer(up.ours, "assignment")
+        call = await worker.next("offer")
+        await worker.accept(call)
+        await up.other.got(Accept)
         for _ in range(2):
-            up.other.replica_bus.post(up.ours, Go("seat"))
-        await worker.next("go")
+            up.other.replica_bus.post(up.ours, Confirm("assignment"))
+        await worker.next("confirm")
         await worker.result(call)
         assert await ended(up.other) == "response"
-        assert [len(worker.of(kind)) for kind in ("call", "go")] == [1, 1]
-        up.other.offer(up.ours, "seat")  # after its end: the worker may be offered it, and is not told to begin
-        await worker.next("call", 2)
-        assert len(worker.of("go")) == 1
+        assert [len(worker.of(kind)) for kind in ("offer", "confirm")] == [1, 1]
+        up.other.offer(up.ours, "assignment")  # after its end: the worker may get the offer, but no confirm
+        await worker.next("offer", 2)
+        assert len(worker.of("confirm")) == 1
 
 
-async def test_a_call_that_is_taken_back_by_mail_is_taken_back_from_the_worker(up):
+async def test_a_call_that_the_other_replica_withdraws_is_withdrawn_from_the_worker(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "seat")
-        call = await worker.next("call")
-        await worker.start(call)
-        await up.other.got(Start)
-        up.other.replica_bus.post(up.ours, Go("seat"))
-        await worker.next("go")
-        up.other.replica_bus.post(up.ours, Withdrawn("seat"))
-        assert (await worker.next("withdrawn")).call_id == call.call_id
+        up.other.offer(up.ours, "assignment")
+        call = await worker.next("offer")
+        await worker.accept(call)
+        await up.other.got(Accept)
+        up.other.replica_bus.post(up.ours, Confirm("assignment"))
+        await worker.next("confirm")
+        up.other.replica_bus.post(up.ours, Withdraw("assignment"))
+        assert (await worker.next("withdraw")).call_id == call.call_id
 
 
-async def test_a_call_that_is_taken_back_in_the_mail_that_offers_it_leaves_the_place_free(up):
+async def test_a_call_that_is_withdrawn_together_with_its_offer_leaves_the_slot_free(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "seat")
-        up.other.replica_bus.post(up.ours, Withdrawn("seat"))
-        call = await worker.next("call")
-        await worker.next("withdrawn")
-        assert [message.WhichOneof("message") for message in worker.heard] == ["welcome", "call", "withdrawn"]
+        up.other.offer(up.ours, "assignment")
+        up.other.replica_bus.post(up.ours, Withdraw("assignment"))
+        call = await worker.next("offer")
+        await worker.next("withdraw")
+        assert [message.WhichOneof("message") for message in worker.heard] == ["welcome", "offer", "withdraw"]
         await worker.decline(call)
         up.other.offer(up.ours, "another")
-        assert (await worker.next("call", 2)).call_id == "another"
+        assert (await worker.next("offer", 2)).call_id == "another"
 
 
-async def test_an_offer_that_nobody_has_a_place_for_is_declined(up):
-    up.other.offer(up.ours, "seat")
+async def test_an_offer_without_a_free_slot_is_declined(up):
+    up.other.offer(up.ours, "assignment")
     assert await ended(up.other) == "declined"
 
 
-async def test_a_replica_that_takes_an_offer_and_dies_loses_the_call_to_another(up):
-    await up.other.has_places()
+async def test_a_call_offered_to_a_replica_that_dies_goes_to_another(up):
+    await up.other.has_slots()
     called = await Called.make(up.services, "act")
     await up.other.got(Offer)
     async with raw_worker(up.services.worker_stub, "act") as worker:
@@ -179,84 +181,84 @@ async def test_a_replica_that_takes_an_offer_and_dies_loses_the_call_to_another(
         await called.answer
         await worker.close()
         await serving
-    await up.other.got(Withdrawn)
+    await up.other.got(Withdraw)
 
 
-async def test_a_replica_that_dies_after_go_is_missed_long_before_the_deadline(up):
-    await up.other.has_places()
+async def test_a_replica_that_dies_after_the_confirm_is_missed_long_before_the_deadline(up):
+    await up.other.has_slots()
     called = await Called.make(up.services, "act")
     offer = await up.other.got(Offer)
-    up.other.replica_bus.post(up.ours, Start(offer.seat))
-    await up.other.got(Go)
+    up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+    await up.other.got(Confirm)
     async with asyncio.timeout(15):
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
     assert (await called.recorded()).failure == pb.CALL_FAILURE_HANDLER_LOST
 
 
-async def test_a_replica_that_dies_with_a_call_that_nobody_had_to_ask_for_is_missed_as_soon(up):
-    """Its place was known still, from when one was asked for before."""
-    await up.other.has_places()
+async def test_a_replica_that_dies_is_missed_as_soon_although_its_slots_were_known_before(up):
+    """The slots are known from an earlier call, so this call does not read them."""
+    await up.other.has_slots()
     called = await Called.make(up.services, "act")
     offer = await up.other.got(Offer)
-    await up.other.begins(offer, up.ours)
+    await up.other.confirmed(offer, up.ours)
     up.other.end(offer, up.ours, response=ACCEPTED)
     await called.answer
     asked = time.monotonic()
-    await wait_until(lambda: time.monotonic() - asked > 3 * ASK_S, what="nobody who asks any more")
+    await wait_until(lambda: time.monotonic() - asked > 3 * DISCOVERY_S, what="no more reads")
     called = await Called.make(up.services, "act")
-    await up.other.begins(await up.other.got(Offer, 2), up.ours)
+    await up.other.confirmed(await up.other.got(Offer, 2), up.ours)
     async with asyncio.timeout(15):
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
 
 
-async def test_at_its_deadline_a_call_is_offered_to_nobody_else(up):
-    await up.other.has_places()
+async def test_a_call_at_its_deadline_is_not_offered_again(up):
+    await up.other.has_slots()
     for _ in range(2):
         assert (await refusal((await Called.make(up.services, "brief")).answer)).reason == "HANDLER_NOT_STARTED"
-    await up.other.got(Withdrawn, 2)
-    assert len(up.other.letters[Offer]) == 2
+    await up.other.got(Withdraw, 2)
+    assert len(up.other.messages[Offer]) == 2
 
 
-async def test_go_is_given_once_whatever_a_replica_says(up):
-    await up.other.has_places()
+async def test_a_call_is_confirmed_once_whatever_a_replica_sends(up):
+    await up.other.has_slots()
     called = await Called.make(up.services, "act")
     offer = await up.other.got(Offer)
     for _ in range(3):
-        up.other.replica_bus.post(up.ours, Start(offer.seat))
-    await up.other.got(Go)
-    up.other.end(offer, up.ours, declined=True)  # too late for it to go to another one
+        up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+    await up.other.got(Confirm)
+    up.other.end(offer, up.ours, declined=worker_service_pb2.Declined())  # too late: the call goes to no other worker
     assert (await refusal(called.answer)).reason == "HANDLER_LOST"
     up.other.end(offer, up.ours, response=ACCEPTED)
-    up.other.replica_bus.post(up.ours, Start(offer.seat))
+    up.other.replica_bus.post(up.ours, Accept(offer.assignment))
     await up.other.replica_bus.flush()
-    assert len(up.other.letters[Go]) == len(up.other.letters[Offer]) == 1
+    assert len(up.other.messages[Confirm]) == len(up.other.messages[Offer]) == 1
 
 
 async def test_a_replica_that_declines_is_not_flooded_with_offers(up):
-    await up.other.has_places(1000)
+    await up.other.has_slots(1000)
     called = await Called.make(up.services, "act")
     began = time.monotonic()
     for number in range(1, 4):
-        up.other.end(await up.other.got(Offer, number), up.ours, declined=True)
-        await up.other.has_places(1000)
+        up.other.end(await up.other.got(Offer, number), up.ours, declined=worker_service_pb2.Declined())
+        await up.other.has_slots(1000)
     offer = await up.other.got(Offer, 4)
     assert (
-        time.monotonic() - began > 2 * ASK_S
-    )  # it was asked for its places each time, and that is not done more often
-    up.other.replica_bus.post(up.ours, Start(offer.seat))
-    await up.other.got(Go)
+        time.monotonic() - began > 2 * DISCOVERY_S
+    )  # its slots were read before each offer, and that happens at most once in DISCOVERY_S
+    up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+    await up.other.got(Confirm)
     up.other.end(offer, up.ours, response=ACCEPTED)
     await called.answer
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_mail_and_places_work_on_every_store(store_of, kind):
+async def test_messages_and_slots_work_on_every_store(store_of, kind):
     async with replica(store_of(kind)) as one, replica(store_of(kind)) as two:
         for number in range(300):
-            one.replica_bus.post(two.name, Go(str(number)))
-        await two.got(Go, 300)
-        assert [letter.seat for letter in two.letters[Go]] == [str(number) for number in range(300)]
-        await one.has_places(3)
+            one.replica_bus.post(two.name, Confirm(str(number)))
+        await two.got(Confirm, 300)
+        assert [message.assignment for message in two.messages[Confirm]] == [str(number) for number in range(300)]
+        await one.has_slots(3)
         await announce_slots(two.scripts, two.name, {})
         found = {each.replica: each.by_activity for each in await find_slots(one.scripts)}
         assert found == {one.name: {"act": 3, "brief": 3}, two.name: {}}
@@ -264,42 +266,42 @@ async def test_mail_and_places_work_on_every_store(store_of, kind):
         assert [each.replica for each in await find_slots(one.scripts)] == [two.name]
 
 
-async def test_what_a_replica_said_holds_for_a_while_and_goes_when_another_speaks(store_of):
+async def test_an_announcement_expires_and_the_next_announcement_of_another_replica_deletes_it(store_of):
     store = store_of()
     async with replica(store) as one, redis.asyncio.Redis(port=store.port) as client:
         await client.hset(keys.WORKERS_KEY, "dead", b"1:\x80")
         assert await find_slots(one.scripts) == []
-        await one.has_places()
+        await one.has_slots()
         assert await client.hkeys(keys.WORKERS_KEY) == [one.name.encode()]
 
 
-async def test_the_mailbox_of_a_dead_replica_is_bounded_and_ends_by_itself(store_of):
+async def test_the_message_queue_of_a_dead_replica_is_bounded_and_expires(store_of):
     store = store_of()
     async with replica(store) as one, redis.asyncio.Redis(port=store.port) as client:
         for _ in range(MAX_QUEUED_MESSAGES // 1000):
             assert await send_messages(one.scripts, "dead", [b"x"] * 1000)
         assert not await send_messages(one.scripts, "dead", [b"x"])
         dropped = REGISTRY.get_sample_value("callback_letters_dropped_total")
-        one.replica_bus.post("dead", Go("x"))
+        one.replica_bus.post("dead", Confirm("x"))
         await one.replica_bus.flush()
         assert REGISTRY.get_sample_value("callback_letters_dropped_total") == dropped + 1
         assert await client.llen(keys.replica_bus_key("dead")) == MAX_QUEUED_MESSAGES
         assert 0 < await client.pttl(keys.replica_bus_key("dead")) <= 60_000
 
 
-async def test_letters_of_a_newer_release_and_ones_that_can_not_be_read_are_passed_over(store_of):
+async def test_unknown_and_unreadable_messages_are_ignored(store_of):
     class News(ReplicaMessage, frozen=True, array_like=True):
         kind = "news"
 
     async with replica(store_of()) as one, replica(store_of()) as two:
         one.replica_bus.post(two.name, News())
-        await send_messages(one.scripts, two.name, [b"\xc1", b"\x92\xa9worker.go\x90"])
-        one.replica_bus.post(two.name, Go("x"))
-        await two.got(Go)
+        await send_messages(one.scripts, two.name, [b"\xc1", b"\x92\xaeworker.confirm\x90"])
+        one.replica_bus.post(two.name, Confirm("x"))
+        await two.got(Confirm)
 
 
-async def test_a_reader_that_the_store_turns_away_reads_on(store_of):
-    """As it does where it becomes a replica of another."""
+async def test_a_reader_continues_after_an_error_of_the_store(store_of):
+    """A store fails so when it becomes a replica of another."""
     store = store_of()
     async with replica(store) as one, replica(store) as two, redis.asyncio.Redis(port=store.port) as client:
 
@@ -311,7 +313,7 @@ async def test_a_reader_that_the_store_turns_away_reads_on(store_of):
             ]
 
         await wait_until(turned_away, what="a reader that waits")
-        one.replica_bus.post(two.name, Go("x"))
-        two.replica_bus.post(one.name, Go("x"))
-        await one.got(Go)
-        await two.got(Go)
+        one.replica_bus.post(two.name, Confirm("x"))
+        two.replica_bus.post(one.name, Confirm("x"))
+        await one.got(Confirm)
+        await two.got(Confirm)

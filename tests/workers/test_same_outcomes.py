@@ -122,9 +122,9 @@ async def worked(store, does, *, elsewhere=False):
         worker = await stack.enter_async_context(raw_worker(at.worker_stub, "act"))
 
         async def work():
-            call = await worker.next("call")
-            await worker.start(call)
-            await worker.next("go")
+            call = await worker.next("offer")
+            await worker.accept(call)
+            await worker.next("confirm")
             if does == ERROR:
                 await worker.fail(call)
             elif does == LOST:

@@ -132,19 +132,19 @@ async def test_calls_get_a_worker_in_their_order_whatever_their_activity(service
 async def test_a_call_that_comes_when_a_place_gets_free_does_not_overtake_those_that_wait(services):
     async with raw_worker(services.worker_stub, "act", "other", max_calls=1) as worker:
         called = [await Called.make(services, "act")]
-        await worker.next("call")
+        await worker.next("offer")
         for number in range(1, 4):
             called.append(await Called.make(services, ("act", "other")[number % 2]))
             await wait_until(lambda number=number: waiting() == number, what="waiting")
         for number in range(1, 41):
-            call = worker.of("call")[-1]
-            await worker.start(call)
-            await worker.next("go", number)
+            call = worker.of("offer")[-1]
+            await worker.accept(call)
+            await worker.next("confirm", number)
             _, new = await asyncio.gather(worker.result(call), Called.make(services, ("act", "other")[number % 2]))
             called.append(new)
-            await worker.next("call", number + 1)
+            await worker.next("offer", number + 1)
             await wait_until(lambda: waiting() == 3, what="as many that wait as before")
-        offered = [call.callback_system_case for call in worker.of("call")]
+        offered = [call.callback_system_case for call in worker.of("offer")]
         assert offered == [each.case_id for each in called[: len(offered)]]
 
 
@@ -186,9 +186,9 @@ async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
             if number % 3:
                 return
             called = await Called.make(services, "act")
-            call = await worker.next("call")
-            await worker.start(call)
-            await worker.next("go")
+            call = await worker.next("offer")
+            await worker.accept(call)
+            await worker.next("confirm")
             if number % 2:
                 await worker.result(call)
                 await called.answer

@@ -23,7 +23,7 @@ from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
 from callback_server.rpc.method import Servicer, require_roles
-from callback_server.rpc.worker_service import LONGEST_STAY_S, WorkerServicer
+from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
 
 _GUARDED: Final = (
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
@@ -123,7 +123,7 @@ def make_server(
     if access.asks_certificates:
         # A certificate is looked at when a connection is made, so each connection ends in time. No call on it is cut
         # off: none takes as long as the grace, nor does a worker stay so long, with the calls that it has then.
-        grace_ms = (LONGEST_STAY_S + 400) * 1000
+        grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     told.edges = edge
     gate = MethodRouter(access, _GUARDED)

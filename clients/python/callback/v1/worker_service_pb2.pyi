@@ -21,22 +21,48 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class WorkRequest(_message.Message):
-    """WorkRequest is one message of a worker."""
+    """WorkRequest is a batch of messages of a worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerMessage]:
+        """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger message
+        alone. The first WorkRequest contains Hello alone. The server validates each message on its own (IGNORE_ALWAYS): the
+        messages before an invalid one take effect, and the stream then ends with INVALID_REQUEST.
+        """
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___WorkerMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
+
+@_typing.final
+class WorkerMessage(_message.Message):
+    """WorkerMessage is one message of a worker."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: _builtins.int
-    START_FIELD_NUMBER: _builtins.int
+    ACCEPT_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
-    MORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
-        """hello is the first message, and only that."""
+        """hello announces the worker. It is the first message, and is sent once."""
 
     @_builtins.property
-    def start(self) -> Global___Start:
-        """start asks to begin with a call."""
+    def accept(self) -> Global___Accept:
+        """accept accepts an offered call."""
 
     @_builtins.property
     def result(self) -> Global___Result:
@@ -46,32 +72,23 @@ class WorkRequest(_message.Message):
     def drain(self) -> Global___Drain:
         """drain asks for no more calls."""
 
-    @_builtins.property
-    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkRequest]:
-        """more are further messages that there were to say at the same time: they count as if each were sent after this one, in
-        their order. Only for a server whose Welcome takes them, so not with Hello. At most 63, or none of all counts; none of
-        them has more itself. Each is held to the rules by itself, hence IGNORE_ALWAYS: those before a wrong one count, and the
-        stream then ends with INVALID_REQUEST.
-        """
-
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
-        start: Global___Start | None = ...,
+        accept: Global___Accept | None = ...,
         result: Global___Result | None = ...,
         drain: Global___Drain | None = ...,
-        more: _abc.Iterable[Global___WorkRequest] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "hello", b"hello", "message", b"message", "result", b"result", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "drain", b"drain", "hello", b"hello", "message", b"message", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "hello", b"hello", "message", b"message", "more", b"more", "result", b"result", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "drain", b"drain", "hello", b"hello", "message", b"message", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "start", "result", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "accept", "result", "drain"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
-Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
+Global___WorkerMessage: _TypeAlias = WorkerMessage  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -82,16 +99,13 @@ class Hello(_message.Message):
     CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
     MAX_CALLS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
-    TAKES_MORE_FIELD_NUMBER: _builtins.int
     max_calls: _builtins.int
-    """max_calls is how many calls it takes at a time. 1 to 1,000."""
+    """max_calls is the number of slots: how many calls the worker handles at the same time. 1 to 1,000."""
     name: _builtins.str
-    """name is for logs: what the worker calls itself. At most 200 characters."""
-    takes_more: _builtins.bool
-    """takes_more says that the worker reads WorkResponse.more."""
+    """name is a name of the worker for logs. Default empty, at most 200 characters."""
     @_builtins.property
     def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """callback_activities are the activities that it serves. 1 to 100, each 1–200 characters."""
+        """callback_activities are the activities that the worker serves. 1 to 100, each once."""
 
     def __init__(
         self,
@@ -99,25 +113,24 @@ class Hello(_message.Message):
         callback_activities: _abc.Iterable[_builtins.str] | None = ...,
         max_calls: _builtins.int = ...,
         name: _builtins.str = ...,
-        takes_more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name", "takes_more", b"takes_more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
-class Start(_message.Message):
-    """Start asks to begin with a call."""
+class Accept(_message.Message):
+    """Accept accepts an offered call. The worker waits for Confirm before it runs its handler."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the call."""
+    """call_id is the call. At most 200 characters; an unknown one has no effect."""
     def __init__(
         self,
         *,
@@ -129,7 +142,7 @@ class Start(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Start: _TypeAlias = Start  # noqa: Y015
+Global___Accept: _TypeAlias = Accept  # noqa: Y015
 
 @_typing.final
 class Result(_message.Message):
@@ -142,16 +155,16 @@ class Result(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     DECLINED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the call."""
+    """call_id is the call. At most 200 characters; an unknown one has no effect."""
     error: _builtins.str
-    """error is a sentence about why there is none, for the owner: the call FAILED. Cut at 500 characters."""
-    declined: _builtins.bool
-    """declined says that the worker has not begun, and will not: the call may go to another one. The worker gets no calls
-    for a second. After Go it is an end like a lost stream.
-    """
+    """error says in a sentence, for the owner, why there is no decision: the call is FAILED. Cut at 500 characters."""
     @_builtins.property
     def response(self) -> _callback_handler_service_pb2.HandleCallbackResponse:
-        """response is the decision."""
+        """response is the decision of the handler."""
+
+    @_builtins.property
+    def declined(self) -> Global___Declined:
+        """declined says that the handler did not run and will not: the call may go to another worker."""
 
     def __init__(
         self,
@@ -159,7 +172,7 @@ class Result(_message.Message):
         call_id: _builtins.str = ...,
         response: _callback_handler_service_pb2.HandleCallbackResponse | None = ...,
         error: _builtins.str = ...,
-        declined: _builtins.bool = ...,
+        declined: Global___Declined | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["declined", b"declined", "error", b"error", "outcome", b"outcome", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -172,8 +185,27 @@ class Result(_message.Message):
 Global___Result: _TypeAlias = Result  # noqa: Y015
 
 @_typing.final
+class Declined(_message.Message):
+    """Declined says that a worker does not handle a call. The worker gets no calls for one second. After Confirm, Declined ends
+    the call like a lost stream does.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Declined: _TypeAlias = Declined  # noqa: Y015
+
+@_typing.final
 class Drain(_message.Message):
-    """Drain asks for no more calls."""
+    """Drain asks the other side to send no more calls, or to take none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,114 +222,127 @@ Global___Drain: _TypeAlias = Drain  # noqa: Y015
 
 @_typing.final
 class WorkResponse(_message.Message):
-    """WorkResponse is one message of the server."""
+    """WorkResponse is a batch of messages of the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerMessage]:
+        """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger message
+        alone.
+        """
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___ServerMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkResponse: _TypeAlias = WorkResponse  # noqa: Y015
+
+@_typing.final
+class ServerMessage(_message.Message):
+    """ServerMessage is one message of the server. A worker ignores a message that it does not know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WELCOME_FIELD_NUMBER: _builtins.int
-    CALL_FIELD_NUMBER: _builtins.int
-    GO_FIELD_NUMBER: _builtins.int
-    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
-    REFUSED_FIELD_NUMBER: _builtins.int
-    MORE_FIELD_NUMBER: _builtins.int
+    ANSWER_REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
-        """welcome answers Hello."""
+        """welcome replies to Hello. It is the first message."""
 
     @_builtins.property
-    def call(self) -> _callback_handler_service_pb2.HandleCallbackRequest:
-        """call is a call to handle. The worker says Start when it has a place for it."""
+    def offer(self) -> _callback_handler_service_pb2.HandleCallbackRequest:
+        """offer offers a call to handle. The worker sends Accept when it has a free slot for it."""
 
     @_builtins.property
-    def go(self) -> Global___Go:
-        """go allows a worker to begin."""
+    def confirm(self) -> Global___Confirm:
+        """confirm allows the worker to run its handler."""
 
     @_builtins.property
-    def withdrawn(self) -> Global___Withdrawn:
-        """withdrawn takes a call back: the worker does not begin with it, or need not go on. It says so by a Result, `declined`
-        or any other, for which nobody waits.
-        """
+    def withdraw(self) -> Global___Withdraw:
+        """withdraw takes a call back."""
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """drain says that the server stops, or that the stream has lasted long enough: no more calls come by it, and the server
-        ends it when those that run are answered. The worker connects again at once, and finds another server.
+        """drain says that the server stops, or that the stream has reached its maximum age. No more calls come over this stream,
+        and the server closes it when the calls that run have ended. The worker connects again at once, and reaches another
+        server.
         """
 
     @_builtins.property
-    def refused(self) -> _callback_handler_service_pb2.RefuseAnswerRequest:
-        """refused says that the decision of a Result can not be rendered, for the log of those who wrote the handler. The call is
-        FAILED, and nothing is to be done. Not told to a worker that has drained.
-        """
-
-    @_builtins.property
-    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkResponse]:
-        """more are further messages that there were to say at the same time: they count as if each were sent after this one, in
-        their order. Only for a worker whose Hello takes them. At most 63, which with this one have at most 256 KiB; none of
-        them has more itself.
+    def answer_refused(self) -> _callback_handler_service_pb2.RefuseAnswerRequest:
+        """answer_refused says that the decision in a Result cannot be rendered, for the log of the handler's authors. The call is
+        FAILED. The worker does not reply. Not sent to a worker that has drained.
         """
 
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
-        call: _callback_handler_service_pb2.HandleCallbackRequest | None = ...,
-        go: Global___Go | None = ...,
-        withdrawn: Global___Withdrawn | None = ...,
+        offer: _callback_handler_service_pb2.HandleCallbackRequest | None = ...,
+        confirm: Global___Confirm | None = ...,
+        withdraw: Global___Withdraw | None = ...,
         drain: Global___Drain | None = ...,
-        refused: _callback_handler_service_pb2.RefuseAnswerRequest | None = ...,
-        more: _abc.Iterable[Global___WorkResponse] | None = ...,
+        answer_refused: _callback_handler_service_pb2.RefuseAnswerRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_refused", b"answer_refused", "confirm", b"confirm", "drain", b"drain", "message", b"message", "offer", b"offer", "welcome", b"welcome", "withdraw", b"withdraw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "drain", b"drain", "go", b"go", "message", b"message", "more", b"more", "refused", b"refused", "welcome", b"welcome", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_refused", b"answer_refused", "confirm", b"confirm", "drain", b"drain", "message", b"message", "offer", b"offer", "welcome", b"welcome", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "call", "go", "withdrawn", "drain", "refused"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "confirm", "withdraw", "drain", "answer_refused"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
-Global___WorkResponse: _TypeAlias = WorkResponse  # noqa: Y015
+Global___ServerMessage: _TypeAlias = ServerMessage  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
-    """Welcome answers Hello."""
+    """Welcome replies to Hello."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NOTICES_FIELD_NUMBER: _builtins.int
-    ACTIVITIES_IN_VAIN_FIELD_NUMBER: _builtins.int
-    TAKES_MORE_FIELD_NUMBER: _builtins.int
-    takes_more: _builtins.bool
-    """takes_more says that the server reads WorkRequest.more."""
+    UNROUTABLE_ACTIVITIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """notices are sentences for the worker's log: of which of its activities this server has no calls for workers, and what to
-        change. Such a worker is welcome all the same: other servers, or the same one after its next start, may have them.
+        """notices are sentences for the log of the worker, one for each activity of `unroutable_activities`: why this server has no
+        calls of it for workers, and what to change. The worker is connected all the same: another server, or this server after
+        a restart, may have such calls.
         """
 
     @_builtins.property
-    def activities_in_vain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """activities_in_vain are those that the notices are about."""
+    def unroutable_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """unroutable_activities are the activities of the worker for which this server has no calls for workers."""
 
     def __init__(
         self,
         *,
         notices: _abc.Iterable[_builtins.str] | None = ...,
-        activities_in_vain: _abc.Iterable[_builtins.str] | None = ...,
-        takes_more: _builtins.bool = ...,
+        unroutable_activities: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities_in_vain", b"activities_in_vain", "notices", b"notices", "takes_more", b"takes_more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "unroutable_activities", b"unroutable_activities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
-class Go(_message.Message):
-    """Go allows a worker to begin with a call."""
+class Confirm(_message.Message):
+    """Confirm allows a worker to run its handler for a call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -315,11 +360,13 @@ class Go(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Go: _TypeAlias = Go  # noqa: Y015
+Global___Confirm: _TypeAlias = Confirm  # noqa: Y015
 
 @_typing.final
-class Withdrawn(_message.Message):
-    """Withdrawn takes a call back."""
+class Withdraw(_message.Message):
+    """Withdraw takes a call back: the worker does not start its handler, or may cancel it. The worker still sends a Result,
+    Declined or any other, which only frees the slot.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -337,4 +384,4 @@ class Withdrawn(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Withdrawn: _TypeAlias = Withdrawn  # noqa: Y015
+Global___Withdraw: _TypeAlias = Withdraw  # noqa: Y015

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerServiceStub:
-    """WorkerService is for internal services that handle calls without a port of their own: they dial out, and calls come to
-    them. Where principals are configured, it needs one with the role `worker`, for the activities that its entry names.
+    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls over
+    that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
+    activities that the entry of the principal names.
     """
 
     @_typing.overload
@@ -36,43 +37,61 @@ class WorkerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     Work: _grpc.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]
-    """Work is one worker: a stream that it opens and keeps open. It says Hello; the server sends Calls, at most as many at a
-    time as the worker takes. A worker that gets a Call says Start, and begins only when it gets Go: until then the call
-    may go to another worker, after it never. Then it says Result. Who can do no more says Drain, and ends when it has
-    answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
-    Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
-    withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
-    Who says `takes_more`, in Hello or in Welcome, may be sent several messages in one: what there is to say at one time. Each
-    side says it for itself; who does not is sent each alone.
-    To notice a server that is lost without a word, a worker pings it (HTTP/2 PING), each 5 to 30 seconds; the server
-    pings its workers each 15.
+    """Work connects one worker: a stream that the worker opens and keeps open.
+
+    1. The worker sends Hello. The server replies with Welcome.
+    2. The server offers a call. It never has more calls with the worker than `max_calls`.
+    3. The worker sends Accept when it has a free slot for the call, and waits.
+    4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another worker;
+       after Confirm, it never does.
+    5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
+
+    Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until then,
+    also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more calls until
+    it sends one of them.
+
+    A worker that wants to stop sends Drain, and closes the stream when it has sent the Result of each confirmed call.
+
+    Both sides put all messages that they have ready into one WorkRequest or WorkResponse. To notice a lost server, a worker
+    sends an HTTP/2 PING every 5 to 30 seconds. The server pings its workers every 15 seconds.
+
     Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
     """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
-    """WorkerService is for internal services that handle calls without a port of their own: they dial out, and calls come to
-    them. Where principals are configured, it needs one with the role `worker`, for the activities that its entry names.
+    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls over
+    that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
+    activities that the entry of the principal names.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Work: _aio.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]  # type: ignore[assignment]
-    """Work is one worker: a stream that it opens and keeps open. It says Hello; the server sends Calls, at most as many at a
-    time as the worker takes. A worker that gets a Call says Start, and begins only when it gets Go: until then the call
-    may go to another worker, after it never. Then it says Result. Who can do no more says Drain, and ends when it has
-    answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
-    Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
-    withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
-    Who says `takes_more`, in Hello or in Welcome, may be sent several messages in one: what there is to say at one time. Each
-    side says it for itself; who does not is sent each alone.
-    To notice a server that is lost without a word, a worker pings it (HTTP/2 PING), each 5 to 30 seconds; the server
-    pings its workers each 15.
+    """Work connects one worker: a stream that the worker opens and keeps open.
+
+    1. The worker sends Hello. The server replies with Welcome.
+    2. The server offers a call. It never has more calls with the worker than `max_calls`.
+    3. The worker sends Accept when it has a free slot for the call, and waits.
+    4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another worker;
+       after Confirm, it never does.
+    5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
+
+    Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until then,
+    also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more calls until
+    it sends one of them.
+
+    A worker that wants to stop sends Drain, and closes the stream when it has sent the Result of each confirmed call.
+
+    Both sides put all messages that they have ready into one WorkRequest or WorkResponse. To notice a lost server, a worker
+    sends an HTTP/2 PING every 5 to 30 seconds. The server pings its workers every 15 seconds.
+
     Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """WorkerService is for internal services that handle calls without a port of their own: they dial out, and calls come to
-    them. Where principals are configured, it needs one with the role `worker`, for the activities that its entry names.
+    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls over
+    that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
+    activities that the entry of the principal names.
     """
 
     @_abc_1.abstractmethod
@@ -81,16 +100,24 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_worker_service_pb2.WorkRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.WorkResponse], _abc.AsyncIterator[_worker_service_pb2.WorkResponse]]:
-        """Work is one worker: a stream that it opens and keeps open. It says Hello; the server sends Calls, at most as many at a
-        time as the worker takes. A worker that gets a Call says Start, and begins only when it gets Go: until then the call
-        may go to another worker, after it never. Then it says Result. Who can do no more says Drain, and ends when it has
-        answered what it began. A call that is not answered at its deadline is given up: its Result then changes nothing.
-        Each Call has one Result, on the stream that it came by; until then it takes one of the worker's places, also if it was
-        withdrawn. A worker that does not say Start within 5 seconds gets no more calls until it says something of that one.
-        Who says `takes_more`, in Hello or in Welcome, may be sent several messages in one: what there is to say at one time. Each
-        side says it for itself; who does not is sent each alone.
-        To notice a server that is lost without a word, a worker pings it (HTTP/2 PING), each 5 to 30 seconds; the server
-        pings its workers each 15.
+        """Work connects one worker: a stream that the worker opens and keeps open.
+
+        1. The worker sends Hello. The server replies with Welcome.
+        2. The server offers a call. It never has more calls with the worker than `max_calls`.
+        3. The worker sends Accept when it has a free slot for the call, and waits.
+        4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another worker;
+           after Confirm, it never does.
+        5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
+
+        Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until then,
+        also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more calls until
+        it sends one of them.
+
+        A worker that wants to stop sends Drain, and closes the stream when it has sent the Result of each confirmed call.
+
+        Both sides put all messages that they have ready into one WorkRequest or WorkResponse. To notice a lost server, a worker
+        sends an HTTP/2 PING every 5 to 30 seconds. The server pings its workers every 15 seconds.
+
         Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
         """
 

@@ -265,7 +265,6 @@ class Worker:
             callback_activities=self._handlers.activities,
             max_calls=self._max_calls,
             name=self._name,
-            takes_more=True,
         )
 
 
@@ -284,10 +283,9 @@ class _Stream:
         self._slots = slots
         self._calls: dict[str, _Call] = {}
         self._outgoing: deque[messages.WorkRequest] = deque()
+        """The messages to send, each as a batch of one: to merge batches copies each message once."""
         self._has_outgoing = asyncio.Event()
-        self._takes_more = False
-        """Whether the server accepts batches."""
-        self._send(messages.WorkRequest(hello=hello))
+        self._send(messages.WorkRequest(messages=[messages.WorkerMessage(hello=hello)]))
         self._stopping = False
         self._has_ended = False
         self.is_welcome = False
@@ -326,19 +324,20 @@ class _Stream:
         for call in self._calls.values():
             if not call.accepted:
                 call.task.cancel()
-        self._send(messages.WorkRequest(drain=messages.Drain()))
+        request = messages.WorkRequest()
+        request.messages.add().drain.SetInParent()
+        self._send(request)
 
     async def _run(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
         stream = WorkerServiceStub(channel).Work(self._outgoing_messages(), metadata=metadata)
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S) as limit:
-                async for message in stream:
+                async for response in stream:
                     limit.reschedule(None)
                     self.is_welcome = True
                     self.answered.set()
-                    self._receive(message)
-                    for each in message.more:
-                        self._receive(each)
+                    for message in response.messages:
+                        self._receive(message)
         except TimeoutError:
             _log.warning("welcome_timed_out timeout_s=%g", WELCOME_TIMEOUT_S)
         except grpc.RpcError as failure:
@@ -366,35 +365,36 @@ class _Stream:
 
     def _next_batch(self) -> messages.WorkRequest:
         """Return as many of the outgoing messages as fit into one batch."""
-        message = self._outgoing.popleft()
-        if self._takes_more and self._outgoing:
-            remaining = MAX_BATCH_BYTES - message.ByteSize()
-            while self._outgoing and len(message.more) < MAX_BATCH_MESSAGES - 1:
+        batch = self._outgoing.popleft()
+        if self._outgoing:
+            remaining = MAX_BATCH_BYTES - batch.ByteSize()
+            room = MAX_BATCH_MESSAGES - 1
+            while self._outgoing and room:
                 remaining -= self._outgoing[0].ByteSize()
                 if remaining < 0:
                     break
-                message.more.append(self._outgoing.popleft())
-        return message
+                batch.MergeFrom(self._outgoing.popleft())
+                room -= 1
+        return batch
 
-    def _receive(self, message: messages.WorkResponse) -> None:
+    def _receive(self, message: messages.ServerMessage) -> None:
         match message.WhichOneof("message"):
             case "welcome":
-                self._takes_more = message.welcome.takes_more
-                self.unroutable_activities = message.welcome.activities_in_vain
+                self.unroutable_activities = message.welcome.unroutable_activities
                 for notice in message.welcome.notices:
                     _log.warning("server_notice notice=%s", notice)
-            case "call":
-                self._on_offer(message.call)
-            case "go":
-                if (call := self._calls.get(message.go.call_id)) is not None:
+            case "offer":
+                self._on_offer(message.offer)
+            case "confirm":
+                if (call := self._calls.get(message.confirm.call_id)) is not None:
                     call.confirmed.set()
-            case "withdrawn":
-                if (call := self._calls.get(message.withdrawn.call_id)) is not None:
+            case "withdraw":
+                if (call := self._calls.get(message.withdraw.call_id)) is not None:
                     call.task.cancel()
             case "drain":
                 self.leaving.set()
-            case "refused":
-                log_answer_refused(message.refused)
+            case "answer_refused":
+                log_answer_refused(message.answer_refused)
 
     def _on_offer(self, request: handler_messages.HandleCallbackRequest) -> None:
         """Start the task of an offered call. It sends one result: the decision of the handler, or that it declined."""
@@ -410,7 +410,9 @@ class _Stream:
             return
         async with self._slots:
             call.accepted = True
-            self._send(messages.WorkRequest(start=messages.Start(call_id=call.request.call_id)))
+            request = messages.WorkRequest()
+            request.messages.add().accept.call_id = call.request.call_id
+            self._send(request)
             await call.confirmed.wait()
             call.result.error = "the handler was cancelled"
             try:
@@ -420,10 +422,13 @@ class _Stream:
 
     def _finish(self, call: "_Call") -> None:
         del self._calls[call.request.call_id]
-        self._send(messages.WorkRequest(result=call.result))
+        request = messages.WorkRequest()
+        request.messages.add().result.CopyFrom(call.result)
+        self._send(request)
 
-    def _send(self, message: messages.WorkRequest) -> None:
-        self._outgoing.append(message)
+    def _send(self, request: messages.WorkRequest) -> None:
+        """Queue a message, in a batch of one."""
+        self._outgoing.append(request)
         self._has_outgoing.set()
 
 
@@ -434,7 +439,7 @@ class _Call:
 
     def __init__(self, request: handler_messages.HandleCallbackRequest) -> None:
         self.request = request
-        self.result = messages.Result(call_id=request.call_id, declined=True)
+        self.result = messages.Result(call_id=request.call_id, declined=messages.Declined())
         """The result, if the call ended now."""
         self.confirmed = asyncio.Event()
         """Set when the server confirms the call: the handler may start."""

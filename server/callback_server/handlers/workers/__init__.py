@@ -1,9 +1,9 @@
-"""Workers: handlers that dial out, and get calls over a stream that they keep open.
+"""Workers: handlers that connect to the server and receive calls over a stream that they keep open.
 
-| file | what |
+| file | content |
 |---|---|
-| `seat.py` | one call with one worker: offered, started, begun, ended |
-| `worker.py` | one worker that is connected here |
-| `elsewhere.py` | the workers of other replicas, as far as is known here; their seats speak by mail |
-| `pool.py` | who gets which call, and when |
+| `assignment.py` | one call at one worker: offered, accepted, confirmed, completed |
+| `worker.py` | one worker that is connected to this process |
+| `remote.py` | workers of other replicas; their assignments use the replica bus |
+| `pool.py` | which worker gets which call, and when |
 """

@@ -1,13 +1,13 @@
-"""One call with one worker: offered, started, begun, ended. The same whoever is in between.
+"""One call at one worker: offered, accepted, confirmed, completed. Local and remote workers use the same protocol.
 
-1. The worker is offered the call, and says that it can start. Until then, and until it is told to begin, nothing has
-   happened: if it declines, says nothing for a while, or is lost, the call may go to another one.
-2. It is told to begin once, by the one who coordinates the call. What it says then decides; if it is lost, so is the
-   call's end. A call that has begun goes to nobody else.
-3. At the deadline the call is taken back. What the worker says after that changes nothing.
+1. The coordinator offers the call, and the worker accepts it. Until the call is confirmed, nothing has happened: if the
+   worker declines, does not reply in time, or is lost, the call may go to another worker.
+2. The coordinator confirms the call once, and the worker runs its handler. From then on the worker's result decides. If
+   the worker is lost, the result is lost too. A confirmed call never goes to another worker.
+3. At the deadline the coordinator withdraws the call. A later result has no effect.
 
-The coordinator is the process that holds the claim. Where the worker is connected to another replica, that one is in
-between and runs the same conversation with it; what it may tell the worker to begin, it asks the coordinator.
+The coordinator is the process that holds the claim of the call. Where the worker is connected to another replica, that
+replica runs the same protocol with the worker, and requests the confirmation from the coordinator.
 """
 
 from __future__ import annotations
@@ -22,109 +22,109 @@ from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
 
-START_S: Final = 5.0
-"""How long a worker that was offered a call may take to say that it can start, in seconds; and the coordinator then, to
-say that it may begin."""
+STEP_TIMEOUT_S: Final = 5.0
+"""How long a worker may take to accept an offer, in seconds; and then the coordinator to confirm it."""
 
 
 class NotConfirmedError(Exception):
-    """The worker did not begin, and will not: the call may go to another one."""
+    """The call was not confirmed, so the handler did not run and will not: the call may go to another worker."""
 
 
 class Assignment(ABC):
-    """A place at a worker that one call has taken.
+    """One call that occupies one slot of a worker.
 
-    The coordinator says `open`, `go`, `give_up`; the worker `start`, `end`; to it is said `offer`, `begin`, `withdraw`.
-    What follows is done at once, and not by who waits for the end: so what comes together is answered together.
+    The coordinator calls `offer`, `confirm` and `withdraw`; the worker's messages call `accept` and `complete`. Each
+    method acts at once, and not in the task that waits for the result: so messages that arrive together are answered
+    together, in one batch.
     """
 
     def __init__(self, call_id: str) -> None:
         self._loop = asyncio.get_running_loop()
         self.call_id = call_id
-        self.ask: Callable[[], None] | None = None
-        """Asks the coordinator whether the worker may begin, who says so by `go`. None: it may."""
-        self.started = False
-        self.begun = False
-        self.ended: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()
-        """None: the worker is lost, or the call was taken back."""
-        self.until = 0.0
-        """How long the next step may take, by the loop's clock."""
-        self._deadline = 0.0
+        self.request_confirm: Callable[[], None] | None = None
+        """Requests the confirmation from the coordinator. None: this process is the coordinator."""
+        self.accepted = False
+        self.confirmed = False
+        self.completed: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()
+        """The result. None: the worker was lost, or the call was withdrawn."""
+        self.step_deadline = 0.0
+        """When the next step must have happened, by the clock of the event loop."""
+        self._call_deadline = 0.0
 
     @abstractmethod
-    def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
-        """Sends the call. It is over after this time, in seconds."""
+    def _send_offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
+        """Send the call to the worker. It ends after `timeout_s` seconds."""
 
     @abstractmethod
-    def begin(self) -> None:
-        """Tells the worker to begin."""
+    def _send_confirm(self) -> None:
+        """Tell the worker to run its handler."""
 
     @abstractmethod
-    def withdraw(self) -> None:
-        """Takes the call back."""
+    def _send_withdraw(self) -> None:
+        """Tell the worker that the call is withdrawn."""
 
     @abstractmethod
-    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
-        """Tells the worker that its answer can not be rendered."""
+    def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tell the worker that its decision cannot be rendered."""
 
-    def open(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
-        """Offers the call."""
+    def offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
+        """Offer the call, which ends after `timeout_s` seconds."""
         now = self._loop.time()
-        self._deadline = now + timeout_s
-        self.until = now + min(START_S, timeout_s)
-        self.offer(question, timeout_s)
+        self._call_deadline = now + timeout_s
+        self.step_deadline = now + min(STEP_TIMEOUT_S, timeout_s)
+        self._send_offer(request, timeout_s)
 
-    def start(self) -> None:
-        """The worker says that it can start."""
-        if not (self.started or self.ended.done()):
-            self.started = True
-            self.until = min(self._loop.time() + START_S, self._deadline)
-            if self.ask is None:
-                self.go()
+    def accept(self) -> None:
+        """Take note that the worker accepts the call."""
+        if not (self.accepted or self.completed.done()):
+            self.accepted = True
+            self.step_deadline = min(self._loop.time() + STEP_TIMEOUT_S, self._call_deadline)
+            if self.request_confirm is None:
+                self.confirm()
             else:
-                self.ask()
+                self.request_confirm()
 
-    def go(self) -> None:
-        """The coordinator says that the worker may begin."""
-        if self.started and not (self.begun or self.ended.done()):
-            self.begun = True
-            self.until = self._deadline
-            self.begin()
+    def confirm(self) -> None:
+        """Confirm an accepted call: the worker runs its handler."""
+        if self.accepted and not (self.confirmed or self.completed.done()):
+            self.confirmed = True
+            self.step_deadline = self._call_deadline
+            self._send_confirm()
 
-    def end(self, result: worker_pb2.Result | None) -> None:
-        """The worker says how the call ended, or is lost."""
-        if not self.ended.done():
-            self.ended.set_result(result)
+    def complete(self, result: worker_pb2.Result | None) -> None:
+        """Take note of the worker's result; None if the worker was lost."""
+        if not self.completed.done():
+            self.completed.set_result(result)
 
-    def give_up(self) -> None:
-        """Takes the call back, unless it has ended: nothing that the worker says of it matters any more."""
-        if not self.ended.done():
-            self.ended.set_result(None)
-            self.withdraw()
+    def withdraw(self) -> None:
+        """Take the call back, unless it is completed. No later message of the worker has an effect."""
+        if not self.completed.done():
+            self.completed.set_result(None)
+            self._send_withdraw()
 
 
-async def converse(seat: Assignment) -> worker_pb2.Result:
-    """Waits for what becomes of a call that was offered, to its deadline at most.
+async def wait_for_result(assignment: Assignment) -> worker_pb2.Result:
+    """Wait for the result of an offered call, at most until its deadline.
 
     Raises:
-        NotBegunError: it did not begin.
-        HandlerError: it began, and there is no result.
+        NotConfirmedError: the call was not confirmed.
+        HandlerError: the call was confirmed, and there is no result.
     """
     loop = asyncio.get_running_loop()
     try:
-        while not seat.ended.done() and (left_s := seat.until - loop.time()) > 0:
-            await asyncio.wait((seat.ended,), timeout=left_s)
-        is_late = not seat.ended.done()
+        while not assignment.completed.done() and (left_s := assignment.step_deadline - loop.time()) > 0:
+            await asyncio.wait((assignment.completed,), timeout=left_s)
+        is_late = not assignment.completed.done()
     finally:
-        seat.give_up()
-    result = seat.ended.result()
+        assignment.withdraw()
+    result = assignment.completed.result()
     if result is not None and result.WhichOneof("outcome") != "declined":
-        if not seat.begun:
-            # It may well have done what it was not told to do: nobody else does it again.
-            raise HandlerError(CallFailure.HANDLER_ERROR, "the worker answered before it was told to begin")
+        if not assignment.confirmed:
+            # The handler may have run without a confirmation, so no other worker may get the call.
+            raise HandlerError(CallFailure.HANDLER_ERROR, "the worker answered before the call was confirmed")
         return result
-    if not seat.begun:
+    if not assignment.confirmed:
         raise NotConfirmedError
     if is_late:
         raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "the worker did not answer until the deadline")
-    raise HandlerError(CallFailure.HANDLER_LOST, "the worker was lost after it was told to begin")
+    raise HandlerError(CallFailure.HANDLER_LOST, "the worker was lost after the call was confirmed")

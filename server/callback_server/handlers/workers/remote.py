@@ -1,10 +1,10 @@
-"""The workers of other replicas, and ours for them: the same conversation, spoken by mail.
+"""Workers of other replicas, and local workers for calls of other replicas: the same protocol over the replica bus.
 
-1. Which replica has places is asked in the store, only while a call needs one, and not more often than ASK_S. What is
-   known is never quite so: a replica that has no place after all declines.
-2. A letter that is lost costs a call no more than time: each side gives up by its own clock. One that comes twice says
-   nothing new, for a seat has a name that is used once.
-3. A replica that has not been heard of for a while is dead, and with it what its workers had begun.
+1. A replica reads the free slots of the others from the store, only while a call needs one, and at most every
+   DISCOVERY_S. This knowledge is never exact: a replica that has no free slot after all declines.
+2. A lost message costs a call only time: each side gives up by its own clock. A repeated message has no effect, because
+   the name of an assignment is used once.
+3. A replica that has not announced itself for a while is dead, and the confirmed calls of its workers are lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_process.logs import get_logger
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
-from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, converse
+from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.worker import LocalAssignment
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.client import StoreError
@@ -30,253 +30,267 @@ from callback_server.store.scripts import Scripts
 
 log = get_logger()
 
-ASK_S: Final = 0.25
-"""How often other replicas' places are asked for at most, in seconds."""
-LOOK_S: Final = 1.0
-"""How often those that have calls of ours are looked for, in seconds."""
+DISCOVERY_S: Final = 0.25
+"""The minimum time between two reads of the slots of other replicas, in seconds."""
+LIVENESS_CHECK_S: Final = 1.0
+"""How often a replica checks that the replicas which have its calls are alive, in seconds."""
 DEAD_S: Final = 5.0
-"""How long after a replica was missed first it counts as dead, in seconds."""
+"""How long after a replica was first missed it counts as dead, in seconds."""
 
 
 class Offer(ReplicaMessage, frozen=True, array_like=True):
-    """Take this call, if you have a place."""
+    """Offers a call to a replica, for one of its workers."""
 
     kind = "worker.offer"
 
-    seat: str
+    assignment: str
     sender: str
     timeout_ms: int
-    """For how long the call may take, from now."""
-    question: bytes
+    """How long the call may take from now, in milliseconds."""
+    request: bytes
+    """The `HandleCallbackRequest`."""
 
 
-class Start(ReplicaMessage, frozen=True, array_like=True):
-    """The worker can start."""
+class Accept(ReplicaMessage, frozen=True, array_like=True):
+    """Says that a worker accepts the call."""
 
-    kind = "worker.start"
+    kind = "worker.accept"
 
-    seat: str
-
-
-class Go(ReplicaMessage, frozen=True, array_like=True):
-    """It may begin."""
-
-    kind = "worker.go"
-
-    seat: str
+    assignment: str
 
 
-class Withdrawn(ReplicaMessage, frozen=True, array_like=True):
-    """Nobody waits for it any more."""
+class Confirm(ReplicaMessage, frozen=True, array_like=True):
+    """Confirms the call."""
 
-    kind = "worker.withdrawn"
+    kind = "worker.confirm"
 
-    seat: str
+    assignment: str
 
 
-class Ended(ReplicaMessage, frozen=True, array_like=True):
-    """What the worker says of its end."""
+class Withdraw(ReplicaMessage, frozen=True, array_like=True):
+    """Takes the call back."""
 
-    kind = "worker.ended"
+    kind = "worker.withdraw"
 
-    seat: str
+    assignment: str
+
+
+class Complete(ReplicaMessage, frozen=True, array_like=True):
+    """Carries the result of the call."""
+
+    kind = "worker.complete"
+
+    assignment: str
     result: bytes | None
-    """None: it is lost."""
-    worker: int = 0
-    """Which of the replica's workers it was. 0: a release that does not say."""
+    """The `Result`. None: the worker was lost."""
+    worker: int
+    """The number of the worker. 0: no worker had the call."""
 
 
-class Refused(ReplicaMessage, frozen=True, array_like=True):
-    """What a worker of yours answered can not be rendered."""
+class RefuseAnswer(ReplicaMessage, frozen=True, array_like=True):
+    """Says that the decision of a worker cannot be rendered."""
 
-    kind = "worker.refused"
+    kind = "worker.refuse_answer"
 
     worker: int
     refusal: bytes
+    """The `RefuseAnswerRequest`."""
 
 
 class RemoteAssignment(Assignment):
-    """A place at a worker of another replica: at whichever it gives the call to."""
+    """A call at a worker of another replica. That replica chooses the worker."""
 
-    def __init__(self, call_id: str, activity: str, replica: str, name: str, elsewhere: RemoteWorkers) -> None:
+    def __init__(self, call_id: str, activity: str, replica: str, name: str, remote_workers: RemoteWorkers) -> None:
         super().__init__(call_id)
         self.activity = activity
         self.replica = replica
         self.name = name
         self.worker = 0
-        """Which of its workers it was, once the call has ended."""
-        self._elsewhere = elsewhere
+        """The number of the worker at its replica, once the call is completed."""
+        self._remote_workers = remote_workers
 
-    def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
-        """Sends the call."""
-        replica_bus = self._elsewhere.replica_bus
-        offered = Offer(self.name, replica_bus.replica, round(timeout_s * 1000), question.SerializeToString())
-        replica_bus.post(self.replica, offered)
+    def _send_offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
+        """Send the call."""
+        replica_bus = self._remote_workers.replica_bus
+        offer = Offer(self.name, replica_bus.replica, round(timeout_s * 1000), request.SerializeToString())
+        replica_bus.post(self.replica, offer)
 
-    def begin(self) -> None:
-        """Tells the worker to begin."""
-        self._elsewhere.replica_bus.post(self.replica, Go(self.name))
+    def _send_confirm(self) -> None:
+        """Tell the worker to run its handler."""
+        self._remote_workers.replica_bus.post(self.replica, Confirm(self.name))
 
-    def withdraw(self) -> None:
-        """Takes the call back."""
-        self._elsewhere.replica_bus.post(self.replica, Withdrawn(self.name))
-        self._elsewhere.leave(self)
+    def _send_withdraw(self) -> None:
+        """Tell the worker that the call is withdrawn."""
+        self._remote_workers.replica_bus.post(self.replica, Withdraw(self.name))
+        self._remote_workers.remove(self)
 
-    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
-        """Has the replica tell its worker."""
-        self._elsewhere.replica_bus.post(self.replica, Refused(self.worker, refusal.SerializeToString()))
+    def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tell the worker that its decision cannot be rendered."""
+        message = RefuseAnswer(self.worker, refusal.SerializeToString())
+        self._remote_workers.replica_bus.post(self.replica, message)
 
 
 class RemoteWorkers:
-    """The workers of other replicas."""
+    """The workers of other replicas, for calls of this process."""
 
-    def __init__(self, scripts: Scripts, replica_bus: ReplicaBus, changed: Callable[[], None]) -> None:
-        """`changed` is told whenever there may be a place."""
+    def __init__(self, scripts: Scripts, replica_bus: ReplicaBus, on_slots_free: Callable[[], None]) -> None:
+        """Create without any known slots. `on_slots_free` is called whenever there may be a free slot."""
         self.replica_bus = replica_bus
         self._scripts = scripts
-        self._changed = changed
+        self._on_slots_free = on_slots_free
         self._needed = asyncio.Event()
-        self._seats: dict[str, RemoteAssignment] = {}
+        self._assignments: dict[str, RemoteAssignment] = {}
         self._names = itertools.count()
-        self._places: dict[str, dict[str, int]] = {}
+        self._slots: dict[str, dict[str, int]] = {}
+        """Free slots by replica and activity."""
         self._valid_until: dict[str, float] = {}
-        self._missed: dict[str, float] = {}
-        replica_bus.receive(Start, self._start)
-        replica_bus.receive(Ended, self._end)
+        self._missing_since: dict[str, float] = {}
+        replica_bus.receive(Accept, self._accept)
+        replica_bus.receive(Complete, self._complete)
 
-    def need(self) -> None:
-        """Says that a call needs a place."""
+    def need_slots(self) -> None:
+        """Take note that a call needs a slot."""
         self._needed.set()
 
-    def seat(self, activity: str, call_id: str) -> RemoteAssignment | None:
-        """Takes a place, at the replica that has the most. None: there is none, as far as is known."""
+    def assign(self, activity: str, call_id: str) -> RemoteAssignment | None:
+        """Occupy a slot at the replica that has the most. Return None if there is no known free slot."""
         now = asyncio.get_running_loop().time()
         able = [
             replica
-            for replica, places in self._places.items()
-            if places.get(activity, 0) > 0 and self._valid_until[replica] > now
+            for replica, slots in self._slots.items()
+            if slots.get(activity, 0) > 0 and self._valid_until[replica] > now
         ]
         if not able:
             return None
-        replica = max(able, key=lambda each: self._places[each][activity])
-        self._places[replica][activity] -= 1
+        replica = max(able, key=lambda each: self._slots[each][activity])
+        self._slots[replica][activity] -= 1
         name = f"{self.replica_bus.replica}:{next(self._names)}"
-        seat = self._seats[name] = RemoteAssignment(call_id, activity, replica, name, self)
-        return seat
+        assignment = self._assignments[name] = RemoteAssignment(call_id, activity, replica, name, self)
+        return assignment
 
-    def leave(self, seat: RemoteAssignment) -> None:
-        """Gives a seat up. Whether its place is free again will be heard."""
-        self._seats.pop(seat.name, None)
+    def remove(self, assignment: RemoteAssignment) -> None:
+        """Remove an assignment. The next announcement of its replica says whether its slot is free."""
+        self._assignments.pop(assignment.name, None)
 
-    async def ask_for_ever(self) -> None:
-        """Asks for places while a call needs one, and for replicas that have calls of ours, until it is cancelled."""
+    async def run_discovery(self) -> None:
+        """Read the slots of other replicas while a call needs one or a replica has a call of ours, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._needed.wait(), LOOK_S)
-            if not (self._needed.is_set() or self._seats):
+                await asyncio.wait_for(self._needed.wait(), LIVENESS_CHECK_S)
+            if not (self._needed.is_set() or self._assignments):
                 continue
             self._needed.clear()
             try:
-                self._take_over(await find_slots(self._scripts))
+                self._update(await find_slots(self._scripts))
             except StoreError as error:
-                log.warning("places_not_found", error=str(error))
+                log.warning("slots_not_found", error=str(error))
                 self._needed.set()
-            except Exception:  # calls must not wait in vain for ever
-                log.exception("places_not_found")
+            except Exception:  # the loop continues: calls that wait need it
+                log.exception("slots_not_found")
                 self._needed.set()
             else:
-                self._changed()
-            await asyncio.sleep(ASK_S)
+                self._on_slots_free()
+            await asyncio.sleep(DISCOVERY_S)
 
-    def _take_over(self, found: list[ReplicaSlots]) -> None:
+    def _update(self, found: list[ReplicaSlots]) -> None:
         now = asyncio.get_running_loop().time()
         others = [each for each in found if each.replica != self.replica_bus.replica]
-        self._places = {each.replica: each.by_activity for each in others}
+        self._slots = {each.replica: each.by_activity for each in others}
         self._valid_until = {each.replica: now + each.valid_ms / 1000 for each in others}
-        missing = {seat.replica for seat in self._seats.values()} - self._places.keys()
-        self._missed = {replica: self._missed.get(replica, now) for replica in missing}
-        for seat in [*self._seats.values()]:
-            if now - self._missed.get(seat.replica, now) >= DEAD_S:
-                self.leave(seat)
-                seat.end(None)
+        missing = {assignment.replica for assignment in self._assignments.values()} - self._slots.keys()
+        self._missing_since = {replica: self._missing_since.get(replica, now) for replica in missing}
+        for assignment in [*self._assignments.values()]:
+            if now - self._missing_since.get(assignment.replica, now) >= DEAD_S:
+                self.remove(assignment)
+                assignment.complete(None)
 
-    def _start(self, letter: Start) -> None:
-        if (seat := self._seats.get(letter.seat)) is not None:
-            seat.start()
+    def _accept(self, message: Accept) -> None:
+        if (assignment := self._assignments.get(message.assignment)) is not None:
+            assignment.accept()
 
-    def _end(self, letter: Ended) -> None:
-        if (seat := self._seats.pop(letter.seat, None)) is None:
+    def _complete(self, message: Complete) -> None:
+        if (assignment := self._assignments.pop(message.assignment, None)) is None:
             return
-        result = None if letter.result is None else worker_pb2.Result.FromString(letter.result)
-        places = self._places.get(seat.replica)
-        if places is not None:
+        result = None if message.result is None else worker_pb2.Result.FromString(message.result)
+        slots = self._slots.get(assignment.replica)
+        if slots is not None:
             declined = result is not None and result.WhichOneof("outcome") == "declined"
-            places[seat.activity] = 0 if declined else places.get(seat.activity, 0) + 1
-        seat.worker = letter.worker
-        seat.end(result)
-        self._changed()
+            slots[assignment.activity] = 0 if declined else slots.get(assignment.activity, 0) + 1
+        assignment.worker = message.worker
+        assignment.complete(result)
+        self._on_slots_free()
 
 
-class Host:
-    """Has workers of this process handle calls of other replicas."""
+class RemoteAssignmentHost:
+    """Lets workers of this process handle calls of other replicas."""
 
     def __init__(
         self,
         replica_bus: ReplicaBus,
-        seat: Callable[[str, str], LocalAssignment | None],
-        refuse: Callable[[int, handler_pb2.RefuseAnswerRequest], None],
+        assign: Callable[[str, str], LocalAssignment | None],
+        refuse_answer: Callable[[int, handler_pb2.RefuseAnswerRequest], None],
     ) -> None:
-        """`seat` takes a place at a worker for an activity and a call, if there is one; `refuse` tells a worker."""
-        self._replica_bus = replica_bus
-        self._seat = seat
-        self._refuse = refuse
-        self._seats: dict[str, LocalAssignment] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        replica_bus.receive(Offer, self._offered)
-        replica_bus.receive(Go, self._go)
-        replica_bus.receive(Withdrawn, self._withdrawn)
-        replica_bus.receive(Refused, self._refused)
+        """Create a host.
 
-    def _offered(self, letter: Offer) -> None:
-        if letter.seat in self._seats:
+        Args:
+            replica_bus: where offers come from.
+            assign: occupies a slot of a local worker, for an activity and a call id. It returns None if none is free.
+            refuse_answer: tells the worker with a number that its decision cannot be rendered.
+        """
+        self._replica_bus = replica_bus
+        self._assign = assign
+        self._refuse = refuse_answer
+        self._assignments: dict[str, LocalAssignment] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        replica_bus.receive(Offer, self._offer)
+        replica_bus.receive(Confirm, self._confirm)
+        replica_bus.receive(Withdraw, self._withdraw)
+        replica_bus.receive(RefuseAnswer, self._refuse_answer)
+
+    def _offer(self, offer: Offer) -> None:
+        if offer.assignment in self._assignments:
             return
-        question = handler_pb2.HandleCallbackRequest.FromString(letter.question)
-        seat = self._seat(question.callback_activity, question.call_id)
-        if seat is None:
-            self._say(letter, worker_pb2.Result(call_id=question.call_id, declined=True))
+        request = handler_pb2.HandleCallbackRequest.FromString(offer.request)
+        assignment = self._assign(request.callback_activity, request.call_id)
+        if assignment is None:
+            self._send_declined(offer, request.call_id)
             return
-        self._seats[letter.seat] = seat
-        seat.ask = functools.partial(self._replica_bus.post, letter.sender, Start(letter.seat))
-        seat.open(question, letter.timeout_ms / 1000)  # not by the task: the next letter may take the call back
-        task = asyncio.create_task(self._converse(letter, question.call_id, seat))
+        self._assignments[offer.assignment] = assignment
+        accept = Accept(offer.assignment)
+        assignment.request_confirm = functools.partial(self._replica_bus.post, offer.sender, accept)
+        assignment.offer(request, offer.timeout_ms / 1000)  # not in the task: the next message may withdraw the call
+        task = asyncio.create_task(self._run(offer, request.call_id, assignment))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _go(self, letter: Go) -> None:
-        if (seat := self._seats.get(letter.seat)) is not None:
-            seat.go()
+    def _confirm(self, message: Confirm) -> None:
+        if (assignment := self._assignments.get(message.assignment)) is not None:
+            assignment.confirm()
 
-    def _withdrawn(self, letter: Withdrawn) -> None:
-        if (seat := self._seats.get(letter.seat)) is not None:
-            seat.give_up()
+    def _withdraw(self, message: Withdraw) -> None:
+        if (assignment := self._assignments.get(message.assignment)) is not None:
+            assignment.withdraw()
 
-    def _refused(self, letter: Refused) -> None:
-        self._refuse(letter.worker, handler_pb2.RefuseAnswerRequest.FromString(letter.refusal))
+    def _refuse_answer(self, message: RefuseAnswer) -> None:
+        self._refuse(message.worker, handler_pb2.RefuseAnswerRequest.FromString(message.refusal))
 
-    async def _converse(self, letter: Offer, call_id: str, seat: LocalAssignment) -> None:
+    async def _run(self, offer: Offer, call_id: str, assignment: LocalAssignment) -> None:
         try:
-            result = await converse(seat)
-            self._say(letter, result, seat.worker.number)
+            result = await wait_for_result(assignment)
+            self._send_result(offer, result, assignment.worker.number)
         except NotConfirmedError:
-            self._say(letter, worker_pb2.Result(call_id=call_id, declined=True))
+            self._send_declined(offer, call_id)
         except HandlerError as error:
             if error.failure is CallFailure.HANDLER_ERROR:
-                self._say(letter, worker_pb2.Result(call_id=call_id, error=error.detail))
+                self._send_result(offer, worker_pb2.Result(call_id=call_id, error=error.detail))
             elif error.failure is CallFailure.HANDLER_LOST:
-                self._say(letter, None)
+                self._send_result(offer, None)
         finally:
-            del self._seats[letter.seat]
+            del self._assignments[offer.assignment]
 
-    def _say(self, letter: Offer, result: worker_pb2.Result | None, worker: int = 0) -> None:
+    def _send_declined(self, offer: Offer, call_id: str) -> None:
+        self._send_result(offer, worker_pb2.Result(call_id=call_id, declined=worker_pb2.Declined()))
+
+    def _send_result(self, offer: Offer, result: worker_pb2.Result | None, worker: int = 0) -> None:
         packed = None if result is None else result.SerializeToString()
-        self._replica_bus.post(letter.sender, Ended(letter.seat, packed, worker))
+        self._replica_bus.post(offer.sender, Complete(offer.assignment, packed, worker))

@@ -1,4 +1,4 @@
-"""One worker that is connected to this process: its places, and what is said to it."""
+"""One worker that is connected to this process: its slots, and the messages to it."""
 
 from __future__ import annotations
 
@@ -12,186 +12,191 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_server.handlers.workers.assignment import Assignment
 
-REST_S: Final = 1.0
-"""How long a worker that has declined a call gets no other, in seconds: it knows why, and we do not."""
-MOST_MESSAGES: Final = 64
-"""How many go in one."""
-MOST_BYTES: Final = 256 * 1024
-"""How large one of several may be; a larger one goes alone."""
+DECLINE_PAUSE_S: Final = 1.0
+"""How long a worker that has declined a call gets no other call, in seconds: the server does not know why."""
+MAX_BATCH_MESSAGES: Final = 64
+"""The maximum number of messages in one batch."""
+MAX_BATCH_BYTES: Final = 256 * 1024
+"""The maximum size of a batch of several messages, in bytes. A larger message is sent alone."""
 
 _turns = itertools.count()
 _numbers = itertools.count(1)
 
 
 class Worker:
-    """A worker. Each call that it is offered takes a place until it says how the call ended, also one taken back.
+    """One worker. Each offered call occupies a slot until the worker sends its result, also a withdrawn call.
 
-    One that leaves an offer unanswered until it is taken back gets no more until it answers it: it hangs.
+    A worker that has not replied to an offer when the call is withdrawn hangs: it gets no more calls until it replies.
     """
 
-    def __init__(
-        self,
-        activities: Collection[str],
-        max_calls: int,
-        *,
-        takes_more: bool,
-        changed: Callable[[Worker], None],
-    ) -> None:
-        """`takes_more` says that it reads several messages in one; `changed` is told whenever a place may be free."""
+    def __init__(self, activities: Collection[str], max_calls: int, *, on_slot_free: Callable[[Worker], None]) -> None:
+        """Create a worker with `max_calls` slots. It calls `on_slot_free` whenever a slot may have become free."""
         self.number = next(_numbers)
-        """Which one it is, of all that were ever connected to this process."""
+        """Identifies the worker among all that were ever connected to this process."""
         self.activities = frozenset(activities)
         self.max_calls = max_calls
         self.draining = False
-        """It gets no more calls."""
-        self._changed = changed
+        """Whether the worker gets no more calls."""
         self.calls_lost = 0
-        """How many calls it had when its stream ended, that somebody waited for."""
-        self._seats: dict[str, LocalAssignment] = {}
+        """The number of calls that were lost with its stream."""
+        self._on_slot_free = on_slot_free
+        self._assignments: dict[str, LocalAssignment] = {}
         self._unanswered: set[LocalAssignment] = set()
-        self._resting = False
+        self._is_paused = False
         self._turn = next(_turns)
-        self._takes_more = takes_more
         self._outgoing: deque[worker_pb2.WorkResponse] = deque()
-        self._is_over = False
-        """Nothing more is said to it."""
-        self._spoken = asyncio.Event()
+        """The messages to send, each as a batch of one: to merge batches copies each message once."""
+        self._is_closed = False
+        """Whether no more messages are sent."""
+        self._has_outgoing = asyncio.Event()
 
     @property
-    def free(self) -> int:
-        """How many calls it can take now."""
-        if self.draining or self._resting or self._unanswered:
+    def free_slots(self) -> int:
+        """The number of calls that the worker can take now."""
+        if self.draining or self._is_paused or self._unanswered:
             return 0
-        return self.max_calls - len(self._seats)
+        return self.max_calls - len(self._assignments)
 
     @property
-    def business(self) -> tuple[float, int]:
-        """How busy it is: what share of its places is taken, then how lately it was given a call."""
-        return len(self._seats) / self.max_calls, self._turn
+    def load(self) -> tuple[float, int]:
+        """The share of its slots that are occupied, then how recently it got a call: for comparison."""
+        return len(self._assignments) / self.max_calls, self._turn
 
-    def has(self, call_id: str) -> bool:
-        """Whether it still has this call, from an attempt before."""
-        return call_id in self._seats
+    def has_call(self, call_id: str) -> bool:
+        """Return whether an earlier attempt of this call still occupies a slot."""
+        return call_id in self._assignments
 
-    def seat(self, call_id: str) -> LocalAssignment:
-        """Takes a place."""
+    def assign(self, call_id: str) -> LocalAssignment:
+        """Occupy a slot with a call."""
         self._turn = next(_turns)
-        seat = self._seats[call_id] = LocalAssignment(call_id, self)
-        return seat
+        assignment = self._assignments[call_id] = LocalAssignment(call_id, self)
+        return assignment
 
-    def hear(self, message: worker_pb2.WorkRequest) -> None:
-        """Takes note of what it says, without what there is more. A call that it does not have is passed over."""
+    def receive(self, message: worker_pb2.WorkerMessage) -> None:
+        """Handle a message of the worker. A message about a call that it does not have has no effect."""
         match message.WhichOneof("message"):
-            case "start":
-                if (seat := self._seats.get(message.start.call_id)) is not None:
-                    if seat in self._unanswered:
-                        self._unanswered.remove(seat)
-                        self._changed(self)
-                    seat.start()
+            case "accept":
+                if (assignment := self._assignments.get(message.accept.call_id)) is not None:
+                    if assignment in self._unanswered:
+                        self._unanswered.remove(assignment)
+                        self._on_slot_free(self)
+                    assignment.accept()
             case "result":
-                if (seat := self._seats.pop(message.result.call_id, None)) is not None:
-                    self._unanswered.discard(seat)
-                    if message.result.WhichOneof("outcome") == "declined" and not seat.withdrawn:
-                        self._rest()
-                    seat.end(message.result)
-                    self._changed(self)
-                    self._end_if_drained()
+                if (assignment := self._assignments.pop(message.result.call_id, None)) is not None:
+                    self._unanswered.discard(assignment)
+                    if message.result.WhichOneof("outcome") == "declined" and not assignment.withdrawn:
+                        self._pause()
+                    assignment.complete(message.result)
+                    self._on_slot_free(self)
+                    self._close_if_drained()
             case "drain":
                 self.draining = True
-                self._end_if_drained()
+                self._close_if_drained()
 
-    def say(self, message: worker_pb2.WorkResponse) -> None:
-        """Sends it a message, in its turn."""
-        if not self._is_over:
-            self._outgoing.append(message)
-            self._spoken.set()
+    def send(self, response: worker_pb2.WorkResponse) -> None:
+        """Queue a message, in a batch of one."""
+        if not self._is_closed:
+            self._outgoing.append(response)
+            self._has_outgoing.set()
 
-    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
-        """Tells it that its answer to a call can not be rendered."""
-        self.say(worker_pb2.WorkResponse(refused=refusal))
+    def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tell the worker that its decision on a call cannot be rendered."""
+        response = worker_pb2.WorkResponse()
+        response.messages.add().answer_refused.CopyFrom(refusal)
+        self.send(response)
 
     def drain(self) -> None:
-        """Tells it to go elsewhere; once."""
+        """Ask the worker to connect to another server; once."""
         if not self.draining:
             self.draining = True
-            self.say(worker_pb2.WorkResponse(drain=worker_pb2.Drain()))
-        self._end_if_drained()
+            response = worker_pb2.WorkResponse()
+            response.messages.add().drain.SetInParent()
+            self.send(response)
+        self._close_if_drained()
 
-    def lost(self) -> None:
-        """Its stream is over: so is what it had."""
+    def disconnect(self) -> None:
+        """Take note that the stream has ended: all calls of the worker are lost."""
         self.draining = True
-        seats, self._seats = self._seats, {}
-        self.calls_lost += sum(not seat.withdrawn for seat in seats.values())
-        for seat in seats.values():
-            seat.end(None)
-        self._end()
+        assignments, self._assignments = self._assignments, {}
+        self.calls_lost += sum(not assignment.withdrawn for assignment in assignments.values())
+        for assignment in assignments.values():
+            assignment.complete(None)
+        self._close()
 
-    def taken_back(self, seat: LocalAssignment) -> None:
-        """Nobody waits for this call any more. Its place stays taken until the worker has answered."""
-        if not seat.started:
-            self._unanswered.add(seat)
-        self.say(worker_pb2.WorkResponse(withdrawn=worker_pb2.Withdrawn(call_id=seat.call_id)))
-        self._end_if_drained()
+    def withdraw(self, assignment: LocalAssignment) -> None:
+        """Take a call back. Its slot stays occupied until the worker sends a result."""
+        if not assignment.accepted:
+            self._unanswered.add(assignment)
+        response = worker_pb2.WorkResponse()
+        response.messages.add().withdraw.call_id = assignment.call_id
+        self.send(response)
+        self._close_if_drained()
 
-    async def messages(self) -> AsyncIterator[worker_pb2.WorkResponse]:
-        """What is said to it, until its stream is over."""
-        while self._outgoing or not self._is_over:
+    async def responses(self) -> AsyncIterator[worker_pb2.WorkResponse]:
+        """Yield the messages to the worker in batches, until its stream ends."""
+        while self._outgoing or not self._is_closed:
             if self._outgoing:
-                yield self._message()
+                yield self._next_batch()
             else:
-                self._spoken.clear()
-                await self._spoken.wait()
+                self._has_outgoing.clear()
+                await self._has_outgoing.wait()
 
-    def _message(self) -> worker_pb2.WorkResponse:
-        """As much of what is to be said as goes in one message."""
-        message = self._outgoing.popleft()
-        if self._takes_more and self._outgoing:
-            left = MOST_BYTES - message.ByteSize()
-            while self._outgoing and len(message.more) < MOST_MESSAGES - 1:
+    def _next_batch(self) -> worker_pb2.WorkResponse:
+        """Merge as many queued messages as fit into one batch: one gRPC message costs more than all that is in it."""
+        batch = self._outgoing.popleft()
+        if self._outgoing:
+            left = MAX_BATCH_BYTES - batch.ByteSize()
+            room = MAX_BATCH_MESSAGES - 1
+            while self._outgoing and room:
                 left -= self._outgoing[0].ByteSize()
                 if left < 0:
                     break
-                message.more.append(self._outgoing.popleft())
-        return message
+                batch.MergeFrom(self._outgoing.popleft())
+                room -= 1
+        return batch
 
-    def _end_if_drained(self) -> None:
-        if self.draining and all(seat.withdrawn for seat in self._seats.values()):
-            self._end()
+    def _close_if_drained(self) -> None:
+        if self.draining and all(assignment.withdrawn for assignment in self._assignments.values()):
+            self._close()
 
-    def _end(self) -> None:
-        self._is_over = True
-        self._spoken.set()
+    def _close(self) -> None:
+        self._is_closed = True
+        self._has_outgoing.set()
 
-    def _rest(self) -> None:
-        self._resting = True
-        asyncio.get_running_loop().call_later(REST_S, self._rested)
+    def _pause(self) -> None:
+        self._is_paused = True
+        asyncio.get_running_loop().call_later(DECLINE_PAUSE_S, self._resume)
 
-    def _rested(self) -> None:
-        self._resting = False
-        self._changed(self)
+    def _resume(self) -> None:
+        self._is_paused = False
+        self._on_slot_free(self)
 
 
 class LocalAssignment(Assignment):
-    """A place at a worker that is connected to this process."""
+    """A call at a worker that is connected to this process."""
 
     def __init__(self, call_id: str, worker: Worker) -> None:
         super().__init__(call_id)
         self.worker = worker
         self.withdrawn = False
 
-    def offer(self, question: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:  # see Seat
-        """Sends the call, which has its deadline within."""
-        self.worker.say(worker_pb2.WorkResponse(call=question))
+    def _send_offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
+        """Send the call, which contains its deadline."""
+        response = worker_pb2.WorkResponse()
+        response.messages.add().offer.CopyFrom(request)
+        self.worker.send(response)
 
-    def begin(self) -> None:
-        """Tells the worker to begin."""
-        self.worker.say(worker_pb2.WorkResponse(go=worker_pb2.Go(call_id=self.call_id)))
+    def _send_confirm(self) -> None:
+        """Tell the worker to run its handler."""
+        response = worker_pb2.WorkResponse()
+        response.messages.add().confirm.call_id = self.call_id
+        self.worker.send(response)
 
-    def withdraw(self) -> None:
-        """Takes the call back."""
+    def _send_withdraw(self) -> None:
+        """Tell the worker that the call is withdrawn."""
         self.withdrawn = True
-        self.worker.taken_back(self)
+        self.worker.withdraw(self)
 
-    def refuse(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
-        """Tells the worker."""
-        self.worker.refuse(refusal)
+    def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+        """Tell the worker that its decision cannot be rendered."""
+        self.worker.refuse_answer(refusal)
