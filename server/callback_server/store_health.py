@@ -11,11 +11,12 @@ from typing import Final
 from callback_process.logs import get_logger
 from callback_server.store.connection.client import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.retention import Retention
 from callback_server.store.safety import Durability, check_store
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.pause_activity import read_pauses, sync_pauses
 from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
+from callback_server.store.transitions.sync_pauses import sync_pauses
 
 log = get_logger()
 

@@ -65,6 +65,7 @@ from callback_server.store.queries.read import list_calls, read_call, read_case,
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
+from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
@@ -80,7 +81,6 @@ from callback_server.store.transitions.create_case import CreateResult, create_c
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.finish_call import FinishResult, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
-from callback_server.store.transitions.pause_activity import pause_activity, resume_activity
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.set_response import set_response
 from callback_server.store.transitions.sweep_partition import sweep_partition
@@ -118,8 +118,8 @@ GAVE = (("x-gave", "1"),)
 MOST_CASES = 4
 # The fields of a call. What it was answered stands for the grant while it runs.
 RECORDED = {b"request_body", b"detail"}
-ANSWERED = {b"response", b"response_body", b"platform_url", b"d_detail", b"d_response", b"d_body"}
-SIZED = (b"request", b"request_body", b"response", b"response_body", b"d_response", b"d_body")
+ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
+SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 WAY_OUT = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
 DIGESTS = ("", "a" * 64, "b" * 64)
 
@@ -161,7 +161,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
         self.heard = collections.Counter()  # partition -> number of the last event that was read
         self.paused = False  # whether "push" is; another activity always
-        self.do(pause_activity(self.scripts, "other"))
+        self.do(change_pauses(self.scripts, "other", is_paused=True))
 
     @property
     def strips(self):
@@ -500,8 +500,8 @@ class LifeMachine(RuleBasedStateMachine):
         for digest in answers:
             self._finish(call_id, status, False, body, digest=digest)
         held = self.do(read_held(self.scripts, call_id))
-        assert (held.status, held.answered) == (self._known(call_id).status, self._known(call_id).answered)
-        if ran and held.answered and held.answer is not None:
+        assert (held.status, held.answer_digest) == (self._known(call_id).status, self._known(call_id).answered)
+        if ran and held.answer_digest and held.answer is not None:
             assert (held.answer.headers, held.answer.body) == (GAVE, body)
 
     def _held(self):
@@ -542,7 +542,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _pause(self, *, paused):
         if paused is not self.paused:
-            self.do((pause_activity if paused else resume_activity)(self.scripts, "push"))
+            self.do(change_pauses(self.scripts, "push", is_paused=paused))
             self.paused = paused
 
     @precondition(lambda self: self._delivering())
@@ -640,7 +640,7 @@ class LifeMachine(RuleBasedStateMachine):
         )
         was_running = call_id in self._running()
         reply = self.do(
-            finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention, answered=digest)
+            finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention, answer_digest=digest)
         )
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
@@ -737,7 +737,7 @@ class LifeMachine(RuleBasedStateMachine):
     async def _compare_events(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             after = self.heard[partition]
-            first, *events = await self.scripts.run(read_events.SCRIPT, partition, after + 1, 1000)
+            first, *events = await self.scripts.run(read_events.SCRIPT, partition, first_number=after + 1, limit=1000)
             assert first == (after + 1 if events else 0)
             self.heard[partition] = after + len(events)
             for event in map(read_events.decode_event, events):

@@ -1,4 +1,4 @@
-"""What is paused: one set says it, each partition has a copy, and what went wrong in between is mended by a sweep."""
+"""Paused activities: one key lists them, each partition has a copy, and a sweep repairs a copy that is wrong."""
 
 import contextlib
 import itertools
@@ -12,20 +12,32 @@ from support.wait import wait_until
 
 from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
+from callback_server.domain.activity import PausedActivities
 from callback_server.domain.case import AnswerMode
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.retention import Retention
-from callback_server.store.transitions.pause_activity import (
-    Pauses,
-    is_paused,
-    pause_activity,
-    paused_activities,
-    read_pauses,
-    resume_activity,
-    sync_pauses,
-)
+from callback_server.store.transitions.change_pauses import change_pauses
+from callback_server.store.transitions.sync_pauses import sync_pauses
 from callback_server.store.transitions.take_deliveries import take_deliveries
+
+
+async def pause(cases, *activities):
+    """Pause activities."""
+    for activity in activities:
+        await change_pauses(cases.scripts, activity, is_paused=True)
+
+
+async def resume(cases, *activities):
+    """Resume activities."""
+    for activity in activities:
+        await change_pauses(cases.scripts, activity, is_paused=False)
+
+
+async def listed(cases):
+    """Return the activities that the list of the store has."""
+    return [*(await read_pauses(cases.scripts)).names]
 
 
 @pytest.fixture(params=KINDS)
@@ -41,19 +53,19 @@ async def cases(store):
 
 
 def copies():
-    """The key of each partition's copy."""
+    """Return the keys of the copies of all partitions."""
     return [keys.key(partition, "pauses") for partition in range(keys.PARTITIONS)]
 
 
 async def held(cases):
-    """What each partition holds back: one list, if they agree."""
+    """Return the activities that the copies of all partitions hold back. All copies must agree."""
     found = {tuple(sorted(await cases.client.hkeys(copy))) for copy in copies()}
     (names,) = found
     return [name.decode() for name in names if name]
 
 
 async def sweep(cases, what):
-    """Sweeps until all partitions hold that back, and nothing else."""
+    """Sweep until all partitions hold back these activities and no others."""
     async with TaskSet() as tasks:
         tasks.start(Sweeper(cases.scripts, Retention(), lambda _: None).sweep_for_ever())
 
@@ -64,86 +76,70 @@ async def sweep(cases, what):
         await wait_until(holds, what="a sweep")
 
 
-async def test_what_is_paused_is_held_back_everywhere_once_it_is_said(cases):
-    assert await held(cases) == await paused_activities(cases.scripts) == []
-    for activity in ("push", "other", "push"):
-        await pause_activity(cases.scripts, activity)
-    assert await held(cases) == await paused_activities(cases.scripts) == ["other", "push"]
+async def test_a_paused_activity_is_held_back_in_every_partition_once_the_change_is_acknowledged(cases):
+    assert await held(cases) == await listed(cases) == []
+    await pause(cases, "push", "other", "push")
+    assert await held(cases) == await listed(cases) == ["other", "push"]
     assert await is_paused(cases.scripts, "push")
-    await resume_activity(cases.scripts, "push")
-    assert await held(cases) == await paused_activities(cases.scripts) == ["other"]
+    await resume(cases, "push")
+    assert await held(cases) == await listed(cases) == ["other"]
     assert not await is_paused(cases.scripts, "push")
-    await resume_activity(cases.scripts, "other")
+    await resume(cases, "other")
     assert await held(cases) == []
 
 
-async def test_what_a_partition_has_lost_it_gets_back_with_the_next_sweep(cases):
-    await pause_activity(cases.scripts, "push")
+async def test_a_partition_gets_a_lost_copy_back_with_the_next_sweep(cases):
+    await pause(cases, "push")
     for copy in copies()[::3]:
         await cases.client.delete(copy)
     await sweep(cases, ["push"])
 
 
-@pytest.mark.parametrize("change", [pause_activity, resume_activity])
-async def test_a_change_that_failed_half_way_is_listed_and_is_done_by_the_next_sweep(store_of, change):
+@pytest.mark.parametrize("change", [pause, resume])
+async def test_a_change_that_failed_half_way_is_listed_and_the_next_sweep_completes_it(store_of, change):
     store = store_of("valkey-cluster")
     slot = key_slot(keys.tag(7).encode())
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as node:
         cases = Cases(client)
-        await pause_activity(cases.scripts, "other")
-        if change is resume_activity:
-            await pause_activity(cases.scripts, "push")
+        await pause(cases, "other")
+        if change is resume:
+            await pause(cases, "push")
         await node.config_set("cluster-require-full-coverage", "no")
         try:
             await node.execute_command("CLUSTER DELSLOTS", slot)
             with pytest.raises(StoreError) as failed:
-                await change(cases.scripts, "push")
+                await change(cases, "push")
         finally:
             await node.execute_command("CLUSTER ADDSLOTS", slot)
             await node.config_set("cluster-require-full-coverage", "yes")
         assert failed.value.maybe_done
-        then = ["other", "push"] if change is pause_activity else ["other"]
-        assert await paused_activities(cases.scripts) == then
+        then = ["other", "push"] if change is pause else ["other"]
+        assert await listed(cases) == then
         await sweep(cases, then)
 
 
-async def test_in_whatever_order_changes_reach_a_partition_the_last_one_stays(cases):
-    known = [Pauses(activities=(b"never",))]
-    for change, activity in ((pause_activity, "push"), (pause_activity, "other"), (resume_activity, "push")):
-        await change(cases.scripts, activity)
+async def test_the_last_change_stays_in_whatever_order_changes_reach_a_partition(cases):
+    known = [PausedActivities(names=("never",))]
+    for change, activity in ((pause, "push"), (pause, "other"), (resume, "push")):
+        await change(cases, activity)
         known.append(await read_pauses(cases.scripts))
     for order in itertools.permutations(known):
         for copy in copies():
             await cases.client.delete(copy)
-        for pauses in order:
-            await sync_pauses(cases.scripts, pauses)
-        assert await held(cases) == await paused_activities(cases.scripts) == ["other"]
+        for paused in order:
+            await sync_pauses(cases.scripts, paused)
+        assert await held(cases) == await listed(cases) == ["other"]
 
 
-async def test_a_change_counts_though_the_store_has_lost_the_one_before(cases):
-    """As a node of a cluster that a replica took over from: partitions elsewhere know of more than the list."""
-    await pause_activity(cases.scripts, "push")
+async def test_a_change_counts_though_the_store_has_lost_the_list(cases):
+    """A node of a cluster can lose it in a failover, while the partitions on other nodes keep their copies."""
+    await pause(cases, "push")
     await cases.client.delete(keys.PAUSED_KEY)
-    await cases.client.delete(keys.PAUSES_KEY)
-    await resume_activity(cases.scripts, "push")
+    await resume(cases, "push")
     assert await held(cases) == []
 
 
-async def test_what_the_release_before_has_paused_or_resumed_is_brought_by_a_sweep(cases):
-    await cases.client.sadd(keys.PAUSED_KEY, "push", "other")
-    await sweep(cases, ["other", "push"])
-    await cases.client.srem(keys.PAUSED_KEY, "push", "other")
-    await sweep(cases, [])
-
-
-async def test_the_release_before_finds_what_is_paused(cases):
-    await pause_activity(cases.scripts, "push")
-    await pause_activity(cases.scripts, "other")
-    await resume_activity(cases.scripts, "push")
-    assert await cases.client.smembers("cb:paused") == {b"other"}
-
-
-async def test_a_delivery_of_what_is_paused_is_not_taken_by_whoever_has_an_older_list(cases):
+async def test_an_older_list_does_not_resume_a_paused_activity(cases):
     case = await cases.new(answer=AnswerMode.ACK)
     partition = keys.partition_of(case.id)
 
@@ -155,8 +151,8 @@ async def test_a_delivery_of_what_is_paused_is_not_taken_by_whoever_has_an_older
 
     await cases.claim(case)
     before = await read_pauses(cases.scripts)
-    await pause_activity(cases.scripts, "push")
+    await pause(cases, "push")
     await sync_pauses(cases.scripts, before)
     assert await take() == []
-    await resume_activity(cases.scripts, "push")
+    await resume(cases, "push")
     assert await take() == ["push"]

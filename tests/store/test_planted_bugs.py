@@ -35,25 +35,26 @@ SCRIPTS = [
 
 BUGS = {
     "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end", ""),
-    "a resent claim is taken for another call's": ("if mine[1] == 'RUNNING' then", "if mine[1] == 'NEVER' then"),
+    "a resent claim is taken for another call's": ("if known[1] == 'RUNNING' then", "if known[1] == 'NEVER' then"),
     "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
-    "a case is reached by another state": ("string.sub(case.sha, -16) ~= sha or ", ""),
+    "a case is reached by another state": ("case.sha ~= state_hash_half or ", ""),
     "a large body outlives the small one that replaces it": (" else redis.call('DEL', body_key(case_id)) end", " end"),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
-    "an over-lease call keeps its case": ("settle(case, now, keep)\n\n-- A message", "-- A message"),
+    "an over-lease call keeps its case": ("apply_timeouts(case, now, limits)\n\n-- A message", "-- A message"),
     "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
                           "if false then"),
     "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] == status",
                             "if false then\n  if call[1] == status"),
-    "the end of a call reopens a closed case": ("case.mode ~= 'MULTIPLE' and case.status ~= 'CLOSED' and",
-                                                "case.mode ~= 'MULTIPLE' and"),
-    "a failed call can be tried again where it must not": ("if mode == 'RETRYABLE' then return 'OPEN' end",
-                                                           "do return 'OPEN' end"),
+    "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and case.call == call_id then",
+                                                "if case.call == call_id then"),
+    "a failed call can be tried again where it must not": (
+        "if call_status == 'FAILED' then return 'CLOSED', 'FAILED' end", "if call_status =="
+        " 'FAILED' then return 'OPEN' end"),
     "an interrupted call runs again": ("if call_status == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
                                        "if call_status == 'INTERRUPTED' then return 'OPEN' end"),
     "a call that never started closes its case": ("if call_status == 'NOT_STARTED' then return 'OPEN' end", ""),
-    "keep_open is forgotten": ("if keep_open then return 'OPEN' end", ""),
-    "a case with multiple calls closes": ("if case.mode ~= 'MULTIPLE' and case.status", "if case.status"),
+    "keep_open is forgotten": ("if call_status == 'SUCCEEDED' and keep_open then return 'OPEN' end", ""),
+    "a case with multiple calls closes": ("if mode == 'RETRYABLE' then", "if mode ~= 'SINGLE' then"),
     "an index is left behind": ("redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)\n"
                                 "  redis.call('ZADD'", "redis.call('ZADD'"),
     "an expired case stays open": ("if expires and expires <= now and", "if false and"),
@@ -65,11 +66,11 @@ BUGS = {
         "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\nlocal now",
         "if not case then return reply('UNKNOWN') end\nlocal now"),
     "a lost update of the response": ("if case.version ~= version then return reply('CONFLICT') end", ""),
-    "a call sees the response as it is now": ("return grant('CLAIMED', mine[2], left, mine[3], mine[4])",
-                                              "return grant('CLAIMED', mine[2], left, redis.call('GET', "
+    "a call sees the response as it is now": ("return grant('CLAIMED', known[2], left, known[3], known[4])",
+                                              "return grant('CLAIMED', known[2], left, redis.call('GET', "
                                               "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
     "another request's case is given again": (
-        "\n    and string.sub(existing.fingerprint, 1, 16) == fingerprint", ""),
+        " and existing.fingerprint == fingerprint", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
                                                     "redis.call('DEL', call_key(call_id))"),
     "a running call takes the room of those that have ended": (
@@ -79,24 +80,26 @@ BUGS = {
     "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
                                   "local calls", "if not case then return {'UNKNOWN'} end\n\nlocal calls"),
     "a body outlives the erasing": ("redis.call('HDEL', call_key(call_id), 'request_body')", ""),
-    "what is to be delivered is forgotten": ("if not to_deliver then over(case, call_id, now, keep) end",
-                                             "over(case, call_id, now, keep)"),
-    "a delivery that is over is never forgotten": ("  over(case, call_id, now, keep)\n  if case.ordered ~=",
+    "what is to be delivered is forgotten": (
+        "if not has_delivery then retain_ended_call(case, call_id, now, limits) end",
+                                             "retain_ended_call(case, call_id, now, limits)"),
+    "a delivery that is over is never forgotten": (
+        "  retain_ended_call(case, call_id, now, limits)\n  if case.ordered ~=",
                                                    "  if case.ordered ~="),
-    "a delivery begins in no inbox": ("redis.call('SADD', inbox_key(), case.activity)", ""),
+    "a delivery begins in no inbox": ("redis.call('SADD', delivery_activities_key(), case.activity)", ""),
     "a delivery that is over stays in the inbox": ("redis.call('ZREM', due_key(case.activity), call_id)\n  if", "if"),
     "a later call of an ordered case does not wait": (
         "if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then",
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
-    "the next call of an ordered case is forgotten": ("if waits then wait(case, first, now) end", ""),
+    "the next call of an ordered case is forgotten": ("if waits then schedule_attempt(case, first, now) end", ""),
     "a paused activity is delivered": (
         "local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}\n    or", "local due ="),
     "a call of a paused activity is delivered at its claim": (
-        "takes = takes and redis.call('HEXISTS', pauses_key(), case.activity) == 0", ""),
+        "can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0", ""),
     "a call that waits behind another seems to be due": (
-        "    change(case, call_id, 'PENDING')\n    return false",
+        "    set_delivery_status(case, call_id, 'PENDING')\n    return false",
         "    redis.call('HSET', call_key(call_id), 'next', now)\n"
-        "    change(case, call_id, 'PENDING')\n    return false"),
+        "    set_delivery_status(case, call_id, 'PENDING')\n    return false"),
     "a claim that is sent again delivers what is another's": ("or delivery[2] ~= '1' or not delivery[3] then", "then"),
     "an attempt that was overtaken counts": ("if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end",
                                              "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
@@ -105,13 +108,14 @@ BUGS = {
     "a lease of a delivery that ended is not taken": (
         "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
         "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),
-    "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'tries', 1)", ""),
+    "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts', 1)", ""),
     "an attempt in which nobody was asked counts": (
-        "if not asked then redis.call('HINCRBY', call_key(call_id), 'unasked', 1) end", ""),
+        "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'not_asked', 1) end", ""),
     "what was erased is delivered again": ("if status == 'PENDING' then status = 'DEAD' end", ""),
     "what was erased waits to be delivered": ("if call[5] == 'PENDING' then dead[#dead + 1] = call_id end", ""),
-    "an erasing drops what it would count again": ("conclude(case, call_id, 'DEAD', now, all)",
-                                                   "conclude(case, call_id, 'DEAD', now, {calls = 1, bytes = 1e9})"),
+    "an erasing drops what it would count again": ("end_delivery(case, call_id, 'DEAD', now, no_limits)",
+                                                   "end_delivery(case, call_id, 'DEAD', now, {max_recorded_calls = 1,"
+                                                   " max_recorded_bytes = 1e9})"),
     "a delivery counts as erased bytes": ("      if redis.call('ZSCORE', ended_key(), call_id) then\n"
                                           "        redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])\n"
                                           "      end",
@@ -135,11 +139,11 @@ BUGS = {
                                                 "redis.call('HINC"),
     "a dead call that was dropped is still listed": (
         "if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end", ""),
-    "a page of the list begins where the one before ended": (" or block[i] < before then", " or true then"),
+    "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
     "a held call is not listed": ("redis.call('ZADD', waiting_key(case.owner), now, call_id)", ""),
     "a held call waits after its end": (
         "if case.answer == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end", ""),
-    "two answer a held call": (" and (call[7] or '') == answered then", " then"),
+    "two answer a held call": (" and (call[7] or '') == answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id))", ")"),
     "an acknowledged call holds its case": ("or case.answer == 'ACK' end", "end"),
     "an erasing that is sent again counts nothing": (" or call[4] == erasure then", " then"),
@@ -150,52 +154,57 @@ BUGS = {
     "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])", ""),
     "a running call loses its grant to the erasing": (
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),
-    "an erased call is answered as the case answers by now": ("and mine[5] == case.version then", "then"),
-    "a lease that ended is not told": ("DUE[#DUE + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
-    "an expiry is not told": ("DUE[#DUE + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
+    "an erased call is answered as the case answers by now": ("and known[5] == case.version then", "then"),
+    "a lease that ended is not told": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
+    "an expiry is not told": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is told of a case that was closed before": (
-        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close(case, 'EXPIRED', now)",
+        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, 'EXPIRED', now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
-        "    if case.status ~= 'CLOSED' then close(case, 'EXPIRED', now) end"),
+        "    if case.status ~= 'CLOSED' then close_case(case, 'EXPIRED', now) end"),
     "an end that is sent again forgets what it made of the case": ("return reply('AGAIN', call[6] or '')",
                                                                    "return reply('AGAIN', '')"),
     "a case that is closed again counts as closed now": (
-        "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose(case, 'CLOSED_BY_OWNER', now)",
-        "if case.status ~= 'CLOSED' then close(case, 'CLOSED_BY_OWNER', now) end"),
+        "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose_case(case, 'CLOSED_BY_OWNER', now)",
+        "if case.status ~= 'CLOSED' then close_case(case, 'CLOSED_BY_OWNER', now) end"),
     "a label is found after its case was dropped": (
         "for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end", ""),
     "a label leads to a foreign owner's cases": ("return label_key(owner,", "return label_key('',"),
-    "a lease outlives its call": ("'made', made)\n  redis.call('ZREM', leases_key(), call_id)", "'made', made)"),
-    "an end is not told to who watches": ("  emit(case, 'CALL_ENDED', call_id, call_status)\n", ""),
-    "an expiry is not told to who watches": ("    emit(case, 'CASE_CLOSED')\n", ""),
-    "a close is not told to who watches": ("\nemit(case, 'CASE_CLOSED')\n", "\n"),
-    "a claim is not told to who watches": ("emit(case, 'CALL_STARTED', call_id, 'RUNNING')", ""),
-    "a response that is set is not told to who watches": ("emit(case, 'RESPONSE_SET')", ""),
-    "a delivery is not told to who watches": ("emit(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
-    "a replay that is sent again is told again to who watches": ("or 0) > now then wait(", "or 0) > 0 then wait("),
+    "a lease outlives its call": (
+        "'effect', effect)\n  redis.call('ZREM', leases_key(), call_id)", "'effect', effect)"),
+    "an end is not told to who watches": ("  emit_event(case, 'CALL_ENDED', call_id, call_status)\n", ""),
+    "an expiry is not told to who watches": ("    emit_event(case, 'CASE_CLOSED')\n", ""),
+    "a close is not told to who watches": ("\nemit_event(case, 'CASE_CLOSED')\n", "\n"),
+    "a claim is not told to who watches": ("emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')", ""),
+    "a response that is set is not told to who watches": ("emit_event(case, 'RESPONSE_SET')", ""),
+    "a delivery is not told to who watches": (
+        "emit_event(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
+    "a replay that is sent again is told again to who watches": ("or 0) > now then schedule",
+                                                                 "or 0) > 0 then schedule"),
     "an event tells what the case was before it": (
-        "  if status == 'CLOSED' then close(case, reason, now) elseif status then move(case, status) end\n"
-        "  emit(case, 'CALL_ENDED', call_id, call_status)\n",
-        "  emit(case, 'CALL_ENDED', call_id, call_status)\n"
-        "  if status == 'CLOSED' then close(case, reason, now) elseif status then move(case, status) end\n"),
-    "the numbers of events have holes": ("MOST_EVENTS, '0-*'", "MOST_EVENTS, '*'"),
-    "an event forgets the labels of its case": ("case.marks or label_marks(redis.call('GET', content_key(case.id)))",
-                                                "''"),
+        "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
+        " set_case_status(case, status) end\n"
+        "  emit_event(case, 'CALL_ENDED', call_id, call_status)\n",
+        "  emit_event(case, 'CALL_ENDED', call_id, call_status)\n"
+        "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
+        " set_case_status(case, status) end\n"),
+    "the numbers of events have holes": ("MAX_EVENTS, '0-*'", "MAX_EVENTS, '*'"),
+    "an event forgets the labels of its case": ("case.reason or '', call_status or '', delivery or '', case.marks",
+                                                "case.reason or '', call_status or '', delivery or '', ''"),
     "a profile is not asked for": ("if case.profile and case.profile ~= profile then", "if false then"),
     "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
     "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),
     "a guard is forgotten": ("redis.call('HSET', case_key(case_id), 'guard', guard)", ""),
-    "an OPTIONS makes a call": ("if asking == 'OPTIONS' then return reply('UNKNOWN') end", ""),
-    "a GET makes the call that a person must confirm": ("(asking == 'GET' or", "("),
-    "a confirmation is asked to be confirmed": ("asking == 'FORM')", "asking == 'FORM' or asking == 'CONFIRMED')"),
-    "a POST that a person never saw makes the call": (" or asking == 'FORM')", ")"),
+    "an OPTIONS makes a call": ("if intent == 'OPTIONS' then return reply('UNKNOWN') end", ""),
+    "a GET makes the call that a person must confirm": ("(intent == 'GET' or", "("),
+    "a confirmation is asked to be confirmed": ("intent == 'FORM')", "intent == 'FORM' or intent == 'CONFIRMED')"),
+    "a POST that a person never saw makes the call": (" or intent == 'FORM')", ")"),
     "a program that opens links makes a call": (
-        "if case.guard == 'DETECT' and asking == 'GET' then return reply('AGENT') end", ""),
-    "a person is taken for a program": ("if case.guard == 'DETECT' and asking == 'GET'", "if case.guard == 'DETECT'"),
-    "a person who is no program need not confirm": ("asking == 'PERSON' or ", ""),
+        "if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end", ""),
+    "a person is taken for a program": ("if case.guard == 'DETECT' and intent == 'GET'", "if case.guard == 'DETECT'"),
+    "a person who is no program need not confirm": ("intent == 'PERSON' or ", ""),
     "a call counts for nothing in its minute": (
         "if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end", ""),
-    "a handshake makes a call": ("if asking == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
+    "a handshake makes a call": ("if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
     "a handshake is answered while a call runs": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end",
                                                   "if case.status == 'IN_PROGRESS' and intent ~= 'HANDSHAKE' then "
                                                   "return reply('BUSY') end"),
@@ -207,7 +216,7 @@ BUGS = {
     "a message whose lease is over stays at work": ("tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then",
                                                     "true then"),
     "a message that was interrupted is not told to be": (
-        "if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, keep) end", ""),
+        "if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, limits) end", ""),
     "a message that failed is not accepted again": ("elseif call[1] == 'SUCCEEDED' then", "else"),
     "a repeated message is answered as the case answers by now": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
     "a repeated message is answered for another call": ("reply('REPEATED', earlier,", "reply('REPEATED', case.call,"),

@@ -26,7 +26,7 @@ class Cases:
 
     def __init__(self, client):
         self.client = client
-        self.scripts = Scripts(client, tell=lambda _due: None)
+        self.scripts = Scripts(client, on_timeout=lambda _: None)
         self.made = []  # (case id, owner, activity, status, labels), oldest first
 
     async def make(self, labels, *, owner="shop", activity="push", status=OPEN):
@@ -181,11 +181,3 @@ async def test_a_label_costs_a_short_key_however_long_it_is(cases):
     await cases.make({"n" * 63: "€" * 200})
     (key,) = [key async for key in cases.client.scan_iter("*:label:*")]
     assert len(key) < 80
-
-
-async def test_what_a_process_that_knew_no_labels_has_dropped_is_passed_over(cases):
-    case_id = await cases.make({"team": "x"})
-    gone = await cases.make({"team": "x"})
-    partition = keys.partition_of(gone)
-    await cases.client.delete(*(keys.key(partition, name, gone) for name in ("case", "content")))
-    assert await cases.found({"team": "x"}) == [case_id]

@@ -285,8 +285,8 @@ async def test_the_message_queue_of_a_dead_replica_is_bounded_and_expires(store_
         one.replica_bus.post("dead", Confirm("x"))
         await one.replica_bus.flush()
         assert REGISTRY.get_sample_value("callback_letters_dropped_total") == dropped + 1
-        assert await client.llen(keys.replica_bus_key("dead")) == MAX_QUEUED_MESSAGES
-        assert 0 < await client.pttl(keys.replica_bus_key("dead")) <= 60_000
+        assert await client.llen(keys.replica_messages_key("dead")) == MAX_QUEUED_MESSAGES
+        assert 0 < await client.pttl(keys.replica_messages_key("dead")) <= 60_000
 
 
 async def test_unknown_and_unreadable_messages_are_ignored(store_of):

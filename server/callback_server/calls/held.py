@@ -101,7 +101,7 @@ class HeldCalls:
         held = await read_held(self._scripts, call_id)
         if held is None:
             raise errors.CallNotFoundError
-        if not held.holder:
+        if not held.replica:
             raise errors.CallNotHeldError(has_ended=held.status is not CallStatus.RUNNING)
         digest = hashlib.sha256(
             msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open))
@@ -113,18 +113,18 @@ class HeldCalls:
             outcome = self._dispatcher.decided(held.response, decision)
             finished, unsure = await resend_knowing(
                 lambda: finish_call(
-                    self._scripts, call_id=call_id, outcome=outcome, retention=self._retention, answered=digest
+                    self._scripts, call_id=call_id, outcome=outcome, retention=self._retention, answer_digest=digest
                 ),
                 unsent_s=ANSWER_S,
                 unsure_s=ANSWER_S,
             )
             if finished is not None:
-                self._replica_bus.post(held.holder, Answered(call_id))
+                self._replica_bus.post(held.replica, Answered(call_id))
                 if unsure or not finished.again:  # else somebody else said the same, and was first
                     log_call_ended(call_id, activity, outcome, finished.effect)
                 return
             held = await read_held(self._scripts, call_id) or held
-        if held.answered != digest:
+        if held.answer_digest != digest:
             raise errors.CallAnsweredError(held.status)
 
     def _answered(self, letter: Answered) -> None:

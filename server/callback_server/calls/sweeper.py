@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from callback_process.logs import get_logger
+from callback_server.domain.activity import NONE_PAUSED
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreError
+from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
-from callback_server.store.transitions.pause_activity import NONE_KNOWN, read_pauses
 from callback_server.store.transitions.sweep_partition import sweep_partition
 
 log = get_logger()
@@ -35,7 +36,7 @@ class Sweeper:
         self._scripts = scripts
         self._retention = retention
         self._deliver = deliver
-        self._pauses = NONE_KNOWN
+        self._paused = NONE_PAUSED
 
     async def sweep_for_ever(self) -> None:
         """Ends leases, closes what has expired and brings what is paused, until it is cancelled."""
@@ -53,14 +54,14 @@ class Sweeper:
     async def _read_pauses(self) -> None:
         """If that fails (a part of a cluster is away), sweeps go on with what is known: an old version is harmless."""
         try:
-            self._pauses = await read_pauses(self._scripts)
+            self._paused = await read_pauses(self._scripts)
         except StoreError as error:
             log.warning("sweep_failed", error=str(error))
         except Exception:
             log.exception("sweep_failed")
 
     async def _sweep(self, partition: int) -> bool:
-        swept = await sweep_partition(self._scripts, partition, retention=self._retention, pauses=self._pauses)
+        swept = await sweep_partition(self._scripts, partition, retention=self._retention, paused=self._paused)
         if swept.deliveries:
             self._deliver(partition)
         return swept.more

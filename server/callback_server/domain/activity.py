@@ -1,4 +1,4 @@
-"""Who decides what happens on a call, and how long that may take."""
+"""Activities: they decide what happens on a call, and how long that may take."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 
 LEASE_SLACK_MS: Final = 10_000
-"""A lease is the handler's deadline and this (spec, "A case's life")."""
+"""How much longer a lease is than the deadline of the handler (spec, "A case's life"), in milliseconds."""
 DEFAULT_DEADLINE_MS: Final = 8_000
-"""The deadline of a handler whose activity does not say otherwise."""
+"""The deadline of a handler whose activity declares none, in milliseconds."""
 HOLD_DEADLINE_MS: Final = 300_000
-"""How long a held call of such an activity waits for its answer."""
+"""How long a held call waits for its answer, where the activity declares no deadline, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,32 @@ class Activity:
 
     name: str
     deadline_ms: int | None = None
-    """None: the default, which is another one for a held call."""
+    """None: the default, which is longer for a held call."""
     retries: Retries = DEFAULT_RETRIES
 
 
+@dataclass(frozen=True, slots=True)
+class PausedActivities:
+    """The activities whose deliveries are paused, at one version of that list."""
+
+    version: int = 0
+    """A number that grows with each change. 0: the list was never changed."""
+    names: tuple[str, ...] = ()
+    """In alphabetical order."""
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[bytes, bytes]) -> PausedActivities:
+        """Return the list that a hash of the store has: the version at the empty field, and a field per activity."""
+        names = tuple(sorted(name.decode() for name in fields if name))
+        return cls(int(fields.get(b"", 0)), names)
+
+
+NONE_PAUSED: Final = PausedActivities()
+"""The empty list before its first change. It never replaces another one."""
+
+
 def deadline_ms(activities: Mapping[str, Activity], name: str, *, held: bool) -> int:
-    """How long who decides on a call of an activity may take: its handler, or whoever answers a held one."""
+    """Return how long the handler of an activity, or the answer to a held call, may take, in milliseconds."""
     declared = activities.get(name)
     if declared is not None and declared.deadline_ms is not None:
         return declared.deadline_ms

@@ -39,18 +39,14 @@ from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, read_call, read_calls, read_case, read_cases
 from callback_server.store.queries.read_events import ResumeToken
+from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CreateResult, create_case
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
-from callback_server.store.transitions.pause_activity import (
-    is_paused,
-    pause_activity,
-    paused_activities,
-    resume_activity,
-)
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.set_response import SetResponseResult, set_response
 from callback_server.watch import WatchHub
@@ -353,7 +349,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Keeps the deliveries of an activity from being tried."""
         require_valid(request)
         activity = request.callback_activity
-        await _resent(lambda: pause_activity(self._scripts, activity))
+        await _resent(lambda: change_pauses(self._scripts, activity, is_paused=True))
         log.info("activity_paused", activity=activity, principal=caller.name)
         return pb2.PauseActivityResponse()
 
@@ -364,7 +360,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Lets the deliveries of an activity be tried again."""
         require_valid(request)
         activity = request.callback_activity
-        await _resent(lambda: resume_activity(self._scripts, activity))
+        await _resent(lambda: change_pauses(self._scripts, activity, is_paused=False))
         log.info("activity_resumed", activity=activity, principal=caller.name)
         return pb2.ResumeActivityResponse()
 
@@ -374,7 +370,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ListPausedActivitiesResponse:
         """Shows which activities are paused."""
         require_valid(request)
-        return pb2.ListPausedActivitiesResponse(callback_activities=await paused_activities(self._scripts))
+        return pb2.ListPausedActivitiesResponse(callback_activities=(await read_pauses(self._scripts)).names)
 
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name

@@ -28,9 +28,7 @@ PARTITIONS: Final = 64
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, the highest version of the processes that have started on it."""
 PAUSED_KEY: Final = "cb:paused"
-"""Set: activities of which no delivery is tried for now. What begins deliveries looks at its partition's copy."""
-PAUSES_KEY: Final = f"{{{PAUSED_KEY}}}:pauses"
-"""Hash, in that set's slot: a version, and what was in the set at that."""
+"""Hash: a field for each activity whose deliveries are paused, and a version at the empty field."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: by replica, until when it holds (milliseconds since the epoch), a colon, and its workers' places, packed."""
 PROBE_KEY: Final = "cb:probe"
@@ -50,9 +48,9 @@ LAYOUT: Final = {
     "fallback": "fallback:{}",  # string: what a caller gets at the answer deadline, packed; absent if nothing
     "answer": "answer:{}",  # string: what a held call was answered, packed and whole, until its caller has it
     "waiting": "waiting:{}",  # zset: held calls of an owner that run, by start, in milliseconds
-    "inbox": "inbox",  # set: activities of which something is to be delivered
+    "delivery_activities": "delivery_activities",  # set: activities that have a delivery to run
     "due": "due:{}",  # zset: calls of an activity that are to be delivered, by when something is due, in milliseconds
-    "pauses": "pauses",  # hash: activities that are paused, as PAUSED_KEY has them, and at '' the version of that
+    "pauses": "pauses",  # hash: the partition's copy of PAUSED_KEY
     "queue": "queue:{}",  # list: calls of an ordered case that are to be delivered, in their order
     "dead": "dead:{}",  # zset: calls of an owner whose delivery is dead, but erased ones, by start
     "expiries": "expiries",  # zset: cases that are not closed by expiry, in milliseconds
@@ -75,9 +73,9 @@ tells nobody of what it does. Events are no truth: nothing but watching reads th
 """
 
 
-def replica_bus_key(replica: str) -> str:
-    """The mailbox of a replica: a list, which ends by itself."""
-    return f"cb:mail:{replica}"
+def replica_messages_key(replica: str) -> str:
+    """Return the key of the message queue of a replica: a list, which expires."""
+    return f"cb:messages:{replica}"
 
 
 def partition_of(case_id: str) -> int:
@@ -93,17 +91,3 @@ def tag(partition: int) -> str:
 def key(partition: int, name: str, *parts: str) -> str:
     """A key of the table above."""
     return f"{tag(partition)}:{LAYOUT[name].format(*parts)}"
-
-
-def lua_functions() -> str:
-    """The table above as Lua: `case_key(id)` and so on, under the tag in `KEYS[1]`."""
-    lines = []
-    for name, pattern in LAYOUT.items():
-        parameters = [f"p{i}" for i in range(1, pattern.count("{}") + 1)]
-        pieces = [f"':{piece}'" if i == 0 else f"'{piece}'" for i, piece in enumerate(pattern.split("{}"))]
-        terms = ["KEYS[1]", pieces[0]]
-        for parameter, piece in zip(parameters, pieces[1:], strict=True):
-            terms += [parameter, piece]
-        body = " .. ".join(term for term in terms if term != "''")
-        lines.append(f"local function {name}_key({', '.join(parameters)}) return {body} end")
-    return "\n".join(lines)

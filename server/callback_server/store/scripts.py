@@ -1,11 +1,11 @@
-"""Runs the Lua scripts: package data, sent by their SHA, and whole to a store that does not know them (yet, or again).
+"""Lua scripts: loaded from package data, sent by their SHA, and sent whole to a store that does not know them.
 
-A script is sent once per call of :meth:`Scripts.run`. Who sends it again, and how long, is decided above, where it is
-known what the script is for: every script is safe to be sent twice.
+Every script is safe to be sent twice. :meth:`Scripts.run` sends it once; its caller knows what the script is for, and
+decides whether and for how long to send it again.
 
-Some do what is due besides what they were asked for, and say so before their answer. That is told here, where all
-replies come by: once, for only the execution that did it says it. What a lost reply said is not told; the store alone
-knows.
+Some scripts also apply the timeouts that are due on the case, whatever they were asked for, and report these before
+their answer. :class:`Scripts` passes each report on. A timeout is reported once, because only the execution that
+applies it reports it. If that reply is lost, the report is lost too; the store itself is right.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -24,102 +25,153 @@ from callback_server.domain.timeouts import CaseExpired, LeaseEnded, Timeout
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient, store_errors
 from callback_server.store.connection.pipeline import Pipeline
+from callback_server.store.generated_lua import PARTS, Argument, Kind, argument_bindings
 from callback_server.store.packing import unpack_effect
 
-LISTS_AT_ONCE: Final = 8
-PARTITIONS_AT_ONCE: Final = 16
-"""How many scripts of a list are sent in one go: calls must get in between."""
-_INCLUDE: Final = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
+MAX_CONCURRENT_BATCHES: Final = 8
+PARTITIONS_PER_BATCH: Final = 16
+"""How many scripts are sent together to read all partitions. Calls must get in between."""
+_DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
+
+ArgumentValue = str | bytes | int | bool | Sequence[str | bytes | int]
+PackedArguments = Sequence[str | bytes | int]
 
 
 class Script:
-    """One Lua file, with its includes, each once, and the key functions in their place.
+    """One Lua file, and the arguments that it takes.
 
-    `settles` says that its replies begin with what was due.
+    The file is completed when it is loaded: `-- @include NAME` stands for a file in `lua/includes/` or for a generated
+    part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the arguments.
     """
 
-    def __init__(self, name: str, *, settles: bool = False) -> None:
-        lua = resources.files("callback_server.store") / "lua"
+    def __init__(
+        self, name: str, arguments: Sequence[Argument], *, key: str = "partition", applies_timeouts: bool = False
+    ) -> None:
+        """Load a script.
 
-        included = set[str]()
-
-        def include(match: re.Match[str]) -> str:
-            if match[1] in included:
-                return ""
-            included.add(match[1])
-            return _INCLUDE.sub(include, (lua / "includes" / f"{match[1]}.lua").read_text("utf-8"))
-
-        def with_keys(match: re.Match[str]) -> str:
-            return f"{keys.lua_functions()}\n{match[0]}"
-
+        Args:
+            name: The name of the file in `lua/`, without its extension.
+            arguments: The arguments in the order in which the script receives them. Lists stand at the end.
+            key: The one key that the script is about.
+            applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied.
+        """
         self.name = name
-        self.settles = settles
-        text = _INCLUDE.sub(with_keys, (lua / f"{name}.lua").read_text("utf-8"), count=1)
-        self.source = _INCLUDE.sub(include, text)
+        self.arguments = arguments
+        self.key = key
+        self.applies_timeouts = applies_timeouts
+        plain = [argument.name for argument in arguments if argument.kind is not Kind.LIST]
+        self._get_plain = (
+            operator.itemgetter(*plain) if len(plain) > 1 else lambda values: tuple(values[n] for n in plain)
+        )
+        self._flags = [argument.name for argument in arguments if argument.kind is Kind.FLAG]
+        self._lists = [argument.name for argument in arguments if argument.kind is Kind.LIST]
+        self.source = _load(name, arguments)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def pack(self, **values: ArgumentValue) -> PackedArguments:
+        """Return the arguments in the order and form in which the script receives them.
+
+        Raises:
+            TypeError: An argument is missing or unknown.
+        """
+        for name in self._flags:
+            values[name] = "1" if values[name] else ""
+        try:
+            packed: tuple[Any, ...] = self._get_plain(values)
+            for name in self._lists:
+                items: Any = values[name]
+                packed += (len(items), *items)
+        except KeyError as error:
+            raise TypeError(f"{self.name} needs the argument {error}") from None
+        if len(values) != len(self.arguments):
+            raise TypeError(f"{self.name} takes no {values.keys() - {each.name for each in self.arguments}}")
+        return packed
+
+
+def _load(name: str, arguments: Sequence[Argument]) -> str:
+    folder = resources.files("callback_server.store") / "lua"
+    included = set[str]()
+
+    def replacement(match: re.Match[str]) -> str:
+        part = match[1]
+        if part is None:
+            return argument_bindings(arguments)
+        if part in included:
+            return ""
+        included.add(part)
+        if part in PARTS:
+            return PARTS[part]()
+        return _DIRECTIVE.sub(replacement, (folder / "includes" / f"{part}.lua").read_text("utf-8"))
+
+    return _DIRECTIVE.sub(replacement, (folder / f"{name}.lua").read_text("utf-8"))
 
 
 class Scripts:
-    """The scripts on one store."""
+    """Runs scripts on one store."""
 
-    def __init__(self, client: StoreClient, tell: Callable[[Timeout], None]) -> None:
-        """`tell` is told of each thing that was due, once it is done."""
+    def __init__(self, client: StoreClient, on_timeout: Callable[[Timeout], None]) -> None:
+        """Make a runner. `on_timeout` is called with each timeout that a script has applied."""
         self.client = client
-        self._tell = tell
-        self._lanes = Pipeline(client)
-        self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
-        """Held by what lists send, so that they do not take the connections that calls need."""
+        self._on_timeout = on_timeout
+        self._pipeline = Pipeline(client)
+        self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
+        """Limits the reads of all partitions, so that they do not take the connections that calls need."""
 
-    async def run(self, script: Script, partition: int, *args: str | bytes | int) -> Any:
-        """Runs `script` on a partition and returns its answer.
+    async def run(self, script: Script, partition: int, **values: ArgumentValue) -> Any:
+        """Run `script` on a partition and return its answer.
 
         Raises:
-            StoreError: the store could not be reached, gave no answer, or refused to run anything.
+            StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        reply = await self.run_on(script, keys.tag(partition), *args)
-        if script.settles:
-            due, *reply = reply
-            for word, name, activity, *made in due:
+        reply = await self._evaluate(script, keys.tag(partition), script.pack(**values))
+        if script.applies_timeouts:
+            timeouts, *reply = reply
+            for word, name, activity, *effect in timeouts:
                 if word == b"LEASE_ENDED":
-                    self._tell(LeaseEnded(name.decode(), activity.decode(), unpack_effect(made[0])))
+                    self._on_timeout(LeaseEnded(name.decode(), activity.decode(), unpack_effect(effect[0])))
                 else:
-                    self._tell(CaseExpired(name.decode(), activity.decode()))
+                    self._on_timeout(CaseExpired(name.decode(), activity.decode()))
         return reply
 
-    async def run_on(self, script: Script, key: str, *args: str | bytes | int) -> Any:
-        """Runs `script` on the one key that it is about, and returns its reply.
+    async def run_on(self, script: Script, key: str, **values: ArgumentValue) -> Any:
+        """Run `script` on the one key that it is about and return its reply.
 
         Raises:
-            StoreError: the store could not be reached, gave no answer, or refused to run anything.
+            StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        with store_errors():
-            try:
-                return await self._lanes.send(key, "EVALSHA", script.sha, 1, key, *args)
-            except NoScriptError:
-                return await self._lanes.send(key, "EVAL", script.source, 1, key, *args)
+        return await self._evaluate(script, key, script.pack(**values))
 
-    async def run_lists(
-        self, script: Script, arguments: Mapping[int, Sequence[str | bytes | int]]
-    ) -> dict[int, list[Any]]:
-        """Runs a `script` that only reads on each partition, with its arguments, and returns the replies.
+    async def run_on_partitions(self, script: Script, arguments: Mapping[int, PackedArguments]) -> dict[int, list[Any]]:
+        """Run a `script` that only reads on several partitions and return the replies.
+
+        Args:
+            script: The script.
+            arguments: The arguments for each partition, as `script.pack` returns them.
 
         Raises:
-            StoreError: the store could not be reached, gave no answer, or refused to run anything.
+            StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
         partitions = list(arguments)
-        groups = [partitions[at : at + PARTITIONS_AT_ONCE] for at in range(0, len(partitions), PARTITIONS_AT_ONCE)]
+        batches = [partitions[at : at + PARTITIONS_PER_BATCH] for at in range(0, len(partitions), PARTITIONS_PER_BATCH)]
 
-        async def run_group(group: Sequence[int]) -> list[Any]:
-            async with self._lists:
+        async def run_batch(batch: Sequence[int]) -> list[Any]:
+            async with self._batches:
                 with store_errors():
                     pipeline = self.client.pipeline(transaction=False)
-                    for partition in group:
+                    for partition in batch:
                         pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *arguments[partition])
                     replies = await pipeline.execute(raise_on_error=False)
             for at, reply in enumerate(replies):
-                if isinstance(reply, Exception):  # the store does not know the script yet; or it says so once more
-                    replies[at] = await self.run(script, group[at], *arguments[group[at]])
+                if isinstance(reply, Exception):  # the store does not know the script yet, or the error comes again
+                    replies[at] = await self._evaluate(script, keys.tag(batch[at]), arguments[batch[at]])
             return replies
 
-        replies = await asyncio.gather(*(run_group(group) for group in groups))
+        replies = await asyncio.gather(*(run_batch(batch) for batch in batches))
         return dict(zip(partitions, itertools.chain.from_iterable(replies), strict=True))
+
+    async def _evaluate(self, script: Script, key: str, packed: PackedArguments) -> Any:
+        with store_errors():
+            try:
+                return await self._pipeline.send(key, "EVALSHA", script.sha, 1, key, *packed)
+            except NoScriptError:
+                return await self._pipeline.send(key, "EVAL", script.source, 1, key, *packed)

@@ -20,8 +20,8 @@ class _Batch:
     def __init__(self, client):
         self._pipeline = client.pipeline(transaction=False)
 
-    async def run(self, script, partition, *args):
-        self._pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *args)
+    async def run(self, script, partition, **values):
+        self._pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *script.pack(**values))
         return [b"OK"]
 
     async def send(self):

@@ -1,16 +1,15 @@
 #!lua flags=allow-oom
--- Forgets what is past its retention in a partition: calls that are over, and closed cases. A case waits for its calls:
--- for the end of one that runs or is to be delivered, and for their retention, which may end a moment later than its own.
--- What has no call or no case, which can only come from outside, is taken off the list: it must not stand in the way of
--- the others for ever.
+-- Deletes what is past its retention in a partition: ended calls and closed cases. A case waits for its calls: for the end
+-- of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after its own. An entry
+-- without its call or case can only come from outside. It is removed from the list, so that it does not block the others.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
--- Returns: how many calls and how many cases were dropped. Together less than the limit means that nothing is left.
+-- Returns: the number of calls and the number of cases that were deleted. A sum below the limit means: nothing is left.
 -- Transition: CLOSED -> nothing
--- @include life
+-- @include lifecycle
+-- @arguments
 
-local limit, retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = math.floor(now_us() / 1000)
 local due = now - retention_ms
 
@@ -19,7 +18,7 @@ for _, call_id in ipairs(calls) do
   local case_id = string.sub(call_id, 1, 32)
   local case = redis.call('HEXISTS', call_key(call_id), 'size') == 1 and load_case(case_id)
   if case then
-    drop_call(case, call_id)
+    delete_call(case, call_id)
   else
     redis.call('ZREM', ended_key(), call_id)
   end

@@ -1,23 +1,14 @@
 #!lua flags=allow-oom
--- Changes which activities are paused, if asked to, and gives that a version, be it the same as before; and what a process
--- of the release before has changed meanwhile, which knows of the set alone. Versions are times, so that they grow even if
--- the store has lost the last.
+-- Pauses or resumes the deliveries of an activity, in the store's list of paused activities. The list gets a new version,
+-- also where it stays the same. A version is a time, so that versions grow even if the store has lost the newest one.
 --
 -- KEYS: paused
--- ARGV: the key of its version, in the same slot; then nothing, or SADD or SREM and an activity
--- Returns: the version, then the activities that are paused.
+-- ARGV: activity, is_paused
+-- Returns: the hash: the version at the field '', and a field for each paused activity.
+-- @arguments
 
-local pauses = ARGV[1]
-
-if ARGV[2] then redis.call(ARGV[2], KEYS[1], ARGV[3]) end
-local activities = redis.call('SMEMBERS', KEYS[1])
-table.sort(activities)
-local known = redis.call('HMGET', pauses, 'version', 'activities')
-local version, now = known[1] or '0', cmsgpack.pack(activities)
-if ARGV[2] or now ~= (known[2] or cmsgpack.pack({})) then
-  local time = redis.call('TIME')
-  version = string.format('%.0f', math.max(time[1] * 1000000 + time[2], version + 1))
-  redis.call('HSET', pauses, 'version', version, 'activities', now)
-end
-table.insert(activities, 1, version)
-return activities
+local time = redis.call('TIME')
+local version = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('HGET', KEYS[1], '') or 0) + 1)
+redis.call('HSET', KEYS[1], '', string.format('%.0f', version))
+if is_paused then redis.call('HSET', KEYS[1], activity, '1') else redis.call('HDEL', KEYS[1], activity) end
+return redis.call('HGETALL', KEYS[1])

@@ -1,39 +1,37 @@
 #!lua
--- Stores a new case. Sent twice, it stores it once.
+-- Stores a new case. Sent twice, the script stores it once.
 --
 -- KEYS: partition
--- ARGV: case_id, sha (raw, what follows the id), fingerprint (raw, its first half), owner, activity, mode, parameter,
---       time_to_live_ms ('' = never), content, body ('' = none apart), path ('1' if the response is a redirect to /path,
---       else ''), profile ('' = none), guard ('' = off), answer ('' = HANDLER), ordered ('1' or ''), fallback ('' = none)
--- Returns: OK; KNOWN (the same request stored it before); CONFLICT if the case exists with another owner or content.
+-- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half), owner,
+--       activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the content),
+--       profile ('' = none), guard ('' = OFF), answer ('' = HANDLER), fallback ('' = none),
+--       needs_platform (the response is a redirect to /path), is_ordered
+-- Returns: OK; KNOWN (the same request stored it before); CONFLICT (the case exists with another owner or content).
 -- Transition: nothing -> OPEN
--- @include life
+-- @include lifecycle
+-- @arguments
 
-local case_id, sha, fingerprint, owner, activity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local mode, parameter, time_to_live_ms, content, body, path = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local profile, guard, answer, ordered, fallback = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
-
-if redis.call('EXISTS', case_key(case_id)) == 1 then -- seldom: a request that was sent again
+if redis.call('EXISTS', case_key(case_id)) == 1 then -- rare: the request is sent again
   local existing = load_case(case_id)
-  local same = existing.owner == owner and string.sub(existing.sha, -16) == sha
-    and string.sub(existing.fingerprint, 1, 16) == fingerprint
+  local same = existing.owner == owner and existing.sha == state_hash_half and existing.fingerprint == fingerprint
   return {same and 'KNOWN' or 'CONFLICT'}
 end
 
 local marks = label_marks(content)
--- A creation time of its own for each case of a partition, so that a page token can name a place between two.
+-- Each case of a partition has another creation time, so that a page token can name a position between two cases.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
 redis.call('SET', newest_key(), string.format('%.0f', created))
-redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', sha,
-  'fingerprint', fingerprint, 'created', created, 'marks', marks)
+redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', state_hash_half,
+  'fingerprint', fingerprint, 'created', created)
+if marks ~= '' then redis.call('HSET', case_key(case_id), 'marks', marks) end
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
-if path ~= '' then redis.call('HSET', case_key(case_id), 'path', path) end
+if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
 if answer ~= '' then redis.call('HSET', case_key(case_id), 'answer', answer) end
-if ordered ~= '' then redis.call('HSET', case_key(case_id), 'ordered', ordered) end
+if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
 if fallback ~= '' then
   redis.call('HSET', case_key(case_id), 'fallback', '1')
   redis.call('SET', fallback_key(case_id), fallback)
@@ -46,5 +44,5 @@ if time_to_live_ms ~= '' then
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
-emit({id = case_id, owner = owner, activity = activity, status = 'OPEN', marks = marks}, 'CASE_CREATED')
+emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', marks = marks}, 'CASE_CREATED')
 return {'OK'}

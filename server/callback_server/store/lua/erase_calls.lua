@@ -1,17 +1,16 @@
 #!lua flags=allow-oom
--- Erases what was recorded of the calls of a case, some at a time, newest first. What is erased stays so: of a call that
--- runs, its end records nothing but how it ended. What waits to be delivered is dead, for nothing is left of it.
+-- Erases what was recorded of the calls of a case: a number of calls at a time, newest first. An erased call stays erased:
+-- the end of a call that runs then records only its status. A delivery that waits is DEAD, because nothing is left of it.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), erasure (a name of its own, the same when it is sent again), before (an attempt; '+inf' =
---       all), limit
--- Returns: OK with how many of these calls had something recorded until this erasure, and the attempt before which to go
---          on, 0 if there are no more; UNKNOWN (no such case of this owner).
+-- ARGV: case_id, owner ('' = any), erasure (a unique name, the same when the request is sent again),
+--       before (an attempt; '+inf' = all), limit
+-- Returns: OK with the number of calls that had something recorded until this erasure, and the attempt before which to
+--          continue (0 = there are no more); UNKNOWN (no such case of this owner).
 -- Transition: of a delivery PENDING -> DEAD.
--- @include life
+-- @include lifecycle
 -- @include delivery
-
-local case_id, owner, erasure, before, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+-- @arguments
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
@@ -26,7 +25,7 @@ for i = 1, #calls, 2 do
   if call[3] ~= '' then
     redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
     redis.call('HDEL', call_key(call_id), 'request_body')
-    -- What a running call has besides is the case's own, for a claim that is sent again. Its end takes that away.
+    -- The response of a running call is the case's, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
       if redis.call('ZSCORE', ended_key(), call_id) then
         redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])
@@ -38,6 +37,7 @@ for i = 1, #calls, 2 do
   end
 end
 local now = math.floor(now_us() / 1000)
-local all = {calls = math.huge, bytes = math.huge} -- what is dropped meanwhile would not be counted when this is sent again
-for _, call_id in ipairs(dead) do conclude(case, call_id, 'DEAD', now, all) end
+-- Without limits: a call that is deleted here would not be counted when the request is sent again.
+local no_limits = {max_recorded_calls = math.huge, max_recorded_bytes = math.huge}
+for _, call_id in ipairs(dead) do end_delivery(case, call_id, 'DEAD', now, no_limits) end
 return {'OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0}

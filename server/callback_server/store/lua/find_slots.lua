@@ -1,20 +1,20 @@
 #!lua flags=no-writes
--- Which places for calls the workers of all replicas have.
+-- Finds how many free slots the workers of all replicas have.
 --
 -- KEYS: workers
 -- ARGV: none
--- Returns: replica, valid_ms (for how long that holds) and places (packed), of each replica that has workers.
+-- Returns: replica, valid_ms (how long the announcement is valid) and slots (packed), for each replica that has workers.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = {}
-local said = redis.call('HGETALL', KEYS[1])
-for i = 1, #said, 2 do
-  local till, places = string.match(said[i + 1], '^(%d+):(.*)$')
-  if tonumber(till) > now then
-    found[#found + 1] = said[i]
-    found[#found + 1] = tonumber(till) - now
-    found[#found + 1] = places
+local announced = redis.call('HGETALL', KEYS[1])
+for i = 1, #announced, 2 do
+  local valid_until, slots = string.match(announced[i + 1], '^(%d+):(.*)$')
+  if tonumber(valid_until) > now then
+    found[#found + 1] = announced[i]
+    found[#found + 1] = tonumber(valid_until) - now
+    found[#found + 1] = slots
   end
 end
 return found

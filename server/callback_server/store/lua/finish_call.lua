@@ -1,46 +1,45 @@
 #!lua flags=allow-oom
--- Records the end of a call. Only the holder of the call_id can, once, and of a held one whoever answers it first; sent
--- again with the same status and answer, it changes nothing.
--- A call whose lease is over ends as INTERRUPTED whatever its holder says.
+-- Records the end of a call. Only the holder of the call_id can, once; a held call ends with its first answer. Sent again
+-- with the same status and answer, the script changes nothing. A call whose lease has ended is INTERRUPTED, whatever its
+-- holder reports.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, status, keep_open ('1' or '0'), failure, detail, response ('' = none), response_body,
---       keep_calls, keep_bytes, answered (a digest of what a held call is answered, '' = it is not), answer (that answer,
---       whole, '' = none), answer_ms (for how long it is kept for its caller)
--- Returns: what was due, then OK, or AGAIN (it had ended so before), with what the end made of the case ('' = nothing);
---          STALE (the call has ended otherwise, or is no longer kept).
--- Transition: the life table; a case that has been closed meanwhile stays as it is.
--- @include life
+-- ARGV: case_id, call_id, status, failure, detail, response ('' = none), response_body,
+--       answer_digest (of the answer to a held call, '' = the call is not held),
+--       answer (the whole answer to a held call, '' = none), answer_ms (how long that is kept for the caller),
+--       max_recorded_calls, max_recorded_bytes, keep_open
+-- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the case
+--          ('' = none); STALE (the call has ended otherwise, or is no longer kept).
+-- Transition: the call's row of the life table. A case that was closed meanwhile stays closed.
+-- @include lifecycle
+-- @arguments
 
-local case_id, call_id, status, keep_open = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local failure, detail, response, response_body = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local keep = {calls = tonumber(ARGV[9]), bytes = tonumber(ARGV[10])}
-local answered, answer, answer_ms = ARGV[11], ARGV[12], ARGV[13]
+local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
-  'made', 'answered')
+  'effect', 'answer_digest')
 if call[1] ~= 'RUNNING' then
-  if call[1] == status and (call[7] or '') == answered then return reply('AGAIN', call[6] or '') end
+  if call[1] == status and (call[7] or '') == answer_digest then return reply('AGAIN', call[6] or '') end
   return reply('STALE')
 end
 
 local now = math.floor(now_us() / 1000)
-settle(case, now, keep)
+apply_timeouts(case, now, limits)
 if redis.call('HGET', call_key(call_id), 'status') ~= 'RUNNING' then return reply('STALE') end
 if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then
-  end_call(case, call_id, 'INTERRUPTED', false, now, keep)
+  end_call(case, call_id, 'INTERRUPTED', false, now, limits)
   return reply('STALE')
 end
 
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
-if answered ~= '' then
-  redis.call('HSET', call_key(call_id), 'answered', answered)
+if answer_digest ~= '' then
+  redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest)
   redis.call('SET', answer_key(call_id), answer, 'PX', answer_ms)
 end
-if call[5] ~= '' then -- else it was erased while it ran
+if call[5] ~= '' then -- otherwise it was erased while it ran
   local grown = #response + #response_body - #call[3] - #(call[4] or '')
   redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'detail', detail,
     'size', call[2] + grown)
 end
-return reply('OK', end_call(case, call_id, status, keep_open, now, keep))
+return reply('OK', end_call(case, call_id, status, keep_open, now, limits))

@@ -1,20 +1,20 @@
 #!lua flags=no-writes
--- The newest cases of an owner in a partition, from a place on: of a status, of an activity, with labels.
--- Walks the indexes by status and activity, or that of a label if there are fewer cases in it, and looks up the rest.
+-- Lists the newest cases of an owner in a partition, from a position on: of a status, of an activity, with labels.
+-- Walks the indexes by status and activity, or the index of a label if that has fewer cases, and looks up the rest.
 --
 -- KEYS: partition
--- ARGV: owner, activity ('' = all), status ('' = all), before (creation in microseconds, '' = all), limit (cases to
---       return), scan (cases to look at), then pairs of a label's name and value
--- Returns: how far this came (the creation of the last case that was looked at; 0 if that was the last of all), then
+-- ARGV: owner, activity ('' = all), status ('' = all), before (creation in microseconds, '' = all),
+--       limit (cases to return), max_scanned (cases to look at), labels... (pairs: name, value)
+-- Returns: how far the script came (the creation of the last case that it looked at; 0 if that was the last of all), then
 --          creation and case_id in turn, newest first.
 -- @include labels
+-- @include status_lists
+-- @arguments
 
-local owner, activity, status, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local limit, scan = tonumber(ARGV[5]), tonumber(ARGV[6])
 local LARGEST_BLOCK = 64
 
 local walked, labels = {}, {}
-for i = 7, #ARGV, 2 do
+for i = labels_first, labels_last, 2 do
   local index = label_index(owner, ARGV[i], ARGV[i + 1])
   labels[#labels + 1] = {index = index, size = redis.call('ZCARD', index)}
 end
@@ -23,7 +23,7 @@ table.sort(labels, function(a, b) return a.size < b.size end)
 local all = status == '' and activity == ''
 local by_label, others = #labels > 0 and all, 0
 if not by_label then
-  local statuses = status ~= '' and {status} or {'OPEN', 'IN_PROGRESS', 'CLOSED'}
+  local statuses = status ~= '' and {status} or CASE_STATUSES
   local activities = activity ~= '' and {activity} or redis.call('SMEMBERS', activities_key(owner))
   for _, each_activity in ipairs(activities) do
     for _, each_status in ipairs(statuses) do
@@ -41,12 +41,11 @@ local function fits(case_id)
     if not redis.call('ZSCORE', label.index, case_id) then return false end
   end
   if not by_label then return true end
-  -- None: a process of a release that knew no labels has dropped it.
   local case = redis.call('HMGET', case_key(case_id), 'status', 'activity')
-  return case[1] and (status == '' or case[1] == status) and (activity == '' or case[2] == activity)
+  return (status == '' or case[1] == status) and (activity == '' or case[2] == activity)
 end
 
--- The next cases of an index, with their creations. The newest is at hand and mostly the one; others are looked for.
+-- Returns the next cases of an index, with their creations. Most walks need only the newest one, which is cheap to read.
 local function next_block(walk)
   if not walk.block then
     local newest = redis.call('ZRANGE', walk.index, 0, 0, 'REV', 'WITHSCORES')
@@ -56,7 +55,7 @@ local function next_block(walk)
     'WITHSCORES')
 end
 
--- One step down an index, newest first, read in blocks that grow: most walks end after a step.
+-- Moves one case down an index, newest first. The index is read in blocks that grow, because most walks end after a step.
 local function step(walk)
   if not walk.block or walk.at >= #walk.block and walk.size > 0 then
     walk.block, walk.at = next_block(walk), 0
@@ -79,7 +78,7 @@ for _, index in ipairs(walked) do
 end
 
 local reply = {0}
-for _ = 1, scan do
+for _ = 1, max_scanned do
   local newest
   for _, walk in ipairs(walks) do
     if walk.created and not (newest and newest.created > walk.created) then newest = walk end

@@ -1,20 +1,20 @@
 #!lua flags=no-writes
--- The newest held calls of an owner that wait, or the newest calls whose delivery is dead, in a partition, from a place on.
+-- Lists the newest calls of an owner in a partition, from a position on: held calls that wait, or calls whose delivery is
+-- DEAD.
 --
 -- KEYS: partition
--- ARGV: which (WAITING or DEAD), owner, start ('' = all) and call_id of the place before which they are, limit
+-- ARGV: filter (WAITING or DEAD), owner, before_start ('' = all), before_call_id (the position: only older calls), limit
 -- Returns: start and call_id in turn, newest first.
--- @include life
+-- @include key_functions
+-- @arguments
 
-local which, owner, start, before, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-
-local index = which == 'WAITING' and waiting_key(owner) or dead_key(owner)
+local index = filter == 'WAITING' and waiting_key(owner) or dead_key(owner)
 local found, at = {}, 0
 while #found < 2 * limit do
-  local block = redis.call('ZRANGE', index, start == '' and '+inf' or start, '-inf', 'BYSCORE', 'REV', 'LIMIT', at, limit,
+  local block = redis.call('ZRANGE', index, before_start == '' and '+inf' or before_start, '-inf', 'BYSCORE', 'REV', 'LIMIT', at, limit,
     'WITHSCORES')
   for i = 1, #block, 2 do
-    if start == '' or tonumber(block[i + 1]) < tonumber(start) or block[i] < before then
+    if before_start == '' or tonumber(block[i + 1]) < tonumber(before_start) or block[i] < before_call_id then
       found[#found + 1] = tonumber(block[i + 1])
       found[#found + 1] = block[i]
     end

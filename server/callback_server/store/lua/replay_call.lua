@@ -1,19 +1,18 @@
 #!lua
--- Has a recorded call delivered to its handler again, soon; of a delivery that waits for its next attempt, makes that due
--- now. It is one that was replayed from then on.
+-- Makes the delivery of a call due now: a new delivery of a recorded call, or the next attempt of a delivery that waits.
+-- The delivery counts as replayed from then on.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), call_id
--- Returns: OK; UNKNOWN (no such call of this owner, or no longer); RUNNING (the call, or its delivery); LOST (its request is
---          not kept whole); UNHANDLED (its activity has no handler).
+-- Returns: OK; UNKNOWN (no such call of this owner, or it is no longer kept); RUNNING (the call or its delivery runs); LOST
+--          (its request is not kept whole); UNHANDLED (its activity has no handler).
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
--- @include life
+-- @include lifecycle
 -- @include delivery
-
-local case_id, owner, call_id = ARGV[1], ARGV[2], ARGV[3]
+-- @arguments
 
 local case = load_case(case_id)
-local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size', 'tries')
+local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size', 'attempts')
 if not case or not call[2] or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
 if case.activity == 'record' or case.activity == 'form' then return {'UNHANDLED'} end
 if call[1] == 'RUNNING' or call[4] == 'RUNNING' then return {'RUNNING'} end
@@ -22,13 +21,13 @@ if call[2] == '' or call[3] then return {'LOST'} end
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
-  if tonumber(redis.call('ZSCORE', due_key(case.activity), call_id) or 0) > now then wait(case, call_id, now) end
+  if tonumber(redis.call('ZSCORE', due_key(case.activity), call_id) or 0) > now then schedule_attempt(case, call_id, now) end
   return {'OK'}
 end
-redis.call('HSET', call_key(call_id), 'base', call[6] or 0)
+redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0)
 redis.call('ZREM', ended_key(), call_id)
 redis.call('ZREM', dead_key(case.owner), call_id)
 redis.call('HINCRBY', case_key(case_id), 'running', 1)
 redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[5])
-deliver(case, call_id, now)
+start_delivery(case, call_id, now)
 return {'OK'}

@@ -1,13 +1,12 @@
 #!lua
--- Puts letters into the mailbox of a replica. A mailbox that nobody empties, for its replica is dead, ends by itself.
+-- Appends messages to the queue of a replica. The queue of a dead replica expires.
 --
--- KEYS: mailbox
--- ARGV: keep_ms (for how long, from the last letter), most (letters in a mailbox), then the letters
--- Returns: OK, or FULL: nothing was put in.
+-- KEYS: messages
+-- ARGV: expire_ms (after the last message), max_messages (in the queue), messages...
+-- Returns: OK, or FULL: no message was appended.
+-- @arguments
 
-local keep_ms, most = tonumber(ARGV[1]), tonumber(ARGV[2])
-
-if redis.call('LLEN', KEYS[1]) + #ARGV - 2 > most then return 'FULL' end
-for i = 3, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[i]) end
-redis.call('PEXPIRE', KEYS[1], keep_ms)
+if redis.call('LLEN', KEYS[1]) + messages_last - messages_first + 1 > max_messages then return 'FULL' end
+for i = messages_first, messages_last do redis.call('RPUSH', KEYS[1], ARGV[i]) end
+redis.call('PEXPIRE', KEYS[1], expire_ms)
 return 'OK'

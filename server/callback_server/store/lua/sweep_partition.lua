@@ -1,37 +1,38 @@
 #!lua flags=allow-oom
--- Does what is due in a partition: ends calls whose lease is over, closes cases that have expired. What has no case, which
--- can only come from outside, is taken off the list: it must not stand in the way of the others for ever. And brings what
--- is paused.
+-- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired. An entry
+-- without its case can only come from outside. It is removed from the list, so that it does not block the others. Also
+-- updates the partition's copy of the paused activities.
 --
 -- KEYS: partition
--- ARGV: limit (of each kind), keep_calls, keep_bytes, and of what is paused the version, then the activities
--- Returns: what was due, then how many leases and how many expiries that were (less than the limit means that nothing is
---          left), and 1 if a delivery is due, else 0: that is left to who can run it.
--- Transition: of a call RUNNING -> INTERRUPTED with the life table; of a case to CLOSED (EXPIRED).
--- @include life
+-- ARGV: limit (of each kind), max_recorded_calls, max_recorded_bytes, pauses_version, paused_activities...
+-- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit: nothing
+--          is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
+-- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of a case to CLOSED (EXPIRED).
+-- @include lifecycle
 -- @include pauses
+-- @arguments
 
-local limit, keep = tonumber(ARGV[1]), {calls = tonumber(ARGV[2]), bytes = tonumber(ARGV[3])}
+local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 local now = math.floor(now_us() / 1000)
 
-sync_pauses(4)
+sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
 
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
-  if case then settle(case, now, keep) else redis.call('ZREM', leases_key(), call_id) end
-  -- Of a case with multiple calls, or one that is closed, settle leaves the call to us.
+  if case then apply_timeouts(case, now, limits) else redis.call('ZREM', leases_key(), call_id) end
+  -- On a case for multiple calls, and on a closed one, apply_timeouts leaves the call as it is.
   if redis.call('ZSCORE', leases_key(), call_id) then
-    end_call(case, call_id, 'INTERRUPTED', false, now, keep)
+    end_call(case, call_id, 'INTERRUPTED', false, now, limits)
   end
 end
 local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
-  if case then settle(case, now, keep) else redis.call('ZREM', expiries_key(), case_id) end
+  if case then apply_timeouts(case, now, limits) else redis.call('ZREM', expiries_key(), case_id) end
 end
 local deliveries = 0
-for _, activity in ipairs(redis.call('SMEMBERS', inbox_key())) do
+for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
   if #redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then
     deliveries = 1
     break

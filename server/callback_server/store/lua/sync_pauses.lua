@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
--- Has a partition know what is paused.
+-- Updates a partition's copy of the paused activities.
 --
 -- KEYS: partition
--- ARGV: version, activities
+-- ARGV: pauses_version, paused_activities...
 -- Returns: OK.
+-- @include key_functions
 -- @include pauses
+-- @arguments
 
-sync_pauses(1)
+sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
 return 'OK'

@@ -1,26 +1,27 @@
 #!lua flags=allow-oom
--- Takes deliveries that are due in a partition, to be run at once: those whose time has come, and those whose lease is over.
--- Those of activities that are paused are left. What has no case, which can only come from outside, is taken off the list.
+-- Takes deliveries of a partition that the sender runs at once: those that are due, and those whose lease has ended.
+-- Deliveries of paused activities are left. An entry without its case can only come from outside, and is removed.
 --
 -- KEYS: partition
--- ARGV: limit, most_bytes (of requests; the first is taken whatever its size), turn (a number that is another each time:
---       each activity comes first in its turn), keep_calls, keep_bytes, lease_ms, and a list of activity and lease_ms for
---       those that are declared
--- Returns: 1 if more may be due, else 0; then of each call_id, attempt, how many of those no handler was asked in, attempts
---          since it began or was replayed, age_ms since then, lease_ms, owner, activity, mode, content, body (of an ACK call
---          as they were at its claim, else as they are), request, request_body, and '1' if it was replayed.
--- Transition: of a delivery PENDING, or RUNNING and over its lease -> RUNNING.
--- @include life
+-- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
+--       turn (a number that differs each time: each activity comes first in its turn),
+--       max_recorded_calls, max_recorded_bytes, default_lease_ms, declared_leases... (pairs: activity, lease_ms)
+-- Returns: 1 if more may be due, else 0; then for each delivery call_id, attempt, the number of attempts in which no handler
+--          was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner, activity, mode, content
+--          and body (of an ACK call as they were at its claim, otherwise as they are), request, request_body, and '1' if it
+--          was replayed.
+-- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
+-- @include lifecycle
 -- @include delivery
+-- @arguments
 
-local limit, most_bytes, turn = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local keep, default_ms = {calls = tonumber(ARGV[4]), bytes = tonumber(ARGV[5])}, tonumber(ARGV[6])
+local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 local now = math.floor(now_us() / 1000)
 
 local lease_ms = {}
-for i = 7, #ARGV, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
+for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local activities = redis.call('SMEMBERS', inbox_key())
+local activities = redis.call('SMEMBERS', delivery_activities_key())
 table.sort(activities)
 
 local taken, bytes = {}, 0
@@ -29,27 +30,27 @@ for i = 1, #activities do
   local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
     or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
   for _, call_id in ipairs(due) do
-    if #taken == limit or bytes > most_bytes then return {1, unpack(taken)} end
+    if #taken == limit or bytes > max_bytes then return {1, unpack(taken)} end
     local case = load_case(string.sub(call_id, 1, 32))
-    local call = redis.call('HMGET', call_key(call_id), 'delivery', 'base', 'since', 'response', 'response_body', 'request',
-      'request_body', 'replayed', 'unasked')
+    local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start', 'response', 'response_body', 'request',
+      'request_body', 'replayed', 'not_asked')
     if not case or not call[6] then
       redis.call('ZREM', due_key(activity), call_id)
-    elseif call[6] == '' then -- it was erased while it ran, by one whose lease is over
-      conclude(case, call_id, 'DEAD', now, keep)
+    elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
+      end_delivery(case, call_id, 'DEAD', now, limits)
     else
       if call[1] == 'RUNNING' then
-        redis.call('HSET', call_key(call_id), 'd_failure', 'HANDLER_LOST', 'd_detail', 'the server that asked it was lost')
+        redis.call('HSET', call_key(call_id), 'delivery_failure', 'HANDLER_LOST', 'delivery_detail', 'the server that asked the handler was lost')
       end
-      local lease = lease_ms[activity] or default_ms
-      run(case, call_id, now + lease)
-      local tries = tonumber(redis.call('HGET', call_key(call_id), 'tries'))
+      local lease = lease_ms[activity] or default_lease_ms
+      start_attempt(case, call_id, now + lease)
+      local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts'))
       local content, body = call[4], call[5] or ''
       if case.answer ~= 'ACK' then
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')
-      taken[#taken + 1] = {call_id, tries, tonumber(call[9] or 0), tries - tonumber(call[2] or 0), now - tonumber(call[3]),
+      taken[#taken + 1] = {call_id, attempts, tonumber(call[9] or 0), attempts - tonumber(call[2] or 0), now - tonumber(call[3]),
         lease, case.owner, activity, case.mode, content, body, call[6], call[7] or '', call[8] or ''}
     end
   end

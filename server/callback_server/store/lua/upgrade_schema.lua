@@ -1,12 +1,11 @@
 #!lua
--- Says how the store is laid out. One that is new, or of the version before, is of this version from now on; it is never
--- lowered, so processes of both versions can start beside each other.
+-- Returns the layout of the store. A new store, and a store of the version before, get this version. A version is never
+-- lowered, so that processes of both versions can run side by side.
 --
 -- KEYS: schema
 -- ARGV: version, partitions
--- Returns: `version:partitions` as it stands now.
-
-local version, partitions = tonumber(ARGV[1]), ARGV[2]
+-- Returns: `version:partitions` as it is now.
+-- @arguments
 
 local stored = redis.call('GET', KEYS[1])
 local ours = version .. ':' .. partitions

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.generated_lua import text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("count_open_cases")
+SCRIPT: Final = Script("count_open_cases", text("owner"))
 
 
 async def count_open_cases(scripts: Scripts, owner: str) -> int:
@@ -16,5 +17,5 @@ async def count_open_cases(scripts: Scripts, owner: str) -> int:
     Raises:
         StoreError: the store did not answer.
     """
-    replies = await scripts.run_lists(SCRIPT, {partition: [owner] for partition in range(keys.PARTITIONS)})
+    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owner=owner)))
     return sum(reply[0] for reply in replies.values())

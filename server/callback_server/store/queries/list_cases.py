@@ -18,9 +18,13 @@ from typing import Final, NamedTuple
 
 from callback_server.domain.case import CaseStatus
 from callback_server.store import keys
+from callback_server.store.generated_lua import lists, numbers, text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("list_cases")
+SCRIPT: Final = Script(
+    "list_cases",
+    [*text("owner", "activity", "status", "before"), *numbers("limit", "max_scanned"), *lists("labels")],
+)
 SCAN: Final = 200
 """How many cases one script looks at, fewer with many labels to compare: it blocks the store meanwhile."""
 MAX_SCRIPTS: Final = 4 * keys.PARTITIONS
@@ -73,7 +77,6 @@ async def list_cases(
     """
     chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
     scan = max(4 * SCAN // (4 + len(labels)), 1)
-    filters = (owner, activity or "", status or "")
     pairs = [text for pair in labels.items() for text in pair]
     # What is known and not taken yet, newest first: cases, and of each partition the place up to which it is known.
     heap: list[_Known] = []
@@ -82,10 +85,19 @@ async def list_cases(
     async def ask(places: Mapping[int, PageCursor | None]) -> None:
         nonlocal asked
         asked += len(places)
-        arguments: dict[int, list[str | int]] = {
-            partition: [*filters, _before(partition, place), chunk, scan, *pairs] for partition, place in places.items()
+        arguments = {
+            partition: SCRIPT.pack(
+                owner=owner,
+                activity=activity or "",
+                status=status or "",
+                before=_before(partition, place),
+                limit=chunk,
+                max_scanned=scan,
+                labels=pairs,
+            )
+            for partition, place in places.items()
         }
-        for partition, (frontier, *flat) in (await scripts.run_lists(SCRIPT, arguments)).items():
+        for partition, (frontier, *flat) in (await scripts.run_on_partitions(SCRIPT, arguments)).items():
             for created, case_id in zip(flat[::2], flat[1::2], strict=True):
                 heapq.heappush(heap, _Known(-created, -partition, False, case_id.decode()))
             if frontier:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.generated_lua import numbers, text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("list_owner_calls")
+SCRIPT: Final = Script(
+    "list_owner_calls", [*text("filter", "owner", "before_start", "before_call_id"), *numbers("limit")]
+)
 _TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
 
 
@@ -52,7 +55,7 @@ class CallCursor:
 
 
 async def list_owner_calls(
-    scripts: Scripts, mark: CallFilter, *, owner: str, after: CallCursor | None, limit: int
+    scripts: Scripts, call_filter: CallFilter, *, owner: str, after: CallCursor | None, limit: int
 ) -> tuple[list[str], CallCursor | None]:
     """The ids of at most the next `limit` calls after a place, newest first, and where to go on if there are more.
 
@@ -60,9 +63,10 @@ async def list_owner_calls(
         StoreError: the store did not answer.
     """
     start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
-    replies = await scripts.run_lists(
-        SCRIPT, dict.fromkeys(range(keys.PARTITIONS), (mark, owner, start, call_id, limit + 1))
+    arguments = SCRIPT.pack(
+        filter=call_filter, owner=owner, before_start=start, before_call_id=call_id, limit=limit + 1
     )
+    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), arguments))
     places = [
         CallCursor(start_ms, call_id.decode())
         for flat in replies.values()

@@ -20,9 +20,10 @@ from callback_server.store.scripts import Scripts
 
 _CALL_FIELDS: Final = (
     "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
-    "fallback_sent", "caller_gone", "delivery", "tries", "unasked", "next", "d_failure", "d_detail", "d_response"
+    "fallback_sent", "caller_gone", "delivery", "attempts", "not_asked", "next", "delivery_failure",
+    "delivery_detail", "delivery_response",
 )  # fmt: skip
-_BODY_FIELDS: Final = ("request_body", "response_body", "d_body")
+_BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class HeldCall:
     status: CallStatus
     failure: CallFailure | None
     detail: str
-    holder: str
+    replica: str
     """The process where its caller waits. Empty: it is not held."""
-    answered: str
+    answer_digest: str
     """A digest of what somebody answered it. Empty: nobody did."""
     response: Response | None
     """While it runs: the case's, as it was at the claim."""
@@ -167,18 +168,18 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     pipeline = scripts.client.pipeline(transaction=False)
-    pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "holder", "answered",
+    pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "replica", "answer_digest",
                    "response", "response_body")  # fmt: skip
     pipeline.get(keys.key(partition, "answer", call_id))
-    (status, failure, detail, holder, answered, response, body), answer = await _replies(pipeline)
+    (status, failure, detail, replica, answer_digest, response, body), answer = await _replies(pipeline)
     if status is None:
         return None
     return HeldCall(
         status=CallStatus(status.decode()),
         failure=CallFailure(failure.decode()) if failure else None,
         detail=(detail or b"").decode(),
-        holder=(holder or b"").decode(),
-        answered=(answered or b"").decode(),
+        replica=(replica or b"").decode(),
+        answer_digest=(answer_digest or b"").decode(),
         response=unpack_content(response, body or b"")[1] if response else None,
         answer=unpack_answer(answer) if answer else None,
     )
@@ -204,7 +205,8 @@ def _call(
 ) -> Call:
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,
-        fallback_sent, caller_gone, delivery, tries, unasked, next_ms, d_failure, d_detail, d_response,
+        fallback_sent, caller_gone, delivery, attempts, not_asked, next_ms, delivery_failure,
+        delivery_detail, delivery_response,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode())
     erased = request == b""
@@ -232,11 +234,11 @@ def _call(
         erased=erased,
         delivery=Delivery(
             status=DeliveryStatus(delivery.decode()),
-            attempts=int(tries or 0) - int(unasked or 0),
+            attempts=int(attempts or 0) - int(not_asked or 0),
             next_ms=_number(next_ms),
-            failure=CallFailure(d_failure.decode()) if d_failure else None,
-            detail=(d_detail or b"").decode(),
-            response=unpack_content(d_response, delivered_body)[1] if d_response else None,
+            failure=CallFailure(delivery_failure.decode()) if delivery_failure else None,
+            detail=(delivery_detail or b"").decode(),
+            response=unpack_content(delivery_response, delivered_body)[1] if delivery_response else None,
         )
         if delivery
         else None,

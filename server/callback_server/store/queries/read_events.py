@@ -19,9 +19,10 @@ import msgspec
 
 from callback_server.domain.event import Event
 from callback_server.store import keys
+from callback_server.store.generated_lua import numbers, text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("read_events")
+SCRIPT: Final = Script("read_events", [*text("first_number"), *numbers("limit")])
 EVENTS_PER_READ: Final = 200
 """How many events of a partition are read at once: it blocks the store meanwhile."""
 _TOKEN_VERSION: Final = 2
@@ -167,7 +168,9 @@ async def read_events(scripts: Scripts, position: Position) -> tuple[list[Stored
 
 async def _read(scripts: Scripts, numbers: Sequence[int | str], *, limit: int) -> list[tuple[int, list[bytes]]]:
     """Of each partition the events from one on: the number of the first, 0 if there is none, and what they are."""
-    replies = await scripts.run_lists(SCRIPT, {partition: [at, limit] for partition, at in enumerate(numbers)})
+    replies = await scripts.run_on_partitions(
+        SCRIPT, {partition: SCRIPT.pack(first_number=at, limit=limit) for partition, at in enumerate(numbers)}
+    )
     return [(replies[partition][0], replies[partition][1:]) for partition in range(keys.PARTITIONS)]
 
 

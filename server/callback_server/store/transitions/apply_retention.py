@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from callback_server.store.generated_lua import numbers
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("apply_retention")
+SCRIPT: Final = Script("apply_retention", numbers("limit", "retention_ms"))
 LIMIT: Final = 100
 """How many calls and cases one script forgets: it blocks the store meanwhile."""
 
@@ -32,5 +33,5 @@ async def apply_retention(scripts: Scripts, partition: int, *, retention: Retent
     Raises:
         StoreError: it is not known whether it was done; the next one does it.
     """
-    calls, cases = await scripts.run(SCRIPT, partition, LIMIT, retention.time_ms)
+    calls, cases = await scripts.run(SCRIPT, partition, limit=LIMIT, retention_ms=retention.time_ms)
     return RetentionResult(calls, cases)

@@ -14,11 +14,22 @@ from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
 from callback_server.store import keys
+from callback_server.store.generated_lua import flags, lists, numbers, text
 from callback_server.store.packing import pack_request, unpack_content, unpack_effect, unpack_fallback
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("claim_call", settles=True)
+SCRIPT: Final = Script(
+    "claim_call",
+    [
+        *text("case_id", "state_hash_half", "parameter", "call_id", "request", "request_body", "whole_request"),
+        *text("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "window_ms"),
+        *numbers("lease_ms", "hold_lease_ms", "max_recorded_calls", "max_recorded_bytes", "calls_per_minute"),
+        *flags("can_deliver"),
+        *lists("declared_leases", "limited_owners"),
+    ],
+    applies_timeouts=True,
+)
 DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
 HOLD_LEASE_MS: Final = HOLD_DEADLINE_MS + LEASE_SLACK_MS
 
@@ -131,35 +142,36 @@ async def claim_call(
     """
     case_id = case_id_of(state_sha256)
     kept = retention.of_request(request)
-    whole = (b"", b"") if kept is request else pack_request(request)
+    kept_request, kept_body = pack_request(kept)
+    whole_request, whole_body = (b"", b"") if kept is request else pack_request(request)
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id,
-        state_sha256[16:],
-        parameter,
-        call_id,
-        *pack_request(kept),
-        *whole,
-        leases.default_ms,
-        HOLD_LEASE_MS,
-        replica,
-        "1" if can_deliver else "",
-        retention.calls_per_case,
-        retention.bytes_per_case,
-        platform_url or "",
-        intent,
-        verification.profile,
-        verification.message_sha256,
-        verification.window_ms,
-        calls_per_minute or 0,
-        len(leases.pairs),
-        *leases.pairs,
-        2 * len(limited_owners),
-        *(value for pair in limited_owners for value in pair),
+        case_id=case_id,
+        state_hash_half=state_sha256[16:],
+        parameter=parameter,
+        call_id=call_id,
+        request=kept_request,
+        request_body=kept_body,
+        whole_request=whole_request,
+        whole_body=whole_body,
+        replica=replica,
+        platform_url=platform_url or "",
+        intent=intent,
+        profile=verification.profile,
+        message_hash=verification.message_sha256,
+        window_ms=verification.window_ms,
+        lease_ms=leases.default_ms,
+        hold_lease_ms=HOLD_LEASE_MS,
+        max_recorded_calls=retention.calls_per_case,
+        max_recorded_bytes=retention.bytes_per_case,
+        calls_per_minute=calls_per_minute or 0,
+        can_deliver=can_deliver,
+        declared_leases=leases.pairs,
+        limited_owners=[value for pair in limited_owners for value in pair],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, mode, lease_left_ms, content, response_body, made, answer, fallback = facts
+        attempt, owner, activity, mode, lease_left_ms, content, response_body, effect, answer, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
@@ -171,7 +183,7 @@ async def claim_call(
             response=response,
             lease_left_ms=lease_left_ms,
             recorded=word == b"RECORDED",
-            effect=unpack_effect(made),
+            effect=unpack_effect(effect),
             answer=AnswerMode(answer.decode() or AnswerMode.HANDLER),
             fallback=unpack_fallback(fallback) if fallback else None,
         )

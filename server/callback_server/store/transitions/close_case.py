@@ -6,10 +6,15 @@ import enum
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.generated_lua import numbers, text
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("close_case", settles=True)
+SCRIPT: Final = Script(
+    "close_case",
+    [*text("case_id", "owner"), *numbers("max_recorded_calls", "max_recorded_bytes")],
+    applies_timeouts=True,
+)
 
 
 class CloseResult(enum.Enum):
@@ -32,9 +37,9 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, reten
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id,
-        owner or "",
-        retention.calls_per_case,
-        retention.bytes_per_case,
+        case_id=case_id,
+        owner=owner or "",
+        max_recorded_calls=retention.calls_per_case,
+        max_recorded_bytes=retention.bytes_per_case,
     )
     return CloseResult(reply[0])

@@ -8,10 +8,18 @@ from typing import Final
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
+from callback_server.store.generated_lua import flags, text
 from callback_server.store.packing import pack_content, pack_fallback
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("create_case")
+SCRIPT: Final = Script(
+    "create_case",
+    [
+        *text("case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"),
+        *text("content", "body", "profile", "guard", "answer", "fallback"),
+        *flags("needs_platform", "is_ordered"),
+    ],
+)
 
 
 class CreateResult(enum.Enum):
@@ -35,21 +43,21 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult:
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        case.id,
-        case.state_sha256[16:],
-        case.fingerprint[:16],
-        case.owner,
-        case.activity,
-        case.mode,
-        case.parameter,
-        "" if case.time_to_live_ms is None else case.time_to_live_ms,
-        content,
-        body,
-        "1" if needs_platform(case.response) else "",
-        case.profile,
-        "" if case.guard is GetGuard.OFF else case.guard,
-        "" if case.answer is AnswerMode.HANDLER else case.answer,
-        "1" if case.ordered else "",
-        b"" if case.fallback is None else pack_fallback(case.fallback),
+        case_id=case.id,
+        state_hash_half=case.state_sha256[16:],
+        fingerprint=case.fingerprint[:16],
+        owner=case.owner,
+        activity=case.activity,
+        mode=case.mode,
+        parameter=case.parameter,
+        time_to_live_ms="" if case.time_to_live_ms is None else case.time_to_live_ms,
+        content=content,
+        body=body,
+        profile=case.profile,
+        guard="" if case.guard is GetGuard.OFF else case.guard,
+        answer="" if case.answer is AnswerMode.HANDLER else case.answer,
+        fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
+        needs_platform=needs_platform(case.response),
+        is_ordered=case.ordered,
     )
     return CreateResult(reply[0])

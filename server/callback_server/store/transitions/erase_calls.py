@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.generated_lua import numbers, text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("erase_calls")
+SCRIPT: Final = Script("erase_calls", [*text("case_id", "owner", "erasure", "before"), *numbers("limit")])
 LIMIT: Final = 100
 """How many calls one script erases: it blocks the store meanwhile."""
 
@@ -37,11 +38,11 @@ async def erase_calls(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id,
-        owner or "",
-        erasure,
-        "+inf" if before is None else before,
-        LIMIT,
+        case_id=case_id,
+        owner=owner or "",
+        erasure=erasure,
+        before="+inf" if before is None else before,
+        limit=LIMIT,
     )
     if word == b"UNKNOWN":
         return None

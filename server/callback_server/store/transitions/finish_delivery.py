@@ -8,11 +8,20 @@ from callback_server.domain.call import DeliveryStatus, Outcome, Request
 from callback_server.domain.case import Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
+from callback_server.store.generated_lua import flags, numbers, text
 from callback_server.store.packing import pack_content, pack_request
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("finish_delivery")
+SCRIPT: Final = Script(
+    "finish_delivery",
+    [
+        *text("case_id", "call_id", "attempt", "status", "failure", "detail", "response", "response_body"),
+        *text("request", "request_body"),
+        *numbers("wait_ms", "max_recorded_calls", "max_recorded_bytes"),
+        *flags("was_asked"),
+    ],
+)
 
 
 async def finish_delivery(
@@ -39,21 +48,23 @@ async def finish_delivery(
     if outcome is not None and outcome.response is not None:
         response, body = pack_content(Settings(), retention.of_answer(outcome.response))
     kept = retention.of_request(request)
+    kept_request, kept_body = (b"", b"") if kept is request else pack_request(kept)
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        case_id_of_call(call_id),
-        call_id,
-        fence,
-        status,
-        "" if outcome is None else "1",
-        wait_ms,
-        outcome.failure or "" if outcome else "",
-        outcome.detail if outcome else "",
-        response,
-        body,
-        *((b"", b"") if kept is request else pack_request(kept)),
-        retention.calls_per_case,
-        retention.bytes_per_case,
+        case_id=case_id_of_call(call_id),
+        call_id=call_id,
+        attempt=fence,
+        status=status,
+        failure=outcome.failure or "" if outcome else "",
+        detail=outcome.detail if outcome else "",
+        response=response,
+        response_body=body,
+        request=kept_request,
+        request_body=kept_body,
+        wait_ms=wait_ms,
+        max_recorded_calls=retention.calls_per_case,
+        max_recorded_bytes=retention.bytes_per_case,
+        was_asked=outcome is not None,
     )
     return bool(facts[0]) if word == b"OK" else None

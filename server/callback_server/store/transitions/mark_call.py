@@ -7,9 +7,10 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
+from callback_server.store.generated_lua import text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_call")
+SCRIPT: Final = Script("mark_call", text("call_id", "mark"))
 
 
 class CallMark(enum.StrEnum):
@@ -27,5 +28,5 @@ async def mark_call(scripts: Scripts, call_id: str, mark: CallMark) -> bool:
     Raises:
         StoreError: it is not known whether it was recorded.
     """
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id_of_call(call_id)), call_id, mark)
+    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id_of_call(call_id)), call_id=call_id, mark=mark)
     return bool(word == b"OK")

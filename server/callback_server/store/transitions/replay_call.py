@@ -7,9 +7,10 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
+from callback_server.store.generated_lua import text
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("replay_call")
+SCRIPT: Final = Script("replay_call", text("case_id", "owner", "call_id"))
 
 
 class ReplayResult(enum.Enum):
@@ -33,5 +34,5 @@ async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> R
         StoreError: it is not known whether it was done.
     """
     case_id = case_id_of_call(call_id)
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), case_id, owner or "", call_id)
+    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), case_id=case_id, owner=owner or "", call_id=call_id)
     return ReplayResult(word)

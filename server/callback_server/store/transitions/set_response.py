@@ -8,12 +8,21 @@ from typing import Final
 from callback_server.domain.case import Case, CloseReason
 from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
+from callback_server.store.generated_lua import flags, numbers, text
 from callback_server.store.packing import pack_content
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 
-SCRIPT: Final = Script("set_response", settles=True)
+SCRIPT: Final = Script(
+    "set_response",
+    [
+        *text("case_id", "owner", "version", "content", "body"),
+        *numbers("max_recorded_calls", "max_recorded_bytes"),
+        *flags("needs_platform"),
+    ],
+    applies_timeouts=True,
+)
 
 
 class SetResponseResult(enum.Enum):
@@ -38,14 +47,14 @@ async def set_response(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        case.id,
-        owner or "",
-        case.version,
-        content,
-        body,
-        "1" if needs_platform(response) else "",
-        retention.calls_per_case,
-        retention.bytes_per_case,
+        case_id=case.id,
+        owner=owner or "",
+        version=case.version,
+        content=content,
+        body=body,
+        max_recorded_calls=retention.calls_per_case,
+        max_recorded_bytes=retention.bytes_per_case,
+        needs_platform=needs_platform(response),
     )
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))

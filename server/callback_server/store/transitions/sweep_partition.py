@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from callback_server.domain.activity import NONE_PAUSED, PausedActivities
+from callback_server.store.generated_lua import lists, numbers, text
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
-from callback_server.store.transitions.pause_activity import NONE_KNOWN, Pauses
 
-SCRIPT: Final = Script("sweep_partition", settles=True)
+SCRIPT: Final = Script(
+    "sweep_partition",
+    [
+        *numbers("limit", "max_recorded_calls", "max_recorded_bytes"),
+        *text("pauses_version"),
+        *lists("paused_activities"),
+    ],
+    applies_timeouts=True,
+)
 LIMIT: Final = 100
 """How many of each kind one script does: it blocks the store meanwhile."""
 
@@ -30,7 +39,7 @@ class SweepResult:
 
 
 async def sweep_partition(
-    scripts: Scripts, partition: int, *, retention: Retention, pauses: Pauses = NONE_KNOWN
+    scripts: Scripts, partition: int, *, retention: Retention, paused: PausedActivities = NONE_PAUSED
 ) -> SweepResult:
     """Does at most `LIMIT` of each kind of what is due in a partition, and has it know what is paused.
 
@@ -40,10 +49,10 @@ async def sweep_partition(
     calls, cases, deliveries = await scripts.run(
         SCRIPT,
         partition,
-        LIMIT,
-        retention.calls_per_case,
-        retention.bytes_per_case,
-        pauses.version,
-        *pauses.activities,
+        limit=LIMIT,
+        max_recorded_calls=retention.calls_per_case,
+        max_recorded_bytes=retention.bytes_per_case,
+        pauses_version=paused.version,
+        paused_activities=paused.names,
     )
     return SweepResult(calls, cases, bool(deliveries))

@@ -7,12 +7,19 @@ from typing import Final
 
 from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode, Mode
+from callback_server.store.generated_lua import lists, numbers
 from callback_server.store.packing import unpack_content, unpack_request
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import Leases
 
-SCRIPT: Final = Script("take_deliveries")
+SCRIPT: Final = Script(
+    "take_deliveries",
+    [
+        *numbers("limit", "max_bytes", "turn", "max_recorded_calls", "max_recorded_bytes", "default_lease_ms"),
+        *lists("declared_leases"),
+    ],
+)
 LIMIT: Final = 50
 """How many deliveries one script takes: it blocks the store meanwhile."""
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
@@ -52,13 +59,13 @@ async def take_deliveries(
     more, *taken = await scripts.run(
         SCRIPT,
         partition,
-        min(limit, LIMIT),
-        MAX_REQUEST_BYTES,
-        turn,
-        retention.calls_per_case,
-        retention.bytes_per_case,
-        leases.default_ms,
-        *leases.pairs,
+        limit=min(limit, LIMIT),
+        max_bytes=MAX_REQUEST_BYTES,
+        turn=turn,
+        max_recorded_calls=retention.calls_per_case,
+        max_recorded_bytes=retention.bytes_per_case,
+        default_lease_ms=leases.default_ms,
+        declared_leases=leases.pairs,
     )
     return [_attempt(*facts) for facts in taken], bool(more)
 

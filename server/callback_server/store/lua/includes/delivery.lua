@@ -1,67 +1,67 @@
--- A delivery: a call's way through its handler after its caller was answered. While it is PENDING or RUNNING, the call is
--- not over, and stands among those of its activity by the time when something is due: its next attempt, or the end of the
--- lease of the one that runs. Of an ordered case only the first stands there; the others wait behind it.
+-- A delivery: the processing of a call by its handler after the caller was answered. While a delivery is PENDING or RUNNING,
+-- its call stands in the list of its activity by the time when something is due: the next attempt, or the end of the lease of
+-- the attempt that runs. Of an ordered case only the first call stands there; the others wait behind it.
 
-local function put_due(case, call_id, at)
+local function schedule(case, call_id, at)
   redis.call('ZADD', due_key(case.activity), at, call_id)
-  redis.call('SADD', inbox_key(), case.activity)
+  redis.call('SADD', delivery_activities_key(), case.activity)
 end
 
-local function take_off(case, call_id)
+local function unschedule(case, call_id)
   redis.call('ZREM', due_key(case.activity), call_id)
-  if redis.call('EXISTS', due_key(case.activity)) == 0 then redis.call('SREM', inbox_key(), case.activity) end
+  if redis.call('EXISTS', due_key(case.activity)) == 0 then redis.call('SREM', delivery_activities_key(), case.activity) end
 end
 
--- The one place where a delivery changes.
-local function change(case, call_id, status)
+-- Sets the status of a delivery. Nothing else changes it.
+local function set_delivery_status(case, call_id, status)
   redis.call('HSET', call_key(call_id), 'delivery', status)
-  emit(case, 'DELIVERY_CHANGED', call_id, redis.call('HGET', call_key(call_id), 'status'), status)
+  emit_event(case, 'DELIVERY_CHANGED', call_id, redis.call('HGET', call_key(call_id), 'status'), status)
 end
 
-local function run(case, call_id, lease_end)
-  redis.call('HINCRBY', call_key(call_id), 'tries', 1)
+local function start_attempt(case, call_id, lease_end)
+  redis.call('HINCRBY', call_key(call_id), 'attempts', 1)
   redis.call('HDEL', call_key(call_id), 'next')
-  put_due(case, call_id, lease_end)
-  change(case, call_id, 'RUNNING')
+  schedule(case, call_id, lease_end)
+  set_delivery_status(case, call_id, 'RUNNING')
 end
 
-local function wait(case, call_id, at)
+local function schedule_attempt(case, call_id, at)
   redis.call('HSET', call_key(call_id), 'next', at)
-  put_due(case, call_id, at)
-  change(case, call_id, 'PENDING')
+  schedule(case, call_id, at)
+  set_delivery_status(case, call_id, 'PENDING')
 end
 
--- Begins a delivery: at once with a lease, if one is given and no earlier one of an ordered case is in its way.
+-- Starts a delivery: with its first attempt, if a lease is given and no earlier delivery of an ordered case is first.
 ---@return boolean running
-local function deliver(case, call_id, now, lease_ms)
-  redis.call('HSET', call_key(call_id), 'since', now)
+local function start_delivery(case, call_id, now, lease_ms)
+  redis.call('HSET', call_key(call_id), 'delivery_start', now)
   if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then
-    change(case, call_id, 'PENDING')
+    set_delivery_status(case, call_id, 'PENDING')
     return false
   end
   if not lease_ms then
-    wait(case, call_id, now)
+    schedule_attempt(case, call_id, now)
     return false
   end
-  redis.call('HSET', call_key(call_id), 'at_once', '1')
-  run(case, call_id, now + lease_ms)
+  redis.call('HSET', call_key(call_id), 'at_claim', '1')
+  start_attempt(case, call_id, now + lease_ms)
   return true
 end
 
--- DELIVERED or DEAD: the call is over, and the next of an ordered case is due. What was erased is not listed as dead: nothing
--- is left to replay.
----@return boolean next whether there is one
-local function conclude(case, call_id, status, now, keep)
+-- Ends a delivery as DELIVERED or DEAD, keeps its call for the retention, and makes the next call of an ordered case due. An
+-- erased call is not listed as dead, because nothing is left to replay.
+---@return boolean is_next_due
+local function end_delivery(case, call_id, status, now, limits)
   redis.call('HDEL', call_key(call_id), 'next')
-  take_off(case, call_id)
-  change(case, call_id, status)
+  unschedule(case, call_id)
+  set_delivery_status(case, call_id, status)
   local call = redis.call('HMGET', call_key(call_id), 'start', 'request')
   if status == 'DEAD' and call[2] ~= '' then redis.call('ZADD', dead_key(case.owner), call[1], call_id) end
-  over(case, call_id, now, keep)
+  retain_ended_call(case, call_id, now, limits)
   if case.ordered ~= '1' then return false end
   redis.call('LREM', queue_key(case.id), 1, call_id)
   local first = redis.call('LINDEX', queue_key(case.id), 0)
   local waits = first and not redis.call('ZSCORE', due_key(case.activity), first)
-  if waits then wait(case, first, now) end
+  if waits then schedule_attempt(case, first, now) end
   return waits and true or false
 end

@@ -1,13 +1,14 @@
--- The index of labels. A case is in it from its creation until it is dropped, whatever becomes of it in between.
+-- The index of labels. A case stays in it from its creation until it is deleted, in every status.
+-- @include key_functions
 
--- A label is named by a digest: a value can be long, and contain anything.
+-- Returns the name of a label in keys: a digest, because a value can be long and contain any character.
 local function label_digest(name, value) return redis.sha1hex(#name .. ':' .. name .. value) end
 
--- The index of an owner's cases with one label.
+-- Returns the key of the index of an owner's cases with one label.
 local function label_index(owner, name, value) return label_key(owner, label_digest(name, value)) end
 
--- The settings of a case (see packing.py and the domain's Settings). Its content is an array of two, so they begin behind
--- the first byte. The response is not unpacked: its body may be of a type that cmsgpack does not know.
+-- Returns the settings of a case (see packing.py and the domain's Settings). The content is an array of two values, so they
+-- begin behind the first byte. The response is not unpacked: its body may have a type that cmsgpack does not know.
 local function settings_of(content)
   local _, settings = cmsgpack.unpack_one(content, 1)
   return settings
@@ -15,7 +16,7 @@ end
 
 local function labels_of(content) return settings_of(content)[3] end
 
--- The indexes of labels that a case is in.
+-- Returns the keys of the label indexes that a case is in.
 local function label_indexes(owner, content)
   local indexes = {}
   for name, value in pairs(labels_of(content)) do
@@ -24,7 +25,7 @@ local function label_indexes(owner, content)
   return indexes
 end
 
--- What an event says of the labels of its case: of each the first 12 digits of its digest.
+-- Returns what an event has of the labels of its case: the first 12 digits of the digest of each.
 local function label_marks(content)
   local marks = {}
   for name, value in pairs(labels_of(content)) do marks[#marks + 1] = string.sub(label_digest(name, value), 1, 12) end

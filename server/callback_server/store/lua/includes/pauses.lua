@@ -1,8 +1,8 @@
--- Brings the partition's copy of what is paused to a version, which `ARGV` has from `at` on, with the activities after it;
--- unless the copy is of that version, or a later one.
-local function sync_pauses(at)
-  if tonumber(ARGV[at]) <= tonumber(redis.call('HGET', pauses_key(), '') or 0) then return end
+-- Updates the partition's copy of the paused activities, unless the copy has the same version or a later one. ARGV has the
+-- activities from `first` to `last`.
+local function sync_pauses(version, first, last)
+  if tonumber(version) <= tonumber(redis.call('HGET', pauses_key(), '') or 0) then return end
   redis.call('DEL', pauses_key())
-  redis.call('HSET', pauses_key(), '', ARGV[at])
-  for i = at + 1, #ARGV do redis.call('HSET', pauses_key(), ARGV[i], '1') end
+  redis.call('HSET', pauses_key(), '', version)
+  for i = first, last do redis.call('HSET', pauses_key(), ARGV[i], '1') end
 end

@@ -1,0 +1,84 @@
+"""The life of a case, as a table: what a running call and the end of a call do to the status of its case.
+
+This is the only copy of the table (spec, "A case's life"). The Lua functions that decide are generated from it when the
+scripts are loaded, the model of the tests reads it, and `docs/life-of-a-callback.md` is drawn from it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+from callback_server.domain.call import CallStatus
+from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Mode
+
+
+class CallEnd(enum.StrEnum):
+    """How a call ended, as the table distinguishes it: its final status, or a success that keeps the case open."""
+
+    SUCCEEDED = "SUCCEEDED"
+    KEPT_OPEN = "KEPT_OPEN"
+    """The call SUCCEEDED, and its handler said `keep_open`."""
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    NOT_STARTED = "NOT_STARTED"
+
+
+_REOPENED: Final = CaseEffect(CaseStatus.OPEN)
+_CONSUMED: Final = CaseEffect(CaseStatus.CLOSED, CloseReason.CONSUMED)
+_FAILED: Final = CaseEffect(CaseStatus.CLOSED, CloseReason.FAILED)
+_INTERRUPTED: Final = CaseEffect(CaseStatus.CLOSED, CloseReason.INTERRUPTED)
+
+STATUS_DURING_CALL: Final[Mapping[Mode, CaseStatus]] = {
+    Mode.SINGLE: CaseStatus.IN_PROGRESS,
+    Mode.RETRYABLE: CaseStatus.IN_PROGRESS,
+    Mode.MULTIPLE: CaseStatus.OPEN,
+}
+"""The status of a case while a call runs on it, by the mode of the case."""
+
+LIFE: Final[Mapping[Mode, Mapping[CallEnd, CaseEffect | None]]] = {
+    Mode.SINGLE: {
+        CallEnd.SUCCEEDED: _CONSUMED,
+        CallEnd.KEPT_OPEN: _REOPENED,
+        CallEnd.REJECTED: _FAILED,
+        CallEnd.FAILED: _FAILED,
+        CallEnd.INTERRUPTED: _INTERRUPTED,
+        CallEnd.NOT_STARTED: _REOPENED,
+    },
+    Mode.RETRYABLE: {
+        CallEnd.SUCCEEDED: _CONSUMED,
+        CallEnd.KEPT_OPEN: _REOPENED,
+        CallEnd.REJECTED: _REOPENED,
+        CallEnd.FAILED: _REOPENED,
+        CallEnd.INTERRUPTED: _REOPENED,
+        CallEnd.NOT_STARTED: _REOPENED,
+    },
+    Mode.MULTIPLE: {
+        CallEnd.SUCCEEDED: None,
+        CallEnd.KEPT_OPEN: None,
+        CallEnd.REJECTED: None,
+        CallEnd.FAILED: None,
+        CallEnd.INTERRUPTED: None,
+        CallEnd.NOT_STARTED: None,
+    },
+}
+"""What the end of a call does to its case, by the mode of the case. None: the case stays as it is.
+
+The table applies to the call that holds the case. A case that was closed while the call ran stays closed.
+"""
+
+CLOSED_WITHOUT_CALL: Final[Mapping[CloseReason, str]] = {
+    CloseReason.CLOSED_BY_OWNER: "CloseCallback",
+    CloseReason.EXPIRED: "time_to_live has passed",
+}
+"""The close reasons that no call causes, and what causes them. They apply in every status but CLOSED."""
+
+ENDED: Final = frozenset(CallStatus) - {CallStatus.RUNNING}
+"""The statuses of a call that has ended. They are final."""
+
+
+def end_of(status: CallStatus, *, keep_open: bool) -> CallEnd:
+    """Return the row of the table for a call that ended with a status."""
+    return CallEnd.KEPT_OPEN if keep_open and status is CallStatus.SUCCEEDED else CallEnd(status)

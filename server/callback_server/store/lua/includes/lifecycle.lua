@@ -1,0 +1,162 @@
+-- What several transitions do to a case and its calls. A transition reads everything, decides, and only then writes: Lua has
+-- no rollback.
+-- @include key_functions
+-- @include life_functions
+-- @include labels
+
+local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
+                'attempts', 'running', 'version', 'call', 'path', 'profile', 'guard', 'arrival', 'answer', 'ordered',
+                'fallback', 'marks'}
+
+-- The values of fields that are absent.
+local ABSENT = {parameter = '', attempts = '0', running = '0', version = '0', marks = ''}
+
+-- How long the tombstone of a deleted call is kept: longer than any lease (310 s), in milliseconds.
+local TOMBSTONE_MS = 330000
+
+-- The timeouts that this execution has applied, whatever the script was asked for: leases that ended, cases that expired.
+-- They stand before the answer, so that each is reported exactly once.
+local TIMEOUTS = {}
+
+---@return table reply the applied timeouts, then the answer
+local function reply(...) return {TIMEOUTS, ...} end
+
+local clock -- read once
+
+---@return number now in microseconds, by the store's clock, which stands still while a script runs
+local function now_us()
+  if not clock then
+    local t = redis.call('TIME')
+    clock = t[1] * 1000000 + t[2]
+  end
+  return clock
+end
+
+---@return table|nil case the fields of a case, each a string or nil, with its id
+local function load_case(id)
+  local values = redis.call('HMGET', case_key(id), unpack(FIELDS))
+  if not values[1] then return nil end
+  local case = {id = id}
+  for i, name in ipairs(FIELDS) do case[name] = values[i] or ABSENT[name] end
+  return case
+end
+
+-- How many events a partition keeps.
+local MAX_EVENTS = 10000
+
+-- Appends an event: one change of a case or a call, for watchers (see the domain's Event). The ids of events are 0-1, 0-2 and
+-- so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
+local function emit_event(case, what, call_id, call_status, delivery)
+  redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what, case.id,
+    call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000), case.status,
+    case.reason or '', call_status or '', delivery or '', case.marks}))
+end
+
+-- Sets the status of a case: the field, and the index that goes with it.
+local function set_case_status(case, status)
+  redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)
+  redis.call('ZADD', index_key(case.owner, status, case.activity), case.created, case.id)
+  redis.call('HSET', case_key(case.id), 'status', status)
+  case.status = status
+end
+
+-- Closes a case for good. Calls that run continue; the end of each is recorded on the call only.
+local function close_case(case, reason, now)
+  set_case_status(case, 'CLOSED')
+  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
+  redis.call('ZREM', expiries_key(), case.id)
+  redis.call('ZADD', closed_key(), now, case.id)
+  case.reason = reason
+end
+
+-- Erases the outcome of an ended call, except its status.
+local function erase_outcome(call_id)
+  redis.call('HDEL', call_key(call_id), 'response', 'response_body', 'platform_url', 'detail', 'delivery_detail',
+    'delivery_response', 'delivery_body')
+end
+
+-- Returns whether a call on this case ends in its claim, because the case answers it.
+local function ends_at_claim(case) return case.activity == 'record' or case.answer == 'ACK' end
+
+-- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent again, and
+-- a repeated message for as long as that is known.
+local function delete_call(case, call_id)
+  local call = redis.call('HMGET', call_key(call_id), 'size', 'message', 'delivery')
+  -- `0 -`, here and elsewhere: the negative of 0 is -0, which Redis 7.0 does not accept as an integer.
+  redis.call('HINCRBY', case_key(case.id), 'bytes', 0 - call[1])
+  redis.call('HDEL', call_key(call_id), 'request', 'request_body')
+  -- Only where the case answers its calls, a claim that is sent again returns the response.
+  if not ends_at_claim(case) then erase_outcome(call_id) end
+  if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end
+  local known_ms = call[2] and redis.call('PTTL', message_key(case.id, call[2])) or 0
+  redis.call('PEXPIRE', call_key(call_id), math.max(TOMBSTONE_MS, known_ms))
+  redis.call('ZREM', calls_key(case.id), call_id)
+  redis.call('ZREM', ended_key(), call_id)
+end
+
+-- Returns the oldest call of a case that has ended and has no delivery to run.
+local function oldest_ended_call(case)
+  local others = tonumber(redis.call('HGET', case_key(case.id), 'running'))
+  for from = 0, others, 64 do
+    for _, call_id in ipairs(redis.call('ZRANGE', calls_key(case.id), from, math.min(from + 63, others))) do
+      if redis.call('ZSCORE', ended_key(), call_id) then return call_id end
+    end
+  end
+end
+
+-- Keeps only the newest ended calls of a case, within the limits. Calls that run or have a delivery are never deleted.
+local function trim_ended_calls(case, limits)
+  local running = tonumber(redis.call('HGET', case_key(case.id), 'running'))
+  local excess = redis.call('ZCARD', calls_key(case.id)) - running - limits.max_recorded_calls
+  while excess > 0 or tonumber(redis.call('HGET', case_key(case.id), 'bytes')) > limits.max_recorded_bytes do
+    local oldest = oldest_ended_call(case)
+    if not oldest then return end
+    delete_call(case, oldest)
+    excess = excess - 1
+  end
+end
+
+-- Keeps a call that has ended, and has no delivery to run, for its retention. `running` of a case counts the other calls.
+-- A closed case is kept as long as its last call, so both are due together.
+local function retain_ended_call(case, call_id, now, limits)
+  redis.call('ZADD', ended_key(), now, call_id)
+  if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
+  redis.call('HINCRBY', case_key(case.id), 'running', -1)
+  redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
+  trim_ended_calls(case, limits)
+end
+
+-- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless a
+-- delivery follows (`has_delivery`).
+---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
+local function end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
+  local status, reason
+  if case.status ~= 'CLOSED' and case.call == call_id then
+    status, reason = case_effect(case.mode, call_status, keep_open)
+  end
+  local effect = reason or status or ''
+  redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect)
+  redis.call('ZREM', leases_key(), call_id)
+  if case.answer == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end
+  if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
+  if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
+  emit_event(case, 'CALL_ENDED', call_id, call_status)
+  if call_status == 'INTERRUPTED' then TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED', call_id, case.activity, effect} end
+  if not has_delivery then retain_ended_call(case, call_id, now, limits) end
+  return effect
+end
+
+-- Applies the timeouts of a single case in the order of their times: the end of the lease of the call that holds it, and its
+-- expiry.
+local function apply_timeouts(case, now, limits)
+  local expires = case.status ~= 'CLOSED' and tonumber(case.expires)
+  local lease = case.status == 'IN_PROGRESS' and tonumber(redis.call('ZSCORE', leases_key(), case.call))
+  if lease and lease <= now and not (expires and expires < lease) then
+    end_call(case, case.call, 'INTERRUPTED', false, now, limits)
+  end
+  if expires and expires <= now and case.status ~= 'CLOSED' then
+    close_case(case, 'EXPIRED', now)
+    emit_event(case, 'CASE_CLOSED')
+    TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED', case.id, case.activity}
+  end
+end

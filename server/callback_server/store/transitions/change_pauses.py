@@ -1,0 +1,28 @@
+"""The transition that pauses or resumes the deliveries of an activity.
+
+One key of the store lists the paused activities. Each partition has a copy of the list, so that a script that starts a
+delivery sees it in the same step. A copy has the version of the list that it was made from, and is never replaced by an
+older one. If an error or the end of a process keeps a change from a partition, the next sweep brings it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callback_server.domain.activity import PausedActivities
+from callback_server.store import keys
+from callback_server.store.generated_lua import flags, text
+from callback_server.store.scripts import Script, Scripts
+from callback_server.store.transitions.sync_pauses import sync_pauses
+
+SCRIPT: Final = Script("change_pauses", [*text("activity"), *flags("is_paused")], key="paused")
+
+
+async def change_pauses(scripts: Scripts, activity: str, *, is_paused: bool) -> None:
+    """Pause or resume the deliveries of an activity in all partitions, durably. Safe to send again.
+
+    Raises:
+        StoreError: The change may be done all the same; then all partitions have it within one sweep.
+    """
+    reply = await scripts.run_on(SCRIPT, keys.PAUSED_KEY, activity=activity, is_paused=is_paused)
+    await sync_pauses(scripts, PausedActivities.from_fields(dict(zip(reply[::2], reply[1::2], strict=True))))
