@@ -124,7 +124,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
     """Open a stream for calls, and send none."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     target = mask_url(target)
-    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).Carry(timeout=_TIMEOUT_S, metadata=metadata)
+    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=_TIMEOUT_S, metadata=metadata)
     try:
         welcome = await stream.read()
     except grpc.aio.AioRpcError as error:
@@ -146,7 +146,10 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
                 return Finding.problem(check, f"{target} answers {code.name}: {error.details()}", "see its log")
     finally:
         stream.cancel()
-    if not isinstance(welcome, edge_service_pb2.CarryResponse) or welcome.intake != edge_service_pb2.INTAKE_OPEN:
+    if (
+        not isinstance(welcome, edge_service_pb2.StreamInvocationsResponse)
+        or welcome.readiness != edge_service_pb2.READINESS_READY
+    ):
         return Finding.problem(check, f"{target} takes no calls", "it stops, or its store does not answer: see its log")
     return Finding.ok(check, f"{target} takes calls from this edge")
 

@@ -83,9 +83,9 @@ async def test_a_call_that_is_refused_leaves_those_beside_it_alone(plane, upstre
 
 async def test_an_answer_to_a_call_that_is_none_is_not_heard(plane, upstream):
     async def script(_request, context):
-        stranger = edge_service_pb2.Answer(number=2**60, response=plain(b"stranger"))
+        stranger = edge_service_pb2.InvocationResult(number=2**60, response=plain(b"stranger"))
         async with plane._streams[context]:
-            await context.write(edge_service_pb2.CarryResponse(answers=[stranger]))
+            await context.write(edge_service_pb2.StreamInvocationsResponse(results=[stranger]))
         return plain(b"ok")
 
     plane.script = script

@@ -31,6 +31,7 @@ SERVICES = [
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
 ]
+STREAM = "StreamInvocations"
 METHODS = {method.name: method for service in SERVICES for method in service.methods}
 
 NOW = datetime.now(UTC)
@@ -118,7 +119,9 @@ def request(method, case):
         "ListPausedActivities": {},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
-        "Carry": {"invocations": [{"number": 1, "request": {"state": case.state, "request_method": "get"}}]},
+        "StreamInvocations": {
+            "invocations": [{"number": 1, "request": {"state": case.state, "request_method": "get"}}]
+        },
     }[method.name]
     return GetMessageClass(method.input_type)(**fields)
 
@@ -127,11 +130,13 @@ async def ask(services, method, message, metadata=()):
     """The code and reason of what a method says; OK and nothing if it does as it is asked."""
     stub = services.edge if method.containing_service.name == "EdgeService" else services.callbacks
     try:
-        asked = getattr(stub, method.name)(iter([message]) if method.name == "Carry" else message, metadata=metadata)
+        asked = getattr(stub, method.name)(
+            iter([message]) if method.name == "StreamInvocations" else message, metadata=metadata
+        )
         if method.name == "WatchCalls":
             await asked.read()
             asked.cancel()
-        elif method.name == "Carry":
+        elif method.name == STREAM:
             async for answer in answers_of(asked):
                 response_of(answer)
         else:
@@ -157,7 +162,7 @@ UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CAL
 
 
 OF_EDGES, OF_ADMINS = (
-    ("Carry", "ReportCallerGone"),
+    (STREAM, "ReportCallerGone"),
     ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
 )
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
@@ -320,10 +325,12 @@ async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
     class Forgetful:
         access = Authenticator(None)
 
-        async def Carry(self, requests, context):  # the contract's name
+        async def StreamInvocations(self, requests, context):  # the contract's name
             raise AssertionError
 
-    with pytest.raises(TypeError, match=r"callback\.v1\.EdgeService/Carry does not say which role it needs"):
+    with pytest.raises(
+        TypeError, match=r"callback\.v1\.EdgeService/StreamInvocations does not say which role it needs"
+    ):
         require_roles(SERVICES[1], Forgetful())
 
 

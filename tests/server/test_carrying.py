@@ -25,8 +25,8 @@ async def services(store_of):
 @pytest.fixture
 async def stream(services):
     """A stream that the server has welcomed."""
-    carrying = services.edge.Carry()
-    assert (await carrying.read()).intake == edge.INTAKE_OPEN
+    carrying = services.edge.StreamInvocations()
+    assert (await carrying.read()).readiness == edge.READINESS_READY
     yield carrying
     carrying.cancel()
 
@@ -45,7 +45,7 @@ async def send(stream, *states, first=1, **more):
     """Sends a call to each case, in one message."""
     requests = [edge.InvokeRequest(**{"state": state, "request_method": "post", **more}) for state in states]
     await stream.write(
-        edge.CarryRequest(
+        edge.StreamInvocationsRequest(
             invocations=[edge.Invocation(number=first + at, request=request) for at, request in enumerate(requests)]
         )
     )
@@ -61,8 +61,8 @@ async def refused(answer):
 async def test_answers_that_are_there_at_one_time_are_one_message(stream):
     await send(stream, *(["none"] * 50))
     message = await stream.read()
-    assert sorted(answer.number for answer in message.answers) == [*range(1, 51)]
-    assert {(await refused(answer)).reason for answer in message.answers} == {"STATE_UNKNOWN"}
+    assert sorted(answer.number for answer in message.results) == [*range(1, 51)]
+    assert {(await refused(answer)).reason for answer in message.results} == {"STATE_UNKNOWN"}
 
 
 async def test_large_answers_go_one_by_one(services, stream):
@@ -71,7 +71,7 @@ async def test_large_answers_go_one_by_one(services, stream):
     await stream.done_writing()
     sizes = []
     while (message := await stream.read()) is not grpc.aio.EOF:
-        sizes.append(len(message.answers))
+        sizes.append(len(message.results))
     assert sizes == [1, 1, 1]
 
 
@@ -83,7 +83,7 @@ async def test_a_call_that_breaks_a_rule_is_refused_and_those_beside_it_are_made
         edge.InvokeRequest(state=states[1], request_method="get"),
     ]
     invocations = [edge.Invocation(number=at, request=request) for at, request in enumerate(requests)]
-    await stream.write(edge.CarryRequest(invocations=invocations))
+    await stream.write(edge.StreamInvocationsRequest(invocations=invocations))
     await stream.done_writing()
     answers = {answer.number: answer async for answer in answers_of(stream)}
     assert [response_of(answers[at]).response.response_body for at in (0, 2)] == [b"one", b"two"]
@@ -122,14 +122,14 @@ async def test_a_call_is_made_to_its_end_where_its_stream_breaks(services, strea
 
 
 async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch):
-    monkeypatch.setattr(edge_service, "_MOST_UNSENT_BYTES", 1_000_000)
+    monkeypatch.setattr(edge_service, "_MAX_UNSENT_BYTES", 1_000_000)
     state = await case(services, bytes(1_000_000), allow_multiple_calls=True)
     began, many = made(), 60
 
     async def one_after_the_other():
         for number in range(many):
             request = edge.InvokeRequest(state=state, request_method="post", request_body=bytes(100_000))
-            yield edge.CarryRequest(invocations=[edge.Invocation(number=number, request=request)])
+            yield edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=number, request=request)])
             await wait_until(lambda: not services.control_plane.invoker._running)
 
     seen = []
@@ -140,7 +140,7 @@ async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch
 
     small_window = [("grpc.http2.bdp_probe", 0)]  # else gRPC takes some 50 MB on its own account
     async with grpc.aio.insecure_channel(services.address, options=small_window) as channel:
-        stream = EdgeCalls(channel).Carry(one_after_the_other())
+        stream = EdgeCalls(channel).StreamInvocations(one_after_the_other())
         await wait_until(stays)
         assert seen[-1] < 10
         assert {answer.number async for answer in answers_of(stream)} == set(range(many))
@@ -161,26 +161,26 @@ async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_
 
     owner = entry("owner", Role.OWNER)
     known = Principals({"owner": owner, "edge": entry("edge", Role.EDGE)})
-    before = metrics.REFUSED.labels("Invoke", "UNAUTHENTICATED")._value.get()
+    before = metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED")._value.get()
     async with running_services(store_of(), principals=lambda: known) as services:
         states = [
             await case(services, activity=activity, metadata=token("owner"))
             for activity in ("form", "record", "record")
         ]
-        stream = services.edge.Carry(metadata=token("edge"))
-        assert (await stream.read()).intake == edge.INTAKE_OPEN
+        stream = services.edge.StreamInvocations(metadata=token("edge"))
+        assert (await stream.read()).readiness == edge.READINESS_READY
         await send(stream, states[0])
         (call,) = await wait_until(lambda: waiting(services, token("owner")))
 
         known = Principals({"owner": owner})
         await send(stream, *states[1:], first=2)
         message = await stream.read()
-        assert message.intake == edge.INTAKE_CLOSED
-        assert [answer.number for answer in message.answers] == [2, 3]
-        for answer in message.answers:
+        assert message.readiness == edge.READINESS_NOT_READY
+        assert [answer.number for answer in message.results] == [2, 3]
+        for answer in message.results:
             said = await refused(answer)
             assert (said.code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-        assert metrics.REFUSED.labels("Invoke", "UNAUTHENTICATED")._value.get() == before + 2
+        assert metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED")._value.get() == before + 2
 
         await stream.done_writing()
         answered = rpc.AnswerCallRequest(call_id=call.call_id, response=response(response_body=b"as asked"))
@@ -188,7 +188,7 @@ async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_
         (answer,) = [answer async for answer in answers_of(stream)]
         assert response_of(answer).response.response_body == b"as asked"
 
-        again = services.edge.Carry(metadata=token("edge"))
+        again = services.edge.StreamInvocations(metadata=token("edge"))
         said = await refusal(again.read())
         assert said.reason == "UNAUTHENTICATED"
         assert not services.control_plane.invoker._running

@@ -16,7 +16,7 @@ from support.wait import wait_until
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
-CARRY = "/callback.v1.EdgeService/Carry"
+STREAM_INVOCATIONS = "/callback.v1.EdgeService/StreamInvocations"
 SECRET = "somebodys-own-credential"
 
 
@@ -31,7 +31,7 @@ def field(number, content):
 
 GENERATE = "/callback.v1.CallbacksService/GenerateCallbackUrl"
 HEADERS = {
-    CARRY: field(1, field(2, b"\x22\x00" * 7_500_000)),
+    STREAM_INVOCATIONS: field(1, field(2, b"\x22\x00" * 7_500_000)),
     GENERATE: field(7, field(5, b"\x0a\x00" * 7_500_000)),
 }
 """As many empty headers as a message can have, of a call and of a case: 15 MB that are hundreds once they are parsed.
@@ -65,7 +65,7 @@ async def code(channel, path, message, *metadata):
     return caught.value.code()
 
 
-@pytest.mark.parametrize("path", [CARRY, GENERATE])
+@pytest.mark.parametrize("path", [STREAM_INVOCATIONS, GENERATE])
 @pytest.mark.parametrize("credential", [(), (("authorization", "Bearer callback_nobody"),)])
 async def test_a_message_of_somebody_unknown_is_not_read(server, credential, path):
     before = peak_mib(server)
@@ -82,7 +82,7 @@ async def raw_request(address, *headers):
     connection = h2.connection.H2Connection()
     connection.config.validate_outbound_headers = connection.config.normalize_outbound_headers = False
     connection.initiate_connection()
-    connection.send_headers(1, [(b":method", b"POST"), (b":scheme", b"http"), (b":path", CARRY.encode()),
+    connection.send_headers(1, [(b":method", b"POST"), (b":scheme", b"http"), (b":path", STREAM_INVOCATIONS.encode()),
                                 (b":authority", b"x"), (b"te", b"trailers"), (b"content-type", b"application/grpc"),
                                 *headers])  # fmt: skip
     connection.send_data(1, b"\x00\x00\x00\x00\x00", end_stream=True)

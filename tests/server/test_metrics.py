@@ -85,14 +85,14 @@ async def test_each_call_is_counted_once_by_what_became_of_it(store_of, tmp_path
             ("FAILED", "INVALID_RESPONSE"): 1,
             ("NOT_STARTED", "HANDLER_UNREACHABLE"): 1,
         }
-        assert now("callback_refused_total", method="Invoke", reason="CALLBACK_CLOSED") == 2
-        assert now("callback_refused_total", method="Invoke", reason="STATE_UNKNOWN") == 1
-        assert now("callback_refused_total", method="Invoke", reason="HANDLER_FAILED") == 1
+        assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED") == 2
+        assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN") == 1
+        assert now("callback_refused_total", method="StreamInvocations", reason="HANDLER_FAILED") == 1
         # 13 Invokes asked for a claim; 6 calls were asked of a handler and have an end of their own.
         assert now("callback_call_stage_seconds_count", stage="claim") == 13
         assert now("callback_call_stage_seconds_count", stage="handler") == 6
         assert now("callback_call_stage_seconds_count", stage="finish") == 6
-        assert now("callback_request_seconds_count", method="Invoke") == 13
+        assert now("callback_request_seconds_count", method="StreamInvocations") == 13
         assert now("callback_calls_in_flight") == 0
         assert now("callback_store_up") == 1
 

@@ -137,11 +137,11 @@ async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_
         health, edge = health_pb2_grpc.HealthStub(channel), EdgeCalls(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service="callback.v1.EdgeService"))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        stream = edge.Carry()
-        assert (await stream.read()).intake == edge_service_pb2.INTAKE_OPEN
+        stream = edge.StreamInvocations()
+        assert (await stream.read()).readiness == edge_service_pb2.READINESS_READY
         system.server.signal(signal.SIGTERM)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert (await stream.read()).intake == edge_service_pb2.INTAKE_CLOSED
+        assert (await stream.read()).readiness == edge_service_pb2.READINESS_NOT_READY
         whole = await health.Check(health_pb2.HealthCheckRequest(service=""))
         assert whole.status == health_pb2.HealthCheckResponse.SERVING
         answer = await system.http.get(f"{admin}/readyz")

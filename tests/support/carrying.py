@@ -16,21 +16,21 @@ class EdgeCalls:
 
     def __init__(self, channel):
         self._stub = EdgeServiceStub(channel)
-        self.Carry = self._stub.Carry
+        self.StreamInvocations = self._stub.StreamInvocations
         self.ReportCallerGone = self._stub.ReportCallerGone
 
     def Invoke(self, request, *, metadata=()):
         return asyncio.ensure_future(self._invoke(request, metadata))
 
     async def _invoke(self, request, metadata):
-        stream = self._stub.Carry(metadata=metadata)
+        stream = self._stub.StreamInvocations(metadata=metadata)
         try:
             await stream.read()  # whether it takes calls: it has to take this one in any case
-            await stream.write(edge.CarryRequest(invocations=[edge.Invocation(number=1, request=request)]))
+            await stream.write(edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=1, request=request)]))
             await stream.done_writing()
-            while not (message := await stream.read()).answers:
+            while not (message := await stream.read()).results:
                 pass
-            return response_of(message.answers[0])
+            return response_of(message.results[0])
         finally:
             stream.cancel()
 
@@ -38,7 +38,7 @@ class EdgeCalls:
 async def answers_of(stream):
     """Gives the answers that come by a stream, until it ends."""
     while (message := await stream.read()) is not grpc.aio.EOF:
-        for answer in message.answers:
+        for answer in message.results:
             yield answer
 
 

@@ -157,17 +157,17 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         self.cancelled = 0
         self.changed = asyncio.Event()
 
-    async def Carry(self, requests, context):
+    async def StreamInvocations(self, requests, context):
         self.tokens.append(dict(context.invocation_metadata()).get("authorization"))
         self.opened += 1
         if self.unwelcome is not None:
             await context.abort_with_status(rpc_status.to_status(self.unwelcome.status))
-        intake = edge_service_pb2.INTAKE_OPEN if self._serving else edge_service_pb2.INTAKE_CLOSED
+        readiness = edge_service_pb2.READINESS_READY if self._serving else edge_service_pb2.READINESS_NOT_READY
         writing = self._streams[context] = asyncio.Lock()  # gRPC takes one message at a time
         calls = set()
         try:
             async with writing:
-                await context.write(edge_service_pb2.CarryResponse(intake=intake))
+                await context.write(edge_service_pb2.StreamInvocationsResponse(readiness=readiness))
             async for message in requests:
                 self.batches.append(len(message.invocations))
                 for each in message.invocations:
@@ -180,7 +180,7 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
                 call.cancel()
 
     async def _answer(self, invocation, context, writing):
-        answer = edge_service_pb2.Answer(number=invocation.number)
+        answer = edge_service_pb2.InvocationResult(number=invocation.number)
         self.requests.append(invocation.request)
         self._count("started")
         try:
@@ -195,7 +195,7 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         except Exception as error:  # what gRPC itself makes of one
             answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
         async with writing:
-            await context.write(edge_service_pb2.CarryResponse(answers=[answer]))
+            await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
         self._count("ended")
 
     async def ReportCallerGone(self, request, _context):
@@ -234,7 +234,9 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
             for context, writing in [*self._streams.items()]:
                 with contextlib.suppress(grpc.aio.UsageError):  # it has just ended
                     async with writing:
-                        await context.write(edge_service_pb2.CarryResponse(intake=edge_service_pb2.INTAKE_CLOSED))
+                        await context.write(
+                            edge_service_pb2.StreamInvocationsResponse(readiness=edge_service_pb2.READINESS_NOT_READY)
+                        )
 
     async def stop(self, grace=None):
         await self._server.stop(grace)

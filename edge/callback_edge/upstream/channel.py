@@ -86,7 +86,8 @@ class Link:
         self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
         # As the stub has it, but for messages that are bytes already.
         self._carry: Any = self._channel.stream_stream(
-            f"/{_EDGE_SERVICE}/Carry", response_deserializer=edge_service_pb2.CarryResponse.FromString
+            f"/{_EDGE_SERVICE}/StreamInvocations",
+            response_deserializer=edge_service_pb2.StreamInvocationsResponse.FromString,
         )
         self._token = token
         self._timeout_s = timeout_s

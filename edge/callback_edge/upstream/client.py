@@ -149,7 +149,7 @@ class Upstream:
         self._changed.clear()
         self._flush()
 
-    def answered(self, call: Call, answer: edge_service_pb2.Answer) -> None:
+    def answered(self, call: Call, answer: edge_service_pb2.InvocationResult) -> None:
         """Take note of a server's answer."""
         metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.since)
         if answer.HasField("response"):

@@ -34,7 +34,7 @@ class Call:
 
     def __init__(self, number: int, request: edge_service_pb2.InvokeRequest, body: HeldBody) -> None:
         self.number = number
-        message = edge_service_pb2.CarryRequest()
+        message = edge_service_pb2.StreamInvocationsRequest()
         message.invocations.add(number=number).request.CopyFrom(request)
         self.sent = message.SerializeToString()
         """A whole message. Several, one after the other, are one that has all their calls: so protobuf joins them."""
@@ -114,7 +114,7 @@ class Events(Protocol):
     def stream_changed(self) -> None:
         """A stream takes calls now, or takes no more, or has room for a message."""
 
-    def answered(self, call: Call, answer: edge_service_pb2.Answer) -> None:
+    def answered(self, call: Call, answer: edge_service_pb2.InvocationResult) -> None:
         """A call has its answer."""
 
     def lost(self, call: Call) -> None:
@@ -195,16 +195,16 @@ class Stream:
                     await self._has_work.wait()
             await self._rpc.done_writing()
 
-    def _hear(self, message: edge_service_pb2.CarryResponse) -> None:
-        if message.intake == edge_service_pb2.INTAKE_OPEN:
+    def _hear(self, message: edge_service_pb2.StreamInvocationsResponse) -> None:
+        if message.readiness == edge_service_pb2.READINESS_READY:
             self.is_open = not self._is_left
             self.settled.set()
             self._events.stream_changed()
-        elif message.intake == edge_service_pb2.INTAKE_CLOSED:
+        elif message.readiness == edge_service_pb2.READINESS_NOT_READY:
             self.leave()
             self.settled.set()
             self._events.stream_changed()
-        for answer in message.answers:
+        for answer in message.results:
             if answer.HasField("status") and answer.status.code in REFUSED:
                 self.leave()
             call = self._calls.take(answer.number)

@@ -1,4 +1,4 @@
-"""`EdgeService`: HTTP requests in, what to answer out."""
+"""The servicer of `EdgeService`: HTTP requests come in, and the responses to render go out."""
 
 from __future__ import annotations
 
@@ -21,144 +21,143 @@ from callback_server.contract import converters
 from callback_server.errors import CallbackError
 from callback_server.rpc.method import Caller, refused, require_valid, rpc, rpc_duplex
 
-_INVOKE: Final = "Invoke"
-"""What figures and logs call one call of a stream."""
-_MOST_ANSWERS: Final = 64
-"""How many go in one message."""
-_MOST_BYTES: Final = 256 * 1024
-"""How much of bodies goes in one message; a larger one goes alone."""
-_MOST_UNSENT_BYTES: Final = 16 * 1024 * 1024
-"""How much of bodies may wait for an edge that does not read; it is not read from meanwhile."""
+_RPC: Final = "StreamInvocations"
+"""The method in metrics and logs. They count and time each invocation, and not the stream."""
+_MAX_BATCH_RESULTS: Final = 64
+"""The maximum number of results in one message."""
+_MAX_BATCH_BYTES: Final = 256 * 1024
+"""The maximum size of the bodies in one message, in bytes. A larger body is sent alone."""
+_MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+"""How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
 
-_invoke_seconds = metrics.REQUEST_SECONDS.labels(_INVOKE)
+_invoke_seconds = metrics.REQUEST_SECONDS.labels(_RPC)
 
 
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
-    """Hands requests of the edge to the call's path."""
+    """Passes the requests of edges to the call path."""
 
     def __init__(self, calls: Calls, access: Authenticator) -> None:
         self.access = access
         self._calls = calls
-        self._takes_calls = True
-        self._streams: set[_Stream] = set()
+        self._is_ready = True
+        self._streams: set[_InvocationStream] = set()
         self._reading: set[asyncio.Task[None]] = set()
 
-    def take_calls(self, whether: bool) -> None:
-        """Has edges send their calls here, or elsewhere. What comes nevertheless is called as long as that can be."""
-        self._takes_calls = whether
-        if not whether:
+    def set_ready(self, is_ready: bool) -> None:
+        """Tell edges whether to send calls here. Calls that come nevertheless are run as long as that is possible."""
+        self._is_ready = is_ready
+        if not is_ready:
             for stream in self._streams:
-                stream.close_intake()
+                stream.set_not_ready()
 
     @rpc_duplex(Role.EDGE)
-    async def Carry(  # noqa: N802  # gRPC's name
-        self, requests: AsyncIterator[edge_pb2.CarryRequest], caller: Caller
-    ) -> AsyncGenerator[edge_pb2.CarryResponse, None]:
-        """Makes the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
-        stream = _Stream(self._calls, caller, is_open=self._takes_calls)
-        # It is left to end by itself, with the stream: a read that is cancelled takes the stream with it.
+    async def StreamInvocations(  # noqa: N802  # gRPC's name
+        self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], caller: Caller
+    ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
+        """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
+        stream = _InvocationStream(self._calls, caller, is_ready=self._is_ready)
+        # The task ends by itself, with the stream: to cancel a read cancels the whole stream in grpc.aio.
         reading = asyncio.create_task(stream.read(requests))
         self._reading.add(reading)
-        reading.add_done_callback(self._read_to_its_end)
+        reading.add_done_callback(self._on_read)
         self._streams.add(stream)
         try:
-            async for message in stream.messages():
-                yield message
+            async for response in stream.responses():
+                yield response
             reading.result()
         finally:
             self._streams.discard(stream)
-            stream.end()
+            stream.close()
 
-    def _read_to_its_end(self, reading: asyncio.Task[None]) -> None:
+    def _on_read(self, reading: asyncio.Task[None]) -> None:
         self._reading.discard(reading)
         if not reading.cancelled():
-            reading.exception()  # told to the edge, if it is still there
+            reading.exception()  # marks it as retrieved: an edge that is still connected gets it from the RPC
 
     @rpc(Role.EDGE)
     async def ReportCallerGone(  # noqa: N802  # gRPC's name
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
-        """Records that a caller has hung up."""
+        """Record that a caller has hung up."""
         require_valid(request)
         await self._calls.caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()
 
 
-class _Stream:
-    """The calls of one stream, and their answers: all that are there at one time go together.
+class _InvocationStream:
+    """The calls of one stream and their results. All results that are ready at one time are sent in one message.
 
-    Whoever may no longer send calls has each refused, and what it had before answered.
+    If the edge loses its role, its new calls are refused, and the calls that run get their results.
     """
 
-    def __init__(self, calls: Calls, caller: Caller, *, is_open: bool) -> None:
+    def __init__(self, calls: Calls, caller: Caller, *, is_ready: bool) -> None:
         self._calls = calls
         self._caller = caller
-        self._intake = edge_pb2.INTAKE_OPEN if is_open else edge_pb2.INTAKE_CLOSED
-        """What is yet to be said of it."""
-        self._is_open = is_open
+        self._is_ready = is_ready
+        self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
         self._running = 0
-        self._answers: deque[tuple[int, Answer | status_pb2.Status]] = deque()
-        """What is yet to be sent, by the calls' numbers."""
+        self._unsent: deque[tuple[int, Answer | status_pb2.Status]] = deque()
+        """The results to send, with the numbers of their calls."""
         self._unsent_bytes = 0
         self._is_read = False
-        """No more calls come."""
-        self._is_over = False
+        """Whether the edge has closed its side."""
+        self._is_closed = False
         self._changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
 
-    def close_intake(self) -> None:
-        """Tells the edge to go elsewhere; once."""
-        if self._is_open:
-            self._is_open = False
-            self._intake = edge_pb2.INTAKE_CLOSED
+    def set_not_ready(self) -> None:
+        """Tell the edge to use another server; once."""
+        if self._is_ready:
+            self._is_ready = False
+            self._unsent_readiness = edge_pb2.READINESS_NOT_READY
             self._changed.set()
 
-    def end(self) -> None:
-        """Lets go of the calls: nobody is there for their answers."""
-        self._is_over = True
-        self._answers.clear()
+    def close(self) -> None:
+        """Drop all results: the edge has disconnected."""
+        self._is_closed = True
+        self._unsent.clear()
         self._has_room.set()
 
-    async def read(self, requests: AsyncIterator[edge_pb2.CarryRequest]) -> None:
-        """Makes the calls that come, until no more do."""
+    async def read(self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest]) -> None:
+        """Start the calls that come, until the edge closes its side."""
         try:
             async for message in requests:
-                self._begin(message.invocations)
+                self._start(message.invocations)
                 await self._has_room.wait()
         finally:
             self._is_read = True
             self._changed.set()
 
-    async def messages(self) -> AsyncIterator[edge_pb2.CarryResponse]:
-        """What is said to the edge, until all that it sent is answered."""
-        while self._intake or self._answers or self._running or not self._is_read:
-            if self._intake or self._answers:
-                yield self._message()
+    async def responses(self) -> AsyncIterator[edge_pb2.StreamInvocationsResponse]:
+        """Yield the messages to the edge, until all its calls have their results."""
+        while self._unsent_readiness or self._unsent or self._running or not self._is_read:
+            if self._unsent_readiness or self._unsent:
+                yield self._next_batch()
             else:
                 self._changed.clear()
                 await self._changed.wait()
 
-    def _begin(self, invocations: Iterable[edge_pb2.Invocation]) -> None:
+    def _start(self, invocations: Iterable[edge_pb2.Invocation]) -> None:
         began = time.perf_counter()
-        refusal = self._refusal()
-        for each in invocations:
+        refusal = self._refusal()  # once for the whole batch
+        for invocation in invocations:
             self._running += 1
             try:
                 if refusal is not None:
                     raise refusal
-                answer = self._invoke(each.request)
+                answer = self._invoke(invocation.request)
             except Exception as error:
-                self._ended(each.number, began, refused(error, _INVOKE))
+                self._add_result(invocation.number, began, refused(error, _RPC))
             else:
-                answer.add_done_callback(functools.partial(self._answered, each.number, began))
+                answer.add_done_callback(functools.partial(self._on_answer, invocation.number, began))
 
     def _refusal(self) -> CallbackError | None:
-        """Why this edge may send no calls now. None: it may."""
+        """Return why this edge may send no calls now. None: it may."""
         try:
             self._caller()
         except CallbackError as error:
-            self.close_intake()
+            self.set_not_ready()
             return error
         return None
 
@@ -166,45 +165,45 @@ class _Stream:
         require_valid(request)
         return self._calls.invoke(request.state, request.state_query_parameter, converters.request_from(request))
 
-    def _answered(self, number: int, began: float, answer: asyncio.Future[Answer]) -> None:
-        if not answer.cancelled():  # else the process ends, and its streams with it
+    def _on_answer(self, number: int, began: float, answer: asyncio.Future[Answer]) -> None:
+        if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             error = answer.exception()
-            self._ended(number, began, answer.result() if error is None else refused(error, _INVOKE))
+            self._add_result(number, began, answer.result() if error is None else refused(error, _RPC))
 
-    def _ended(self, number: int, began: float, outcome: Answer | status_pb2.Status) -> None:
+    def _add_result(self, number: int, began: float, outcome: Answer | status_pb2.Status) -> None:
         _invoke_seconds.observe(time.perf_counter() - began)
         self._running -= 1
-        if self._is_over:
+        if self._is_closed:
             return
-        self._answers.append((number, outcome))
+        self._unsent.append((number, outcome))
         self._changed.set()
-        self._unsent_bytes += _size(outcome)
-        if self._unsent_bytes > _MOST_UNSENT_BYTES:
+        self._unsent_bytes += _body_size(outcome)
+        if self._unsent_bytes > _MAX_UNSENT_BYTES:
             self._has_room.clear()
 
-    def _message(self) -> edge_pb2.CarryResponse:
-        """As much of what is to be said as goes in one message."""
-        message = edge_pb2.CarryResponse(intake=self._intake)
-        self._intake = edge_pb2.INTAKE_UNSPECIFIED
-        left = _MOST_BYTES
-        while self._answers and len(message.answers) < _MOST_ANSWERS:
-            number, outcome = self._answers[0]
-            size = _size(outcome)
-            if size > left and message.answers:
+    def _next_batch(self) -> edge_pb2.StreamInvocationsResponse:
+        """Return a message with as many results as fit: one gRPC message costs more than all that is in it."""
+        message = edge_pb2.StreamInvocationsResponse(readiness=self._unsent_readiness)
+        self._unsent_readiness = edge_pb2.READINESS_UNSPECIFIED
+        left = _MAX_BATCH_BYTES
+        while self._unsent and len(message.results) < _MAX_BATCH_RESULTS:
+            number, outcome = self._unsent[0]
+            size = _body_size(outcome)
+            if size > left and message.results:
                 break
             left -= size
-            self._answers.popleft()
+            self._unsent.popleft()
             self._unsent_bytes -= size
-            answer = message.answers.add(number=number)
+            result = message.results.add(number=number)
             if isinstance(outcome, Answer):
-                answer.response.call_id = outcome.call_id
-                answer.response.response.CopyFrom(converters.response_to(outcome.response))
+                result.response.call_id = outcome.call_id
+                result.response.response.CopyFrom(converters.response_to(outcome.response))
             else:
-                answer.status.CopyFrom(outcome)
-        if self._unsent_bytes <= _MOST_UNSENT_BYTES:
+                result.status.CopyFrom(outcome)
+        if self._unsent_bytes <= _MAX_UNSENT_BYTES:
             self._has_room.set()
         return message
 
 
-def _size(outcome: Answer | status_pb2.Status) -> int:
+def _body_size(outcome: Answer | status_pb2.Status) -> int:
     return len(outcome.response.body or b"") if isinstance(outcome, Answer) else 0

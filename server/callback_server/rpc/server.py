@@ -94,7 +94,7 @@ class Health:
 
     def _tell_edges(self, whether: bool) -> None:
         if self.edges is not None:
-            self.edges.take_calls(whether)
+            self.edges.set_ready(whether)
 
 
 def make_server(

@@ -21,44 +21,44 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _Intake:
+class _Readiness:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _IntakeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Intake.ValueType], _builtins.type):
+class _ReadinessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Readiness.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    INTAKE_UNSPECIFIED: _Intake.ValueType  # 0
-    """INTAKE_UNSPECIFIED: as before."""
-    INTAKE_OPEN: _Intake.ValueType  # 1
-    """INTAKE_OPEN: it takes calls."""
-    INTAKE_CLOSED: _Intake.ValueType  # 2
-    """INTAKE_CLOSED: it stops, its store is away, or the edge may no longer send it any. The edge goes elsewhere, and opens
-    another stream.
+    READINESS_UNSPECIFIED: _Readiness.ValueType  # 0
+    """READINESS_UNSPECIFIED: no change."""
+    READINESS_READY: _Readiness.ValueType  # 1
+    """READINESS_READY: the server accepts calls."""
+    READINESS_NOT_READY: _Readiness.ValueType  # 2
+    """READINESS_NOT_READY: the server stops, its store does not respond, or the edge has lost its role. The edge uses another
+    server, or opens another stream.
     """
 
-class Intake(_Intake, metaclass=_IntakeEnumTypeWrapper):
-    """Intake says whether a server takes calls by a stream."""
+class Readiness(_Readiness, metaclass=_ReadinessEnumTypeWrapper):
+    """Readiness says whether a server accepts calls over a stream."""
 
-INTAKE_UNSPECIFIED: Intake.ValueType  # 0
-"""INTAKE_UNSPECIFIED: as before."""
-INTAKE_OPEN: Intake.ValueType  # 1
-"""INTAKE_OPEN: it takes calls."""
-INTAKE_CLOSED: Intake.ValueType  # 2
-"""INTAKE_CLOSED: it stops, its store is away, or the edge may no longer send it any. The edge goes elsewhere, and opens
-another stream.
+READINESS_UNSPECIFIED: Readiness.ValueType  # 0
+"""READINESS_UNSPECIFIED: no change."""
+READINESS_READY: Readiness.ValueType  # 1
+"""READINESS_READY: the server accepts calls."""
+READINESS_NOT_READY: Readiness.ValueType  # 2
+"""READINESS_NOT_READY: the server stops, its store does not respond, or the edge has lost its role. The edge uses another
+server, or opens another stream.
 """
-Global___Intake: _TypeAlias = Intake  # noqa: Y015
+Global___Readiness: _TypeAlias = Readiness  # noqa: Y015
 
 @_typing.final
-class CarryRequest(_message.Message):
-    """CarryRequest is some calls."""
+class StreamInvocationsRequest(_message.Message):
+    """StreamInvocationsRequest is a batch of calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INVOCATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def invocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invocation]:
-        """invocations are the calls, which are made at the same time: none waits for another. A message is at most 16 MiB."""
+        """invocations are the calls, which run concurrently. A message has at most 16 MiB."""
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class CarryRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CarryRequest: _TypeAlias = CarryRequest  # noqa: Y015
+Global___StreamInvocationsRequest: _TypeAlias = StreamInvocationsRequest  # noqa: Y015
 
 @_typing.final
 class Invocation(_message.Message):
-    """Invocation is one call, an Invoke for short: the server claims the case, runs its handler, records the result, and
-    answers. It must never be sent twice for one request; the call runs to its recorded end even if the edge goes away.
+    """Invocation is one call: the server claims the case, runs the handler, records the result, and replies. An edge must never
+    send two invocations for one HTTP request. The call runs to its recorded end even if the edge disconnects.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -84,10 +84,10 @@ class Invocation(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """number is what the edge calls it; no other of its stream has the same."""
+    """number identifies the call in its stream. The edge chooses it; each call of a stream has another number."""
     @_builtins.property
     def request(self) -> Global___InvokeRequest:
-        """request is what came in."""
+        """request is the HTTP request."""
 
     def __init__(
         self,
@@ -104,36 +104,36 @@ class Invocation(_message.Message):
 Global___Invocation: _TypeAlias = Invocation  # noqa: Y015
 
 @_typing.final
-class CarryResponse(_message.Message):
-    """CarryResponse is some answers, in any order."""
+class StreamInvocationsResponse(_message.Message):
+    """StreamInvocationsResponse is a batch of results."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ANSWERS_FIELD_NUMBER: _builtins.int
-    INTAKE_FIELD_NUMBER: _builtins.int
-    intake: Global___Intake.ValueType
-    """intake says whether the server takes calls by this stream. It is in the first message, and wherever it changes."""
+    RESULTS_FIELD_NUMBER: _builtins.int
+    READINESS_FIELD_NUMBER: _builtins.int
+    readiness: Global___Readiness.ValueType
+    """readiness says whether the server accepts calls over this stream. It is set in the first message and at each change."""
     @_builtins.property
-    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
-        """answers are those of calls of this stream. Each call has one."""
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvocationResult]:
+        """results are results of calls of this stream, in any order. Each call has exactly one result."""
 
     def __init__(
         self,
         *,
-        answers: _abc.Iterable[Global___Answer] | None = ...,
-        intake: Global___Intake.ValueType = ...,
+        results: _abc.Iterable[Global___InvocationResult] | None = ...,
+        readiness: Global___Readiness.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "intake", b"intake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CarryResponse: _TypeAlias = CarryResponse  # noqa: Y015
+Global___StreamInvocationsResponse: _TypeAlias = StreamInvocationsResponse  # noqa: Y015
 
 @_typing.final
-class Answer(_message.Message):
-    """Answer is the answer to one call."""
+class InvocationResult(_message.Message):
+    """InvocationResult is the result of one call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -141,19 +141,20 @@ class Answer(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """number is the call's."""
+    """number is the number of the call."""
     @_builtins.property
     def response(self) -> Global___InvokeResponse:
-        """response is what to answer."""
+        """response is the response to render."""
 
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """status says why there is none: INVALID_REQUEST, STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS, HANDLER_FAILED,
-        RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE,
+        """status says why there is no response. Fails with INVALID_REQUEST, STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS,
+        HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE,
         OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING, VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE,
-        CONFIRMATION_REQUIRED, AGENT_DETECTED, TOO_MANY_REQUESTS, UNAUTHENTICATED or ROLE_MISSING. Its details are those of
-        any refusal: an `ErrorInfo`, and a `RetryInfo` which says that the same request may be sent again, and after how
-        long. An OPTIONS is never a call: it is answered if the case's profile has a handshake for it, and fails otherwise.
+        CONFIRMATION_REQUIRED, AGENT_DETECTED, TOO_MANY_REQUESTS, UNAUTHENTICATED or ROLE_MISSING. The details are those of
+        any error: an `ErrorInfo`, and a `RetryInfo` if the same request may be sent again, with the time to wait. An OPTIONS
+        request is never a call: it succeeds if the verification profile of the case has a handshake for it, and fails
+        otherwise.
         """
 
     def __init__(
@@ -171,7 +172,7 @@ class Answer(_message.Message):
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
-Global___Answer: _TypeAlias = Answer  # noqa: Y015
+Global___InvocationResult: _TypeAlias = InvocationResult  # noqa: Y015
 
 @_typing.final
 class ReportCallerGoneRequest(_message.Message):
@@ -214,7 +215,7 @@ Global___ReportCallerGoneResponse: _TypeAlias = ReportCallerGoneResponse  # noqa
 
 @_typing.final
 class InvokeRequest(_message.Message):
-    """InvokeRequest is one HTTP request."""
+    """InvokeRequest is one HTTP request to a case."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,24 +228,28 @@ class InvokeRequest(_message.Message):
     REQUEST_BODY_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     state: _builtins.str
-    """state is the secret from the URL or the form: a version 4 UUID in lower case. Anything else is STATE_UNKNOWN."""
+    """state is the secret from the URL or the form: a version 4 UUID in lower case. Any other value fails with STATE_UNKNOWN. At
+    most 200 characters.
+    """
     state_query_parameter: _builtins.str
-    """state_query_parameter is the parameter of a `/cbq/` URL. Empty for `/cb/`. A case is reached only by its own form."""
+    """state_query_parameter is the parameter of a `/cbq/` URL. Empty for a `/cb/` URL. A case is found only by the kind of URL
+    that it was generated with. At most 200 characters.
+    """
     request_method: _builtins.str
-    """request_method is the HTTP method in lower case: get, post, put, delete or patch; or options, for a handshake."""
+    """request_method is the HTTP method in lower case: get, post, put, delete or patch; options for a handshake."""
     request_query_string: _builtins.str
-    """request_query_string is the query string as it was sent, without the `?`."""
+    """request_query_string is the query string as sent, without the `?`."""
     request_body: _builtins.bytes
     """request_body is the body, byte for byte."""
     client_address: _builtins.str
-    """client_address is the address that the request came from. Empty if it is not known."""
+    """client_address is the address of the client. Empty if unknown. At most 200 characters."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
-        """request_headers are the header fields in their order, repeated ones kept, none added."""
+        """request_headers are the header fields in order, with repeated fields, unchanged."""
 
     @_builtins.property
     def request_query(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.QueryParameter]:
-        """request_query are the pairs of the query string in their order."""
+        """request_query are the parameters of the query string in order."""
 
     def __init__(
         self,
@@ -268,18 +273,18 @@ Global___InvokeRequest: _TypeAlias = InvokeRequest  # noqa: Y015
 
 @_typing.final
 class InvokeResponse(_message.Message):
-    """InvokeResponse is what to answer."""
+    """InvokeResponse is the response to render."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the call's name, for the edge's log. Empty for a handshake, which is no call."""
+    """call_id is the id of the call, for the log of the edge. Empty for a handshake, which is not a call."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response is complete: the type, and for a redirect an absolute URL, for a response its code. The edge renders it as
-        it is.
+        """response is a complete response: with its type, and an absolute URL for a redirect or a code for a response. The edge
+        renders it unchanged.
         """
 
     def __init__(

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class EdgeServiceStub:
-    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
-    configured, it needs one with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
+    are configured, the edge needs a principal with the role `edge`.
     """
 
     def __init__(self, channel):
@@ -36,10 +36,10 @@ class EdgeServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Carry = channel.stream_stream(
-                '/callback.v1.EdgeService/Carry',
-                request_serializer=callback_dot_v1_dot_edge__service__pb2.CarryRequest.SerializeToString,
-                response_deserializer=callback_dot_v1_dot_edge__service__pb2.CarryResponse.FromString,
+        self.StreamInvocations = channel.stream_stream(
+                '/callback.v1.EdgeService/StreamInvocations',
+                request_serializer=callback_dot_v1_dot_edge__service__pb2.StreamInvocationsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_edge__service__pb2.StreamInvocationsResponse.FromString,
                 _registered_method=True)
         self.ReportCallerGone = channel.unary_unary(
                 '/callback.v1.EdgeService/ReportCallerGone',
@@ -49,25 +49,28 @@ class EdgeServiceStub:
 
 
 class EdgeServiceServicer:
-    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
-    configured, it needs one with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
+    are configured, the edge needs a principal with the role `edge`.
     """
 
-    def Carry(self, request_iterator, context):
-        """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
-        time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
-        more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
-        server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
-        that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
-        answers.
+    def StreamInvocations(self, request_iterator, context):
+        """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
+
+        The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
+        NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+
+        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
+        ends earlier, the outcome of the calls without a result is unknown.
+
+        Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportCallerGone(self, request, context):
-        """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
-        changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
+        else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,10 +79,10 @@ class EdgeServiceServicer:
 
 def add_EdgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Carry': grpc.stream_stream_rpc_method_handler(
-                    servicer.Carry,
-                    request_deserializer=callback_dot_v1_dot_edge__service__pb2.CarryRequest.FromString,
-                    response_serializer=callback_dot_v1_dot_edge__service__pb2.CarryResponse.SerializeToString,
+            'StreamInvocations': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamInvocations,
+                    request_deserializer=callback_dot_v1_dot_edge__service__pb2.StreamInvocationsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_edge__service__pb2.StreamInvocationsResponse.SerializeToString,
             ),
             'ReportCallerGone': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportCallerGone,
@@ -95,12 +98,12 @@ def add_EdgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EdgeService:
-    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
-    configured, it needs one with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
+    are configured, the edge needs a principal with the role `edge`.
     """
 
     @staticmethod
-    def Carry(request_iterator,
+    def StreamInvocations(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -113,9 +116,9 @@ class EdgeService:
         return grpc.experimental.stream_stream(
             request_iterator,
             target,
-            '/callback.v1.EdgeService/Carry',
-            callback_dot_v1_dot_edge__service__pb2.CarryRequest.SerializeToString,
-            callback_dot_v1_dot_edge__service__pb2.CarryResponse.FromString,
+            '/callback.v1.EdgeService/StreamInvocations',
+            callback_dot_v1_dot_edge__service__pb2.StreamInvocationsRequest.SerializeToString,
+            callback_dot_v1_dot_edge__service__pb2.StreamInvocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

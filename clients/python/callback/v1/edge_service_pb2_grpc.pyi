@@ -27,64 +27,73 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EdgeServiceStub:
-    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
-    configured, it needs one with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
+    are configured, the edge needs a principal with the role `edge`.
     """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EdgeServiceAsyncStub: ...
-    Carry: _grpc.StreamStreamMultiCallable[_edge_service_pb2.CarryRequest, _edge_service_pb2.CarryResponse]
-    """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
-    time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
-    more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
-    server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
-    that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
-    answers.
+    StreamInvocations: _grpc.StreamStreamMultiCallable[_edge_service_pb2.StreamInvocationsRequest, _edge_service_pb2.StreamInvocationsResponse]
+    """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
+
+    The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
+    NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+
+    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
+    ends earlier, the outcome of the calls without a result is unknown.
+
+    Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
     """
     ReportCallerGone: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]
-    """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
-    changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
+    else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
-    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
-    configured, it needs one with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
+    are configured, the edge needs a principal with the role `edge`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Carry: _aio.StreamStreamMultiCallable[_edge_service_pb2.CarryRequest, _edge_service_pb2.CarryResponse]  # type: ignore[assignment]
-    """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
-    time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
-    more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
-    server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
-    that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
-    answers.
+    StreamInvocations: _aio.StreamStreamMultiCallable[_edge_service_pb2.StreamInvocationsRequest, _edge_service_pb2.StreamInvocationsResponse]  # type: ignore[assignment]
+    """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
+
+    The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
+    NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+
+    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
+    ends earlier, the outcome of the calls without a result is unknown.
+
+    Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
     """
     ReportCallerGone: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]  # type: ignore[assignment]
-    """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
-    changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
+    else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EdgeService is for the edge alone: it hands over HTTP requests and gets back what to answer. Where principals are
-    configured, it needs one with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
+    are configured, the edge needs a principal with the role `edge`.
     """
 
     @_abc_1.abstractmethod
-    def Carry(
+    def StreamInvocations(
         self,
-        request_iterator: _MaybeAsyncIterator[_edge_service_pb2.CarryRequest],
+        request_iterator: _MaybeAsyncIterator[_edge_service_pb2.StreamInvocationsRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_edge_service_pb2.CarryResponse], _abc.AsyncIterator[_edge_service_pb2.CarryResponse]]:
-        """Carry takes calls and brings their answers: a stream that an edge opens and keeps open, for any number of calls at a
-        time. The server begins by saying whether it takes calls by it (`intake`), and the edge sends none before. Who takes no
-        more says so, and still answers what it has, and what was on its way. An edge that goes elsewhere ends its side; the
-        server ends its own once all that came is answered. So a stream that ends before leaves open what became of the calls
-        that it still had. Fails with UNAUTHENTICATED or ROLE_MISSING; who may no longer send calls is told so in their
-        answers.
+    ) -> _typing.Union[_abc.Iterator[_edge_service_pb2.StreamInvocationsResponse], _abc.AsyncIterator[_edge_service_pb2.StreamInvocationsResponse]]:
+        """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
+
+        The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
+        NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+
+        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
+        ends earlier, the outcome of the calls without a result is unknown.
+
+        Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
         """
 
     @_abc_1.abstractmethod
@@ -93,8 +102,8 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edge_service_pb2.ReportCallerGoneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edge_service_pb2.ReportCallerGoneResponse, _abc.Awaitable[_edge_service_pb2.ReportCallerGoneResponse]]:
-        """ReportCallerGone says of a call that its caller had hung up before it could be answered. It is recorded; nothing else
-        changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
+        else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
