@@ -130,10 +130,12 @@ def generate(*arguments: str) -> None:
     """Make what is made of something else: `--check` changes nothing, and fails where it differs.
 
     The stubs and the reasons are made from the contract, the synchronous client from the asyncio one, and
-    docs/settings.md from the settings.
+    docs/settings.md from the settings, and the diagram and table of docs/life-of-a-callback.md from the life table.
     """
     enter("dev")
-    changes = {PYTHON / name: content for name, content in stale_code().items()} | stale_settings_page()
+    changes = (
+        {PYTHON / name: content for name, content in stale_code().items()} | stale_settings_page() | stale_life_page()
+    )
     if "--check" in arguments:
         if changes:
             names = ", ".join(str(path.relative_to(ROOT)) for path in changes)
@@ -442,6 +444,58 @@ def stale_settings_page() -> dict[Path, bytes | None]:
     path = ROOT / "docs" / "settings.md"
     page = settings_page({"callback server": ServerSettings, "callback edge": EdgeSettings}).encode()
     return {} if path.exists() and path.read_bytes() == page else {path: page}
+
+
+# ---- The page of the life of a callback ----
+
+
+def stale_life_page() -> dict[Path, bytes | None]:
+    """Return docs/life-of-a-callback.md as it should be, if its generated part is not what the life table says."""
+    path = ROOT / "docs" / "life-of-a-callback.md"
+    page = path.read_text()
+    head, begin, rest = page.partition("by `python3 tasks.py generate`. -->\n")
+    _, end, tail = rest.partition("<!-- end of the generated part -->\n")
+    whole = f"{head}{begin}\n{_life_diagram()}\n{_life_table()}\n{end}{tail}"
+    return {} if page == whole else {path: whole.encode()}
+
+
+def _life_diagram() -> str:
+    from callback_server.domain.case import CaseStatus
+    from callback_server.domain.life import CLOSED_WITHOUT_CALL, LIFE, STATUS_DURING_CALL
+
+    labels: dict[tuple[str, str], list[str]] = {}
+    for mode, during in STATUS_DURING_CALL.items():
+        if during is not CaseStatus.OPEN:
+            labels.setdefault((CaseStatus.OPEN, during), []).append(mode)
+    arrows = [f"{start} --> {end}: a call starts ({', '.join(modes)})" for (start, end), modes in labels.items()]
+    ends: dict[str, dict[str, list[str]]] = {}
+    for mode, rows in LIFE.items():
+        for end, effect in rows.items():
+            if effect is not None:
+                ends.setdefault(f"{effect.status} {effect.close_reason or ''}", {}).setdefault(mode, []).append(end)
+    for word, modes_of in ends.items():
+        status, _, reason = word.partition(" ")
+        label = ", ".join(f"{mode} {' or '.join(each)}" for mode, each in modes_of.items())
+        arrows.append(f"{CaseStatus.IN_PROGRESS} --> {status}: {reason + ' (' + label + ')' if reason else label}")
+    for status in CaseStatus:
+        if status is not CaseStatus.CLOSED:
+            arrows += [f"{status} --> {CaseStatus.CLOSED}: {reason}" for reason in CLOSED_WITHOUT_CALL]
+    lines = "".join(f"    {arrow}\n" for arrow in arrows)
+    return f"```mermaid\nstateDiagram-v2\n    [*] --> {CaseStatus.OPEN}\n{lines}    CLOSED --> [*]\n```\n"
+
+
+def _life_table() -> str:
+    from callback_server.domain.life import CLOSED_WITHOUT_CALL, LIFE, CallEnd
+
+    lines = [f"| how the call ended | {' | '.join(f'`{mode}`' for mode in LIFE)} |", "|---" * (len(LIFE) + 1) + "|"]
+    for end in CallEnd:
+        cells = [rows[end] for rows in LIFE.values()]
+        words = (f"`{each.close_reason or each.status}`" if each else "unchanged" for each in cells)
+        name = "`SUCCEEDED`, keeps the case open" if end is CallEnd.KEPT_OPEN else f"`{end}`"
+        lines.append(f"| {name} | {' | '.join(words)} |")
+    lines += ["", "| close reason without a call | cause |", "|---|---|"]
+    lines += [f"| `{reason}` | {cause} |" for reason, cause in CLOSED_WITHOUT_CALL.items()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 # ---- Running programs ----

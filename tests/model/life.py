@@ -1,10 +1,14 @@
-"""The life of a case and of its calls, as a plain Python model: the spec's life table as data, and what goes with it.
+"""A model of the life of a case and of its calls, in plain Python, around the life table of the domain.
 
-The scripts are checked against this, step by step. Time is what the machine says is due: a lease or an expiry has no
-due time, or one that has passed.
+The scripts are compared with it after each step. The model has no clock: a lease or an expiry has no due time, or one
+that has passed.
 """
 
 from dataclasses import dataclass, field
+
+from callback_server.domain.call import CallStatus
+from callback_server.domain.case import Mode
+from callback_server.domain.life import LIFE, STATUS_DURING_CALL, end_of
 
 SINGLE, RETRYABLE, MULTIPLE = "SINGLE", "RETRYABLE", "MULTIPLE"
 OPEN, IN_PROGRESS, CLOSED = "OPEN", "IN_PROGRESS", "CLOSED"
@@ -12,36 +16,7 @@ RUNNING, SUCCEEDED, REJECTED, FAILED = "RUNNING", "SUCCEEDED", "REJECTED", "FAIL
 ACK, HOLD = "ACK", "HOLD"
 PENDING, DELIVERED, DEAD = "PENDING", "DELIVERED", "DEAD"
 NOW, LATER = "NOW", "LATER"
-INTERRUPTED, NOT_STARTED, KEPT_OPEN = "INTERRUPTED", "NOT_STARTED", "KEPT_OPEN"
-
-LIFE = {
-    # mode: {how the call ended: what becomes of the case}
-    SINGLE: {
-        SUCCEEDED: (CLOSED, "CONSUMED"),
-        KEPT_OPEN: (OPEN, None),
-        REJECTED: (CLOSED, "FAILED"),
-        FAILED: (CLOSED, "FAILED"),
-        INTERRUPTED: (CLOSED, "INTERRUPTED"),
-        NOT_STARTED: (OPEN, None),
-    },
-    RETRYABLE: {
-        SUCCEEDED: (CLOSED, "CONSUMED"),
-        KEPT_OPEN: (OPEN, None),
-        REJECTED: (OPEN, None),
-        FAILED: (OPEN, None),
-        INTERRUPTED: (OPEN, None),
-        NOT_STARTED: (OPEN, None),
-    },
-    MULTIPLE: {
-        SUCCEEDED: (OPEN, None),
-        KEPT_OPEN: (OPEN, None),
-        REJECTED: (OPEN, None),
-        FAILED: (OPEN, None),
-        INTERRUPTED: (OPEN, None),
-        NOT_STARTED: (OPEN, None),
-    },
-}
-"""The life table of the spec. `KEPT_OPEN` is a success whose handler said `keep_open`."""
+INTERRUPTED, NOT_STARTED = "INTERRUPTED", "NOT_STARTED"
 
 
 @dataclass
@@ -56,8 +31,8 @@ class ModelCall:
     """When the lease ended; None while it lasts."""
     recorded: bool = False
     erased: bool = False
-    made: tuple | None = None
-    """What its end made of the case: status and reason; None if that is as it was."""
+    effect: object = None
+    """The effect of its end on the case, a `CaseEffect`. None: the case is as it was."""
     answer: object = None
     """What it was answered, if it succeeded. A recorded one is answered as the case said at its claim."""
     answered: str = ""
@@ -173,8 +148,9 @@ class ModelCase:
             self.messages[message] = call_id
         self.attempts += 1
         call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response, self.version)
-        if self.mode != MULTIPLE:
-            self.status, self.holder = IN_PROGRESS, call_id
+        self.status = STATUS_DURING_CALL[Mode(self.mode)]
+        if self.status == IN_PROGRESS:
+            self.holder = call_id
         call.partial = self.strips and self.answer_mode != ACK
         if self.activity == "record" or self.answer_mode == ACK:
             call.recorded = True
@@ -336,16 +312,15 @@ class ModelCase:
     def end(self, call, status, *, keep_open=False, to_deliver=False):
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
-            ended = KEPT_OPEN if status == SUCCEEDED and keep_open else status
-            new, reason = call.made = LIFE[self.mode][ended]
+            effect = call.effect = LIFE[Mode(self.mode)][end_of(CallStatus(status), keep_open=keep_open)]
             self.holder = None
-            if new == CLOSED:
-                self._close(reason)
+            if effect.status == CLOSED:
+                self._close(effect.close_reason)
             else:
-                self.status = new
+                self.status = effect.status
         self.tell("CALL_ENDED", call)
         if status == INTERRUPTED:
-            self.due.append(("LEASE_ENDED", call.id, call.made))
+            self.due.append(("LEASE_ENDED", call.id, call.effect))
         if not to_deliver:
             self.trim()
 

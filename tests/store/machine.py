@@ -40,8 +40,6 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import (
     AnswerMode,
-    CaseEffect,
-    CaseStatus,
     CloseReason,
     Fallback,
     GetGuard,
@@ -124,13 +122,8 @@ WAY_OUT = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
 DIGESTS = ("", "a" * 64, "b" * 64)
 
 
-def effect(made):
-    """What a call's end made of its case, from the model's words."""
-    return made and CaseEffect(CaseStatus(made[0]), made[1] and CloseReason(made[1]))
-
-
-def _due(case_id, activity, word, call_id=None, made=None):
-    return LeaseEnded(call_id, activity, effect(made)) if word == "LEASE_ENDED" else CaseExpired(case_id, activity)
+def _due(case_id, activity, word, call_id=None, effect=None):
+    return LeaseEnded(call_id, activity, effect) if word == "LEASE_ENDED" else CaseExpired(case_id, activity)
 
 
 def _case_of(told):
@@ -321,7 +314,7 @@ class LifeMachine(RuleBasedStateMachine):
         if word in ("CLAIMED", "RECORDED"):
             assert isinstance(reply, Grant), (reply, expected)
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
-            assert reply.effect == (effect(fact.made) if reply.recorded else None)
+            assert reply.effect == (fact.effect if reply.recorded else None)
             mine = fact.delivery == RUNNING and fact.tries == 1 and fact.at_once and fact.due == LATER
             assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
             new = self.new[ids.case_id_of_call(reply.call_id)]
@@ -647,7 +640,7 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
-        assert reply == (FinishResult(effect(call.made), again=not was_running) if expected == "OK" else None)
+        assert reply == (FinishResult(call.effect, again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)

@@ -22,7 +22,7 @@ from callback_server.store.scripts import Script
 
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
-_UPGRADE_SCHEMA: Final = Script("upgrade_schema", numbers("version", "partitions"), key="schema")
+UPGRADE_SCHEMA: Final = Script("upgrade_schema", numbers("version", "partitions"), key="schema")
 
 _HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
@@ -58,10 +58,10 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
             raise UnsafeStoreError("; ".join(wrong))
         stored = await client.execute_command(
             "EVAL",
-            _UPGRADE_SCHEMA.source,
+            UPGRADE_SCHEMA.source,
             1,
             keys.SCHEMA_KEY,
-            *_UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
+            *UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
         )
         if different := layout_problem(stored.decode(errors="replace")):
             raise UnsafeStoreError(different)

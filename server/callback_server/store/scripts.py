@@ -74,9 +74,9 @@ class Script:
         Raises:
             TypeError: An argument is missing or unknown.
         """
-        for name in self._flags:
-            values[name] = "1" if values[name] else ""
         try:
+            for name in self._flags:
+                values[name] = "1" if values[name] else ""
             packed: tuple[Any, ...] = self._get_plain(values)
             for name in self._lists:
                 items: Any = values[name]

@@ -1,0 +1,98 @@
+"""Each script, its header, its declaration and its Python wrapper say the same."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import callback_server.store.queries
+import callback_server.store.transitions
+from callback_server.store import safety
+from callback_server.store.generated_lua import PARTS, Kind, flags, lists, numbers, text
+from callback_server.store.scripts import Script
+
+LUA = Path(callback_server.store.__path__[0]) / "lua"
+WRAPPERS = {
+    name: importlib.import_module(f"{package.__name__}.{name}")
+    for package in (callback_server.store.transitions, callback_server.store.queries)
+    for _, name, _ in pkgutil.iter_modules(package.__path__)
+}
+SCRIPTS = {name: module.SCRIPT for name, module in WRAPPERS.items() if hasattr(module, "SCRIPT")}
+ALL = SCRIPTS | {"upgrade_schema": safety.UPGRADE_SCHEMA}
+
+
+def header(name, field):
+    """Return what the header comment of a script says after a field name, on one line."""
+    (found,) = re.findall(rf"^-- {field}: (.*(?:\n--   .*)*)", (LUA / f"{name}.lua").read_text(), re.MULTILINE)
+    return re.sub(r"\n--\s+", " ", found)
+
+
+def names_in(listed):
+    """Return the argument names of a header: what stands outside parentheses, between commas."""
+    bare = re.sub(r"\([^()]*\)", "", listed)
+    return [name.strip() for name in bare.split(",")]
+
+
+def test_every_file_has_one_wrapper_of_its_name():
+    assert {path.stem for path in LUA.glob("*.lua")} == set(ALL)
+    for name, module in WRAPPERS.items():
+        if hasattr(module, "SCRIPT"):
+            assert module.SCRIPT.name == name
+            assert inspect.iscoroutinefunction(getattr(module, name)), f"{name}.py has no coroutine {name}"
+
+
+def test_every_transition_is_a_script():
+    assert {path.stem for path in Path(callback_server.store.transitions.__path__[0]).glob("[a-z]*.py")} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_header_names_the_key_and_the_arguments_that_are_declared(name):
+    script = ALL[name]
+    assert header(name, "KEYS") == script.key
+    declared = [each.name + ("..." if each.kind is Kind.LIST else "") for each in script.arguments]
+    assert names_in(header(name, "ARGV")) == (declared or ["none"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_script_uses_its_arguments_by_name_alone(name):
+    written = (LUA / f"{name}.lua").read_text()
+    code = re.sub(r"--.*", "", written)
+    assert not re.search(r"ARGV\[\d|#ARGV", code)
+    for argument in ALL[name].arguments:
+        assert re.search(rf"\b{argument.name}(_first)?\b", code), f"{argument.name} is not used"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_header_of_a_script_says_whether_its_replies_begin_with_timeouts(name):
+    assert ("timeouts that were applied" in header(name, "Returns")) is ALL[name].applies_timeouts
+
+
+def test_every_include_is_used_and_none_is_left_open():
+    included = set(re.findall(r"^-- @include (\w+)$", "".join(p.read_text() for p in LUA.rglob("*.lua")), re.MULTILINE))
+    assert included == {path.stem for path in (LUA / "includes").glob("*.lua")} | set(PARTS)
+    assert not [name for name, script in ALL.items() if re.search(r"^-- @", script.source, re.MULTILINE)]
+
+
+EXAMPLE = Script("send_messages", [*text("a"), *numbers("b"), *flags("c", "d"), *lists("e", "f")], key="messages")
+
+
+def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_behind_their_lengths():
+    packed = EXAMPLE.pack(f=(), e=["x", b"y"], d=False, c=True, b=5, a="text")
+    assert packed == ("text", 5, "1", "", 2, "x", b"y", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"a": "", "b": 1, "c": True, "d": True, "e": ()}, "needs the argument 'f'"),
+        ({"a": "", "b": 1, "c": True, "d": True, "e": (), "f": (), "g": 1}, "takes no {'g'}"),
+        ({"b": 1, "c": True, "d": True, "e": (), "f": ()}, "needs the argument 'a'"),
+        ({"a": "", "b": 1, "d": True, "e": (), "f": ()}, "needs the argument 'c'"),
+    ],
+)
+def test_an_argument_that_is_missing_or_unknown_is_an_error(values, says):
+    with pytest.raises(TypeError, match=re.escape(says)):
+        EXAMPLE.pack(**values)
