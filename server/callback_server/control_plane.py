@@ -33,13 +33,15 @@ from callback_process.tasks import TaskSet
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import Principals, PrincipalsFile
 from callback_server.calls.deliveries import Deliveries
+from callback_server.calls.establish import Establisher
 from callback_server.calls.held import HeldCalls
-from callback_server.calls.invoke import UNSENT_S, Calls
+from callback_server.calls.invoke import UNSENT_S, CallInvoker
 from callback_server.calls.sweeper import Sweeper
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
 from callback_server.handlers.workers.pool import WorkerPool
+from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.replica_bus import ReplicaBus
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
@@ -126,24 +128,24 @@ class ControlPlane:
             activities=activities,
             leases=leases,
             retention=retention,
-            most=settings.max_in_flight_deliveries,
+            max_in_flight=settings.max_in_flight_deliveries,
         )
-        self.invoker = Calls(
+        owner_calls = settings.max_calls_per_minute_per_owner
+        self.invoker = CallInvoker(
             self.scripts,
+            establisher=Establisher(profiles, box_url=settings.box_url),
             dispatcher=self.dispatcher,
             held=self.held,
-            inbox=self.deliveries,
+            deliveries=self.deliveries,
             leases=leases,
-            profiles=profiles,
             retention=retention,
-            box_url=settings.box_url,
             platform_url=settings.platform_url,
+            owner_rate=None if owner_calls is None else OwnerRateLimit(owner_calls),
             max_in_flight=settings.max_in_flight_calls,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
-            max_per_minute_per_owner=settings.max_calls_per_minute_per_owner,
         )
         self.watch_hub = WatchHub(self.scripts)
-        self.sweeper = Sweeper(self.scripts, retention, self.deliveries.look)
+        self.sweeper = Sweeper(self.scripts, retention, self.deliveries.notify_due)
         self.health = Health()
         self._probe = StoreProbe(self.scripts, retention, tolerance_s=UNSENT_S, report=self._report_store)
         authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
@@ -198,7 +200,7 @@ class ControlPlane:
             self._bind()
             stack.push_async_callback(self._cancel_work)
             await stack.enter_async_context(self._tasks)
-            self._tasks.start(self.replica_bus.read_for_ever())
+            self._tasks.start(self.replica_bus.run())
             self._tasks.start(self.workers.run_announcements())
             self._tasks.start(self.workers.run_discovery())
             stack.push_async_callback(self._stop_server)
@@ -264,14 +266,14 @@ class ControlPlane:
             raise StartError(f"grpc_bind {address} cannot be bound; is the port taken?") from error
 
     def _start_background_work(self) -> None:
-        self._tasks.start(self.deliveries.take_for_ever())
-        self._tasks.start(self.watch_hub.read_for_ever())
+        self._tasks.start(self.deliveries.run())
+        self._tasks.start(self.watch_hub.run())
         if self._sweeps:
-            self._tasks.start(self.sweeper.sweep_for_ever())
-            self._tasks.start(self.sweeper.drop_for_ever())
+            self._tasks.start(self.sweeper.run_sweeps())
+            self._tasks.start(self.sweeper.run_retention())
             self._tasks.start(self._probe.run())
         if self._principals_file is not None:
-            self._tasks.start(self._principals_file.watch_for_ever())
+            self._tasks.start(self._principals_file.run())
         if self._profiles_files:
             self._tasks.start(self._profiles_files.run())
 

@@ -1,9 +1,9 @@
-"""The mailbox of this process: what other replicas write to it, and what is written to them.
+"""Messages between replicas, through the store.
 
-1. Each process has an identity of its own, its replica id, for as long as it lives.
-2. Letters to one replica are sent in their order, and together where several wait. A store that is away delays them for
-   a moment; then they are dropped. Letters may also come twice. Who writes and who reads must be able to live with it.
-3. One reader, on a connection of its own, for it waits in the store.
+1. Each process has a replica id of its own, for as long as it lives.
+2. Messages to one replica are sent in order, several at once if several wait. While the store is away they wait for a
+   moment, then they are dropped. A message can also arrive twice. Senders and receivers must tolerate both.
+3. One reader has a connection of its own, because it waits in the store.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from callback_server.store.transitions.send_messages import send_messages
 
 log = get_logger()
 
-DELAY_S: Final = 3.0
-"""How long letters wait for a store that is away, in seconds."""
-BYTES_AT_ONCE: Final = 4 * 1024 * 1024
-"""Beyond, letters are not sent together."""
-PAUSE_S: Final = 0.2
+SEND_WAIT_S: Final = 3.0
+"""How long messages wait for a store that is away, in seconds."""
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""How many bytes of messages are sent at once. A larger message is sent alone."""
+READ_RETRY_S: Final = 0.2
 """How long the reader waits before it asks a store again that was away, in seconds."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -37,98 +37,108 @@ _decode = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
 
 
 class ReplicaMessage(msgspec.Struct, frozen=True, array_like=True):
-    """What one replica writes to another. Append fields at the end, with a default: replicas of two releases write."""
+    """A message of one replica to another.
+
+    Append fields at the end, with a default: replicas of two releases exchange messages.
+    """
 
     kind: ClassVar[str]
 
 
-L = TypeVar("L", bound=ReplicaMessage)
+M = TypeVar("M", bound=ReplicaMessage)
 
 
 class ReplicaBus:
-    """Writes to other replicas, and has those read what comes who asked for it."""
+    """Sends messages to other replicas, and passes on those that arrive here."""
 
     def __init__(self, scripts: Scripts, client: StoreClient) -> None:
-        """`client` is for the reader alone."""
+        """Create a bus.
+
+        Args:
+            scripts: The scripts on the store.
+            client: A client for the reader alone.
+        """
         self.replica: Final = secrets.token_hex(8)
         self._scripts = scripts
         self._client = client
-        self._readers: dict[str, Callable[[msgspec.Raw | bytes], None]] = {}
+        self._receivers: dict[str, Callable[[msgspec.Raw | bytes], None]] = {}
         self._waiting: dict[str, list[bytes]] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
 
-    def receive(self, letter: type[L], read: Callable[[L], None]) -> None:
-        """Has `read` get each letter of a kind."""
-        decode = msgspec.msgpack.Decoder(letter).decode
-        self._readers[letter.kind] = lambda raw: read(decode(raw))
+    def receive(self, kind: type[M], receiver: Callable[[M], None]) -> None:
+        """Pass each message of a kind to `receiver`."""
+        decode = msgspec.msgpack.Decoder(kind).decode
+        self._receivers[kind.kind] = lambda raw: receiver(decode(raw))
 
-    def post(self, to: str, letter: ReplicaMessage) -> None:
-        """Sends a letter to a replica, soon. To this one too."""
-        packed = _encode((letter.kind, letter))
+    def send(self, to: str, message: ReplicaMessage) -> None:
+        """Send a message to a replica, which may be this one, without waiting for it."""
+        packed = _encode((message.kind, message))
         if to == self.replica:
-            asyncio.get_running_loop().call_soon(self._read, packed)
+            asyncio.get_running_loop().call_soon(self._on_message, packed)
             return
         self._waiting.setdefault(to, []).append(packed)
         if to not in self._senders:
-            self._senders[to] = asyncio.create_task(self._send(to))
+            self._senders[to] = asyncio.create_task(self._send_waiting(to))
 
     async def flush(self) -> None:
-        """Waits until all that was posted is sent, or dropped."""
+        """Wait until every message is sent or dropped."""
         while self._senders:
             await asyncio.wait(self._senders.values())
 
-    async def read_for_ever(self) -> None:
-        """Reads what comes, until it is cancelled."""
+    async def run(self) -> None:
+        """Read the messages to this replica until cancelled."""
         while True:
             try:
-                letters = await receive_messages(self._client, self.replica)
+                messages = await receive_messages(self._client, self.replica)
             except StoreError as error:
-                log.warning("mail_not_read", error=str(error))
-                await asyncio.sleep(PAUSE_S)
-            except Exception:  # nobody else reads it
-                log.exception("mail_not_read")
-                await asyncio.sleep(PAUSE_S)
+                log.warning("replica_messages_not_read", error=str(error))
+                await asyncio.sleep(READ_RETRY_S)
+            except Exception:  # there is no other reader
+                log.exception("replica_messages_not_read")
+                await asyncio.sleep(READ_RETRY_S)
             else:
-                for letter in letters:
-                    self._read(letter)
+                for message in messages:
+                    self._on_message(message)
 
-    def _read(self, packed: bytes) -> None:
+    def _on_message(self, packed: bytes) -> None:
         try:
             kind, raw = _decode(packed)
-            read = self._readers.get(kind)
-            if read is not None:  # a release that is newer may write what is not known here
-                read(raw)
-        except Exception:  # the next letter must be read
-            log.exception("letter_fault")
+            receiver = self._receivers.get(kind)
+            if receiver is not None:  # a newer release may send kinds that are not known here
+                receiver(raw)
+        except Exception:  # the next message must be read
+            log.exception("replica_message_fault")
 
-    async def _send(self, to: str) -> None:
+    async def _send_waiting(self, to: str) -> None:
         try:
             while waiting := self._waiting.get(to):
-                letters = _some(waiting)
-                del waiting[: len(letters)]
-                await self._send_some(to, letters)
+                batch = _first_batch(waiting)
+                del waiting[: len(batch)]
+                await self._send_batch(to, batch)
         finally:
             del self._senders[to]
             self._waiting.pop(to, None)
 
-    async def _send_some(self, to: str, letters: list[bytes]) -> None:
+    async def _send_batch(self, to: str, batch: list[bytes]) -> None:
         try:
-            if await resend(lambda: send_messages(self._scripts, to, letters), unsent_s=DELAY_S, unsure_s=DELAY_S):
+            if await resend(
+                lambda: send_messages(self._scripts, to, batch), unsent_s=SEND_WAIT_S, unsure_s=SEND_WAIT_S
+            ):
                 return
-            log.warning("letters_dropped", to=to, letters=len(letters), error="its mailbox is full")
+            log.warning("replica_messages_dropped", to=to, messages=len(batch), error="its queue is full")
         except StoreError as error:
-            log.warning("letters_dropped", to=to, letters=len(letters), error=str(error))
+            log.warning("replica_messages_dropped", to=to, messages=len(batch), error=str(error))
         except Exception:
-            log.exception("letters_dropped", to=to, letters=len(letters))
-        metrics.LETTERS_DROPPED.inc(len(letters))
+            log.exception("replica_messages_dropped", to=to, messages=len(batch))
+        metrics.REPLICA_MESSAGES_DROPPED.inc(len(batch))
 
 
-def _some(letters: list[bytes]) -> list[bytes]:
-    """The first letters, as many as are sent together: at least one."""
-    size, some = 0, list[bytes]()
-    for letter in letters[:MESSAGES_PER_READ]:
-        size += len(letter)
-        if some and size > BYTES_AT_ONCE:
+def _first_batch(messages: list[bytes]) -> list[bytes]:
+    """Return the first messages, as many as are sent at once: at least one."""
+    size, batch = 0, list[bytes]()
+    for message in messages[:MESSAGES_PER_READ]:
+        size += len(message)
+        if batch and size > MAX_BATCH_BYTES:
             break
-        some.append(letter)
-    return some
+        batch.append(message)
+    return batch

@@ -143,7 +143,7 @@ class WatchHub:
             self._of_principal[principal] -= 1
             metrics.WATCHERS.dec()
 
-    async def read_for_ever(self) -> None:
+    async def run(self) -> None:
         """Reads for those who watch, until it is cancelled."""
         while True:
             await self._wanted.wait()

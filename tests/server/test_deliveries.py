@@ -274,7 +274,7 @@ async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_wh
 @pytest.mark.parametrize(
     ("activity", "says"),
     [
-        ("record", "never delivered"), ("form", "close their callbacks"), ("", "at least 1"),
+        ("record", "never delivered"), ("form", "close their callbacks"), ("", "1-200 characters"),
         ("a" * 201, "1-200 characters"), ("a\n", "control characters"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from support.stored import dumped
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.calls import invoke as calls
+from callback_server.calls import establish
 from callback_server.domain.agents import is_agent
 from callback_server.settings import ActivitySettings
 
@@ -66,7 +66,7 @@ async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_doe
 @pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
 async def test_who_asks_is_looked_at_only_where_agents_are_to_be_detected(services, guard, monkeypatch):
     looked_at = []
-    monkeypatch.setattr(calls, "by_agent", lambda request: looked_at.append(request) or False)
+    monkeypatch.setattr(establish, "by_agent", lambda request: looked_at.append(request) or False)
     made = await generate(services, guard)
     if guard == pb.GET_GUARD_CONFIRM:
         await refusal(ask(services, made))

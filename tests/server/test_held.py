@@ -81,7 +81,7 @@ async def test_a_held_call_is_answered_from_another_process(store_of):
 async def test_a_lost_letter_costs_a_second_and_no_answer(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
-        other.control_plane.replica_bus.post = lambda *_letter: None
+        other.control_plane.replica_bus.send = lambda *_message: None
         made = await generate(one)
         caller = invoke(one, made)
         await answer(other, await call_of(other, made))

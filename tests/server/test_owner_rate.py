@@ -87,23 +87,23 @@ def test_an_owner_may_be_a_minutes_worth_ahead_and_then_goes_on_evenly():
     now = 1000 * SECOND
     pace = OwnerRateLimit(6, clock=lambda: now)
     for _ in range(6):
-        assert not pace.over()
+        assert not pace.limited()
         pace.charge("shop")
     pace.charge("other")
-    assert pace.over() == [("shop", 10_000)]
+    assert pace.limited() == [("shop", 10_000)]
     now += 19 * SECOND // 2
-    assert pace.over() == [("shop", 500)]
+    assert pace.limited() == [("shop", 500)]
     now += SECOND // 2 - 1
-    assert pace.over() == [("shop", 1)]
+    assert pace.limited() == [("shop", 1)]
     now += 1
-    assert not pace.over()
+    assert not pace.limited()
     pace.charge("shop")
-    assert pace.over() == [("shop", 10_000)]
+    assert pace.limited() == [("shop", 10_000)]
     now += 60 * SECOND
     for _ in range(6):
-        assert not pace.over()
+        assert not pace.limited()
         pace.charge("shop")
-    assert pace.over() == [("shop", 10_000)]
+    assert pace.limited() == [("shop", 10_000)]
 
 
 def test_an_owner_that_calls_no_more_is_forgotten():
@@ -111,7 +111,7 @@ def test_an_owner_that_calls_no_more_is_forgotten():
     pace = OwnerRateLimit(1, clock=lambda: now)
     for owner in map(str, range(1000)):
         pace.charge(owner)
-    assert len(pace.over()) == 1000
+    assert len(pace.limited()) == 1000
     now += 60 * SECOND
-    assert not pace.over()
-    assert not pace._over
+    assert not pace.limited()
+    assert not pace._limited

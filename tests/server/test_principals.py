@@ -270,7 +270,7 @@ async def watched(path, monkeypatch):
     path.write_text(WRITTEN)
     file = PrincipalsFile(path)
     with capture_logs() as log:
-        watching = asyncio.create_task(file.watch_for_ever())
+        watching = asyncio.create_task(file.run())
         yield file, log
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -303,7 +303,7 @@ def write(folder, certificate, *parts):
 @pytest.fixture
 def soon(monkeypatch):
     """Files are looked at without much waiting."""
-    monkeypatch.setattr(push, "FILES_S", 0.02)
+    monkeypatch.setattr(push, "FILES_INTERVAL_S", 0.02)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from callback_server.store.retention import Retention
 
 TELLING = {
     "case_created", "response_set", "case_closed", "calls_erased", "call_started", "call_ended", "lease_ended",
-    "case_expired", "dropped",
+    "case_expired", "retention_applied",
 }  # fmt: skip
 
 
@@ -88,8 +88,8 @@ async def sweeping(services, retention=Retention()):  # noqa: B008  # frozen
     """A sweeper at work, as in a server."""
     sweeper = Sweeper(services.control_plane.scripts, retention, lambda _: None)
     async with TaskSet() as tasks:
-        tasks.start(sweeper.sweep_for_ever())
-        tasks.start(sweeper.drop_for_ever())
+        tasks.start(sweeper.run_sweeps())
+        tasks.start(sweeper.run_retention())
         yield
 
 
@@ -254,4 +254,4 @@ async def test_what_a_round_forgets_is_one_event(services, told):
     events = []
     async with sweeping(services, Retention(time_ms=-60_000)):
         await wait_until(lambda: events.extend(told()) or events, what="the event")
-    assert events == [{"event": "dropped", "calls": 20, "cases": 20}]
+    assert events == [{"event": "retention_applied", "calls": 20, "cases": 20}]

@@ -282,18 +282,6 @@ async def test_events_are_kept_by_activity_by_case_and_by_all_labels(services):
         assert sorted(cases(await all_of_them.events(11))) == sorted([*made, mine.callback_case_id])
 
 
-async def test_a_case_that_the_release_before_made_is_found_by_its_labels(store_of):
-    store = store_of()
-    async with running_services(store) as services, plain(store) as client:
-        made = await generate(services, labels={"team": "x"})
-        case_id = made.callback_case_id
-        assert await client.hdel(keys.key(keys.partition_of(case_id), "case", case_id), "marks")
-        async with watch(services.callbacks, labels={"team": "x"}) as watching:
-            await generate(services, labels={"team": "y"})
-            await call(services, made)
-            assert cases(await watching.events(1)) == [case_id]
-
-
 class _Known:
     """Principals whose token is their name."""
 
@@ -392,7 +380,7 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
             behind = await read_end_position(services.control_plane.scripts)
         assert sum(behind.numbers) == total
         async with watch(services.callbacks, resume_token=slow.token) as again:
-            left = total - sum(watch_hub.Token.from_text(slow.token).numbers)
+            left = total - sum(watch_hub.ResumeToken.from_text(slow.token).numbers)
             assert 0 < left < total
             await again.events(left)
 
@@ -410,7 +398,7 @@ async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on
 
         async def moved():
             assert await quiet.read() == []
-            return sum(watch_hub.Token.from_text(quiet.token).numbers) == 100
+            return sum(watch_hub.ResumeToken.from_text(quiet.token).numbers) == 100
 
         await wait_until(moved, what="a place that goes on")
         request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())

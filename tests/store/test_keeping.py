@@ -156,7 +156,7 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             await plain.zadd(keys.key(partition, "ended"), {call_id: 1})
         await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
         sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000), lambda _: None)
-        working = [asyncio.create_task(sweeper.sweep_for_ever())]
+        working = [asyncio.create_task(sweeper.run_sweeps())]
         elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
 
         async def closed():
@@ -170,7 +170,7 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
             async with asyncio.timeout(20):
                 while not await closed():
                     pass
-                working.append(asyncio.create_task(sweeper.drop_for_ever()))
+                working.append(asyncio.create_task(sweeper.run_retention()))
                 while not await dropped():
                     pass
         finally:

@@ -67,7 +67,7 @@ async def held(cases):
 async def sweep(cases, what):
     """Sweep until all partitions hold back these activities and no others."""
     async with TaskSet() as tasks:
-        tasks.start(Sweeper(cases.scripts, Retention(), lambda _: None).sweep_for_ever())
+        tasks.start(Sweeper(cases.scripts, Retention(), lambda _: None).run_sweeps())
 
         async def holds():
             with contextlib.suppress(ValueError):

@@ -49,18 +49,18 @@ class Replica:
         return self.messages[kind][number - 1]
 
     async def confirmed(self, offer, to):
-        self.replica_bus.post(to, Accept(offer.assignment))
+        self.replica_bus.send(to, Accept(offer.assignment))
         await wait_until(
             lambda: any(confirm.assignment == offer.assignment for confirm in self.messages[Confirm]), what="a confirm"
         )
 
     def offer(self, to, assignment, *, timeout_ms=20_000):
         request = handler_pb.HandleCallbackRequest(call_id=assignment, callback_activity="act")
-        self.replica_bus.post(to, Offer(assignment, self.name, timeout_ms, request.SerializeToString()))
+        self.replica_bus.send(to, Offer(assignment, self.name, timeout_ms, request.SerializeToString()))
 
     def end(self, offer, to, **outcome):
         result = worker_service_pb2.Result(call_id="", **outcome)
-        self.replica_bus.post(to, Complete(offer.assignment, result.SerializeToString(), 1))
+        self.replica_bus.send(to, Complete(offer.assignment, result.SerializeToString(), 1))
 
     async def has_slots(self, number=9):
         await announce_slots(self.scripts, self.name, {"act": number, "brief": number})
@@ -73,7 +73,7 @@ async def replica(store):
     replica_bus = ReplicaBus(scripts, reader)
     try:
         async with TaskSet() as tasks:
-            tasks.start(replica_bus.read_for_ever())
+            tasks.start(replica_bus.run())
             yield Replica(scripts, replica_bus)
         await replica_bus.flush()
     finally:
@@ -106,7 +106,7 @@ async def test_a_call_whose_worker_is_lost_between_accept_and_confirm_is_decline
         await up.other.got(Accept)
         await worker.close()
         assert await ended(up.other) == "declined"
-        up.other.replica_bus.post(up.ours, Confirm("assignment"))
+        up.other.replica_bus.send(up.ours, Confirm("assignment"))
         await up.other.replica_bus.flush()
     assert not worker.of("confirm")
 
@@ -118,7 +118,7 @@ async def test_a_worker_that_gets_no_confirm_is_free_again_and_a_late_confirm_ha
         await worker.accept(call)
         assert await ended(up.other) == "declined"
         await worker.next("withdraw")
-        up.other.replica_bus.post(up.ours, Confirm("assignment"))
+        up.other.replica_bus.send(up.ours, Confirm("assignment"))
         await worker.decline(call)
         up.other.offer(up.ours, "another")
         await worker.next("offer", 2)
@@ -133,7 +133,7 @@ async def test_repeated_messages_have_no_effect(up):
         await worker.accept(call)
         await up.other.got(Accept)
         for _ in range(2):
-            up.other.replica_bus.post(up.ours, Confirm("assignment"))
+            up.other.replica_bus.send(up.ours, Confirm("assignment"))
         await worker.next("confirm")
         await worker.result(call)
         assert await ended(up.other) == "response"
@@ -149,16 +149,16 @@ async def test_a_call_that_the_other_replica_withdraws_is_withdrawn_from_the_wor
         call = await worker.next("offer")
         await worker.accept(call)
         await up.other.got(Accept)
-        up.other.replica_bus.post(up.ours, Confirm("assignment"))
+        up.other.replica_bus.send(up.ours, Confirm("assignment"))
         await worker.next("confirm")
-        up.other.replica_bus.post(up.ours, Withdraw("assignment"))
+        up.other.replica_bus.send(up.ours, Withdraw("assignment"))
         assert (await worker.next("withdraw")).call_id == call.call_id
 
 
 async def test_a_call_that_is_withdrawn_together_with_its_offer_leaves_the_slot_free(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
         up.other.offer(up.ours, "assignment")
-        up.other.replica_bus.post(up.ours, Withdraw("assignment"))
+        up.other.replica_bus.send(up.ours, Withdraw("assignment"))
         call = await worker.next("offer")
         await worker.next("withdraw")
         assert [message.WhichOneof("message") for message in worker.heard] == ["welcome", "offer", "withdraw"]
@@ -188,7 +188,7 @@ async def test_a_replica_that_dies_after_the_confirm_is_missed_long_before_the_d
     await up.other.has_slots()
     called = await Called.make(up.services, "act")
     offer = await up.other.got(Offer)
-    up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+    up.other.replica_bus.send(up.ours, Accept(offer.assignment))
     await up.other.got(Confirm)
     async with asyncio.timeout(15):
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
@@ -224,12 +224,12 @@ async def test_a_call_is_confirmed_once_whatever_a_replica_sends(up):
     called = await Called.make(up.services, "act")
     offer = await up.other.got(Offer)
     for _ in range(3):
-        up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+        up.other.replica_bus.send(up.ours, Accept(offer.assignment))
     await up.other.got(Confirm)
     up.other.end(offer, up.ours, declined=worker_service_pb2.Declined())  # too late: the call goes to no other worker
     assert (await refusal(called.answer)).reason == "HANDLER_LOST"
     up.other.end(offer, up.ours, response=ACCEPTED)
-    up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+    up.other.replica_bus.send(up.ours, Accept(offer.assignment))
     await up.other.replica_bus.flush()
     assert len(up.other.messages[Confirm]) == len(up.other.messages[Offer]) == 1
 
@@ -245,7 +245,7 @@ async def test_a_replica_that_declines_is_not_flooded_with_offers(up):
     assert (
         time.monotonic() - began > 2 * DISCOVERY_S
     )  # its slots were read before each offer, and that happens at most once in DISCOVERY_S
-    up.other.replica_bus.post(up.ours, Accept(offer.assignment))
+    up.other.replica_bus.send(up.ours, Accept(offer.assignment))
     await up.other.got(Confirm)
     up.other.end(offer, up.ours, response=ACCEPTED)
     await called.answer
@@ -255,7 +255,7 @@ async def test_a_replica_that_declines_is_not_flooded_with_offers(up):
 async def test_messages_and_slots_work_on_every_store(store_of, kind):
     async with replica(store_of(kind)) as one, replica(store_of(kind)) as two:
         for number in range(300):
-            one.replica_bus.post(two.name, Confirm(str(number)))
+            one.replica_bus.send(two.name, Confirm(str(number)))
         await two.got(Confirm, 300)
         assert [message.assignment for message in two.messages[Confirm]] == [str(number) for number in range(300)]
         await one.has_slots(3)
@@ -281,10 +281,10 @@ async def test_the_message_queue_of_a_dead_replica_is_bounded_and_expires(store_
         for _ in range(MAX_QUEUED_MESSAGES // 1000):
             assert await send_messages(one.scripts, "dead", [b"x"] * 1000)
         assert not await send_messages(one.scripts, "dead", [b"x"])
-        dropped = REGISTRY.get_sample_value("callback_letters_dropped_total")
-        one.replica_bus.post("dead", Confirm("x"))
+        dropped = REGISTRY.get_sample_value("callback_replica_messages_dropped_total")
+        one.replica_bus.send("dead", Confirm("x"))
         await one.replica_bus.flush()
-        assert REGISTRY.get_sample_value("callback_letters_dropped_total") == dropped + 1
+        assert REGISTRY.get_sample_value("callback_replica_messages_dropped_total") == dropped + 1
         assert await client.llen(keys.replica_messages_key("dead")) == MAX_QUEUED_MESSAGES
         assert 0 < await client.pttl(keys.replica_messages_key("dead")) <= 60_000
 
@@ -294,9 +294,9 @@ async def test_unknown_and_unreadable_messages_are_ignored(store_of):
         kind = "news"
 
     async with replica(store_of()) as one, replica(store_of()) as two:
-        one.replica_bus.post(two.name, News())
+        one.replica_bus.send(two.name, News())
         await send_messages(one.scripts, two.name, [b"\xc1", b"\x92\xaeworker.confirm\x90"])
-        one.replica_bus.post(two.name, Confirm("x"))
+        one.replica_bus.send(two.name, Confirm("x"))
         await two.got(Confirm)
 
 
@@ -313,7 +313,7 @@ async def test_a_reader_continues_after_an_error_of_the_store(store_of):
             ]
 
         await wait_until(turned_away, what="a reader that waits")
-        one.replica_bus.post(two.name, Confirm("x"))
-        two.replica_bus.post(one.name, Confirm("x"))
+        one.replica_bus.send(two.name, Confirm("x"))
+        two.replica_bus.send(one.name, Confirm("x"))
         await one.got(Confirm)
         await two.got(Confirm)

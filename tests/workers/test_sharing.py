@@ -77,7 +77,7 @@ async def test_a_thousand_calls_wait_for_three_workers_and_none_has_more_than_it
         called = await asyncio.gather(*(Called.make(services, "act") for _ in range(1000)))
         await wait_until(lambda: sum(watched.now.values()) == 26, what="all places taken")
         await wait_until(lambda: waiting() == 974, what="the others waiting")
-        assert figure("callback_worker_places_free") == 0
+        assert figure("callback_worker_slots_free") == 0
         assert figure("callback_workers") == 3
         watched.gate.set()
         await asyncio.gather(*(each.answer for each in called))

@@ -185,7 +185,7 @@ class PrincipalsFile:
         self._read = self._seen = _stamp(path)
         self.current = read_principals(path)
 
-    async def watch_for_ever(self) -> None:
+    async def run(self) -> None:
         """Reads the file again whenever it has changed, until it is cancelled.
 
         It is read at the second look at which it is the same: half of a file can say something else than the whole.

@@ -1,1 +1,1 @@
-"""The path of a call, what waits for an answer, and what runs after one."""
+"""Calls: invoked, held, delivered after the answer, and ended by the sweeper."""

@@ -1,7 +1,7 @@
-"""The durable inbox: what is delivered to handlers after its caller was answered, with retries, at least once.
+"""Deliveries: calls that a handler gets after the caller was answered, with retries, at least once.
 
-The store alone knows what is to be delivered. A process takes what is due as long as it has a place, for the time of a
-lease, and says what became of it. If it dies, the lease ends, and another takes it.
+Only the store knows what must be delivered. A process takes due deliveries while it has capacity, each for the time of
+a lease, and records the result. If the process dies, the lease ends and another process takes the delivery.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """What an attempt came to."""
+class _AttemptResult:
+    """The result of one attempt."""
 
     status: DeliveryStatus
     wait_ms: int = 0
@@ -44,7 +44,7 @@ class _End:
 
 
 class Deliveries:
-    """Runs deliveries, and waits for those that run when it is asked to stop."""
+    """Runs the deliveries of this process."""
 
     def __init__(
         self,
@@ -54,58 +54,68 @@ class Deliveries:
         activities: Mapping[str, Activity],
         leases: Leases,
         retention: Retention,
-        most: int,
+        max_in_flight: int,
     ) -> None:
+        """Create the deliveries.
+
+        Args:
+            scripts: The scripts on the store.
+            dispatcher: Asks the handlers.
+            activities: The declared activities, with their retries.
+            leases: How long an attempt may take.
+            retention: What is kept of calls.
+            max_in_flight: How many deliveries run at a time.
+        """
         self._scripts = scripts
         self._dispatcher = dispatcher
         self._activities = activities
         self._leases = leases
         self._retention = retention
-        self._most = most
+        self._max_in_flight = max_in_flight
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
-        """Partitions where something is due, in the order in which they were found."""
+        """Partitions that have due deliveries, in the order in which that was noticed."""
         self._turn = random.randrange(keys.PARTITIONS)  # noqa: S311  # spreads replicas
         self._wake = asyncio.Event()
         self._taking = asyncio.Lock()
-        """Held while the store is asked for some: what it gives runs, also at a stop."""
-        self._stopping = False
+        """Held while deliveries are taken from the store. What the store gives runs, also during a stop."""
+        self._is_stopping = False
 
     @property
-    def takes(self) -> bool:
-        """Whether another one can be run."""
-        return not self._stopping and len(self._running) < self._most
+    def has_capacity(self) -> bool:
+        """Whether one more delivery can run."""
+        return not self._is_stopping and len(self._running) < self._max_in_flight
 
-    def begin(self, grant: Grant, request: Request) -> None:
-        """Runs the first attempt of a call that was just stored, and whose delivery was taken with it."""
+    def start_first_attempt(self, grant: Grant, request: Request) -> None:
+        """Run the first attempt of a call whose claim has also taken its delivery."""
         self._start(DeliveryAttempt(replace(grant, attempt=1), request, fence=1))
 
-    def look(self, partition: int) -> None:
-        """Takes what is due in a partition, when there is a place."""
+    def notify_due(self, partition: int) -> None:
+        """Take what is due in a partition as soon as there is capacity."""
         self._due[partition] = None
         self._wake.set()
 
-    async def take_for_ever(self) -> None:
-        """Takes what is due, until it is cancelled."""
+    async def run(self) -> None:
+        """Take and run due deliveries until cancelled."""
         while True:
             self._wake.clear()
-            while self._due and self.takes:
+            while self._due and self.has_capacity:
                 partition = next(iter(self._due))
                 del self._due[partition]
                 try:
                     await self._take(partition)
-                except StoreError as error:  # it is due still, or when its lease is over
+                except StoreError as error:  # they stay due, or become due when their lease ends
                     log.warning("deliveries_not_taken", partition=partition, error=str(error))
                 except Exception:
                     log.exception("deliveries_not_taken", partition=partition)
             await self._wake.wait()
 
     def stop(self) -> None:
-        """Takes no more. Calls whose claim is on its way may still begin theirs."""
-        self._stopping = True
+        """Take no more deliveries. A call whose claim is under way may still start its first attempt."""
+        self._is_stopping = True
 
     async def drain(self) -> None:
-        """Returns when those that run have ended. No call begins any more, and it was told to stop."""
+        """Wait for the deliveries that run. Call it after `stop`, when no call can start one any more."""
         async with self._taking:
             pass
         while self._running:
@@ -121,7 +131,7 @@ class Deliveries:
             attempts, more = await take_deliveries(
                 self._scripts,
                 partition,
-                limit=self._most - len(self._running),
+                limit=self._max_in_flight - len(self._running),
                 turn=self._turn,
                 leases=self._leases,
                 retention=self._retention,
@@ -129,7 +139,7 @@ class Deliveries:
             for attempt in attempts:
                 self._start(attempt)
         if more:
-            self.look(partition)
+            self.notify_due(partition)
 
     def _start(self, attempt: DeliveryAttempt) -> None:
         task = asyncio.create_task(self._run(attempt))
@@ -146,7 +156,7 @@ class Deliveries:
 
     async def _run(self, attempt: DeliveryAttempt) -> None:
         grant, began = attempt.grant, time.monotonic()
-        end = await self._attempt(attempt)
+        result = await self._attempt(attempt)
         left_s = grant.lease_left_ms / 1000 - (time.monotonic() - began)
         try:
             next_is_due = await resend(
@@ -155,53 +165,53 @@ class Deliveries:
                     call_id=grant.call_id,
                     fence=attempt.fence,
                     request=attempt.request,
-                    outcome=end.outcome,
-                    status=end.status,
-                    wait_ms=end.wait_ms,
+                    outcome=result.outcome,
+                    status=result.status,
+                    wait_ms=result.wait_ms,
                     retention=self._retention,
                 ),
                 unsent_s=left_s,
                 unsure_s=left_s,
             )
-        except StoreError as error:  # its lease ends, and it is tried again
-            log.error("delivery_unanswered", call_id=grant.call_id, status=end.status, error=str(error))
+        except StoreError as error:  # the lease ends, and the delivery is tried again
+            log.error("delivery_unanswered", call_id=grant.call_id, status=result.status, error=str(error))
             return
         if next_is_due is None:
-            log.warning("delivery_too_late", call_id=grant.call_id, status=end.status)
+            log.warning("delivery_too_late", call_id=grant.call_id, status=result.status)
             return
-        _tell(attempt, end)
+        _log_attempt(attempt, result)
         if next_is_due:
-            self.look(keys.partition_of(case_id_of_call(grant.call_id)))
+            self.notify_due(keys.partition_of(case_id_of_call(grant.call_id)))
 
-    async def _attempt(self, attempt: DeliveryAttempt) -> _End:
+    async def _attempt(self, attempt: DeliveryAttempt) -> _AttemptResult:
         grant, began = attempt.grant, time.monotonic()
         activity = self._activities.get(grant.activity, Activity(grant.activity))
-        # The attempts before may have ended with their processes, so nobody has said that they were the last.
+        # An earlier attempt may have been the last one, but its process died before it recorded that.
         if attempt.number > 1 and activity.retries.wait_ms(attempt.number - 1, attempt.age_ms, 0) is None:
-            return _End(DeliveryStatus.DEAD)
-        outcome = await self._dispatcher.ask(grant, attempt.request)
+            return _AttemptResult(DeliveryStatus.DEAD)
+        outcome = await self._dispatcher.dispatch(grant, attempt.request)
         if outcome.status is CallStatus.SUCCEEDED:
-            return _End(DeliveryStatus.DELIVERED, outcome=outcome)
+            return _AttemptResult(DeliveryStatus.DELIVERED, outcome=outcome)
         if outcome.status is CallStatus.REJECTED:
-            return _End(DeliveryStatus.DEAD, outcome=outcome)
+            return _AttemptResult(DeliveryStatus.DEAD, outcome=outcome)
         age_ms = attempt.age_ms + round((time.monotonic() - began) * 1000)
         part = random.random()  # noqa: S311  # spreads retries
         wait_ms = activity.retries.wait_ms(attempt.number, age_ms, part)
         if wait_ms is None:
-            return _End(DeliveryStatus.DEAD, outcome=outcome)
-        return _End(DeliveryStatus.PENDING, wait_ms, outcome)
+            return _AttemptResult(DeliveryStatus.DEAD, outcome=outcome)
+        return _AttemptResult(DeliveryStatus.PENDING, wait_ms, outcome)
 
 
-def _tell(attempt: DeliveryAttempt, end: _End) -> None:
-    grant, outcome = attempt.grant, end.outcome
-    metrics.DELIVERIES.labels(end.status).inc()
+def _log_attempt(attempt: DeliveryAttempt, result: _AttemptResult) -> None:
+    grant, outcome = attempt.grant, result.outcome
+    metrics.DELIVERIES.labels(result.status).inc()
     log.info(
         "delivery_tried",
         call_id=grant.call_id,
         case_id=case_id_of_call(grant.call_id),
         activity=grant.activity,
         attempt=grant.attempt,
-        status=end.status,
-        **({"wait_ms": end.wait_ms} if end.status is DeliveryStatus.PENDING else {}),
+        status=result.status,
+        **({"wait_ms": result.wait_ms} if result.status is DeliveryStatus.PENDING else {}),
         **({"failure": outcome.failure, "detail": outcome.detail} if outcome and outcome.failure else {}),
     )

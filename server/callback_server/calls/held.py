@@ -1,7 +1,8 @@
-"""Held calls: the caller waits at one process, somebody answers at any, and they meet in the store.
+"""Held calls: the caller waits at one process, and a person or program answers the call at any process.
 
-Who answers ends the call, durably; the process of the caller is told by mail, and looks each second in case a letter
-was lost. So a held call has one end, whatever comes together: two answers, the deadline, a close, a crash.
+The answer ends the call in the store. The caller's process learns of it by a message between replicas, and also looks
+into the store each second in case a message was lost. A held call therefore has exactly one end, even if two answers,
+the deadline, a close and a crash coincide.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 
-LOOK_S: Final = 1.0
-"""How often a call that is held is looked at in the store, in seconds: much less than its answer is kept there."""
-ANSWER_S: Final = 3.0
-"""How long an answer waits for a store that does not answer, in seconds; it can be given again."""
+LOOK_INTERVAL_S: Final = 1.0
+"""Interval between two looks into the store, in seconds: much shorter than the time that an answer is kept there."""
+ANSWER_WAIT_S: Final = 3.0
+"""How long an answer waits for a store that does not reply, in seconds. It can be given again."""
 
 
-class Answered(ReplicaMessage, frozen=True, array_like=True):
-    """Somebody has answered a call that you hold."""
+class CallAnswered(ReplicaMessage, frozen=True, array_like=True):
+    """A call that the receiver holds was answered."""
 
     kind = "call.answered"
 
@@ -47,7 +48,7 @@ class Answered(ReplicaMessage, frozen=True, array_like=True):
 
 
 class HeldCalls:
-    """Those whose callers wait here; and the way to answer those that are held anywhere."""
+    """The held calls whose callers wait here, and the answers to held calls of any process."""
 
     def __init__(
         self, scripts: Scripts, replica_bus: ReplicaBus, dispatcher: HandlerDispatcher, retention: Retention
@@ -57,21 +58,21 @@ class HeldCalls:
         self._dispatcher = dispatcher
         self._retention = retention
         self._waiting: dict[str, asyncio.Event] = {}
-        replica_bus.receive(Answered, self._answered)
+        replica_bus.receive(CallAnswered, self._on_answered)
 
     @property
     def replica(self) -> str:
-        """Who is to be told of the answer to a call that is held here."""
+        """The replica id that the answer to a call held here is sent to."""
         return self._replica_bus.replica
 
     async def wait(self, call_id: str, timeout_s: float) -> HeldCall | None:
-        """Waits until a call has ended. None: it has not in this time."""
+        """Wait until a call has ended. Return None if it has not after `timeout_s` seconds."""
         end = time.monotonic() + timeout_s
         answered = self._waiting[call_id] = asyncio.Event()
         try:
             while (left_s := end - time.monotonic()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left_s, LOOK_S)):
+                    async with asyncio.timeout(min(left_s, LOOK_INTERVAL_S)):
                         await answered.wait()
                 answered.clear()
                 if held := await self.ended(call_id):
@@ -81,22 +82,23 @@ class HeldCalls:
         return None
 
     async def ended(self, call_id: str) -> HeldCall | None:
-        """How a held call has ended. None: it has not, or that can not be learned."""
+        """Return how a held call ended, or None if it has not ended or the store does not reply."""
         try:
             held = await read_held(self._scripts, call_id)
         except StoreError as error:
-            log.warning("held_call_not_seen", call_id=call_id, error=str(error))
+            log.warning("held_call_not_read", call_id=call_id, error=str(error))
             return None
         return held if held is not None and held.status is not CallStatus.RUNNING else None
 
     async def answer(self, call_id: str, decision: Decision, *, activity: str) -> None:
-        """Answers a held call, wherever its caller waits.
+        """Answer a held call, wherever its caller waits.
 
         Raises:
-            CallNotHeldError: it is not held.
-            CallAnsweredError: it has ended otherwise.
-            InvalidRequestError: the answer can not be rendered.
-            StoreError: it is not known whether it was answered.
+            CallNotFoundError: There is no such call.
+            CallNotHeldError: The call is not held.
+            CallAnsweredError: The call has ended with another answer, or without one.
+            InvalidRequestError: The answer cannot be rendered.
+            StoreError: It is not known whether the call was answered.
         """
         held = await read_held(self._scripts, call_id)
         if held is None:
@@ -110,23 +112,23 @@ class HeldCalls:
             response = overlay(held.response if decision.accepted else REJECTION, decision.override)
             if broken := self._dispatcher.problems(response):
                 raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
-            outcome = self._dispatcher.decided(held.response, decision)
+            outcome = self._dispatcher.outcome_of_decision(held.response, decision)
             finished, unsure = await resend_knowing(
                 lambda: finish_call(
                     self._scripts, call_id=call_id, outcome=outcome, retention=self._retention, answer_digest=digest
                 ),
-                unsent_s=ANSWER_S,
-                unsure_s=ANSWER_S,
+                unsent_s=ANSWER_WAIT_S,
+                unsure_s=ANSWER_WAIT_S,
             )
             if finished is not None:
-                self._replica_bus.post(held.replica, Answered(call_id))
-                if unsure or not finished.again:  # else somebody else said the same, and was first
+                self._replica_bus.send(held.replica, CallAnswered(call_id))
+                if unsure or not finished.again:  # else another client gave the same answer before
                     log_call_ended(call_id, activity, outcome, finished.effect)
                 return
             held = await read_held(self._scripts, call_id) or held
         if held.answer_digest != digest:
             raise errors.CallAnsweredError(held.status)
 
-    def _answered(self, letter: Answered) -> None:
-        if (waiting := self._waiting.get(letter.call_id)) is not None:
+    def _on_answered(self, message: CallAnswered) -> None:
+        if (waiting := self._waiting.get(message.call_id)) is not None:
             waiting.set()

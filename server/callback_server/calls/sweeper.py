@@ -1,6 +1,6 @@
-"""Does what time brings: ends calls whose process died, closes what has expired, forgets what is past its retention.
+"""The sweeper: applies timeouts (leases, times to live) and retention in every partition.
 
-Every replica sweeps; the scripts make it safe, and whoever comes second finds nothing to do.
+Every replica sweeps. The scripts make that safe: the second one to sweep a partition finds nothing to do.
 """
 
 from __future__ import annotations
@@ -23,36 +23,49 @@ from callback_server.store.transitions.sweep_partition import sweep_partition
 log = get_logger()
 
 SWEEP_INTERVAL_S: Final = 1.0
-"""How often what is due is looked for, in seconds."""
-DROP_INTERVAL_S: Final = 30.0
-"""How often what is past its retention is looked for, in seconds."""
+"""Interval between two sweeps of all partitions, in seconds."""
+RETENTION_INTERVAL_S: Final = 30.0
+"""Interval between two rounds that delete data past its retention, in seconds."""
 
 
 class Sweeper:
-    """Sweeps all partitions of a store, round after round. Forgetting much does not hold up what is due."""
+    """Sweeps all partitions of a store, again and again.
 
-    def __init__(self, scripts: Scripts, retention: Retention, deliver: Callable[[int], None]) -> None:
-        """`deliver` is told of each partition where something is to be delivered, as often as it is swept."""
+    Retention runs apart from the sweeps, so that deleting much does not delay timeouts.
+    """
+
+    def __init__(self, scripts: Scripts, retention: Retention, notify_due: Callable[[int], None]) -> None:
+        """Create a sweeper.
+
+        Args:
+            scripts: The scripts on the store.
+            retention: How long ended calls and closed cases are kept.
+            notify_due: Called with each partition that has due deliveries, on each sweep.
+        """
         self._scripts = scripts
         self._retention = retention
-        self._deliver = deliver
+        self._notify_due = notify_due
         self._paused = NONE_PAUSED
 
-    async def sweep_for_ever(self) -> None:
-        """Ends leases, closes what has expired and brings what is paused, until it is cancelled."""
+    async def run_sweeps(self) -> None:
+        """End leases, expire cases and copy the pauses to every partition until cancelled."""
         while True:
             await self._read_pauses()
             await _on_each_partition(self._sweep)
             await _pause(SWEEP_INTERVAL_S)
 
-    async def drop_for_ever(self) -> None:
-        """Forgets what is past its retention, until it is cancelled."""
+    async def run_retention(self) -> None:
+        """Delete data past its retention until cancelled."""
         while True:
-            await self._drop_round()
-            await _pause(DROP_INTERVAL_S)
+            await self._apply_retention()
+            await _pause(RETENTION_INTERVAL_S)
 
     async def _read_pauses(self) -> None:
-        """If that fails (a part of a cluster is away), sweeps go on with what is known: an old version is harmless."""
+        """Read which activities are paused.
+
+        If that fails, as when a part of a cluster is away, sweeps go on with the version that is known: a partition
+        ignores a version older than its own.
+        """
         try:
             self._paused = await read_pauses(self._scripts)
         except StoreError as error:
@@ -63,30 +76,30 @@ class Sweeper:
     async def _sweep(self, partition: int) -> bool:
         swept = await sweep_partition(self._scripts, partition, retention=self._retention, paused=self._paused)
         if swept.deliveries:
-            self._deliver(partition)
+            self._notify_due(partition)
         return swept.more
 
-    async def _drop_round(self) -> None:
-        """One event for all that a round forgets: nothing becomes of it, and it can be very much."""
+    async def _apply_retention(self) -> None:
+        """Apply retention everywhere. A round logs one event for all that it deletes, which can be very much."""
         calls = cases = 0
 
-        async def drop(partition: int) -> bool:
+        async def delete(partition: int) -> bool:
             nonlocal calls, cases
-            dropped = await apply_retention(self._scripts, partition, retention=self._retention)
-            calls, cases = calls + dropped.calls, cases + dropped.cases
-            return dropped.more
+            deleted = await apply_retention(self._scripts, partition, retention=self._retention)
+            calls, cases = calls + deleted.calls, cases + deleted.cases
+            return deleted.more
 
         try:
-            await _on_each_partition(drop)
+            await _on_each_partition(delete)
         finally:
             if calls or cases:
-                log.info("dropped", calls=calls, cases=cases)
+                log.info("retention_applied", calls=calls, cases=cases)
 
 
 async def _on_each_partition(work: Callable[[int], Awaitable[bool]]) -> None:
-    """Does `work` on each partition, as long as it says that there is more.
+    """Do `work` on each partition, as long as it returns that there is more.
 
-    What fails in one partition, a store that is away or a case that is broken, does not keep it from the others.
+    An error in one partition, such as a store that is away or a broken case, does not keep it from the others.
     """
     for partition in range(keys.PARTITIONS):
         try:

@@ -1,1 +1,1 @@
-"""The ways in which a call gets its answer. `record` needs none: its call ends in the claim itself."""
+"""Handlers: how a call gets its decision. The activity `record` needs none: its call ends in the claim itself."""

@@ -1,6 +1,6 @@
-"""Has handlers decide, and says what their decision, or that there is none, makes of a call.
+"""Sends calls to their handlers, and turns decisions and failures into outcomes.
 
-A handler that was provably not asked is NOT_STARTED; one that may have been asked never is.
+A call whose handler provably did not get it is NOT_STARTED. A call whose handler may have got it never is.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from callback_server.handlers.messages import decision
 log = get_logger()
 
 LATE_S: Final = 2.0
-"""How long after its deadline a handler is given up that should have ended by itself, in seconds: well in the lease."""
+"""How long after the deadline to wait for a handler that should have ended by itself, in seconds: within the lease."""
 _NOT_STARTED: Final = (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
 
 
 class HandlerDispatcher:
-    """Knows who handles an activity, and what is an answer."""
+    """Finds the handler of a call, and decides what its reply makes of the call."""
 
     def __init__(
         self,
@@ -36,19 +36,26 @@ class HandlerDispatcher:
         activities: Mapping[str, Activity],
         platform_url: str | None,
     ) -> None:
-        """`workers` handle what no push handler does."""
+        """Create a dispatcher.
+
+        Args:
+            handlers: The push handlers by activity.
+            workers: The handler of every other activity.
+            activities: The declared activities, with their deadlines.
+            platform_url: The target of redirects to `/path`. None: such redirects are refused.
+        """
         self._handlers = handlers
         self._workers = workers
         self._activities = activities
         self._platform_url = platform_url
 
     def timeout_s(self, grant: Grant, *, held: bool = False) -> float:
-        """The time that its deadline and its lease leave to who decides on a call; 0 or less: none."""
+        """Return the time for the decision on a call, within its deadline and lease, in seconds; 0 or less: none."""
         deadline = deadline_ms(self._activities, grant.activity, held=held)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
-    async def ask(self, grant: Grant, request: Request) -> Outcome:
-        """Has the handler decide, in the time that its deadline and the lease leave."""
+    async def dispatch(self, grant: Grant, request: Request) -> Outcome:
+        """Ask the handler of a call for its decision, within the deadline and the lease, and return the outcome."""
         handler = self._handlers.get(grant.activity, self._workers)
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:
@@ -57,14 +64,14 @@ class HandlerDispatcher:
         try:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
-            outcome = self.decided(grant.response, decision(reply.answer))
+            outcome = self.outcome_of_decision(grant.response, decision(reply.answer))
         except HandlerError as error:
             outcome = failed(error.failure, error.detail)
         except TimeoutError:
             outcome = failed(CallFailure.DEADLINE_EXCEEDED, "the handler did not end at its deadline")
         except Exception:
             log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
-            outcome = failed(CallFailure.HANDLER_ERROR, "a fault of the server; its log says more")
+            outcome = failed(CallFailure.HANDLER_ERROR, "internal error; the log of the server has the details")
         if reply is not None and outcome.failure is CallFailure.INVALID_RESPONSE:
             refusal = handler_pb2.RefuseAnswerRequest(
                 call_id=grant.call_id, callback_activity=grant.activity, problem=outcome.detail
@@ -72,31 +79,31 @@ class HandlerDispatcher:
             reply.refuse(refusal)
         return outcome
 
-    def decided(self, base: Response, decision: Decision) -> Outcome:
-        """What a decision makes of a call whose case answers `base`."""
+    def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
+        """Return the outcome of a decision; `base` is the case's response."""
         if decision.accepted:
-            return self.answered(overlay(base, decision.override), keep_open=decision.keep_open)
-        return self.answered(overlay(REJECTION, decision.override), CallStatus.REJECTED)
+            return self.outcome_of_response(overlay(base, decision.override), keep_open=decision.keep_open)
+        return self.outcome_of_response(overlay(REJECTION, decision.override), CallStatus.REJECTED)
 
-    def answered(
+    def outcome_of_response(
         self, response: Response, status: CallStatus = CallStatus.SUCCEEDED, *, keep_open: bool = False
     ) -> Outcome:
-        """What becomes of a call with an effective response; one that can not be rendered is a failure."""
+        """Return the outcome of a call with this effective response: a failure if it cannot be rendered."""
         broken = self.problems(response)
         if broken:
             return failed(CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken))
         return Outcome(status, self.complete(response), keep_open=keep_open)
 
     def problems(self, response: Response) -> list[Violation]:
-        """Why an effective response can not be rendered; nothing if it can."""
+        """Return why an effective response cannot be rendered; empty if it can."""
         return problems(response, platform_url=self._platform_url, needs_url=True)
 
     def complete(self, response: Response) -> Response:
-        """The answer as it is sent. `response` has no problems."""
+        """Return the response as it is sent. It must have no problems."""
         return complete(response, platform_url=self._platform_url)
 
 
 def failed(failure: CallFailure, detail: str) -> Outcome:
-    """The end of a call without a decision."""
+    """Return the outcome of a call without a decision."""
     status = CallStatus.NOT_STARTED if failure in _NOT_STARTED else CallStatus.FAILED
     return Outcome(status, failure=failure, detail=detail[:500])

@@ -1,4 +1,4 @@
-"""What a handler is to the call's path, and how it can fail."""
+"""The interface of a handler, and the ways in which it fails."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from callback_server.domain.response import Response
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a handler decided."""
+    """The decision of a handler on a call."""
 
     accepted: bool
     """False: incorrect data was sent."""
     override: Response
-    """The attributes that it gives; None each that it does not."""
+    """The attributes that replace those of the case's response; None for each that does not."""
     keep_open: bool = False
-    """The call succeeded, but it was not yet the one."""
+    """The call succeeded, but it was not the one that the case waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a handler said: a decision, if it is a sound one."""
+    """The reply of a handler. It is a decision only if it keeps the contract."""
 
     answer: handler_pb2.HandleCallbackResponse
     refuse: Callable[[handler_pb2.RefuseAnswerRequest], None]
-    """Tells the handler that it is not. Waits for nothing, and promises nothing."""
+    """Tells the handler that its answer was refused. It does not wait, and delivery is not guaranteed."""
 
 
 class HandlerError(Exception):
@@ -45,9 +45,9 @@ class Handler(Protocol):
     """Decides what happens on the calls of one activity."""
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
-        """Decides one call. Asked at most once for each, and not cancelled.
+        """Decide one call. It is asked at most once for each call, and not cancelled.
 
         Raises:
-            HandlerError: it failed, was lost, was late, or was never started.
+            HandlerError: The handler failed, was lost, was late, or was never started.
         """
         ...

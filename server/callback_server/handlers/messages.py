@@ -1,4 +1,4 @@
-"""What a handler is asked and what it answers, in the contract's messages: the same by push and for workers."""
+"""The question to a handler and its answer as messages of the contract, the same for push and for workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from callback_server.handlers.handler import Decision, HandlerError
 
 
 def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
-    """What a handler is asked about a call; the deadline in milliseconds since the epoch."""
+    """Return the question to a handler about a call; `deadline_ms` is in milliseconds since the epoch."""
     return handler_pb2.HandleCallbackRequest(
         call_id=grant.call_id,
         callback_system_case=case_id_of_call(grant.call_id),
@@ -34,10 +34,10 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
 
 
 def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:
-    """What a handler decided.
+    """Return the decision in a handler's answer.
 
     Raises:
-        HandlerError: its answer breaks the contract.
+        HandlerError: The answer breaks the contract.
     """
     broken = violations(answer)
     if broken:

@@ -1,15 +1,15 @@
-"""Push: an activity's handler is a gRPC service of somebody else's, `CallbackHandlerService`, that we call.
+"""Push handlers: the server calls the handler of an activity, a gRPC `CallbackHandlerService` in another process.
 
-What has never left this process is told apart from what may have: the connection is made first, on its own, and only
-when it stands is the handler asked, once. gRPC's own retries are off. Other TLS files make another connection, which
-takes over once it stands; the one before answers what it was asked.
+A call that never left this process is told apart from one that may have left it. The connection is therefore made
+first, and the handler is asked, once, only when the connection is ready. gRPC's own retries are off. When the TLS files
+change, a new connection is made and takes over once it is ready; the old one still gets the answers to its calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,6 +19,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.credentials import FileReloader, tls_files, tls_reloader
 from callback_process.logs import get_logger
+from callback_process.tasks import TaskSet
 from callback_server import metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.call import CallFailure, Grant, Request
@@ -28,13 +29,13 @@ from callback_server.settings import ActivitySettings
 
 log = get_logger()
 
-REFUSAL_S: Final = 5.0
-"""How long a handler may take to hear that its answer is none, in seconds."""
-FILES_S: Final = 1.0
-"""How often TLS files are looked at, in seconds."""
+REFUSE_TIMEOUT_S: Final = 5.0
+"""Deadline of the RPC that tells a handler that its answer was refused, in seconds."""
+FILES_INTERVAL_S: Final = 1.0
+"""Interval between two looks at the TLS files, in seconds."""
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.enable_retries", 0),
-    ("grpc.enable_http_proxy", 0),  # the environment may name one for the web; a handler is not out there
+    ("grpc.enable_http_proxy", 0),  # the proxy in the environment is for the web, and handlers are internal
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -42,7 +43,7 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),  # without it a peer that hangs is found only after a minute more
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it a peer that hangs is noticed a minute later
 ]
 _FAILURES: Final = {
     grpc.StatusCode.DEADLINE_EXCEEDED: CallFailure.DEADLINE_EXCEEDED,
@@ -51,97 +52,87 @@ _FAILURES: Final = {
 
 
 class PushHandler:
-    """The handler of one activity, and the connection to it, from `async with` to its end.
-
-    Raises:
-        CredentialsError: a file of the TLS settings can not be used.
-    """
+    """The handler of one activity with the connection to it, from `async with` to its end."""
 
     def __init__(self, activity: str, settings: ActivitySettings) -> None:
+        """Read the TLS files. Raises CredentialsError if one cannot be used."""
         self._activity = activity
         self._settings = settings
         self._credentials = credentials(activity, settings)
-        self._next: _Link | None = None
-        """What takes over once it stands."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._next: _HandlerConnection | None = None
+        """The connection that takes over once it is ready."""
+        self._tasks = TaskSet()
 
     async def __aenter__(self) -> Self:
         self._changed = asyncio.Event()
-        self._link = self._new_link()
-        self._keep(self._follow_files())
+        self._connection = self._new_connection()
+        self._tasks.start(self._follow_files())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [*self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for link in (self._link, self._next):
-            if link is not None:
-                await link.close()
+        await self._tasks.cancel()
+        for connection in (self._connection, self._next):
+            if connection is not None:
+                await connection.close()
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
-        """Asks the service for its decision. See `Handler`."""
+        """Ask the service for its decision. See `Handler`."""
         end = time.monotonic() + timeout_s
-        link = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
+        connection = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
         left_s = max(end - time.monotonic(), 0.001)
         try:
-            answer = await link.stub.HandleCallback(
+            answer = await connection.stub.HandleCallback(
                 question(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
             )
         except grpc.aio.AioRpcError as error:
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
             raise HandlerError(failure, f"the handler answered {error.code().name}") from error
-        return Reply(answer, lambda refusal: self._keep(_refuse(link, refusal)))
+        return Reply(answer, lambda refusal: self._tasks.start(_refuse(connection, refusal)))
 
-    async def _connected(self, timeout_s: float) -> _Link:
-        """Waits for a connection that stands. Nothing of the call is sent before."""
+    async def _connected(self, timeout_s: float) -> _HandlerConnection:
+        """Wait until the connection is ready. Nothing of the call is sent before."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._link.is_ready:
+                while not self._connection.is_ready:
                     await self._changed.wait()
         except TimeoutError:
             raise HandlerError(
                 CallFailure.HANDLER_UNREACHABLE, f"no connection to the handler of {self._activity} in {timeout_s:g} s"
             ) from None
-        return self._link
+        return self._connection
 
     async def _follow_files(self) -> None:
         while True:
-            await asyncio.sleep(FILES_S)
+            await asyncio.sleep(FILES_INTERVAL_S)
             if self._credentials.reload():
-                given_up, self._next = self._next, self._new_link()
-                if given_up is not None:
-                    await given_up.close()
+                abandoned, self._next = self._next, self._new_connection()
+                if abandoned is not None:
+                    await abandoned.close()
 
-    def _new_link(self) -> _Link:
-        return _Link(make_channel(self._settings, self._credentials.value), self._connection_changed)
+    def _new_connection(self) -> _HandlerConnection:
+        return _HandlerConnection(make_channel(self._settings, self._credentials.value), self._connection_changed)
 
     def _connection_changed(self) -> None:
         if self._next is not None and self._next.is_ready:
-            former, self._link, self._next = self._link, self._next, None
+            former, self._connection, self._next = self._connection, self._next, None
             deadline_ms = self._settings.deadline_ms or DEFAULT_DEADLINE_MS
-            self._keep(former.close(grace_s=2 * deadline_ms / 1000))  # each call ends before, by its deadline
-        self._changed.set()  # wakes those who wait now
+            self._tasks.start(former.close(grace_s=2 * deadline_ms / 1000))  # each call ends by its deadline, before
+        self._changed.set()  # wakes the calls that wait now
         self._changed.clear()
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._tasks.discard)
 
-
-class _Link:
-    """A channel that is kept connected, from its making on a running loop to `close`.
-
-    Args:
-        channel: what to connect.
-        on_change: called whenever the connection came, went, or failed to come.
-    """
+class _HandlerConnection:
+    """A channel that is kept connected until `close`."""
 
     def __init__(self, channel: grpc.aio.Channel, on_change: Callable[[], None]) -> None:
+        """Connect the channel on the running loop.
+
+        Args:
+            channel: The channel.
+            on_change: Called whenever the connection is made, breaks, or fails.
+        """
         self._channel = channel
         self.stub = handler_grpc.CallbackHandlerServiceStub(channel)
         self._on_change = on_change
@@ -149,37 +140,37 @@ class _Link:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the connection stands."""
+        """Whether the connection is ready."""
         return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
 
     async def close(self, *, grace_s: float = 0) -> None:
-        """Closes, once everything that was asked is answered, or after this time."""
+        """Close once every call is answered, or after `grace_s` seconds."""
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
         try:
             await self._channel.close(grace_s)
         finally:
-            await self._channel.close()  # also where nobody waits for the answers any more
+            await self._channel.close()  # also if this task was cancelled during the grace
 
     async def _watch(self) -> None:
-        # One watcher for all who wait: each that gave up waiting for a change would leak.
+        # One watcher for all calls: gRPC leaks each wait for a change that is abandoned.
         while True:
             await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
             self._on_change()
 
 
-async def _refuse(link: _Link, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+async def _refuse(connection: _HandlerConnection, refusal: handler_pb2.RefuseAnswerRequest) -> None:
     try:
-        await link.stub.RefuseAnswer(refusal, timeout=REFUSAL_S)
-    except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:  # it need not listen, nor be there still
-        log.debug("refusal_not_told", call_id=refusal.call_id, error=type(error).__name__)
+        await connection.stub.RefuseAnswer(refusal, timeout=REFUSE_TIMEOUT_S)
+    except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:  # a handler need not serve this method, or be there
+        log.debug("refusal_not_sent", call_id=refusal.call_id, error=type(error).__name__)
 
 
 def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.ChannelCredentials | None]:
-    """Credentials that follow the files which the TLS settings name; None for plain text.
+    """Return credentials that follow the files of the TLS settings; None stands for plain text.
 
     Raises:
-        CredentialsError: a file can not be used.
+        CredentialsError: A file cannot be used.
     """
 
     def tell(problem: str | None) -> None:
@@ -195,8 +186,8 @@ def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.
 
 
 def make_channel(settings: ActivitySettings, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """A channel to a handler; without credentials, in plain text."""
-    # That is in truth how long one attempt to connect may take.
+    """Return a channel to a handler; without credentials it is in plain text."""
+    # In spite of its name this option bounds how long one attempt to connect may take.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
     if credentials is None:
         return grpc.aio.insecure_channel(settings.target or "", options=options)

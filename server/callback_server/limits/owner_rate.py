@@ -19,7 +19,7 @@ class OwnerRateLimit:
     def __init__(self, per_minute: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._rate = RateLimiter(per_minute)
         self._clock = clock
-        self._over: set[str] = set()
+        self._limited: set[str] = set()
         """The owners that may make no call, or might not when it was last asked."""
 
     def charge(self, owner: str) -> None:
@@ -27,13 +27,13 @@ class OwnerRateLimit:
         now = self._clock()
         self._rate.charge(owner, now)
         if self._rate.wait_ns(owner, now):
-            self._over.add(owner)
+            self._limited.add(owner)
 
-    def over(self) -> Sequence[tuple[str, int]]:
+    def limited(self) -> Sequence[tuple[str, int]]:
         """The owners that may make no call now, and for how many milliseconds."""
-        if not self._over:
+        if not self._limited:
             return ()
         now = self._clock()
-        waits = {owner: self._rate.wait_ns(owner, now) for owner in self._over}
-        self._over = {owner for owner, wait_ns in waits.items() if wait_ns}
-        return [(owner, -(-waits[owner] // 1_000_000)) for owner in self._over]
+        waits = {owner: self._rate.wait_ns(owner, now) for owner in self._limited}
+        self._limited = {owner for owner, wait_ns in waits.items() if wait_ns}
+        return [(owner, -(-waits[owner] // 1_000_000)) for owner in self._limited]

@@ -16,7 +16,7 @@ from callback.v1 import edge_service_pb2_grpc as edge_grpc
 from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.calls.invoke import Answer, Calls
+from callback_server.calls.invoke import CallAnswer, CallInvoker
 from callback_server.contract import converters
 from callback_server.errors import CallbackError
 from callback_server.rpc.method import Caller, refused, require_valid, rpc, rpc_duplex
@@ -36,9 +36,9 @@ _invoke_seconds = metrics.REQUEST_SECONDS.labels(_RPC)
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
     """Passes the requests of edges to the call path."""
 
-    def __init__(self, calls: Calls, access: Authenticator) -> None:
+    def __init__(self, invoker: CallInvoker, access: Authenticator) -> None:
         self.access = access
-        self._calls = calls
+        self._invoker = invoker
         self._is_ready = True
         self._streams: set[_InvocationStream] = set()
         self._reading: set[asyncio.Task[None]] = set()
@@ -55,7 +55,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], caller: Caller
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
-        stream = _InvocationStream(self._calls, caller, is_ready=self._is_ready)
+        stream = _InvocationStream(self._invoker, caller, is_ready=self._is_ready)
         # The task ends by itself, with the stream: to cancel a read cancels the whole stream in grpc.aio.
         reading = asyncio.create_task(stream.read(requests))
         self._reading.add(reading)
@@ -80,7 +80,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Record that a caller has hung up."""
         require_valid(request)
-        await self._calls.caller_gone(request.call_id)
+        await self._invoker.caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()
 
 
@@ -90,13 +90,13 @@ class _InvocationStream:
     If the edge loses its role, its new calls are refused, and the calls that run get their results.
     """
 
-    def __init__(self, calls: Calls, caller: Caller, *, is_ready: bool) -> None:
-        self._calls = calls
+    def __init__(self, invoker: CallInvoker, caller: Caller, *, is_ready: bool) -> None:
+        self._invoker = invoker
         self._caller = caller
         self._is_ready = is_ready
         self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
         self._running = 0
-        self._unsent: deque[tuple[int, Answer | status_pb2.Status]] = deque()
+        self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status]] = deque()
         """The results to send, with the numbers of their calls."""
         self._unsent_bytes = 0
         self._is_read = False
@@ -161,16 +161,16 @@ class _InvocationStream:
             return error
         return None
 
-    def _invoke(self, request: edge_pb2.InvokeRequest) -> asyncio.Future[Answer]:
+    def _invoke(self, request: edge_pb2.InvokeRequest) -> asyncio.Future[CallAnswer]:
         require_valid(request)
-        return self._calls.invoke(request.state, request.state_query_parameter, converters.request_from(request))
+        return self._invoker.invoke(request.state, request.state_query_parameter, converters.request_from(request))
 
-    def _on_answer(self, number: int, began: float, answer: asyncio.Future[Answer]) -> None:
+    def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer]) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             error = answer.exception()
             self._add_result(number, began, answer.result() if error is None else refused(error, _RPC))
 
-    def _add_result(self, number: int, began: float, outcome: Answer | status_pb2.Status) -> None:
+    def _add_result(self, number: int, began: float, outcome: CallAnswer | status_pb2.Status) -> None:
         _invoke_seconds.observe(time.perf_counter() - began)
         self._running -= 1
         if self._is_closed:
@@ -195,7 +195,7 @@ class _InvocationStream:
             self._unsent.popleft()
             self._unsent_bytes -= size
             result = message.results.add(number=number)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, CallAnswer):
                 result.response.call_id = outcome.call_id
                 result.response.response.CopyFrom(converters.response_to(outcome.response))
             else:
@@ -205,5 +205,5 @@ class _InvocationStream:
         return message
 
 
-def _body_size(outcome: Answer | status_pb2.Status) -> int:
-    return len(outcome.response.body or b"") if isinstance(outcome, Answer) else 0
+def _body_size(outcome: CallAnswer | status_pb2.Status) -> int:
+    return len(outcome.response.body or b"") if isinstance(outcome, CallAnswer) else 0

@@ -62,7 +62,7 @@ class WorkerPool:
         self._remote_workers = RemoteWorkers(scripts, replica_bus, self._assign_waiting)
         self._remote_assignment_host = RemoteAssignmentHost(replica_bus, self._assign_locally, self._refuse_answer)
         metrics.WORKERS.set_function(lambda: len(self._workers))
-        metrics.WORKER_PLACES_FREE.set_function(lambda: sum(worker.free_slots for worker in self._workers))
+        metrics.WORKER_SLOTS_FREE.set_function(lambda: sum(worker.free_slots for worker in self._workers))
         metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self._waiting))
 
     def join(self, worker: Worker) -> None:

@@ -113,21 +113,21 @@ class RemoteAssignment(Assignment):
         """Send the call."""
         replica_bus = self._remote_workers.replica_bus
         offer = Offer(self.name, replica_bus.replica, round(timeout_s * 1000), request.SerializeToString())
-        replica_bus.post(self.replica, offer)
+        replica_bus.send(self.replica, offer)
 
     def _send_confirm(self) -> None:
         """Tell the worker to run its handler."""
-        self._remote_workers.replica_bus.post(self.replica, Confirm(self.name))
+        self._remote_workers.replica_bus.send(self.replica, Confirm(self.name))
 
     def _send_withdraw(self) -> None:
         """Tell the worker that the call is withdrawn."""
-        self._remote_workers.replica_bus.post(self.replica, Withdraw(self.name))
+        self._remote_workers.replica_bus.send(self.replica, Withdraw(self.name))
         self._remote_workers.remove(self)
 
     def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tell the worker that its decision cannot be rendered."""
         message = RefuseAnswer(self.worker, refusal.SerializeToString())
-        self._remote_workers.replica_bus.post(self.replica, message)
+        self._remote_workers.replica_bus.send(self.replica, message)
 
 
 class RemoteWorkers:
@@ -257,7 +257,7 @@ class RemoteAssignmentHost:
             return
         self._assignments[offer.assignment] = assignment
         accept = Accept(offer.assignment)
-        assignment.request_confirm = functools.partial(self._replica_bus.post, offer.sender, accept)
+        assignment.request_confirm = functools.partial(self._replica_bus.send, offer.sender, accept)
         assignment.offer(request, offer.timeout_ms / 1000)  # not in the task: the next message may withdraw the call
         task = asyncio.create_task(self._run(offer, request.call_id, assignment))
         self._tasks.add(task)
@@ -293,4 +293,4 @@ class RemoteAssignmentHost:
 
     def _send_result(self, offer: Offer, result: worker_pb2.Result | None, worker: int = 0) -> None:
         packed = None if result is None else result.SerializeToString()
-        self._replica_bus.post(offer.sender, Complete(offer.assignment, packed, worker))
+        self._replica_bus.send(offer.sender, Complete(offer.assignment, packed, worker))
