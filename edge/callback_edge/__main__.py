@@ -1,4 +1,4 @@
-"""`python -m callback_edge`: the edge, with the settings of the environment."""
+"""Run the edge with the settings of the environment: `python -m callback_edge`."""
 
 import sys
 

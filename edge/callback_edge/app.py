@@ -1,38 +1,39 @@
-"""The public application: Quart, whose connections are exchanges. They answer calls; its routes have the rest."""
-
-from typing import NoReturn
+"""Public application: Quart for views and pages, with a direct path for calls."""
 
 from quart import Quart
 from quart.wrappers.base import BaseRequestWebsocket
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from callback_edge import problems
-from callback_edge.call.exchange import Exchanges
+from callback_edge.call.exchange import ExchangeFactory
+from callback_edge.pages import views
+from callback_edge.pages.page_cache import JINJA_OPTIONS
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream.client import Upstream
+from callback_edge.upstream.client import ServerClient
 
 
-def create_app(settings: EdgeSettings, upstream: Upstream) -> Quart:
-    """Make the application.
+def create_app(settings: EdgeSettings, upstream: ServerClient) -> Quart:
+    """Create the application.
+
+    Quart creates one `asgi_http_class` for each request. Here this is an `Exchange`: it answers a callback URL (`/cb/`,
+    `/cbq/`) itself, from the ASGI scope, and gives every other address to Quart's routes and views. Quart's request and
+    response objects, contexts and signals cost several times as much as the rest of a call. For all else the
+    application is an ordinary one: register blueprints and error handlers here, and put templates beside them.
 
     Args:
-        settings: its limits.
-        upstream: who answers the calls; opened and closed by the caller.
+        settings: the limits, and the operator's templates.
+        upstream: makes the calls. The caller opens and closes it.
     """
-    app = _App("callback_edge", static_folder=None)
+    overrides = settings.templates_dir and settings.templates_dir.absolute()  # Quart looks below the package otherwise
+    app = _App("callback_edge", static_folder=None, template_folder=overrides)
     app.config["PROPAGATE_EXCEPTIONS"] = True  # to the exchange, which answers; Quart would log the path
-    app.register_error_handler(HTTPException, _refuse)
-    app.asgi_http_class = Exchanges(upstream, settings)  # type: ignore[assignment]  # makes one as a class would
+    app.jinja_options = {**JINJA_OPTIONS}
+    app.register_blueprint(views.blueprint)
+    app.asgi_http_class = ExchangeFactory(upstream, settings)  # type: ignore[assignment]  # called as a class is
     return app
 
 
-async def _refuse(error: HTTPException) -> NoReturn:
-    raise problems.Refusal(problems.NOT_FOUND if error.code == 404 else problems.BAD_REQUEST)
-
-
 class _App(Quart):
-    """Quart, but that finds a route without a look at the Host: that can be anything, and Quart fails on some."""
+    """Quart, without a look at the Host for a route: it can have any value, and Quart fails on some."""
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         return self.url_map.bind("", path_info=request.path, default_method=request.method) if request else None

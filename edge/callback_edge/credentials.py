@@ -1,4 +1,4 @@
-"""What proves this edge to the server, and the server to this edge: a token and TLS, from files that are read again."""
+"""Credentials of this edge and its trust in servers: a token and TLS, from files that it reads again."""
 
 import re
 from collections.abc import Callable
@@ -17,63 +17,64 @@ from callback_process.settings import TlsSettings
 _log = logs.get_logger()
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750, section 2.1."""
+"""Syntax of a token (RFC 6750, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What to trust and to show, and which name the server must have if it is not the target's."""
+    """TLS of the connections to the servers."""
 
     server_name: str | None
+    """Name in the server's certificate. None: the name of the target."""
     credentials: grpc.ChannelCredentials
 
     def channel(self, target: str, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
-        """Make a channel that trusts, and shows, what these say."""
+        """Create a channel with these credentials."""
         if self.server_name is not None:
             options = (*options, ("grpc.ssl_target_name_override", self.server_name))
         return grpc.aio.secure_channel(target, self.credentials, options=options)
 
 
 def token(file: Path | None) -> FileReloader[str]:
-    """Return the token in a file; an empty one without a file.
+    """Return the token in a file. It is empty without a file.
 
     Raises:
-        CredentialsError: the file can not be read, or holds something else.
+        CredentialsError: the file cannot be read, or contains something else.
     """
 
-    def made(contents: Contents) -> str:
+    def parse(contents: Contents) -> str:
         text = contents["server_token_file"]
         if text is None:
             return ""
         if not _TOKEN.fullmatch(text.strip()):
-            raise CredentialsError(f"server_token_file {file}: must hold one token and nothing else")
+            raise CredentialsError(f"server_token_file {file}: must contain one token and nothing else")
         return text.strip().decode()
 
-    return FileReloader({"server_token_file": file}, made, _teller("server_token"))
+    return FileReloader({"server_token_file": file}, parse, _reporter("server_token"))
 
 
 def tls(settings: TlsSettings | None) -> FileReloader[Tls | None]:
-    """Return what the settings and the files that they name say; None without settings.
+    """Return the TLS of the settings and their files. It is None without settings.
 
     Raises:
-        CredentialsError: a file can not be used.
+        CredentialsError: a file cannot be used.
     """
     if settings is None:
-        return FileReloader({}, lambda _nothing: None, _teller("server_tls"))
+        return FileReloader({}, lambda _contents: None, _reporter("server_tls"))
     server_name = settings.server_name
 
-    def made(authorities: bytes | None, key: bytes | None, certificate: bytes | None) -> Tls:
+    def create(authorities: bytes | None, key: bytes | None, certificate: bytes | None) -> Tls:
         return Tls(server_name, grpc.ssl_channel_credentials(authorities, key, certificate))
 
-    return tls_reloader(tls_files("server_tls", settings), made, _teller("server_tls"))
+    return tls_reloader(tls_files("server_tls", settings), create, _reporter("server_tls"))
 
 
-def _teller(file: str) -> Callable[[str | None], None]:
-    def tell(problem: str | None) -> None:
+def _reporter(file: str) -> Callable[[str | None], None]:
+    def report(problem: str | None) -> None:
         if problem is None:
-            _log.info("file taken over", file=file)
+            _log.info("file_reloaded", file=file)
         else:
             metrics.RELOADS_FAILED.labels(file).inc()
-            _log.error("file not taken over", problem=problem)
+            _log.error("file_not_reloaded", problem=problem)
 
-    return tell
+    return report

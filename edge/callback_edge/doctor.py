@@ -1,6 +1,6 @@
-"""`callback doctor` on the machine of an edge: whether it gets through to its servers, and may.
+"""Checks of `callback doctor` on the machine of an edge: settings, files, and access to its servers.
 
-It looks as the edge would, with the same settings, and changes nothing.
+They use the edge's settings as the edge does, and change nothing.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
-from callback_edge.pages.page_cache import Pages, TemplatesError
+from callback_edge.pages.page_cache import PageCache
+from callback_edge.pages.template_errors import TemplatesError
 from callback_edge.settings import EdgeSettings
 from callback_process import findings
 from callback_process.certificates import check_tls
@@ -29,18 +30,18 @@ _OPTIONS: Final = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 
 def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Look at all that an edge needs. Without a file its settings are from the one that CALLBACK_CONFIG names."""
+    """Check all that an edge needs. Without a file, CALLBACK_CONFIG names the configuration file."""
     return findings.diagnose("edge settings", EdgeSettings, config_file, CHECKS)
 
 
 async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look at the file with the token, and how the token travels."""
+    """Check the token's file, and that the token travels encrypted."""
     if settings.server_token_file is None:
         return
     if settings.server_tls is None and not is_local(settings.server_target):
         yield Finding.warning(
             "edge server_tls",
-            f"none: the token goes to {mask_url(settings.server_target)} in plain text and can be read on the way",
+            f"not set: the token goes to {mask_url(settings.server_target)} in plain text",
             "set server_tls, unless a mesh encrypts",
         )
     finding = check_secret_file("edge server_token_file", settings.server_token_file)
@@ -50,50 +51,50 @@ async def check_token(settings: EdgeSettings) -> AsyncIterator[Finding]:
             credentials.token(settings.server_token_file)
         except CredentialsError as error:
             yield Finding.problem(
-                "edge server_token_file", str(error), "write what callback token NAME --role edge prints"
+                "edge server_token_file", str(error), "write the output of callback token NAME --role edge into it"
             )
 
 
 async def check_files(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look at the files of TLS to the server."""
+    """Check the files of TLS to the servers."""
     if settings.server_tls is not None:
         for finding in check_tls("edge server_tls", settings.server_tls, datetime.now(UTC)):
             yield finding
 
 
 async def check_proxies(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look whether callers can be told apart."""
+    """Check that the edge can distinguish callers."""
     if settings.trusted_proxies is None:
         yield Finding.warning(
             "edge trusted_proxies",
-            "not set: peers count as callers, and as each may be a proxy, no limit per address holds",
-            "set it to the proxies in front of this edge, or to [] where there are none",
+            "not set: each peer counts as the caller, and because it may be a proxy, no limit per address applies",
+            "set it to the proxies in front of this edge, or to [] if there are none",
         )
 
 
 async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look whether the pages can be made."""
+    """Check that the templates render every page."""
     if settings.templates_dir is not None:
         check = "edge templates_dir"
         try:
-            Pages(settings.templates_dir)
+            PageCache(settings.templates_dir)
         except TemplatesError as error:
-            yield Finding.problem(check, str(error), "mend it, or take the file away: ours is used then")
+            yield Finding.problem(check, str(error), "correct the file, or remove it to use the built-in one")
         else:
-            yield Finding.ok(check, f"{settings.templates_dir} makes every page")
+            yield Finding.ok(check, f"{settings.templates_dir} renders every page")
 
 
 async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
-    """Look whether each server answers, serves, and takes calls from this edge."""
+    """Check that each server is reachable and healthy, and accepts calls from this edge."""
     try:
         token = credentials.token(settings.server_token_file).value
         tls = credentials.tls(settings.server_tls).value
     except CredentialsError:
-        return  # told above
+        return  # check_token or check_files reports it
     scheme, colon, addresses = settings.server_target.partition(":")
-    # Several addresses are looked at one by one: together, one that answers would hide those that do not.
-    several = [f"{scheme}{colon}{address}" for address in addresses.split(",")]
-    for target in several:
+    # Several addresses are checked one by one: together, one that answers would hide the others.
+    targets = [f"{scheme}{colon}{address}" for address in addresses.split(",")]
+    for target in targets:
         channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
         async with channel:
             finding = await _check_health("edge server_target", target, channel)
@@ -109,24 +110,24 @@ async def _check_health(check: str, target: str, channel: grpc.aio.Channel) -> F
     except grpc.aio.AioRpcError as error:
         return _unreachable(check, target, error)
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        seen = f"{mask_url(target)} answers and does not serve"
-        return Finding.problem(check, seen, "it stops, or its store does not answer: see there")
-    return Finding.ok(check, f"{mask_url(target)} serves")
+        seen = f"{mask_url(target)} answers but is not serving"
+        return Finding.problem(check, seen, "it stops, or its store does not answer: run callback doctor there")
+    return Finding.ok(check, f"{mask_url(target)} is serving")
 
 
 def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Finding:
     if error.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):
-        return Finding.problem(check, f"{mask_url(target)} is not a server of Callback", "set server_target to one")
+        return Finding.problem(check, f"{mask_url(target)} is not a Callback server", "set server_target to one")
     return unreachable(check, target, error.details(), "start the server, or set server_target and server_tls")
 
 
 async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token: str) -> Finding:
-    """Open a stream for calls, and send none."""
+    """Open a stream for calls without sending any."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     target = mask_url(target)
     stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=_TIMEOUT_S, metadata=metadata)
     try:
-        welcome = await stream.read()
+        first = await stream.read()
     except grpc.aio.AioRpcError as error:
         match error.code():
             case grpc.StatusCode.UNAUTHENTICATED:
@@ -139,7 +140,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
             case grpc.StatusCode.PERMISSION_DENIED:
                 return Finding.problem(
                     check,
-                    f"{target} takes no calls from this edge: {error.details()}",
+                    f"{target} refuses calls from this edge: {error.details()}",
                     "give its principal the role edge, in the server's principals_file",
                 )
             case code:
@@ -147,11 +148,11 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
     finally:
         stream.cancel()
     if (
-        not isinstance(welcome, edge_service_pb2.StreamInvocationsResponse)
-        or welcome.readiness != edge_service_pb2.READINESS_READY
+        not isinstance(first, edge_service_pb2.StreamInvocationsResponse)
+        or first.readiness != edge_service_pb2.READINESS_READY
     ):
-        return Finding.problem(check, f"{target} takes no calls", "it stops, or its store does not answer: see its log")
-    return Finding.ok(check, f"{target} takes calls from this edge")
+        return Finding.problem(check, f"{target} is not ready", "it stops, or its store does not answer: see its log")
+    return Finding.ok(check, f"{target} accepts calls from this edge")
 
 
 CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
@@ -161,4 +162,4 @@ CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
     check_templates,
     check_server,
 )
-"""What is looked at, in the order in which it is told."""
+"""Checks, in the order of their findings."""

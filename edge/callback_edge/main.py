@@ -1,4 +1,4 @@
-"""The edge process, from start to stop."""
+"""Edge process, from start to stop."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,12 @@ from typing import Final
 
 from callback_edge.app import create_app
 from callback_edge.http.activation import passed_socket
-from callback_edge.http.listener import HttpServer
-from callback_edge.pages.page_cache import Pages, TemplatesError
-from callback_edge.pages.views import Problems
+from callback_edge.http.listener import HttpListener
+from callback_edge.pages.page_cache import PageCache
+from callback_edge.pages.template_errors import TemplatesError
+from callback_edge.pages.views import PageViews
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream.client import Upstream
+from callback_edge.upstream.client import ServerClient
 from callback_process import logs
 from callback_process import loop as event_loop
 from callback_process.admin import AdminServer
@@ -23,13 +24,13 @@ from callback_process.settings import SettingsError
 from callback_process.stop import hard_exit_after, stop_on_signals
 
 _OTHER_FILES: Final = 512
-"""How many files there are besides the connections that may be open: those that are turned away, and our own."""
+"""Open files besides the connections up to the limit: refused connections, and the process's own files."""
 _HARD_EXIT_S: Final = 1.8
-"""How long after its grace a stop is cut: a process is gone by drain + grace + 2 s."""
+"""How long after the grace period the process exits in any case, in seconds: it ends by drain + grace + 2 s."""
 
 
 def main() -> int:
-    """Run the edge with the settings of the environment and the configuration file. Returns the exit code."""
+    """Run the edge with the settings of the environment and the configuration file. Return the exit code."""
     try:
         settings = EdgeSettings.load()
     except SettingsError as error:
@@ -39,38 +40,40 @@ def main() -> int:
 
 
 def run(settings: EdgeSettings) -> int:
-    """Run the edge until it is asked to stop. On the main thread.
+    """Run the edge until a signal stops it. Call this on the main thread.
 
     Returns:
-        The exit code: 0 after a stop, 1 if an address can not be listened on or a file can not be used.
+        The exit code: 0 after a stop, 1 if an address or a file cannot be used.
     """
     logs.configure("edge", settings.log_level)
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     with contextlib.ExitStack() as stack:
         try:
-            problems = Problems(Pages(settings.templates_dir))
-            upstream = Upstream(settings)
+            views = PageViews(PageCache(settings.templates_dir))
+            upstream = ServerClient(settings)
             public = stack.enter_context(passed_socket() or listen(settings.bind))
             admin = stack.enter_context(listen(settings.admin_bind))
         except (TemplatesError, CredentialsError, OSError) as error:
             sys.stderr.write(f"callback edge: {error}\n")
             return 1
-        event_loop.run(_serve(settings, problems, upstream, public, admin))
+        event_loop.run(_serve(settings, views, upstream, public, admin))
     return 0
 
 
 def _allow_open_files(wanted: int) -> None:
-    """Let this process have so many files open, as far as the system lets it: the usual 1,024 are soon used up."""
+    """Raise the limit of open files, as far as the system allows: the usual 1,024 are too few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < wanted:
-        logs.get_logger().warning("max_connections is more than open files are allowed", allowed=allowed)
+        logs.get_logger().warning(
+            "open_files_limited", allowed=allowed, to_do="allow more open files, or lower max_connections"
+        )
 
 
 async def _serve(
-    settings: EdgeSettings, problems: Problems, upstream: Upstream, public: socket.socket, admin: socket.socket
+    settings: EdgeSettings, views: PageViews, upstream: ServerClient, public: socket.socket, admin: socket.socket
 ) -> None:
     log = logs.get_logger()
     loop = asyncio.get_running_loop()
@@ -80,21 +83,21 @@ async def _serve(
         return "stopping" if stopping.is_set() else upstream.why_not_ready()
 
     async with upstream:
-        server = HttpServer(create_app(settings, upstream), problems, settings)
+        listener = HttpListener(create_app(settings, upstream), views, settings)
         addresses = {"edge": str(address_of(public)), "admin": str(address_of(admin))}
-        await server.start(public)
+        await listener.start(public)
         with AdminServer(admin, why_not_ready):
             log.info("ready", **addresses)
             if settings.trusted_proxies is None:
-                log.warning("no limit per address holds", to_do="set trusted_proxies: the proxies in front, or []")
+                log.warning("address_limits_off", to_do="set trusted_proxies to the proxies in front, or to []")
 
-            await stopping.wait()  # /readyz says so from here on
+            await stopping.wait()  # from here on /readyz answers 503
             log.info("stopping", drain_s=settings.drain_s, grace_s=settings.grace_s)
             hard_exit_after(settings.drain_s + settings.grace_s + _HARD_EXIT_S)
-            server.drain()
+            listener.drain()
             await asyncio.sleep(settings.drain_s)
-            over = loop.time() + settings.grace_s
-            loop.call_at(over, upstream.give_up)
-            await server.stop(settings.grace_s)
-            await upstream.finish(max(0, over - loop.time()))  # calls whose callers hung up
+            end = loop.time() + settings.grace_s
+            loop.call_at(end, upstream.give_up)
+            await listener.stop(settings.grace_s)
+            await upstream.wait_idle(max(0, end - loop.time()))  # calls whose callers hung up
     log.info("stopped")

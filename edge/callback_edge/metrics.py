@@ -1,7 +1,7 @@
-"""The figures of an edge process, by Prometheus' conventions.
+"""Metrics of an edge process, by Prometheus' conventions.
 
-Labels are bounded: none takes a value that a caller, or a handler, could make up. What alerts count stands at 0 from
-the start: a series that begins at 1 has no rate.
+Labels are bounded: no label has a value that a caller or a handler can choose. Counters that alerts use exist from the
+start with 0, because a series that starts at 1 has no rate.
 """
 
 from functools import cache
@@ -13,36 +13,38 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 _REQUESTS: Final = Counter(
     "callback_edge_requests",
-    "Requests that ended, by method, by family of addresses (cb, cbq or other) and by class of status, such as 2xx",
+    "Finished requests by method, family of addresses (cb, cbq or other) and class of status, such as 2xx",
     ["method", "family", "status"],
 )
 _PROBLEMS: Final = Counter(
-    "callback_edge_problems", "Requests that were answered by the edge with a problem, by its code", ["code"]
+    "callback_edge_problems", "Requests that the edge answered with a problem, by its code", ["code"]
 )
 REQUEST_SECONDS: Final = Histogram(
     "callback_edge_request_seconds",
-    "How long a request took, from its whole head to the end of its answer",
+    "Duration of requests, from the complete head to the end of the answer",
     buckets=_SECONDS,
 )
 INVOKE_SECONDS: Final = Histogram(
-    "callback_edge_invoke_seconds", "How much of that was the server's: from asking it to its answer", buckets=_SECONDS
+    "callback_edge_invoke_seconds",
+    "Part of that duration that the server takes: from the sent call to its result",
+    buckets=_SECONDS,
 )
-REQUESTS_IN_FLIGHT: Final = Gauge("callback_edge_requests_in_flight", "Requests that are being handled")
-CONNECTIONS: Final = Gauge("callback_edge_connections", "Connections that callers, or proxies, have open")
-REQUEST_BYTES: Final = Counter("callback_edge_request_body_bytes", "Bytes of request bodies that were read")
+REQUESTS_IN_FLIGHT: Final = Gauge("callback_edge_requests_in_flight", "Requests that the edge handles now")
+CONNECTIONS: Final = Gauge("callback_edge_connections", "Open connections of callers and proxies")
+REQUEST_BYTES: Final = Counter("callback_edge_request_body_bytes", "Bytes of request bodies that the edge has read")
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
-    "callback_edge_body_bytes_in_flight", "Bytes of request bodies that are held: on their way, or with the servers"
+    "callback_edge_body_bytes_in_flight", "Bytes of request bodies in memory: being read, or sent to a server"
 )
-RESPONSE_BYTES: Final = Counter("callback_edge_response_body_bytes", "Bytes of response bodies that were sent")
-SERVER_UP: Final = Gauge("callback_edge_server_up", "1 while there is a connection to a server that serves, else 0")
+RESPONSE_BYTES: Final = Counter("callback_edge_response_body_bytes", "Bytes of response bodies that the edge has sent")
+SERVER_UP: Final = Gauge("callback_edge_server_up", "1 while a server accepts calls from this edge, else 0")
 _LIMITED: Final = Counter(
     "callback_edge_limited",
-    "Requests and connections that were refused because of a limit, by the setting that has it",
+    "Requests and connections that a limit refused, by the setting of that limit",
     ["limit"],
 )
 RELOADS_FAILED: Final = Counter(
     "callback_edge_reloads_failed",
-    "Files that changed and could not be taken over; what held before still holds",
+    "Changed files that the edge cannot use; the earlier content stays in use",
     ["file"],
 )
 for file in ("server_token", "server_tls"):
@@ -63,5 +65,5 @@ def limited(limit: str) -> Counter:
 
 @cache
 def problems(code: str) -> Counter:
-    """Return the counter of one problem."""
+    """Return the counter of one problem, by its code."""
     return _PROBLEMS.labels(code)

@@ -1,8 +1,8 @@
-"""Every refusal a caller can meet: one table from reason to HTTP status.
+"""Table of problems: every refusal that a caller can get, with its HTTP status.
 
-1. `code` is stable and for programs: the `ErrorReason` in lower case, or a word of the edge's own.
-2. What people read is in `templates/texts.LANGUAGE.toml`, by the code. It never shows internals.
-3. Whether a `Retry-After` goes with it is not decided here: who refuses knows whether trying again makes sense.
+1. `code` is stable and for programs: the server's `ErrorReason` in lower case, or a code of the edge's own.
+2. The texts for people are in `pages/templates/texts.LANGUAGE.toml`, by the code. They never show internals.
+3. The code that raises a `ProblemError` decides about `Retry-After`: only it knows whether to try again makes sense.
 """
 
 from collections.abc import Mapping
@@ -12,23 +12,23 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of refusal."""
+    """Kind of refusal."""
 
     code: str
-    """For programs: lower case, never changed once released."""
+    """Code for programs: lower case, never changed after a release."""
     status: int
-    """The HTTP status. 200 is a page for whoever asks: nothing went wrong, and nothing was done."""
-    shared_entry: str = ""
-    """Which entry of the texts it shares with others. Empty: its code names its own."""
+    """HTTP status. 200 is a page for every client: nothing went wrong, and nothing was done."""
+    shared_text_key: str = ""
+    """Text key that this problem shares with others. Empty: the code is the key."""
 
     @property
-    def entry(self) -> str:
-        """What names its texts."""
-        return self.shared_entry or self.code
+    def text_key(self) -> str:
+        """Key of this problem's texts."""
+        return self.shared_text_key or self.code
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not always an error
-    """Ends the handling of a request with a problem as its answer."""
+class ProblemError(Exception):
+    """Ends the handling of a request; the problem is the answer."""
 
     def __init__(
         self, problem: Problem, *, retry_after_s: int | None = None, call_id: str = "", challenge: str = ""
@@ -36,11 +36,11 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not always an 
         super().__init__(problem.code)
         self.problem = problem
         self.retry_after_s = retry_after_s
-        """What `Retry-After` says, in seconds; None leaves it out."""
+        """Value of `Retry-After`, in seconds. None omits the header."""
         self.call_id = call_id
-        """The call that failed, for the log. Empty if none was made."""
+        """ID of the call that failed, for the log. Empty if there is no call."""
         self.challenge = challenge
-        """What `WWW-Authenticate` says: a 401 has one (RFC 9110, section 15.5.2), nothing else has."""
+        """Value of `WWW-Authenticate`, which every 401 has and no other answer (RFC 9110, section 15.5.2)."""
 
 
 NOT_FOUND: Final = Problem("not_found", 404)
@@ -57,7 +57,7 @@ NOT_IMPLEMENTED: Final = Problem("not_implemented", 501)
 VERSION_NOT_SUPPORTED: Final = Problem("http_version_not_supported", 505)
 SERVER_UNREACHABLE: Final = Problem("server_unreachable", 503, "unavailable")
 EDGE_REFUSED: Final = Problem("edge_refused", 503, "unavailable")
-"""The server takes no calls from this edge: UNAUTHENTICATED, ROLE_MISSING. For the caller that is nobody's fault."""
+"""The server refuses this edge: UNAUTHENTICATED or ROLE_MISSING. The caller sees an unavailable service."""
 STATE_UNKNOWN: Final = Problem("state_unknown", 404)
 CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
 RESPONSE_INVALID: Final = Problem("response_invalid", 502)
@@ -89,17 +89,17 @@ BY_REASON: Final[Mapping[str, Problem]] = {
     "SERVER_STOPPING": Problem("server_stopping", 503, "unavailable"),
     "INTERNAL": INTERNAL,
 }
-"""By the `reason` of the server's `ErrorInfo`. What it does not hold, Invoke does not say of a call: take it for
-INTERNAL."""
+"""Problems by the `reason` of the server's `ErrorInfo`. The server returns no other reason for a call: treat any other
+as INTERNAL."""
 
 ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values()) if isinstance(each, Problem))
-"""Every problem there is."""
+"""Every problem."""
 
 
-def seen_from(problem: Problem, *, shared_address: bool) -> Problem:
-    """Return the problem as a caller at this kind of address may see it.
+def visible_problem(problem: Problem, *, is_shared_address: bool) -> Problem:
+    """Return the problem that a caller at this kind of address may see.
 
-    A `/cbq/` address is shared by many cases, and a 410 would make some senders give it up for all of them: there a
-    closed case can not be told from one that never was.
+    Many cases share a `/cbq/` address, and some senders disable the whole address after a 410. There a closed case
+    looks the same as an unknown one.
     """
-    return STATE_UNKNOWN if shared_address and problem is CALLBACK_CLOSED else problem
+    return STATE_UNKNOWN if is_shared_address and problem is CALLBACK_CLOSED else problem

@@ -16,7 +16,7 @@ from support.store import free_port
 from support.wait import wait_until
 
 from callback import Redirect, Response
-from callback_edge.http.protocol import EdgeConfig
+from callback_edge.http.config import EdgeConfig
 
 pytestmark = pytest.mark.timeout(180)
 

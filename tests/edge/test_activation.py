@@ -58,8 +58,8 @@ async def test_what_was_meant_for_another_process_is_left_alone(plane, listening
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (socket.SOCK_DGRAM, "what was passed (LISTEN_FDS) is not a TCP socket that listens: say ListenStream=PORT"),
-        (socket.SOCK_STREAM, "what was passed (LISTEN_FDS) is not a TCP socket that listens: say ListenStream=PORT"),
+        (socket.SOCK_DGRAM, "the passed file (LISTEN_FDS) is not a listening TCP socket: use ListenStream=PORT"),
+        (socket.SOCK_STREAM, "the passed file (LISTEN_FDS) is not a listening TCP socket: use ListenStream=PORT"),
     ],
 )
 async def test_a_socket_of_another_kind_is_refused_in_one_plain_line(plane, kind, said):
@@ -77,5 +77,5 @@ async def test_several_sockets_are_refused_in_one_plain_line(plane, listening, m
     await edge.start()
     assert await edge.end() == 1
     assert edge.lines == [
-        "callback edge: 2 sockets were passed (LISTEN_FDS), and the edge takes one: keep one ListenStream=\n"
+        "callback edge: 2 sockets were passed (LISTEN_FDS), but the edge accepts one: keep one ListenStream=\n"
     ]

@@ -310,7 +310,7 @@ async def test_an_answer_is_held_to_the_rules_whatever_was_answered_before(plane
 
 
 def test_of_answers_that_keep_the_rules_only_so_many_are_remembered(monkeypatch):
-    monkeypatch.setattr(answer, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(answer, "_MAX_VALID_DIGESTS", 3)
     for number in range(10):
         assert answer.render(plain(b"%d" % number), "GET").status == 200
-        assert len(answer._known_to_keep_rules) <= 3
+        assert len(answer._valid_digests) <= 3

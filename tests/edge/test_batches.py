@@ -9,7 +9,7 @@ from support.wait import wait_until
 
 from callback.v1 import edge_service_pb2
 from callback_edge import problems
-from callback_edge.limits.body_budget import Bodies, HeldBody
+from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.upstream import channel
 
 
@@ -21,7 +21,7 @@ async def upstream(plane, edge):
 
 def invoke(upstream, body=b""):
     request = edge_service_pb2.InvokeRequest(state=new_state(), request_method="post", request_body=body)
-    return asyncio.ensure_future(upstream.invoke(request, HeldBody(Bodies(1))))
+    return asyncio.ensure_future(upstream.invoke(request, BodyReservation(BodyBudget(1))))
 
 
 async def test_calls_of_one_moment_are_one_message(plane, upstream):
@@ -40,7 +40,7 @@ async def test_what_is_large_goes_alone(plane, upstream):
 
 
 async def test_what_comes_while_a_message_is_under_way_goes_together_in_the_next(plane, monkeypatch):
-    monkeypatch.setattr(channel, "STREAMS", 1)
+    monkeypatch.setattr(channel, "STREAM_COUNT", 1)
     async with running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
         calls = [invoke(edge.upstream, bytes(3_000_000))]
@@ -78,7 +78,7 @@ async def test_a_call_that_is_refused_leaves_those_beside_it_alone(plane, upstre
     plane.script = script
     calls = [invoke(upstream, body) for body in (b"good", b"bad", b"good")]
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert [isinstance(answer, problems.Refusal) for answer in answers] == [False, True, False]
+    assert [isinstance(answer, problems.ProblemError) for answer in answers] == [False, True, False]
 
 
 async def test_an_answer_to_a_call_that_is_none_is_not_heard(plane, upstream):
@@ -104,7 +104,7 @@ async def test_a_stream_that_breaks_leaves_its_own_calls_unknown_at_once_and_tho
     plane.script = script
     held = invoke(upstream)
     await plane.until(lambda: plane.started)
-    with pytest.raises(problems.Refusal) as lost:
+    with pytest.raises(problems.ProblemError) as lost:
         await invoke(upstream, b"break")
     assert lost.value.problem is problems.OUTCOME_UNKNOWN
     assert not held.done()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from support.edge import EdgeProcess, ask, http_request, new_state, running_edge, send_raw
 
-from callback_edge.limits.callers import Callers
+from callback_edge.limits.callers import CallerResolver
 from callback_edge.settings import EdgeSettings
 
 TRUSTED = [ipaddress.ip_network(each) for each in ("10.0.0.0/24", "192.0.2.1", "2001:db8:ffff::/48")]
@@ -14,7 +14,8 @@ PROXY = "10.0.0.1"
 
 
 def caller(peer, *fields):
-    return Callers(TRUSTED).peer(peer).caller_of([(name.encode(), value.encode("latin-1")) for name, value in fields])
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
+    return CallerResolver(TRUSTED).peer(peer).caller_of(headers)
 
 
 def forwarded(*values):
@@ -131,9 +132,9 @@ async def test_the_access_log_has_the_caller_and_the_scheme(plane):
         await send_raw(port, http_request(f"/cb/{new_state()}"))
         edge.process.terminate()
         await edge.end()
-        seen = [(entry["client"], entry["scheme"]) for entry in edge.events("request")]
+        seen = [(entry["client"], entry["scheme"]) for entry in edge.events("request_ended")]
         assert seen == [("198.51.100.7", "https"), ("127.0.0.1", "http")]
-        assert edge.events("no limit per address holds") == []
+        assert edge.events("address_limits_off") == []
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.1/8", "proxy.example", "10.0.0.1:80", ""])

@@ -11,8 +11,8 @@ from support.edge import EdgeProcess, Refused, ask, control_plane, new_state, pl
 from support.wait import wait_until
 
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream import channel, client
-from callback_edge.upstream.client import Upstream
+from callback_edge.upstream import availability, channel, client
+from callback_edge.upstream.client import ServerClient
 from callback_process.credentials import CredentialsError
 
 TOKEN = "callback_" + "A1b2_-" * 7 + "x"
@@ -21,10 +21,10 @@ TOKEN = "callback_" + "A1b2_-" * 7 + "x"
 @pytest.fixture
 def soon(monkeypatch):
     """Files are looked at, and servers are asked again, without much waiting."""
-    monkeypatch.setattr(client, "_FILES_S", 0.02)
-    monkeypatch.setattr(client, "_QUIET_S", 3)
-    monkeypatch.setattr(channel, "_STAY_S", 1)
-    monkeypatch.setattr(channel, "_LONGEST_PAUSE_S", 1)
+    monkeypatch.setattr(client, "_FILE_CHECK_S", 0.02)
+    monkeypatch.setattr(availability, "_QUIET_S", 3)
+    monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 1)
+    monkeypatch.setattr(channel, "_MAX_PAUSE_S", 1)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_the_token_goes_with_each_call_and_follows_its_file(soon, token_fi
         assert plane.tokens[-1] == "Bearer another"
 
         token_file.write_text("two words")
-        await wait_until(lambda: any("must hold one token" in entry.get("problem", "") for entry in log))
+        await wait_until(lambda: any("must contain one token" in entry.get("problem", "") for entry in log))
         token_file.unlink()
         await wait_until(lambda: any("No such file" in entry.get("problem", "") for entry in log))
         log.clear()
@@ -80,7 +80,7 @@ async def test_a_server_that_refuses_the_edge_is_a_503_that_says_what_to_do_to_t
     async with control_plane() as plane:
         plane.unwelcome = refusal(reason, code)
         async with running_edge(plane.target) as edge:
-            await wait_until(lambda: edge.upstream.why_not_ready() == f"the server refuses this edge: {reason}")
+            await wait_until(lambda: edge.upstream.why_not_ready() == f"a server refuses this edge: {reason}")
             for _ in range(3):
                 assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
             (error,) = (entry for entry in log if entry["log_level"] == "error")
@@ -100,7 +100,7 @@ async def test_an_edge_that_is_refused_while_it_runs_says_so_from_then_on(soon, 
         plane.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
         plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
         assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
-        why = "the server refuses this edge: UNAUTHENTICATED"
+        why = "a server refuses this edge: UNAUTHENTICATED"
         await wait_until(lambda: edge.upstream.why_not_ready() == why)
         log.clear()
 
@@ -119,7 +119,7 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
         running_edge(f"{knows.target},{not_yet.target}") as edge,
     ):
         await wait_until(lambda: knows._streams and not_yet._streams)
-        assert said() == ["the server takes calls"]
+        assert said() == ["server_ready"]
         not_yet.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
         not_yet.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
         calls = count(100, 2000)
@@ -127,13 +127,13 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             assert not edge.upstream.why_not_ready()
         assert knows.started == calls
-        assert 1 <= not_yet.started <= channel.STREAMS  # each stream that refuses a call is left
+        assert 1 <= not_yet.started <= channel.STREAM_COUNT  # each stream that refuses a call is left
         assert not_yet.opened < calls / 4  # it is not asked again for each call that it refuses
-        assert said() == ["the server takes calls", "a server refuses this edge"]
+        assert said() == ["server_ready", "edge_refused"]
 
         not_yet.reset()
         await wait_until(lambda: len(said()) > 2)
-        assert said()[2:] == ["the server takes calls"]
+        assert said()[2:] == ["server_ready"]
         log.clear()
 
 
@@ -154,7 +154,7 @@ async def test_a_token_reaches_no_log_and_no_figure(plane, token_file):
         await wait_until(lambda: any(plane.tokens))
         figures = (await edge.admin("/metrics")).text + (await edge.admin("/readyz")).text
         token_file.write_text(TOKEN + " and more")
-        await edge.until_logged("file not taken over")
+        await edge.until_logged("file_not_reloaded")
         edge.process.terminate()
         await edge.end()
         assert TOKEN not in "".join(edge.lines) + figures
@@ -239,10 +239,10 @@ async def test_another_certificate_takes_over_and_calls_under_way_are_answered(s
             key, certificate = issued(authority, "second.example")
             for content in (certificate, b"nonsense"):
                 tls["cert_file"].write_bytes(content)
-                await wait_until(lambda: any(entry["event"] == "file not taken over" for entry in log))
+                await wait_until(lambda: any(entry["event"] == "file_not_reloaded" for entry in log))
                 log.clear()
             write(tmp_path, certificate=issued(trustme.CA(), "stranger.example"))
-            await wait_until(lambda: any(entry["event"] == "file taken over" for entry in log))
+            await wait_until(lambda: any(entry["event"] == "file_reloaded" for entry in log))
             assert (await ask(edge, f"/cb/{new_state()}")).body == b"first.example"
 
             write(tmp_path, certificate=(key, certificate))
@@ -255,14 +255,14 @@ async def test_another_certificate_takes_over_and_calls_under_way_are_answered(s
             await wait_until(taken_over)
             gate.set()
             assert (await held).body == b"first.example"
-            assert plane.started == plane.ended
+            await plane.until(lambda: plane.started == plane.ended)
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"server_token_file": "missing"}, "server_token_file missing: No such file or directory"),
-        ({"server_token_file": "two words"}, "must hold one token and nothing else"),
+        ({"server_token_file": "two words"}, "must contain one token and nothing else"),
         ({"server_tls": {"ca_file": "missing"}}, "server_tls.ca_file missing: No such file or directory"),
         ({"server_tls": {"ca_file": "two words"}}, "server_tls.ca_file two words: there is nothing in PEM form"),
         (
@@ -275,7 +275,7 @@ def test_files_that_can_not_be_used_are_said_before_anything_is_started(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "two words").write_text("secret secret")
     with pytest.raises(CredentialsError) as raised:
-        Upstream(EdgeSettings(**settings))
+        ServerClient(EdgeSettings(**settings))
     assert said in str(raised.value)
     assert "secret" not in str(raised.value)
 

@@ -86,8 +86,8 @@ async def test_an_edge_that_gets_through_and_may_is_fine(server, directory, toke
     assert await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"}) == {
         "edge server_token_file": (Level.OK, f"{file} can be read, and not by everyone"),
         "edge server_tls.ca_file": (Level.OK, f"{directory / 'ca.pem'}, until 3000-01-01"),
-        "edge server_target": (Level.OK, f"{server} serves"),
-        "edge role": (Level.OK, f"{server} takes calls from this edge"),
+        "edge server_target": (Level.OK, f"{server} is serving"),
+        "edge role": (Level.OK, f"{server} accepts calls from this edge"),
     }
 
 
@@ -96,7 +96,7 @@ async def test_an_edge_that_gets_through_and_may_is_fine(server, directory, toke
     [
         (None, "does not know this edge", "callback token NAME --role edge"),
         ("callback_hunter2", "does not know this edge", "callback token NAME --role edge"),
-        ("callback_orders", "takes no calls from this edge", "give its principal the role edge"),
+        ("callback_orders", "refuses calls from this edge", "give its principal the role edge"),
     ],
     ids=["without a token", "with one that is not known", "with another role"],
 )
@@ -136,7 +136,7 @@ async def test_files_that_do_not_belong_together_are_told_and_no_server_is_asked
 
 async def test_a_file_that_holds_no_token_is_a_problem_and_is_not_shown(token_file):
     level, text = (await found(server_token_file=token_file("two hunter2 words")))["edge server_token_file"]
-    assert (level, "must hold one token" in text, "hunter2" in text) == (Level.PROBLEM, True, False)
+    assert (level, "must contain one token" in text, "hunter2" in text) == (Level.PROBLEM, True, False)
 
 
 async def test_a_server_that_is_not_there_is_a_problem():
@@ -150,7 +150,7 @@ async def test_what_is_no_server_of_ours_is_a_problem():
         target = service.config.split('"')[1]
         said = await found(server_target=target)
     assert said == {
-        "edge server_target": (Level.PROBLEM, f"{target} is not a server of Callback; set server_target to one")
+        "edge server_target": (Level.PROBLEM, f"{target} is not a Callback server; set server_target to one")
     }
 
 
@@ -158,7 +158,7 @@ async def test_a_server_that_does_not_serve_is_a_problem():
     async with control_plane() as plane:
         await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.NOT_SERVING)
         level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge server_target"]
-    assert (level, "answers and does not serve" in text) == (Level.PROBLEM, True)
+    assert (level, "answers but is not serving" in text) == (Level.PROBLEM, True)
 
 
 async def test_a_server_that_takes_no_calls_at_the_moment_is_a_problem():
@@ -166,7 +166,7 @@ async def test_a_server_that_takes_no_calls_at_the_moment_is_a_problem():
         await plane.serving(False)
         await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)  # it says so too soon
         level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge role"]
-    assert (level, "takes no calls; it stops, or its store does not answer" in text) == (Level.PROBLEM, True), text
+    assert (level, "is not ready; it stops, or its store does not answer" in text) == (Level.PROBLEM, True), text
 
 
 async def test_of_several_servers_each_is_looked_at():
@@ -190,14 +190,14 @@ async def test_templates_that_do_not_work_are_a_problem_in_the_words_of_a_start(
     page.unlink()
     (tmp_path / "style.css").write_text("")
     seen = (await found(server_target=lost, templates_dir=tmp_path))["edge templates_dir"]
-    assert seen == (Level.OK, f"{tmp_path} makes every page")
+    assert seen == (Level.OK, f"{tmp_path} renders every page")
 
 
 @pytest.mark.parametrize("known", [[], ["10.0.0.1"]])
 async def test_an_edge_that_does_not_know_its_proxies_is_warned_that_nobody_is_limited(known):
     lost = f"127.0.0.1:{free_port()}"
     level, text = (await found(server_target=lost, trusted_proxies=None))["edge trusted_proxies"]
-    assert (level, "no limit per address holds" in text) == (Level.WARNING, True)
+    assert (level, "no limit per address applies" in text) == (Level.WARNING, True)
     assert "edge trusted_proxies" not in await found(server_target=lost, trusted_proxies=known)
 
 

@@ -19,7 +19,7 @@ from support.edge import (
 )
 from support.wait import wait_until
 
-from callback_edge.http import listener
+from callback_edge.http import connection
 
 FOR_EVER = 1000
 
@@ -131,7 +131,7 @@ async def test_who_was_connected_but_not_accepted_when_it_stops_is_answered(plan
 
 
 async def test_a_first_request_that_is_still_on_its_way_when_it_stops_is_answered(plane, monkeypatch):
-    monkeypatch.setattr(listener, "_FIRST_REQUEST_S", DEADLINE_S)
+    monkeypatch.setattr(connection, "_FIRST_REQUEST_S", DEADLINE_S)
     async with running_edge(plane.target) as edge:
         reader, writer = await edge.connect()
         idle = await edge.connect()

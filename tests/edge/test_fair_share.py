@@ -122,7 +122,7 @@ async def test_the_log_has_no_line_for_each_request_too_many(plane):
         await first
         edge.process.terminate()
         await edge.end()
-        assert edge.events("call refused") == []
+        assert edge.events("call_refused") == []
 
 
 async def test_a_connection_too_many_is_told_so_and_closed_and_the_others_are_served(plane):
@@ -316,7 +316,7 @@ async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limit
     settings = {"unknown_states_per_minute_per_address": 1, "max_requests_in_flight_per_address": 1}
     gate = asyncio.Event()
     async with EdgeProcess(plane.target, **settings) as edge:
-        assert (await edge.until_logged("no limit per address holds"))["level"] == "warning"
+        assert (await edge.until_logged("address_limits_off"))["level"] == "warning"
         port = await edge.port()
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         for _ in range(3):

@@ -42,7 +42,7 @@ async def test_an_error_of_the_framework_is_answered_like_any_other(log, app, br
             assert b"internal" in answer.body
             assert SECRET.encode() not in answer.body
             answer.assert_fixed_headers()
-    assert [entry["event"] for entry in log] == ["request failed"] * 2
+    assert [entry["event"] for entry in log] == ["request_failed"] * 2
     log.clear()
 
 
@@ -61,7 +61,7 @@ async def test_an_error_in_a_view_or_before_one_is_answered_like_any_other(log, 
             answer = await ask(edge, path)
             assert (answer.status, json.loads(answer.body)["code"]) == (500, "internal")
             assert SECRET.encode() not in answer.body
-    assert [entry["event"] for entry in log] == ["request failed"] * 2
+    assert [entry["event"] for entry in log] == ["request_failed"] * 2
     assert not caplog.records  # Quart would name the path
     log.clear()
 
@@ -91,7 +91,7 @@ async def test_half_an_answer_is_cut_and_never_looks_whole(log):
     async with serving(start_and_fail) as edge:
         raw = await send_raw(edge.port, http_request("/cb/x"))
         assert raw.endswith(b"\r\n\r\nhalf")
-    assert [entry["event"] for entry in log] == ["the application failed"]
+    assert [entry["event"] for entry in log] == ["application_failed"]
     log.clear()
 
 
@@ -102,5 +102,5 @@ async def test_an_error_in_a_call_is_an_internal_one_that_shows_nothing(log, app
         assert SECRET.encode() not in answer.body
         page = await ask(edge, f"/cb/{new_state()}", headers=[("Accept", "text/html")])
         assert SECRET.encode() not in page.body
-    assert [entry["event"] for entry in log] == ["request failed"] * 2
+    assert [entry["event"] for entry in log] == ["request_failed"] * 2
     log.clear()

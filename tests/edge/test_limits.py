@@ -22,8 +22,8 @@ from support.edge import (
 )
 from support.wait import wait_until
 
-from callback_edge.http import listener
-from callback_edge.http.protocol import EdgeConfig
+from callback_edge.http import connection
+from callback_edge.http.config import EdgeConfig
 
 LIMIT = 1 << 20
 
@@ -202,7 +202,7 @@ BEFORE_IDLE_S = EdgeConfig.keep_alive_timeout - 1.5
 
 
 async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, monkeypatch):
-    monkeypatch.setattr(listener, "WRITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 0.2)
     plane.script = answering(plain(b"x" * LIMIT))
     with lazy_client(edge.port, requests=8):
         await plane.until(lambda: plane.ended)
@@ -211,7 +211,7 @@ async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, mon
 
 async def test_a_reader_that_leaves_the_last_bytes_loses_its_connection(plane, monkeypatch):
     """What is left fits in the buffers, so nothing waits for room: the close does."""
-    monkeypatch.setattr(listener, "WRITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 0.2)
     plane.script = answering(plain(b"x" * 60_000))
     async with running_edge(plane.target, send_buffer_bytes=4096) as edge:
         with lazy_client(edge.port, requests=1, close=True):
@@ -237,7 +237,7 @@ async def test_a_connection_that_its_client_closes_is_not_kept(plane, edge):
 
 
 async def test_a_reader_that_is_slow_but_reads_gets_all_of_it(plane, edge, monkeypatch):
-    monkeypatch.setattr(listener, "WRITE_TIMEOUT_S", 2)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 2)
     body = bytes(range(256)) * 4096
     plane.script = answering(plain(body))
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, limit=1024)

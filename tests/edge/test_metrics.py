@@ -139,7 +139,7 @@ async def test_each_request_is_one_line_of_the_access_log_without_its_address(pl
         await send_raw(await edge.port(), f"GET /cb/{state} HTTP/1.1\nHost: a\n\n".encode())
         edge.process.terminate()
         await edge.end()
-        first, second, third = edge.events("request")
+        first, second, third = edge.events("request_ended")
         common = {"timestamp", "level", "process", "pid", "event", "duration_ms"}
         assert {name: value for name, value in first.items() if name not in common} == {
             "method": "POST", "family": "cb", "status": 200, "code": "", "request_bytes": 3, "response_bytes": 5,
@@ -159,7 +159,7 @@ async def test_a_sample_of_the_access_log_still_has_all_that_failed_on_our_side(
             await ask(edge, f"/cb/{new_state()}")
         edge.process.terminate()
         await edge.end()
-        assert [entry["status"] for entry in edge.events("request")] == [500]
+        assert [entry["status"] for entry in edge.events("request_ended")] == [500]
 
 
 async def test_by_default_there_is_no_access_log_but_a_line_for_what_failed_with_its_call(plane):
@@ -171,8 +171,8 @@ async def test_by_default_there_is_no_access_log_but_a_line_for_what_failed_with
         await ask(edge, f"/cb/{new_state()}")
         edge.process.terminate()
         await edge.end()
-        assert edge.events("request") == []
-        assert [(entry["code"], entry["call_id"]) for entry in edge.events("call refused")] == [
+        assert edge.events("request_ended") == []
+        assert [(entry["code"], entry["call_id"]) for entry in edge.events("call_refused")] == [
             ("handler_failed", "the-call"),
             ("response_invalid", "another-call"),
         ]

@@ -12,7 +12,8 @@ from support.tree import PACKAGES
 
 from callback_edge import problems
 from callback_edge.pages.languages import best_language
-from callback_edge.pages.page_cache import Pages, TemplatesError
+from callback_edge.pages.page_cache import PageCache
+from callback_edge.pages.template_errors import TemplatesError
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
@@ -35,8 +36,8 @@ def style_hash(page):
 def test_every_language_says_everything_and_nothing_else():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
-    assert texts("en").keys() == {problem.entry for problem in problems.ALL}
-    assert tuple(Pages().languages) == LANGUAGES
+    assert texts("en").keys() == {problem.text_key for problem in problems.ALL}
+    assert tuple(PageCache().languages) == LANGUAGES
     for entry, english in texts("en").items():
         dutch = texts("nl")[entry]
         assert english["text"] != dutch["text"]
@@ -203,24 +204,24 @@ async def test_an_operators_page_may_have_parts_and_languages_of_its_own(plane, 
         ({"page__html": "{{ headding }}"}, "page.html: 'headding' is undefined"),
         ({"page__html": "{{ 1 // 0 }}"}, "page.html: integer division or modulo by zero"),
         ({"page__html": "{% include 'nowhere' %}"}, "page.html: there is no nowhere"),
-        ({"page__html": "{{ heading }}"}, "page.html: the page with a button needs one form"),
+        ({"page__html": "{{ heading }}"}, "confirmation.html: the confirmation page needs one form"),
         ({"page__html": "<style>{{ style }} </style>"}, "page.html: <style> must have {{ style }} and nothing else"),
         ({"page__html": "<style>{{ style | upper }}</style>"}, "page.html: <style> must have {{ style }} and nothing"),
-        ({"texts__pt-br__toml": ""}, "texts.pt-br.toml: a language is two or three small letters; regions are not"),
+        ({"texts__pt-br__toml": ""}, "texts.pt-br.toml: a language has two or three small letters; regions are not"),
         ({"texts__nl__toml": "[a\n"}, "texts.nl.toml: Expected ']' at the end of a table declaration"),
-        ({"texts__nl__toml": "[a]\nb = 'c'"}, "texts.nl.toml: does not know a.b"),
-        ({"texts__en__toml": "[a]\nb = 'c'"}, "texts.en.toml: does not know a.b"),
+        ({"texts__nl__toml": "[a]\nb = 'c'"}, "texts.nl.toml: unknown: a.b"),
+        ({"texts__en__toml": "[a]\nb = 'c'"}, "texts.en.toml: unknown: a.b"),
         ({"texts__nl__toml": "[busy]\ntext = 5"}, "texts.nl.toml: must be text: busy.text"),
         ({"texts__nl__toml": "busy = 'x'"}, "texts.nl.toml: must be a table: busy"),
-        ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: lacks agent_detected.heading, "),
+        ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: missing: agent_detected.heading, "),
         ({"style__css": "</style><script>"}, "style.css: must not have </"),
-        ({"pages__html": "a"}, "has no page.html, style.css or texts.LANGUAGE.toml"),
+        ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, style.css or texts"),
     ],
 )
 def test_templates_that_do_not_work_are_refused_with_what_is_wrong(folder, files, problem):
     theirs = folder(**files)
     with pytest.raises(TemplatesError) as caught:
-        Pages(theirs)
+        PageCache(theirs)
     assert str(caught.value).startswith(f"templates_dir {theirs}: {problem}")
     assert "\n" not in str(caught.value)
 
@@ -251,8 +252,8 @@ BUTTON = '<button name="callback_confirm" value="1">x</button>'
     ],
 )
 def test_a_page_whose_button_would_not_confirm_is_refused(folder, page):
-    with pytest.raises(TemplatesError, match=r"page\.html: the page with a button needs one form"):
-        Pages(folder(page__html=page))
+    with pytest.raises(TemplatesError, match=r"confirmation\.html: the confirmation page needs one form"):
+        PageCache(folder(page__html=page))
 
 
 @pytest.mark.parametrize(
@@ -264,21 +265,21 @@ def test_a_page_whose_button_would_not_confirm_is_refused(folder, page):
     ],
 )
 def test_a_button_that_confirms_may_be_written_in_any_way(folder, page):
-    assert Pages(folder(page__html=page)).page(problems.CONFIRMATION_REQUIRED, "en").decode() == page
+    assert PageCache(folder(page__html=page)).page(problems.CONFIRMATION_REQUIRED, "en").decode() == page
 
 
 def test_a_folder_that_is_not_there_is_said_not_to_be(tmp_path):
     for path in (tmp_path / "none", tmp_path / "file"):
         (tmp_path / "file").touch()
-        with pytest.raises(TemplatesError, match=f"templates_dir {path}: is not there, or no folder"):
-            Pages(path)
+        with pytest.raises(TemplatesError, match=f"templates_dir {path}: does not exist, or is not a folder"):
+            PageCache(path)
 
 
 def test_a_file_that_can_not_be_read_is_named(folder):
     theirs = folder()
     (theirs / "style.css").write_bytes(b"\xff")
     with pytest.raises(TemplatesError, match=r"style\.css: 'utf-8' codec can't decode"):
-        Pages(theirs)
+        PageCache(theirs)
 
 
 async def test_an_edge_whose_templates_do_not_work_does_not_start(plane, folder):

@@ -7,7 +7,7 @@ from support.browser import chromium, site
 from support.edge import new_state, redirect, refusing, serving
 
 from callback_edge import problems
-from callback_edge.pages.views import problems_of
+from callback_edge.pages.views import views_of
 
 LANGUAGES = ("en", "nl")
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
@@ -31,7 +31,7 @@ async def gallery():
 
     async def app(scope, _receive, send):
         problem = by_path.get(scope["path"], problems.NOT_FOUND)
-        answer = problems_of(scope).answer(problem, scope["headers"])
+        answer = views_of(scope).answer(problem, scope["headers"])
         headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
@@ -52,7 +52,7 @@ async def test_every_page_is_without_findings_of_axe_and_fits(browser, gallery, 
     page.on("console", lambda message: complaints.append(message.text))
     page.on("request", lambda request: asked.append(request.url))
     grounds = set()
-    entries = {problem.entry: problem for problem in problems.ALL}
+    entries = {problem.text_key: problem for problem in problems.ALL}
     for entry in count(NAMED, entries):
         problem = entries[entry]
         url = f"{gallery}/{problem.code}"

@@ -81,7 +81,7 @@ async def test_it_is_ready_only_while_the_server_serves(plane):
         await plane.serving(False)
         try:
             answer = await wait_until(lambda: readiness(edge, 503))
-            assert answer == "no connection to a server that serves\n"
+            assert answer == "no connection to a server that accepts calls\n"
             assert (await edge.admin("/healthz")).status_code == 200
         finally:
             await plane.serving(True)
@@ -94,7 +94,7 @@ async def test_without_a_server_it_lives_but_is_not_ready_and_says_why():
     async with EdgeProcess(f"127.0.0.1:{port}") as edge:
         assert (await edge.admin("/healthz")).status_code == 200
         assert (await edge.admin("/readyz")).status_code == 503
-        assert "Connection refused" in (await edge.until_logged("no server answers"))["grpc_details"]
+        assert "Connection refused" in (await edge.until_logged("server_unreachable"))["grpc_details"]
 
 
 @pytest.mark.parametrize("which", ["bind", "admin_bind"])
@@ -104,7 +104,7 @@ async def test_a_port_that_is_taken_is_said_in_one_plain_line(plane, which):
         edge = EdgeProcess(plane.target, **{which: address})
         await edge.start()
         assert await edge.end() == 1
-        assert edge.lines == [f"callback edge: can not listen on {address}: Address already in use\n"]
+        assert edge.lines == [f"callback edge: cannot listen on {address}: Address already in use\n"]
 
 
 async def test_wrong_settings_are_said_plainly(plane):
@@ -205,7 +205,8 @@ async def test_whatever_is_stuck_a_stop_is_over_two_seconds_after_its_grace(plan
 
 
 async def test_a_stop_that_is_stuck_in_python_itself_is_cut(plane):
-    stuck = "import time; from callback_edge.upstream.client import Upstream as U; U.finish = lambda *_: time.sleep(60)"
+    stuck = "import time; from callback_edge.upstream.client import ServerClient"
+    stuck += "; ServerClient.wait_idle = lambda *_: time.sleep(60)"
     async with EdgeProcess(plane.target, first=stuck, grace_s=0.5) as edge:
         began = time.monotonic()
         edge.process.terminate()

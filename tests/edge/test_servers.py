@@ -117,7 +117,7 @@ async def test_while_no_server_serves_nothing_is_sent_and_the_caller_may_try_aga
         for plane in planes:
             await plane.serving(False)
         await wait_until(edge.upstream.why_not_ready)
-        assert edge.upstream.why_not_ready() == "no connection to a server that serves"
+        assert edge.upstream.why_not_ready() == "no connection to a server that accepts calls"
         had = [plane.started for plane in planes]
         answer = await ask(edge, f"/cb/{new_state()}")
         assert (answer.status, answer["retry-after"]) == (503, "5")
@@ -162,7 +162,7 @@ async def test_a_call_that_was_given_up_unsent_leaves_nothing_at_a_server_that_c
 
 
 async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
-    monkeypatch.setattr(channel, "_STAY_S", 0.5)
+    monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.5)
     async with two_planes() as planes:
         comes, other = planes
         await comes.stop()
@@ -175,14 +175,14 @@ async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
 
 
 async def test_streams_are_renewed_and_what_the_former_ones_have_is_answered(monkeypatch):
-    monkeypatch.setattr(channel, "_STAY_S", 0.2)
+    monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
         gate = asyncio.Event()
         plane.script = answering_after(gate, plain(b"as before"))
         held = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await plane.until(lambda: plane.started)
-        await wait_until(lambda: plane.opened > 4 * channel.STREAMS)
-        assert len(plane._streams) <= 2 * channel.STREAMS  # those that have nothing to answer are over
+        await wait_until(lambda: plane.opened > 4 * channel.STREAM_COUNT)
+        assert len(plane._streams) <= 2 * channel.STREAM_COUNT  # those that have nothing to answer are over
         gate.set()
         assert (await held).body == b"as before"
         assert plane.cancelled == 0
@@ -208,7 +208,7 @@ def test_servers_are_written_as_people_do_or_as_grpc_does(written, target):
     "written", ["a:1,b:2", "dns:///a:1,b:2", "10.0.0.1:1,[::1]:1", "10.0.0.1:1,", "10.0.0.1,10.0.0.2"]
 )
 def test_a_list_that_grpc_can_not_take_is_refused_with_what_to_write(written):
-    with pytest.raises(ValidationError, match="one name that stands for all of them"):
+    with pytest.raises(ValidationError, match="one name that resolves to all of them"):
         EdgeSettings(server_target=written)
 
 

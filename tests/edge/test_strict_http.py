@@ -8,7 +8,7 @@ import pytest
 from support.edge import http_request, new_state, parse_answers, running_edge, send_raw
 from support.payloads import BAD, GOOD, HIDDEN, NOWHERE, PATH, TOLERATED, get
 
-from callback_edge.http.protocol import _StrictConnection
+from callback_edge.http.parser import StrictConnection
 
 END = b"GET /the-end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 """Ends a connection that goes on."""
@@ -116,11 +116,11 @@ async def test_a_silent_or_slow_head_is_closed_without_an_answer(plane, edge):
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_field_that_would_begin_another_line_is_never_sent(name, before):
     """The last thing that looks at an answer's fields: what makes them has looked before."""
-    connection = _StrictConnection()
+    connection = StrictConnection()
     connection.receive_data(get(b"Host: a"))
     while connection.next_event() is not h11.NEED_DATA and connection.their_state is not h11.DONE:
         pass
     for _ in range(before + 1):
         with pytest.raises(h11.LocalProtocolError):
-            connection.send_whole(200, [(name, b"a\r\nb: c"), (b"content-length", b"0")], b"")
-    assert connection.send_whole(200, [(name, b"a"), (b"content-length", b"0")], b"").startswith(b"HTTP/1.1 200 ")
+            connection.complete_answer(200, [(name, b"a\r\nb: c"), (b"content-length", b"0")], b"")
+    assert connection.complete_answer(200, [(name, b"a"), (b"content-length", b"0")], b"").startswith(b"HTTP/1.1 200 ")

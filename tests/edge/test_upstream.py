@@ -23,7 +23,7 @@ from support.store import free_port
 from support.tree import ROOT
 from support.wait import wait_until, wait_until_sync
 
-from callback_edge.upstream.stream import Stream
+from callback_edge.upstream.stream import InvocationStream
 
 
 def told(answer):
@@ -101,18 +101,18 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
 
 
 async def test_a_server_that_dies_before_the_call_is_written_leaves_its_outcome_unknown(monkeypatch):
-    send = Stream.send
+    send = InvocationStream.send
     with subprocess.Popen([sys.executable, "-c", PLANE], cwd=ROOT / "tests", stdout=subprocess.PIPE) as plane:
         async with running_edge(f"127.0.0.1:{int(plane.stdout.readline())}") as edge:
 
             def send_to_the_dead(stream, calls):
                 plane.kill()
                 # The loop is busy meanwhile, and does not see it.
-                channel = edge.upstream._link._channel
+                channel = edge.upstream._channel._channel
                 wait_until_sync(lambda: channel.get_state() is not READY, what="the end of the connection")
                 send(stream, calls)
 
-            monkeypatch.setattr(Stream, "send", send_to_the_dead)
+            monkeypatch.setattr(InvocationStream, "send", send_to_the_dead)
             assert told(await ask(edge, f"/cb/{new_state()}")) == UNKNOWN
 
 
@@ -167,5 +167,5 @@ async def test_giving_up_answers_who_waits_and_leaves_the_calls_alone(plane):
         edge.upstream.give_up()
         assert [told(answer) for answer in await asyncio.gather(*callers)] == [UNKNOWN] * 5
         gate.set()
-        await edge.upstream.finish(timeout_s=10)
+        await edge.upstream.wait_idle(timeout_s=10)
         assert (plane.ended, plane.cancelled) == (5, 0)

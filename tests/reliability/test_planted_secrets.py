@@ -140,7 +140,7 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
     assert not hidden.names_with_texts(texts)
     assert not in_store.names_with_texts([edge_token, state_key, password, *expired])
     events = [json.loads(line) for line in system.edge.log.read_text().splitlines()]
-    assert [event for event in events if event["event"] == "request"]  # what was searched does speak of the requests
+    assert [event for event in events if event["event"] == "request_ended"]  # so the log was searched
 
 
 def test_the_search_finds_a_secret_that_is_planted():

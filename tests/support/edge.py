@@ -27,11 +27,11 @@ from support.system import assert_events
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.app import create_app
-from callback_edge.http.listener import HttpServer
-from callback_edge.pages.page_cache import Pages
-from callback_edge.pages.views import Problems
+from callback_edge.http.listener import HttpListener
+from callback_edge.pages.page_cache import PageCache
+from callback_edge.pages.views import PageViews
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream.client import Upstream
+from callback_edge.upstream.client import ServerClient
 
 PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
 """As the real server: gRPC's default cuts off an edge that asks each 30 s whether it is still there."""
@@ -259,8 +259,8 @@ async def control_plane(credentials=None) -> AsyncIterator[ControlPlane]:
 @dataclass
 class RunningEdge:
     port: int
-    server: HttpServer
-    upstream: Upstream | None = None
+    server: HttpListener
+    upstream: ServerClient | None = None
     stopped: bool = False
 
     async def connect(self):
@@ -285,7 +285,7 @@ async def running_edge(target: str, *, send_buffer_bytes=None, **settings) -> As
     """Run an edge in this process, on a port of its own."""
     values = EdgeSettings(server_target=target, **settings)
     async with (
-        Upstream(values) as upstream,
+        ServerClient(values) as upstream,
         serving(create_app(values, upstream), values, send_buffer_bytes=send_buffer_bytes) as edge,
     ):
         edge.upstream = upstream
@@ -299,8 +299,8 @@ async def serving(app, settings=None, *, send_buffer_bytes=None) -> AsyncIterato
     if send_buffer_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     settings = settings or EdgeSettings()
-    problems = Problems(Pages(settings.templates_dir))
-    edge = RunningEdge(listening.getsockname()[1], HttpServer(app, problems, settings))
+    problems = PageViews(PageCache(settings.templates_dir))
+    edge = RunningEdge(listening.getsockname()[1], HttpListener(app, problems, settings))
     await edge.server.start(listening)
     try:
         yield edge

@@ -1,1 +1,1 @@
-"""The path of one call: its request, its answer, and what operators learn of it."""
+"""Path of one call: `exchange` reads the `request`, asks a server and sends the `answer`."""

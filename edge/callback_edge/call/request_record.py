@@ -1,4 +1,4 @@
-"""What operators learn of a request: figures, and a line in the access log. Never its path, its query or its state."""
+"""Record of a request for operators: metrics, and a line in the access log. It never has a path, a query or a state."""
 
 import random
 import time
@@ -14,51 +14,55 @@ _log = logs.get_logger()
 
 _METHODS: Final = frozenset((*CALL_METHODS, "HEAD", "OPTIONS"))
 _CALLER_GONE: Final = 499
-"""Stands for the status of a request whose caller hung up before its answer: never sent, but known from nginx."""
+"""Status of a request whose caller hung up before the answer. It is never sent; nginx uses the same."""
 
 
-class Record:
-    """One request, from its head to the end of its answer. The connection makes it, and the application adds to it."""
+class RequestRecord:
+    """Record of one request, from its head to the end of its answer. The connection creates it.
+
+    Args:
+        caller: the caller.
+        method: the method, in upper case. Empty if the request could not be read.
+        path: the raw path. Empty if the request could not be read.
+    """
 
     def __init__(self, caller: Caller, method: str = "", path: bytes = b"") -> None:
-        """Begin. Without a method and a path, for a request that could not be read."""
         self._method = method if method in _METHODS else "other"
         self._family = "cb" if path.startswith(b"/cb/") else "cbq" if path.startswith(b"/cbq/") else "other"
         self.caller = caller
-        """Who sent it."""
-        self._began = self._answered = time.perf_counter()
+        """Caller of the request."""
+        self._started_at = self._answered_at = time.perf_counter()
         self._status = 0
         self._code = ""
         self._response_bytes = 0
         self.call_id = ""
-        """The call that the server made of it, once that is known."""
+        """ID of the call, once it is known."""
         metrics.REQUESTS_IN_FLIGHT.inc()
 
-    def refused(self, problem: Problem) -> None:
-        """Note that this problem is the answer."""
+    def set_problem(self, problem: Problem) -> None:
+        """Record that the answer is this problem."""
         self._code = problem.code
 
-    def answered(self, status: int, size: int) -> None:
-        """Note the answer, and the size of its body."""
+    def set_answer(self, status: int, size: int) -> None:
+        """Record the status of the answer and the size of its body."""
         self._status = status
         self._response_bytes = size
-        self._answered = time.perf_counter()
+        self._answered_at = time.perf_counter()
 
-    def sent(self) -> None:
-        """Note that all of the answer has left."""
-        self._answered = time.perf_counter()
+    def set_sent(self) -> None:
+        """Record that the complete answer was sent."""
+        self._answered_at = time.perf_counter()
 
     def end(self, request_bytes: int, access_log_sample: float) -> None:
-        """Count the request, and log it if it is its turn.
+        """Count the request, and log it if the sample includes it.
 
         Args:
-            request_bytes: how much of its body was read.
-            access_log_sample: which part of all requests to log, from 0 to 1. Unless it is 0, what failed on our side
-                (5xx) is always logged.
+            request_bytes: bytes of its body that were read.
+            access_log_sample: part of all requests to log, from 0 to 1. Unless it is 0, every 5xx is logged.
         """
         if not self._status:
-            self._status, self._code, self._answered = _CALLER_GONE, "caller_gone", time.perf_counter()
-        seconds = self._answered - self._began
+            self._status, self._code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
+        seconds = self._answered_at - self._started_at
         metrics.REQUESTS_IN_FLIGHT.dec()
         metrics.REQUEST_SECONDS.observe(seconds)
         metrics.REQUEST_BYTES.inc(request_bytes)
@@ -66,9 +70,9 @@ class Record:
         metrics.requests(self._method, self._family, f"{self._status // 100}xx").inc()
         if self._code:
             metrics.problems(self._code).inc()
-        if access_log_sample and (self._status >= 500 or random.random() < access_log_sample):  # noqa: S311 - no secret
+        if access_log_sample and (self._status >= 500 or random.random() < access_log_sample):  # noqa: S311  # no secret
             _log.info(
-                "request",
+                "request_ended",
                 method=self._method,
                 family=self._family,
                 status=self._status,
@@ -82,7 +86,7 @@ class Record:
             )
 
 
-def record_of(scope: Any) -> Record:
-    """Return the record of the request that has this ASGI scope."""
-    record: Record = scope["state"]["record"]
+def record_of(scope: Any) -> RequestRecord:
+    """Return the record of the request with this ASGI scope."""
+    record: RequestRecord = scope["state"]["record"]
     return record

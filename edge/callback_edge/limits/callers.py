@@ -1,8 +1,8 @@
-"""Who a request comes from: its connection's peer, or whom a trusted proxy names. Pure.
+"""Caller of a request: the peer of its connection, or the address that a trusted proxy names. Pure.
 
-`X-Forwarded-For` and `X-Forwarded-Proto` count only from a peer that the operator lists; from anyone else they are
-words like all the rest. Each proxy appends whom it was reached by, so the list is read from its end: whoever is not a
-trusted proxy is the caller, and what stands before that is the caller's own invention.
+`X-Forwarded-For` and `X-Forwarded-Proto` count only if the peer is one of the operator's proxies. Each proxy appends
+the address of its own peer, so the list is read from its end: the last address that is not a trusted proxy is the
+caller. A caller can invent every entry before that one.
 """
 
 import ipaddress
@@ -14,9 +14,9 @@ from typing import Final
 from callback_process.addresses import IPNetwork
 
 _IPV6_PREFIX: Final = 64
-"""What one subscriber has at least (RFC 6177): all its addresses count as one."""
+"""Smallest network of one subscriber (RFC 6177): all its addresses count as one."""
 _IPV6_SITE_PREFIX: Final = 48
-"""What one subscriber has at most, as a rule (RFC 6177): 65,536 times a /64."""
+"""Usual largest network of one subscriber (RFC 6177): 65,536 times a /64."""
 _WITH_PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([^]]*:[^]]*)\](?::[0-9]{1,5})?")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -24,37 +24,37 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Where a request comes from."""
+    """Origin of a request."""
 
     address: str = ""
-    """Of the caller. IPv4 in IPv6 is IPv4. Empty if it is not known."""
+    """IP address. IPv4 in IPv6 is IPv4. Empty if unknown."""
     group: str = ""
-    """What counts as one caller: an IPv4 address, or a /64 of IPv6."""
+    """Unit of the limits per address: an IPv4 address, or a /64 of IPv6."""
     site: str = ""
-    """Of IPv6 the /48, whose callers may all be one; else empty."""
+    """The /48 of an IPv6 address, which may belong to one subscriber. Empty for IPv4."""
     is_https: bool = False
-    """Whether the caller's own connection was TLS, as far as is known."""
+    """Whether the caller's own connection uses TLS, as far as is known."""
 
 
-class Callers:
-    """Tells who the caller is.
+class CallerResolver:
+    """Finds the caller of a request.
 
     Args:
-        trusted: the proxies whose word counts.
+        trusted_proxies: the proxies whose headers count.
     """
 
-    def __init__(self, trusted: Iterable[IPNetwork]) -> None:
-        self._trusted = tuple(trusted)
+    def __init__(self, trusted_proxies: Iterable[IPNetwork]) -> None:
+        self._trusted = tuple(trusted_proxies)
 
     def peer(self, address: str) -> "Peer":
-        """Return the other end of a connection, by its address; empty if it has none."""
+        """Return the peer of a connection, by its address. An empty address is an unknown peer."""
         parsed = _parse(address)
         return Peer(self, _caller(parsed), is_trusted=parsed is not None and self._is_trusted(parsed))
 
-    def named_in(self, entries: Sequence[str]) -> IPAddress | None:
-        """Return the last of these who is no trusted proxy; the first, if all are; None if that can not be said.
+    def last_untrusted(self, entries: Sequence[str]) -> IPAddress | None:
+        """Return the last entry that is not a trusted proxy, the first if all are, or None if that is unknown.
 
-        An entry that is empty or no address ends the search: what stands before it may be the caller's invention.
+        An entry that is empty or not an address ends the search: a caller can invent the entries before it.
         """
         parsed = None
         for entry in reversed(entries):
@@ -68,17 +68,17 @@ class Callers:
 
 
 class Peer:
-    """The other end of a connection, which may be a proxy."""
+    """Other end of a connection, which may be a proxy."""
 
-    def __init__(self, callers: Callers, caller: Caller, *, is_trusted: bool) -> None:
-        self._callers = callers
+    def __init__(self, resolver: CallerResolver, caller: Caller, *, is_trusted: bool) -> None:
+        self._resolver = resolver
         self.is_trusted = is_trusted
-        """Whether its word about who the caller is counts."""
+        """Whether its forwarding headers count."""
         self.caller = caller
         """The peer itself, as a caller."""
 
     def caller_of(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Return who sent a request that came from here. Names of headers are in lower case."""
+        """Return the caller of a request from this peer. Names of headers are in lower case."""
         if not self.is_trusted:
             return self.caller
         entries: list[str] = []
@@ -88,8 +88,8 @@ class Peer:
                 entries += (each.strip(" \t") for each in value.decode("latin-1").split(","))
             elif name == b"x-forwarded-proto":
                 is_https = value.rpartition(b",")[2].strip(b" \t").lower() == b"https"
-        named = self._callers.named_in(entries)
-        return _caller(named, is_https=is_https) if named else replace(self.caller, is_https=is_https)
+        address = self._resolver.last_untrusted(entries)
+        return _caller(address, is_https=is_https) if address else replace(self.caller, is_https=is_https)
 
 
 def _caller(address: IPAddress | None, *, is_https: bool = False) -> Caller:
@@ -105,7 +105,7 @@ def _caller(address: IPAddress | None, *, is_https: bool = False) -> Caller:
 
 def _parse(text: str) -> IPAddress | None:
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])  # a zone is this machine's word, not the caller's
+        address = ipaddress.ip_address(text.partition("%")[0])  # a zone means something only on this machine
     except ValueError:
         return None
     return (address.version == 6 and address.ipv4_mapped) or address

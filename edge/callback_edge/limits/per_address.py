@@ -1,7 +1,7 @@
-"""How much one caller may ask: so that no one takes all there is, and nobody tries states at will.
+"""Limits per address: requests in flight, and requests for states that no case has.
 
-Callers are counted by address, as `callers` tells it. Nothing here grows without bound: who is in flight has a
-connection, and of rates the oldest are forgotten first.
+`callers` says which address a request counts for. Memory is bounded: a caller with a request in flight has a
+connection, and the rates discard the oldest callers first.
 """
 
 import contextlib
@@ -17,30 +17,30 @@ from callback_edge.settings import EdgeSettings
 from callback_process.rate_limiter import RateLimiter
 
 BUSY_RETRY_S: Final = 1
-"""After how long to try again where there are too many at a time."""
-_OF_A_SITE: Final = 16
-"""How many times what one caller may, all of a /48 may together: else one who has it would be 65,536 callers, and could
-have everybody else's rates forgotten."""
+"""Value of `Retry-After`, in seconds, where a limit on concurrency refuses."""
+_SITE_FACTOR: Final = 16
+"""Limit of a /48 of IPv6, as a multiple of the limit of one caller. Without it the owner of a /48 is 65,536 callers,
+and can push the rates of all other callers out of memory."""
 
 
-class Limits:
-    """The limits of the settings. Without `trusted_proxies` none holds: an address may be a proxy's, for everyone."""
+class AddressLimits:
+    """Limits per address. Without `trusted_proxies` no limit applies: one address may be a proxy for all callers."""
 
     def __init__(self, settings: EdgeSettings) -> None:
-        holds = settings.trusted_proxies is not None
-        self._most_in_flight = settings.max_requests_in_flight_per_address if holds else 0
+        applies = settings.trusted_proxies is not None
+        self._max_in_flight = settings.max_requests_in_flight_per_address if applies else 0
         self._in_flight: Counter[str] = Counter()
-        misses = settings.unknown_states_per_minute_per_address if holds else 0
-        self._misses = RateLimiter(misses) if misses else None
-        self._misses_of_sites = RateLimiter(misses * _OF_A_SITE) if misses else None
+        unknown_states = settings.unknown_states_per_minute_per_address if applies else 0
+        self._unknown_states = RateLimiter(unknown_states) if unknown_states else None
+        self._unknown_states_of_sites = RateLimiter(unknown_states * _SITE_FACTOR) if unknown_states else None
 
     @contextlib.contextmanager
-    def one_more(self, group: str) -> Iterator[bool]:
-        """Count one more request of a caller while it lasts. Gives whether it may be served."""
-        if not self._most_in_flight:
+    def request_in_flight(self, group: str) -> Iterator[bool]:
+        """Count a request of a caller while it runs. Yield whether the limit allows it."""
+        if not self._max_in_flight:
             yield True
             return
-        if self._in_flight.get(group, 0) >= self._most_in_flight:
+        if self._in_flight.get(group, 0) >= self._max_in_flight:
             metrics.limited("max_requests_in_flight_per_address").inc()
             yield False
             return
@@ -52,24 +52,24 @@ class Limits:
             if not self._in_flight[group]:
                 del self._in_flight[group]
 
-    def may_look_up(self, caller: Caller) -> None:
-        """Let a caller ask for a state.
+    def check_unknown_states(self, caller: Caller) -> None:
+        """Check that a caller may look up a state.
 
         Raises:
-            Refusal: the caller has asked for too many that no case has.
+            ProblemError: the caller has asked for too many unknown states (TOO_MANY_REQUESTS).
         """
         now = time.monotonic_ns()
-        if wait_ns := max((rate.wait_ns(who, now) for rate, who in self._misses_by(caller)), default=0):
+        if wait_ns := max((rate.wait_ns(key, now) for rate, key in self._unknown_state_rates(caller)), default=0):
             metrics.limited("unknown_states_per_minute_per_address").inc()
-            raise problems.Refusal(problems.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
+            raise problems.ProblemError(problems.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
 
-    def missed(self, caller: Caller) -> None:
-        """Note that no case has the state that a caller asked for."""
-        for rate, who in self._misses_by(caller):
-            rate.charge(who, time.monotonic_ns())
+    def count_unknown_state(self, caller: Caller) -> None:
+        """Count a request for a state that no case has."""
+        for rate, key in self._unknown_state_rates(caller):
+            rate.charge(key, time.monotonic_ns())
 
-    def _misses_by(self, caller: Caller) -> Iterator[tuple[RateLimiter, str]]:
-        if self._misses:
-            yield self._misses, caller.group
-        if self._misses_of_sites and caller.site:
-            yield self._misses_of_sites, caller.site
+    def _unknown_state_rates(self, caller: Caller) -> Iterator[tuple[RateLimiter, str]]:
+        if self._unknown_states:
+            yield self._unknown_states, caller.group
+        if self._unknown_states_of_sites and caller.site:
+            yield self._unknown_states_of_sites, caller.site

@@ -1,1 +1,1 @@
-"""The pages that people read, and the views that return them."""
+"""Views of what is not a call, the templates of their pages, and problem+json for programs."""

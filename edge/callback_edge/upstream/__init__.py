@@ -1,1 +1,1 @@
-"""The gRPC client of the servers."""
+"""gRPC client of the servers: `client` sends calls in batches over the streams of a `channel`."""

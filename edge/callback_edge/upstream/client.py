@@ -1,101 +1,82 @@
-"""The servers, as the edge sees them: a few streams, over one gRPC channel to all of them.
+"""Client of the servers: sends calls over the streams of one gRPC channel.
 
-1. A call that may have been made is not sent again: gRPC's retries are off. One that a server refused because it does
-   not know this edge was not made, and says so itself: another is asked.
-2. It is sent only by a stream whose server takes calls. Where there is none for a second, nothing was sent and never
-   will be, and the caller may try again; once it was sent and no answer came, nobody here knows what became of it, and
-   the caller is not told to try again.
-3. It belongs to no caller: it goes on to its answer when the caller hangs up.
-4. A server that says that it takes no more (it stops, or has lost its store) is sent no more, and answers what it has.
-5. Of a call whose caller hung up before it could be answered the server is told, once the call has its name. That is
-   worth one try, and nothing waits for it.
-6. Other TLS files make another channel, which takes over once it stands; the one before answers what it has.
-7. Calls that come at the same time go together, in one message by one stream.
+1. The edge never sends a call twice if a server may have run it; gRPC's retries are off. A server that refuses this
+   edge has not run the call and says so, so the edge tries another server.
+2. The edge sends a call only on a stream whose server is ready. If there is none for a second, the call was not sent
+   and never will be, and the caller may try again. Once a call was sent and has no result, its outcome is unknown, and
+   the edge does not advise the caller to try again.
+3. A call continues to its result when its caller hangs up.
+4. A server that is not ready (it stops, or has lost its store) gets no more calls, and returns the results of those
+   that it has.
+5. If a caller hung up before its call had a result, the edge reports that to the server, once it knows the call's ID.
+   It tries once and waits for nothing.
+6. Changed TLS files make a new channel. It takes over once it is ready; the earlier one returns the results that it
+   owes.
+7. Concurrent calls are batched: they go in one message on one stream.
 """
 
 import asyncio
 import contextlib
 import itertools
-import math
-import re
-import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-import grpc
 import grpc.aio
-from google.protobuf import duration_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from callback.v1 import edge_service_pb2
 from callback_edge import credentials, metrics, problems
-from callback_edge.limits.body_budget import HeldBody
+from callback_edge.limits.body_budget import BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream.channel import Link
-from callback_edge.upstream.stream import REFUSED, Call, Waiting
+from callback_edge.upstream.availability import ServerAvailability
+from callback_edge.upstream.channel import ServerChannel
+from callback_edge.upstream.pending import PendingCall, PendingCalls
+from callback_edge.upstream.status import REFUSAL_CODES, UNREACHABLE_RETRY_S, problem_error_from, reason_of
 from callback_process import logs
 
 _log = logs.get_logger()
 
 _STREAM_WAIT_S: Final = 1.0
-"""How long a call waits for a stream: long enough for another where one was just lost, short for the caller."""
-_UNREACHABLE_RETRY_S: Final = 5
-_QUIET_S: Final = 30.0
-"""How long no server may have refused this edge before the log says that this is over, in seconds."""
-_TRIES: Final = 6
-"""How many servers may refuse a call. They take turns, but all calls share those: who is next may be the same again."""
-_FILES_S: Final = 1.0
-"""How often files are read again."""
-_REPORT_S: Final = 5.0
-"""How long a report may take."""
-_MOST_REPORTS: Final = 100
-"""How many are on their way at a time; more are not sent."""
-_ERROR_DOMAIN: Final = "callback"
-_LOST: Final = (code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
-_UNREACHABLE: Final = "no server answers"
-_NO_STREAM: Final = "no connection to a server that serves"
-_CHALLENGE: Final = re.compile(r"[!-~](?:[ -~]{0,998}[!-~])?")
-_DEFAULT_CHALLENGE: Final = "Signature"
+"""How long a call waits for a stream: enough to replace a lost one, and short for the caller."""
+_MAX_REFUSALS: Final = 6
+"""Number of servers that may refuse one call. Servers take turns, but all calls share the turns, so the next server may
+be the same again."""
+_FILE_CHECK_S: Final = 1.0
+"""Interval, in seconds, at which the edge reads its files again."""
+_REPORT_TIMEOUT_S: Final = 5.0
+_MAX_REPORTS: Final = 100
+"""Most reports at a time; the edge drops more."""
 
 
-class Upstream:
-    """The connection to the servers, from `async with` to its end.
+class ServerClient:
+    """Connection to the servers, from `async with` to its end.
 
     Raises:
-        CredentialsError: a file that the settings name can not be used.
+        CredentialsError: a file of the settings cannot be used.
     """
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._target = settings.server_target
         self._invoke_timeout_s = settings.invoke_timeout_s
-        self._most_in_flight = settings.max_requests_in_flight
+        self._max_in_flight = settings.max_requests_in_flight
         self._token = credentials.token(settings.server_token_file)
         self._tls = credentials.tls(settings.server_tls)
+        self._availability = ServerAvailability(lambda: bool(self._token.value))
         self._numbers = itertools.count(1)
-        self._calls: set[Call] = set()
-        self._unsent = Waiting(_STREAM_WAIT_S, self._not_sent)
-        self._is_flushing = False
+        self._calls: set[PendingCall] = set()
+        self._unsent = PendingCalls(_STREAM_WAIT_S, self._stream_wait_expired)
+        self._is_flush_scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Task[None]] = set()
-        self._why_none = "no server has answered yet"
-        """Why there is no stream, while there is none."""
-        self._is_refused = False
-        """Whether that is because a server refuses this edge."""
-        self._complaints: set[str] = set()
-        """What the log has said of servers, since it said that they take calls."""
-        self._refused_at = -math.inf
 
     async def __aenter__(self) -> Self:
-        self._changed = asyncio.Event()
+        self._streams_changed = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
-        self._link = self._new_link()
-        self._replacing: asyncio.Task[None] | None = None
-        self._keep(self._follow_files())
+        self._channel = self._new_channel()
+        self._replacement: asyncio.Task[None] | None = None
+        self._start(self._follow_files())
         return self
 
     async def __aexit__(
@@ -105,232 +86,152 @@ class Upstream:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._link.close()
+        await self._channel.close()
 
-    async def invoke(self, request: edge_service_pb2.InvokeRequest, body: HeldBody) -> edge_service_pb2.InvokeResponse:
-        """Make the call. Who awaits this is cancelled when the caller hangs up; the call is not.
+    async def invoke(
+        self, request: edge_service_pb2.InvokeRequest, body: BodyReservation
+    ) -> edge_service_pb2.InvokeResponse:
+        """Make a call. If the caller hangs up, this is cancelled and the call continues.
 
         Args:
             request: the call.
-            body: its body, which is held until the call's end.
+            body: the reservation of its body, which the call holds until its end.
 
         Raises:
-            Refusal: the server refused, could not be reached, or did not answer.
+            ProblemError: the server refused, is unreachable, or returned no result.
         """
-        if len(self._calls) >= self._most_in_flight:
+        if len(self._calls) >= self._max_in_flight:
             metrics.limited("max_requests_in_flight").inc()
-            raise problems.Refusal(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
-        call = Call(next(self._numbers), request, body)
-        body.hold()
+            raise problems.ProblemError(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
+        call = PendingCall(next(self._numbers), request, body)
+        body.retain()
         self._calls.add(call)
         self._is_idle.clear()
-        self._hand_over(call)
-        return await call.answer
+        self._enqueue(call)
+        return await call.result
 
     def why_not_ready(self) -> str:
-        """Return why calls can not be made, in a few words; nothing if they can."""
-        return "" if self._link.is_ready else self._why_none
+        """Return why no call can be made, in a few words. Empty if calls can be made."""
+        return "" if self._channel.is_ready else self._availability.why_unavailable
 
     def give_up(self) -> None:
-        """Answer, with OUTCOME_UNKNOWN, everyone who waits for a call."""
+        """End every call that a caller waits for with OUTCOME_UNKNOWN."""
         for call in self._calls:
-            _tell(call, problems.Refusal(problems.OUTCOME_UNKNOWN))
+            _set_result(call, problems.ProblemError(problems.OUTCOME_UNKNOWN))
 
-    async def finish(self, timeout_s: float) -> None:
-        """Wait for the calls that still run, their callers gone or not, but no longer than this."""
+    async def wait_idle(self, timeout_s: float) -> None:
+        """Wait until no call runs, also of callers that hung up, at most for this time in seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
 
     def stream_changed(self) -> None:
-        """Send what waits, if it can be."""
-        metrics.SERVER_UP.set(self._link.is_ready)
-        self._changed.set()  # wakes those who wait now
-        self._changed.clear()
+        """Send the calls that wait, if a stream can send."""
+        metrics.SERVER_UP.set(self._channel.is_ready)
+        self._streams_changed.set()  # wakes those that wait now
+        self._streams_changed.clear()
         self._flush()
 
-    def answered(self, call: Call, answer: edge_service_pb2.InvocationResult) -> None:
-        """Take note of a server's answer."""
-        metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.since)
-        if answer.HasField("response"):
-            self._end(call, answer.response)
+    def call_ended(self, call: PendingCall, result: edge_service_pb2.InvocationResult) -> None:
+        """End a call with the server's result."""
+        metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
+        if result.HasField("response"):
+            self._end(call, result.response)
             return
-        if answer.status.code in REFUSED:
-            self._refused(_reason(answer.status))
+        if result.status.code in REFUSAL_CODES:
+            self._availability.edge_refused(reason_of(result.status))
             call.refusals += 1
-            if call.refusals < _TRIES:
-                self._hand_over(call)
+            if call.refusals < _MAX_REFUSALS:
+                self._enqueue(call)
                 return
-        self._end(call, refusal_from(answer.status))
+        self._end(call, problem_error_from(result.status))
 
-    def lost(self, call: Call) -> None:
-        """Take note of a call that will have no answer."""
-        metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.since)
-        self._end(call, problems.Refusal(problems.OUTCOME_UNKNOWN))
+    def call_lost(self, call: PendingCall) -> None:
+        """End a call that was sent and will have no result."""
+        metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
+        self._end(call, problems.ProblemError(problems.OUTCOME_UNKNOWN))
 
-    def welcomed(self) -> None:
-        """Take note of a server that takes calls."""
-        is_news = self._is_refused or self._complaints or self._why_none != _NO_STREAM
-        self._is_refused, self._why_none = False, _NO_STREAM
-        if is_news and time.monotonic() - self._refused_at > _QUIET_S:
-            self._complaints.clear()
-            _log.info("the server takes calls")
+    def server_ready(self) -> None:
+        """Record that a server accepts calls."""
+        self._availability.server_ready()
 
-    def failed(self, error: grpc.aio.AioRpcError) -> None:
-        """Take note of a stream that could not be, or broke."""
-        said = _status(error)
-        if said.code in REFUSED:
-            reason = _reason(said)
-            self._is_refused, self._why_none = True, f"the server refuses this edge: {reason}"
-            self._refused(reason)
-        elif not _said(said).reason and not self._link.is_ready and _UNREACHABLE not in self._complaints:
-            self._complaints.add(_UNREACHABLE)
-            _log.warning(_UNREACHABLE, grpc_code=error.code().name, grpc_details=error.details())
+    def stream_failed(self, error: grpc.aio.AioRpcError) -> None:
+        """Record that a stream failed."""
+        self._availability.stream_failed(error, is_ready=self._channel.is_ready)
 
-    def _hand_over(self, call: Call) -> None:
-        """Have a call sent, with those that come until this turn of the loop ends."""
+    def _enqueue(self, call: PendingCall) -> None:
+        """Queue a call for the next message. The message leaves at the end of this turn of the loop."""
         self._unsent.add(call)
-        if not self._is_flushing:
-            self._is_flushing = True
-            asyncio.get_running_loop().call_soon(self._flush_all)
+        if not self._is_flush_scheduled:
+            self._is_flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._scheduled_flush)
 
-    def _flush_all(self) -> None:
-        self._is_flushing = False
+    def _scheduled_flush(self) -> None:
+        self._is_flush_scheduled = False
         self._flush()
 
     def _flush(self) -> None:
-        while self._unsent and (stream := self._link.free_stream()):
-            stream.send(self._unsent.take_some())
+        while self._unsent and (stream := self._channel.next_free_stream()):
+            stream.send(self._unsent.take_batch())
 
-    def _not_sent(self, call: Call) -> None:
-        problem = problems.EDGE_REFUSED if self._is_refused else problems.SERVER_UNREACHABLE
-        self._end(call, problems.Refusal(problem, retry_after_s=_UNREACHABLE_RETRY_S))
+    def _stream_wait_expired(self, call: PendingCall) -> None:
+        problem = problems.EDGE_REFUSED if self._availability.is_refused else problems.SERVER_UNREACHABLE
+        self._end(call, problems.ProblemError(problem, retry_after_s=UNREACHABLE_RETRY_S))
 
-    def _end(self, call: Call, outcome: edge_service_pb2.InvokeResponse | problems.Refusal) -> None:
+    def _end(self, call: PendingCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
         self._calls.discard(call)
-        call.body.let_go()
+        call.body.release()
         if not self._calls:
             self._is_idle.set()
-        if call.answer.cancelled() and outcome.call_id and len(self._reports) < _MOST_REPORTS:
-            report = self._keep(self._report_caller_gone(outcome.call_id))
+        if call.result.cancelled() and result.call_id and len(self._reports) < _MAX_REPORTS:
+            report = self._start(self._report_caller_gone(result.call_id))
             self._reports.add(report)
             report.add_done_callback(self._reports.discard)
-        _tell(call, outcome)
+        _set_result(call, result)
 
     async def _report_caller_gone(self, call_id: str) -> None:
         try:
-            await self._link.report_caller_gone(call_id, timeout_s=_REPORT_S)
+            await self._channel.report_caller_gone(call_id, timeout_s=_REPORT_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
-            _log.info("report not heard", call_id=call_id, grpc_code=error.code().name)
+            _log.info("caller_gone_not_reported", call_id=call_id, grpc_code=error.code().name)
 
-    def _refused(self, reason: str) -> None:
-        """Tell the log, once, what is to be done."""
-        self._refused_at = time.monotonic()
-        if reason in self._complaints:
-            return
-        self._complaints.add(reason)
-        if reason == "ROLE_MISSING":
-            to_do = "give the principal of this edge the role edge, in the server's principals_file"
-        elif self._token.value:
-            to_do = "put a token into server_token_file that the server knows: callback token NAME --role edge"
-        else:
-            to_do = "set server_token_file, or cert_file and key_file of server_tls"
-        _log.error("a server refuses this edge", reason=reason, to_do=to_do)
-
-    def _new_link(self) -> Link:
-        return Link(self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self)
+    def _new_channel(self) -> ServerChannel:
+        return ServerChannel(self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self)
 
     async def _follow_files(self) -> None:
         while True:
-            await asyncio.sleep(_FILES_S)
+            await asyncio.sleep(_FILE_CHECK_S)
             if self._token.reload():
-                self._link.renew()
+                self._channel.replace_streams()
             if self._tls.reload():
-                if self._replacing:
-                    self._replacing.cancel()
-                self._replacing = self._keep(self._replace_link())
+                if self._replacement:
+                    self._replacement.cancel()
+                self._replacement = self._start(self._replace_channel())
 
-    async def _replace_link(self) -> None:
-        link = self._new_link()
+    async def _replace_channel(self) -> None:
+        channel = self._new_channel()
         try:
-            while not link.is_ready:
-                await self._changed.wait()
+            while not channel.is_ready:
+                await self._streams_changed.wait()
         except asyncio.CancelledError:
-            await link.close()
+            await channel.close()
             raise
-        former, self._link = self._link, link
+        earlier, self._channel = self._channel, channel
         self.stream_changed()
-        self._keep(former.retire())
+        self._start(earlier.drain())
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
 
-def _tell(call: Call, outcome: edge_service_pb2.InvokeResponse | problems.Refusal) -> None:
-    """Answer who waits for a call, if somebody still does."""
-    if call.answer.done():
+def _set_result(call: PendingCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
+    """Give a call its result, unless it has one or its caller has hung up."""
+    if call.result.done():
         return
-    if isinstance(outcome, problems.Refusal):
-        call.answer.set_exception(outcome)
+    if isinstance(result, problems.ProblemError):
+        call.result.set_exception(result)
     else:
-        call.answer.set_result(outcome)
-
-
-def refusal_from(refused: status_pb2.Status) -> problems.Refusal:
-    """Return what a failed call means to its caller. The server's words stay out of it."""
-    if refused.code in REFUSED:
-        return problems.Refusal(problems.EDGE_REFUSED, retry_after_s=_UNREACHABLE_RETRY_S)
-    said = _said(refused)
-    if said.reason:
-        problem = problems.BY_REASON.get(said.reason, problems.INTERNAL)
-        challenge = said.challenge if problem is problems.VERIFICATION_FAILED else ""
-        return problems.Refusal(problem, retry_after_s=said.retry_after_s, call_id=said.call_id, challenge=challenge)
-    _log.warning("invoke failed", grpc_code=_code_name(refused), grpc_details=refused.message)
-    return problems.Refusal(problems.OUTCOME_UNKNOWN if refused.code in _LOST else problems.INTERNAL)
-
-
-@dataclass(slots=True)
-class _Said:
-    """What our server says of a refusal; nothing if it is not our server who refuses."""
-
-    reason: str = ""
-    call_id: str = ""
-    challenge: str = _DEFAULT_CHALLENGE
-    retry_after_s: int | None = None
-
-
-def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """Return the status that a stream ended with."""
-    with contextlib.suppress(ValueError):  # details that contradict the status: not from our server
-        if rich := rpc_status.from_call(error):  # type: ignore[arg-type]  # typed for the synchronous API, made for both
-            return rich
-    return status_pb2.Status(code=error.code().value[0], message=error.details() or "")
-
-
-def _said(refused: status_pb2.Status) -> _Said:
-    said = _Said()
-    for detail in refused.details:
-        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-        if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
-            said.reason, said.call_id = info.reason, info.metadata.get("call_id", "")
-            if _CHALLENGE.fullmatch(challenge := info.metadata.get("challenge", "")):
-                said.challenge = challenge
-        elif detail.Unpack(retry):
-            said.retry_after_s = _whole_seconds(retry.retry_delay)
-    return said
-
-
-def _reason(refused: status_pb2.Status) -> str:
-    """Return why a server refuses; what stands before one may say it by the code alone."""
-    return _said(refused).reason or _code_name(refused)
-
-
-def _code_name(refused: status_pb2.Status) -> str:
-    return code_pb2.Code.Name(refused.code) if refused.code in code_pb2.Code.values() else str(refused.code)
-
-
-def _whole_seconds(delay: duration_pb2.Duration) -> int:
-    return min(max(1, math.ceil(delay.seconds + delay.nanos / 1e9)), 24 * 3600)
+        call.result.set_result(result)

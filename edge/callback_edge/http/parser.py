@@ -1,0 +1,149 @@
+"""Strict HTTP/1.1 parser: h11, without its tolerance.
+
+h11 accepts input that a proxy in front may read differently. Two parsers that disagree about where a request ends can
+see different requests (request smuggling), so ambiguous input is refused. h11 has no settings for that: this module
+uses internals of h11 0.16, which is pinned for that reason. `protocol` has the numbered rules.
+"""
+
+import re
+import time
+from functools import lru_cache
+from typing import Any, Final
+from wsgiref.handlers import format_date_time
+
+import h11
+from h11._headers import normalize_and_validate
+from h11._receivebuffer import ReceiveBuffer
+
+from callback_edge import problems
+from callback_edge.http_answer import FIXED_HEADERS
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+"""Largest head: request line and header fields together."""
+FIXED_FIELDS: Final = [(name.encode(), value.encode()) for name, value in FIXED_HEADERS]
+
+_COMMON_FIELDS: Final = frozenset((b"content-type", b"content-length"))
+"""Fields that most answers have, without any other. They have no secret, so their check can be cached."""
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+_BARE_LF_OR_FOLD: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
+_NOT_IN_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
+
+
+class StrictConnection(h11.Connection):
+    """h11's connection with strict reading (rules 3, 5 and 6), and a faster way to send a complete answer."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._receive_buffer = _StrictBuffer()
+        self.body_bytes = 0
+        """Bytes of the current request's body that were read."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if data and self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+            return  # rule 6; to keep them would need memory without a limit
+        super().receive_data(data)
+
+    def next_event(self) -> Any:
+        """Return the next event of h11."""
+        if self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+            return h11.NEED_DATA  # rule 6
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.body_bytes = 0
+        elif isinstance(event, h11.Data):
+            self.body_bytes += len(event.data)
+        return event
+
+    def complete_answer(
+        self, status_code: int, fields: list[tuple[bytes, bytes]], body: bytes, *, is_last: bool = False
+    ) -> bytes:
+        """Return a complete answer as it is sent. h11 needs three events for it, and five times as long.
+
+        Args:
+            status_code: 200 or more.
+            fields: the answer's own fields, with `content-length` unless the status has none.
+            body: as long as `content-length` says, or empty if it answers a HEAD.
+            is_last: whether the connection ends with it, which the answer says (RFC 9112, section 9.6). The connection
+                may have to end in any case.
+
+        Raises:
+            LocalProtocolError: no answer is due, or a field is malformed.
+        """
+        if {name for name, _ in fields} <= _COMMON_FIELDS:
+            _check_fields(tuple(fields))
+        else:
+            normalize_and_validate(fields)
+        before = self.states
+        if is_last:
+            self._cstate.process_keep_alive_disabled()
+        self._cstate.process_event(h11.SERVER, h11.Response)
+        self._cstate.process_event(h11.SERVER, h11.EndOfMessage)
+        self.client_is_waiting_for_100_continue = False
+        self._respond_to_state_changes(before)
+        lines = [b"HTTP/1.1 %d \r\n" % status_code, *(b"%b: %b\r\n" % field for field in fields)]
+        if not self._cstate.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"".join((*lines, _common_lines(int(time.time())), b"\r\n", body))
+
+    @property
+    def answers_head(self) -> bool:
+        """Whether the current request is a HEAD, whose answer has no body."""
+        return self._request_method == b"HEAD"
+
+
+class _StrictBuffer(ReceiveBuffer):
+    """Buffer that refuses lines before h11 tidies them (rules 3 and 5)."""
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """Take a head, or the trailers after the last chunk, which may be absent."""
+        if self._data.startswith(b"\n"):
+            raise h11.RemoteProtocolError("bare LF")
+        if not self._data.startswith(b"\r\n") and (end := _HEAD_END.search(self._data)):
+            if end.end() > MAX_HEAD_BYTES:
+                raise h11.RemoteProtocolError("head too large", error_status_hint=431)
+            if _BARE_LF_OR_FOLD.search(self._data, 0, end.end()):
+                raise h11.RemoteProtocolError("bare LF or folded line")
+        return super().maybe_extract_lines()
+
+    def maybe_extract_next_line(self) -> bytearray | None:
+        """Take the line before a chunk."""
+        end = self._data.find(b"\r\n")
+        if _NOT_IN_LINE.search(self._data, 0, len(self._data) if end < 0 else end):
+            raise h11.RemoteProtocolError("bare CR, bare LF or NUL before a chunk")
+        return super().maybe_extract_next_line()
+
+
+def head_problem(request: h11.Request, names: set[bytes]) -> problems.Problem | None:
+    """Return what is wrong with a head that h11 accepts (rules 1, 2 and 4). Return None if nothing is."""
+    if request.method == b"CONNECT" or request.method != request.method.upper():
+        return problems.METHOD_NOT_ALLOWED
+    if request.http_version not in (b"1.0", b"1.1"):
+        return problems.VERSION_NOT_SUPPORTED
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
+        return problems.BAD_REQUEST
+    if not request.target.startswith(b"/") or b"upgrade" in names:
+        return problems.BAD_REQUEST
+    return None
+
+
+def date(seconds: float) -> bytes:
+    """Return the value of `Date` at a time in seconds since 1970."""
+    return format_date_time(seconds).encode()
+
+
+@lru_cache(maxsize=1)
+def _common_lines(second: int) -> bytes:
+    """Return the lines that every answer has, at a time in whole seconds."""
+    fields = [(b"date", date(second)), *FIXED_FIELDS]
+    return b"".join(b"%b: %b\r\n" % field for field in fields)
+
+
+@lru_cache(maxsize=1024)
+def _check_fields(fields: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Refuse fields that h11 would not send. The check is slow, and most answers have the fields of an earlier one.
+
+    Raises:
+        LocalProtocolError: a field is malformed.
+    """
+    normalize_and_validate(list(fields))

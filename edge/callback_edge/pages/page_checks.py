@@ -1,0 +1,82 @@
+"""Checks of a rendered page: its style, which the page's policy allows by a hash, and its confirmation form."""
+
+from html.parser import HTMLParser
+from typing import Final
+
+_CONFIRMATION: Final = ("callback_confirm", "1")
+_NOT_ON_FORM: Final = frozenset(("action", "enctype"))
+_NOT_ON_BUTTON: Final = frozenset(("disabled", "form", "formaction", "formenctype", "formmethod"))
+
+
+def check_style(page: str, style: str) -> None:
+    """Check that every `<style>` of a page has exactly this style.
+
+    Raises:
+        ValueError: it has something else.
+    """
+    if any(each != style for each in _Outline(page).styles):
+        raise ValueError("<style> must have {{ style }} and nothing else, not even a space")
+
+
+def check_confirmation(page: str) -> None:
+    """Check that the one form of a page sends exactly a confirmation to the page's own address.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not _Outline(page).confirms:
+        raise ValueError(
+            'the confirmation page needs one form, with method="post", no action, and in it one name only:'
+            ' <button name="callback_confirm" value="1">'
+        )
+
+
+class _Outline(HTMLParser):
+    """Styles and form fields of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.styles: list[str] = []
+        self._open = ""
+        self._forms: list[dict[str, str | None]] = []
+        self._fields: list[tuple[str, str, dict[str, str | None]]] = []
+        """Fields that a form can send: the open element, the tag and the attributes of each."""
+        self.feed(page)
+        self.close()
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the one form sends exactly a confirmation to the page's own address."""
+        if len(self._forms) != 1 or len(self._fields) != 1:
+            return False
+        ((parent, tag, field),) = self._fields
+        form = self._forms[0]
+        return (
+            (form.get("method") or "").lower() == "post"
+            and not form.keys() & _NOT_ON_FORM
+            and (parent, tag) == ("form", "button")
+            and (field.get("name"), field.get("value")) == _CONFIRMATION
+            and (field.get("type") or "submit").lower() == "submit"
+            and not field.keys() & _NOT_ON_BUTTON
+        )
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Record a start tag."""
+        if tag in ("form", "style"):
+            self._open = tag
+        if tag == "style":
+            self.styles.append("")
+        elif tag == "form":
+            self._forms.append(dict(attrs))
+        elif tag in ("button", "input", "select", "textarea") and (tag == "button" or "name" in dict(attrs)):
+            self._fields.append((self._open, tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Record an end tag."""
+        if tag == self._open:
+            self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        """Record the text of a style."""
+        if self._open == "style":
+            self.styles[-1] += data

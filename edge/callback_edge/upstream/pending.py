@@ -1,0 +1,96 @@
+"""Calls that wait: for a stream, or on a stream for their results."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from callback.v1 import edge_service_pb2
+from callback_edge.limits.body_budget import BodyReservation
+
+MAX_BATCH_CALLS: Final = 64
+"""Most calls in one message."""
+MAX_BATCH_BYTES: Final = 256 * 1024
+"""Largest message of several calls. A larger call has a message of its own."""
+
+
+class PendingCall:
+    """Call without a result. A caller that hangs up cancels `result` and nothing else."""
+
+    __slots__ = ("added_at", "body", "encoded", "number", "refusals", "result")
+
+    def __init__(self, number: int, request: edge_service_pb2.InvokeRequest, body: BodyReservation) -> None:
+        self.number = number
+        message = edge_service_pb2.StreamInvocationsRequest()
+        message.invocations.add(number=number).request.CopyFrom(request)
+        self.encoded = message.SerializeToString()
+        """Serialized message with this call. By protobuf's rules the concatenation of several such messages is one
+        message with all their calls."""
+        self.body = body
+        self.result: asyncio.Future[edge_service_pb2.InvokeResponse] = asyncio.get_running_loop().create_future()
+        self.refusals = 0
+        """Number of servers that refused this edge."""
+        self.added_at = 0.0
+        """Time, by the loop's clock, at which the last queue got it."""
+
+
+class PendingCalls:
+    """Queue of calls in the order of their arrival, with a timeout for each.
+
+    Args:
+        timeout_s: how long a call may stay, in seconds.
+        on_timeout: called with each call that stays longer, which leaves the queue.
+    """
+
+    def __init__(self, timeout_s: float, on_timeout: Callable[[PendingCall], None]) -> None:
+        self._timeout_s = timeout_s
+        self._on_timeout = on_timeout
+        self._calls: dict[int, PendingCall] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: PendingCall) -> None:
+        """Append a call."""
+        loop = asyncio.get_running_loop()
+        call.added_at = loop.time()
+        self._calls[call.number] = call
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout_s, self._remove_expired)
+
+    def remove(self, number: int) -> PendingCall | None:
+        """Remove the call with this number and return it. Return None if it is not here."""
+        return self._calls.pop(number, None)
+
+    def take_batch(self) -> list[PendingCall]:
+        """Remove the first calls, as many as fit into one message, and return them."""
+        batch: list[PendingCall] = []
+        size = 0
+        for call in self._calls.values():
+            size += len(call.encoded)
+            if batch and (size > MAX_BATCH_BYTES or len(batch) == MAX_BATCH_CALLS):
+                break
+            batch.append(call)
+        for call in batch:
+            del self._calls[call.number]
+        return batch
+
+    def take_all(self) -> list[PendingCall]:
+        """Remove all calls and return them."""
+        calls = [*self._calls.values()]
+        self._calls.clear()
+        return calls
+
+    def _remove_expired(self) -> None:
+        loop = asyncio.get_running_loop()
+        limit = loop.time() - self._timeout_s
+        self._timer = None
+        expired = []
+        for call in self._calls.values():
+            if call.added_at > limit:
+                self._timer = loop.call_at(call.added_at + self._timeout_s, self._remove_expired)
+                break
+            expired.append(call)
+        for call in expired:
+            del self._calls[call.number]
+            self._on_timeout(call)

@@ -1,0 +1,88 @@
+"""Status of a failed call or stream: decodes the server's `google.rpc.Status`. Pure, apart from the log."""
+
+import contextlib
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import grpc.aio
+from google.protobuf import duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from callback_edge import problems
+from callback_process import logs
+
+_log = logs.get_logger()
+
+REFUSAL_CODES: Final = (code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED)
+"""Codes with which a server refuses this edge."""
+UNREACHABLE_RETRY_S: Final = 5
+"""Value of `Retry-After`, in seconds, where no server accepts calls."""
+_OUTCOME_UNKNOWN_CODES: Final = (code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
+_ERROR_DOMAIN: Final = "callback"
+_CHALLENGE: Final = re.compile(r"[!-~](?:[ -~]{0,998}[!-~])?")
+_DEFAULT_CHALLENGE: Final = "Signature"
+_MAX_RETRY_S: Final = 24 * 3600
+
+
+@dataclass(slots=True)
+class ErrorDetails:
+    """Details of an error. All are empty if the error is not from a server of Callback."""
+
+    reason: str = ""
+    call_id: str = ""
+    challenge: str = _DEFAULT_CHALLENGE
+    retry_after_s: int | None = None
+
+
+def details_of(status: status_pb2.Status) -> ErrorDetails:
+    """Return the details of a status."""
+    details = ErrorDetails()
+    for detail in status.details:
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
+            details.reason, details.call_id = info.reason, info.metadata.get("call_id", "")
+            if _CHALLENGE.fullmatch(challenge := info.metadata.get("challenge", "")):
+                details.challenge = challenge
+        elif detail.Unpack(retry):
+            details.retry_after_s = _whole_seconds(retry.retry_delay)
+    return details
+
+
+def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
+    """Return what a failed call means to its caller. The server's message is not part of it."""
+    if status.code in REFUSAL_CODES:
+        return problems.ProblemError(problems.EDGE_REFUSED, retry_after_s=UNREACHABLE_RETRY_S)
+    details = details_of(status)
+    if details.reason:
+        problem = problems.BY_REASON.get(details.reason, problems.INTERNAL)
+        challenge = details.challenge if problem is problems.VERIFICATION_FAILED else ""
+        return problems.ProblemError(
+            problem, retry_after_s=details.retry_after_s, call_id=details.call_id, challenge=challenge
+        )
+    _log.warning("invoke_failed", grpc_code=_code_name(status), grpc_details=status.message)
+    is_unknown = status.code in _OUTCOME_UNKNOWN_CODES
+    return problems.ProblemError(problems.OUTCOME_UNKNOWN if is_unknown else problems.INTERNAL)
+
+
+def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """Return the status with which a stream ended."""
+    with contextlib.suppress(ValueError):  # the details contradict the status: not from a server of Callback
+        if rich := rpc_status.from_call(error):  # type: ignore[arg-type]  # typed for the synchronous API, works for both
+            return rich
+    return status_pb2.Status(code=error.code().value[0], message=error.details() or "")
+
+
+def reason_of(status: status_pb2.Status) -> str:
+    """Return why a server refuses. A proxy in front of it may give only a code."""
+    return details_of(status).reason or _code_name(status)
+
+
+def _code_name(status: status_pb2.Status) -> str:
+    return code_pb2.Code.Name(status.code) if status.code in code_pb2.Code.values() else str(status.code)
+
+
+def _whole_seconds(delay: duration_pb2.Duration) -> int:
+    return min(max(1, math.ceil(delay.seconds + delay.nanos / 1e9)), _MAX_RETRY_S)
