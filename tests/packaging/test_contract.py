@@ -1,8 +1,10 @@
-"""The contract's files: generated code, and what is kept of other contracts."""
+"""The files of the contract: generated code, and the third-party files."""
 
 import importlib.util
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
@@ -10,10 +12,14 @@ from google.rpc import status_pb2
 from protovalidate._gen.buf.validate import validate_pb
 from support.tree import ROOT
 
+from callback.v1 import callbacks_service_pb2
+from callback_server.contract.validation import violations
+
 EXCERPT = "buf/validate/validate.proto"
+RULES = ROOT / "proto" / "callback" / "v1" / "rules.proto"
 
 
-def test_what_is_generated_is_what_it_is_made_from(monkeypatch):
+def test_the_generated_code_is_up_to_date(monkeypatch):
     spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
     tasks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tasks)
@@ -21,7 +27,7 @@ def test_what_is_generated_is_what_it_is_made_from(monkeypatch):
 
 
 def as_protoc_reads(folder, name):
-    """A file of somebody else's contract that we keep, as protoc reads it."""
+    """Return a third-party file of the contract as protoc reads it."""
     image = folder / "file.binpb"
     command = [
         sys.executable,
@@ -43,12 +49,12 @@ def excerpt(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def original():
-    """The whole of it, as the installed protovalidate has it."""
+    """The original file, as the installed protovalidate has it."""
     return descriptor_pb2.FileDescriptorProto.FromString(validate_pb._DESC.proto.to_binary())
 
 
 def facts(file):
-    """All that decides about bytes and names: each element with its number, type and place."""
+    """Return all that decides about the wire format and names: each element with its number, type and place."""
     found = {f"file {file.name}": (file.package, file.syntax)}
 
     def fields(place, within, oneofs=()):
@@ -83,6 +89,35 @@ def test_the_excerpt_of_the_rules_agrees_with_protovalidate_in_every_name_number
     assert {name: theirs.get(name) for name in ours} == ours
 
 
-def test_the_status_agrees_with_that_of_googleapis_in_every_name_number_and_type(tmp_path):
-    theirs = descriptor_pb2.FileDescriptorProto.FromString(status_pb2.DESCRIPTOR.serialized_pb)
-    assert facts(as_protoc_reads(tmp_path, theirs.name)) == facts(theirs)
+def test_the_status_is_the_file_of_googleapis():
+    original = Path(status_pb2.__file__).with_name("status.proto")
+    assert (ROOT / "proto" / "third_party" / "google" / "rpc" / "status.proto").read_bytes() == original.read_bytes()
+
+
+def test_every_file_has_the_options_of_every_language():
+    for name in sorted((ROOT / "proto" / "callback" / "v1").glob("*.proto")):
+        options = dict(re.findall(r'^option (\w+) = "?(.+?)"?;$', name.read_text(), re.MULTILINE))
+        outer_class = options.pop("java_outer_classname")
+        assert options == {
+            "csharp_namespace": "CallbackApi.V1",
+            "go_package": "callback/v1;callbackv1",
+            "java_multiple_files": "true",
+            "java_package": "callback.v1",
+            "objc_class_prefix": "CBK",
+            "php_namespace": "Callback\\\\V1",
+            "ruby_package": "Callback::V1",
+        }, name
+        assert outer_class.endswith("Proto"), name
+
+
+def test_each_shared_rule_reaches_the_generated_stubs():
+    """A field names a rule of rules.proto; the stub of the field contains what the rule says."""
+    rules = dict(re.findall(r"optional bool (\w+) = \d+ .*?message: \"(.*?)\"", RULES.read_text(), re.DOTALL))
+    fields = callbacks_service_pb2.GenerateCallbackUrlRequest(
+        callback_activity="a\nb", state_query_parameter="1", verification_profile="A", labels={"": "x" * 201}
+    )
+    found = {each.rule: each.message for each in violations(fields)}
+    found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallRequest())}
+    found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallbackRequest())}
+    assert len(rules) == 7
+    assert {name: found.get(name) for name in rules} == rules

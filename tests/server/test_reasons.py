@@ -1,4 +1,4 @@
-"""The reasons in the contract, in the errors and in the table of codes are the same ones."""
+"""The error reasons: the same in the contract, in the errors of the server and in its table of codes."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,9 @@ from callback.v1 import error_reason_pb2
 from callback_server import errors
 from callback_server.rpc import status
 
-PROTO = Path(__file__).parents[2] / "proto/callback/v1/error_reason.proto"
+CONTRACT = Path(__file__).parents[2] / "proto/callback/v1"
+PROTO = CONTRACT / "error_reason.proto"
+EVERY_RPC = {"INVALID_REQUEST", "STORE_UNAVAILABLE", "INTERNAL", "UNAUTHENTICATED", "ROLE_MISSING"}
 
 
 def refusals(base=errors.CallbackError):
@@ -26,6 +28,34 @@ def test_every_reason_of_the_contract_is_an_error_with_the_code_that_the_contrac
     assert {each.reason for each in refusals()} == codes.keys()
     names = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118
     assert names - {"UNSPECIFIED"} == said.keys()
+
+
+def joined(lines):
+    """Return the text of comment lines, as one line."""
+    return " ".join(line.strip().removeprefix("//").strip() for line in lines.splitlines())
+
+
+def test_the_reasons_that_each_rpc_lists_and_the_rpcs_that_each_reason_lists_are_the_same():
+    listed_by_rpc = {}
+    for file in CONTRACT.glob("*_service.proto"):
+        text = file.read_text()
+        for comment, rpc in re.findall(r"((?: +//.*\n)+) +rpc (\w+)\(", text):
+            if rpc == "StreamInvocations":  # most of its reasons are those of a result
+                (of_result,) = re.findall(r"((?: +//.*\n)+) +google\.rpc\.Status status", text)
+                comment += of_result
+            listed = re.findall(r"Fails with ([\w, ]+)\.", joined(comment))
+            listed_by_rpc[rpc] = {reason for each in listed for reason in re.split(r", | or ", each)}
+            assert listed_by_rpc[rpc] <= status._CODES.keys(), rpc
+    comments = re.findall(r"((?: +//.*\n)+) +ERROR_REASON_(\w+) = ", PROTO.read_text())
+    listed_by_reason = {reason: joined(comment) for comment, reason in comments if reason != "UNSPECIFIED"}
+    for reason, comment in listed_by_reason.items():
+        (rpcs,) = re.findall(r"Returned by ([\w, ]+)\.$", comment)
+        if reason in EVERY_RPC:
+            assert rpcs == "every RPC", reason
+        else:
+            assert set(re.split(r", | and ", rpcs)) == {
+                rpc for rpc, names in listed_by_rpc.items() if reason in names
+            }, reason
 
 
 def test_a_status_with_very_many_violations_stays_small_enough_to_arrive():

@@ -7,82 +7,94 @@ class ErrorReason(StrEnum):
     """Every reason for a refusal, with the gRPC status that it comes with."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
-    """The request is wrong in itself. A `google.rpc.BadRequest` names every bad field, with the rule as the violation's
-    `reason`. (INVALID_ARGUMENT)"""
+    """The request is wrong in itself. A `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of
+    the violation. Returned by every RPC. (INVALID_ARGUMENT)"""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
-    """A case with this `request_id` and other content exists. (ALREADY_EXISTS)"""
+    """A case with this `request_id` and other content exists. Returned by GenerateCallbackUrl. (ALREADY_EXISTS)"""
     REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
-    """The server has no `state_key`, so it can not give the same URL twice. (FAILED_PRECONDITION)"""
+    """The server has no `state_key`, so it cannot return the same URL twice. Returned by GenerateCallbackUrl.
+    (FAILED_PRECONDITION)"""
     CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
-    """No such case, or it is somebody else's. (NOT_FOUND)"""
+    """There is no such case, or it belongs to another owner. Returned by SetResponse, CloseCallback, GetCallback,
+    ListCalls, EraseCalls and WatchCalls. (NOT_FOUND)"""
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
-    """No such call, or it is somebody else's, or it is no longer kept. (NOT_FOUND)"""
+    """There is no such call, it belongs to another owner, or it is no longer kept. Returned by AnswerCall, GetCall and
+    ReplayCall. (NOT_FOUND)"""
     CALLBACK_CLOSED = "CALLBACK_CLOSED"
-    """The case is closed. Facts: `close_reason`. (FAILED_PRECONDITION)"""
+    """The case is closed. Facts: `close_reason`. Returned by SetResponse and StreamInvocations.
+    (FAILED_PRECONDITION)"""
     STATE_UNKNOWN = "STATE_UNKNOWN"
-    """No case is reached by this state in this form. Invoke only. (NOT_FOUND)"""
+    """There is no case with this state and kind of URL. Returned by StreamInvocations. (NOT_FOUND)"""
     CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
-    """Another call is running on a single-use case. Invoke only. (ABORTED)"""
+    """Another call runs on a single-use case. Returned by StreamInvocations. (ABORTED)"""
     HANDLER_FAILED = "HANDLER_FAILED"
-    """The handler answered with an error. Facts: `call_id`. Invoke only. (INTERNAL)"""
+    """The handler returned an error. Facts: `call_id`. Returned by StreamInvocations. (INTERNAL)"""
     RESPONSE_INVALID = "RESPONSE_INVALID"
-    """The handler's answer can not be rendered. Facts: `call_id`. Invoke only. (INTERNAL)"""
+    """The response that the handler decided on cannot be rendered. Facts: `call_id`. Returned by StreamInvocations.
+    (INTERNAL)"""
     HANDLER_DEADLINE_EXCEEDED = "HANDLER_DEADLINE_EXCEEDED"
-    """The handler missed its deadline. Facts: `call_id`. Invoke only. (DEADLINE_EXCEEDED)"""
+    """The handler missed its deadline. Facts: `call_id`. Returned by StreamInvocations. (DEADLINE_EXCEEDED)"""
     HANDLER_NOT_STARTED = "HANDLER_NOT_STARTED"
-    """The handler never started; the case is open again. Facts: `call_id`. Invoke only. (UNAVAILABLE)"""
+    """The handler never started, and the case is open again. Facts: `call_id`. Returned by StreamInvocations.
+    (UNAVAILABLE)"""
     HANDLER_LOST = "HANDLER_LOST"
-    """The connection broke after the handler was asked. Facts: `call_id`. Invoke only. (UNAVAILABLE)"""
+    """The connection broke after the handler got the call. Facts: `call_id`. Returned by StreamInvocations.
+    (UNAVAILABLE)"""
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
-    """The store can not be reached, and nothing was changed by an Invoke; any other method can be sent again.
-    (UNAVAILABLE)"""
+    """The store cannot be reached. An invocation has changed nothing; any other request is safe to retry. Returned by
+    every RPC. (UNAVAILABLE)"""
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
-    """The store did not answer in time, so it is not known whether the call was made or its result kept. Invoke only.
-    (UNAVAILABLE)"""
+    """The store did not respond in time, so it is unknown whether the call was made or its result recorded. Returned by
+    StreamInvocations. (UNAVAILABLE)"""
     TOO_MANY_CALLS = "TOO_MANY_CALLS"
-    """This process runs as many calls as it may. Invoke only. (RESOURCE_EXHAUSTED)"""
+    """The server process runs its maximum number of calls. Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
     SERVER_STOPPING = "SERVER_STOPPING"
-    """This process takes no new calls. Invoke only. (UNAVAILABLE)"""
+    """The server process stops and accepts no new calls, workers or watchers. Returned by StreamInvocations, WatchCalls
+    and Work. (UNAVAILABLE)"""
     INTERNAL = "INTERNAL"
-    """A fault of the server, described in its log only. (INTERNAL)"""
+    """A fault of the server, which only its log describes. Returned by every RPC. (INTERNAL)"""
     UNAUTHENTICATED = "UNAUTHENTICATED"
-    """No token and no certificate that is known, or a token that is wrong or has expired. Any method.
+    """There is no token and no known certificate, or the token is wrong or expired. Returned by every RPC.
     (UNAUTHENTICATED)"""
     ROLE_MISSING = "ROLE_MISSING"
-    """The principal is known and does not have the role that this needs. Facts: `role`. Any method.
+    """The principal does not have the role that the request needs. Facts: `role`. Returned by every RPC.
     (PERMISSION_DENIED)"""
     TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
-    """The owner has as many cases that are not closed as it may. Facts: `limit`. GenerateCallbackUrl only.
+    """The owner has its maximum number of cases that are not closed. Facts: `limit`. Returned by GenerateCallbackUrl.
     (RESOURCE_EXHAUSTED)"""
     VERIFICATION_FAILED = "VERIFICATION_FAILED"
-    """The request does not pass the case's verification profile. Nothing was changed. Facts: `challenge`, what `WWW-
-    Authenticate` says. Invoke only. (FAILED_PRECONDITION)"""
+    """The request does not pass the verification profile of the case. Nothing has changed. Facts: `challenge`, the
+    value for `WWW-Authenticate`. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
     VERIFICATION_UNAVAILABLE = "VERIFICATION_UNAVAILABLE"
-    """This server does not have the case's verification profile. Nothing was changed. Invoke only. (UNAVAILABLE)"""
+    """This server does not have the verification profile of the case. Nothing has changed. Returned by
+    StreamInvocations. (UNAVAILABLE)"""
     CONFIRMATION_REQUIRED = "CONFIRMATION_REQUIRED"
-    """A person must confirm first. Nothing was changed. Invoke only. (FAILED_PRECONDITION)"""
+    """A person must confirm first. Nothing has changed. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
     AGENT_DETECTED = "AGENT_DETECTED"
-    """The request is from a program that looks at links. Nothing was changed. Invoke only. (FAILED_PRECONDITION)"""
+    """The request comes from a program that inspects links. Nothing has changed. Returned by StreamInvocations.
+    (FAILED_PRECONDITION)"""
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
-    """More calls on the case, or on all cases of its owner, than the operator allows in this time. Nothing was changed.
-    Invoke only. (RESOURCE_EXHAUSTED)"""
+    """There are more calls on the case, or on all cases of its owner, than the configured rate. Nothing has changed.
+    Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
     CALL_ANSWERED = "CALL_ANSWERED"
-    """The call has another answer already, or ended without one. Facts: `status`. SetResponse only.
+    """The call already has another answer, or ended without one. Facts: `status`. Returned by AnswerCall.
     (FAILED_PRECONDITION)"""
     CALL_NOT_HELD = "CALL_NOT_HELD"
-    """The call's handler answers it, or has; its case does not hold calls. SetResponse only. (FAILED_PRECONDITION)"""
+    """The call is answered by its handler; its case does not hold calls. Returned by AnswerCall.
+    (FAILED_PRECONDITION)"""
     CALL_NOT_REPLAYABLE = "CALL_NOT_REPLAYABLE"
-    """The call is running, its request is not kept whole or was erased, or its activity has no handler. ReplayCall
-    only. (FAILED_PRECONDITION)"""
+    """The call runs, its request is not kept whole or was erased, or its activity has no handler. Returned by
+    ReplayCall. (FAILED_PRECONDITION)"""
     WATCH_POSITION_LOST = "WATCH_POSITION_LOST"
-    """Events after the resume token are no longer kept, the store has lost that place (a failover, a backup that was
-    restored), or a server of a later release made the token. Read the state with ListCallbacks and ListCalls, then
-    watch without a token. WatchCalls only. (OUT_OF_RANGE)"""
+    """Events after the resume token are no longer kept, the store has lost that position (a failover, or a restored
+    backup), or a server of a later release made the token. Read the state with ListCallbacks and ListCalls, then watch
+    without a token. Returned by WatchCalls. (OUT_OF_RANGE)"""
     WATCHER_TOO_SLOW = "WATCHER_TOO_SLOW"
-    """The watcher reads more slowly than events come. Watch again with the last resume token. WatchCalls only.
+    """The watcher reads more slowly than events come. Watch again with the last resume token. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""
     ACTIVITY_NOT_ALLOWED = "ACTIVITY_NOT_ALLOWED"
-    """The principal may not work on an activity that it announces. Facts: `activity`. Work only. (PERMISSION_DENIED)"""
+    """The principal may not serve an activity that the worker announces. Facts: `activity`. Returned by Work.
+    (PERMISSION_DENIED)"""
     TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
-    """This process has as many watchers as it may, in all or of this principal. WatchCalls only.
+    """The server process has its maximum number of watchers, in total or of this principal. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""

@@ -28,21 +28,21 @@ class _Verdict:
 class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
-    """VERDICT_UNSPECIFIED is not an answer: the call is FAILED."""
+    """VERDICT_UNSPECIFIED is not a decision: the call is FAILED."""
     VERDICT_ACCEPTED: _Verdict.ValueType  # 1
-    """VERDICT_ACCEPTED: the call SUCCEEDED, whatever code is answered."""
+    """VERDICT_ACCEPTED: the call SUCCEEDED, whatever the code of the response."""
     VERDICT_REJECTED: _Verdict.ValueType  # 2
-    """VERDICT_REJECTED: incorrect data was sent; the call is REJECTED."""
+    """VERDICT_REJECTED: incorrect data was sent, and the call is REJECTED."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
-    """Verdict is a handler's judgement of the data that was sent."""
+    """Verdict is the decision of a handler about the data that was sent."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
-"""VERDICT_UNSPECIFIED is not an answer: the call is FAILED."""
+"""VERDICT_UNSPECIFIED is not a decision: the call is FAILED."""
 VERDICT_ACCEPTED: Verdict.ValueType  # 1
-"""VERDICT_ACCEPTED: the call SUCCEEDED, whatever code is answered."""
+"""VERDICT_ACCEPTED: the call SUCCEEDED, whatever the code of the response."""
 VERDICT_REJECTED: Verdict.ValueType  # 2
-"""VERDICT_REJECTED: incorrect data was sent; the call is REJECTED."""
+"""VERDICT_REJECTED: incorrect data was sent, and the call is REJECTED."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
@@ -89,52 +89,52 @@ class HandleCallbackRequest(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id names the call; it is new for each call. Use it as the key for work that must not be done twice."""
+    """call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
     """callback_system_case is the id of the case that was called (`callback_case_id`)."""
     callback_activity: _builtins.str
-    """callback_activity is the activity that the case names."""
+    """callback_activity is the activity of the case."""
     callback_activity_case: _builtins.str
-    """callback_activity_case is what was given when the case was generated. Can be empty."""
+    """callback_activity_case is the value that was given when the case was generated. Can be empty."""
     attempt: _builtins.int
-    """attempt counts the calls on the case: 1 for the first. In ACK mode, and of a replay, it counts the attempts of this
-    call: the `call_id` stays the same.
+    """attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode and for a replay, it
+    is the number of the attempt of this call: the `call_id` stays the same.
     """
     request_method: _builtins.str
     """request_method is the HTTP method in lower case: get, post, put, delete or patch."""
     request_query_string: _builtins.str
-    """request_query_string is the query string as it was sent, without the `?`."""
+    """request_query_string is the query string as sent, without the `?`."""
     request_body: _builtins.bytes
-    """request_body is the body, byte for byte: never decoded, decompressed or parsed."""
+    """request_body is the body, byte for byte: not decoded, decompressed or parsed."""
     client_address: _builtins.str
-    """client_address is the address that the request came from. Empty if it is not known."""
+    """client_address is the address of the client. Empty if unknown."""
     verification_profile: _builtins.str
-    """verification_profile is the profile that the call has passed. Empty: nobody has verified who sent it."""
+    """verification_profile is the profile that the request passed. Empty: the sender is not verified."""
     message_id: _builtins.str
-    """message_id is the sender's own name for what was sent, as the profile found it. Empty if there was none."""
+    """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
     replayed: _builtins.bool
-    """replayed says that an owner asked for the call to be handled again."""
+    """replayed says that an owner replayed the call."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
-        """request_headers are the request's header fields in their order, repeated ones kept."""
+        """request_headers are the header fields of the request in order, with repeated fields."""
 
     @_builtins.property
     def request_query(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.QueryParameter]:
-        """request_query are the pairs of the query string in their order, repeated ones kept. On `/cbq/` the state parameter
-        is among them.
+        """request_query are the parameters of the query string in order, with repeated parameters. On `/cbq/` they include
+        the state parameter.
         """
 
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response is the case's response as it was when the call began: what the caller gets unless it is overridden."""
+        """response is the response of the case when the call started. The caller gets it unless the handler overrides it."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """labels are the case's labels."""
+        """labels are the labels of the case."""
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """deadline is when an answer comes too late. The gRPC deadline is the same."""
+        """deadline is the time after which an answer is too late. It is also the gRPC deadline."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ Global___HandleCallbackRequest: _TypeAlias = HandleCallbackRequest  # noqa: Y015
 
 @_typing.final
 class HandleCallbackResponse(_message.Message):
-    """HandleCallbackResponse is the handler's decision."""
+    """HandleCallbackResponse is the decision of the handler."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,14 +177,15 @@ class HandleCallbackResponse(_message.Message):
     verdict: Global___Verdict.ValueType
     """verdict says whether the data was accepted. Required."""
     keep_open: _builtins.bool
-    """keep_open, after ACCEPTED on a single-use case: the call succeeded, but it was not yet the one; the case is open
-    again. Default false. No effect otherwise.
+    """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
+    Default false. No effect otherwise.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response overrides. After ACCEPTED: each attribute that is set replaces the case's. After REJECTED: only this is
-        used, by default a response with code 422. The result must be valid, else the call is FAILED, the caller gets a 502, and
-        the handler is told what was wrong (RefuseAnswer; of a worker, `refused`).
+        """response overrides the response of the case. After ACCEPTED, each attribute that is set replaces that of the case.
+        After REJECTED, only this response is used, with code 422 by default. If the resulting response is not valid, the
+        call is FAILED, the caller gets a 502, and the handler gets the reason (RefuseAnswer, or `answer_refused` for a
+        worker).
         """
 
     def __init__(
@@ -214,9 +215,9 @@ class RefuseAnswerRequest(_message.Message):
     call_id: _builtins.str
     """call_id is the call."""
     callback_activity: _builtins.str
-    """callback_activity is its activity."""
+    """callback_activity is the activity of the call."""
     problem: _builtins.str
-    """problem is a sentence about what is wrong: the call's `failure_detail`."""
+    """problem describes what is wrong, in a sentence. It is the `failure_detail` of the call."""
     def __init__(
         self,
         *,
@@ -234,7 +235,7 @@ Global___RefuseAnswerRequest: _TypeAlias = RefuseAnswerRequest  # noqa: Y015
 
 @_typing.final
 class RefuseAnswerResponse(_message.Message):
-    """RefuseAnswerResponse says nothing."""
+    """RefuseAnswerResponse is empty."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallbackHandlerServiceStub:
-    """CallbackHandlerService is implemented by internal services and called by the Callback server: one service answers
-    for any number of activities, declared in the server's configuration with this service's address.
+    """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
+    any number of activities. The configuration of the server declares each activity with the address of the service.
     """
 
     def __init__(self, channel):
@@ -49,22 +49,23 @@ class CallbackHandlerServiceStub:
 
 
 class CallbackHandlerServiceServicer:
-    """CallbackHandlerService is implemented by internal services and called by the Callback server: one service answers
-    for any number of activities, declared in the server's configuration with this service's address.
+    """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
+    any number of activities. The configuration of the server declares each activity with the address of the service.
     """
 
     def HandleCallback(self, request, context):
-        """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-        FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
-        broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
+        """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
+        the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
+        and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
+        RPC continues.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefuseAnswer(self, request, context):
-        """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
-        call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
+        """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
+        The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,8 +93,8 @@ def add_CallbackHandlerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallbackHandlerService:
-    """CallbackHandlerService is implemented by internal services and called by the Callback server: one service answers
-    for any number of activities, declared in the server's configuration with this service's address.
+    """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
+    any number of activities. The configuration of the server declares each activity with the address of the service.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallbackHandlerServiceStub:
-    """CallbackHandlerService is implemented by internal services and called by the Callback server: one service answers
-    for any number of activities, declared in the server's configuration with this service's address.
+    """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
+    any number of activities. The configuration of the server declares each activity with the address of the service.
     """
 
     @_typing.overload
@@ -36,35 +36,37 @@ class CallbackHandlerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CallbackHandlerServiceAsyncStub: ...
     HandleCallback: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleCallbackRequest, _callback_handler_service_pb2.HandleCallbackResponse]
-    """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-    FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
-    broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
+    """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
+    the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
+    and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
+    RPC continues.
     """
     RefuseAnswer: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]
-    """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
-    call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
+    """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
+    The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
     """
 
 @_typing.type_check_only
 class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
-    """CallbackHandlerService is implemented by internal services and called by the Callback server: one service answers
-    for any number of activities, declared in the server's configuration with this service's address.
+    """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
+    any number of activities. The configuration of the server declares each activity with the address of the service.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     HandleCallback: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleCallbackRequest, _callback_handler_service_pb2.HandleCallbackResponse]  # type: ignore[assignment]
-    """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-    FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
-    broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
+    """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
+    the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
+    and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
+    RPC continues.
     """
     RefuseAnswer: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]  # type: ignore[assignment]
-    """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
-    call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
+    """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
+    The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
     """
 
 class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CallbackHandlerService is implemented by internal services and called by the Callback server: one service answers
-    for any number of activities, declared in the server's configuration with this service's address.
+    """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
+    any number of activities. The configuration of the server declares each activity with the address of the service.
     """
 
     @_abc_1.abstractmethod
@@ -73,9 +75,10 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_handler_service_pb2.HandleCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_handler_service_pb2.HandleCallbackResponse, _abc.Awaitable[_callback_handler_service_pb2.HandleCallbackResponse]]:
-        """HandleCallback decides what happens on a call. It is asked once for each call. Any error status makes the call
-        FAILED: the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (it can not be told from a connection that
-        broke), a 502 for any other. Its message is never shown to the caller. A caller that hangs up does not cancel it.
+        """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
+        the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
+        and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
+        RPC continues.
         """
 
     @_abc_1.abstractmethod
@@ -84,8 +87,8 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_handler_service_pb2.RefuseAnswerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_handler_service_pb2.RefuseAnswerResponse, _abc.Awaitable[_callback_handler_service_pb2.RefuseAnswerResponse]]:
-        """RefuseAnswer tells a handler that what it decided on a call can not be rendered, for the log of those who wrote it. The
-        call is FAILED whatever is answered here, and a service that leaves it unimplemented is merely not told.
+        """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
+        The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
         """
 
 def add_CallbackHandlerServiceServicer_to_server(servicer: CallbackHandlerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,30 +30,30 @@ class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode
     ANSWER_MODE_UNSPECIFIED: _AnswerMode.ValueType  # 0
     """ANSWER_MODE_UNSPECIFIED is HANDLER; for the activity `form` it is HOLD."""
     ANSWER_MODE_HANDLER: _AnswerMode.ValueType  # 1
-    """ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
+    """ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits."""
     ANSWER_MODE_HOLD: _AnswerMode.ValueType  # 2
-    """ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
-    No handler is asked. At most 300 seconds, or the deadline that the activity declares.
+    """ANSWER_MODE_HOLD: the caller waits for AnswerCall, by a person or another service. No handler runs. The caller
+    waits at most 300 seconds, or until the deadline that the activity declares.
     """
     ANSWER_MODE_ACK: _AnswerMode.ValueType  # 3
-    """ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
-    single-use case is CONSUMED. The handler runs after that, with retries, at least once.
+    """ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
+    succeeded, and a single-use case is CONSUMED. The handler runs afterwards, with retries, at least once.
     """
 
 class AnswerMode(_AnswerMode, metaclass=_AnswerModeEnumTypeWrapper):
-    """AnswerMode is who answers a call, and when."""
+    """AnswerMode selects who answers a call, and when."""
 
 ANSWER_MODE_UNSPECIFIED: AnswerMode.ValueType  # 0
 """ANSWER_MODE_UNSPECIFIED is HANDLER; for the activity `form` it is HOLD."""
 ANSWER_MODE_HANDLER: AnswerMode.ValueType  # 1
-"""ANSWER_MODE_HANDLER: the handler of the activity decides, while the caller waits."""
+"""ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits."""
 ANSWER_MODE_HOLD: AnswerMode.ValueType  # 2
-"""ANSWER_MODE_HOLD: the caller waits for SetResponse with the `call_id`, from whoever knows: a person, another service.
-No handler is asked. At most 300 seconds, or the deadline that the activity declares.
+"""ANSWER_MODE_HOLD: the caller waits for AnswerCall, by a person or another service. No handler runs. The caller
+waits at most 300 seconds, or until the deadline that the activity declares.
 """
 ANSWER_MODE_ACK: AnswerMode.ValueType  # 3
-"""ANSWER_MODE_ACK: the caller gets the case's response as soon as the call is stored; it has succeeded then, and a
-single-use case is CONSUMED. The handler runs after that, with retries, at least once.
+"""ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
+succeeded, and a single-use case is CONSUMED. The handler runs afterwards, with retries, at least once.
 """
 Global___AnswerMode: _TypeAlias = AnswerMode  # noqa: Y015
 
@@ -68,17 +68,18 @@ class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.Val
     GET_GUARD_OFF: _GetGuard.ValueType  # 1
     """GET_GUARD_OFF: every GET is a call, as the return from a payment must be."""
     GET_GUARD_DETECT: _GetGuard.ValueType  # 2
-    """GET_GUARD_DETECT: programs that are known to open links (previews, scanners of mail) get a page that says nothing,
-    and it is no call.
+    """GET_GUARD_DETECT: a program that is known to open links (preview, mail scanner) gets a page without content. Its
+    GET is not a call.
     """
     GET_GUARD_CONFIRM: _GetGuard.ValueType  # 3
-    """GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
-    the call: its handler sees the original GET, with its query and an empty body. No state parameter has that name.
+    """GET_GUARD_CONFIRM: a GET gets a page with one button. The button posts the form `callback_confirm=1` to the same
+    URL, and that POST is the call. The handler sees the original GET, with its query and an empty body. No state
+    parameter can have the name `callback_confirm`.
     """
 
 class GetGuard(_GetGuard, metaclass=_GetGuardEnumTypeWrapper):
-    """GetGuard is what becomes of a GET on a case, which a program that looks at links may have sent. Other methods are calls
-    in any case.
+    """GetGuard selects how a GET on a case is handled, which may come from a program that inspects links. Other methods are
+    always calls.
     """
 
 GET_GUARD_UNSPECIFIED: GetGuard.ValueType  # 0
@@ -86,12 +87,13 @@ GET_GUARD_UNSPECIFIED: GetGuard.ValueType  # 0
 GET_GUARD_OFF: GetGuard.ValueType  # 1
 """GET_GUARD_OFF: every GET is a call, as the return from a payment must be."""
 GET_GUARD_DETECT: GetGuard.ValueType  # 2
-"""GET_GUARD_DETECT: programs that are known to open links (previews, scanners of mail) get a page that says nothing,
-and it is no call.
+"""GET_GUARD_DETECT: a program that is known to open links (preview, mail scanner) gets a page without content. Its
+GET is not a call.
 """
 GET_GUARD_CONFIRM: GetGuard.ValueType  # 3
-"""GET_GUARD_CONFIRM: a GET shows a page with one button. Its POST, of the form `callback_confirm=1` to the same URL, is
-the call: its handler sees the original GET, with its query and an empty body. No state parameter has that name.
+"""GET_GUARD_CONFIRM: a GET gets a page with one button. The button posts the form `callback_confirm=1` to the same
+URL, and that POST is the call. The handler sees the original GET, with its query and an empty body. No state
+parameter can have the name `callback_confirm`.
 """
 Global___GetGuard: _TypeAlias = GetGuard  # noqa: Y015
 
@@ -102,25 +104,25 @@ class _CallbackStatus:
 class _CallbackStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallbackStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALLBACK_STATUS_UNSPECIFIED: _CallbackStatus.ValueType  # 0
-    """CALLBACK_STATUS_UNSPECIFIED means nothing; in a filter it means every status."""
+    """CALLBACK_STATUS_UNSPECIFIED has no meaning; in a filter it selects every status."""
     CALLBACK_STATUS_OPEN: _CallbackStatus.ValueType  # 1
-    """CALLBACK_STATUS_OPEN can be called."""
+    """CALLBACK_STATUS_OPEN: the case can be called."""
     CALLBACK_STATUS_IN_PROGRESS: _CallbackStatus.ValueType  # 2
-    """CALLBACK_STATUS_IN_PROGRESS is a single-use case with a call running: another call gets a 409."""
+    """CALLBACK_STATUS_IN_PROGRESS: a call runs on a single-use case. Another call gets a 409."""
     CALLBACK_STATUS_CLOSED: _CallbackStatus.ValueType  # 3
-    """CALLBACK_STATUS_CLOSED can not be called any more: 410, or 404 on `/cbq/`."""
+    """CALLBACK_STATUS_CLOSED: the case cannot be called any more. A call gets a 410, or a 404 on `/cbq/`."""
 
 class CallbackStatus(_CallbackStatus, metaclass=_CallbackStatusEnumTypeWrapper):
-    """CallbackStatus is where a case is in its life."""
+    """CallbackStatus is the state of a case in its life."""
 
 CALLBACK_STATUS_UNSPECIFIED: CallbackStatus.ValueType  # 0
-"""CALLBACK_STATUS_UNSPECIFIED means nothing; in a filter it means every status."""
+"""CALLBACK_STATUS_UNSPECIFIED has no meaning; in a filter it selects every status."""
 CALLBACK_STATUS_OPEN: CallbackStatus.ValueType  # 1
-"""CALLBACK_STATUS_OPEN can be called."""
+"""CALLBACK_STATUS_OPEN: the case can be called."""
 CALLBACK_STATUS_IN_PROGRESS: CallbackStatus.ValueType  # 2
-"""CALLBACK_STATUS_IN_PROGRESS is a single-use case with a call running: another call gets a 409."""
+"""CALLBACK_STATUS_IN_PROGRESS: a call runs on a single-use case. Another call gets a 409."""
 CALLBACK_STATUS_CLOSED: CallbackStatus.ValueType  # 3
-"""CALLBACK_STATUS_CLOSED can not be called any more: 410, or 404 on `/cbq/`."""
+"""CALLBACK_STATUS_CLOSED: the case cannot be called any more. A call gets a 410, or a 404 on `/cbq/`."""
 Global___CallbackStatus: _TypeAlias = CallbackStatus  # noqa: Y015
 
 class _CloseReason:
@@ -130,31 +132,31 @@ class _CloseReason:
 class _CloseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CloseReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CLOSE_REASON_UNSPECIFIED: _CloseReason.ValueType  # 0
-    """CLOSE_REASON_UNSPECIFIED means that the case is not closed."""
+    """CLOSE_REASON_UNSPECIFIED: the case is not closed."""
     CLOSE_REASON_CONSUMED: _CloseReason.ValueType  # 1
     """CLOSE_REASON_CONSUMED: a call on a single-use case succeeded."""
     CLOSE_REASON_FAILED: _CloseReason.ValueType  # 2
-    """CLOSE_REASON_FAILED: the one call of a single-use case that is not retryable was rejected or failed."""
+    """CLOSE_REASON_FAILED: the only call of a single-use case that is not retryable was rejected or failed."""
     CLOSE_REASON_INTERRUPTED: _CloseReason.ValueType  # 3
-    """CLOSE_REASON_INTERRUPTED: the process that ran that one call died. It is never run again."""
+    """CLOSE_REASON_INTERRUPTED: the process that ran that only call died. The call is never run again."""
     CLOSE_REASON_CLOSED_BY_OWNER: _CloseReason.ValueType  # 4
-    """CLOSE_REASON_CLOSED_BY_OWNER: CloseCallback was called."""
+    """CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback."""
     CLOSE_REASON_EXPIRED: _CloseReason.ValueType  # 5
     """CLOSE_REASON_EXPIRED: `time_to_live` has passed."""
 
 class CloseReason(_CloseReason, metaclass=_CloseReasonEnumTypeWrapper):
-    """CloseReason is why a case closed."""
+    """CloseReason is the reason why a case closed."""
 
 CLOSE_REASON_UNSPECIFIED: CloseReason.ValueType  # 0
-"""CLOSE_REASON_UNSPECIFIED means that the case is not closed."""
+"""CLOSE_REASON_UNSPECIFIED: the case is not closed."""
 CLOSE_REASON_CONSUMED: CloseReason.ValueType  # 1
 """CLOSE_REASON_CONSUMED: a call on a single-use case succeeded."""
 CLOSE_REASON_FAILED: CloseReason.ValueType  # 2
-"""CLOSE_REASON_FAILED: the one call of a single-use case that is not retryable was rejected or failed."""
+"""CLOSE_REASON_FAILED: the only call of a single-use case that is not retryable was rejected or failed."""
 CLOSE_REASON_INTERRUPTED: CloseReason.ValueType  # 3
-"""CLOSE_REASON_INTERRUPTED: the process that ran that one call died. It is never run again."""
+"""CLOSE_REASON_INTERRUPTED: the process that ran that only call died. The call is never run again."""
 CLOSE_REASON_CLOSED_BY_OWNER: CloseReason.ValueType  # 4
-"""CLOSE_REASON_CLOSED_BY_OWNER: CloseCallback was called."""
+"""CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback."""
 CLOSE_REASON_EXPIRED: CloseReason.ValueType  # 5
 """CLOSE_REASON_EXPIRED: `time_to_live` has passed."""
 Global___CloseReason: _TypeAlias = CloseReason  # noqa: Y015
@@ -166,21 +168,21 @@ class _ResponseType:
 class _ResponseTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResponseType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     RESPONSE_TYPE_UNSPECIFIED: _ResponseType.ValueType  # 0
-    """RESPONSE_TYPE_UNSPECIFIED: not given. In an override: keep what the case says."""
+    """RESPONSE_TYPE_UNSPECIFIED: not given. In an override, the type of the case applies."""
     RESPONSE_TYPE_REDIRECT: _ResponseType.ValueType  # 1
-    """RESPONSE_TYPE_REDIRECT sends the browser to `response_redirect_url`: 302 after GET, 303 after any other method."""
+    """RESPONSE_TYPE_REDIRECT redirects the browser to `response_redirect_url`: 302 after GET, 303 after any other method."""
     RESPONSE_TYPE_RESPONSE: _ResponseType.ValueType  # 2
-    """RESPONSE_TYPE_RESPONSE answers with `response_code`, `response_body` and `response_headers`."""
+    """RESPONSE_TYPE_RESPONSE sends `response_code`, `response_body` and `response_headers`."""
 
 class ResponseType(_ResponseType, metaclass=_ResponseTypeEnumTypeWrapper):
-    """ResponseType is what a caller gets."""
+    """ResponseType is the kind of response that a caller gets."""
 
 RESPONSE_TYPE_UNSPECIFIED: ResponseType.ValueType  # 0
-"""RESPONSE_TYPE_UNSPECIFIED: not given. In an override: keep what the case says."""
+"""RESPONSE_TYPE_UNSPECIFIED: not given. In an override, the type of the case applies."""
 RESPONSE_TYPE_REDIRECT: ResponseType.ValueType  # 1
-"""RESPONSE_TYPE_REDIRECT sends the browser to `response_redirect_url`: 302 after GET, 303 after any other method."""
+"""RESPONSE_TYPE_REDIRECT redirects the browser to `response_redirect_url`: 302 after GET, 303 after any other method."""
 RESPONSE_TYPE_RESPONSE: ResponseType.ValueType  # 2
-"""RESPONSE_TYPE_RESPONSE answers with `response_code`, `response_body` and `response_headers`."""
+"""RESPONSE_TYPE_RESPONSE sends `response_code`, `response_body` and `response_headers`."""
 Global___ResponseType: _TypeAlias = ResponseType  # noqa: Y015
 
 class _DeliveryStatus:
@@ -190,33 +192,33 @@ class _DeliveryStatus:
 class _DeliveryStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeliveryStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DELIVERY_STATUS_UNSPECIFIED: _DeliveryStatus.ValueType  # 0
-    """DELIVERY_STATUS_UNSPECIFIED means nothing."""
+    """DELIVERY_STATUS_UNSPECIFIED has no meaning."""
     DELIVERY_STATUS_PENDING: _DeliveryStatus.ValueType  # 1
-    """DELIVERY_STATUS_PENDING waits for its next attempt: for its time, for an earlier call of an ordered case, or for its
-    activity to be resumed.
+    """DELIVERY_STATUS_PENDING: the delivery waits for the time of its next attempt, for an earlier call of an ordered
+    case, or for its activity to be resumed.
     """
     DELIVERY_STATUS_RUNNING: _DeliveryStatus.ValueType  # 2
-    """DELIVERY_STATUS_RUNNING: the handler is at work."""
+    """DELIVERY_STATUS_RUNNING: the handler runs."""
     DELIVERY_STATUS_DELIVERED: _DeliveryStatus.ValueType  # 3
     """DELIVERY_STATUS_DELIVERED: the handler accepted."""
     DELIVERY_STATUS_DEAD: _DeliveryStatus.ValueType  # 4
-    """DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall tries again."""
+    """DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall starts new attempts."""
 
 class DeliveryStatus(_DeliveryStatus, metaclass=_DeliveryStatusEnumTypeWrapper):
-    """DeliveryStatus is where a delivery is."""
+    """DeliveryStatus is the state of a delivery."""
 
 DELIVERY_STATUS_UNSPECIFIED: DeliveryStatus.ValueType  # 0
-"""DELIVERY_STATUS_UNSPECIFIED means nothing."""
+"""DELIVERY_STATUS_UNSPECIFIED has no meaning."""
 DELIVERY_STATUS_PENDING: DeliveryStatus.ValueType  # 1
-"""DELIVERY_STATUS_PENDING waits for its next attempt: for its time, for an earlier call of an ordered case, or for its
-activity to be resumed.
+"""DELIVERY_STATUS_PENDING: the delivery waits for the time of its next attempt, for an earlier call of an ordered
+case, or for its activity to be resumed.
 """
 DELIVERY_STATUS_RUNNING: DeliveryStatus.ValueType  # 2
-"""DELIVERY_STATUS_RUNNING: the handler is at work."""
+"""DELIVERY_STATUS_RUNNING: the handler runs."""
 DELIVERY_STATUS_DELIVERED: DeliveryStatus.ValueType  # 3
 """DELIVERY_STATUS_DELIVERED: the handler accepted."""
 DELIVERY_STATUS_DEAD: DeliveryStatus.ValueType  # 4
-"""DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall tries again."""
+"""DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall starts new attempts."""
 Global___DeliveryStatus: _TypeAlias = DeliveryStatus  # noqa: Y015
 
 class _CallStatus:
@@ -226,35 +228,39 @@ class _CallStatus:
 class _CallStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALL_STATUS_UNSPECIFIED: _CallStatus.ValueType  # 0
-    """CALL_STATUS_UNSPECIFIED means nothing."""
+    """CALL_STATUS_UNSPECIFIED has no meaning."""
     CALL_STATUS_RUNNING: _CallStatus.ValueType  # 1
-    """CALL_STATUS_RUNNING: the case is claimed for this call, its end is not recorded yet."""
+    """CALL_STATUS_RUNNING: the call has claimed the case, and its end is not recorded yet."""
     CALL_STATUS_SUCCEEDED: _CallStatus.ValueType  # 2
     """CALL_STATUS_SUCCEEDED: the handler accepted."""
     CALL_STATUS_REJECTED: _CallStatus.ValueType  # 3
     """CALL_STATUS_REJECTED: the handler said that incorrect data was sent."""
     CALL_STATUS_FAILED: _CallStatus.ValueType  # 4
-    """CALL_STATUS_FAILED: the handler raised, broke off, missed its deadline, or answered what can not be rendered."""
+    """CALL_STATUS_FAILED: the handler failed, was lost, missed its deadline, or decided on a response that cannot be
+    rendered.
+    """
     CALL_STATUS_INTERRUPTED: _CallStatus.ValueType  # 5
-    """CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded; its process died or lost the store."""
+    """CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the process died or lost the store."""
     CALL_STATUS_NOT_STARTED: _CallStatus.ValueType  # 6
     """CALL_STATUS_NOT_STARTED: the handler provably never started. The case is open again."""
 
 class CallStatus(_CallStatus, metaclass=_CallStatusEnumTypeWrapper):
-    """CallStatus is what became of a call."""
+    """CallStatus is the state or result of a call."""
 
 CALL_STATUS_UNSPECIFIED: CallStatus.ValueType  # 0
-"""CALL_STATUS_UNSPECIFIED means nothing."""
+"""CALL_STATUS_UNSPECIFIED has no meaning."""
 CALL_STATUS_RUNNING: CallStatus.ValueType  # 1
-"""CALL_STATUS_RUNNING: the case is claimed for this call, its end is not recorded yet."""
+"""CALL_STATUS_RUNNING: the call has claimed the case, and its end is not recorded yet."""
 CALL_STATUS_SUCCEEDED: CallStatus.ValueType  # 2
 """CALL_STATUS_SUCCEEDED: the handler accepted."""
 CALL_STATUS_REJECTED: CallStatus.ValueType  # 3
 """CALL_STATUS_REJECTED: the handler said that incorrect data was sent."""
 CALL_STATUS_FAILED: CallStatus.ValueType  # 4
-"""CALL_STATUS_FAILED: the handler raised, broke off, missed its deadline, or answered what can not be rendered."""
+"""CALL_STATUS_FAILED: the handler failed, was lost, missed its deadline, or decided on a response that cannot be
+rendered.
+"""
 CALL_STATUS_INTERRUPTED: CallStatus.ValueType  # 5
-"""CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded; its process died or lost the store."""
+"""CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the process died or lost the store."""
 CALL_STATUS_NOT_STARTED: CallStatus.ValueType  # 6
 """CALL_STATUS_NOT_STARTED: the handler provably never started. The case is open again."""
 Global___CallStatus: _TypeAlias = CallStatus  # noqa: Y015
@@ -268,45 +274,49 @@ class _CallFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFailu
     CALL_FAILURE_UNSPECIFIED: _CallFailure.ValueType  # 0
     """CALL_FAILURE_UNSPECIFIED: the call did not fail."""
     CALL_FAILURE_HANDLER_ERROR: _CallFailure.ValueType  # 1
-    """CALL_FAILURE_HANDLER_ERROR: the handler answered with an error. The caller gets a 502."""
+    """CALL_FAILURE_HANDLER_ERROR: the handler returned an error. The caller gets a 502."""
     CALL_FAILURE_HANDLER_LOST: _CallFailure.ValueType  # 2
-    """CALL_FAILURE_HANDLER_LOST: the connection broke after the handler was asked. The caller gets a 503."""
+    """CALL_FAILURE_HANDLER_LOST: the connection broke after the handler got the call. The caller gets a 503."""
     CALL_FAILURE_DEADLINE_EXCEEDED: _CallFailure.ValueType  # 3
     """CALL_FAILURE_DEADLINE_EXCEEDED: the handler missed its deadline. The caller gets a 504."""
     CALL_FAILURE_INVALID_RESPONSE: _CallFailure.ValueType  # 4
-    """CALL_FAILURE_INVALID_RESPONSE: the handler's answer can not be rendered. The caller gets a 502."""
+    """CALL_FAILURE_INVALID_RESPONSE: the response that the handler decided on cannot be rendered. The caller gets a 502."""
     CALL_FAILURE_HANDLER_UNREACHABLE: _CallFailure.ValueType  # 5
-    """CALL_FAILURE_HANDLER_UNREACHABLE: no connection to the handler, so it never started. The caller gets a 503 with
-    `Retry-After`.
+    """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, so it never started. The caller gets a
+    503 with `Retry-After`.
     """
     CALL_FAILURE_NO_HANDLER: _CallFailure.ValueType  # 6
-    """CALL_FAILURE_NO_HANDLER: no handler is configured for the activity any more. The caller gets a 503 with `Retry-After`."""
+    """CALL_FAILURE_NO_HANDLER: no handler is configured for the activity any more. The caller gets a 503 with
+    `Retry-After`.
+    """
 
 class CallFailure(_CallFailure, metaclass=_CallFailureEnumTypeWrapper):
-    """CallFailure is why a call has no result of its handler."""
+    """CallFailure is the reason why a call has no result of its handler."""
 
 CALL_FAILURE_UNSPECIFIED: CallFailure.ValueType  # 0
 """CALL_FAILURE_UNSPECIFIED: the call did not fail."""
 CALL_FAILURE_HANDLER_ERROR: CallFailure.ValueType  # 1
-"""CALL_FAILURE_HANDLER_ERROR: the handler answered with an error. The caller gets a 502."""
+"""CALL_FAILURE_HANDLER_ERROR: the handler returned an error. The caller gets a 502."""
 CALL_FAILURE_HANDLER_LOST: CallFailure.ValueType  # 2
-"""CALL_FAILURE_HANDLER_LOST: the connection broke after the handler was asked. The caller gets a 503."""
+"""CALL_FAILURE_HANDLER_LOST: the connection broke after the handler got the call. The caller gets a 503."""
 CALL_FAILURE_DEADLINE_EXCEEDED: CallFailure.ValueType  # 3
 """CALL_FAILURE_DEADLINE_EXCEEDED: the handler missed its deadline. The caller gets a 504."""
 CALL_FAILURE_INVALID_RESPONSE: CallFailure.ValueType  # 4
-"""CALL_FAILURE_INVALID_RESPONSE: the handler's answer can not be rendered. The caller gets a 502."""
+"""CALL_FAILURE_INVALID_RESPONSE: the response that the handler decided on cannot be rendered. The caller gets a 502."""
 CALL_FAILURE_HANDLER_UNREACHABLE: CallFailure.ValueType  # 5
-"""CALL_FAILURE_HANDLER_UNREACHABLE: no connection to the handler, so it never started. The caller gets a 503 with
-`Retry-After`.
+"""CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, so it never started. The caller gets a
+503 with `Retry-After`.
 """
 CALL_FAILURE_NO_HANDLER: CallFailure.ValueType  # 6
-"""CALL_FAILURE_NO_HANDLER: no handler is configured for the activity any more. The caller gets a 503 with `Retry-After`."""
+"""CALL_FAILURE_NO_HANDLER: no handler is configured for the activity any more. The caller gets a 503 with
+`Retry-After`.
+"""
 Global___CallFailure: _TypeAlias = CallFailure  # noqa: Y015
 
 @_typing.final
 class Callback(_message.Message):
-    """Callback is a case: one URL that someone outside can call, and what happens when they do. It never
-    contains the URL or its state; only GenerateCallbackUrl's answer does.
+    """Callback is a case: one URL that an external system can call, and what happens on a call. It never contains the URL
+    or its state; only the response of GenerateCallbackUrl does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -354,52 +364,50 @@ class Callback(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
-    """callback_case_id is the case's public name: 32 lower-case hexadecimal digits. It opens nothing."""
+    """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
-    """owner is the authenticated service that generated the case; `local` where no principals are configured."""
+    """owner is the principal that generated the case; `local` where no principals are configured."""
     status: Global___CallbackStatus.ValueType
-    """status says where the case is in its life."""
+    """status is the state of the case in its life."""
     close_reason: Global___CloseReason.ValueType
-    """close_reason says why a CLOSED case closed. It is final. UNSPECIFIED while the case is not closed."""
+    """close_reason is the reason why a CLOSED case closed. It never changes. UNSPECIFIED while the case is not closed."""
     callback_activity: _builtins.str
     """callback_activity is the activity that decides what happens on a call."""
     callback_activity_case: _builtins.str
-    """callback_activity_case is handed to the handler unchanged. Empty if none was given."""
+    """callback_activity_case is passed to the handler unchanged. Empty if none was given."""
     state_query_parameter: _builtins.str
     """state_query_parameter is the name of the query or form field that carries the state. Empty for a `/cb/` URL."""
     retryable_after_error: _builtins.bool
-    """retryable_after_error says whether a rejected or failed call leaves a single-use case open."""
+    """retryable_after_error says whether a single-use case stays open after a rejected or failed call."""
     allow_multiple_calls: _builtins.bool
-    """allow_multiple_calls says whether the case stays open whatever becomes of its calls."""
+    """allow_multiple_calls says whether the case stays open whatever the results of its calls."""
     alternative_domain: _builtins.str
-    """alternative_domain is the `https://` origin used in the URL. Empty for the server's own `box_url`."""
+    """alternative_domain is the `https://` origin of the URL. Empty for the `box_url` of the server."""
     call_count: _builtins.int
-    """call_count is how many calls were started on the case, whatever became of them."""
+    """call_count is the number of calls that started on the case, whatever their results."""
     verification_profile: _builtins.str
-    """verification_profile is the profile that every call must pass. Empty: none."""
+    """verification_profile is the profile that every request must pass. Empty: none."""
     get_guard: Global___GetGuard.ValueType
-    """get_guard says what becomes of a GET that may not be a person's. OFF where nothing was said."""
+    """get_guard says how a GET that may come from a program is handled. OFF by default."""
     answer_mode: Global___AnswerMode.ValueType
-    """answer_mode says who answers a call, and when. HANDLER where nothing was said."""
+    """answer_mode says who answers a call, and when. HANDLER by default."""
     ordered: _builtins.bool
-    """ordered says that the calls of an ACK case are handled one after the other, in their order."""
+    """ordered says that the calls of an ACK case are delivered one after the other, in their order."""
     @_builtins.property
     def response(self) -> Global___Response:
-        """response is what a call is answered with, unless its handler overrides it. ListCallbacks leaves out
-        `response_body`.
-        """
+        """response is the response to a call, unless its handler overrides it. ListCallbacks omits `response_body`."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """labels are the owner's own pairs, to find the case again."""
+        """labels are name-value pairs of the owner, to find the case again."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """create_time is when the case was stored, by the store's clock."""
+        """create_time is when the case was stored, by the clock of the store."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """expire_time is when the case closes with reason EXPIRED. Unset if it never expires by itself."""
+        """expire_time is when the case closes with reason EXPIRED. Unset if it never expires."""
 
     @_builtins.property
     def close_time(self) -> _timestamp_pb2.Timestamp:
@@ -407,11 +415,13 @@ class Callback(_message.Message):
 
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
-        """answer_deadline is after how long a caller gets `fallback`. Unset: it waits for the answer."""
+        """answer_deadline is the time after the start of a call at which the caller gets `fallback`. Unset: the caller waits
+        for the answer.
+        """
 
     @_builtins.property
     def fallback(self) -> Global___Response:
-        """fallback is what a caller gets at the answer deadline."""
+        """fallback is the response that a caller gets at the answer deadline."""
 
     def __init__(
         self,
@@ -449,9 +459,9 @@ Global___Callback: _TypeAlias = Callback  # noqa: Y015
 
 @_typing.final
 class Response(_message.Message):
-    """Response is what a caller gets. Fields that are not set are not given: in a case they mean the default, in an
-    override they keep what the case says. With a redirect only the URL is used; body, code and headers belong to
-    the type response. Together, names and values of `response_headers` may have at most 8,192 bytes.
+    """Response is the response that a caller gets. In a case, a field that is not set has its default. In an override, it
+    keeps the value of the case. A redirect uses only the URL; body, code and headers belong to the type response. The
+    names and values of `response_headers` have together at most 8,192 bytes.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -464,19 +474,19 @@ class Response(_message.Message):
     response_type: Global___ResponseType.ValueType
     """response_type is redirect or response. Required in a case."""
     response_redirect_url: _builtins.str
-    """response_redirect_url is where a redirect leads: `/path` on the own platform (refused where no `platform_url` is
-    configured) or an absolute `http` or `https` URL. At most 2,048 characters, printable ASCII without spaces.
-    Refused: `//`, `\\`, user info, other schemes. A redirect needs one by the time it is sent; a case whose activity
-    is `record` needs it from the start.
+    """response_redirect_url is the target of a redirect: `/path` on the platform (refused where no `platform_url` is
+    configured) or an absolute `http` or `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`,
+    `\\`, user info and other schemes are refused. A redirect must have a URL when it is sent; a case of the activity
+    `record` must have it from the start.
     """
     response_body: _builtins.bytes
-    """response_body is the body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 carry none."""
+    """response_body is the body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 have no body."""
     response_code: _builtins.int
-    """response_code is the HTTP status: 200–299 or 400–599. Default 200, after a rejection 422."""
+    """response_code is the HTTP status: 200–299 or 400–599. Default 200; after a rejection 422."""
     @_builtins.property
     def response_headers(self) -> Global___ResponseHeaders:
-        """response_headers replace, as a whole, those given before. Without a `content-type` the caller gets
-        `text/plain; charset=utf-8` if the body is UTF-8, else `application/octet-stream`.
+        """response_headers replace, as a whole, the headers that they override. Without a `content-type` the caller gets
+        `text/plain; charset=utf-8` if the body is UTF-8, otherwise `application/octet-stream`.
         """
 
     def __init__(
@@ -513,14 +523,14 @@ Global___Response: _TypeAlias = Response  # noqa: Y015
 
 @_typing.final
 class ResponseHeaders(_message.Message):
-    """ResponseHeaders is a list of header fields; a message of its own so that an empty list can be told from none given."""
+    """ResponseHeaders is a list of header fields. It is a message, so that an empty list differs from an absent one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseHeader]:
-        """headers are sent in this order, repeated names included. At most 64."""
+        """headers are sent in this order, with repeated names. At most 64."""
 
     def __init__(
         self,
@@ -537,22 +547,22 @@ Global___ResponseHeaders: _TypeAlias = ResponseHeaders  # noqa: Y015
 
 @_typing.final
 class ResponseHeader(_message.Message):
-    """ResponseHeader is one header field of an answer."""
+    """ResponseHeader is one header field of a response."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """name is an RFC 9110 token of at most 256 characters. Refused, because they belong to the connection, to the edge
-    or to a proxy in front of it: hop-by-hop and framing fields, `date`, `server`, `via`, `x-accel-*`, `x-sendfile`,
-    `location`, `refresh`, `clear-site-data`, `strict-transport-security`. The four that every answer carries
-    (`cache-control`, `referrer-policy`, `x-content-type-options`, `x-robots-tag`) are accepted here and not sent: the
-    edge's own stand.
+    """name is an RFC 9110 token of at most 256 characters. Names that belong to the connection, to the edge or to a proxy
+    in front of it are refused: hop-by-hop and framing fields, `date`, `server`, `via`, `x-accel-*`, `x-sendfile`,
+    `location`, `refresh`, `clear-site-data`, `strict-transport-security`. The four fields that every response has
+    (`cache-control`, `referrer-policy`, `x-content-type-options`, `x-robots-tag`) are accepted and not sent: the
+    values of the edge apply.
     """
     value: _builtins.str
-    """value is sent as it is, each character one byte (ISO-8859-1), so U+0100 and above are refused; so are control
-    characters other than the tab, and a space or tab at either end.
+    """value is sent unchanged, each character as one byte (ISO-8859-1). Characters from U+0100, control characters except
+    the tab, and a space or tab at either end are refused. At most 8,192 characters.
     """
     def __init__(
         self,
@@ -579,7 +589,7 @@ class Header(_message.Message):
     name: _builtins.str
     """name is the field name in lower case."""
     value: _builtins.str
-    """value is the field value, each byte one character (ISO-8859-1): nothing is lost and nothing is decoded."""
+    """value is the field value, not decoded: each byte is one character (ISO-8859-1)."""
     def __init__(
         self,
         *,
@@ -596,14 +606,16 @@ Global___Header: _TypeAlias = Header  # noqa: Y015
 
 @_typing.final
 class QueryParameter(_message.Message):
-    """QueryParameter is one pair of the query string."""
+    """QueryParameter is one parameter of the query string."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """name is the name, percent-decoded as UTF-8; bytes that are not UTF-8 become U+FFFD (`request_query_string` has them)."""
+    """name is the name, percent-decoded as UTF-8. Bytes that are not UTF-8 become U+FFFD; `request_query_string` has them
+    unchanged.
+    """
     value: _builtins.str
     """value is the value, decoded like the name. Empty if there was no `=`."""
     def __init__(
@@ -622,7 +634,7 @@ Global___QueryParameter: _TypeAlias = QueryParameter  # noqa: Y015
 
 @_typing.final
 class Call(_message.Message):
-    """Call is one HTTP request that reached a case, and what became of it."""
+    """Call is one HTTP request to a case, and its result."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -650,60 +662,62 @@ class Call(_message.Message):
     FALLBACK_SENT_FIELD_NUMBER: _builtins.int
     CALLER_GONE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id names the call. It contains the case's id."""
+    """call_id is the id of the call. It contains the id of the case."""
     callback_case_id: _builtins.str
     """callback_case_id is the case that was called."""
     status: Global___CallStatus.ValueType
-    """status is what became of the call."""
+    """status is the result of the call."""
     failure: Global___CallFailure.ValueType
-    """failure says why a call failed or was not started. UNSPECIFIED for every other status."""
+    """failure is the reason why a call failed or was not started. UNSPECIFIED for every other status."""
     failure_detail: _builtins.str
-    """failure_detail is a sentence about the failure, for the owner: at most 500 characters. Never shown to the caller."""
+    """failure_detail describes the failure in a sentence, for the owner: at most 500 characters. It is never shown to the
+    caller.
+    """
     attempt: _builtins.int
-    """attempt counts the calls on the case: 1 for the first."""
+    """attempt is the number of this call among the calls on the case: 1 for the first."""
     request_method: _builtins.str
     """request_method is the HTTP method in lower case: get, post, put, delete or patch."""
     request_query_string: _builtins.str
-    """request_query_string is the query string as it was sent, without the `?`."""
+    """request_query_string is the query string as sent, without the `?`."""
     request_body: _builtins.bytes
-    """request_body is the body, byte for byte. ListCalls leaves it out."""
+    """request_body is the body, byte for byte. ListCalls and ListOwnerCalls omit it."""
     request_body_size: _builtins.int
     """request_body_size is the size of the body in bytes."""
     client_address: _builtins.str
-    """client_address is the address that the request came from. Empty if it is not known."""
+    """client_address is the address of the client. Empty if unknown."""
     keep_open: _builtins.bool
-    """keep_open says that the handler wanted a single-use case to stay open after this success."""
+    """keep_open says that the handler kept a single-use case open after this success."""
     erased: _builtins.bool
-    """erased says that what was recorded of the call was erased (EraseCalls): request, response and `failure_detail` are
+    """erased says that the recorded data of the call was erased (EraseCalls): request, response and `failure_detail` are
     empty.
     """
     verification_profile: _builtins.str
-    """verification_profile is the profile that the call has passed. Empty: none was asked for."""
+    """verification_profile is the profile that the request passed. Empty: none was required."""
     message_id: _builtins.str
-    """message_id is the sender's own name for what was sent, as the profile found it. Empty if there was none."""
+    """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
     fallback_sent: _builtins.bool
-    """fallback_sent says that the caller got the case's fallback, at the answer deadline. `response` is what the handler
-    decided, if it did.
+    """fallback_sent says that the caller got the fallback of the case, at the answer deadline. `response` is then the
+    decision of the handler, if there was one.
     """
     caller_gone: _builtins.bool
-    """caller_gone says that the caller had hung up before it could be answered."""
+    """caller_gone says that the caller hung up before it got the response."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
-        """request_headers are the request's header fields in their order, repeated ones kept."""
+        """request_headers are the header fields of the request in order, with repeated fields."""
 
     @_builtins.property
     def request_query(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueryParameter]:
-        """request_query are the pairs of the query string in their order, repeated ones kept."""
+        """request_query are the parameters of the query string in order, with repeated parameters."""
 
     @_builtins.property
     def response(self) -> Global___Response:
-        """response is what the call was answered with, complete. Unset unless the call succeeded or was rejected. ListCalls
-        leaves out `response_body`.
+        """response is the complete response to the call. Unset unless the call succeeded or was rejected. ListCalls and
+        ListOwnerCalls omit `response_body`.
         """
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """start_time is when the case was claimed for this call, by the store's clock."""
+        """start_time is when the call claimed the case, by the clock of the store."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -711,7 +725,7 @@ class Call(_message.Message):
 
     @_builtins.property
     def delivery(self) -> Global___Delivery:
-        """delivery is what became of the work after the answer: of a call of an ACK case, or one that was replayed."""
+        """delivery is the state of the delivery to the handler: of a call of an ACK case, or of a replayed call."""
 
     def __init__(
         self,
@@ -750,7 +764,7 @@ Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """Delivery is a call's way through its handler after its caller was answered."""
+    """Delivery is the delivery of a call to its handler after its caller got the response."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -762,26 +776,30 @@ class Delivery(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     status: Global___DeliveryStatus.ValueType
-    """status is where it is."""
+    """status is the state of the delivery."""
     attempts: _builtins.int
-    """attempts is how often the handler was asked, replays included."""
+    """attempts is the number of attempts, replays included."""
     failure: Global___CallFailure.ValueType
-    """failure says why the last attempt failed. UNSPECIFIED if it did not, or was a rejection."""
+    """failure is the reason why the last attempt failed. UNSPECIFIED if it did not fail, or was a rejection."""
     failure_detail: _builtins.str
-    """failure_detail is a sentence about the last attempt that failed, for the owner: at most 500 characters. Of one that is
-    DEAD without a failure it says why: it was rejected, or erased.
+    """failure_detail describes the last failed attempt in a sentence, for the owner: at most 500 characters. For a DEAD
+    delivery without a failure, it says why it is dead: rejected or erased.
     """
     paused: _builtins.bool
-    """paused says that it is PENDING and its activity is paused: it is not tried until the activity is resumed."""
+    """paused says that the delivery is PENDING and its activity is paused: there is no attempt until the activity is
+    resumed.
+    """
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """next_attempt_time is when it is asked next, at the earliest. Set while PENDING, unless it waits for an earlier call of
-        its ordered case to be DELIVERED or DEAD.
+        """next_attempt_time is the earliest time of the next attempt. Set while PENDING, unless the delivery waits until an
+        earlier call of its ordered case is DELIVERED or DEAD.
         """
 
     @_builtins.property
     def response(self) -> Global___Response:
-        """response is what the handler decided when it accepted or rejected, complete. It is sent to nobody."""
+        """response is the complete response that the handler decided on when it accepted or rejected. It is sent to no
+        caller.
+        """
 
     def __init__(
         self,

@@ -55,8 +55,8 @@ class _CallEventType:
 class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEventType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALL_EVENT_TYPE_UNSPECIFIED: _CallEventType.ValueType  # 0
-    """CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the client
-    does not know.
+    """CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the
+    client does not know.
     """
     CALL_EVENT_TYPE_CASE_CREATED: _CallEventType.ValueType  # 1
     """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
@@ -65,8 +65,8 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     CALL_EVENT_TYPE_CASE_CLOSED: _CallEventType.ValueType  # 3
     """CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call."""
     CALL_EVENT_TYPE_CALL_STARTED: _CallEventType.ValueType  # 4
-    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case itself
-    answers (`record`, ACK) has only a CALL_ENDED event.
+    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case
+    itself answers (`record`, ACK) has only a CALL_ENDED event.
     """
     CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
@@ -77,8 +77,8 @@ class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
     """CallEventType is the kind of a change."""
 
 CALL_EVENT_TYPE_UNSPECIFIED: CallEventType.ValueType  # 0
-"""CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the client
-does not know.
+"""CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the
+client does not know.
 """
 CALL_EVENT_TYPE_CASE_CREATED: CallEventType.ValueType  # 1
 """CALL_EVENT_TYPE_CASE_CREATED: a URL was generated."""
@@ -87,8 +87,8 @@ CALL_EVENT_TYPE_RESPONSE_SET: CallEventType.ValueType  # 2
 CALL_EVENT_TYPE_CASE_CLOSED: CallEventType.ValueType  # 3
 """CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call."""
 CALL_EVENT_TYPE_CALL_STARTED: CallEventType.ValueType  # 4
-"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case itself
-answers (`record`, ACK) has only a CALL_ENDED event.
+"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case
+itself answers (`record`, ACK) has only a CALL_ENDED event.
 """
 CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
@@ -139,16 +139,17 @@ class GenerateCallbackUrlRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
-    """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the case),
-    `form` (hold the call for a person), an activity with a push handler that the configuration of the server declares, or
-    any other name, which belongs to the workers that serve it. Required. 1–200 characters, no control characters.
+    """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
+    case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
+    declares, or any other name, which belongs to the workers that serve it. Required. 1–200 characters, no control
+    characters.
     """
     callback_activity_case: _builtins.str
     """callback_activity_case is passed to the handler unchanged. Default empty, at most 200 characters."""
     state_query_parameter: _builtins.str
     """state_query_parameter makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along
-    (OAuth `state`, SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the URL
-    is `{base}/cb/{state}`.
+    (OAuth `state`, SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the
+    URL is `{base}/cb/{state}`.
     """
     retryable_after_error: _builtins.bool
     """retryable_after_error keeps a single-use case open after a rejected or failed call. Default false."""
@@ -157,18 +158,18 @@ class GenerateCallbackUrlRequest(_message.Message):
     first call that succeeds closes the case.
     """
     alternative_domain: _builtins.str
-    """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, lower case, without path, query,
-    fragment or user. Default empty: the `box_url` of the server. An operator can restrict it to a list.
+    """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, lower case, without path,
+    query, fragment or user. Default empty: the `box_url` of the server. An operator can restrict it to a list.
     """
     request_id: _builtins.str
-    """request_id makes the request safe to retry. The same id with the same content returns the same URL, for as long as the
-    case is kept. The same id with other content fails with REQUEST_ID_REUSED. Default empty, at most 200 characters. Fails
-    with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
+    """request_id makes the request safe to retry. The same id with the same content returns the same URL, for as long as
+    the case is kept. The same id with other content fails with REQUEST_ID_REUSED. Default empty, at most 200
+    characters. Fails with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
     """
     verification_profile: _builtins.str
-    """verification_profile is the profile that every request must pass; otherwise the caller gets a 401 and nothing changes.
-    The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone who has the
-    URL can make the call.
+    """verification_profile is the profile that every request must pass; otherwise the caller gets a 401 and nothing
+    changes. The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone
+    who has the URL can make the call.
     """
     get_guard: _callback_pb2.GetGuard.ValueType
     """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
@@ -177,8 +178,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     answer_mode: _callback_pb2.AnswerMode.ValueType
     """answer_mode selects who answers a call, and when. Default HANDLER; for the activity `form` it is always HOLD."""
     ordered: _builtins.bool
-    """ordered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until the
-    call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`.
+    """ordered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until
+    the call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
@@ -186,27 +187,27 @@ class GenerateCallbackUrlRequest(_message.Message):
 
     @_builtins.property
     def time_to_live(self) -> _duration_pb2.Duration:
-        """time_to_live is the time after which the case closes with reason EXPIRED. Default: the configuration of the server, or
-        never. At least 1 second, at most 10 years or the maximum in the configuration of the server.
+        """time_to_live is the time after which the case closes with reason EXPIRED. Default: the configuration of the server,
+        or never. At least 1 second, at most 10 years or the maximum in the configuration of the server.
         """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """labels are name-value pairs of the owner, to find the case again. At most 16. Names have 1–63 letters, digits, `_`, `.`,
-        `/` or `-`; values have at most 200 characters.
+        """labels are name-value pairs of the owner, to find the case again. At most 16. Names have 1–63 letters, digits, `_`,
+        `.`, `/` or `-`; values have at most 200 characters.
         """
 
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
         """answer_deadline is the time after the start of a call at which a caller without an answer gets `fallback`. The call
-        continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default: none. From
-        100 ms to the deadline of the activity. Needs a `fallback`.
+        continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default: none.
+        From 100 ms to the deadline of the activity. Needs a `fallback`.
         """
 
     @_builtins.property
     def fallback(self) -> _callback_pb2.Response:
-        """fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a `record`
-        case must be. Needs an `answer_deadline`.
+        """fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a
+        `record` case must be. Needs an `answer_deadline`.
         """
 
     def __init__(
@@ -284,8 +285,9 @@ class SetResponseRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """update_mask names the attributes to replace, by the field names of Response. An attribute in the mask that `response`
-        does not set returns to its default. Default: the attributes that `response` sets. The resulting response must be valid.
+        """update_mask names the attributes to replace, by the field names of Response. An attribute in the mask that
+        `response` does not set returns to its default. Default: the attributes that `response` sets. The resulting
+        response must be valid.
         """
 
     def __init__(
@@ -342,13 +344,13 @@ class AnswerCallRequest(_message.Message):
     verdict: _callback_handler_service_pb2.Verdict.ValueType
     """verdict says whether the data was accepted. Default ACCEPTED."""
     keep_open: _builtins.bool
-    """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call. Default
-    false.
+    """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
+    Default false.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response overrides the response of the case after ACCEPTED: each attribute that is set replaces that of the case. After
-        REJECTED only this response is used, with code 422 by default.
+        """response overrides the response of the case after ACCEPTED: each attribute that is set replaces that of the case.
+        After REJECTED only this response is used, with code 422 by default.
         """
 
     def __init__(
@@ -569,8 +571,8 @@ class ListCallbacksResponse(_message.Message):
     """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Callback]:
-        """callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page before the last one can
-        be short or empty: a search through many cases ends a page early in order to respond in time.
+        """callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page before the last one
+        can be short or empty: a search through many cases ends a page early in order to respond in time.
         """
 
     def __init__(
@@ -645,8 +647,8 @@ class ListCallsRequest(_message.Message):
     callback_case_id: _builtins.str
     """callback_case_id is the case. Required."""
     page_size: _builtins.int
-    """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative value is
-    refused.
+    """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
+    value is refused.
     """
     page_token: _builtins.str
     """page_token is the `next_page_token` of the previous page. Default empty: the first page."""
@@ -710,11 +712,13 @@ class ListOwnerCallsRequest(_message.Message):
     otherwise the RPC fails with ROLE_MISSING.
     """
     page_size: _builtins.int
-    """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative value is
-    refused.
+    """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
+    value is refused.
     """
     page_token: _builtins.str
-    """page_token is the `next_page_token` of the previous page, with the same filter and owner. Default empty: the first page."""
+    """page_token is the `next_page_token` of the previous page, with the same filter and owner. Default empty: the first
+    page.
+    """
     def __init__(
         self,
         *,
@@ -1001,12 +1005,13 @@ class WatchCallsRequest(_message.Message):
     callback_activity: _builtins.str
     """callback_activity selects events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
-    """callback_case_id selects events of this case. Default empty: all. Without a resume_token the case must exist; otherwise
-    the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: its last events still come.
+    """callback_case_id selects events of this case. Default empty: all. Without a resume_token the case must exist;
+    otherwise the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: its last
+    events still come.
     """
     resume_token: _builtins.str
-    """resume_token is the token of the last event that the client handled, or of the last message, in a watch with the same
-    filter. Default empty: start now. At most 4,000 characters.
+    """resume_token is the token of the last event that the client handled, or of the last message, in a watch with the
+    same filter. Default empty: start now. At most 4,000 characters.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -1030,9 +1035,9 @@ Global___WatchCallsRequest: _TypeAlias = WatchCallsRequest  # noqa: Y015
 
 @_typing.final
 class WatchCallsResponse(_message.Message):
-    """WatchCallsResponse is a batch of events and the position after them. The first message comes at once and has no events:
-    no event after it is missed. Later, a message without events comes from time to time, so that the resume token of the
-    client stays recent.
+    """WatchCallsResponse is a batch of events and the position after them. The first message comes at once and has no
+    events: no event after it is missed. Later, a message without events comes from time to time, so that the resume
+    token of the client stays recent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallbacksServiceStub:
-    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
-    that came in.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
+    calls that came in.
 
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
@@ -123,8 +123,8 @@ class CallbacksServiceStub:
 
 
 class CallbacksServiceServicer:
-    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
-    that came in.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
+    calls that came in.
 
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
@@ -137,8 +137,9 @@ class CallbacksServiceServicer:
     """
 
     def GenerateCallbackUrl(self, request, context):
-        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
-        Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
+        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
+        lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,24 +147,25 @@ class CallbacksServiceServicer:
 
     def SetResponse(self, request, context):
         """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-        STORE_UNAVAILABLE.
+        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
+        or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnswerCall(self, request, context):
-        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
-        no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+        has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseCallback(self, request, context):
-        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
-        case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
+        closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,30 +210,30 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EraseCalls(self, request, context):
-        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
-        details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
-        calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
-        until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-        STORE_UNAVAILABLE.
+        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+        failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
+        statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
+        keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
+        CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayCall(self, request, context):
-        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
-        change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
-        call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
-        STORE_UNAVAILABLE.
+        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+        does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+        delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
+        CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
-        this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
-        declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
+        after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
+        have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,8 +254,8 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCalls(self, request, context):
-        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
-        starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
+        It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
         INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
         STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
         """
@@ -348,8 +350,8 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallbacksService:
-    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
-    that came in.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
+    calls that came in.
 
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;

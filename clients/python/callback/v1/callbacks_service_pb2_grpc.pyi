@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallbacksServiceStub:
-    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
-    that came in.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
+    calls that came in.
 
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
@@ -45,21 +45,23 @@ class CallbacksServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CallbacksServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
-    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
-    Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
+    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
+    lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
+    STORE_UNAVAILABLE.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-    STORE_UNAVAILABLE.
+    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
+    or STORE_UNAVAILABLE.
     """
     AnswerCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]
-    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
-    no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+    has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
-    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
-    case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
+    closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+    STORE_UNAVAILABLE.
     """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -78,38 +80,38 @@ class CallbacksServiceStub:
     INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
     """
     EraseCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]
-    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
-    details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
-    calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
-    until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-    STORE_UNAVAILABLE.
+    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+    failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
+    statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
+    keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
+    CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
-    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
-    change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
-    call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
-    STORE_UNAVAILABLE.
+    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+    does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+    delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
+    CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
-    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
-    this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
-    declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
+    after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
+    have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
-    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
-    starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
+    It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
     INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
     STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
     """
 
 @_typing.type_check_only
 class CallbacksServiceAsyncStub(CallbacksServiceStub):
-    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
-    that came in.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
+    calls that came in.
 
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
@@ -123,21 +125,23 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
-    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
-    Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
+    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
+    lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
+    STORE_UNAVAILABLE.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-    STORE_UNAVAILABLE.
+    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
+    or STORE_UNAVAILABLE.
     """
     AnswerCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]  # type: ignore[assignment]
-    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
-    no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+    has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
-    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
-    case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
+    closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+    STORE_UNAVAILABLE.
     """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -156,37 +160,37 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
     """
     EraseCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
-    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
-    details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
-    calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
-    until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-    STORE_UNAVAILABLE.
+    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+    failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
+    statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
+    keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
+    CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
-    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
-    change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
-    call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
-    STORE_UNAVAILABLE.
+    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+    does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+    delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
+    CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
-    this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
-    declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
+    after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
+    have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
-    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
-    starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
+    It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
     INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
     STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
     """
 
 class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the calls
-    that came in.
+    """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
+    calls that came in.
 
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
@@ -204,8 +208,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.GenerateCallbackUrlRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlResponse]]:
-        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
-        Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
+        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
+        lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
+        STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -215,8 +220,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.SetResponseResponse, _abc.Awaitable[_callbacks_service_pb2.SetResponseResponse]]:
         """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-        STORE_UNAVAILABLE.
+        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
+        or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -225,8 +230,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.AnswerCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.AnswerCallResponse, _abc.Awaitable[_callbacks_service_pb2.AnswerCallResponse]]:
-        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again has
-        no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+        has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -235,8 +240,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.CloseCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.CloseCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.CloseCallbackResponse]]:
-        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a closed
-        case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
+        closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
+        STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -291,11 +297,11 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.EraseCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.EraseCallsResponse, _abc.Awaitable[_callbacks_service_pb2.EraseCallsResponse]]:
-        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address, failure
-        details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
-        calls also stay. For a call that runs, no data will be recorded. The append-only file of the store keeps erased data
-        until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-        STORE_UNAVAILABLE.
+        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+        failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
+        statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
+        keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
+        CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -304,10 +310,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ReplayCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
-        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result does not
-        change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the delivery of the
-        call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
-        STORE_UNAVAILABLE.
+        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+        does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+        delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
+        CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -316,9 +322,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
-        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts after
-        this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
-        declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
+        after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
+        have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -343,8 +349,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.WatchCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
-        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner). It
-        starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
+        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
+        It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
         INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
         STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
         """

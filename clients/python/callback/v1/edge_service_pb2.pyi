@@ -32,8 +32,8 @@ class _ReadinessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Readiness.V
     READINESS_READY: _Readiness.ValueType  # 1
     """READINESS_READY: the server accepts calls."""
     READINESS_NOT_READY: _Readiness.ValueType  # 2
-    """READINESS_NOT_READY: the server stops, its store does not respond, or the edge has lost its role. The edge uses another
-    server, or opens another stream.
+    """READINESS_NOT_READY: the server stops, its store does not respond, or the edge has lost its role. The edge uses
+    another server, or opens another stream.
     """
 
 class Readiness(_Readiness, metaclass=_ReadinessEnumTypeWrapper):
@@ -44,8 +44,8 @@ READINESS_UNSPECIFIED: Readiness.ValueType  # 0
 READINESS_READY: Readiness.ValueType  # 1
 """READINESS_READY: the server accepts calls."""
 READINESS_NOT_READY: Readiness.ValueType  # 2
-"""READINESS_NOT_READY: the server stops, its store does not respond, or the edge has lost its role. The edge uses another
-server, or opens another stream.
+"""READINESS_NOT_READY: the server stops, its store does not respond, or the edge has lost its role. The edge uses
+another server, or opens another stream.
 """
 Global___Readiness: _TypeAlias = Readiness  # noqa: Y015
 
@@ -75,8 +75,8 @@ Global___StreamInvocationsRequest: _TypeAlias = StreamInvocationsRequest  # noqa
 
 @_typing.final
 class Invocation(_message.Message):
-    """Invocation is one call: the server claims the case, runs the handler, records the result, and replies. An edge must never
-    send two invocations for one HTTP request. The call runs to its recorded end even if the edge disconnects.
+    """Invocation is one call: the server claims the case, runs the handler, records the result, and replies. An edge must
+    never send two invocations for one HTTP request. The call runs to its recorded end even if the edge disconnects.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -112,7 +112,9 @@ class StreamInvocationsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
     readiness: Global___Readiness.ValueType
-    """readiness says whether the server accepts calls over this stream. It is set in the first message and at each change."""
+    """readiness says whether the server accepts calls over this stream. It is set in the first message and at each
+    change.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvocationResult]:
         """results are results of calls of this stream, in any order. Each call has exactly one result."""
@@ -148,13 +150,13 @@ class InvocationResult(_message.Message):
 
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """status says why there is no response. Fails with INVALID_REQUEST, STATE_UNKNOWN, CALLBACK_CLOSED, CALL_IN_PROGRESS,
-        HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST, STORE_UNAVAILABLE,
-        OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING, VERIFICATION_FAILED, VERIFICATION_UNAVAILABLE,
-        CONFIRMATION_REQUIRED, AGENT_DETECTED, TOO_MANY_REQUESTS, UNAUTHENTICATED or ROLE_MISSING. The details are those of
-        any error: an `ErrorInfo`, and a `RetryInfo` if the same request may be sent again, with the time to wait. An OPTIONS
-        request is never a call: it succeeds if the verification profile of the case has a handshake for it, and fails
-        otherwise.
+        """status says why there is no response. Fails with INVALID_REQUEST, STATE_UNKNOWN, CALLBACK_CLOSED,
+        CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST,
+        STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING, VERIFICATION_FAILED,
+        VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED, TOO_MANY_REQUESTS, UNAUTHENTICATED or
+        ROLE_MISSING. The details are those of any error: an `ErrorInfo`, and a `RetryInfo` if the same request may be
+        sent again, with the time to wait. An OPTIONS request is never a call: it succeeds if the verification profile of
+        the case has a handshake for it, and fails otherwise.
         """
 
     def __init__(
@@ -228,12 +230,12 @@ class InvokeRequest(_message.Message):
     REQUEST_BODY_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     state: _builtins.str
-    """state is the secret from the URL or the form: a version 4 UUID in lower case. Any other value fails with STATE_UNKNOWN. At
-    most 200 characters.
+    """state is the secret from the URL or the form: a version 4 UUID in lower case. Any other value fails with
+    STATE_UNKNOWN. At most 200 characters.
     """
     state_query_parameter: _builtins.str
-    """state_query_parameter is the parameter of a `/cbq/` URL. Empty for a `/cb/` URL. A case is found only by the kind of URL
-    that it was generated with. At most 200 characters.
+    """state_query_parameter is the parameter of a `/cbq/` URL. Empty for a `/cb/` URL. A case is found only by the kind
+    of URL that it was generated with. At most 200 characters.
     """
     request_method: _builtins.str
     """request_method is the HTTP method in lower case: get, post, put, delete or patch; options for a handshake."""
@@ -283,8 +285,8 @@ class InvokeResponse(_message.Message):
     """call_id is the id of the call, for the log of the edge. Empty for a handshake, which is not a call."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response is a complete response: with its type, and an absolute URL for a redirect or a code for a response. The edge
-        renders it unchanged.
+        """response is a complete response: with its type, and an absolute URL for a redirect or a code for a response. The
+        edge renders it unchanged.
         """
 
     def __init__(

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class EdgeServiceStub:
-    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
-    are configured, the edge needs a principal with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
+    principals are configured, the edge needs a principal with the role `edge`.
     """
 
     def __init__(self, channel):
@@ -49,18 +49,19 @@ class EdgeServiceStub:
 
 
 class EdgeServiceServicer:
-    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
-    are configured, the edge needs a principal with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
+    principals are configured, the edge needs a principal with the role `edge`.
     """
 
     def StreamInvocations(self, request_iterator, context):
         """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
 
-        The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
-        NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+        The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or
+        after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
+        under way.
 
-        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
-        ends earlier, the outcome of the calls without a result is unknown.
+        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+        stream ends earlier, the outcome of the calls without a result is unknown.
 
         Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
         """
@@ -69,8 +70,8 @@ class EdgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportCallerGone(self, request, context):
-        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
-        else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+        nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,8 +99,8 @@ def add_EdgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EdgeService:
-    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
-    are configured, the edge needs a principal with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
+    principals are configured, the edge needs a principal with the role `edge`.
     """
 
     @staticmethod

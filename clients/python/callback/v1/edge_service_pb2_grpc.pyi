@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EdgeServiceStub:
-    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
-    are configured, the edge needs a principal with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
+    principals are configured, the edge needs a principal with the role `edge`.
     """
 
     @_typing.overload
@@ -38,45 +38,47 @@ class EdgeServiceStub:
     StreamInvocations: _grpc.StreamStreamMultiCallable[_edge_service_pb2.StreamInvocationsRequest, _edge_service_pb2.StreamInvocationsResponse]
     """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
 
-    The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
-    NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+    The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or
+    after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
+    under way.
 
-    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
-    ends earlier, the outcome of the calls without a result is unknown.
+    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+    stream ends earlier, the outcome of the calls without a result is unknown.
 
     Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
     """
     ReportCallerGone: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]
-    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
-    else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+    nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
-    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
-    are configured, the edge needs a principal with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
+    principals are configured, the edge needs a principal with the role `edge`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StreamInvocations: _aio.StreamStreamMultiCallable[_edge_service_pb2.StreamInvocationsRequest, _edge_service_pb2.StreamInvocationsResponse]  # type: ignore[assignment]
     """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
 
-    The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
-    NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+    The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or
+    after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
+    under way.
 
-    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
-    ends earlier, the outcome of the calls without a result is unknown.
+    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+    stream ends earlier, the outcome of the calls without a result is unknown.
 
     Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
     """
     ReportCallerGone: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]  # type: ignore[assignment]
-    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
-    else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+    nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where principals
-    are configured, the edge needs a principal with the role `edge`.
+    """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
+    principals are configured, the edge needs a principal with the role `edge`.
     """
 
     @_abc_1.abstractmethod
@@ -87,11 +89,12 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_edge_service_pb2.StreamInvocationsResponse], _abc.AsyncIterator[_edge_service_pb2.StreamInvocationsResponse]]:
         """StreamInvocations carries any number of concurrent calls over one stream that an edge opens and keeps open.
 
-        The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or after
-        NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were under way.
+        The first message of the server says whether it is ready. The edge sends no calls over the stream before READY, or
+        after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
+        under way.
 
-        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the stream
-        ends earlier, the outcome of the calls without a result is unknown.
+        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+        stream ends earlier, the outcome of the calls without a result is unknown.
 
         Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
         """
@@ -102,8 +105,8 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edge_service_pb2.ReportCallerGoneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edge_service_pb2.ReportCallerGoneResponse, _abc.Awaitable[_edge_service_pb2.ReportCallerGoneResponse]]:
-        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it; nothing
-        else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+        nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

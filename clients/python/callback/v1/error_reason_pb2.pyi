@@ -25,229 +25,271 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """ERROR_REASON_UNSPECIFIED is never sent."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
-    """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is wrong in itself. A `google.rpc.BadRequest` names every
-    bad field, with the rule as the violation's `reason`.
+    """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is wrong in itself. A `google.rpc.BadRequest` names
+    every bad field, with the rule as the `reason` of the violation. Returned by every RPC.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
-    """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists."""
+    """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
+    by GenerateCallbackUrl.
+    """
     ERROR_REASON_REQUEST_ID_UNSUPPORTED: _ErrorReason.ValueType  # 3
-    """ERROR_REASON_REQUEST_ID_UNSUPPORTED (FAILED_PRECONDITION): the server has no `state_key`, so it can not give the same
-    URL twice.
+    """ERROR_REASON_REQUEST_ID_UNSUPPORTED (FAILED_PRECONDITION): the server has no `state_key`, so it cannot return the
+    same URL twice. Returned by GenerateCallbackUrl.
     """
     ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): no such case, or it is somebody else's."""
+    """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
+    SetResponse, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+    """
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): no such call, or it is somebody else's, or it is no longer kept."""
+    """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
+    kept. Returned by AnswerCall, GetCall and ReplayCall.
+    """
     ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
-    """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`."""
+    """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
+    SetResponse and StreamInvocations.
+    """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 7
-    """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): no case is reached by this state in this form. Invoke only."""
+    """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
+    StreamInvocations.
+    """
     ERROR_REASON_CALL_IN_PROGRESS: _ErrorReason.ValueType  # 8
-    """ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call is running on a single-use case. Invoke only."""
+    """ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case. Returned by StreamInvocations."""
     ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 9
-    """ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler answered with an error. Metadata: `call_id`. Invoke only."""
+    """ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler returned an error. Metadata: `call_id`. Returned by
+    StreamInvocations.
+    """
     ERROR_REASON_RESPONSE_INVALID: _ErrorReason.ValueType  # 10
-    """ERROR_REASON_RESPONSE_INVALID (INTERNAL): the handler's answer can not be rendered. Metadata: `call_id`. Invoke only."""
+    """ERROR_REASON_RESPONSE_INVALID (INTERNAL): the response that the handler decided on cannot be rendered. Metadata:
+    `call_id`. Returned by StreamInvocations.
+    """
     ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 11
     """ERROR_REASON_HANDLER_DEADLINE_EXCEEDED (DEADLINE_EXCEEDED): the handler missed its deadline. Metadata: `call_id`.
-    Invoke only.
+    Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_NOT_STARTED: _ErrorReason.ValueType  # 12
-    """ERROR_REASON_HANDLER_NOT_STARTED (UNAVAILABLE): the handler never started; the case is open again. Metadata:
-    `call_id`. Invoke only.
+    """ERROR_REASON_HANDLER_NOT_STARTED (UNAVAILABLE): the handler never started, and the case is open again. Metadata:
+    `call_id`. Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_LOST: _ErrorReason.ValueType  # 13
-    """ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler was asked. Metadata: `call_id`.
-    Invoke only.
+    """ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call. Metadata: `call_id`.
+    Returned by StreamInvocations.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
-    """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store can not be reached, and nothing was changed by an Invoke; any
-    other method can be sent again.
+    """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
+    other request is safe to retry. Returned by every RPC.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 15
-    """ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not answer in time, so it is not known whether the call was
-    made or its result kept. Invoke only.
+    """ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call
+    was made or its result recorded. Returned by StreamInvocations.
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 16
-    """ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): this process runs as many calls as it may. Invoke only."""
+    """ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls. Returned by
+    StreamInvocations.
+    """
     ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 17
-    """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): this process takes no new calls. Invoke only."""
+    """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
+    Returned by StreamInvocations, WatchCalls and Work.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
-    """ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, described in its log only."""
+    """ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, which only its log describes. Returned by every RPC."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
-    """ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): no token and no certificate that is known, or a token that is wrong
-    or has expired. Any method.
+    """ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong
+    or expired. Returned by every RPC.
     """
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 20
-    """ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal is known and does not have the role that this needs.
-    Metadata: `role`. Any method.
+    """ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal does not have the role that the request needs.
+    Metadata: `role`. Returned by every RPC.
     """
     ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: _ErrorReason.ValueType  # 21
-    """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has as many cases that are not closed as it may.
-    Metadata: `limit`. GenerateCallbackUrl only.
+    """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has its maximum number of cases that are not
+    closed. Metadata: `limit`. Returned by GenerateCallbackUrl.
     """
     ERROR_REASON_VERIFICATION_FAILED: _ErrorReason.ValueType  # 22
-    """ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the case's verification profile. Nothing
-    was changed. Metadata: `challenge`, what `WWW-Authenticate` says. Invoke only.
+    """ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the verification profile of the
+    case. Nothing has changed. Metadata: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
     """
     ERROR_REASON_VERIFICATION_UNAVAILABLE: _ErrorReason.ValueType  # 23
-    """ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the case's verification profile. Nothing
-    was changed. Invoke only.
+    """ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the verification profile of the
+    case. Nothing has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 24
-    """ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing was changed. Invoke only."""
+    """ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing has changed.
+    Returned by StreamInvocations.
+    """
     ERROR_REASON_AGENT_DETECTED: _ErrorReason.ValueType  # 25
-    """ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request is from a program that looks at links. Nothing was
-    changed. Invoke only.
+    """ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that inspects links. Nothing
+    has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 26
-    """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): more calls on the case, or on all cases of its owner, than the
-    operator allows in this time. Nothing was changed. Invoke only.
+    """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
+    owner, than the configured rate. Nothing has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_CALL_ANSWERED: _ErrorReason.ValueType  # 27
-    """ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call has another answer already, or ended without one. Metadata:
-    `status`. SetResponse only.
+    """ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call already has another answer, or ended without one.
+    Metadata: `status`. Returned by AnswerCall.
     """
     ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
-    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it, or has; its case does not hold calls.
-    SetResponse only.
+    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call is answered by its handler; its case does not hold
+    calls. Returned by AnswerCall.
     """
     ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
-    """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole or was
-    erased, or its activity has no handler. ReplayCall only.
+    """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
+    or its activity has no handler. Returned by ReplayCall.
     """
     ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
-    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost
-    that place (a failover, a backup that was restored), or a server of a later release made the token. Read the state with
-    ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
+    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has
+    lost that position (a failover, or a restored backup), or a server of a later release made the token. Read the
+    state with ListCallbacks and ListCalls, then watch without a token. Returned by WatchCalls.
     """
     ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
-    """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with
-    the last resume token. WatchCalls only.
+    """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again
+    with the last resume token. Returned by WatchCalls.
     """
     ERROR_REASON_ACTIVITY_NOT_ALLOWED: _ErrorReason.ValueType  # 32
-    """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not work on an activity that it announces.
-    Metadata: `activity`. Work only.
+    """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
+    announces. Metadata: `activity`. Returned by Work.
     """
     ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 33
-    """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): this process has as many watchers as it may, in all or of this
-    principal. WatchCalls only.
+    """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
+    total or of this principal. Returned by WatchCalls.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """ErrorReason is every reason for a refusal, sent as `reason` of a `google.rpc.ErrorInfo` with domain `callback`,
-    without the prefix: {"reason": "CALLBACK_CLOSED", "domain": "callback", "metadata": {"close_reason": "CONSUMED"}}.
+    """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
+    the prefix: {"reason": "CALLBACK_CLOSED", "domain": "callback", "metadata": {"close_reason": "CONSUMED"}}. The gRPC
+    status code of each reason stands in parentheses. StreamInvocations returns most of its reasons in the result of an
+    invocation.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """ERROR_REASON_UNSPECIFIED is never sent."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
-"""ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is wrong in itself. A `google.rpc.BadRequest` names every
-bad field, with the rule as the violation's `reason`.
+"""ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is wrong in itself. A `google.rpc.BadRequest` names
+every bad field, with the rule as the `reason` of the violation. Returned by every RPC.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
-"""ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists."""
+"""ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
+by GenerateCallbackUrl.
+"""
 ERROR_REASON_REQUEST_ID_UNSUPPORTED: ErrorReason.ValueType  # 3
-"""ERROR_REASON_REQUEST_ID_UNSUPPORTED (FAILED_PRECONDITION): the server has no `state_key`, so it can not give the same
-URL twice.
+"""ERROR_REASON_REQUEST_ID_UNSUPPORTED (FAILED_PRECONDITION): the server has no `state_key`, so it cannot return the
+same URL twice. Returned by GenerateCallbackUrl.
 """
 ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 4
-"""ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): no such case, or it is somebody else's."""
+"""ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
+SetResponse, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+"""
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
-"""ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): no such call, or it is somebody else's, or it is no longer kept."""
+"""ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
+kept. Returned by AnswerCall, GetCall and ReplayCall.
+"""
 ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
-"""ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`."""
+"""ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
+SetResponse and StreamInvocations.
+"""
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
-"""ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): no case is reached by this state in this form. Invoke only."""
+"""ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
+StreamInvocations.
+"""
 ERROR_REASON_CALL_IN_PROGRESS: ErrorReason.ValueType  # 8
-"""ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call is running on a single-use case. Invoke only."""
+"""ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case. Returned by StreamInvocations."""
 ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 9
-"""ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler answered with an error. Metadata: `call_id`. Invoke only."""
+"""ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler returned an error. Metadata: `call_id`. Returned by
+StreamInvocations.
+"""
 ERROR_REASON_RESPONSE_INVALID: ErrorReason.ValueType  # 10
-"""ERROR_REASON_RESPONSE_INVALID (INTERNAL): the handler's answer can not be rendered. Metadata: `call_id`. Invoke only."""
+"""ERROR_REASON_RESPONSE_INVALID (INTERNAL): the response that the handler decided on cannot be rendered. Metadata:
+`call_id`. Returned by StreamInvocations.
+"""
 ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 11
 """ERROR_REASON_HANDLER_DEADLINE_EXCEEDED (DEADLINE_EXCEEDED): the handler missed its deadline. Metadata: `call_id`.
-Invoke only.
+Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_NOT_STARTED: ErrorReason.ValueType  # 12
-"""ERROR_REASON_HANDLER_NOT_STARTED (UNAVAILABLE): the handler never started; the case is open again. Metadata:
-`call_id`. Invoke only.
+"""ERROR_REASON_HANDLER_NOT_STARTED (UNAVAILABLE): the handler never started, and the case is open again. Metadata:
+`call_id`. Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_LOST: ErrorReason.ValueType  # 13
-"""ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler was asked. Metadata: `call_id`.
-Invoke only.
+"""ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call. Metadata: `call_id`.
+Returned by StreamInvocations.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
-"""ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store can not be reached, and nothing was changed by an Invoke; any
-other method can be sent again.
+"""ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
+other request is safe to retry. Returned by every RPC.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 15
-"""ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not answer in time, so it is not known whether the call was
-made or its result kept. Invoke only.
+"""ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call
+was made or its result recorded. Returned by StreamInvocations.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 16
-"""ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): this process runs as many calls as it may. Invoke only."""
+"""ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls. Returned by
+StreamInvocations.
+"""
 ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
-"""ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): this process takes no new calls. Invoke only."""
+"""ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
+Returned by StreamInvocations, WatchCalls and Work.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
-"""ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, described in its log only."""
+"""ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, which only its log describes. Returned by every RPC."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
-"""ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): no token and no certificate that is known, or a token that is wrong
-or has expired. Any method.
+"""ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong
+or expired. Returned by every RPC.
 """
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 20
-"""ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal is known and does not have the role that this needs.
-Metadata: `role`. Any method.
+"""ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal does not have the role that the request needs.
+Metadata: `role`. Returned by every RPC.
 """
 ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: ErrorReason.ValueType  # 21
-"""ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has as many cases that are not closed as it may.
-Metadata: `limit`. GenerateCallbackUrl only.
+"""ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has its maximum number of cases that are not
+closed. Metadata: `limit`. Returned by GenerateCallbackUrl.
 """
 ERROR_REASON_VERIFICATION_FAILED: ErrorReason.ValueType  # 22
-"""ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the case's verification profile. Nothing
-was changed. Metadata: `challenge`, what `WWW-Authenticate` says. Invoke only.
+"""ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the verification profile of the
+case. Nothing has changed. Metadata: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
 """
 ERROR_REASON_VERIFICATION_UNAVAILABLE: ErrorReason.ValueType  # 23
-"""ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the case's verification profile. Nothing
-was changed. Invoke only.
+"""ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the verification profile of the
+case. Nothing has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 24
-"""ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing was changed. Invoke only."""
+"""ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing has changed.
+Returned by StreamInvocations.
+"""
 ERROR_REASON_AGENT_DETECTED: ErrorReason.ValueType  # 25
-"""ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request is from a program that looks at links. Nothing was
-changed. Invoke only.
+"""ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that inspects links. Nothing
+has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
-"""ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): more calls on the case, or on all cases of its owner, than the
-operator allows in this time. Nothing was changed. Invoke only.
+"""ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
+owner, than the configured rate. Nothing has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
-"""ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call has another answer already, or ended without one. Metadata:
-`status`. SetResponse only.
+"""ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call already has another answer, or ended without one.
+Metadata: `status`. Returned by AnswerCall.
 """
 ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
-"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call's handler answers it, or has; its case does not hold calls.
-SetResponse only.
+"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call is answered by its handler; its case does not hold
+calls. Returned by AnswerCall.
 """
 ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
-"""ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call is running, its request is not kept whole or was
-erased, or its activity has no handler. ReplayCall only.
+"""ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
+or its activity has no handler. Returned by ReplayCall.
 """
 ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
-"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost
-that place (a failover, a backup that was restored), or a server of a later release made the token. Read the state with
-ListCallbacks and ListCalls, then watch without a token. WatchCalls only.
+"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has
+lost that position (a failover, or a restored backup), or a server of a later release made the token. Read the
+state with ListCallbacks and ListCalls, then watch without a token. Returned by WatchCalls.
 """
 ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
-"""ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with
-the last resume token. WatchCalls only.
+"""ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again
+with the last resume token. Returned by WatchCalls.
 """
 ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
-"""ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not work on an activity that it announces.
-Metadata: `activity`. Work only.
+"""ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
+announces. Metadata: `activity`. Returned by Work.
 """
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
-"""ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): this process has as many watchers as it may, in all or of this
-principal. WatchCalls only.
+"""ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
+total or of this principal. Returned by WatchCalls.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

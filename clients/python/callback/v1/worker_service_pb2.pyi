@@ -28,9 +28,9 @@ class WorkRequest(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerMessage]:
-        """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger message
-        alone. The first WorkRequest contains Hello alone. The server validates each message on its own (IGNORE_ALWAYS): the
-        messages before an invalid one take effect, and the stream then ends with INVALID_REQUEST.
+        """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger
+        message alone. The first WorkRequest contains Hello alone. The server validates each message on its own
+        (IGNORE_ALWAYS): the messages before an invalid one take effect, and the stream then ends with INVALID_REQUEST.
         """
 
     def __init__(
@@ -186,8 +186,8 @@ Global___Result: _TypeAlias = Result  # noqa: Y015
 
 @_typing.final
 class Declined(_message.Message):
-    """Declined says that a worker does not handle a call. The worker gets no calls for one second. After Confirm, Declined ends
-    the call like a lost stream does.
+    """Declined says that a worker does not handle a call. The worker gets no calls for one second. After Confirm, Declined
+    ends the call like a lost stream does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -229,8 +229,8 @@ class WorkResponse(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerMessage]:
-        """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger message
-        alone.
+        """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger
+        message alone.
         """
 
     def __init__(
@@ -276,15 +276,15 @@ class ServerMessage(_message.Message):
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """drain says that the server stops, or that the stream has reached its maximum age. No more calls come over this stream,
-        and the server closes it when the calls that run have ended. The worker connects again at once, and reaches another
-        server.
+        """drain says that the server stops, or that the stream has reached its maximum age. No more calls come over this
+        stream, and the server closes it when the calls that run have ended. The worker connects again at once, and
+        reaches another server.
         """
 
     @_builtins.property
     def answer_refused(self) -> _callback_handler_service_pb2.RefuseAnswerRequest:
-        """answer_refused says that the decision in a Result cannot be rendered, for the log of the handler's authors. The call is
-        FAILED. The worker does not reply. Not sent to a worker that has drained.
+        """answer_refused says that the decision in a Result cannot be rendered, for the log of the handler's authors. The
+        call is FAILED. The worker does not reply. Not sent to a worker that has drained.
         """
 
     def __init__(
@@ -317,9 +317,9 @@ class Welcome(_message.Message):
     UNROUTABLE_ACTIVITIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """notices are sentences for the log of the worker, one for each activity of `unroutable_activities`: why this server has no
-        calls of it for workers, and what to change. The worker is connected all the same: another server, or this server after
-        a restart, may have such calls.
+        """notices are sentences for the log of the worker, one for each activity of `unroutable_activities`: why this server
+        has no calls of it for workers, and what to change. The worker is connected all the same: another server, or this
+        server after a restart, may have such calls.
         """
 
     @_builtins.property

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls over
-    that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
+    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
+    over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
     activities that the entry of the principal names.
     """
 
@@ -45,8 +45,8 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls over
-    that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
+    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
+    over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
     activities that the entry of the principal names.
     """
 
@@ -56,18 +56,18 @@ class WorkerServiceServicer:
         1. The worker sends Hello. The server replies with Welcome.
         2. The server offers a call. It never has more calls with the worker than `max_calls`.
         3. The worker sends Accept when it has a free slot for the call, and waits.
-        4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another worker;
-        after Confirm, it never does.
+        4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another
+        worker; after Confirm, it never does.
         5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
 
-        Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until then,
-        also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more calls until
-        it sends one of them.
+        Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until
+        then, also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more
+        calls until it sends one of them.
 
         A worker that wants to stop sends Drain, and closes the stream when it has sent the Result of each confirmed call.
 
-        Both sides put all messages that they have ready into one WorkRequest or WorkResponse. To notice a lost server, a worker
-        sends an HTTP/2 PING every 5 to 30 seconds. The server pings its workers every 15 seconds.
+        Both sides put all messages that they have ready into one WorkRequest or WorkResponse. To notice a lost server, a
+        worker sends an HTTP/2 PING every 5 to 30 seconds. The server pings its workers every 15 seconds.
 
         Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
         """
@@ -92,8 +92,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls over
-    that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
+    """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
+    over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
     activities that the entry of the principal names.
     """
 
