@@ -130,13 +130,14 @@ async def ask(services, method, message, metadata=()):
     """The code and reason of what a method says; OK and nothing if it does as it is asked."""
     stub = services.edge if method.containing_service.name == "EdgeService" else services.callbacks
     try:
-        asked = getattr(stub, method.name)(
-            iter([message]) if method.name == "StreamInvocations" else message, metadata=metadata
-        )
+        asked = getattr(stub, method.name)(*(() if method.name == STREAM else (message,)), metadata=metadata)
         if method.name == "WatchCalls":
             await asked.read()
             asked.cancel()
         elif method.name == STREAM:
+            await asked.read()  # readiness or a refusal, which a later write would hide
+            await asked.write(message)
+            await asked.done_writing()
             async for answer in answers_of(asked):
                 response_of(answer)
         else:
