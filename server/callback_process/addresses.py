@@ -1,4 +1,4 @@
-"""Addresses as people write them: `HOST:PORT` to listen on, an IPv6 host in brackets; and networks."""
+"""Addresses as text: `HOST:PORT` to listen on, with an IPv6 host in brackets; and networks."""
 
 import ipaddress
 from typing import NamedTuple
@@ -7,19 +7,19 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Address(NamedTuple):
-    """A host and a TCP port. Its `str` is what `parse_bind` reads."""
+    """Host and TCP port. `parse_bind` reads its `str`."""
 
     host: str
-    """A name or an IP address; IPv6 without its brackets."""
+    """Name or IP address; IPv6 without brackets."""
     port: int
-    """0 to 65535. 0 asks the system to pick one."""
+    """0 to 65535. With 0 the system picks a free port."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it. A name counts only if it is `localhost`: others are not looked up."""
+        """Whether only this machine can reach it. A name other than `localhost` is not resolved."""
         if self.host == "localhost":
             return True
         try:
@@ -29,14 +29,14 @@ class Address(NamedTuple):
 
 
 def parse_bind(text: str) -> Address:
-    """Read an address to listen on.
+    """Parse an address to listen on.
 
     Args:
-        text: `127.0.0.1:8080`, `localhost:8080` or `[::1]:8080`; port 0 asks the system to pick one.
+        text: `127.0.0.1:8080`, `localhost:8080` or `[::1]:8080`. With port 0 the system picks a free port.
 
     Raises:
-        ValueError: it is something else. The message says what is expected; it does not repeat the text, for what was
-            meant for another setting can be a secret.
+        ValueError: The text is not an address. The message describes the expected form and does not repeat the text,
+            because a value that belongs to another setting can be a secret.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not host or any(c.isspace() or c in "/@" for c in host):
@@ -55,12 +55,12 @@ def parse_bind(text: str) -> Address:
 
 
 def parse_network(text: str) -> IPNetwork:
-    """Read a network, `10.0.0.0/24` or `2001:db8::/32`, or an address, which is a network of one.
+    """Parse a network, `10.0.0.0/24` or `2001:db8::/32`, or an address, which is a network of one address.
 
-    IPv4 in IPv6, `::ffff:10.0.0.0/120`, is IPv4: so a system shows who came to a socket that serves both.
+    IPv4 mapped to IPv6, `::ffff:10.0.0.0/120`, becomes IPv4: systems show IPv4 peers of a dual-stack socket like this.
 
     Raises:
-        ValueError: it is something else, in words for who wrote it.
+        ValueError: The text is neither. The message is for the person who wrote it.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)

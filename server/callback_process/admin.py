@@ -1,11 +1,11 @@
-"""What a process tells its operators over HTTP, on an address of its own that callers do not reach.
+"""Admin HTTP server of a process, for operators, on an address that callers do not reach.
 
-- `/healthz`: 200 while the process answers at all, its event loop included. What to restart it by.
-- `/readyz`: 200 if it may get work, else 503 and why not. What to route by.
-- `/metrics`: the figures of this process, as Prometheus reads them.
+- `/healthz`: 200 while the process responds, including its event loop. Restart the process by it.
+- `/readyz`: 200 if the process can take work, else 503 and the reason. Route by it.
+- `/metrics`: the metrics of this process for Prometheus.
 
-It runs on a loop of its own in a thread, so that nobody who asks slowly, or much, holds up a call. One request a
-connection.
+It runs on an event loop of its own in a thread, so that slow or frequent requests delay no call. It serves one request
+per connection.
 """
 
 import asyncio
@@ -19,32 +19,32 @@ import h11
 from prometheus_client import REGISTRY, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-_ANSWER_S: Final = 5.0
-"""How long the event loop may take to say whether the process is ready, in seconds."""
-_CONNECTION_S: Final = 10.0
-"""How long a connection may take, from its first byte to its last, in seconds."""
-_CONNECTIONS: Final = 16
-"""How many there may be at a time. One more is closed at once."""
+_ANSWER_TIMEOUT_S: Final = 5.0
+"""Time limit for the event loop to report whether the process is ready, in seconds."""
+_CONNECTION_TIMEOUT_S: Final = 10.0
+"""Time limit of a connection, in seconds."""
+_MAX_CONNECTIONS: Final = 16
+"""Number of connections at a time, at most. Any further one is closed at once."""
 _CHUNK: Final = 4096
 _Answer = tuple[HTTPStatus, str, bytes]
-"""The status, the type of the body, and the body."""
+"""Status, content type and body."""
 
 
 class AdminServer:
-    """Serves the three on a socket that listens already, from `with` to its end. On a running event loop.
+    """Admin HTTP server on a listening socket, as a context manager. It needs a running event loop.
 
     Args:
-        listening: the socket, which is ours from now on.
-        is_ready: says why the process may not get work, in a few words; nothing if it may.
+        listening: The socket. The server takes ownership of it.
+        is_ready: Returns the reason why the process cannot take work, in a few words; empty if it can.
     """
 
     def __init__(self, listening: socket.socket, is_ready: Callable[[], Awaitable[str]]) -> None:
         self._listening = listening
         self._is_ready = is_ready
-        self._watched = asyncio.get_running_loop()
+        self._main_loop = asyncio.get_running_loop()
         self._connections = 0
-        # A second series for each metric, of when it was made: nobody asks for it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without types
+        # Without this, each metric has a second series with its time of creation, which is of no use.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._stopping = asyncio.Event()
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
@@ -70,12 +70,12 @@ class AdminServer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         try:
-            if self._connections <= _CONNECTIONS:
-                async with asyncio.timeout(_CONNECTION_S):
+            if self._connections <= _MAX_CONNECTIONS:
+                async with asyncio.timeout(_CONNECTION_TIMEOUT_S):
                     await self._exchange(reader, writer)
                     writer.close()
                     await writer.wait_closed()
-        except OSError:  # the peer has gone, or is slow
+        except OSError:  # the peer disconnected, or is slow
             pass
         finally:
             writer.transport.abort()
@@ -87,10 +87,10 @@ class AdminServer:
             while (event := http.next_event()) is h11.NEED_DATA:
                 http.receive_data(await reader.read(_CHUNK))
         except h11.RemoteProtocolError as error:
-            status, kind, body = _plain(HTTPStatus(error.error_status_hint), "this is not HTTP")
+            status, kind, body = _plain(HTTPStatus(error.error_status_hint), "not an HTTP request")
             is_head = False
         else:
-            if not isinstance(event, h11.Request):  # hung up before it
+            if not isinstance(event, h11.Request):  # the peer disconnected before it sent a request
                 return
             status, kind, body = await self._answer(event)
             is_head = event.method == b"HEAD"
@@ -101,30 +101,30 @@ class AdminServer:
 
     async def _answer(self, request: h11.Request) -> _Answer:
         if request.method not in (b"GET", b"HEAD"):
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is allowed")
         match request.target.partition(b"?")[0]:
             case b"/metrics":
                 return HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(REGISTRY)
             case b"/healthz":
-                why_not = await self._ask(_nothing)
+                problem = await self._ask_main_loop(_no_problem)
             case b"/readyz":
-                why_not = await self._ask(self._is_ready)
+                problem = await self._ask_main_loop(self._is_ready)
             case _:
-                return _plain(HTTPStatus.NOT_FOUND, "there are /healthz, /readyz and /metrics")
-        return _plain(HTTPStatus.SERVICE_UNAVAILABLE, why_not) if why_not else _plain(HTTPStatus.OK, "ok")
+                return _plain(HTTPStatus.NOT_FOUND, "not found: use /healthz, /readyz or /metrics")
+        return _plain(HTTPStatus.SERVICE_UNAVAILABLE, problem) if problem else _plain(HTTPStatus.OK, "ok")
 
-    async def _ask(self, question: Callable[[], Awaitable[str]]) -> str:
+    async def _ask_main_loop(self, question: Callable[[], Awaitable[str]]) -> str:
         async def answer() -> str:
             return await question()
 
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(), self._watched))
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(), self._main_loop))
         except TimeoutError:
-            return "the process is stuck"
+            return "the event loop of the process does not respond"
 
 
-async def _nothing() -> str:
+async def _no_problem() -> str:
     return ""
 
 

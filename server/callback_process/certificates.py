@@ -1,7 +1,7 @@
-"""Whether the files of TLS are what TLS needs, before anybody connects.
+"""Checks of TLS files before the first connection.
 
-OpenSSL reads them: it shakes hands with itself, in memory, and says what certificate it was shown. So a certificate is
-judged by what would happen with it, and nothing here parses one.
+OpenSSL reads the files: it does a handshake with itself, in memory, and returns the certificate that it received. So
+the check sees a certificate exactly as a peer would, and this module parses none.
 """
 
 import ssl
@@ -14,14 +14,14 @@ from callback_process.findings import Finding, check_readable, check_secret_file
 from callback_process.settings import TlsSettings
 
 EXPIRES_SOON: Final = timedelta(days=30)
-"""What ends within this time is warned of."""
+"""A certificate that expires within this time causes a warning."""
 
 _NO_CHECK_TIME: Final = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which has no name in `ssl`. We look at the times ourselves, to say them."""
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, unnamed in `ssl`. This module checks the times itself, to report them."""
 
 
 def check_tls(check: str, tls: TlsSettings, now: datetime) -> Iterator[Finding]:
-    """Look at the files of TLS to somebody."""
+    """Check the TLS files of a client connection."""
     if tls.ca_file is not None:
         yield check_authorities(f"{check}.ca_file", tls.ca_file, now)
     if tls.cert_file is not None and tls.key_file is not None:
@@ -30,14 +30,14 @@ def check_tls(check: str, tls: TlsSettings, now: datetime) -> Iterator[Finding]:
 
 
 def check_certificate(check: str, cert_file: Path, key_file: Path, now: datetime, *, of_server: bool) -> Finding:
-    """Look at a certificate and its key.
+    """Check a certificate and its key.
 
     Args:
-        check: what the finding is called.
-        cert_file: the certificate, then those between it and its authority, PEM.
-        key_file: its key, PEM.
-        now: the time that it is.
-        of_server: whether a server shows it, or a client.
+        check: Name of the finding.
+        cert_file: The certificate, followed by the intermediate certificates, PEM.
+        key_file: Its key, PEM.
+        now: The current time.
+        of_server: Whether it is a server's certificate; otherwise it is a client's.
     """
     for file in (cert_file, key_file):
         if not_readable := check_readable(check, file):
@@ -45,32 +45,34 @@ def check_certificate(check: str, cert_file: Path, key_file: Path, now: datetime
     try:
         shown, chain = _handshake(cert_file, key_file, of_server=of_server)
     except _EncryptedKeyError:
-        return Finding.problem(check, f"{key_file} is encrypted", "give the key without a passphrase")
+        return Finding.problem(check, f"{key_file} is encrypted", "use a key without a passphrase")
     except ssl.SSLCertVerificationError as error:
-        return Finding.problem(check, f"{cert_file}: {error.verify_message}", "have it issued anew")
+        return Finding.problem(check, f"{cert_file}: {error.verify_message}", "have it issued again")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             return Finding.problem(
-                check, f"{key_file} is not the key of {cert_file}", "give the two that belong together"
+                check, f"{key_file} is not the key of {cert_file}", "use a certificate and a key that belong together"
             )
         seen = f"{cert_file} and {key_file} are not a certificate and a key ({error.reason or 'unknown format'})"
-        return Finding.problem(check, seen, "give both in PEM")
+        return Finding.problem(check, seen, "use PEM files")
     names = [name for kind, name in shown.get("subjectAltName", ()) if kind in ("DNS", "URI", "IP Address")]
     if of_server and not names:
         return Finding.problem(
             check,
-            f"{cert_file} names no host (subjectAltName), so no client accepts it",
-            "have it issued with its names",
+            f"{cert_file} names no host (subjectAltName), so clients do not accept it",
+            "have it issued with host names",
         )
     if not of_server and not names:
         return Finding.warning(
-            check, f"{cert_file} has no URI and no DNS name, so it proves nobody", "have it issued with its name"
+            check,
+            f"{cert_file} has no URI and no DNS name, so it identifies no principal",
+            "have it issued with a name",
         )
-    return _judge_time(check, f"{cert_file} of {', '.join(names)}", [shown, *chain], now)
+    return _check_validity(check, f"{cert_file} of {', '.join(names)}", [shown, *chain], now)
 
 
 def check_authorities(check: str, ca_file: Path, now: datetime) -> Finding:
-    """Look at a file of certificate authorities."""
+    """Check a file of certificate authorities."""
     if not_readable := check_readable(check, ca_file):
         return not_readable
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -78,28 +80,30 @@ def check_authorities(check: str, ca_file: Path, now: datetime) -> Finding:
         context.load_verify_locations(ca_file)
     except ssl.SSLError as error:
         seen = f"{ca_file} has no certificates ({error.reason or 'unknown format'})"
-        return Finding.problem(check, seen, "give the authorities' certificates in PEM")
+        return Finding.problem(check, seen, "use the authorities' certificates in PEM")
     authorities = context.get_ca_certs()
     if not authorities:
         return Finding.problem(
-            check, f"{ca_file} has certificates, and none of an authority", "give the authority's, not its customer's"
+            check,
+            f"{ca_file} has no certificate of an authority",
+            "use the certificate of the authority that issued it",
         )
-    return _judge_time(check, f"{ca_file}", authorities, now)
+    return _check_validity(check, f"{ca_file}", authorities, now)
 
 
-def _judge_time(check: str, what: str, certificates: list[dict[str, Any]], now: datetime) -> Finding:
-    """Judge when they begin and end. One that is over makes all of them useless: they stand for one another."""
+def _check_validity(check: str, what: str, certificates: list[dict[str, Any]], now: datetime) -> Finding:
+    """Check the validity period of a chain: one expired certificate makes the whole chain unusable."""
     begin = max(_time(each["notBefore"]) for each in certificates)
     end = min(_time(each["notAfter"]) for each in certificates)
     if end <= now:
         return Finding.problem(check, f"{what} expired on {end:%Y-%m-%d}", "renew it")
     if begin > now:
         return Finding.problem(
-            check, f"{what} begins to be valid on {begin:%Y-%m-%d %H:%M} UTC", "wait, or correct this machine's clock"
+            check, f"{what} is not valid before {begin:%Y-%m-%d %H:%M} UTC", "wait, or correct this machine's clock"
         )
     if end - now < EXPIRES_SOON:
         return Finding.warning(check, f"{what} expires on {end:%Y-%m-%d}", "renew it")
-    return Finding.ok(check, f"{what}, until {end:%Y-%m-%d}")
+    return Finding.ok(check, f"{what}, valid until {end:%Y-%m-%d}")
 
 
 def _time(text: str) -> datetime:
@@ -111,14 +115,14 @@ class _EncryptedKeyError(Exception):
 
 
 def _handshake(cert_file: Path, key_file: Path, *, of_server: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Show a certificate to somebody who trusts just that one.
+    """Do a handshake with a peer that trusts only this certificate.
 
     Returns:
-        The certificate, and those in its file that are an authority's, as `ssl.SSLSocket.getpeercert` has them.
+        The certificate, and the authorities' certificates in its file, in the form of `ssl.SSLSocket.getpeercert`.
 
     Raises:
-        ssl.SSLError: it can not be read, or not be shown, or does not go with the key.
-        _EncryptedKeyError: the key needs a passphrase.
+        ssl.SSLError: The certificate cannot be read or used, or does not match the key.
+        _EncryptedKeyError: The key needs a passphrase.
     """
 
     def refuse_passphrase() -> str:

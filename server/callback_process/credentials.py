@@ -1,8 +1,8 @@
-"""Credentials in files that are read again: a token, or what TLS needs.
+"""Credentials from files that are reloaded when they change: tokens and TLS files.
 
-1. What can not be used is refused at the start. The error's text says which file, and why.
-2. Later it changes nothing: what was taken over last still holds, and each problem is told once.
-3. TLS files are judged by OpenSSL. gRPC takes anything, and then refuses every connection without a word.
+1. At startup an unusable file is an error. Its text names the file and the reason.
+2. Later an unusable file changes nothing: the last valid content stays in effect, and each problem is reported once.
+3. OpenSSL checks TLS files. gRPC accepts any content, and then refuses every connection without an error message.
 """
 
 import ssl
@@ -15,69 +15,69 @@ from callback_process.settings import TlsSettings
 T = TypeVar("T")
 
 Files = Mapping[str, Path | None]
-"""Files by the settings that name them; None where a setting names none."""
+"""Files by the settings that name them; None if a setting names no file."""
 Contents = Mapping[str, bytes | None]
-"""What is in them."""
-Tell = Callable[[str | None], None]
-"""For logs and figures: takes a problem, or None when there was none."""
+"""Contents of the files, by setting."""
+OnReload = Callable[[str | None], None]
+"""Callback for logs and metrics: receives a problem, or None after a successful reload."""
 
 
 class CredentialsError(Exception):
-    """A file can not be used. The text says which and why, has nothing of what is in it, and can be shown to people."""
+    """A file cannot be used. The text names the file and the reason, and contains nothing of its content."""
 
 
 class FileReloader(Generic[T]):
-    """What files say, and whether they say something else by now.
+    """A value made from files, reloaded when the files change.
 
     Args:
-        files: where they are.
-        make: makes of their contents what they stand for; raises CredentialsError.
-        tell: told of each problem with new contents, once for as long as it stays the same; and None when new ones were
-            taken over.
+        files: Paths of the files.
+        make: Makes the value from the contents; raises CredentialsError.
+        on_reload: Receives each problem with new contents, once while it stays the same, and None after new contents
+            took effect.
 
     Raises:
-        CredentialsError: a file can not be read, or not be used.
+        CredentialsError: A file cannot be read or used.
     """
 
-    def __init__(self, files: Files, make: Callable[[Contents], T], tell: Tell) -> None:
+    def __init__(self, files: Files, make: Callable[[Contents], T], on_reload: OnReload) -> None:
         self._files = files
         self._make = make
-        self._tell = tell
+        self._on_reload = on_reload
         self._problem = ""
         self._contents = _read(files)
         self.value = make(self._contents)
-        """As it was taken over last."""
+        """The last valid value."""
 
     def reload(self) -> bool:
-        """Read again, and return whether there is another value. Not on several threads at the same time."""
+        """Read the files again, and return whether the value changed. Call it on one thread at a time."""
         try:
             contents = _read(self._files)
             value = self.value if contents == self._contents else self._make(contents)
         except CredentialsError as error:
             if str(error) != self._problem:
                 self._problem = str(error)
-                self._tell(self._problem)
+                self._on_reload(self._problem)
             return False
         self._problem = ""
         if contents == self._contents:
             return False
         self._contents, self.value = contents, value
-        self._tell(None)
+        self._on_reload(None)
         return True
 
 
 def tls_reloader(
-    files: Files, make: Callable[[bytes | None, bytes | None, bytes | None], T], tell: Tell
+    files: Files, make: Callable[[bytes | None, bytes | None, bytes | None], T], on_reload: OnReload
 ) -> FileReloader[T]:
-    """Follow PEM files of TLS that are fit to be used.
+    """Return a reloader of PEM files for TLS.
 
     Args:
-        files: the certificate authorities to trust, our certificate and its key, in this order.
-        make: is given, in gRPC's order, the contents of authorities, key and certificate.
-        tell: see `FileReloader`.
+        files: The trusted certificate authorities, the own certificate and its key, in this order.
+        make: Receives the contents in gRPC's order: authorities, key, certificate.
+        on_reload: See `FileReloader`.
 
     Raises:
-        CredentialsError: a file can not be read or has nothing to use in it, the key has a passphrase, or is that of
+        CredentialsError: A file cannot be read or contains nothing usable, or the key has a passphrase or belongs to
             another certificate.
     """
 
@@ -88,17 +88,17 @@ def tls_reloader(
             if again == contents:
                 authorities, certificate, key = contents.values()
                 return make(authorities, key, certificate)
-            contents = again  # OpenSSL may have seen either
+            contents = again  # the files changed meanwhile, and OpenSSL may have read either version
 
-    return FileReloader(files, checked, tell)
+    return FileReloader(files, checked, on_reload)
 
 
 def tls_files(name: str, tls: TlsSettings) -> Files:
-    """Return the files that settings of TLS to somebody name, for `tls_reloader`.
+    """Return the files of a client's TLS settings, for `tls_reloader`.
 
     Args:
-        name: the setting, such as `server_tls`.
-        tls: its value.
+        name: The setting, such as `server_tls`.
+        tls: Its value.
     """
     return {f"{name}.ca_file": tls.ca_file, f"{name}.cert_file": tls.cert_file, f"{name}.key_file": tls.key_file}
 
@@ -117,18 +117,20 @@ def _check(
     authorities: tuple[str, Path | None], certificate: tuple[str, Path | None], key: tuple[str, Path | None]
 ) -> None:
     (ca_setting, ca_file), (cert_setting, cert_file), (key_setting, key_file) = authorities, certificate, key
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # of either side: nobody connects
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # either side works: no connection is made
     what = f"{ca_setting} {ca_file}"
     try:
         if ca_file is not None:
             context.load_verify_locations(ca_file)
         what = f"{cert_setting} {cert_file} with {key_setting} {key_file}"
         if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file, password="")  # or it asks the terminal
+            context.load_cert_chain(
+                cert_file, key_file, password=""
+            )  # an empty password, or OpenSSL prompts on the terminal
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise CredentialsError(f"{what}: the key is not that of the certificate") from None
+            raise CredentialsError(f"{what}: the key does not belong to the certificate") from None
         reason = f" ({error.reason})" if error.reason else ""
-        raise CredentialsError(f"{what}: there is nothing in PEM form that can be used{reason}") from None
+        raise CredentialsError(f"{what}: no usable PEM content{reason}") from None
     except OSError as error:
         raise CredentialsError(f"{what}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""The settings that hold, and where each came from, fit to be shown: nothing secret is among them."""
+"""The settings in effect and the origin of each, with secrets masked."""
 
 import enum
 import ipaddress
@@ -20,26 +20,26 @@ class EffectiveSetting:
     """One setting."""
 
     table: tuple[str, ...]
-    """The table of the file that it belongs to, such as `("activities", "order-paid")`."""
+    """Table of the file, such as `("activities", "order-paid")`."""
     key: str
-    """Its key in that table."""
+    """Key in that table."""
     value: Value
-    """What holds, as JSON has it; None: it is not set. Secrets are masked."""
+    """Value in effect, as in JSON; None if it is not set. Secrets are masked."""
     origin: str
-    """`option`, the name of a variable, the path of a file, or `default`."""
+    """`option`, the name of an environment variable, the path of a file, or `default`."""
 
     @property
     def is_secret(self) -> bool:
-        """Whether something of it is masked."""
+        """Whether a part of the value is masked."""
         return MASK in str(self.value)
 
 
 def effective_settings(settings: ProcessSettings, origins: Mapping[str, str]) -> list[EffectiveSetting]:
-    """Every setting of a process, and of the tables within, in the order in which they are declared.
+    """Return every setting of a process, including nested tables, in the order of declaration.
 
     Args:
-        settings: the settings.
-        origins: where they came from, as `ProcessSettings.load_with_origins` says it.
+        settings: The settings.
+        origins: Their origins, from `ProcessSettings.load_with_origins`.
     """
     found: list[EffectiveSetting] = []
     for field in type(settings).model_fields:
@@ -78,14 +78,14 @@ def _shown(value: Any) -> Value:
             return int(value) if value.is_integer() else value
         case bool() | int() | None:
             return value
-    raise TypeError(f"a setting of type {type(value).__name__} can not be shown")
+    raise TypeError(f"a setting of type {type(value).__name__} cannot be shown")
 
 
 def mask_url(text: str) -> str:
-    """Return a URL without its password, and without the values of its query; other text as it is.
+    """Return a URL without its password and its query's values; return other text unchanged.
 
-    Whoever wrote the URL may have left a `/`, `?` or `@` of the password as it was, so rather too much is masked than
-    too little: up to the last `@`, and all if that stands in the query.
+    The password may contain an unescaped `/`, `?` or `@`, so this masks too much rather than too little: everything up
+    to the last `@`, and the whole URL if that `@` is in the query.
     """
     start = text.find("://") + 3 if "://" in text else 0
     if not start and "@" not in text:

@@ -1,4 +1,4 @@
-"""What `callback doctor` finds: one line for each thing that it looks at. It looks, and changes nothing."""
+"""Findings of `callback doctor`: one line for each check. Checks change nothing."""
 
 import enum
 import stat
@@ -14,103 +14,103 @@ _Settings = TypeVar("_Settings", bound=ProcessSettings)
 
 
 class Level(enum.StrEnum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     OK = "ok"
-    """As it should be."""
+    """The check passed."""
     WARNING = "warning"
-    """It works, and somebody should see to it."""
+    """It works, but needs attention."""
     PROBLEM = "problem"
-    """Something does not work, or breaks a promise."""
+    """It does not work, or breaks a promise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. None of its texts has a secret in it."""
+    """Result of one check. Its texts contain no secret."""
 
     check: str
-    """What was looked at, such as `store memory`."""
+    """Name of the check, such as `store memory`."""
     level: Level
-    """How bad it is."""
+    """Severity."""
     seen: str
-    """What was seen."""
+    """Observation."""
     advice: str = ""
-    """What to do about it; empty where nothing is to be done."""
+    """Advice for the operator; empty if there is nothing to do."""
 
     @property
     def is_problem(self) -> bool:
-        """Whether something does not work."""
+        """Whether the check failed."""
         return self.level is Level.PROBLEM
 
     @classmethod
     def ok(cls, check: str, seen: str) -> Self:
-        """All is well."""
+        """Return a finding of a check that passed."""
         return cls(check, Level.OK, seen)
 
     @classmethod
     def warning(cls, check: str, seen: str, advice: str) -> Self:
-        """It works so far."""
+        """Return a warning."""
         return cls(check, Level.WARNING, seen, advice)
 
     @classmethod
     def problem(cls, check: str, seen: str, advice: str) -> Self:
-        """It does not work."""
+        """Return a finding of a check that failed."""
         return cls(check, Level.PROBLEM, seen, advice)
 
 
 def check_secret_file(check: str, path: Path) -> Finding:
-    """Whether this user can read a file that holds a secret, and not everyone can."""
+    """Check that this user can read a file with a secret, and that not every user can."""
     if not_readable := check_readable(check, path):
         return not_readable
     if path.stat().st_mode & stat.S_IROTH:
         return Finding.warning(check, f"everyone on this machine can read {path}", f"chmod o-r {path}")
-    return Finding.ok(check, f"{path} can be read, and not by everyone")
+    return Finding.ok(check, f"{path} is readable, and not by everyone")
 
 
 def check_readable(check: str, path: Path) -> Finding | None:
-    """What is wrong with a file if this user can not read it; None: it can."""
+    """Return a problem if this user cannot read a file, else None."""
     try:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        advice = "give the path of a file that the user of the process can read"
-        return Finding.problem(check, f"{path} can not be read: {error.strerror}", advice)
+        advice = "use the path of a file that the user of the process can read"
+        return Finding.problem(check, f"{path} cannot be read: {error.strerror}", advice)
     return None
 
 
 def unreachable(check: str, target: str, why: str | None, advice: str) -> Finding:
-    """Say that somebody can not be reached, and why; not why if the target has a secret, for that may repeat it."""
+    """Return a problem: a target is unreachable. Leave out the reason if the target has a secret."""
     shown = mask_url(target)
-    reason = (why or "").rpartition("; last error: ")[2].rstrip(".")  # before it, gRPC says that this was the last
-    return Finding.problem(check, f"{shown} can not be reached" + (f": {reason}" if shown == target else ""), advice)
+    reason = (why or "").rpartition("; last error: ")[2].rstrip(".")  # gRPC repeats the text before this marker
+    return Finding.problem(check, f"{shown} cannot be reached" + (f": {reason}" if shown == target else ""), advice)
 
 
 async def diagnose(
     check: str,
     process: type[_Settings],
     config_file: Path | None,
-    looks: Iterable[Callable[[_Settings], AsyncIterator[Finding]]],
+    checks: Iterable[Callable[[_Settings], AsyncIterator[Finding]]],
 ) -> AsyncIterator[Finding]:
-    """Look at the settings of a process; then, if they can be used, at all that it needs.
+    """Check the settings of a process; if they are valid, run further checks.
 
     Args:
-        check: what the findings about the settings are called.
-        process: whose settings.
-        config_file: the file; None takes the one that CALLBACK_CONFIG names, if any.
-        looks: what looks at the rest, in this order.
+        check: Name of the findings about the settings.
+        process: Class of the settings.
+        config_file: The file; None means the file that CALLBACK_CONFIG names, if any.
+        checks: The further checks, in order.
     """
     config_file = config_path(config_file)
     try:
         settings, origins = process.load_with_origins(config_file)
     except SettingsError as error:
         for each in error.problems:
-            yield Finding.problem(check, each, "correct it, as docs/settings.md says")
+            yield Finding.problem(check, each, "correct it; see docs/settings.md")
         return
     from_where = sorted(set(origins.values()))
-    yield Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all are the default")
+    yield Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all settings have their default")
     secret_origins = {each.origin for each in effective_settings(settings, origins) if each.is_secret}
     if config_file is not None and str(config_file) in secret_origins:
         yield check_secret_file(f"{check} file", config_file)
-    for look in looks:
-        async for finding in look(settings):
+    for run_check in checks:
+        async for finding in run_check(settings):
             yield finding

@@ -1,11 +1,11 @@
-"""Logs: one JSON object a line on standard error, from our code and from every library alike.
+"""Logs: one JSON object per line on standard error, from this code and from libraries.
 
-1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`, so no event has a field of that
-   name; what comes from a library also has `logger`.
-2. No state and no token reaches a log. Every finished line is masked as a whole, so that no way into it (a path, a
-   value, an object's repr, a traceback's text) goes around: what follows `/cb/` or `/cbq/`, anything shaped like a UUID
-   or like one of our tokens, percent-encoded too, and user and password in a URL.
-3. What is raised and not caught is such a line as well, not a bare traceback.
+1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`, so no event may use these names for
+   its fields. A library's line also has `logger`.
+2. No state and no token reaches a log. Every finished line is masked as a whole, so that paths, values, reprs and
+   tracebacks are all covered. Masked are: the text after `/cb/` or `/cbq/`, anything with the form of a UUID or of a
+   token of Callback, also percent-encoded, and user and password in a URL.
+3. An uncaught exception becomes such a line too, instead of a bare traceback.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ _USER = re.compile(r"""(://)[^\s"'<>\\/?#@]+@""")
 
 
 def mask(text: str) -> str:
-    """Return the text without what could be, or contain, the state of a callback URL, a token or a password."""
-    # Every line comes by here, and nearly none has anything to mask: what each needs is cheaper looked for by itself.
+    """Mask each part of a text that could be, or contain, the state of a callback URL, a token or a password."""
+    # Every line passes here and almost none needs masking, so each pattern runs only after a cheap test for it.
     encoded = "%" in text
     if "://" in text:
         text = _USER.sub(rf"\1{MASK}@", text)
@@ -50,11 +50,11 @@ def mask(text: str) -> str:
 def configure(process: str, level: str = "INFO") -> None:
     """Send all logs of this process to standard error as masked JSON lines.
 
-    Once, first thing in a process. Libraries' own loggers reach it through the root logger. Hypercorn's do not by
-    themselves: give its configuration `errorlog = logging.getLogger("hypercorn.error")`.
+    Call it once, before anything else in a process. Loggers of libraries arrive through the root logger. Hypercorn's do
+    not: set `errorlog = logging.getLogger("hypercorn.error")` in its configuration.
 
     Args:
-        process: what this process is called in each line, such as `server`.
+        process: Name of this process in each line, such as `server`.
         level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
     """
     handler = _StandardError(sys.stderr)
@@ -69,7 +69,7 @@ def configure(process: str, level: str = "INFO") -> None:
             ],
         )
     )
-    # Ours do not go through `logging`: that would cost a call more than all else that is done for its line.
+    # Events of this code bypass `logging`, which would cost more than everything else that is done for a line.
     structlog.configure(
         processors=[lines],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -85,42 +85,44 @@ def configure(process: str, level: str = "INFO") -> None:
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Return a logger for events: `log.info("call ended", call_id=…, status=…)`."""
+    """Return a logger for events: `log.info("call_ended", call_id=…, status=…)`."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
 
 
 class _Lines:
-    """Makes lines of events: what every line has comes first, for those who read logs by eye."""
+    """Formatter of events as lines. The common fields come first, for people who read logs."""
 
     def __init__(self, process: str) -> None:
         self._always = f'"process": {_quoted(process)}, "pid": {os.getpid()}'
 
     def __call__(self, _logger: Any, level: str, event: structlog.typing.EventDict) -> str:
-        """The masked line of an event. An error that can not be told says so, and never reaches who only logs."""
+        """Return the masked line of an event. If formatting fails, return a `log_record_lost` line; never raise."""
         try:
             if "exc_info" in event or "stack_info" in event:
                 event = structlog.processors.format_exc_info(None, level, event)
                 event = structlog.processors.StackInfoRenderer()(None, level, event)
             first = f'"timestamp": "{_now()}", "level": "{level}", {self._always}, "event": {_json(event.pop("event"))}'
             rest = "".join([f", {_quoted(name)}: {_json(value)}" for name, value in event.items()])
-            # Safe on JSON: no pattern takes a quote or a backslash, so no string is cut open.
+            # Masking JSON is safe: no pattern matches a quote or a backslash, so every string keeps its end.
             return mask(f"{{{first}{rest}}}")
         except Exception:
             return _lost(__name__)
 
     def from_library(self, _logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
-        """The masked line of a record of `logging`."""
+        """Return the masked line of a record of `logging`."""
         return self(None, event.pop("level"), event)
 
 
 _quoted = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(default=repr).encode
-"""Of values that JSON does not know it has what Python says of them, which is masked with the rest."""
+"""Encoder that uses the `repr` of values that JSON does not know. It is masked with the rest of the line."""
 
 
 def _json(value: Any) -> str:
-    return _quoted(value) if type(value) is str else _encode(value)  # most are; the other takes ten times as long
+    return (
+        _quoted(value) if type(value) is str else _encode(value)
+    )  # most values are str, and the encoder takes ten times as long
 
 
 def _now() -> str:
@@ -134,25 +136,25 @@ def _second(number: int) -> str:
 
 
 def _lost(logger: str) -> str:
-    return f'{{"level": "error", "event": "a log record was lost", "logger": "{logger}"}}'
+    return f'{{"level": "error", "event": "log_record_lost", "logger": "{logger}"}}'
 
 
 class _StandardError(logging.StreamHandler[Any]):
-    """Writes lines; what can not be written says so without showing what it was (the default prints all of it)."""
+    """Handler that writes lines. It never prints a record that it failed to write, as the default handler does."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
         self.write(_lost(record.name))
 
     def write(self, line: str) -> None:
-        """Writes a line at once, between those of others."""
-        # Where standard error itself is gone, nobody is left to tell.
+        """Write a line and flush it."""
+        # If standard error itself is gone, the error cannot be reported anywhere.
         with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
             self.stream.write(f"{line}\n")
             self.stream.flush()
 
 
 class _Events:
-    """Where our lines go, of each level."""
+    """Logger of structlog: writes finished lines of every level."""
 
     def __init__(self, handler: _StandardError) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = handler.write
@@ -160,8 +162,8 @@ class _Events:
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        return  # asked for, not an error
-    get_logger().critical("uncaught exception", exc_info=(kind, error, trace))
+        return  # requested by the user, not an error
+    get_logger().critical("uncaught_exception", exc_info=(kind, error, trace))
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:

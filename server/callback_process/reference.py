@@ -1,4 +1,4 @@
-"""The page of all settings, `docs/settings.md`, made from the models: their fields, bounds, defaults and docstrings."""
+"""The page of all settings, `docs/settings.md`, generated from the models and their docstrings."""
 
 import inspect
 import json
@@ -8,13 +8,19 @@ from typing import Any, Final
 from callback_process.settings import CONFIG_VARIABLE, ProcessSettings
 
 _HEAD: Final = f"""\
-<!-- Made from the settings' own docstrings by `python3 tasks.py generate`. Change it there. -->
+<!-- Generated from the docstrings of the settings by `python3 tasks.py generate`. Change the docstrings. -->
 # Settings
 
-A setting is an option of the command, else an environment variable, else a key of the TOML file that `--config` or
-`{CONFIG_VARIABLE}` names, else its default. It comes whole from one of these: lists and tables are not merged. One file
-serves all processes; each reads its own table. In a variable, a list has commas between its values or is JSON, and a
-table is JSON. A path that is relative is so to the directory in which the process was started.
+A process takes each setting from the first of these that has it:
+
+1. an option of the command
+2. an environment variable
+3. a key of the TOML file that `--config` or `{CONFIG_VARIABLE}` names
+4. the default
+
+The whole value comes from one of them: lists and tables are not merged. One file serves all processes, and each process
+reads its own table. In a variable, write a list with commas or as JSON, and a table as JSON. A relative path starts at
+the working directory of the process.
 
 ```toml
 [server]
@@ -27,9 +33,9 @@ server_target = "dns:///callback:50051"
 target = "dns:///orders:50051"
 ```
 
-A process that finds a setting wrong does not start, and names every one that is. `callback config` shows what holds on
-a machine and where it came from, without secrets; `callback doctor` tries whether it works. Units are in the names:
-`_s` is seconds.
+If a setting is wrong, the process does not start, and its error names every wrong setting. `callback config` shows the
+settings in effect on a machine and their origin, without secrets. `callback doctor` checks that they work. Units are in
+the names: `_s` means seconds.
 """
 _PLURALS: Final = {"path": "paths of files"}
 _WORDS: Final = {
@@ -45,10 +51,10 @@ _WORDS: Final = {
 
 
 def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
-    """Return the page, in Markdown.
+    """Return the page in Markdown.
 
     Args:
-        processes: the settings of each process, by the command that starts it.
+        processes: Class of the settings of each process, by the command that starts it.
     """
     sections = [_HEAD]
     nested: dict[str, dict[str, None]] = {}
@@ -71,13 +77,13 @@ def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
 def _nested(
     properties: Mapping[str, Any], models: Mapping[str, Any], settings: type[ProcessSettings], *above: str
 ) -> Iterator[tuple[str, str]]:
-    """Every table within: where it is in the file, and the model that describes it."""
+    """Yield every nested table: its place in the file, and the model that describes it."""
     for name, schema in properties.items():
         inner = _without_null(schema)
         path = [*above, name] if above or name in settings.shared_tables else [settings.table, name]
-        if "additionalProperties" in inner:  # one table for each name
+        if "additionalProperties" in inner:  # a table per name
             inner, path = inner["additionalProperties"], [*path, "NAME"]
-        for choice in inner.get("oneOf", [inner]):  # several where one of its keys says which it is
+        for choice in inner.get("oneOf", [inner]):  # several models, if a key of the table selects one
             model = choice.get("$ref", "").rpartition("/")[2]
             if model and "properties" in models[model]:
                 yield f"`[{'.'.join(path)}]`" + _which(inner, models[model]), model
@@ -85,14 +91,14 @@ def _nested(
 
 
 def _which(choices: Mapping[str, Any], model: Mapping[str, Any]) -> str:
-    """What a table says to be described by this model, if it could be another."""
+    """Return the key and value that select this model, if the table has several models."""
     key = choices.get("discriminator", {}).get("propertyName")
     return f", {key} {_value(model['properties'][key], {})}" if key else ""
 
 
 def _table(schema: Mapping[str, Any], models: Mapping[str, Any], settings: type[ProcessSettings] | None = None) -> str:
-    """The keys of a table of the file, one a row; with their variables, if it is a process's own."""
-    head = ("Key, and variable" if settings else "Key", "Value", "Default", "What it is")
+    """Return a Markdown table with one row per key, with environment variables for a process's own table."""
+    head = ("Key and variable" if settings else "Key", "Value", "Default", "Description")
     rows: list[Sequence[str]] = [head, ["---"] * len(head)]
     for name, field in schema["properties"].items():
         if settings and name in settings.shared_tables:
@@ -104,7 +110,7 @@ def _table(schema: Mapping[str, Any], models: Mapping[str, Any], settings: type[
 
 
 def _value(schema: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    """What a value may be, in words."""
+    """Describe the allowed values in words."""
     schema = _without_null(schema)
     if "$ref" in schema:
         schema = models.get(schema["$ref"].rpartition("/")[2], {})
@@ -139,11 +145,11 @@ def _default(value: Any) -> str:
 
 
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of a setting where it is set."""
+    """Return the schema of a setting without the alternative null."""
     choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     return choices[0] if choices else schema
 
 
 def _flat(text: str) -> str:
-    """A docstring as one line of a table."""
+    """Return a docstring as one line of a table."""
     return " ".join(inspect.cleandoc(text).split()).replace("|", "\\|")

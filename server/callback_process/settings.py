@@ -1,12 +1,11 @@
 """Settings from options, environment and one TOML file, read once and then frozen.
 
-1. An option wins over the environment, the environment over the file, the file over the default. A setting is taken
-   whole from one of them: tables and lists are never merged.
-2. One file serves all processes: each reads its own table and those it shares, and a table that no process knows is an
-   error, like a key that a table does not know. Unknown environment variables are not: an orchestrator sets some of its
-   own that begin like ours.
-3. Everything that is wrong is said at once, each with the setting's name, where it came from and what is expected.
-   Values are not repeated, for a URL can hold a password.
+1. An option overrides the environment, the environment overrides the file, and the file overrides the default. The
+   whole value of a setting comes from one of them: tables and lists are never merged.
+2. One file serves all processes. Each process reads its own table and the shared ones. An unknown table or key is an
+   error. An unknown environment variable is not: orchestrators set variables with the same prefix.
+3. All errors are reported at once, each with the setting's name, its origin and the expected value. Values are not
+   repeated, because a URL can contain a password.
 """
 
 import json
@@ -23,39 +22,39 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from callback_process.addresses import parse_bind
 
 CONFIG_VARIABLE = "CALLBACK_CONFIG"
-"""Names the TOML file where no option does."""
+"""Environment variable that names the TOML file if no option does."""
 
 TABLES = frozenset({"server", "edge", "activities", "profiles"})
-"""Every table that the file may have."""
+"""Top-level tables of the file."""
 
 Bind = Annotated[
     str, AfterValidator(lambda text: str(parse_bind(text))), Field(json_schema_extra={"format": "HOST:PORT"})
 ]
-"""A setting that is an address to listen on, `HOST:PORT`."""
+"""Setting: address to listen on, `HOST:PORT`."""
 
 StopSeconds = Annotated[float, Field(ge=0, le=24 * 3600)]
-"""A setting that is how long a stop may take a step, in seconds."""
+"""Setting: time limit of one step of a stop, in seconds."""
 
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
-"""A setting that is the least level to log, in upper or lower case."""
+"""Setting: lowest level to log, in upper or lower case."""
 
 
 class TlsSettings(BaseModel):
-    """TLS to somebody. Without files: the system's certificate authorities, and no certificate of our own."""
+    """TLS of a client connection. Without files: the system's certificate authorities, and no client certificate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     ca_file: Path | None = None
-    """Certificate authorities that the other side's certificate must come from, PEM."""
+    """Certificate authorities that must have issued the server's certificate, PEM."""
     cert_file: Path | None = None
-    """Our own certificate, PEM; with `key_file`."""
+    """Client certificate, PEM. Needs `key_file`."""
     key_file: Path | None = None
-    """The key of our own certificate, PEM."""
+    """Key of the client certificate, PEM."""
     server_name: str | None = None
-    """The name that the other side's certificate must have, if it is not the target's."""
+    """Name that the server's certificate must have, if it is not the target's."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -65,7 +64,7 @@ class TlsSettings(BaseModel):
 
 
 class SettingsError(Exception):
-    """Settings are wrong. Its text has one line for each problem, fit to be shown as it is."""
+    """Settings are wrong. The text has one line for each problem, and can be shown to users."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -73,13 +72,13 @@ class SettingsError(Exception):
 
 
 def config_path(given: Path | None) -> Path | None:
-    """The settings file: the one that is given, else the one that CALLBACK_CONFIG names, if any."""
+    """Return the given settings file, else the one that CALLBACK_CONFIG names, if any."""
     named = os.environ.get(CONFIG_VARIABLE)
     return given or (Path(named) if named else None)
 
 
 class ProcessSettings(BaseSettings):
-    """The base of a process's settings: declare `table`, `env_prefix` and the fields, then `load()`.
+    """Base class of a process's settings: declare `table`, `env_prefix` and the fields, then call `load()`.
 
     ```python
     class EdgeSettings(ProcessSettings):
@@ -90,8 +89,8 @@ class ProcessSettings(BaseSettings):
         \"\"\"Where the edge listens.\"\"\"
     ```
 
-    Making one directly (`EdgeSettings(bind=…)`) reads neither environment nor file: what tests want.
-    A list in the environment is written as JSON or with commas, a table as JSON.
+    The constructor (`EdgeSettings(bind=…)`) reads neither environment nor file, which tests use. In the environment, a
+    list is JSON or has commas, and a table is JSON.
     """
 
     model_config = SettingsConfigDict(
@@ -103,34 +102,34 @@ class ProcessSettings(BaseSettings):
     )
 
     table: ClassVar[str]
-    """The process's own table in the file. Its keys are the fields."""
+    """Table of the process in the file. Its keys are the fields."""
     shared_tables: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are top-level tables of the file, not part of the process's own."""
+    """Fields that are top-level tables of the file, outside the process's own table."""
 
     @classmethod
     def load(cls, config_file: Path | None = None, **overrides: Any) -> Self:
         """Read the settings.
 
         Args:
-            config_file: the TOML file; None takes the one that CALLBACK_CONFIG names, if any.
-            **overrides: what was given as options. None means: not given.
+            config_file: The TOML file; None means the file that CALLBACK_CONFIG names, if any.
+            **overrides: Values of options. None means that the option is absent.
 
         Raises:
-            SettingsError: a value is wrong, a key or table is unknown, or the file can not be read.
+            SettingsError: A value is wrong, a key or table is unknown, or the file cannot be read.
         """
         settings, _origins = cls.load_with_origins(config_file, **overrides)
         return settings
 
     @classmethod
     def load_with_origins(cls, config_file: Path | None = None, **overrides: Any) -> tuple[Self, Mapping[str, str]]:
-        """Read the settings as `load` does, and say where each came from.
+        """Read the settings as `load` does, with the origin of each.
 
         Returns:
-            The settings; and by field, `option`, the variable's name or the file's path. A field that is not there has
-            its default.
+            The settings, and for each field its origin: `option`, the name of the environment variable, or the path of
+            the file. A field without an origin has its default.
 
         Raises:
-            SettingsError: as for `load`.
+            SettingsError: As for `load`.
         """
         problems: list[str] = []
         values: dict[str, Any] = {}
@@ -154,7 +153,7 @@ class ProcessSettings(BaseSettings):
 
     @classmethod
     def variable(cls, field: str) -> str:
-        """The environment variable of a field."""
+        """Return the environment variable of a field."""
         return f"{cls.model_config['env_prefix']}{field}".upper()
 
     @classmethod
@@ -166,7 +165,7 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave the reading to `load`, which knows where each value came from and can say so."""
+        """Disable the sources of pydantic: `load` reads the values itself, because it reports their origin."""
         return (init_settings,)
 
     @classmethod
@@ -174,9 +173,9 @@ class ProcessSettings(BaseSettings):
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise SettingsError([f"{path}: can not be read: {error.strerror}"]) from None
+            raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:  # not UTF-8, or not TOML: the message names line and column, not the text
-            raise SettingsError([f"{path}: is not TOML: {error}"]) from None
+            raise SettingsError([f"{path}: not valid TOML: {error}"]) from None
         problems = [f"{path}: {name}: unknown; known: {_listed(TABLES)}" for name in sorted(document.keys() - TABLES)]
         problems += [
             f"{path}: {name}: must be a table, [{name}]"
@@ -187,7 +186,7 @@ class ProcessSettings(BaseSettings):
             raise SettingsError(problems)
         own: Mapping[str, Any] = document.get(cls.table, {})
         problems = [
-            f"{path}: [{cls.table}] {name}: belongs in a table of its own, [{name}]"
+            f"{path}: [{cls.table}] {name}: must be a table of its own, [{name}]"
             for name in sorted(own.keys() & cls.shared_tables)
         ]
         if problems:
@@ -207,9 +206,7 @@ class ProcessSettings(BaseSettings):
                 try:
                     value = _decode(value)
                 except ValueError:
-                    problems.append(
-                        f"{name} ({variable}): must be JSON, or for a list: values with commas between them"
-                    )
+                    problems.append(f"{name} ({variable}): must be JSON, or a list of values separated by commas")
                     continue
             found[name] = value, variable
         return found
@@ -218,7 +215,7 @@ class ProcessSettings(BaseSettings):
     def _describe(cls, detail: ErrorDetails, origins: Mapping[str, str]) -> str:
         location = [str(part) for part in detail["loc"]]
         name = ".".join(location)
-        # A rule between fields has no field, and so no single origin.
+        # A rule between fields has no field, so it has no single origin.
         origin = origins.get(location[0], "default") if location else ""
         if detail["type"] == "extra_forbidden":
             message = (
@@ -232,7 +229,7 @@ class ProcessSettings(BaseSettings):
 
 
 def in_plain_words(detail: ErrorDetails) -> str:
-    """Return what is wrong with a value, without the value and without Python's words."""
+    """Describe what is wrong with a value, without the value and without Python terms."""
     if detail["type"] in _PLAIN:
         return _PLAIN[detail["type"]].format_map(detail.get("ctx", {}))
     return detail["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
@@ -259,11 +256,11 @@ _PLAIN = {
     "union_tag_not_found": "must have a kind",
     "path_type": "must be the path of a file",
 }
-"""What pydantic says for programmers, by its types of errors, as people who write a file would say it."""
+"""Messages for people who write settings files, by pydantic's error types."""
 
 
 def _decode(text: str) -> Any:
-    """Read a list or table from a variable. Raises ValueError."""
+    """Parse a list or table from an environment variable. Raise ValueError if it is invalid."""
     if text.lstrip().startswith(("[", "{")):
         return json.loads(text)
     return [part.strip() for part in text.split(",")]

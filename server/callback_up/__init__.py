@@ -1,7 +1,7 @@
-"""`callback up`: all of Callback on one machine, from nothing. A store, a server and an edge, as child processes.
+"""`callback up`: a store, a server and an edge on one machine, as child processes.
 
-1. Everything that can be refused is refused before anything is started: settings, addresses, the data directory.
-2. The children live and die with the supervisor. However it ends, none of them is left behind.
-3. A child that dies is started again, where it was: same addresses, same data.
-4. What is stored survives, whichever of them is killed.
+1. Settings, addresses and the data directory are checked before any process starts.
+2. The children live and die with the supervisor. No child survives it, however it ends.
+3. A child that dies is restarted with the same addresses and the same data.
+4. Stored data survives, whichever process is killed.
 """

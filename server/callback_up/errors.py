@@ -1,13 +1,13 @@
-"""What can keep `callback up` from running."""
+"""Errors that stop `callback up`."""
 
 
 class UpError(Exception):
-    """`callback up` can not start or go on. Its text is for people: what is wrong, and what to do."""
+    """`callback up` cannot start or continue. The text is for users: the problem, and what to do."""
 
     exit_code = 1
 
 
 class ChildSettingsError(UpError):
-    """A child refuses its settings, and has said which and why."""
+    """A child refused its settings, and has logged the reason."""
 
     exit_code = 2

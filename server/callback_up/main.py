@@ -1,4 +1,4 @@
-"""`callback up`, from its options to its end."""
+"""`callback up`: from the options to the exit code."""
 
 import asyncio
 import contextlib
@@ -26,56 +26,56 @@ def run(
     until_eof: bool = False,
     config: Path | None = None,
 ) -> int:
-    """Run store, server and edge until SIGTERM or SIGINT. On the main thread.
+    """Run store, server and edge until SIGTERM or SIGINT. Call it on the main thread.
 
-    Prints `ready edge=HOST:PORT grpc=HOST:PORT` on standard output when all are healthy; logs go to standard error.
+    Print `ready edge=HOST:PORT grpc=HOST:PORT` on standard output when all are healthy. Logs go to standard error.
 
     Args:
-        data_dir: where everything is kept; None is `data.default_path()`.
-        edge: where callers reach it, `HOST:PORT`; None is what the settings say, else 127.0.0.1:8080. Port 0 picks one.
-        grpc: where the gRPC services listen; None is what the settings say, else 127.0.0.1:50051. Port 0 picks one.
-        demo: make two callbacks when ready, and print what to try.
-        until_eof: stop as well when standard input ends.
-        config: the settings file of all processes; None takes the one that CALLBACK_CONFIG names, if any.
+        data_dir: Directory of all data; None means `data.default_path()`.
+        edge: Address for callers, `HOST:PORT`; None means the setting, else 127.0.0.1:8080. Port 0 picks a free port.
+        grpc: Address of the gRPC services; None means the setting, else 127.0.0.1:50051. Port 0 picks a free port.
+        demo: Generate two callbacks when ready, and print how to try them.
+        until_eof: Also stop when standard input ends.
+        config: Settings file of all processes; None means the file that CALLBACK_CONFIG names, if any.
 
     Returns:
-        The exit code: 0 after a stop, 1 if it can not start or go on, 2 if a setting is wrong. What is wrong is said on
-        standard error.
+        The exit code: 0 after a stop, 1 if a process cannot start or continue, 2 if a setting is wrong. Problems are
+        printed to standard error.
     """
     for option, given in (("--edge", edge), ("--grpc", grpc)):
         try:
             if given is not None:
                 parse_bind(given)
         except ValueError as error:
-            _say(f"{option} {error}")
+            _print_error(f"{option} {error}")
             return 2
     try:
-        server_part = children.UpServerSettings.load(config, grpc_bind=grpc)
-        edge_part = children.UpEdgeSettings.load(config, bind=edge)
+        server_settings = children.UpServerSettings.load(config, grpc_bind=grpc)
+        edge_settings = children.UpEdgeSettings.load(config, bind=edge)
     except SettingsError as error:
         for problem in error.problems:
-            _say(problem)
+            _print_error(problem)
         return 2
-    logs.configure("up", server_part.log_level)
+    logs.configure("up", server_settings.log_level)
     try:
         with contextlib.ExitStack() as held:
             directory = held.enter_context(data.open_directory(data_dir or data.default_path()))
             addresses = []
             for option, bind in (
-                ("--edge", edge_part.bind),
-                ("--grpc", server_part.grpc_bind),
-                ("CALLBACK_EDGE_ADMIN_BIND", edge_part.admin_bind),
-                ("CALLBACK_ADMIN_BIND", server_part.admin_bind),
+                ("--edge", edge_settings.bind),
+                ("--grpc", server_settings.grpc_bind),
+                ("CALLBACK_EDGE_ADMIN_BIND", edge_settings.admin_bind),
+                ("CALLBACK_ADMIN_BIND", server_settings.admin_bind),
             ):
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
-                if address in addresses:  # the system lets us have it twice
-                    raise UpError(f"{option} {address} is given twice; each needs a port of its own")
+                if address in addresses:  # the system allows a second bind by the same process
+                    raise UpError(f"{option} {address} is used twice; each address needs its own port")
                 addresses.append(address)
             edge_address, grpc_address, edge_admin, server_admin = addresses
             store = children.store(directory)
             server = children.server(
-                server_part,
+                server_settings,
                 bind=grpc_address,
                 admin=server_admin,
                 box_url=f"http://{edge_address}",
@@ -83,22 +83,22 @@ def run(
                 config=config,
                 after=store,
             )
-            front = children.edge(
-                edge_part, bind=edge_address, admin=edge_admin, target=grpc_address, config=config, after=store
+            edge_child = children.edge(
+                edge_settings, bind=edge_address, admin=edge_admin, target=grpc_address, config=config, after=store
             )
-            supervisor = Supervisor([store, server, front], inherit=[directory.lock])
+            supervisor = Supervisor([store, server, edge_child], inherit=[directory.lock])
             asyncio.run(_run(supervisor, edge_address, grpc_address, demo=demo, until_eof=until_eof))
     except UpError as error:
-        _say(str(error))
+        _print_error(str(error))
         return error.exit_code
     return 0
 
 
 async def _run(supervisor: Supervisor, edge: Address, grpc: Address, *, demo: bool, until_eof: bool) -> None:
     async def when_ready() -> None:
-        print(f"ready edge={edge} grpc={grpc}", flush=True)  # noqa: T201 - what the caller waits for
+        print(f"ready edge={edge} grpc={grpc}", flush=True)  # noqa: T201  # the ready line, for the caller
         if demo:
-            print(await make_demo(grpc), flush=True)  # noqa: T201 - what the caller asked for
+            print(await make_demo(grpc), flush=True)  # noqa: T201  # the output of --demo
 
     stopping = stop_on_signals()
     if until_eof:
@@ -107,14 +107,14 @@ async def _run(supervisor: Supervisor, edge: Address, grpc: Address, *, demo: bo
 
 
 def _set_at_eof(stopping: asyncio.Event) -> None:
-    """Set the event when standard input ends: whatever ends the process that holds its other end, that ends it too.
+    """Set the event when standard input ends, as it does when the process at its other end ends.
 
-    In a thread, because an event loop can not wait for every kind of file.
+    Read in a thread, because an event loop cannot wait for every kind of file.
     """
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        with contextlib.suppress(OSError):  # it is closed, or can not be read
+        with contextlib.suppress(OSError):  # it is closed or unreadable
             while os.read(0, 4096):
                 pass
         with contextlib.suppress(RuntimeError):  # the loop has ended already
@@ -123,5 +123,5 @@ def _set_at_eof(stopping: asyncio.Event) -> None:
     threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
-def _say(problem: str) -> None:
+def _print_error(problem: str) -> None:
     sys.stderr.write(f"callback up: {problem}\n")

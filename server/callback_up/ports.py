@@ -1,4 +1,4 @@
-"""Addresses of our own: known to be free before anything starts, and ours for as long as the supervisor lives."""
+"""Reservation of addresses, from before the first child starts until the supervisor ends."""
 
 import errno
 import socket
@@ -8,26 +8,26 @@ from callback_up.errors import UpError
 
 
 def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
-    """Take an address for a child.
+    """Reserve an address for a child.
 
-    The socket that is returned is bound and does not listen. As long as it is open, the system gives the port to nobody
-    who asks for any port, and refuses it to those who ask for this one, except for those that, like our children, set
-    SO_REUSEADDR. So a port that was picked stays the same when a child is started again.
+    The returned socket is bound but does not listen. While it is open, the system does not pick the port for another
+    process, and refuses it to processes that request it, except to those that set SO_REUSEADDR, as the children do. So
+    a picked port stays the same when a child is restarted.
 
     Args:
-        address: on loopback; port 0 picks one.
-        option: what the address was given with, for the message.
+        address: Address on loopback; port 0 picks a free port.
+        option: Option or variable with the address, for messages.
 
     Returns:
-        The address with its real port, and the socket that holds it.
+        The address with its real port, and the socket that reserves it.
 
     Raises:
-        UpError: it is not on loopback, it is taken, or there is no such address here.
+        UpError: The address is not on loopback, is in use, or does not exist on this machine.
     """
     if not address.is_loopback:
         raise UpError(
-            f"{option} {address} could be reached from other machines, and nothing here asks who is calling: "
-            f"take an address on loopback, as in {option} 127.0.0.1:{address.port}"
+            f"{option} {address} is reachable from other machines, and `callback up` has no authentication: "
+            f"use an address on loopback, as in {option} 127.0.0.1:{address.port}"
         )
     held = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
     try:
@@ -37,8 +37,8 @@ def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
         held.close()
         if error.errno == errno.EADDRINUSE:
             raise UpError(
-                f"port {address.port} of {address.host} is taken by another program; choose another with "
-                f"{option} {address._replace(port=0)}, which picks one, or stop that program"
+                f"port {address.port} of {address.host} is in use by another program; stop that program, or choose "
+                f"another port: {option} {address._replace(port=0)} picks a free one"
             ) from None
         raise UpError(f"{option} {address}: {error.strerror}") from None
     return address._replace(port=held.getsockname()[1]), held

@@ -1,9 +1,9 @@
-"""Child processes that are started, watched, started again, and stopped in order.
+"""Supervisor of child processes: start, watch, restart and stop them in order.
 
-1. A child is tied to this process (`die_with_parent.py`): whatever ends it ends them.
-2. A child has a session of its own, so a Ctrl-C in the terminal reaches only the supervisor, which stops them in order.
-3. A child that dies is started again, soon at first, then with longer pauses. One that never gets healthy, or that says
-   by its exit code that its settings are wrong, ends the supervisor.
+1. Every child dies with this process (`die_with_parent.py`), whatever ends it.
+2. Each child has its own session, so Ctrl-C in the terminal reaches only the supervisor, which stops them in order.
+3. A child that dies is restarted, soon at first, then with longer delays. A child that never becomes healthy, or that
+   reports wrong settings by its exit code, ends the supervisor.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from callback_up.errors import ChildSettingsError, UpError
 log = logs.get_logger()
 
 POLL_S = 0.025
-"""How often a child that starts is asked whether it is healthy, in seconds."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-"""The pause before a child is started again: doubled from death to death, the first one again after a calm time."""
-CALM_S = 10.0
-"""How long a child lives for its next death to count as the first."""
-MOST_FAILED_STARTS = 5
-"""How often in a row a child may die, or run out of time, before it was healthy."""
+"""Interval of health checks while a child starts, in seconds."""
+FIRST_DELAY_S, MAX_DELAY_S = 0.1, 5.0
+"""Delay before a restart, in seconds: doubled after each death, and reset after a stable time."""
+STABLE_S = 10.0
+"""Lifetime of a child after which its restart delay is reset, in seconds."""
+MAX_FAILED_STARTS = 5
+"""Number of failed starts in a row after which the supervisor gives up."""
 EXIT_SETTINGS = 2
-"""The exit code that says: started again it would only do the same."""
+"""Exit code of a child with wrong settings: a restart would not help."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,34 +39,34 @@ class Child:
     """A program to keep running."""
 
     name: str
-    """What it is called in logs and messages."""
+    """Name in logs and messages."""
     command: Sequence[str]
-    """The program's absolute path and its arguments."""
+    """Absolute path of the program, and its arguments."""
     is_healthy: Callable[[], Awaitable[bool]]
-    """Whether it does its work. Asked while it starts; False, or an OSError, means not yet."""
+    """Health check while the child starts. False or an OSError means not yet."""
     stop_s: float
-    """How long it may take to end after SIGTERM; then it is killed."""
+    """Time limit to end after SIGTERM, in seconds; then the child is killed."""
     start_s: float | None = None
-    """How long it may take to get healthy; then it is killed, and that counts as a failed start. None: any time."""
+    """Time limit to become healthy, in seconds; then the child is killed: a failed start. None means no limit."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables to set in addition to this process's own."""
+    """Environment variables in addition to those of this process."""
     death_signal: signal.Signals = signal.SIGKILL
-    """What it gets when the supervisor is gone."""
+    """Signal that the child gets when the supervisor dies."""
     after: "Child | None" = None
-    """The child that must be healthy whenever this one is started."""
+    """Child that must be healthy before this one starts."""
     on_line: Callable[[str], None] | None = None
-    """What to do with each line that it prints. None: it prints to standard error itself."""
+    """Receives each line of the child's output. None: the output goes to standard error."""
 
 
 class Supervisor:
-    """Runs children. One `run`, on the main thread: a child's life is tied to the thread that started it."""
+    """Supervisor of children. Call `run` once, on the main thread: children die with the thread that starts them."""
 
     def __init__(self, children: Sequence[Child], *, inherit: Sequence[int] = ()) -> None:
-        """Take the children in the order in which they start; they stop in the opposite one.
+        """Create a supervisor. Children start in the given order, and stop in the reverse order.
 
         Args:
-            children: each one after those that it needs.
-            inherit: descriptors that all of them keep open.
+            children: The children, each after those that it needs.
+            inherit: File descriptors that all children keep open.
         """
         self._children = children
         self._inherit = tuple(inherit)
@@ -78,11 +78,11 @@ class Supervisor:
         """Keep the children running until `stopping` is set, then stop them.
 
         Args:
-            stopping: when to stop.
-            when_ready: called once, when all of them are healthy.
+            stopping: Event that starts the stop.
+            when_ready: Called once, when all children are healthy.
 
         Raises:
-            UpError: a child can not be kept running. The others have been stopped.
+            UpError: A child cannot be kept running. The others have been stopped.
         """
         kept = [asyncio.create_task(self._keep(child)) for child in self._children]
         ready = asyncio.create_task(self._announce(when_ready))
@@ -92,7 +92,7 @@ class Supervisor:
             while not stop.done():
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    task.result()  # raises what it raised; of the children's only that ends them
+                    task.result()  # raise the task's error; the task of a child ends only by an error
         finally:
             for task in (*kept, ready, stop):
                 task.cancel()
@@ -106,13 +106,13 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
-        failed_starts, pause_s = 0, FIRST_PAUSE_S
+        failed_starts, delay_s = 0, FIRST_DELAY_S
         while True:
             if child.after is not None:
                 await self._healthy[child.after].wait()
             began = loop.time()
             process = await self._start(child)
-            if await self._gets_healthy(child, process):
+            if await self._becomes_healthy(child, process):
                 log.info(
                     "child_healthy", child=child.name, child_pid=process.pid, after_s=round(loop.time() - began, 2)
                 )
@@ -124,17 +124,19 @@ class Supervisor:
                 code = await process.wait()
                 failed_starts += 1
                 if code == EXIT_SETTINGS:
-                    raise ChildSettingsError(f"the {child.name} refuses its settings; it says above which and why")
-                if failed_starts == MOST_FAILED_STARTS:
+                    raise ChildSettingsError(
+                        f"the {child.name} refuses its settings; its last lines above have the reason"
+                    )
+                if failed_starts == MAX_FAILED_STARTS:
                     raise UpError(
                         f"the {child.name} does not start: {_describe(code)}, {failed_starts} times in a row; "
-                        "its last lines are above"
+                        "see its last lines above"
                     )
-            if loop.time() - began > CALM_S:
-                pause_s = FIRST_PAUSE_S
-            log.error("child_died", child=child.name, how=_describe(code), pause_s=pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            if loop.time() - began > STABLE_S:
+                delay_s = FIRST_DELAY_S
+            log.error("child_died", child=child.name, how=_describe(code), delay_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, MAX_DELAY_S)
 
     async def _start(self, child: Child) -> Process:
         shim = [
@@ -149,7 +151,7 @@ class Supervisor:
             *shim,
             *child.command,
             stdin=DEVNULL,
-            stdout=PIPE if child.on_line else sys.stderr.fileno(),  # standard output is for the ready line
+            stdout=PIPE if child.on_line else sys.stderr.fileno(),  # standard output is reserved for the ready line
             stderr=None,
             env={**os.environ, **child.environment},
             pass_fds=self._inherit,
@@ -163,8 +165,8 @@ class Supervisor:
             reader.add_done_callback(self._readers.discard)
         return process
 
-    async def _gets_healthy(self, child: Child, process: Process) -> bool:
-        """Wait until the child is healthy or dead. Returns which."""
+    async def _becomes_healthy(self, child: Child, process: Process) -> bool:
+        """Wait until the child is healthy or dead, and return whether it is healthy."""
         try:
             async with asyncio.timeout(child.start_s):
                 while process.returncode is None:
@@ -172,7 +174,7 @@ class Supervisor:
                         if await child.is_healthy():
                             return process.returncode is None
                     except OSError:
-                        pass  # it does not listen yet
+                        pass  # not listening yet
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             log.error("child_start_timed_out", child=child.name, start_s=child.start_s)
@@ -201,14 +203,14 @@ async def _read(stream: asyncio.StreamReader, on_line: Callable[[str], None]) ->
         try:
             line = await stream.readline()
         except ValueError:
-            continue  # longer than the reader's limit: it is dropped, the child must not be blocked
+            continue  # the line exceeds the reader's limit: drop it, because the child must not block
         if not line:
             return
         on_line(line.decode("utf-8", "replace").rstrip())
 
 
 def _send(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended, only not been noticed yet
+    with contextlib.suppress(ProcessLookupError):  # it has ended, but asyncio has not noticed yet
         process.send_signal(number)
 
 

@@ -27,7 +27,7 @@ async def serving(why_not_ready=""):
 @pytest.fixture
 def short_connections(monkeypatch):
     """A connection takes half a second at the most."""
-    monkeypatch.setattr(admin, "_CONNECTION_S", 0.5)
+    monkeypatch.setattr(admin, "_CONNECTION_TIMEOUT_S", 0.5)
 
 
 async def get(address, path="/healthz", **more):

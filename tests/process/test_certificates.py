@@ -61,7 +61,7 @@ def test_one_that_ends_soon_is_warned_of_and_one_that_has_ended_is_a_problem(iss
 def test_one_that_has_not_begun_is_a_problem(issue):
     level, seen = said(*issue("orders.example", not_before=NOW + timedelta(days=1)))
     assert level is Level.PROBLEM
-    assert "begins to be valid on" in seen
+    assert "is not valid before" in seen
 
 
 def test_a_key_of_another_certificate_is_a_problem(issue):
@@ -72,15 +72,15 @@ def test_a_key_of_another_certificate_is_a_problem(issue):
 
 def test_a_server_without_a_name_is_a_problem_and_a_client_without_one_is_warned_of(issue):
     files = issue("someone@example.org")  # an address of mail names neither
-    assert said(*files) == (Level.PROBLEM, f"{files[0]} names no host (subjectAltName), so no client accepts it")
+    assert said(*files) == (Level.PROBLEM, f"{files[0]} names no host (subjectAltName), so clients do not accept it")
     level, seen = said(*files, of_server=False)
-    assert (level, "proves nobody" in seen) == (Level.WARNING, True)
+    assert (level, "identifies no principal" in seen) == (Level.WARNING, True)
 
 
 def test_what_is_no_certificate_or_not_there_is_a_problem(issue, tmp_path):
     certificate, key = issue("orders.example")
     nothing = tmp_path / "nothing.pem"
-    assert said(certificate, nothing) == (Level.PROBLEM, f"{nothing} can not be read: No such file or directory")
+    assert said(certificate, nothing) == (Level.PROBLEM, f"{nothing} cannot be read: No such file or directory")
     nothing.write_text("hello")
     for files in ((certificate, nothing), (nothing, key)):
         level, seen = said(*files)
@@ -116,7 +116,7 @@ def test_authorities_are_looked_at(authority, issue, tmp_path):
     assert "expired" in check_authorities("it", file, datetime(3500, 1, 1, tzinfo=UTC)).seen
     customer, _ = issue("orders.example")
     file.write_bytes(customer.read_bytes())
-    assert check_authorities("it", file, NOW).seen == f"{file} has certificates, and none of an authority"
+    assert check_authorities("it", file, NOW).seen == f"{file} has no certificate of an authority"
     file.write_text("hello")
     assert "has no certificates" in check_authorities("it", file, NOW).seen
 

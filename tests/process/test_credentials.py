@@ -51,7 +51,7 @@ def test_files_that_are_fit_are_given_as_grpc_takes_them(files):
     assert not nothing.reload()
 
 
-NOTHING = "there is nothing in PEM form that can be used"
+NOTHING = "no usable PEM content"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ NOTHING = "there is nothing in PEM form that can be used"
         (
             "key",
             lambda files: files.replace().bytes(),
-            "tls.cert_file {cert} with tls.key_file {key}: the key is not that of the certificate",
+            "tls.cert_file {cert} with tls.key_file {key}: the key does not belong to the certificate",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_a_table_that_can_be_of_several_kinds_is_described_once_for_each():
         """One."""
 
     page = settings_page({"callback server": Shapes}).partition("\n## `")[2]
-    head = "| Key | Value | Default | What it is |\n| --- | --- | --- | --- |\n"
+    head = "| Key | Value | Default | Description |\n| --- | --- | --- | --- |\n"
     assert page == (
         "[shapes.NAME]`, kind `square` and `[server.shape]`, kind `square`\n\nWith four sides.\n\n"
         f"{head}| `kind` | `square` | required | Which it is. |\n\n"
@@ -185,7 +185,7 @@ callback server
 
 Table `[server]`, variables `CALLBACK_…`.
 
-| Key, and variable | Value | Default | What it is |
+| Key and variable | Value | Default | Description |
 | --- | --- | --- | --- |
 | `grpc_bind`<br>`CALLBACK_GRPC_BIND` | `HOST:PORT` | `127.0.0.1:50051` | Where it listens, in a few \\| words. |
 | `store_url`<br>`CALLBACK_STORE_URL` | text | `redis://127.0.0.1` | The store. |
@@ -197,7 +197,7 @@ Table `[server]`, variables `CALLBACK_…`.
 
 Somebody who is asked.
 
-| Key | Value | Default | What it is |
+| Key | Value | Default | Description |
 | --- | --- | --- | --- |
 | `target` | text | required | Where it is. |
 | `deadline_s` | number, more than 0, at most 300 | `8` | How long it may take. |
@@ -205,9 +205,9 @@ Somebody who is asked.
 
 ## `[activities.NAME.tls]`
 
-TLS to somebody. Without files: the system's certificate authorities, and no certificate of our own.
+TLS of a client connection. Without files: the system's certificate authorities, and no client certificate.
 
-| Key | Value | Default | What it is |
+| Key | Value | Default | Description |
 | --- | --- | --- | --- |
 """
         + "".join(

@@ -121,13 +121,13 @@ class Odd:
 log.info("odd", value=Odd())
 log.info("after")
 """)
-    assert (lost["level"], lost["event"]) == ("error", "a log record was lost")
+    assert (lost["level"], lost["event"]) == ("error", "log_record_lost")
     assert after["event"] == "after"
 
 
 def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
     (line,) = lines("raise RuntimeError('lost')")
-    assert (line["event"], line["level"]) == ("uncaught exception", "critical")
+    assert (line["event"], line["level"]) == ("uncaught_exception", "critical")
     assert line["exception"].endswith("RuntimeError: lost")
 
 

@@ -116,7 +116,7 @@ def test_everything_wrong_is_said_at_once_with_its_name_origin_and_what_is_expec
 
 def test_a_list_that_is_neither_json_nor_text_with_commas_is_refused(monkeypatch):
     monkeypatch.setenv("CALLBACK_ALTERNATIVE_DOMAINS", "[https://a.example")
-    expected = "must be JSON, or for a list: values with commas between them"
+    expected = "must be JSON, or a list of values separated by commas"
     assert problems() == [f"alternative_domains (CALLBACK_ALTERNATIVE_DOMAINS): {expected}"]
 
 
@@ -136,8 +136,8 @@ def test_no_problem_shows_a_secret(monkeypatch, write):
     [
         ("[sever]", "{path}: sever: unknown; known: activities, edge, profiles, server"),
         ("server = 1", "{path}: server: must be a table, [server]"),
-        ("[server.activities.x]", "{path}: [server] activities: belongs in a table of its own, [activities]"),
-        ("[server", "{path}: is not TOML: Expected ']' at the end of a table declaration (at end of document)"),
+        ("[server.activities.x]", "{path}: [server] activities: must be a table of its own, [activities]"),
+        ("[server", "{path}: not valid TOML: Expected ']' at the end of a table declaration (at end of document)"),
     ],
 )
 def test_a_file_of_the_wrong_form_is_refused(write, text, expected):
@@ -147,9 +147,9 @@ def test_a_file_of_the_wrong_form_is_refused(write, text, expected):
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
     path = tmp_path / "callback.toml"
-    assert problems(path) == [f"{path}: can not be read: No such file or directory"]
+    assert problems(path) == [f"{path}: cannot be read: No such file or directory"]
     path.write_bytes(b"\xff")
-    assert problems(path)[0].startswith(f"{path}: is not TOML: ")
+    assert problems(path)[0].startswith(f"{path}: not valid TOML: ")
 
 
 def test_settings_are_frozen():

@@ -264,9 +264,9 @@ async def test_a_clock_that_is_off_is_warned_of_with_why_it_matters(store_of):
 async def test_a_key_that_is_not_there_or_too_short_is_a_problem_and_one_for_all_to_read_is_warned_of(tmp_path):
     file = tmp_path / "key"
     level, text = (await found(doctor.check_state_key, state_key_file=file))["state_key_file"]
-    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{file} can not be read: No such file or directory")
+    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{file} cannot be read: No such file or directory")
     level, text = (await found(doctor.check_state_key, state_key_file=tmp_path))["state_key_file"]
-    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{tmp_path} can not be read: Is a directory")
+    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{tmp_path} cannot be read: Is a directory")
     file.write_bytes(b"k" * 32)
     file.chmod(0o604)
     assert (await found(doctor.check_state_key, state_key_file=file))["state_key_file"] == (
@@ -412,7 +412,7 @@ async def test_each_profile_is_made_of_its_files_or_told_why_not(tmp_path):
     file.write_text("hunter2")
     file.chmod(0o600)
     level, text = (await seen(partner))["profiles.x"]
-    assert (level, "begins with neither whsec_ nor whpk_; correct the file" in text) == (Level.PROBLEM, True)
+    assert (level, "starts with neither whsec_ nor whpk_; correct the file" in text) == (Level.PROBLEM, True)
     file.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     assert (await seen(partner))["profiles.x"] == (Level.OK, "standard-webhooks can verify")
     file.chmod(0o604)

@@ -198,7 +198,7 @@ async def test_files_that_can_not_be_used_are_told_once_and_what_was_holds(tls, 
         half = third.cert_chain_pems[0].bytes()
         problems = []
         for name, content, words in (
-            ("server.pem", half, "the key is not that of the certificate"),
+            ("server.pem", half, "the key does not belong to the certificate"),
             ("server.pem", b"junk", "tls_cert_file {} with tls_key_file"),
             ("server.key", b"", "tls_cert_file"),
             ("ca.pem", b"junk", "tls_client_ca_file {}: there is nothing in PEM form"),
@@ -241,10 +241,10 @@ async def test_a_pair_that_is_replaced_file_by_file_is_taken_over_when_it_is_one
         ({"CALLBACK_PRINCIPALS_FILE": ""}, "set principals_file, or bind to loopback"),
         ({"CALLBACK_TLS_CERT_FILE": "", "CALLBACK_TLS_KEY_FILE": ""}, "or allow_plaintext where a mesh encrypts"),
         ({"CALLBACK_TLS_KEY_FILE": ""}, "tls_cert_file and tls_key_file belong together"),
-        ({"CALLBACK_TLS_KEY_FILE": "{other}"}, "other.key: the key is not that of the certificate"),
+        ({"CALLBACK_TLS_KEY_FILE": "{other}"}, "other.key: the key does not belong to the certificate"),
         ({"CALLBACK_TLS_CERT_FILE": "/nowhere"}, "tls_cert_file /nowhere: No such file or directory"),
-        ({"CALLBACK_TLS_KEY_FILE": "{ca}"}, "ca.pem: there is nothing in PEM form that can be used"),
-        ({"CALLBACK_TLS_CLIENT_CA_FILE": "{other}"}, "other.key: there is nothing in PEM form that can be used"),
+        ({"CALLBACK_TLS_KEY_FILE": "{ca}"}, "ca.pem: no usable PEM content"),
+        ({"CALLBACK_TLS_CLIENT_CA_FILE": "{other}"}, "other.key: no usable PEM content"),
         ({"CALLBACK_PRINCIPALS_FILE": "/nowhere"}, "/nowhere: can not be read: No such file or directory"),
     ],
 )

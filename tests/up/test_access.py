@@ -45,4 +45,4 @@ def test_the_demo_says_that_it_has_no_token(make_up, directory):
     config.write_text("".join(line for line in config.read_text().splitlines(True) if "tls" not in line))
     up = make_up(config=str(config), demo=True).spawn()
     assert up.process.wait(60) == 1
-    assert "callback up: --demo has no token; leave it out where principals are configured" in up.said()
+    assert "callback up: --demo has no token; do not use it with principals" in up.said()

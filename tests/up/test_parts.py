@@ -65,7 +65,7 @@ def test_a_state_key_that_was_only_begun_is_made_anew(tmp_path):
 def test_a_directory_that_can_not_be_one_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "data"):
-        refused(path, f"the data directory {path} can not be used: ")
+        refused(path, f"the data directory {path} cannot be used: ")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_short_directory_that_somebody_else_prepared_is_refused(deep, tmp_path
             folder.mkdir()
             folder.chmod(0o755)
         try:
-            with pytest.raises(UpError, match="is not a directory that only this user can use"):
+            with pytest.raises(UpError, match="is not a directory that private directory of this user"):
                 _ = directory.store_socket
         finally:
             folder.unlink() if spoil == "a link" else folder.rmdir()
@@ -133,12 +133,12 @@ def test_a_picked_port_stays_ours_between_two_starts_of_a_child(host):
 
 
 def test_a_port_that_is_taken_on_all_addresses_is_taken():
-    with socket.create_server(("", 0)) as taken, pytest.raises(UpError, match="is taken by another program"):
+    with socket.create_server(("", 0)) as taken, pytest.raises(UpError, match="is in use by another program"):
         reserve(Address("127.0.0.1", taken.getsockname()[1]), "--edge")
 
 
 def test_an_address_that_may_not_be_used_is_said():
-    with pytest.raises(UpError, match=r"--edge 192\.0\.2\.1:0 could be reached from other machines"):
+    with pytest.raises(UpError, match=r"--edge 192\.0\.2\.1:0 is reachable from other machines"):
         reserve(Address("192.0.2.1", 0), "--edge")
 
 
@@ -176,7 +176,7 @@ async def test_a_server_or_an_edge_is_healthy_when_it_says_that_it_is_ready(answ
 
 
 async def test_what_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch):
-    monkeypatch.setattr(children, "CHECK_S", 0.05)
+    monkeypatch.setattr(children, "HEALTH_CHECK_TIMEOUT_S", 0.05)
     with socket.socket(socket.AF_UNIX) as silent, socket.create_server(("127.0.0.1", 0)) as mute:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
@@ -189,7 +189,7 @@ async def test_what_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("line", "level", "event"),
+    ("line", "level", "shown"),
     [
         ("12:M 25 Nov 2026 10:00:00.000 * Server initialized", "debug", "Server initialized"),
         ("12:M 25 Nov 2026 10:00:00.000 # Bad file format", "warning", "Bad file format"),
@@ -197,7 +197,7 @@ async def test_what_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch
         ("something else", "info", "something else"),
     ],
 )
-def test_the_store_s_lines_are_logged_like_ours(line, level, event, monkeypatch):
+def test_lines_of_the_store_are_logged_as_events(line, level, shown, monkeypatch):
     logged = []
 
     class Log:
@@ -207,7 +207,7 @@ def test_the_store_s_lines_are_logged_like_ours(line, level, event, monkeypatch)
     monkeypatch.setattr(children, "log", Log())
     children._log_store_line(line)
     children._log_store_line("")
-    assert logged == [(level, event, {"child": "store"})]
+    assert logged == [(level, "store_output", {"line": shown, "child": "store"})]
 
 
 def test_where_there_is_no_store_it_says_what_to_install(monkeypatch, tmp_path):

@@ -35,8 +35,8 @@ async def no():
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(supervision, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(supervision, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(supervision, "MAX_DELAY_S", 0.1)
 
 
 @pytest.fixture

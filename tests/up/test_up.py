@@ -165,8 +165,8 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it_before_anything_s
         up = make_up(**{option: f"127.0.0.1:{port}"}).spawn()
         assert up.process.wait(30) == 1
     assert up.said() == (
-        f"callback up: port {port} of 127.0.0.1 is taken by another program; choose another with "
-        f"--{option} 127.0.0.1:0, which picks one, or stop that program\n"
+        f"callback up: port {port} of 127.0.0.1 is in use by another program; stop that program, or choose "
+        f"another port: --{option} 127.0.0.1:0 picks a free one\n"
     )
 
 
@@ -186,7 +186,7 @@ def test_a_directory_that_is_in_use_is_refused_with_who_uses_it(up, make_up, tmp
 def test_an_address_beyond_this_machine_is_refused(make_up, option, host):
     up = make_up(**{option: f"{host}:0"}).spawn()
     assert up.process.wait(30) == 1
-    assert up.said().startswith(f"callback up: --{option} {host}:0 could be reached from other machines")
+    assert up.said().startswith(f"callback up: --{option} {host}:0 is reachable from other machines")
     assert up.children() == []
 
 
@@ -265,7 +265,7 @@ def test_a_store_whose_file_is_damaged_is_not_started_for_ever(up, tmp_path, ser
     up.spawn()
     assert up.process.wait(60) == 1
     assert up.said().endswith(
-        "callback up: the store does not start: ended with status 1, 5 times in a row; its last lines are above\n"
+        "callback up: the store does not start: ended with status 1, 5 times in a row; see its last lines above\n"
     )
     assert "Bad file format reading the append only file" in up.said()
     assert file.read_bytes() == damaged
@@ -305,7 +305,7 @@ def test_one_port_for_two_is_refused_before_anything_is_started(make_up):
     both = f"127.0.0.1:{free_port()}"
     up = make_up(edge=both, grpc=both).spawn()
     assert up.process.wait(30) == 1
-    assert up.said() == f"callback up: --grpc {both} is given twice; each needs a port of its own\n"
+    assert up.said() == f"callback up: --grpc {both} is used twice; each address needs its own port\n"
 
 
 def test_a_proxy_for_the_web_is_not_asked(up):

@@ -58,17 +58,20 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
         ('kind = "github"\nsecret_files = ["s"]\nheader = "x"', "profiles.x.github.header: unknown"),
         ('kind = "stripe"\nsecret_files = ["s"]\ntolerance_s = 0', "profiles.x.stripe.tolerance_s: must be greater"),
         (HMAC + 'algorithm = "md5"', "profiles.x.hmac.algorithm: must be 'sha1', 'sha256' or 'sha512'"),
-        (HMAC + 'signed = "{body}{nonce}"', "profiles.x.hmac.signed: there is no {nonce}"),
-        (HMAC + 'signed = "{body} {body}"', "profiles.x.hmac.signed: a place can stand in it once"),
-        (HMAC + 'signed = "{body"', "profiles.x.hmac.signed: { and } stand only around"),
-        (HMAC + 'signed = "{method}"', "profiles.x.hmac.signed: it has neither {body} nor {url}"),
-        (HMAC + 'signed = "{id}{body}"\nid_header = "y"', "profiles.x.hmac.signed: behind {id} there must be"),
+        (HMAC + 'signed = "{body}{nonce}"', "profiles.x.hmac.signed: unknown placeholder {nonce}"),
+        (HMAC + 'signed = "{body} {body}"', "profiles.x.hmac.signed: a placeholder can occur only once"),
+        (HMAC + 'signed = "{body"', "profiles.x.hmac.signed: { and } are allowed only around"),
+        (HMAC + 'signed = "{method}"', "profiles.x.hmac.signed: must contain {body} or {url}"),
+        (HMAC + 'signed = "{id}{body}"\nid_header = "y"', "profiles.x.hmac.signed: some text must follow {id}"),
         (HMAC + 'signed = "{body}.{method}"', "profiles.x.hmac.signed: {body} must be the last place"),
-        (HMAC + 'signed = "{url}.{body}"', "profiles.x.hmac.signed: behind {url} there must be a space"),
-        (HMAC + 'signed = "{url}{method}{body}"', "profiles.x.hmac.signed: behind {url} there must be a space"),
+        (HMAC + 'signed = "{url}.{body}"', "profiles.x.hmac.signed: a space, a line break or {body} must follow {url}"),
+        (
+            HMAC + 'signed = "{url}{method}{body}"',
+            "profiles.x.hmac.signed: a space, a line break or {body} must follow {url}",
+        ),
         (HMAC + 'signed = "{id}.{body}"', "profiles.x.hmac: {id} in signed needs id_header"),
-        (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed, and timestamp_header"),
-        (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: {timestamp} in signed, and timestamp_header"),
+        (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed needs timestamp_header"),
+        (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: {timestamp} in signed needs timestamp_header"),
         (
             HMAC + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"',
             "profiles.x.hmac: timestamp_field needs signature_field",
@@ -76,11 +79,11 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
         (
             HMAC
             + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"\ntimestamp_header = "t"\nsignature_field = "v"',
-            "profiles.x.hmac: timestamp_header and timestamp_field exclude each other",
+            "profiles.x.hmac: use timestamp_header or timestamp_field, not both",
         ),
         (HMAC + "tolerance_s = 60", "profiles.x.hmac: tolerance_s needs {timestamp} in signed, id_header or id_member"),
         (HMAC + "id_member = 'a\"b'", "profiles.x.hmac.id_member: must match pattern"),
-        (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: id_header and id_member exclude each other"),
+        (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: use id_header or id_member, not both"),
         (
             HMAC + 'header = "a b"'.replace("header", "id_header"),
             "profiles.x.hmac.id_header: must have 1 to 100 characters",
@@ -89,10 +92,10 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
         ('kind = "basic"\nsecret_files = ["s"]\nusername = "a:b"', "profiles.x.basic.username: must have no colon"),
         (JWT + "algorithms = []", "profiles.x.jwt.algorithms: must have at least 1 of them"),
         (JWT + 'algorithms = ["none"]', "profiles.x.jwt.algorithms.0: must be 'RS256'"),
-        (JWT + 'algorithms = ["RS256", "HS256"]', "profiles.x.jwt: algorithms has some with a public key, and some"),
+        (JWT + 'algorithms = ["RS256", "HS256"]', "profiles.x.jwt: algorithms mixes ones with a public key"),
         (
             JWT + 'algorithms = ["RS256"]\nheader = "x"\nparameter = "y"',
-            "profiles.x.jwt: header and parameter exclude each other",
+            "profiles.x.jwt: use header or parameter, not both",
         ),
         (HMAC + 'handshake = { kind = "hub" }', "profiles.x.hmac.handshake.hub: needs verify_token_files or topics"),
         (
@@ -126,7 +129,7 @@ def test_names_are_as_those_of_principals():
 
 def test_profiles_are_a_table_of_their_own(tmp_path):
     (problem,) = problems(tmp_path, '[server.profiles.x]\nkind = "github"')
-    assert "profiles: belongs in a table of its own, [profiles]" in problem
+    assert "profiles: must be a table of its own, [profiles]" in problem
 
 
 def test_all_that_holds_is_shown_and_no_secret_is_in_it(tmp_path):
@@ -175,11 +178,11 @@ def whsk():
         ("github", "", "is empty"),
         ("github", "\r\n", "is empty"),
         ("standard-webhooks", "", "is empty"),
-        ("standard-webhooks", "hunter2", "begins with neither whsec_ nor whpk_"),
-        ("standard-webhooks", "whsec_hunter2!", "is not base64 behind its prefix"),
+        ("standard-webhooks", "hunter2", "starts with neither whsec_ nor whpk_"),
+        ("standard-webhooks", "whsec_hunter2!", "is not base64 after its prefix"),
         ("standard-webhooks", "whsec_" + base64.b64encode(b"x" * 23).decode(), "has 23 bytes, needs at least 24"),
         ("standard-webhooks", "whpk_" + base64.b64encode(b"x" * 31).decode(), "has 31 bytes; an Ed25519 key has 32"),
-        ("standard-webhooks", whsk(), "is a private key (whsk_); the public one (whpk_) is what verifies"),
+        ("standard-webhooks", whsk(), "is a private key (whsk_); use the public key (whpk_)"),
     ],
 )
 def test_a_secret_that_can_not_be_used_is_refused_with_its_file_and_nothing_of_it(kind, content, why, tmp_path):

@@ -128,7 +128,7 @@ def test_a_time_that_is_no_whole_number_is_refused(sender, time, tmp_path):
     profile = profile_of(tmp_path, sender.secrets[0], **sender.settings)
     sent = sender.sign(sender.secrets[0], BODY, NOW)
     name = next(each for each in sender.signed if "time" in each.lower())
-    assert refused(profile, with_header(sent, name, time)) == "the time is no whole number of seconds"
+    assert refused(profile, with_header(sent, name, time)) == "the time is not a whole number of seconds"
 
 
 # ---- Published examples ----
@@ -244,7 +244,7 @@ def test_more_signatures_than_anybody_needs_are_refused_unread(name, tmp_path):
     sent = sender.sign(sender.secrets[0], BODY, NOW)
     header, value = sent.headers[-1]
     more = value + (",v1=00" if name == "stripe" else " v1a,AAAA") * 16
-    assert refused(profile, with_header(sent, header, more)) == "there are 17 signatures"
+    assert refused(profile, with_header(sent, header, more)) == "the request has 17 signatures"
 
 
 def test_a_time_that_stands_twice_in_a_list_is_refused(tmp_path):
@@ -253,7 +253,8 @@ def test_a_time_that_stands_twice_in_a_list_is_refused(tmp_path):
     value = sent.headers[0][1]
     for other in (f"t={NOW},{value}", value.partition(",")[2]):
         assert (
-            refused(profile, with_header(sent, "Stripe-Signature", other)) == "there is not one time with the signature"
+            refused(profile, with_header(sent, "Stripe-Signature", other))
+            == "the signature does not have exactly one time"
         )
 
 
@@ -328,7 +329,7 @@ def test_a_body_that_is_not_signed_is_refused(tmp_path):
     profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed="{url}")
     sent = request(("x-sign", by_openssl("one", URL).hex()), method="get")
     profile.verify(sent, URL)
-    assert refused(profile, changed(sent, body=b"x")) == "there is a body, and it is not signed"
+    assert refused(profile, changed(sent, body=b"x")) == "the request has a body that is not signed"
 
 
 CASE = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
@@ -344,7 +345,8 @@ def test_what_is_signed_as_a_body_never_passes_as_a_part_of_the_url(tmp_path, ur
     for end in range(1, len(body) + 1):
         moved = changed(sent, body=body[end:].encode())
         assert (
-            refused(profile, moved, url + body[:end]) == "something was added to the URL, which has no end of its own"
+            refused(profile, moved, url + body[:end])
+            == "the URL differs from the generated one, and the signature does not mark its end"
         )
 
 

@@ -1,1 +1,1 @@
-"""Who has sent a request: what an operator declares under `[profiles.NAME]`, and what a case can ask for."""
+"""Verification of senders: the profiles that an operator declares under `[profiles.NAME]`."""

@@ -1,4 +1,4 @@
-"""Where a request comes from, as proof of who sends it."""
+"""Verification by the client's address."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from callback_server.verification.settings import AddressSettings
 
 
 class Address:
-    """The client's address is in one of some ranges."""
+    """Verifier: the client's address must be in one of the networks."""
 
     challenge = "Address"
 
     def __init__(self, settings: AddressSettings) -> None:
         self._networks = [ipaddress.ip_network(network) for network in settings.networks]
 
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
-        """As of `Verifier`."""
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # an address signs nothing
+        """Implement `Verifier.verify`."""
         try:
             address = ipaddress.ip_address(request.client_address)
         except ValueError:
@@ -26,9 +26,9 @@ class Address:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         if not any(address in network for network in self._networks):
-            raise VerificationError("the client's address is in none of the ranges")
+            raise VerificationError("the client's address is in none of the networks")
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
-        """As of `Verifier`: an address is no secret."""
+        """Implement `Verifier.redacted`: an address is not a secret."""
         return request

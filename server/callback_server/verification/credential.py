@@ -1,4 +1,4 @@
-"""What a file of a profile holds."""
+"""Content of a profile's file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from callback_process.credentials import CredentialsError
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The contents of a file, and which it is."""
+    """Content of a file, with the name of the file for errors."""
 
     file: str
-    """The setting that names it, and its path."""
+    """Setting that names the file, and its path."""
     content: bytes
 
     def secret(self) -> bytes:
-        """The secret that it is. Raises CredentialsError if it is empty."""
+        """Return the content as a secret. Raise CredentialsError if it is empty."""
         secret = self.content.rstrip(b"\r\n")
         if not secret:
-            raise self.wrong("is empty")
+            raise self.error("is empty")
         return secret
 
-    def wrong(self, why: str) -> CredentialsError:
-        """The error that says of this file why it can not be used."""
-        return CredentialsError(f"{self.file}: {why}")
+    def error(self, reason: str) -> CredentialsError:
+        """Return an error that names this file and the reason why it is unusable."""
+        return CredentialsError(f"{self.file}: {reason}")

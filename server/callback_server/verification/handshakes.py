@@ -1,7 +1,7 @@
-"""What senders ask before they call: whether this URL wants to be called. None of it is a call.
+"""Handshakes: requests by which a sender asks whether a URL accepts its calls. A handshake is not a call.
 
-What is given back is text that can never be more, whatever a browser or a proxy makes of it: short, printable, and
-without a character that HTML is made of.
+The answer repeats a part of the request. It is always harmless text, for any browser or proxy: short, printable, and
+without the special characters of HTML.
 """
 
 from __future__ import annotations
@@ -22,60 +22,62 @@ from callback_server.verification.settings import (
     ValidationTokenHandshake,
 )
 
-_HARMLESS: Final = re.compile(r"[ !#-%(-;=?-~]{1,1024}")  # printable ASCII but " & ' < >
-_MOST_BYTES: Final = 4096
-"""How much of a question whose sender has proven nothing yet is read. Slack's has three short members."""
+_HARMLESS: Final = re.compile(r"[ !#-%(-;=?-~]{1,1024}")  # printable ASCII except " & ' < >
+_MAX_BYTES: Final = 4096
+"""Size limit of a handshake from an unverified sender, in bytes. Slack's has three short members."""
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
 class Handshake(Protocol):
-    """One way to ask."""
+    """One kind of handshake."""
 
     def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:
-        """The answer. None: it does not ask.
+        """Return the answer to a handshake, or None if the request is not one.
 
         Args:
-            request: the request.
-            verify: raises VerificationError if the request would not pass as a call.
+            request: The request.
+            verify: Raises VerificationError if the request would not pass as a call.
 
         Raises:
-            VerificationError: it asks, and proves the wrong thing, or what would be given back is not harmless.
+            VerificationError: The request is a handshake without a valid proof, or its answer would not be harmless.
         """
 
 
 class SlackChallenge:
-    """Slack's `url_verification`, which is signed as events are.
+    """Slack's `url_verification`, which has a signature like events.
 
     https://docs.slack.dev/reference/events/url_verification
     """
 
     def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:
-        """As of `Handshake`."""
-        if request.method != "post" or len(request.body) > _MOST_BYTES or b"url_verification" not in request.body:
+        """Implement `Handshake.answer`."""
+        if request.method != "post" or len(request.body) > _MAX_BYTES or b"url_verification" not in request.body:
             return None
-        asked = request_fields.json_object(request.body)
-        if asked.get("type") != "url_verification":
+        message = request_fields.json_object(request.body)
+        if message.get("type") != "url_verification":
             return None
         verify()
-        return _reflected(asked.get("challenge"))
+        return _reflected(message.get("challenge"))
 
 
 class HubChallenge:
-    """`hub.challenge`: Meta proves a token that both know, a WebSub hub names a topic that was asked for.
+    """`hub.challenge`: Meta sends a shared token, and a WebSub hub names a topic that you subscribed to.
 
     https://developers.facebook.com/docs/graph-api/webhooks/getting-started and https://www.w3.org/TR/websub/ (5.3)
 
     Args:
-        tokens: what `hub.verify_token` may be; if there are none, it is not looked at.
-        topics: the same for `hub.topic`.
+        tokens: Valid values of `hub.verify_token`; if empty, it is not checked.
+        topics: Valid values of `hub.topic`; if empty, it is not checked.
     """
 
     def __init__(self, tokens: Sequence[bytes], topics: Sequence[str]) -> None:
         self._tokens = tokens
         self._topics = topics
 
-    def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:  # not signed
-        """As of `Handshake`. To end a subscription is nobody's to ask for."""
+    def answer(
+        self, request: Request, verify: Callable[[], object]
+    ) -> Response | None:  # a handshake without a signature
+        """Implement `Handshake.answer`. Requests to end a subscription are refused."""
         if request.method != "get" or all(name != "hub.mode" for name, _ in request.query):
             return None
         if request_fields.parameter(request, "hub.mode") != "subscribe":
@@ -85,47 +87,51 @@ class HubChallenge:
             if not request_fields.matches(self._tokens, token):
                 raise VerificationError("hub.verify_token is wrong")
         if self._topics and request_fields.parameter(request, "hub.topic") not in self._topics:
-            raise VerificationError("hub.topic is none of those that are wanted")
+            raise VerificationError("hub.topic is not a topic of the profile")
         return _reflected(request_fields.parameter(request, "hub.challenge"))
 
 
 class ValidationToken:
-    """Microsoft's `validationToken`, as SharePoint spells it too. Nothing proves who asks, and nothing is told.
+    """Microsoft's `validationToken`, in any case (SharePoint uses another). The sender is unknown and learns nothing.
 
     https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks
     """
 
-    def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:  # not signed
-        """As of `Handshake`."""
+    def answer(
+        self, request: Request, verify: Callable[[], object]
+    ) -> Response | None:  # a handshake without a signature
+        """Implement `Handshake.answer`."""
         names = {name for name, _ in request.query if name.lower() == "validationtoken"}
         if request.method != "post" or not names:
             return None
         if len(names) > 1:
-            raise VerificationError("the parameter is there more than once")
+            raise VerificationError("the parameter occurs more than once")
         return _reflected(request_fields.parameter(request, names.pop()))
 
 
 class CloudEventsOptions:
-    """The OPTIONS of CloudEvents' web hooks: may this origin send, and how much.
+    """OPTIONS of CloudEvents' web hooks: asks whether an origin may send, and how many requests.
 
     https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md (4)
 
     Args:
-        origins: those that may; `*` is any.
-        rate: how many requests a minute. None: any number.
+        origins: Allowed origins; `*` allows any.
+        rate: Allowed requests per minute. None means any number.
     """
 
     def __init__(self, origins: Sequence[str], rate: int | None) -> None:
         self._origins = {origin.lower() for origin in origins}
         self._rate = "*" if rate is None else str(rate)
 
-    def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:  # not signed
-        """As of `Handshake`."""
+    def answer(
+        self, request: Request, verify: Callable[[], object]
+    ) -> Response | None:  # a handshake without a signature
+        """Implement `Handshake.answer`."""
         if request.method != "options" or not request.values("webhook-request-origin"):
             return None
         origin = request_fields.header(request, "webhook-request-origin")
         if not _ORIGIN.fullmatch(origin) or not {origin.lower(), "*"} & self._origins:
-            raise VerificationError("the origin is none of those that are allowed")
+            raise VerificationError("the origin is not allowed")
         headers = (
             ("allow", "POST"),
             ("webhook-allowed-origin", origin),
@@ -135,7 +141,7 @@ class CloudEventsOptions:
 
 
 def make_handshake(settings: HandshakeSettings | None, hub_tokens: Sequence[bytes]) -> Handshake | None:
-    """The handshake that settings ask for, if any; and for that of a hub, the tokens in its files."""
+    """Return the handshake of the settings, if any. `hub_tokens` are the tokens in the files of a hub handshake."""
     match settings:
         case SlackHandshake():
             return SlackChallenge()
@@ -151,6 +157,6 @@ def make_handshake(settings: HandshakeSettings | None, hub_tokens: Sequence[byte
 
 def _reflected(value: object) -> Response:
     if not isinstance(value, str) or not _HARMLESS.fullmatch(value):
-        raise VerificationError("what is to be given back is not harmless")
+        raise VerificationError("the challenge contains characters that are not allowed")
     headers = (("content-type", "text/plain; charset=utf-8"),)
     return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=value.encode())

@@ -1,4 +1,4 @@
-"""What every kind of verification profile does."""
+"""Interface of verification profiles."""
 
 from __future__ import annotations
 
@@ -10,46 +10,49 @@ from callback_server.domain.response import Response
 
 
 class VerificationError(Exception):
-    """A request does not pass. The text says why, for the log: it has no secret and nothing of what was sent."""
+    """A request does not pass. The text is the reason for the log, without secrets and without request content."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMessage:
-    """What a request has proven."""
+    """Result of a successful verification."""
 
     message_id: str = ""
-    """The sender's own name for what was sent, at most 200 characters. Empty if there is none."""
+    """Id that the sender gave the message, at most 200 characters. Empty if there is none."""
     window_ms: int = 0
-    """For how long a message with this id is the same one: twice the tolerance, in milliseconds."""
+    """Time in which a message with this id is a repeat, in milliseconds: twice the tolerance."""
 
 
 class Profile(Protocol):
-    """One profile. It holds secrets. Any exception refuses the request; one other than VerificationError is a bug."""
+    """A verification profile with its secrets.
+
+    Any exception refuses the request. An exception other than VerificationError is a bug.
+    """
 
     challenge: str
-    """What `WWW-Authenticate` says where a request does not pass (RFC 9110, 11.6.1)."""
+    """Value of `WWW-Authenticate` for a request that does not pass (RFC 9110, 11.6.1)."""
 
     def handshake(self, request: Request, url: str) -> Response | None:
-        """The answer to a request with which a sender asks whether this URL wants to be called. None: it is no such.
+        """Return the answer to a handshake (see `handshakes`), or None if the request is not one.
 
         Args:
-            request: the request; its method can be `options`.
-            url: the URL of the request, as the sender knows it, with its query.
+            request: The request; its method can be `options`.
+            url: URL of the request, as the sender knows it, with its query.
 
         Raises:
-            VerificationError: it is one, and proves the wrong thing.
+            VerificationError: The request is a handshake without a valid proof.
         """
 
     def verify(self, request: Request, url: str) -> VerifiedMessage:
-        """What the request proves.
+        """Verify a request.
 
         Args:
-            request: the request, its body exactly as it came.
-            url: as for `handshake`.
+            request: The request, with its body exactly as it arrived.
+            url: As for `handshake`.
 
         Raises:
-            VerificationError: it does not pass.
+            VerificationError: The request does not pass.
         """
 
     def redacted(self, request: Request) -> Request:
-        """The request as it is handed on and recorded: without a secret that was sent as it is."""
+        """Return the request without a secret that was sent in plain text, for the handler and the record."""

@@ -1,7 +1,7 @@
-"""The profiles that an operator declares, with the secrets that their files hold now.
+"""The profiles that an operator declares, with the current secrets of their files.
 
-A file that changes is read again. One that can not be used changes nothing: what held still holds, and the log says so.
-Only a start refuses it.
+A changed file is reloaded. A file that cannot be used changes nothing: the last valid content stays in effect, and the
+problem is logged. Only at startup such a file is an error.
 """
 
 from __future__ import annotations
@@ -38,59 +38,59 @@ from callback_server.verification.token import Token
 from callback_server.verification.verifier import Verifier
 
 Clock = Callable[[], float]
-"""The time, in seconds since 1970."""
+"""Returns the time, in seconds since 1970."""
 
 log = get_logger()
 
-WATCH_INTERVAL_S: Final = 1.0
-"""How often the files are looked at, in seconds."""
+RELOAD_INTERVAL_S: Final = 1.0
+"""Interval in which the files are read again, in seconds."""
 
 
 class Profiles(Mapping[str, Profile]):
-    """Every profile by its name, as it is at this moment: ask again for each request.
+    """Current profiles by name. Look up the profile for each request, because a reload replaces it.
 
     Args:
-        settings: what was declared, by name.
-        clock: what the time is.
+        settings: Declared profiles, by name.
+        clock: Clock for the time of requests.
 
     Raises:
-        CredentialsError: a file can not be used; one line for each profile with such a file.
+        CredentialsError: A file cannot be used. The text has one line for each profile with such a file.
     """
 
     def __init__(self, settings: Mapping[str, ProfileSettings], clock: Clock = time.time) -> None:
-        self._followed: dict[str, FileReloader[Profile]] = {}
+        self._reloaders: dict[str, FileReloader[Profile]] = {}
         problems = []
         for name, each in settings.items():
             try:
-                self._followed[name] = _follow(name, each, clock)
+                self._reloaders[name] = _reloader(name, each, clock)
             except CredentialsError as error:
                 problems.append(str(error))
         if problems:
             raise CredentialsError("\n".join(problems))
 
     def __getitem__(self, name: str) -> Profile:
-        return self._followed[name].value
+        return self._reloaders[name].value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._followed)
+        return iter(self._reloaders)
 
     def __len__(self) -> int:
-        return len(self._followed)
+        return len(self._reloaders)
 
     async def run(self) -> None:
-        """Read the files again whenever they have changed, until it is cancelled."""
+        """Reload changed files until cancelled."""
         while True:
-            await asyncio.sleep(WATCH_INTERVAL_S)
+            await asyncio.sleep(RELOAD_INTERVAL_S)
             await asyncio.to_thread(self.reload)
 
     def reload(self) -> None:
-        """Read again what has changed. Not on several threads at the same time."""
-        for followed in self._followed.values():
-            followed.reload()
+        """Reload changed files. Call it on one thread at a time."""
+        for reloader in self._reloaders.values():
+            reloader.reload()
 
 
 class _Profile:
-    """A profile of its parts."""
+    """Profile made of a verifier and an optional handshake."""
 
     def __init__(self, verifier: Verifier, handshake: Handshake | None, clock: Clock) -> None:
         self._verifier = verifier
@@ -110,7 +110,7 @@ class _Profile:
         return self._verifier.redacted(request)
 
 
-def _follow(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[Profile]:
+def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[Profile]:
     files = profile_files(name, settings)
 
     def make(contents: Contents) -> Profile:
@@ -125,18 +125,18 @@ def _follow(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
         return _Profile(_verifier(settings, credentials), make_handshake(settings.handshake, hub_tokens), clock)
 
-    def tell(problem: str | None) -> None:
+    def on_reload(problem: str | None) -> None:
         if problem is None:
             log.info("profile_read", profile=name)
         else:
             metrics.RELOADS_FAILED.labels("profile").inc()
             log.error("profile_not_read", profile=name, problem=problem)
 
-    return FileReloader(files, make, tell)
+    return FileReloader(files, make, on_reload)
 
 
 def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:
-    """The files that a profile names, by their settings."""
+    """Return the files of a profile, by the settings that name them."""
     lists = {
         "secret_files": getattr(settings, "secret_files", ()),
         "key_files": getattr(settings, "key_files", ()),
@@ -150,7 +150,7 @@ def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:
 
 
 def _verifier(settings: ProfileSettings, credentials: Callable[[str], list[Credential]]) -> Verifier:
-    """Make a verifier of its settings and of what is in the files of a setting. Raises CredentialsError."""
+    """Return the verifier for settings and credentials. Raise CredentialsError if a credential is not usable."""
 
     def secrets() -> list[bytes]:
         return [each.secret() for each in credentials("secret_files")]

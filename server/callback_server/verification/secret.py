@@ -1,4 +1,4 @@
-"""Secrets that are sent as they are: in a header, in the query, or as a password. Whoever reads one can send it."""
+"""Verification by secrets in plain text: in a header, in the query, or as a password. A reader can reuse them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from callback_server.verification.settings import BasicSettings, SharedSecretSet
 
 
 class SharedSecret:
-    """A secret in a header or in the query.
+    """Verifier: a secret in a header or in the query.
 
     Args:
-        settings: where it is.
-        secrets: those that are right.
+        settings: Place of the secret.
+        secrets: Valid secrets.
     """
 
     challenge = "Secret"
@@ -29,8 +29,8 @@ class SharedSecret:
         self._parameter = settings.parameter
         self._secrets = secrets
 
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
-        """As of `Verifier`."""
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a secret signs nothing
+        """Implement `Verifier.verify`."""
         if self._header is not None:
             given = _header_octets(request_fields.header(request, self._header))
         else:
@@ -40,18 +40,18 @@ class SharedSecret:
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
-        """As of `Verifier`."""
+        """Implement `Verifier.redacted`."""
         if self._header is not None:
             return _without_header(request, self._header)
         return _without_parameter(request, self._parameter or "")
 
 
 class Basic:
-    """A name and a password (RFC 7617).
+    """Verifier: HTTP Basic with a user name and a password (RFC 7617).
 
     Args:
-        settings: the name.
-        passwords: those that are right.
+        settings: The user name.
+        passwords: Valid passwords.
     """
 
     challenge = 'Basic realm="callback", charset="UTF-8"'
@@ -60,26 +60,26 @@ class Basic:
         username = settings.username.encode()
         self._credentials = [base64.b64encode(username + b":" + password) for password in passwords]
 
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
-        """As of `Verifier`."""
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a secret signs nothing
+        """Implement `Verifier.verify`."""
         scheme, _, given = request_fields.header(request, "authorization").partition(" ")
         if scheme.lower() != "basic":
             raise VerificationError("the authorization is not Basic")
         if not request_fields.matches(self._credentials, request_fields.octets(given)):
-            raise VerificationError("the name or the password is wrong")
+            raise VerificationError("the user name or the password is wrong")
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
-        """As of `Verifier`."""
+        """Implement `Verifier.redacted`."""
         return _without_header(request, "authorization")
 
 
 def _header_octets(value: str) -> bytes:
-    """The bytes that a header had."""
+    """Return the bytes of a header value."""
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:
-        raise VerificationError("the header is not made of bytes") from None
+        raise VerificationError("the header has characters beyond latin-1") from None
 
 
 def _without_header(request: Request, name: str) -> Request:

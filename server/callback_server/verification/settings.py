@@ -1,6 +1,6 @@
-"""What an operator declares under `[profiles.NAME]`: one model for each `kind`.
+"""Settings of profiles, `[profiles.NAME]`: one model for each `kind`.
 
-Secrets are in files, never here; what is here can be shown to people.
+Secrets are in files, never in these settings, so the settings can be shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from callback_process.addresses import parse_network
 from callback_server.verification.template import Template
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-"""What the whole name of a profile matches."""
+"""Pattern of the whole name of a profile."""
 
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
@@ -29,12 +29,12 @@ def _field_name(text: str) -> str:
 
 def _username(text: str) -> str:
     if _NO_USERNAME.search(text):
-        raise ValueError("must have no colon, which ends a name in HTTP Basic, and no control characters")
+        raise ValueError("must have no colon (it ends the name in HTTP Basic) and no control characters")
     return text
 
 
 FieldName = Annotated[str, AfterValidator(_field_name)]
-"""The name of a header, in any case (RFC 9110, 5.6.2), or of a field within one."""
+"""Name of a header, in any case (RFC 9110, 5.6.2), or of a field within a header."""
 JwtAlgorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
 ]
@@ -52,21 +52,21 @@ class _Table(BaseModel):
 
 
 class SlackHandshake(_Table):
-    """Slack's `url_verification`, which must be verified as a call is. The kind `slack` has it unasked."""
+    """Slack's `url_verification`, verified like a call. The kind `slack` always has it."""
 
     kind: Literal["slack"]
-    """What it is."""
+    """The kind."""
 
 
 class HubHandshake(_Table):
-    """`hub.challenge`, of Meta and of WebSub, for subscriptions to begin."""
+    """`hub.challenge` of Meta and WebSub, to start a subscription."""
 
     kind: Literal["hub"]
-    """What it is."""
+    """The kind."""
     verify_token_files: list[Path] = []
-    """Files of which each has one `hub.verify_token` that is right, as Meta sends it."""
+    """Files, each with one valid `hub.verify_token`, as Meta sends it."""
     topics: list[str] = []
-    """What `hub.topic` may be, as WebSub sends it."""
+    """Valid values of `hub.topic`, as WebSub sends it."""
 
     @model_validator(mode="after")
     def _proves_something(self) -> HubHandshake:
@@ -76,59 +76,59 @@ class HubHandshake(_Table):
 
 
 class ValidationTokenHandshake(_Table):
-    """Microsoft's `validationToken`, which is given back."""
+    """Microsoft's `validationToken`, which the answer repeats."""
 
     kind: Literal["validation-token"]
-    """What it is."""
+    """The kind."""
 
 
 class CloudEventsHandshake(_Table):
-    """The OPTIONS of CloudEvents, as Azure Event Grid sends it."""
+    """The OPTIONS request of CloudEvents, as Azure Event Grid sends it."""
 
     kind: Literal["cloudevents"]
-    """What it is."""
+    """The kind."""
     origins: list[str] = Field(min_length=1)
-    """What `WebHook-Request-Origin` may be, as in `eventgrid.azure.net`; `*` is anything."""
+    """Valid values of `WebHook-Request-Origin`, such as `eventgrid.azure.net`; `*` allows any."""
     max_requests_per_minute: int | None = Field(default=None, ge=1)
-    """How much the sender is told that it may send. None: any number."""
+    """Requests per minute that the answer allows. None: any number."""
 
 
 HandshakeSettings = Annotated[
     SlackHandshake | HubHandshake | ValidationTokenHandshake | CloudEventsHandshake, Field(discriminator="kind")
 ]
-"""How a sender asks, before it calls, whether a URL wants to be called."""
+"""Handshake by which a sender asks whether a URL accepts its calls."""
 
 
 class _Profile(_Table):
     handshake: HandshakeSettings | None = None
-    """How the sender asks, before it calls, whether this URL wants to be called; it is answered, and is no call. None:
-    it does not ask."""
+    """Handshake by which the sender asks whether the URL accepts its calls. The answer to it is not a call. None: no
+    handshake."""
 
 
 class _WithSecrets(_Profile):
     secret_files: list[Path] = Field(min_length=1)
-    """Files of which each has one secret; all of them work, so that a new one works before the old one goes. Read again
-    when they change. A line break at the end does not count."""
+    """Files, each with one secret. All of them are valid, so a new secret can be added before the old one is removed.
+    Changed files are reloaded. A line break at the end is ignored."""
 
 
 class _WithTolerance(_WithSecrets):
     tolerance_s: int = Field(default=300, ge=1, le=24 * 3600)
-    """How far the sender's clock may be from ours, in seconds. A message that comes again within twice this time after
-    it succeeded gets the answer that was given, and is not handled again."""
+    """Allowed difference between the clocks of sender and server, in seconds. A message that arrives again within twice
+    this time after it succeeded gets the same answer, and is not handled again."""
 
 
 class StandardWebhooksSettings(_WithTolerance):
-    """Standard Webhooks: `v1` by a secret that begins with `whsec_`, `v1a` by a public key that begins with `whpk_`."""
+    """Standard Webhooks: `v1` with a secret (`whsec_…`), `v1a` with a public key (`whpk_…`)."""
 
     kind: Literal["standard-webhooks"]
-    """What it is."""
+    """The kind."""
 
 
 class PresetSettings(_WithTolerance):
-    """A sender whose HMAC is known here."""
+    """Sender with a built-in HMAC format."""
 
     kind: Literal["github", "stripe", "slack", "shopify"]
-    """What it is."""
+    """The kind."""
 
     @model_validator(mode="before")
     @classmethod
@@ -139,47 +139,50 @@ class PresetSettings(_WithTolerance):
 
 
 class HmacSettings(_WithTolerance):
-    """An HMAC over parts of the request."""
+    """HMAC over parts of the request."""
 
     kind: Literal["hmac"]
-    """What it is."""
+    """The kind."""
     header: FieldName
     """The header with the signature."""
     signature_field: FieldName | None = None
-    """Where the header is a list like `t=1,v1=…` (or with `;`): the field with a signature, of which there can be
-    several. None: the header is the signature."""
+    """Field with a signature, if the header is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
+    the header is the signature."""
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
-    """The hash of the HMAC."""
+    """Hash function of the HMAC."""
     encoding: Literal["hex", "base64"] = "hex"
-    """How the signature is written: hexadecimal in lower case, or base64 with its padding."""
+    """Encoding of the signature: lower-case hexadecimal, or base64 with padding."""
     prefix: str = Field(default="", max_length=100)
-    """What stands before each signature, such as `sha256=`."""
+    """Prefix of each signature, such as `sha256=`."""
     signed: Annotated[str, AfterValidator(_template)] = "{body}"
-    """What is signed: a text with `{body}`, `{url}`, `{method}`, `{timestamp}` and `{id}`, as in `{timestamp}.{body}`.
-    `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the bytes as they came. So that
-    nothing can end elsewhere, `{body}` is the last place, behind `{id}` is some text, and behind `{url}` a space, a
-    line break or `{body}`; with `{url}{body}` nothing may be added to the URL that was generated."""
+    """Template of the signed bytes, with `{body}`, `{url}`, `{method}`, `{timestamp}` and `{id}`, as in
+    `{timestamp}.{body}`. `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the original
+    bytes. Each part needs a clear end: `{body}` must be the last placeholder, some text must follow `{id}`, and a
+    space, a line break or `{body}` must follow `{url}`. With `{url}{body}`, only the generated URL passes, without
+    additions."""
     timestamp_header: FieldName | None = None
-    """The header with the time of sending, in whole seconds since 1970."""
+    """Header with the time of sending, in whole seconds since 1970."""
     timestamp_field: FieldName | None = None
-    """The field with that time, where the signature's header is a list."""
+    """Field with the time of sending, if the signature's header is a list."""
     id_header: FieldName | None = None
-    """The header with the message's id. It can be trusted only where `{id}` is signed."""
+    """Header with the message id. It is trustworthy only if `{id}` is signed."""
     id_member: str | None = Field(default=None, min_length=1, max_length=100, pattern=r'^[^"\\\x00-\x1f]+$')
-    """The member of the JSON object in the body that is the message's id, such as `id`; a body without it has none."""
+    """Member of the JSON object in the body with the message id, such as `id`."""
 
     @model_validator(mode="after")
     def _fits(self) -> HmacSettings:
         parts = Template(self.signed).parts
         has_time = self.timestamp_header is not None or self.timestamp_field is not None
         if self.timestamp_header is not None and self.timestamp_field is not None:
-            raise ValueError("timestamp_header and timestamp_field exclude each other")
+            raise ValueError("use timestamp_header or timestamp_field, not both")
         if has_time != ("timestamp" in parts):
-            raise ValueError("{timestamp} in signed, and timestamp_header or timestamp_field, belong together")
+            raise ValueError(
+                "{timestamp} in signed needs timestamp_header or timestamp_field, and these need {timestamp}"
+            )
         if "id" in parts and self.id_header is None:
             raise ValueError("{id} in signed needs id_header")
         if self.id_header is not None and self.id_member is not None:
-            raise ValueError("id_header and id_member exclude each other")
+            raise ValueError("use id_header or id_member, not both")
         has_id = self.id_header is not None or self.id_member is not None
         if "tolerance_s" in self.model_fields_set and not has_time and not has_id:
             raise ValueError("tolerance_s needs {timestamp} in signed, id_header or id_member")
@@ -189,81 +192,81 @@ class HmacSettings(_WithTolerance):
 
 
 class SharedSecretSettings(_WithSecrets):
-    """A secret that the sender sends as it is."""
+    """Secret that the sender sends in plain text."""
 
     kind: Literal["shared-secret"]
-    """What it is."""
+    """The kind."""
     header: FieldName | None = None
-    """The header that is the secret."""
+    """Header whose value is the secret."""
     parameter: str | None = Field(default=None, min_length=1, max_length=100)
-    """The parameter of the query that is the secret."""
+    """Query parameter whose value is the secret."""
 
     @model_validator(mode="after")
     def _one_place(self) -> SharedSecretSettings:
         if (self.header is None) == (self.parameter is None):
-            raise ValueError("needs header or parameter, and not both")
+            raise ValueError("needs header or parameter, not both")
         return self
 
 
 class BasicSettings(_WithSecrets):
-    """HTTP Basic (RFC 7617). The files have the passwords."""
+    """HTTP Basic (RFC 7617). The files contain the passwords."""
 
     kind: Literal["basic"]
-    """What it is."""
+    """The kind."""
     username: Annotated[str, AfterValidator(_username)] = Field(min_length=1, max_length=200)
-    """The name of the sender."""
+    """User name of the sender."""
 
 
 class JwtSettings(_Profile):
-    """A signed JSON Web Token (RFC 7519), which must say when it expires. It does not cover the body."""
+    """Signed JSON Web Token (RFC 7519), which must have an expiry. It does not cover the body."""
 
     kind: Literal["jwt"]
-    """What it is."""
+    """The kind."""
     key_files: list[Path] = Field(min_length=1)
-    """Files with keys, of which all work; read again when they change. For algorithms with a public key: one in PEM
-    form, a certificate, or a JSON Web Key Set. For `HS…`: the secret, byte for byte but for a line break at the end, as
-    long as the hash at least."""
+    """Files with keys. All of them are valid, and changed files are reloaded. For algorithms with a public key: a key
+    in PEM form, a certificate, or a JSON Web Key Set. For `HS…`: the secret, at least as long as the hash; a line break
+    at the end is ignored."""
     algorithms: list[JwtAlgorithm] = Field(min_length=1)
-    """The algorithms that are taken, whatever a token says: some with a public key, or some of `HS…`, not both."""
+    """Allowed algorithms: either ones with a public key, or `HS…`, not both."""
     audience: str = Field(min_length=1, max_length=500)
-    """What must be, or be among, the token's `aud`."""
+    """Required `aud` of the token, or one of its values."""
     issuer: str = Field(min_length=1, max_length=500)
-    """What must be the token's `iss`."""
+    """Required `iss` of the token."""
     header: FieldName | None = None
-    """The header that is the token. None: `Authorization: Bearer …`."""
+    """Header whose value is the token. None: `Authorization: Bearer …`."""
     parameter: str | None = Field(default=None, min_length=1, max_length=100)
-    """The parameter that is the token, of the query or of a form that is sent."""
+    """Parameter whose value is the token, in the query or in a form."""
     leeway_s: int = Field(default=60, ge=0, le=3600)
-    """How far the clocks may be apart, in seconds."""
+    """Allowed difference between the clocks, in seconds."""
     single_use: bool = False
-    """Each token is of one message: its `jti`, which it must have then, is the message's id, and what comes with the
-    same token again gets the answer that was given, whatever its body. Such a token may be valid for a day at most."""
+    """Whether each token belongs to one message. The token must then have a `jti`, which is the message id, and be
+    valid for a day at most. Another request with the same token gets the same answer, whatever its body."""
 
     @model_validator(mode="after")
     def _one_place(self) -> JwtSettings:
         if self.header is not None and self.parameter is not None:
-            raise ValueError("header and parameter exclude each other")
+            raise ValueError("use header or parameter, not both")
         return self
 
     @model_validator(mode="after")
     def _one_sort(self) -> JwtSettings:
         if len({name.startswith("HS") for name in self.algorithms}) > 1:
-            raise ValueError("algorithms has some with a public key, and some of HS…, whose key is a secret")
+            raise ValueError("algorithms mixes ones with a public key and HS…, whose key is a secret")
         return self
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether the keys are secrets."""
+        """Whether the keys are shared secrets."""
         return self.algorithms[0].startswith("HS")
 
 
 class AddressSettings(_Profile):
-    """The address that the request comes from. It must be the client's own: see `trusted_proxies` of the edge."""
+    """Client address of the request. It depends on `trusted_proxies` of the edge."""
 
     kind: Literal["address"]
-    """What it is."""
+    """The kind."""
     networks: list[Annotated[str, AfterValidator(lambda text: str(parse_network(text)))]] = Field(min_length=1)
-    """The ranges that it may come from, as in `192.0.2.0/24` and `2001:db8::/32`."""
+    """Allowed networks, such as `192.0.2.0/24` and `2001:db8::/32`."""
 
 
 ProfileSettings = Annotated[
@@ -276,4 +279,4 @@ ProfileSettings = Annotated[
     | AddressSettings,
     Field(discriminator="kind"),
 ]
-"""One profile."""
+"""Settings of one profile."""

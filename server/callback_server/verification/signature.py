@@ -1,6 +1,6 @@
-"""An HMAC over parts of the request, as most senders have it, each in its own way; what is known of some is data here.
+"""Verification by an HMAC over parts of the request. Settings describe the format; `PRESETS` has those of some senders.
 
-The signature is compared as it is written, so that there is one way to write it and nothing to decode.
+The signature is compared in its encoded form, so each signature has exactly one form and nothing is decoded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from callback_server.verification.settings import HmacSettings, PresetSettings
 from callback_server.verification.template import Template
 
 MAX_SIGNATURES: Final = 16
-"""How many signatures one request may bring: with several secrets, each costs."""
+"""Number of signatures in one request, at most: each costs time for every secret."""
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -45,21 +45,21 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     # https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
     "shopify": {"header": "X-Shopify-Hmac-Sha256", "encoding": "base64", "id_header": "X-Shopify-Webhook-Id"},
 }
-"""What is known of senders, as settings of an HMAC."""
+"""HMAC settings of known senders."""
 
 
 def as_hmac(settings: PresetSettings) -> HmacSettings:
-    """The HMAC that a preset stands for."""
+    """Return the HMAC settings of a preset."""
     given = settings.model_dump() | {"kind": "hmac"}
     return HmacSettings(**given, **PRESETS[settings.kind])
 
 
 class Signature:
-    """An HMAC in a header.
+    """Verifier: an HMAC in a header.
 
     Args:
-        settings: what is signed, and how.
-        secrets: those of which one must have signed.
+        settings: The signed parts and the format.
+        secrets: Valid secrets.
     """
 
     challenge = "Signature"
@@ -69,43 +69,43 @@ class Signature:
         self._secrets = secrets
         self._template = Template(settings.signed)
         self._prefix = settings.prefix.encode()
-        self._id_in = None if settings.id_member is None else _reader(settings.id_member)
+        self._read_id = None if settings.id_member is None else _id_reader(settings.id_member)
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
-        """As of `Verifier`."""
+        """Implement `Verifier.verify`."""
         settings = self._settings
-        signatures, time = self._given(request)
+        signatures, time = self._signatures(request)
         values = {
             "body": request.body,
             "url": request_fields.octets(url),
             "method": request_fields.octets(request.method.upper()),
         }
         if request.body and "body" not in self._template.parts:
-            raise VerificationError("there is a body, and it is not signed")
+            raise VerificationError("the request has a body that is not signed")
         if time is not None:
-            request_fields.recent(request_fields.seconds(time), now, settings.tolerance_s)
+            request_fields.require_recent(request_fields.seconds(time), now, settings.tolerance_s)
             values["timestamp"] = time.encode()
         message_id = ""
         if settings.id_header is not None:
             message_id = request_fields.message_id(request_fields.header(request, settings.id_header))
             values["id"] = message_id.encode()
         if not self._template.is_bounded(values):
-            raise VerificationError("the message's id, or the URL, has in it what stands behind it")
-        if self._template.url_meets_body and not is_as_handed_out(url):
-            raise VerificationError("something was added to the URL, which has no end of its own")
+            raise VerificationError("the message id or the URL contains the text that must end it")
+        if self._template.body_follows_url and not is_as_handed_out(url):
+            raise VerificationError("the URL differs from the generated one, and the signature does not mark its end")
         expected = self._expected(self._template.fill(values))
         if not request_fields.matches(expected, *map(request_fields.octets, signatures)):
-            raise VerificationError("no signature is right")
-        if self._id_in is not None:
-            message_id = self._id_in(request.body)
+            raise VerificationError("no signature is valid")
+        if self._read_id is not None:
+            message_id = self._read_id(request.body)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def redacted(self, request: Request) -> Request:
-        """As of `Verifier`: a signature is no secret."""
+        """Implement `Verifier.redacted`: a signature is not a secret."""
         return request
 
-    def _given(self, request: Request) -> tuple[list[str], str | None]:
-        """The signatures, and the time as it is written."""
+    def _signatures(self, request: Request) -> tuple[list[str], str | None]:
+        """Return the signatures, and the time in its original form."""
         settings = self._settings
         value = request_fields.header(request, settings.header)
         signatures, time = [value], None
@@ -117,22 +117,22 @@ class Signature:
             if settings.timestamp_field is not None:
                 times = [text for name, _, text in fields if name == settings.timestamp_field]
                 if len(times) != 1:
-                    raise VerificationError("there is not one time with the signature")
+                    raise VerificationError("the signature does not have exactly one time")
                 time = times[0]
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
-            raise VerificationError(f"there are {len(signatures)} signatures")
+            raise VerificationError(f"the request has {len(signatures)} signatures")
         return signatures, time
 
     def _expected(self, signed: bytes) -> list[bytes]:
-        """The signatures that are right, one for each secret."""
+        """Return the valid signatures, one for each secret."""
         digests = [hmac.digest(secret, signed, self._settings.algorithm) for secret in self._secrets]
         if self._settings.encoding == "hex":
             return [self._prefix + digest.hex().encode() for digest in digests]
         return [self._prefix + base64.b64encode(digest) for digest in digests]
 
 
-def _reader(member: str) -> Callable[[bytes], str]:
-    """What reads the id that a signed body has in a member, if that can be one, and makes nothing of all else."""
+def _id_reader(member: str) -> Callable[[bytes], str]:
+    """Return a function that reads the message id from a member of a JSON body, or returns an empty id."""
     message = msgspec.defstruct("Message", [("id", str, "")], rename={"id": member})
     decode = msgspec.json.Decoder(message).decode
 

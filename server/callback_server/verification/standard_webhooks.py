@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0.0: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+"""Verification by Standard Webhooks 1.0.0: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PRIVATE_KEY: Final = b"whsk_"
 
 
 class StandardWebhooks:
-    """Signatures `v1`, by a secret, and `v1a`, by an Ed25519 key.
+    """Verifier: signatures `v1`, with a secret, and `v1a`, with an Ed25519 key.
 
     Args:
-        credentials: files with secrets and public keys, one each.
-        tolerance_s: how far clocks may be apart, in seconds.
+        credentials: Files, each with one secret or public key.
+        tolerance_s: Allowed difference of clocks, in seconds.
 
     Raises:
-        CredentialsError: a file has neither.
+        CredentialsError: A file contains neither.
     """
 
     challenge = "Signature"
@@ -41,56 +41,56 @@ class StandardWebhooks:
         for credential in credentials:
             self._add(credential)
 
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it is not signed
-        """As of `Verifier`."""
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # the signature does not cover the URL
+        """Implement `Verifier.verify`."""
         message_id = request_fields.message_id(request_fields.header(request, "webhook-id"))
-        if "." in message_id:  # or it could end elsewhere, as the specification says
-            raise VerificationError("the message's id has a full stop")
+        if "." in message_id:  # the specification forbids it, because a full stop ends the id
+            raise VerificationError("the message id contains a full stop")
         time = request_fields.header(request, "webhook-timestamp")
-        request_fields.recent(request_fields.seconds(time), now, self._tolerance_s)
+        request_fields.require_recent(request_fields.seconds(time), now, self._tolerance_s)
         signed = f"{message_id}.{time}.".encode() + request.body
         signatures = [each.partition(",") for each in request_fields.header(request, "webhook-signature").split(" ")]
         if len(signatures) > MAX_SIGNATURES:
-            raise VerificationError(f"there are {len(signatures)} signatures")
+            raise VerificationError(f"the request has {len(signatures)} signatures")
         by_secret = [request_fields.octets(text) for version, _, text in signatures if version == "v1"]
         by_key = [text for version, _, text in signatures if version == "v1a"]
-        if not (self._right_by_secret(signed, by_secret) or self._right_by_key(signed, by_key)):
-            raise VerificationError("no signature is right")
+        if not (self._matches_secret(signed, by_secret) or self._matches_key(signed, by_key)):
+            raise VerificationError("no signature is valid")
         return VerifiedMessage(message_id, self._tolerance_s * 2000)
 
     def redacted(self, request: Request) -> Request:
-        """As of `Verifier`: a signature is no secret."""
+        """Implement `Verifier.redacted`: a signature is not a secret."""
         return request
 
-    def _right_by_secret(self, signed: bytes, signatures: Sequence[bytes]) -> bool:
+    def _matches_secret(self, signed: bytes, signatures: Sequence[bytes]) -> bool:
         expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in self._secrets]
         return request_fields.matches(expected, *signatures)
 
-    def _right_by_key(self, signed: bytes, signatures: Sequence[str]) -> bool:
+    def _matches_key(self, signed: bytes, signatures: Sequence[str]) -> bool:
         return any(_verifies(key, _decoded(each), signed) for each in signatures for key in self._keys)
 
     def _add(self, credential: Credential) -> None:
         secret = credential.secret()
         if secret.startswith(_PRIVATE_KEY):
-            raise credential.wrong("is a private key (whsk_); the public one (whpk_) is what verifies")
+            raise credential.error("is a private key (whsk_); use the public key (whpk_)")
         if not secret.startswith((_SECRET, _PUBLIC_KEY)):
-            raise credential.wrong("begins with neither whsec_ nor whpk_")
+            raise credential.error("starts with neither whsec_ nor whpk_")
         try:
             decoded = base64.b64decode(secret.partition(b"_")[2], validate=True)
         except ValueError:
-            raise credential.wrong("is not base64 behind its prefix") from None
+            raise credential.error("is not base64 after its prefix") from None
         if secret.startswith(_SECRET):
             if len(decoded) < 24:
-                raise credential.wrong(f"has {len(decoded)} bytes, needs at least 24")
+                raise credential.error(f"has {len(decoded)} bytes, needs at least 24")
             self._secrets.append(decoded)
         else:
             if len(decoded) != 32:
-                raise credential.wrong(f"has {len(decoded)} bytes; an Ed25519 key has 32")
+                raise credential.error(f"has {len(decoded)} bytes; an Ed25519 key has 32")
             self._keys.append(Ed25519PublicKey.from_public_bytes(decoded))
 
 
 def _decoded(text: str) -> bytes:
-    """The bytes of a signature; none if it is not written in the one way that there is."""
+    """Decode a signature. Return no bytes if it is not canonical base64."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except ValueError:

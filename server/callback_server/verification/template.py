@@ -1,7 +1,8 @@
-"""What is signed, as a text with places: `{timestamp}.{body}`.
+"""Template of the signed bytes, a text with placeholders: `{timestamp}.{body}`.
 
-The same bytes must never be those of another request, whose URL ends earlier and whose body begins there. A time and a
-method can end nowhere else: nothing that is recent has another number of digits, and no method begins another.
+The signed bytes of two different requests must differ. Otherwise a request could move the end of its URL into its body
+and keep its signature. Timestamp and method need no end marker: recent timestamps have the same number of digits, and
+no method is the prefix of another.
 """
 
 from __future__ import annotations
@@ -10,55 +11,56 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-PLACES: Final = ("timestamp", "id", "method", "url", "body")
-"""What a template can have, each at most once."""
-
+PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "body")
+"""Placeholders of a template, each at most once."""
 
 _NEVER_IN_A_URL: Final = (b" ", b"\n")
 _VARIABLE: Final = ("id", "url")
-"""The places whose length the sender of a request can choose, but for the body."""
+"""Placeholders, except the body, whose length the sender can choose."""
 
 
 class Template:
-    """A template, read once.
+    """A parsed template.
 
     Raises:
-        ValueError: it has a place that there is not, or one twice, or nothing that tells one message from another; or
-            one of them could end elsewhere.
+        ValueError: The template has an unknown or repeated placeholder, or neither body nor URL, or a part without a
+            clear end.
     """
 
     def __init__(self, text: str) -> None:
-        pieces = re.split(r"\{([a-z]+)\}", text)  # text, place, text, place, …, text
+        pieces = re.split(r"\{([a-z]+)\}", text)  # text, placeholder, text, …, text
         self._texts = [piece.encode() for piece in pieces[::2]]
         self.parts: Final = tuple(pieces[1::2])
-        """The places, in order."""
-        if unknown := [each for each in self.parts if each not in PLACES]:
-            raise ValueError(f"there is no {{{unknown[0]}}}; there are " + ", ".join(f"{{{each}}}" for each in PLACES))
+        """The placeholders, in order."""
+        if unknown := [each for each in self.parts if each not in PLACEHOLDERS]:
+            raise ValueError(
+                f"unknown placeholder {{{unknown[0]}}}; known: " + ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+            )
         if any(mark in piece for piece in pieces[::2] for mark in "{}"):
-            raise ValueError("{ and } stand only around the name of a place")
+            raise ValueError("{ and } are allowed only around the name of a placeholder")
         if len(set(self.parts)) != len(self.parts):
-            raise ValueError("a place can stand in it once")
+            raise ValueError("a placeholder can occur only once")
         if not {"body", "url"} & set(self.parts):
-            raise ValueError("it has neither {body} nor {url}")
+            raise ValueError("must contain {body} or {url}")
         if "id" in self.parts[:-1] and not self.after("id"):
-            raise ValueError("behind {id} there must be some text, or it could end elsewhere")
+            raise ValueError("some text must follow {id}, to mark its end")
         if "body" in self.parts[:-1]:
-            raise ValueError("{body} must be the last place, or it could end elsewhere")
+            raise ValueError("{body} must be the last placeholder, because nothing marks its end")
         has_end = "url" not in self.parts[:-1] or self.after("url").startswith(_NEVER_IN_A_URL)
-        if not has_end and not self.url_meets_body:
-            raise ValueError("behind {url} there must be a space, a line break or {body}, or it could end elsewhere")
+        if not has_end and not self.body_follows_url:
+            raise ValueError("a space, a line break or {body} must follow {url}, to mark its end")
 
     @property
-    def url_meets_body(self) -> bool:
-        """Whether nothing is between them: the URL must be one that can be no other then."""
+    def body_follows_url(self) -> bool:
+        """Whether the body follows the URL directly. The URL must then be exactly the generated one."""
         return self.parts[-2:] == ("url", "body") and not self.after("url")
 
     def after(self, part: str) -> bytes:
-        """The text behind a place."""
+        """Return the text after a placeholder."""
         return self._texts[self.parts.index(part) + 1]
 
     def is_bounded(self, values: Mapping[str, bytes]) -> bool:
-        """Whether id and URL are over where the text behind them is first found."""
+        """Return whether id and URL do not contain the text that marks their end."""
         for part in _VARIABLE:
             end = self.after(part) if part in self.parts[:-1] else b""
             if end and (values[part] + end).find(end) != len(values[part]):
@@ -66,7 +68,7 @@ class Template:
         return True
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
-        """The bytes that are signed."""
+        """Return the signed bytes."""
         filled = [self._texts[0]]
         for part, text in zip(self.parts, self._texts[1:], strict=True):
             filled += values[part], text

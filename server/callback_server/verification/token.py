@@ -1,7 +1,7 @@
-"""A signed JSON Web Token. The configuration says which algorithms are taken, never the token.
+"""Verification by a signed JSON Web Token. The configuration decides the algorithms, never the token.
 
-1. Each key is used with the algorithms that fit its type alone, so a public key is never the secret of an HMAC.
-2. The library judges form, signature, audience and issuer. Times are judged here, by the clock that is given.
+1. Each key is used only with the algorithms of its type, so a public key is never the secret of an HMAC.
+2. The library checks form, signature, audience and issuer. This module checks the times, with the given clock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from callback_server.verification.profile import VerificationError, VerifiedMess
 from callback_server.verification.settings import JwtSettings
 
 MAX_WINDOW_S: Final = 24 * 3600
-"""For how long at most the id of a token for single use is remembered, in seconds."""
+"""Longest time that the id of a single-use token is remembered, in seconds."""
 
 _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
@@ -35,21 +35,21 @@ _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP
 @dataclass(frozen=True, slots=True)
 class _Key:
     key: Any
-    """What the library takes."""
+    """Key object of the library."""
     algorithms: frozenset[str]
-    """Those that it may be used with."""
+    """Algorithms of this key."""
     id: str | None = None
 
 
 class Token:
-    """A token in a header or a parameter.
+    """Verifier: a token in a header or a parameter.
 
     Args:
-        settings: where it is, and what it must say.
-        credentials: the files with keys.
+        settings: Place of the token, and its required claims.
+        credentials: Files with keys.
 
     Raises:
-        CredentialsError: a file has no key that fits the algorithms.
+        CredentialsError: A file has no key for the algorithms.
     """
 
     challenge = 'Bearer realm="callback"'
@@ -58,8 +58,8 @@ class Token:
         self._settings = settings
         self._keys = [key for credential in credentials for key in _keys(credential, settings)]
 
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # it covers nothing
-        """As of `Verifier`."""
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request
+        """Implement `Verifier.verify`."""
         claims = self._claims(self._token(request))
         leeway = self._settings.leeway_s
         expires = _time(claims, "exp")
@@ -67,19 +67,19 @@ class Token:
             raise VerificationError("the token has expired")
         for name in ("nbf", "iat"):
             if name in claims and _time(claims, name) > now + leeway:
-                raise VerificationError(f"the token's {name} is yet to come")
-        if not self._settings.single_use:  # a jti names the token, which may come with many messages
+                raise VerificationError(f"the token's {name} is in the future")
+        if not self._settings.single_use:  # the jti identifies the token, which may come with many messages
             return VerifiedMessage()
         if "jti" not in claims:
             raise VerificationError("the token has no jti")
-        # As long as the token would pass again: then it is too old.
+        # The id is remembered as long as the token would pass again.
         window_s = max(2 * leeway, expires + leeway - now)
         if window_s > MAX_WINDOW_S:
-            raise VerificationError("the token is valid for longer than its jti is remembered")
+            raise VerificationError("the token is valid for longer than its jti can be remembered")
         return VerifiedMessage(request_fields.message_id(claims["jti"]), math.ceil(window_s * 1000))
 
     def redacted(self, request: Request) -> Request:
-        """As of `Verifier`: a handler may read what the token says, and it expires."""
+        """Implement `Verifier.redacted`: keep the token, because handlers may read its claims and it expires."""
         return request
 
     def _token(self, request: Request) -> bytes:
@@ -96,20 +96,20 @@ class Token:
     def _claims(self, token: bytes) -> dict[str, Any]:
         try:
             head = jwt.get_unverified_header(token)
-        except Exception:  # whatever the library makes of what was sent
-            raise VerificationError("it is not a token") from None
+        except Exception:  # the library raises many kinds for hostile input
+            raise VerificationError("not a token") from None
         algorithm, key_id = head.get("alg"), head.get("kid")
         if algorithm not in list(self._settings.algorithms):
-            raise VerificationError("the token's algorithm is not among those that are taken")
+            raise VerificationError("the token's algorithm is not allowed")
         for key in self._keys:
             if algorithm in key.algorithms and (key_id is None or key.id in (None, key_id)):
                 try:
                     return self._decoded(token, key.key, algorithm)
                 except jwt.InvalidSignatureError:
                     continue
-                except Exception as error:  # as above; the type says enough, its text has what was sent
-                    raise VerificationError(f"the token is not right: {type(error).__name__}") from None
-        raise VerificationError("no key has signed the token")
+                except Exception as error:  # as above; only the type, because the text contains the input
+                    raise VerificationError(f"the token is not valid: {type(error).__name__}") from None
+        raise VerificationError("no key matches the token's signature")
 
     def _decoded(self, token: bytes, key: Any, algorithm: str) -> dict[str, Any]:
         return jwt.decode(
@@ -130,39 +130,39 @@ class Token:
 def _time(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise VerificationError(f"the token's {name} is no time")
+        raise VerificationError(f"the token's {name} is not a time")
     return value
 
 
 def _keys(credential: Credential, settings: JwtSettings) -> list[_Key]:
-    """The keys of a file, each with the algorithms that fit it. Raises CredentialsError if there is none."""
+    """Return the keys of a file, each with its algorithms. Raise CredentialsError if there is none."""
     algorithms = settings.algorithms
     if settings.is_symmetric:
         return [_secret(credential, algorithms)]
     try:
         found = _key_set(credential) if credential.content.lstrip().startswith(b"{") else [_pem(credential)]
     except (ValueError, TypeError, AttributeError, RecursionError, UnsupportedAlgorithm):
-        raise credential.wrong("is no public key in PEM form, certificate, or JSON Web Key Set") from None
+        raise credential.error("is not a public key in PEM form, a certificate, or a JSON Web Key Set") from None
     keys = [
         _Key(key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
         for key, own, key_id in found
     ]
     if not any(key.algorithms for key in keys):
-        raise credential.wrong(f"has no key that fits the algorithms {', '.join(algorithms)}")
+        raise credential.error(f"has no key for the algorithms {', '.join(algorithms)}")
     return keys
 
 
 def _secret(credential: Credential, algorithms: Iterable[str]) -> _Key:
     secret = credential.secret()
-    if _is_public(secret):
-        raise credential.wrong("is a public key, which everyone may know; HS… needs a secret")
+    if _is_public_key(secret):
+        raise credential.error("is a public key; HS… needs a secret")
     if len(secret) < (needed := max(_HASH_BYTES[name] for name in algorithms)):
-        raise credential.wrong(f"has {len(secret)} bytes, needs at least {needed}")
+        raise credential.error(f"has {len(secret)} bytes, needs at least {needed}")
     return _Key(secret, frozenset(algorithms))
 
 
-def _is_public(secret: bytes) -> bool:
-    """Whether it looks like a key that is no secret, in any of the forms in which such keys are given away."""
+def _is_public_key(secret: bytes) -> bool:
+    """Return whether a secret looks like a public key in any of the common forms."""
     if b"-----BEGIN" in secret or secret.startswith((b"ssh-", b"ecdsa-")):
         return True
     if {"keys", "kty"} & request_fields.json_object(secret).keys():
@@ -175,27 +175,27 @@ def _is_public(secret: bytes) -> bool:
 
 
 _Found = tuple[Any, str | None, str | None]
-"""A key that a file has; and the algorithm that it is for, and its id, if the file says so."""
+"""A key of a file, with its algorithm and its id if the file has them."""
 
 
 def _pem(credential: Credential) -> _Found:
     if b"PRIVATE KEY" in credential.content:
-        raise credential.wrong("is a private key; the public one is what verifies")
+        raise credential.error("is a private key; use the public key")
     if b"CERTIFICATE" in credential.content:
         return x509.load_pem_x509_certificate(credential.content).public_key(), None, None
     return load_pem_public_key(credential.content), None, None
 
 
 def _key_set(credential: Credential) -> list[_Found]:
-    """The keys of a set that verify signatures, or the one that is given alone. What is not known is left out.
+    """Return the keys of a set, or a single key, that verify signatures.
 
-    RFC 7517, section 5, says to do so.
+    Skip unknown keys, as RFC 7517, section 5, requires.
     """
     given = json.loads(credential.content)
     found: list[_Found] = []
     for each in given.get("keys", [given]):
         if each.get("kty") == "oct" or "d" in each:
-            raise credential.wrong("has a secret key; the public ones are what verifies")
+            raise credential.error("has a secret key; use public keys")
         if each.get("use", "sig") == "sig":
             with contextlib.suppress(jwt.PyJWTError):
                 found.append((jwt.PyJWK(each).key, each.get("alg"), each.get("kid")))
@@ -203,7 +203,7 @@ def _key_set(credential: Credential) -> list[_Found]:
 
 
 def _fits(algorithm: str, key: Any) -> bool:
-    """Whether a key is of the type of an algorithm, and long enough (RFC 7518, 3.3 and 3.4; RFC 8037)."""
+    """Return whether a key has the type of an algorithm and is long enough (RFC 7518, 3.3 and 3.4; RFC 8037)."""
     match algorithm[:2]:
         case "RS" | "PS":
             return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048

@@ -1,4 +1,4 @@
-"""What a kind of profile brings: how it verifies, beside the handshakes that any kind can have."""
+"""Interface of the kinds of profiles: how a kind verifies requests. Handshakes are separate."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from callback_server.verification.profile import VerifiedMessage
 
 
 class Verifier(Protocol):
-    """A way to verify, made of the secrets that hold now."""
+    """Verifier with its current secrets."""
 
     challenge: str
-    """As of `Profile`."""
+    """See `Profile.challenge`."""
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
-        """As of `Profile`; `now` is the time in seconds since 1970. Raises VerificationError."""
+        """Verify a request, as `Profile.verify` does. `now` is the time in seconds since 1970."""
 
     def redacted(self, request: Request) -> Request:
-        """As of `Profile`."""
+        """Return the redacted request, as `Profile.redacted` does."""
