@@ -44,7 +44,7 @@ def test_a_certificate_that_is_fine_is_told_with_its_names_and_its_end(issue, of
     certificate, key = issue("orders.example", "127.0.0.1", not_after=NOW + timedelta(days=90))
     end = f"{NOW + timedelta(days=90):%Y-%m-%d}"
     assert said(certificate, key, of_server=of_server) == (
-        Level.OK, f"{certificate} of orders.example, 127.0.0.1, until {end}",
+        Level.OK, f"{certificate} of orders.example, 127.0.0.1, valid until {end}",
     )  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def test_settings_that_a_child_refuses_end_it_with_what_the_child_says(make_up, 
     up = make_up(config=str(config)).spawn()
     assert up.process.wait(60) == 2
     assert f"speed ({config}): unknown" in up.said()
-    assert up.said().endswith("callback up: the edge refuses its settings; it says above which and why\n")
+    assert up.said().endswith("callback up: the edge refuses its settings; its last lines above have the reason\n")
     assert gone(up)
 
 

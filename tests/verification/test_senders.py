@@ -112,9 +112,9 @@ def test_a_time_passes_up_to_the_tolerance_on_both_sides_and_not_a_second_more(s
         clock.now = NOW + passed
         profile.verify(sent, URL)
     clock.now = NOW + limit + 1
-    assert refused(profile, sent) == "the time is long past"
+    assert refused(profile, sent) == "the time is too far in the past"
     clock.now = NOW - limit - 1
-    assert refused(profile, sent) == "the time is yet to come"
+    assert refused(profile, sent) == "the time is too far in the future"
 
 
 @pytest.mark.parametrize("sender", [name for name in TIMED if name != "stripe"], indirect=True)
@@ -275,7 +275,7 @@ def test_an_id_has_nothing_of_what_stands_behind_it_in_a_template(tmp_path):
     sender = SENDERS["everything"]
     profile = profile_of(tmp_path, "one", **sender.settings)
     sent = sender.sign("one", BODY, NOW)
-    assert "stands behind" in refused(profile, with_header(sent, "X-Id", f"{ID};1"))
+    assert "must end it" in refused(profile, with_header(sent, "X-Id", f"{ID};1"))
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\x00", "\u00e9", "a" * 201, "\u2028"])
@@ -382,7 +382,7 @@ def test_an_id_that_could_end_elsewhere_is_refused(tmp_path, end, ids):
 
     profile.verify(sent("a1"), URL)
     for each in ids:
-        assert "has in it what stands behind it" in refused(profile, sent(each)), each
+        assert "contains the text that must end it" in refused(profile, sent(each)), each
 
 
 @pytest.mark.parametrize(

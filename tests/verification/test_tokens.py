@@ -90,18 +90,18 @@ def test_it_is_the_library_that_would_have_taken_it_too(profile):
         ({"iss": "https://issuer.example/"}, "InvalidIssuerError"),
         ({"iss": None}, "MissingRequiredClaimError"),
         ({"exp": None}, "MissingRequiredClaimError"),
-        ({"exp": "later"}, "exp is no time"),
-        ({"exp": True}, "exp is no time"),
-        ({"exp": -1}, "exp is no time"),
-        ({"exp": float("inf")}, "exp is no time"),
-        ({"exp": float("nan")}, "exp is no time"),
-        ({"exp": 10**400}, "exp is no time"),
-        ({"exp": [NOW + 300]}, "exp is no time"),
+        ({"exp": "later"}, "exp is not a time"),
+        ({"exp": True}, "exp is not a time"),
+        ({"exp": -1}, "exp is not a time"),
+        ({"exp": float("inf")}, "exp is not a time"),
+        ({"exp": float("nan")}, "exp is not a time"),
+        ({"exp": 10**400}, "exp is not a time"),
+        ({"exp": [NOW + 300]}, "exp is not a time"),
         ({"nbf": NOW + 60}, None),
         ({"nbf": NOW + 61}, "nbf is in the future"),
-        ({"nbf": "soon"}, "nbf is no time"),
+        ({"nbf": "soon"}, "nbf is not a time"),
         ({"iat": NOW + 61}, "iat is in the future"),
-        ({"iat": {}}, "iat is no time"),
+        ({"iat": {}}, "iat is not a time"),
         ({"jti": 5}, "InvalidJTIError"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_public_key_is_no_secret_whatever_a_token_says(profile, secret):
     ids=["pem", "jwks", "jwk", "der", "ssh"],
 )
 def test_a_file_with_a_public_key_is_no_secret(content, tmp_path):
-    with pytest.raises(CredentialsError, match="is a public key, which everyone may know"):
+    with pytest.raises(CredentialsError, match="is a public key"):
         profile_of(tmp_path, content, algorithms=["HS256"], **SETTINGS)
 
 
@@ -283,7 +283,7 @@ NO_KEY = "is not a public key in PEM form, a certificate, or a JSON Web Key Set"
         ("RS256", pem(P256), "has no key for the algorithms RS256"),
         ("ES256", pem(P384), "has no key for the algorithms ES256"),
         ("EdDSA", pem(RSA), "has no key for the algorithms EdDSA"),
-        ("RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "has no key that fits"),
+        ("RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "has no key for the algorithms"),
         ("RS256", json.dumps(jwk(RSA, alg="RS512")), "has no key for the algorithms RS256"),
         ("RS256", json.dumps({"kty": "oct", "k": "c2VjcmV0"}), "has a secret key"),
         ("RS256", jwt.algorithms.RSAAlgorithm.to_jwk(RSA), "has a secret key"),
