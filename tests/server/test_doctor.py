@@ -151,10 +151,10 @@ async def test_a_database_that_is_not_there_is_a_problem(store_of):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"appendonly": "no"}, "appendonly is no, so the store forgets everything when it stops; set appendonly yes"),
+        ({"appendonly": "no"}, "appendonly is no, so the store loses everything when it stops; set appendonly yes"),
         (
             {"maxmemory_policy": "allkeys-lru"},
-            "maxmemory-policy is allkeys-lru, so a full store throws cases away; set maxmemory-policy noeviction",
+            "maxmemory-policy is allkeys-lru, so a full store deletes cases; set maxmemory-policy noeviction",
         ),
     ],
 )

@@ -74,7 +74,7 @@ async def refusal(server):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"appendonly": "no"}, "appendonly is no, so the store forgets everything when it stops; set appendonly yes"),
+        ({"appendonly": "no"}, "appendonly is no, so the store loses everything when it stops; set appendonly yes"),
         (
             {"appendfsync": "everysec"},
             "appendfsync is everysec, so a power loss loses acknowledged calls; set appendfsync always, "
@@ -83,12 +83,12 @@ async def refusal(server):
         ({"appendfsync": "no"}, "appendfsync is no, so a power loss loses acknowledged calls; set appendfsync always"),
         (
             {"no_appendfsync_on_rewrite": "yes"},
-            "no-appendfsync-on-rewrite is yes, so nothing is safe while the log is rewritten; "
+            "no-appendfsync-on-rewrite is yes, so nothing is on disk while the file is rewritten; "
             "set no-appendfsync-on-rewrite no",
         ),
         (
             {"maxmemory_policy": "allkeys-lru"},
-            "maxmemory-policy is allkeys-lru, so a full store throws cases away; set maxmemory-policy noeviction",
+            "maxmemory-policy is allkeys-lru, so a full store deletes cases; set maxmemory-policy noeviction",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
@@ -140,61 +140,59 @@ async def test_everysec_is_fine_for_who_says_so_and_no_sync_for_nobody(store, se
         await checked(store.url, Durability.EVERYSEC)
 
 
-OURS = keys.SCHEMA_VERSION
+@pytest.fixture
+def version_five(monkeypatch):
+    """The schema version is 5 in this process, so that it has versions before and after it."""
+    monkeypatch.setattr(keys, "SCHEMA_VERSION", 5)
 
 
-@pytest.mark.parametrize(
-    ("stored", "then"),
-    [
-        (None, f"{OURS}:{keys.PARTITIONS}"),
-        (f"{OURS - 1}:{keys.PARTITIONS}", f"{OURS}:{keys.PARTITIONS}"),
-        (f"{OURS}:{keys.PARTITIONS}", f"{OURS}:{keys.PARTITIONS}"),
-        (f"{OURS + 1}:{keys.PARTITIONS}", f"{OURS + 1}:{keys.PARTITIONS}"),
-    ],
-)
-async def test_a_layout_of_the_release_before_is_raised_and_one_of_the_next_release_stays(store, server, stored, then):
+@pytest.mark.parametrize(("stored", "then"), [(None, 5), (4, 5), (5, 5), (6, 6)])
+@pytest.mark.usefixtures("version_five")
+async def test_a_start_raises_the_schema_version_of_the_release_before_and_never_lowers_one(store, stored, then):
     with redis.Redis(port=store.port) as client:
         client.flushall()
         if stored is not None:
-            client.set(keys.SCHEMA_KEY, stored)
-        assert (await server().start()).stop() == 0
-        assert client.get(keys.SCHEMA_KEY).decode() == then
+            client.set(keys.SCHEMA_KEY, f"{stored}:{keys.PARTITIONS}")
+        await checked(store.url, Durability.ALWAYS)
+        assert client.get(keys.SCHEMA_KEY).decode() == f"{then}:{keys.PARTITIONS}"
         client.delete(keys.SCHEMA_KEY)
-
-
-async def test_what_the_release_before_has_paused_is_held_back_before_anything_is_served(store):
-    copies = [keys.key(partition, "pauses") for partition in range(keys.PARTITIONS)]
-    settings = ServerSettings(store_url=store.url)
-    async with connect(store.url) as client:
-        await client.flushall()
-        await client.set(keys.SCHEMA_KEY, f"{OURS - 1}:{keys.PARTITIONS}")
-        await client.sadd("cb:paused", "push")
-        async with ControlPlane(settings):
-            pass
-        assert all([await client.hexists(copy, "push") for copy in copies])
-        assert await client.smembers("cb:paused") == {b"push"}  # for who goes back
-        await client.flushall()
 
 
 @pytest.mark.parametrize(
     ("stored", "advice"),
     [
-        (f"{OURS + 2}:{keys.PARTITIONS}", "use the release that raised it, or the one before that"),
-        (f"{OURS - 2}:{keys.PARTITIONS}", "run the releases between first, one after the other"),
-        (f"{OURS}:{keys.PARTITIONS * 2}", "use another store"),
-        (f"{OURS - 1}:{keys.PARTITIONS * 2}", "use another store"),
-        ("somebody else's", "use another store"),
+        (f"7:{keys.PARTITIONS}", "use the release that raised it, or the one before that"),
+        (f"3:{keys.PARTITIONS}", "run the releases between first, one after the other"),
+        (f"5:{keys.PARTITIONS * 2}", "use another store"),
+        (f"4:{keys.PARTITIONS * 2}", "use another store"),
+        (f"0:{keys.PARTITIONS}", "use another store"),
+        ("another program's", "use another store"),
     ],
 )
-async def test_any_other_layout_is_refused_with_what_to_do(store, server, stored, advice):
+@pytest.mark.usefixtures("version_five")
+async def test_every_other_layout_is_refused_with_what_to_do(store, stored, advice):
     with redis.Redis(port=store.port) as client:
         client.set(keys.SCHEMA_KEY, stored)
-        said = await refusal(server())
-        assert said.endswith(
+        with pytest.raises(UnsafeStoreError) as refused:
+            await checked(store.url, Durability.ALWAYS)
+        assert str(refused.value) == (
             f"the store is laid out as {stored} (version:partitions) and this release works with "
-            f"{OURS - 1} to {OURS + 1}:{keys.PARTITIONS}; {advice}"
+            f"4 to 6:{keys.PARTITIONS}; {advice}"
         )
         assert client.get(keys.SCHEMA_KEY).decode() == stored
+        client.delete(keys.SCHEMA_KEY)
+
+
+async def test_a_server_sets_the_layout_of_a_new_store_and_refuses_one_that_is_not_its_own(store, server):
+    ours = f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}"
+    with redis.Redis(port=store.port) as client:
+        client.flushall()
+        assert (await server().start()).stop() == 0
+        assert client.get(keys.SCHEMA_KEY).decode() == ours
+        client.set(keys.SCHEMA_KEY, f"0:{keys.PARTITIONS}")
+        assert (await refusal(server())).endswith(
+            f"works with 1 to {keys.SCHEMA_VERSION + 1}:{keys.PARTITIONS}; use another store"
+        )
         client.delete(keys.SCHEMA_KEY)
 
 
@@ -285,4 +283,4 @@ async def test_a_store_that_refuses_user_or_password_is_not_waited_for(server, s
 
 async def test_a_database_that_is_not_there_is_told(server, store):
     said = await refusal(server(CALLBACK_STORE_URL=f"{store.url}/99"))
-    assert "it refuses what is asked of it: DB index is out of range" in said
+    assert "it refuses a command: DB index is out of range" in said

@@ -1,7 +1,7 @@
-"""What a store must be before we keep promises on it: checked once, at start-up.
+"""Checks at start-up that the settings and the version of a store are safe.
 
-An acknowledged step must survive a crash and a power loss (spec, "What is promised"). That is the store's doing, so a
-store that is set up to forget is refused, with the setting to change.
+An acknowledged step must survive a crash and a power loss (spec, "What is promised"), which depends on the store. A
+store that may lose data is refused, and the error names the setting to change.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ _HIDDEN: Final = (
 
 
 class Durability(enum.StrEnum):
-    """What the operator says of the store's `appendfsync`."""
+    """How durable the store is, as the operator declares it."""
 
     ALWAYS = "always"
-    """Every acknowledged step is on disk. Anything else is refused."""
+    """`appendfsync always`: every acknowledged step is on disk. A store with another value is refused."""
     EVERYSEC = "everysec"
-    """A power loss may cost the last second; a crash of the store alone does not."""
+    """`appendfsync everysec`: a power loss can lose the last second. A crash of the store alone loses nothing."""
     UNCHECKED = "unchecked"
-    """The store hides its settings, as managed ones do; the operator vouches for them."""
+    """The store hides its settings, as managed stores do. The operator is responsible for them."""
 
 
 class UnsafeStoreError(Exception):
-    """The store is not one to keep promises on. The text says which setting to change."""
+    """The store is not safe. The text names the setting to change."""
 
 
 async def check_store(client: StoreClient, durability: Durability) -> None:
-    """Refuses a store that is unsafe, too old, or laid out otherwise. Lays out one that is new (see keys.py).
+    """Refuse a store that is unsafe, too old, or has another layout. Set the layout of a new store (see keys.py).
 
     Raises:
-        UnsafeStoreError: with all that is wrong.
-        StoreError: it can not be reached.
+        UnsafeStoreError: The store has problems; the text names all of them.
+        StoreError: The store cannot be reached.
     """
     with refusals():
         wrong = await setting_problems(client, durability)
@@ -68,7 +68,7 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
 
 
 async def setting_problems(client: StoreClient, durability: Durability) -> list[str]:
-    """All that is wrong with the settings and the versions of a store. Only reads. Call it within `refusals`."""
+    """Return all problems with the settings and the versions of a store. Only reads. Call it within `refusals`."""
     wrong: list[str] = []
     for _name, ask in await primaries(client):
         wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
@@ -78,16 +78,16 @@ async def setting_problems(client: StoreClient, durability: Durability) -> list[
 
 
 async def stored_layout(client: StoreClient) -> str | None:
-    """How the store is laid out, as `version:partitions`. None: it is new. Call it within `refusals`."""
+    """Return the layout of the store as `version:partitions`. None: the store is new. Call it within `refusals`."""
     stored = cast("bytes | None", await client.get(keys.SCHEMA_KEY))
     return None if stored is None else stored.decode(errors="replace")
 
 
 def layout_problem(stored: str | None) -> str | None:
-    """What is wrong with the layout of a store, if something is: another version than ours and its two neighbours."""
+    """Return the problem with the layout of a store, if its version is not ours or next to ours."""
     if stored is None:
         return None
-    version, ours = re.fullmatch(r"(\d{1,9}):(\d{1,9})", stored), keys.SCHEMA_VERSION
+    version, ours = re.fullmatch(r"([1-9]\d{0,8}):(\d{1,9})", stored), keys.SCHEMA_VERSION
     if version is None or int(version[2]) != keys.PARTITIONS:
         advice = "use another store"
     elif int(version[1]) > ours + 1:
@@ -98,13 +98,13 @@ def layout_problem(stored: str | None) -> str | None:
         return None
     return (
         f"the store is laid out as {stored} (version:partitions) and this release works with "
-        f"{ours - 1} to {ours + 1}:{keys.PARTITIONS}; {advice}"
+        f"{max(ours - 1, 1)} to {ours + 1}:{keys.PARTITIONS}; {advice}"
     )
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Tells a store that can not be reached (`StoreError`) from one that refuses us (`UnsafeStoreError`)."""
+    """Raise `StoreError` for a store that cannot be reached, and `UnsafeStoreError` for one that refuses a command."""
     try:
         with store_errors():
             yield
@@ -112,22 +112,22 @@ def refusals() -> Iterator[None]:
         if isinstance(error.__cause__, AuthenticationError):
             raise UnsafeStoreError(f"it refuses user or password of store_url: {error}") from error
         raise
-    except ResponseError as error:  # it works, and does not do as it is asked: no such database, no right to
-        # A command that it does not know it repeats with its arguments: of HELLO and AUTH one is the password.
+    except ResponseError as error:  # the store answers and refuses: no such database, no permission
+        # The store repeats a command that it does not know with its arguments. One of HELLO and AUTH is the password.
         said = str(error).partition(", with args")[0]
-        raise UnsafeStoreError(f"it refuses what is asked of it: {said}") from None
+        raise UnsafeStoreError(f"it refuses a command: {said}") from None
 
 
-Ask = Callable[..., Awaitable[Any]]
+NodeCommand = Callable[..., Awaitable[Any]]
 
 
-async def primaries(client: StoreClient) -> list[tuple[str, Ask]]:
-    """Every node that takes writes, by its address on a cluster and "" alone, and how to send it a command."""
+async def primaries(client: StoreClient) -> list[tuple[str, NodeCommand]]:
+    """Return every node that accepts writes: its address ("" outside of a cluster), and how to send it a command."""
     if not isinstance(client, RedisCluster):
         return [("", client.execute_command)]
-    await client.initialize()  # before its first command it knows of none
+    await client.initialize()  # before its first command the client knows no nodes
 
-    def on(node: Any) -> Ask:
+    def on(node: Any) -> NodeCommand:
         async def ask(*command: str) -> Any:
             return await client.execute_command(*command, target_nodes=node)
 
@@ -144,7 +144,7 @@ def _version_problems(info: Mapping[str, Any]) -> list[str]:
     return []
 
 
-async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
+async def _setting_problems(ask: NodeCommand, durability: Durability) -> list[str]:
     try:
         settings = {
             name: (await ask("CONFIG GET", name))[name]
@@ -154,7 +154,7 @@ async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
         return [_HIDDEN]
     wrong = []
     if settings["appendonly"] != "yes":
-        wrong.append("appendonly is no, so the store forgets everything when it stops; set appendonly yes")
+        wrong.append("appendonly is no, so the store loses everything when it stops; set appendonly yes")
     elif settings["appendfsync"] == "no" or (
         settings["appendfsync"] != "always" and durability is not Durability.EVERYSEC
     ):
@@ -165,12 +165,12 @@ async def _setting_problems(ask: Ask, durability: Durability) -> list[str]:
         )
     elif settings["no-appendfsync-on-rewrite"] != "no":
         wrong.append(
-            "no-appendfsync-on-rewrite is yes, so nothing is safe while the log is rewritten; "
+            "no-appendfsync-on-rewrite is yes, so nothing is on disk while the file is rewritten; "
             "set no-appendfsync-on-rewrite no"
         )
     if settings["maxmemory-policy"] != "noeviction":
         wrong.append(
-            f"maxmemory-policy is {settings['maxmemory-policy']}, so a full store throws cases away; "
+            f"maxmemory-policy is {settings['maxmemory-policy']}, so a full store deletes cases; "
             "set maxmemory-policy noeviction"
         )
     return wrong

@@ -9,7 +9,7 @@
 
 local stored = redis.call('GET', KEYS[1])
 local ours = version .. ':' .. partitions
-if not stored or stored == version - 1 .. ':' .. partitions then
+if not stored or (version > 1 and stored == version - 1 .. ':' .. partitions) then
   redis.call('SET', KEYS[1], ours)
   return ours
 end

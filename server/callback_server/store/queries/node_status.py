@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
-from callback_server.store.safety import Ask, primaries
+from callback_server.store.safety import NodeCommand, primaries
 
 _PROBE_MS: Final = 1000
 """How long what is written to measure may stay, if it is not removed."""
@@ -64,7 +64,7 @@ async def time_writes(client: StoreClient, count: int) -> list[float]:
     return took
 
 
-async def _condition(name: str, ask: Ask) -> NodeStatus:
+async def _condition(name: str, ask: NodeCommand) -> NodeStatus:
     info: Mapping[str, Any] = {}
     for section in ("server", "replication", "memory", "persistence"):
         info = {**info, **await ask("INFO", section)}
@@ -85,7 +85,7 @@ async def _condition(name: str, ask: Ask) -> NodeStatus:
     )
 
 
-async def _clock_ahead(ask: Ask) -> float:
+async def _clock_ahead(ask: NodeCommand) -> float:
     asked = time.time()
     seconds, microseconds = await ask("TIME")
     answered = time.time()

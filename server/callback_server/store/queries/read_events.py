@@ -1,8 +1,8 @@
-"""Reads the events of partitions. Each partition numbers its own, from 1 on, without a hole.
+"""Reads the events of partitions. Each partition numbers its events from 1 on, without a gap.
 
-A store that was restored from a backup, or that lost its last steps in a failover, gives numbers a second time. So who
-knows a place also knows the mark of the event there, and reads that event again: it tells whether these still are the
-events that were read before. A token has one mark, made of those of its events, so that it stays small.
+A store that was restored from a backup, or that lost its last steps in a failover, uses numbers a second time. So a
+position has the digest of the last event that was read, and a reader reads that event again: its digest shows whether
+these are still the same events. A resume token has one digest, made of those of all partitions, so that it stays small.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("read_events", [*text("first_number"), *numbers("limit")])
 EVENTS_PER_READ: Final = 200
-"""How many events of a partition are read at once: it blocks the store meanwhile."""
-_TOKEN_VERSION: Final = 2
+"""How many events of a partition one script reads. It blocks the store meanwhile."""
+_TOKEN_VERSION: Final = 1
 
 decode_event = msgspec.msgpack.Decoder(Event).decode
 _encode_token = msgspec.msgpack.Encoder().encode
 _decode_token = msgspec.msgpack.Decoder(tuple[int, int, list[int]]).decode
-_decode_unmarked = msgspec.msgpack.Decoder(tuple[int, list[int]]).decode
 
 
 class _AnyToken(msgspec.Struct, array_like=True):
-    """What a token of every release begins with."""
+    """The first field of a token of every version."""
 
     version: int
 
@@ -43,137 +42,136 @@ _decode_any = msgspec.msgpack.Decoder(_AnyToken).decode
 
 
 class StoredEvent(NamedTuple):
-    """An event, and where it stands."""
+    """An event, and its position."""
 
     partition: int
     number: int
-    mark: int
+    digest: int
     """A digest of the event, of 64 bits."""
     event: Event
 
 
 class ResumeToken(NamedTuple):
-    """A place, as far as a token knows it."""
+    """A position, as a resume token holds it."""
 
     numbers: list[int] | None
-    """None: a later release made it, and it alone knows the place."""
-    mark: int | None
-    """None: the release before made it, which knew of none."""
+    """The number of the last event of each partition. None: a later release made the token, and only it knows them."""
+    digest: int
+    """The digest of these events."""
 
     @classmethod
     def from_text(cls, text: str) -> ResumeToken:
-        """The token that this is.
+        """Parse a token.
 
         Raises:
-            ValueError: it is none of ours.
+            ValueError: The text is not a resume token.
         """
         try:
             packed = base64.b64decode(text, altchars=b"-_", validate=True)
             version = _decode_any(packed).version
             if version > _TOKEN_VERSION:
-                return cls(None, None)
-            if version == _TOKEN_VERSION:
-                _, mark, numbers = _decode_token(packed)
-            else:
-                mark, (_, numbers) = None, _decode_unmarked(packed)
+                return cls(None, 0)
+            _, digest, numbers = _decode_token(packed)
         except (binascii.Error, msgspec.DecodeError, RecursionError) as error:
             raise ValueError("not a resume token") from error
         if version < 1 or len(numbers) != keys.PARTITIONS or not all(0 <= n < 2**53 for n in numbers):
             raise ValueError("not a resume token")
-        return cls(numbers, mark)
+        return cls(numbers, digest)
 
 
 class Position:
-    """A place in the events of all partitions: behind one of each. 0 and 0 where there is none."""
+    """A position in the events of all partitions: behind one event of each."""
 
-    def __init__(self, numbers: Sequence[int], marks: Sequence[int]) -> None:
+    def __init__(self, numbers: Sequence[int], digests: Sequence[int]) -> None:
+        """Make a position from the numbers and the digests of the events, by partition. Both are 0 before the first."""
         self.numbers = [*numbers]
-        self.marks = [*marks]
-        self.mark = functools.reduce(operator.xor, self.marks, 0)
+        self.digests = [*digests]
+        self.digest = functools.reduce(operator.xor, self.digests, 0)
 
     def token(self) -> str:
-        """The place as an opaque resume token."""
-        return base64.urlsafe_b64encode(_encode_token((_TOKEN_VERSION, self.mark, self.numbers))).decode()
+        """Return the position as an opaque resume token."""
+        return base64.urlsafe_b64encode(_encode_token((_TOKEN_VERSION, self.digest, self.numbers))).decode()
 
     def copy(self) -> Position:
-        """The same place, that can be moved by itself."""
-        return Position(self.numbers, self.marks)
+        """Return a copy, which moves by itself."""
+        return Position(self.numbers, self.digests)
 
-    def move(self, partition: int, number: int, mark: int) -> None:
-        """Moves it behind an event."""
-        self.mark ^= self.marks[partition] ^ mark
-        self.numbers[partition], self.marks[partition] = number, mark
+    def move(self, partition: int, number: int, digest: int) -> None:
+        """Move behind an event."""
+        self.digest ^= self.digests[partition] ^ digest
+        self.numbers[partition], self.digests[partition] = number, digest
 
     def advance(self, other: Position) -> None:
-        """Moves it on to another place, where that is further."""
+        """Move forward to another position, in each partition where that is further."""
         for partition, number in enumerate(other.numbers):
             if number > self.numbers[partition]:
-                self.move(partition, number, other.marks[partition])
+                self.move(partition, number, other.digests[partition])
 
     def reaches(self, other: Position) -> bool:
-        """Whether nothing that is before the other place comes after this one."""
+        """Return whether this position is at or behind the other one in every partition."""
         return all(mine >= its for mine, its in zip(self.numbers, other.numbers, strict=True))
 
 
 async def read_end_position(scripts: Scripts) -> Position:
-    """The place behind all events that there are.
+    """Return the position behind the newest event of each partition.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     newest = await _read(scripts, [""] * keys.PARTITIONS, limit=1)
-    return Position([number for number, _ in newest], [_mark(*events) for _, events in newest])
+    return Position([number for number, _ in newest], [_digest(*events) for _, events in newest])
 
 
 async def resolve_token(scripts: Scripts, token: ResumeToken) -> Position | None:
-    """The place of a token; None if it can not be told, its events are not kept any more, or the store has others.
+    """Return the position of a token. None: it is unknown, its events are no longer kept, or the store has others.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     if token.numbers is None:
         return None
     there = await _read(scripts, token.numbers, limit=1)
     if any(number and number != first for number, (first, _) in zip(token.numbers, there, strict=True)):
         return None
-    marks = [_mark(*events) if number else 0 for number, (_, events) in zip(token.numbers, there, strict=True)]
-    position = Position(token.numbers, marks)
-    return position if token.mark in (None, position.mark) else None
+    digests = [_digest(*events) if number else 0 for number, (_, events) in zip(token.numbers, there, strict=True)]
+    position = Position(token.numbers, digests)
+    return position if token.digest == position.digest else None
 
 
 async def read_events(scripts: Scripts, position: Position) -> tuple[list[StoredEvent], bool] | None:
-    """The next events after a place, of each partition at most `EVENTS_PER_READ`, and whether there may be more.
+    """Return the next events after a position, and whether there may be more.
 
-    None: the events at that place, or some after it, are not kept any more, or the store has others by these numbers.
+    At most `EVENTS_PER_READ` of each partition are read. None: the event at the position, or one after it, is no longer
+    kept, or the store has other events with these numbers.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     found, more = list[StoredEvent](), False
     pages = await _read(scripts, position.numbers, limit=EVENTS_PER_READ + 1)
-    for partition, (number, mark, (first, events)) in enumerate(
-        zip(position.numbers, position.marks, pages, strict=True)
+    for partition, (number, digest, (first, events)) in enumerate(
+        zip(position.numbers, position.digests, pages, strict=True)
     ):
-        if number and (first != number or _mark(events[0]) != mark):
+        if number and (first != number or _digest(events[0]) != digest):
             return None
         if not number and first > 1:
             return None
         new = events[1 if number else 0 :]
         more = more or len(new) >= EVENTS_PER_READ
         found += [
-            StoredEvent(partition, at, _mark(event), decode_event(event)) for at, event in enumerate(new, number + 1)
+            StoredEvent(partition, at, _digest(event), decode_event(event)) for at, event in enumerate(new, number + 1)
         ]
     return found, more
 
 
 async def _read(scripts: Scripts, numbers: Sequence[int | str], *, limit: int) -> list[tuple[int, list[bytes]]]:
-    """Of each partition the events from one on: the number of the first, 0 if there is none, and what they are."""
+    """Return for each partition the number of its first event from a number on (0: none), and these events."""
     replies = await scripts.run_on_partitions(
         SCRIPT, {partition: SCRIPT.pack(first_number=at, limit=limit) for partition, at in enumerate(numbers)}
     )
     return [(replies[partition][0], replies[partition][1:]) for partition in range(keys.PARTITIONS)]
 
 
-def _mark(event: bytes = b"") -> int:
-    """That of an event, as it is stored; 0 of none."""
+def _digest(event: bytes = b"") -> int:
+    """Return the digest of an event as it is stored, and 0 for no event."""
     return int.from_bytes(hashlib.blake2b(event, digest_size=8).digest()) if event else 0
