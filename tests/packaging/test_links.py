@@ -1,4 +1,4 @@
-"""The texts of the repository: what they link to is there."""
+"""Links and names in the Markdown pages of the repository."""
 
 import re
 
@@ -13,18 +13,18 @@ HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 
 
 def anchors(path):
-    """What a link can name within a text: its headings, as sites that show Markdown spell them."""
+    """Return the anchors of a page: its headings, in the form that Markdown sites use."""
     headings = HEADING.findall(re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
-def test_links_lead_somewhere(name):
+def test_every_link_has_a_target(name):
     text = CODE.sub("", TEXTS[name].read_text())
     dead = []
     for link in LINK.findall(text):
         if re.match(r"[a-z]+:", link):
-            continue  # another site's to keep
+            continue  # a link to another site
         target, _, anchor = link.partition("#")
         path = (TEXTS[name].parent / target).resolve() if target else TEXTS[name]
         if not path.exists() or not path.is_relative_to(ROOT) or (anchor and anchor not in anchors(path)):
@@ -32,7 +32,7 @@ def test_links_lead_somewhere(name):
     assert dead == []
 
 
-def test_every_page_of_the_documentation_is_linked_from_another_text():
+def test_every_page_of_the_documentation_is_linked_from_another_page():
     linked = {
         (path.parent / link.partition("#")[0]).resolve()
         for path in TEXTS.values()
@@ -43,23 +43,27 @@ def test_every_page_of_the_documentation_is_linked_from_another_text():
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
-def test_files_and_folders_that_a_text_names_are_there(name):
+def test_files_and_folders_that_a_page_names_exist(name):
     there = "".join(f"/{path.relative_to(ROOT)}\n" for path in tracked_files())
     named = NAMED.findall(TEXTS[name].read_text())
     assert [each for each in named if f"/{each}" + ("" if each.endswith("/") else "\n") not in there] == []
 
 
-def test_the_map_of_the_server_has_each_of_its_parts_once():
+@pytest.mark.parametrize("package", ["callback_server", "callback_process", "callback_up"])
+def test_the_map_of_the_server_lists_each_module_and_folder_once(package):
     text = (ROOT / "server/README.md").read_text()
-    of_process = text.index("\n`callback_process`:\n")
-    for package, part in ("callback_server", text[:of_process]), ("callback_process", text[of_process:]):
-        modules = [path for folder in (".", "rpc") for path in (PACKAGES[package] / folder).glob("*.py")]
-        folders = {f"{path.parent.name}/" for path in PACKAGES[package].glob("*/__init__.py")}
-        names = {path.name for path in modules if not path.name.startswith("__")} | folders
-        assert sorted(name for name in NAMED.findall(part) if name in names) == sorted(names)
+    table = text.partition(f"\n`{package}`:\n")[2].partition("\n`callback_")[0]
+    modules = {path.name for path in PACKAGES[package].glob("*.py") if not path.name.startswith("__")}
+    folders = {f"{path.parent.name}/" for path in PACKAGES[package].glob("*/__init__.py")}
+    listed = [
+        name.removeprefix(f"{package}/")
+        for row in table.splitlines()
+        for name in NAMED.findall(row.split("|")[1] if "|" in row else "")
+    ]
+    assert sorted(listed) == sorted(modules | folders)
 
 
-def test_the_map_of_the_project_has_every_folder_and_package():
+def test_the_map_of_the_project_lists_every_folder_and_package():
     named = NAMED.findall((ROOT / "README.md").read_text())
     folders = {path.relative_to(ROOT).parts[0] for path in tracked_files() if path.parent != ROOT}
     assert {name.split("/")[0] for name in named} >= {name for name in folders if not name.startswith(".")}
