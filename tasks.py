@@ -1,7 +1,7 @@
-"""What one does with this repository, one task each: `python3 tasks.py TASK`.
+"""Tasks of this repository: `python3 tasks.py TASK`.
 
-Needs Python 3.11 or newer and nothing else: a task sets up what it needs in `.venv`, from `requirements/*.lock` with
-hashes, and goes on in there. The lines below the name of each task are what `python3 tasks.py` prints about it.
+This file needs only Python 3.11 or newer. A task sets up its environment in `.venv`, from `requirements/*.lock` with
+hashes, and continues there. `python3 tasks.py` prints the docstring of each task.
 """
 
 import ast
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who start it with an older one that this is here
+if sys.version_info < (3, 11):  # noqa: UP036  # the message is for users of an older Python
     sys.exit(f"Callback needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.13 tasks.py …")
 
 import importlib.util
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor_pb2 import (  # there only after the environment is
+    from google.protobuf.descriptor_pb2 import (  # available only in the environment
         FileDescriptorProto,
         FileDescriptorSet,
     )
@@ -35,7 +35,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = ROOT / "clients" / "python"
 LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench")}
-"""What runs; that, in the same versions, with all that develops and tests it; and that with what draws plots."""
+"""Locks: what runs; the same with tools for development and tests; the same with tools for plots."""
 
 SYSTEM_PACKAGES = {
     "chromium": "chromium",
@@ -50,18 +50,18 @@ SYSTEM_PACKAGES = {
     "systemd-analyze": "systemd",
     "xmlsec1": "xmlsec1",
 }
-"""Programs that tests run, and Debian's packages that have them."""
+"""Programs that tests run, and the Debian packages that contain them."""
 BENCH_PACKAGES = {"h2load": "nghttp2-client", "webhook": "webhook", "wrk": "wrk"}
-"""The same of measurements."""
+"""The same for benchmarks."""
 
 
-# ---- The tasks, in the order in which they are listed ----
+# ---- Tasks, in the order of the list ----
 
 
 def up(*arguments: str) -> NoReturn:
     """Set up, then run Callback on this machine: `up [--demo] [--data-dir DIR] [--edge HOST:PORT] [--grpc HOST:PORT]`.
 
-    The first time installs what it needs; afterwards it starts at once. Ctrl-C stops it.
+    The first run installs what it needs; later runs start at once. Ctrl-C stops it.
     """
     set_up("up")
     replace_this_process(BIN / "callback", "up", *arguments)
@@ -70,8 +70,8 @@ def up(*arguments: str) -> NoReturn:
 def test(*arguments: str) -> None:
     """Set up, then run what CI runs: lint, types, generate --check and all tests. `test ARGS` is `pytest ARGS` alone.
 
-    The system packages that tests use are installed by apt where this runs as root. Elsewhere it says which are
-    missing, and the tests that need them are skipped by name; under CI (`CI=true`) a missing one is a failure.
+    As root, it installs the system packages that tests use with apt. Otherwise it prints the missing ones, and the
+    tests that need them are skipped. Under CI (`CI=true`) a missing package is an error.
     """
     enter("dev")
     require_system_packages(SYSTEM_PACKAGES)
@@ -79,13 +79,13 @@ def test(*arguments: str) -> None:
         lint()
         types()
         generate("--check")
-        # Most tests wait rather than work. Those of a file stay together, for the fixtures that they share.
+        # Most tests wait rather than work. Tests of one file run together, because they share fixtures.
         arguments = ("--numprocesses=2", "--dist=loadfile")
     run("pytest", *arguments)
 
 
 def soak(*arguments: str) -> None:
-    """Run all tests, the proofs with their full counts: `soak [PYTEST ARGS]`. Takes long, and the whole machine."""
+    """Run all tests with full counts: `soak [PYTEST ARGS]`. It takes hours and uses the whole machine."""
     enter("dev")
     require_system_packages(SYSTEM_PACKAGES)
     os.environ["CALLBACK_SOAK"] = "1"
@@ -93,7 +93,7 @@ def soak(*arguments: str) -> None:
 
 
 def bench(*arguments: str) -> None:
-    """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, say which there are."""
+    """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, list the benchmarks."""
     enter("bench")
     require_system_packages(BENCH_PACKAGES)
     known = {path.stem: path for path in sorted((ROOT / "tests" / "bench").glob("*.py"))}
@@ -101,15 +101,16 @@ def bench(*arguments: str) -> None:
     if name not in known:
         for stem, path in known.items():
             print(f"  {stem}: {(ast.get_docstring(ast.parse(path.read_text())) or '').splitlines()[0]}")
-        sys.exit(f"no such measurement: {name}" if name else 0)
+        sys.exit(f"no such benchmark: {name}" if name else 0)
     run("python", known[name], *rest)
 
 
 def lint() -> None:
-    """Check style: ruff over the Python code, buf over the contract, and the contract against its last release."""
+    """Check style: ruff for Python, codespell for spelling, buf for the contract, also against its last release."""
     enter("dev")
     run("ruff", "check")
     run("ruff", "format", "--check")
+    run("codespell")
     run("buf", "lint", "proto")
     run("buf", "format", "proto", "--path", "proto/callback", "--diff", "--exit-code")
     with tempfile.TemporaryDirectory() as folder:
@@ -127,9 +128,9 @@ def types() -> None:
 
 
 def generate(*arguments: str) -> None:
-    """Make what is made of something else: `--check` changes nothing, and fails where it differs.
+    """Generate code and docs: `--check` changes nothing, and fails if a generated file is out of date.
 
-    The stubs and the reasons are made from the contract, the synchronous client from the asyncio one, and
+    It generates the stubs and the reasons from the contract, the synchronous client from the asyncio one,
     docs/settings.md from the settings, and the diagram and table of docs/life-of-a-callback.md from the life table.
     """
     enter("dev")
@@ -139,7 +140,7 @@ def generate(*arguments: str) -> None:
     if "--check" in arguments:
         if changes:
             names = ", ".join(str(path.relative_to(ROOT)) for path in changes)
-            sys.exit(f"not what they are made from; run python3 tasks.py generate: {names}")
+            sys.exit(f"out of date; run python3 tasks.py generate: {names}")
         return
     for path, content in changes.items():
         if content is None:
@@ -150,7 +151,7 @@ def generate(*arguments: str) -> None:
 
 
 def lock(*arguments: str) -> None:
-    """Write requirements/*.lock from pyproject.toml, keeping what still fits; `lock --upgrade` takes the newest."""
+    """Write requirements/*.lock from pyproject.toml, and keep versions that fit; `lock --upgrade` takes the newest."""
     enter("dev")
     compile_lock = ["uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal", "--python-version", "3.11"]
     compile_lock += ["--generate-hashes", "--no-emit-index-url", "--custom-compile-command", "python3 tasks.py lock"]
@@ -172,7 +173,7 @@ TASKS: dict[str, Callable[..., None]] = {
 
 
 def main(arguments: list[str]) -> None:
-    """Run the task that is named first, with what follows it; without one, say what there is."""
+    """Run the task of the first argument with the other arguments; without arguments, list the tasks."""
     name, *rest = arguments or ["help"]
     if name not in TASKS:
         for known, task in TASKS.items():
@@ -195,7 +196,7 @@ def main(arguments: list[str]) -> None:
 
 
 def enter(kind: str) -> None:
-    """Set up; then, if this is not the environment's own Python, become it, which starts the task again in there."""
+    """Set up `.venv`, and restart this task with the Python of `.venv` unless it already runs there."""
     set_up(kind)
     if not os.environ["PATH"].startswith(f"{BIN}{os.pathsep}"):
         os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -204,12 +205,12 @@ def enter(kind: str) -> None:
 
 
 def inside() -> bool:
-    """Whether this process runs in `.venv`."""
+    """Return whether this process runs in `.venv`."""
     return Path(sys.prefix) == VENV
 
 
 def set_up(kind: str) -> None:
-    """Make `.venv` what `requirements/{kind}.lock` says, unless it is so already."""
+    """Install `requirements/{kind}.lock` into `.venv`, unless it is already installed."""
     place = {"venv": str(VENV), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     content = {
         name: hashlib.sha256(path.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
@@ -233,19 +234,19 @@ def set_up(kind: str) -> None:
 
 
 def make_environment() -> None:
-    """Make an empty `.venv` with pip in it. Debian keeps what that needs in a package of its own."""
+    """Create an empty `.venv` with pip. Debian has the module for it in a separate package."""
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         package = f"python3.{sys.version_info.minor}-venv"
         if not apt_install([package]):
             sys.exit(
-                f"this Python can not make environments. Install {package} (apt install {package}), then try again."
+                f"this Python cannot create environments. Install {package} (apt install {package}), then try again."
             )
     shutil.rmtree(VENV, ignore_errors=True)
     run(sys.executable, "-m", "venv", VENV)
 
 
 def require_system_packages(packages_of: dict[str, str]) -> None:
-    """Install the programs that a task uses, or say which are missing. Under CI a missing one ends it."""
+    """Install the programs that a task uses, or print the missing ones. Under CI a missing one is an error."""
 
     def missing() -> list[str]:
         needed = [packages for program, packages in packages_of.items() if shutil.which(program) is None]
@@ -254,16 +255,16 @@ def require_system_packages(packages_of: dict[str, str]) -> None:
     if missing():
         apt_install(missing())
     if packages := missing():
-        print(f"missing, so what needs them is skipped: apt install {' '.join(packages)}", file=sys.stderr)
+        print(f"missing packages, tests that need them are skipped: apt install {' '.join(packages)}", file=sys.stderr)
         if os.environ.get("CI") == "true":
-            sys.exit("nothing may be skipped under CI")
+            sys.exit("no test may be skipped under CI")
 
 
 def apt_install(packages: list[str]) -> bool:
-    """Install Debian packages, where there is apt and this is root. Returns whether it did."""
+    """Install Debian packages if apt exists and this is root. Return whether they were installed."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return False
-    print(f"installing {' '.join(packages)} by apt …", file=sys.stderr)
+    print(f"installing {' '.join(packages)} with apt …", file=sys.stderr)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-q=2"], ["install", "-q=2", "--yes", "--no-install-recommends", *packages]):
         if subprocess.run(["apt-get", *command], env=quiet, stdout=subprocess.DEVNULL, check=False).returncode != 0:
@@ -274,7 +275,7 @@ def apt_install(packages: list[str]) -> bool:
 # ---- Generated code ----
 
 GENERATED = ("callback/v1/*_pb2*.py*", "callback/_reasons.py", "callback/client/_sync_client.py")
-"""What is generated, in `clients/python`."""
+"""Generated files, in `clients/python`."""
 
 SYNCHRONOUS = (
     (r"AsyncCallbackClient", "CallbackClient"),
@@ -302,11 +303,11 @@ SYNCHRONOUS = (
     (r" or is_being_cancelled\(\)", ""),
     (r"\basyncio\b", "time"),
 )
-"""What becomes of the words of `AsyncCallbackClient`, in code and docstrings alike, in this order."""
+"""Replacements that turn `AsyncCallbackClient` into `CallbackClient`, in code and docstrings, in this order."""
 
 
 def stale_code() -> dict[Path, bytes | None]:
-    """Return the generated files that are not what they are made from, as they should be; None for one too many."""
+    """Return the new content of each generated file that is out of date; None for a file that must be deleted."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         generate_stubs(made)
@@ -322,7 +323,7 @@ def generate_client(target: Path) -> None:
     for pattern, replacement in SYNCHRONOUS:
         text, times = re.subn(pattern, replacement, text, flags=re.DOTALL)
         if times == 0:
-            sys.exit(f"nothing in _async_client.py is like {pattern}")
+            sys.exit(f"_async_client.py has no match for {pattern}")
     made = target / "callback" / "client" / "_sync_client.py"
     made.parent.mkdir(exist_ok=True)
     made.write_text(text)
@@ -333,7 +334,7 @@ def generate_client(target: Path) -> None:
 
 
 def generate_reasons(target: Path, contract: "FileDescriptorProto") -> None:
-    """Generate the enum of reasons, each with the contract's comment, into a folder."""
+    """Generate the enum of error reasons into a folder, each with the comment of the contract."""
     (enum,) = contract.enum_type
     comments = {tuple(place.path): place.leading_comments for place in contract.source_code_info.location}
     lines = [
@@ -502,12 +503,12 @@ def _life_table() -> str:
 
 
 def run(*command: str | Path) -> None:
-    """Run a program to its end; if it fails, this process ends with the same status."""
+    """Run a program to its end. If it fails, this process ends with the same status."""
     subprocess.run([str(part) for part in command], check=True)
 
 
 def replace_this_process(*command: str | Path) -> NoReturn:
-    """Become another program: it gets the terminal, the signals and the last word."""
+    """Replace this process with another program, which gets the terminal and the signals."""
     sys.stdout.flush()
     os.execv(command[0], [str(part) for part in command])
 

@@ -60,7 +60,7 @@ def default_path() -> Path:
     if given := os.environ.get("CALLBACK_DATA_DIR"):
         return Path(given)
     state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state") / "callback"  # noqa: PTH117
+    return (Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state") / "callback"  # noqa: PTH117  # `Path.is_absolute` would need a Path of an empty text
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ async def main(many):
         try:
             for count in (FEW, many):
                 directory = Path(folder, str(count))
-                directory.mkdir()  # noqa: ASYNC240 - nothing else runs yet
+                directory.mkdir()  # noqa: ASYNC240  # nothing else runs yet
                 store = own_store(directory).start()
                 system = System(directory, store)
                 systems.append(system)

@@ -402,7 +402,7 @@ async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_t
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
 async def test_output_that_can_not_be_written_is_told_in_one_line(server, arguments, unbuffered):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
-    with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device, not a file
+    with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123  # a device, not a file
         program = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "callback_cli", *arguments,
             stdout=full, stderr=PIPE,

@@ -141,6 +141,6 @@ def test_importing_it_pulls_in_neither_store_nor_web_framework_nor_settings(modu
 )
 def test_words_are_those_of_the_contract(words, contract):
     prefix = contract.Name(0).removesuffix("UNSPECIFIED")
-    expected = [name.removeprefix(prefix) for name in contract.keys() if contract.Value(name) != 0]  # noqa: SIM118
+    expected = [name.removeprefix(prefix) for name in contract.keys() if contract.Value(name) != 0]  # noqa: SIM118  # the wrapper of an enum is not iterable
     assert [word.value for word in words if word != "UNKNOWN"] == expected
     assert all(word.name == word.value for word in words)

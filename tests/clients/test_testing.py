@@ -261,7 +261,7 @@ def test_a_request_has_one_body_and_its_url_is_whole(system, url):
     with pytest.raises(ValueError, match="absolute"):
         system.send("/cb/x")
     for wrong in ("http://x/ not a url", "http://x/\u20ac", "http://[x/"):
-        with pytest.raises(ValueError):  # noqa: PT011 - three of Python's own texts
+        with pytest.raises(ValueError):  # noqa: PT011  # three of Python's own texts
             system.send(wrong)
 
 

@@ -154,4 +154,4 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
 
 def test_settings_are_frozen():
     with pytest.raises(ValidationError):
-        Settings().grace_s = 1  # type: ignore[misc]
+        Settings().grace_s = 1  # type: ignore[misc]  # the error under test

@@ -26,7 +26,7 @@ def test_every_reason_of_the_contract_is_an_error_with_the_code_that_the_contrac
     codes = {reason: code_pb2.Code.Name(number) for reason, number in status._CODES.items()}
     assert codes | {"INTERNAL": "INTERNAL"} == said
     assert {each.reason for each in refusals()} == codes.keys()
-    names = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118
+    names = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118  # the wrapper of an enum is not iterable
     assert names - {"UNSPECIFIED"} == said.keys()
 
 

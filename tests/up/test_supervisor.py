@@ -131,7 +131,7 @@ async def test_a_child_that_dies_is_started_again(make, number):
 
 
 async def test_a_child_that_lives_for_moments_is_started_again_with_growing_pauses(make, monkeypatch):
-    monkeypatch.setattr(supervision, "CALM_S", float("inf"))  # on a busy machine a moment can be long
+    monkeypatch.setattr(supervision, "STABLE_S", float("inf"))  # on a busy machine a moment can be long
 
     def pauses(logs):
         return [entry["pause_s"] for entry in logs if entry["event"] == "child_died"]

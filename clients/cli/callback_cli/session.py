@@ -15,7 +15,7 @@ from callback import CallbackClient, CallbackError, Tls
 from callback.targets import DEFAULT_TARGET, is_local
 from callback_cli import failures, options
 
-TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105 - its name
+TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of the variable, not a token
 """The environment variable that can hold the token itself. No option does: whoever lists processes would read it."""
 
 _Result = TypeVar("_Result")

@@ -203,7 +203,7 @@ class Response:
         code: int | None = None,
         headers: PairsLike | None = None,
         redirect_url: str | None = None,
-        type: ResponseType | None = ResponseType.RESPONSE,  # noqa: A002 - the attribute's name in the contract
+        type: ResponseType | None = ResponseType.RESPONSE,  # noqa: A002  # the attribute's name in the contract
     ) -> None:
         if isinstance(body, str):
             body = body.encode()
@@ -279,7 +279,7 @@ class Redirect(Response):
         body: bytes | str | None = None,
         code: int | None = None,
         headers: PairsLike | None = None,
-        type: ResponseType | None = ResponseType.REDIRECT,  # noqa: A002 - as above
+        type: ResponseType | None = ResponseType.REDIRECT,  # noqa: A002  # as above
     ) -> None:
         super().__init__(body, code, headers, redirect_url, type)
 

@@ -70,7 +70,7 @@ async def _run_app(app: Any, scope: Any, receive: Any, send: Any) -> None:
 class Connection(TCPServer):
     """Connection with strict HTTP, and limits on the time that it waits for its client."""
 
-    protocol: StrictHttpProtocol  # type: ignore[assignment]
+    protocol: StrictHttpProtocol  # type: ignore[assignment]  # narrower than in the base class
     group = ""
     """Group of callers whose limit it counts for. Empty if there is none."""
     refusal: problems.Problem | None = None

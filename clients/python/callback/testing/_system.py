@@ -227,7 +227,7 @@ def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterat
     command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", f"--config={config}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLBACK_")}
     with log.open("wb") as log_file:
-        process = subprocess.Popen(  # noqa: S603 - our own command line
+        process = subprocess.Popen(  # noqa: S603  # our own command line
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,0 +1,84 @@
+"""The language of the repository: plain words, one form of log events, one form of lint exceptions."""
+
+import ast
+import re
+
+import pytest
+from support.tree import PACKAGES, ROOT, tracked_files
+
+TEXT_SUFFIXES = {".md", ".py", ".proto", ".lua", ".toml", ".html", ".css", ".yaml", ".yml", ".sh", ".cfg", ".conf"}
+GENERATED = (PACKAGES["callback"] / "v1", ROOT / "proto" / "third_party", ROOT / "requirements")
+TEXTS = {
+    str(path.relative_to(ROOT)): path
+    for path in tracked_files()
+    if path.suffix in TEXT_SUFFIXES and not any(path.is_relative_to(folder) for folder in GENERATED)
+}
+SOURCES = {name: path for name, path in TEXTS.items() if path.suffix == ".py"}
+PRODUCT = {
+    name: path
+    for name, path in SOURCES.items()
+    if any(path.is_relative_to(folder) for folder in PACKAGES.values()) or name == "tasks.py"
+}
+PROSE = {name: path for name, path in TEXTS.items() if path.suffix in {".md", ".proto"} or name in PRODUCT}
+
+CANNOT = re.compile(r"\bcan\s+not\b", re.IGNORECASE)
+PRONOUNS = re.compile(r"\b(nobody|somebody|whoever)\b", re.IGNORECASE)
+EVENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*( [a-z_]+=.+)?")
+"""A name; in a library, which logs by `logging`, with its fields behind it."""
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+LOGGERS = {"log", "_log", "logger", "_logger"}
+EXCEPTION = re.compile(r"#\s*(noqa|type: ignore)\b(?P<rest>.*)")
+WITH_REASON = re.compile(r"(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*|\[[a-z-]+(, [a-z-]+)*\])  # \S.*")
+
+
+def found(pattern, path):
+    """Return the lines of a file that match, with their numbers."""
+    text = path.read_text()
+    return [f"{text.count(chr(10), 0, match.start()) + 1}: {match[0]}" for match in pattern.finditer(text)]
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_texts_write_cannot_as_one_word(name):
+    if name == str(__file__).removeprefix(f"{ROOT}/"):
+        return
+    assert found(CANNOT, TEXTS[name]) == []
+
+
+@pytest.mark.parametrize("name", sorted(PROSE))
+def test_product_and_documentation_name_the_subject_of_each_sentence(name):
+    assert found(PRONOUNS, PROSE[name]) == []
+
+
+def log_calls(tree):
+    """Return each call of a logger's method, with the line of the call and its first argument."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in LEVELS
+            and (getattr(node.func.value, "id", None) or getattr(node.func.value, "attr", None)) in LOGGERS
+            and node.args
+        ):
+            yield node.lineno, node.args[0]
+
+
+@pytest.mark.parametrize("name", sorted(PRODUCT))
+def test_a_log_event_is_one_snake_case_name(name):
+    wrong = [
+        f"{line}: {ast.unparse(argument)}"
+        for line, argument in log_calls(ast.parse(PRODUCT[name].read_text()))
+        if isinstance(argument, ast.Constant | ast.JoinedStr)
+        and not (isinstance(argument, ast.Constant) and EVENT.fullmatch(str(argument.value)))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_a_lint_exception_names_its_rule_and_its_reason(name):
+    lines = SOURCES[name].read_text().splitlines()
+    wrong = [
+        f"{number}: {line.strip()}"
+        for number, line in enumerate(lines, 1)
+        if (match := EXCEPTION.search(line)) and "`#" not in line and not WITH_REASON.match(match["rest"])
+    ]
+    assert wrong == []
