@@ -95,7 +95,7 @@ def test_a_short_directory_that_somebody_else_prepared_is_refused(deep, tmp_path
             folder.mkdir()
             folder.chmod(0o755)
         try:
-            with pytest.raises(UpError, match="is not a directory that private directory of this user"):
+            with pytest.raises(UpError, match="is not a private directory of this user"):
                 _ = directory.store_socket
         finally:
             folder.unlink() if spoil == "a link" else folder.rmdir()
