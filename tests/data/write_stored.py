@@ -1,8 +1,8 @@
-"""Writes what a release stores: `python tests/data/write_stored.py CHECKOUT tests/data/stored-N`, with its source tree.
+"""Writes the data that a release stores: `python tests/data/write_stored.py CHECKOUT tests/data/stored-N`.
 
-The release's own server does all of it, on a Valkey of its own, asked over the contract; so this needs to know nothing
-of how a release stores, and writes the next release's as it stands. Processes are killed where a call is to be left
-running.
+CHECKOUT is the source tree of the release. Its server does all the work, on a Valkey of its own, through the contract.
+So this program knows nothing of how a release stores data, and writes the data of the next release without a change. It
+kills the server where a call is to be left running.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from callback.v1 import callbacks_service_pb2_grpc as callbacks_grpc
 from callback.v1 import edge_service_pb2 as edge
 
 KEPT_CALLS = 3
-"""How many ended calls of a case are kept: of those before, echoes are left."""
+"""How many ended calls of a case are kept. Of the calls before, tombstones are left."""
 BRIEF_S = 5
 """The deadline of the activity `brief`, whose leases are over when the dump is made; until then all is read."""
 LEASE_SLACK_S = 10
@@ -53,12 +53,12 @@ LABELS = {f"n{number}": str(number) for number in range(13)} | {
 
 
 def response(**attributes):
-    """A response of type response; `headers` are pairs."""
+    """Return a response of type response. `headers` are pairs."""
     return override(response_type=pb.RESPONSE_TYPE_RESPONSE, **attributes)
 
 
 def redirect(url=None):
-    """A redirect, to a URL or to one that a handler will give."""
+    """Return a redirect to a URL, or to one that the handler will give."""
     return override(response_type=pb.RESPONSE_TYPE_REDIRECT, response_redirect_url=url)
 
 
@@ -92,7 +92,7 @@ class Release:
 
     @contextlib.asynccontextmanager
     async def running(self, *, without=()):
-        """The server runs, until it is killed at the end of the block; some activities are no longer configured."""
+        """Run the server, and kill it at the end of the block. The activities `without` are not configured."""
         dead = f"127.0.0.1:{free_port()}"
         activities = {
             "push": {"target": self._handler.target, "deadline_s": 300},
@@ -125,7 +125,7 @@ class Release:
             await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def generate(self, name, activity, answer, *, script="", **more):
-        """Makes a case."""
+        """Create a case."""
         request = service.GenerateCallbackUrlRequest(
             callback_activity=activity, callback_activity_case=self.scripts.get(script, script), response=answer,
             request_id=name, **more,
@@ -134,7 +134,7 @@ class Release:
         return name
 
     async def call(self, name, **more):
-        """Makes a call, to its end; whatever that is."""
+        """Make a call and wait for its end, whatever that is."""
         request, made = self.made[name]
         with contextlib.suppress(grpc.aio.AioRpcError):
             answer = await self.edge.Invoke(
@@ -146,28 +146,28 @@ class Release:
             self.answered.append(answer.call_id)
 
     async def begin(self, name, **more):
-        """Makes a call, and returns when its handler has it."""
+        """Make a call and return when its handler has it."""
         script = self.made[name][0].callback_activity_case
         before = len(self._handler.requests(script))
         self._calls.add(asyncio.create_task(self.call(name, **more)))
         await wait_until(lambda: len(self._handler.requests(script)) > before, what=f"a call of {name}")
 
     async def set(self, name, answer, *paths):
-        """Sets a case's response."""
+        """Set the response of a case."""
         request = service.SetResponseRequest(callback_case_id=self.case_id(name), response=answer)
         request.update_mask.paths.extend(paths)
         await self.callbacks.SetResponse(request)
 
     async def close(self, name):
-        """Closes a case."""
+        """Close a case."""
         await self.callbacks.CloseCallback(service.CloseCallbackRequest(callback_case_id=self.case_id(name)))
 
     def case_id(self, name):
-        """The id of a case."""
+        """Return the id of a case."""
         return self.made[name][1].callback_case_id
 
     async def told(self, name):
-        """What the server says of a case and its calls."""
+        """Return what the server says of a case and its calls."""
         request, made = self.made[name]
         case = await self.callbacks.GetCallback(service.GetCallbackRequest(callback_case_id=made.callback_case_id))
         listed = await self.callbacks.ListCalls(service.ListCallsRequest(callback_case_id=made.callback_case_id))
@@ -179,7 +179,7 @@ class Release:
             "request": MessageToDict(request),
             "case": MessageToDict(case.callback),
             "calls": [MessageToDict(call.call) for call in calls],
-            "forgotten": [
+            "deleted": [
                 call_id for call_id in self.answered if call_id.startswith(case.callback.callback_case_id)
                 and call_id not in kept
             ],
@@ -188,18 +188,18 @@ class Release:
 
 def _aborting(code):
     async def script(_request, context):
-        await context.abort(code, "the handler's words")
+        await context.abort(code, "a message of the handler")
 
     return script
 
 
 def seconds(number):
-    """A time to live."""
+    """Return a time to live."""
     return {"time_to_live": {"seconds": number}}
 
 
 async def contents(release):
-    """Cases that nothing happened to, with all that one can hold."""
+    """Create cases that nothing happens to, with everything that a case can hold."""
     make = release.generate
     await make("plain", "record", response(response_body=b"ok"))
     await make("nothing but a type", "record", response())
@@ -229,7 +229,7 @@ async def contents(release):
 
 
 async def lives(release, mode):
-    """Cases of a mode in each part of their lives, but for what time brings."""
+    """Create cases of a mode in each part of their lives, except for timeouts."""
     make, options = release.generate, MODES[mode]
     single = mode == "single"
 
@@ -262,7 +262,7 @@ async def lives(release, mode):
 
 
 async def running(release, mode, activity, what, **more):
-    """A case with a call that runs; two where it may have them."""
+    """Create a case with a call that runs, or with two where its mode allows it."""
     name = await release.generate(f"{mode}: {what}", activity, response(response_body=b"as it was"), script="hang",
                                   **MODES[mode], **more)  # fmt: skip
     for number in range(2 if mode == "multiple" else 1):
@@ -271,7 +271,7 @@ async def running(release, mode, activity, what, **more):
 
 
 async def write(checkout, target):
-    """Does it all."""
+    """Write the data."""
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store = own_store(directory).start()

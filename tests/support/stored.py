@@ -1,8 +1,8 @@
-"""What a release has stored, as a file that can be read: `tests/data/stored-*`. Writes it, and loads it into a store.
+"""The data that a release has stored, as a readable file: `tests/data/stored-*`. Dumps it, and loads it into a store.
 
-Strings are bytes, each one character; a long one that repeats itself is `{"repeat": unit, "times": n}`. Times are
-relative to the moment of the dump, `{"ms": n}` or `{"us": n}`, so that a lease which ran then runs now, wherever they
-stand: what looks like a time of these years is one.
+A string holds bytes, one character for each. A long string that repeats itself is `{"repeat": unit, "times": n}`. A
+time is relative to the moment of the dump, `{"ms": n}` or `{"us": n}`, so that a lease that ran then runs now. Every
+number that looks like a time of these years is one.
 """
 
 import json
@@ -10,13 +10,13 @@ import re
 from datetime import datetime
 
 YEARS_MS = 11 * 366 * 24 * 3600 * 1000
-"""How far from the moment of the dump a time can be."""
+"""How far a time can be from the moment of the dump."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _REPEATED = re.compile(r"(.{1,4}?)\1{200,}", re.DOTALL)
 
 
 def marked(value, now_ms):
-    """`value` as it stands in a file: times relative to `now_ms`, bytes as text, what repeats itself short."""
+    """Return `value` as a file has it: times relative to `now_ms`, bytes as text, long repetitions short."""
     if isinstance(value, dict):
         return {marked_text(name): marked(each, now_ms) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -34,12 +34,12 @@ def marked(value, now_ms):
 
 
 def marked_text(value):
-    """Bytes as text, each one character."""
+    """Return bytes as text, one character for each."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def whole(value):
-    """`value` of a file with what repeats itself at its full length."""
+    """Return a `value` of a file with its repetitions at full length."""
     if isinstance(value, list):
         return [whole(each) for each in value]
     if not isinstance(value, dict):
@@ -50,7 +50,7 @@ def whole(value):
 
 
 def unmarked(value, now_ms):
-    """The bytes of what :func:`marked` made of a text or a number."""
+    """Return the bytes of what :func:`marked` made of a text or a number."""
     value = whole(value)
     if isinstance(value, dict):
         value = value["us"] + now_ms * 1000 if "us" in value else value["ms"] + now_ms
@@ -58,18 +58,19 @@ def unmarked(value, now_ms):
 
 
 async def store_now_ms(client):
-    """The store's clock, in milliseconds."""
+    """Return the time by the store's clock, in milliseconds."""
     seconds, microseconds = await client.time()
     return seconds * 1000 + microseconds // 1000
 
 
 async def dumped(client, now_ms):
-    """The lines of a store's dump, by key."""
+    """Return the lines of a dump of the store, ordered by key."""
     lines = []
     for key in sorted([key async for key in client.scan_iter(count=1000)]):
         kind = (await client.type(key)).decode()
         value = {
             "string": client.get, "hash": client.hgetall, "set": client.smembers,
+            "list": lambda name: client.lrange(name, 0, -1),
             "zset": lambda name: client.zrange(name, 0, -1, withscores=True), "stream": client.xrange,
         }[kind](key)  # fmt: skip
         value = await value
@@ -85,7 +86,7 @@ async def dumped(client, now_ms):
 
 
 async def load(client, directory):
-    """Stores what `directory/store.jsonl` says as if it had been dumped now; returns this moment in milliseconds."""
+    """Load `directory/store.jsonl` as if it had been dumped now, and return the time in milliseconds."""
     now_ms = await store_now_ms(client)
     for line in (directory / "store.jsonl").read_text().splitlines():
         dump = json.loads(line)
@@ -95,6 +96,8 @@ async def load(client, directory):
                 await client.set(key, unmarked(value, now_ms))
             case "set":
                 await client.sadd(key, *(unmarked(member, now_ms) for member in value))
+            case "list":
+                await client.rpush(key, *(unmarked(member, now_ms) for member in value))
             case "hash":
                 await client.hset(
                     key, mapping={unmarked(name, 0): unmarked(field, now_ms) for name, field in value.items()}
@@ -111,6 +114,6 @@ async def load(client, directory):
 
 
 def expected(directory):
-    """What the release said of its cases, by name: see the README beside the data."""
+    """Return what the release said of its cases, by name. See the README beside the data."""
     lines = (directory / "expected.jsonl").read_text().splitlines()
     return {case["name"]: case for case in map(json.loads, lines)}
