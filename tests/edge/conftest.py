@@ -1,4 +1,4 @@
-"""One control plane and one edge for all tests of the edge; a test that needs other settings runs its own."""
+"""One control plane and one edge for all tests of the edge. A test with other settings runs its own edge."""
 
 import logging
 
@@ -21,7 +21,7 @@ async def shared_edge(shared_plane):
 
 @pytest.fixture
 async def plane(shared_plane):
-    """What stands for the control plane, as new. No call outlasts its test: the next one counts its own."""
+    """Return the stand-in for the control plane, reset. No call outlasts its test, so each test counts only its own."""
     shared_plane.reset()
     yield shared_plane
     await shared_plane.until(lambda: shared_plane.started == shared_plane.ended + shared_plane.cancelled)
@@ -34,7 +34,7 @@ def edge(shared_edge):
 
 @pytest.fixture(autouse=True)
 def log(caplog):
-    """Gives what the edge logs, and fails a test in which an error came about that it does not expect (and clear)."""
+    """Return the log of the edge. Fail a test that leaves an error in it: a test clears the errors that it expects."""
     with structlog.testing.capture_logs() as entries:
         yield entries
     assert [entry for entry in entries if entry["log_level"] == "error"] == []

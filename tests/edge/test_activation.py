@@ -1,4 +1,4 @@
-"""A socket that systemd passes: it goes on listening whatever the edge does."""
+"""A socket that systemd passes continues to listen while the edge restarts."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ def listening():
         yield made
 
 
-async def test_it_serves_on_the_socket_that_is_passed_whatever_its_settings_say(plane, listening):
+async def test_the_edge_serves_on_a_passed_socket_and_ignores_the_bind_setting(plane, listening):
     port = listening.getsockname()[1]
     async with EdgeProcess(plane.target, passed=listening, bind="127.0.0.1:1") as edge:
         assert await edge.port() == port
@@ -23,7 +23,7 @@ async def test_it_serves_on_the_socket_that_is_passed_whatever_its_settings_say(
 
 
 async def test_a_restart_refuses_no_connection(plane, listening):
-    """New connections all the time, while one edge stops, none runs, and another starts."""
+    """Connect all the time while one edge stops, none runs, and another starts."""
     port = listening.getsockname()[1]
     answers = []
     enough = asyncio.Event()
@@ -48,7 +48,7 @@ async def test_a_restart_refuses_no_connection(plane, listening):
     assert len(answers) == plane.started == plane.ended
 
 
-async def test_what_was_meant_for_another_process_is_left_alone(plane, listening, monkeypatch):
+async def test_a_socket_for_another_process_is_not_used(plane, listening, monkeypatch):
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "1")
     async with EdgeProcess(plane.target, passed=listening) as edge:
@@ -62,7 +62,7 @@ async def test_what_was_meant_for_another_process_is_left_alone(plane, listening
         (socket.SOCK_STREAM, "the passed file (LISTEN_FDS) is not a listening TCP socket: use ListenStream=PORT"),
     ],
 )
-async def test_a_socket_of_another_kind_is_refused_in_one_plain_line(plane, kind, said):
+async def test_a_socket_of_another_kind_is_refused_with_one_plain_line(plane, kind, said):
     with socket.socket(socket.AF_INET, kind) as other:
         other.bind(("127.0.0.1", 0))
         edge = EdgeProcess(plane.target, passed=other)
@@ -71,7 +71,7 @@ async def test_a_socket_of_another_kind_is_refused_in_one_plain_line(plane, kind
         assert edge.lines == [f"callback edge: {said}\n"]
 
 
-async def test_several_sockets_are_refused_in_one_plain_line(plane, listening, monkeypatch):
+async def test_several_sockets_are_refused_with_one_plain_line(plane, listening, monkeypatch):
     monkeypatch.setenv("LISTEN_FDS", "2")
     edge = EdgeProcess(plane.target, passed=listening)
     await edge.start()

@@ -1,4 +1,4 @@
-"""Which addresses reach a case, by which methods, and where the state is found."""
+"""Addresses that reach a case, the methods of a call, and the places of the state."""
 
 import json
 
@@ -31,7 +31,7 @@ def code_of(answer):
         (f"/cbq/{'p' * 64}?{'p' * 64}={STATE}", "p" * 64),
     ],
 )
-async def test_both_families_are_called_by_every_calling_method_with_and_without_a_trailing_slash(
+async def test_both_families_accept_every_call_method_with_and_without_a_trailing_slash(
     plane, edge, method, path, parameter
 ):
     answer = await ask(edge, path, method)
@@ -99,7 +99,7 @@ async def test_any_other_address_is_not_found_and_never_redirected(plane, edge, 
         "x",
     ],
 )
-async def test_a_state_that_is_not_canonical_is_unknown_without_asking(plane, edge, spelling):
+async def test_a_state_that_is_not_canonical_is_unknown_without_a_look_up(plane, edge, spelling):
     answer = await ask(edge, f"/cb/{spelling}")
     assert (answer.status, code_of(answer)) == (404, "state_unknown")
     in_query = (
@@ -109,7 +109,7 @@ async def test_a_state_that_is_not_canonical_is_unknown_without_asking(plane, ed
     assert plane.requests == []
 
 
-async def test_the_host_is_ignored_and_need_not_be_ours(plane, edge):
+async def test_any_host_is_accepted(plane, edge):
     for host in (b"evil.example", b"", b"\xff\xfe", b"box.example:1"):
         raw = await send_raw(
             edge.port, b"GET /cb/%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (STATE.encode(), host)
@@ -137,7 +137,7 @@ HANDSHAKE = ("WebHook-Request-Origin", "sender.example")
 
 
 @pytest.mark.parametrize("path", [f"/cb/{STATE}", f"/cbq/state?state={STATE}"])
-async def test_an_options_that_asks_for_leave_to_call_is_for_the_server_to_answer(plane, edge, path):
+async def test_the_server_answers_a_webhook_handshake(plane, edge, path):
     plane.script = answering(plain(b"", 200, [("WebHook-Allowed-Origin", "sender.example"), ("Allow", "POST")]))
     answer = await ask(edge, path, "OPTIONS", [HANDSHAKE])
     assert (answer.status, answer["webhook-allowed-origin"], answer["allow"]) == (200, "sender.example", ALLOW)
@@ -146,7 +146,7 @@ async def test_an_options_that_asks_for_leave_to_call_is_for_the_server_to_answe
     assert (invoked.state, invoked.request_method) == (STATE, "options")
 
 
-async def test_an_options_that_is_refused_tells_nothing_of_any_state(plane, edge):
+async def test_a_refused_handshake_reveals_no_state(plane, edge):
     answers = [await ask(edge, f"/cb/{STATE}", "OPTIONS")]
     for reason in ("STATE_UNKNOWN", "CALLBACK_CLOSED", "VERIFICATION_FAILED", "TOO_MANY_REQUESTS", "INTERNAL"):
         plane.script = refusing(reason)
@@ -180,7 +180,7 @@ async def test_a_prefetch_is_refused_without_a_look_up(plane, edge, name, value)
     assert plane.requests == []
 
 
-async def test_a_purpose_that_is_no_prefetch_is_a_call(plane, edge):
+async def test_a_request_with_another_purpose_is_a_call(plane, edge):
     assert (await ask(edge, f"/cb/{STATE}", headers=[("Purpose", "navigate")])).status == 200
 
 
@@ -210,7 +210,7 @@ async def test_the_state_is_found_in_the_query_or_the_form(plane, edge, query, b
 
 
 @pytest.mark.parametrize("name", ["RelayState", "Re%6cayState", "Re%6CayState", "%52%65%6C%61%79%53%74%61%74%65"])
-async def test_a_name_counts_however_it_is_encoded(plane, edge, name):
+async def test_a_parameter_is_found_in_every_encoding(plane, edge, name):
     answer = await ask(edge, "/cbq/RelayState", "POST", [FORM], f"{name}={STATE}".encode())
     assert (answer.status, plane.requests[0].state) == (200, STATE)
 
@@ -231,7 +231,7 @@ async def test_a_name_counts_however_it_is_encoded(plane, edge, name):
         (f"state={STATE}", f"state={STATE.upper()}".encode(), "state_contradictory"),
     ],
 )
-async def test_a_state_that_is_absent_doubled_or_contradictory_is_a_bad_request(plane, edge, query, body, code):
+async def test_a_state_that_is_missing_repeated_or_contradictory_is_a_bad_request(plane, edge, query, body, code):
     answer = await ask(edge, f"/cbq/state?{query}", "POST", [FORM], body)
     assert (answer.status, code_of(answer)) == (400, code)
     answer.assert_fixed_headers()
@@ -258,7 +258,7 @@ async def test_only_the_form_of_a_post_is_searched(plane, edge, method, content_
 @pytest.mark.parametrize(
     "content_type", ["APPLICATION/X-WWW-Form-URLEncoded", "application/x-www-form-urlencoded ;charset=UTF-8"]
 )
-async def test_the_form_is_known_by_its_type_in_any_case_and_with_parameters(plane, edge, content_type):
+async def test_a_form_is_recognized_by_its_media_type_in_any_case_and_with_parameters(plane, edge, content_type):
     answer = await ask(edge, "/cbq/state", "POST", [("Content-Type", content_type)], f"state={STATE}".encode())
     assert answer.status == 200
 

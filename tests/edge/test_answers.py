@@ -1,4 +1,4 @@
-"""What the caller sees: every row of the specification's table, exact bytes, and the four headers on all of it."""
+"""Answers of calls: every row of the specification's table, exact bytes, and the four headers on all of them."""
 
 import json
 import re
@@ -69,7 +69,7 @@ async def test_each_reason_has_its_status_and_code(
         ("x" * 1001, "Signature"),
     ],
 )
-async def test_who_is_not_verified_gets_a_challenge_that_is_well_formed(plane, edge, challenge, says):
+async def test_a_caller_that_is_not_verified_gets_a_well_formed_challenge(plane, edge, challenge, says):
     plane.script = refusing("VERIFICATION_FAILED", "FAILED_PRECONDITION", challenge=challenge)
     answer = await ask(edge, f"/cb/{new_state()}")
     assert (answer.status, answer["www-authenticate"]) == (401, says)
@@ -81,7 +81,7 @@ async def test_only_a_401_has_a_challenge(plane, edge):
     assert (await ask(edge, f"/cb/{new_state()}")).all("www-authenticate") == []
 
 
-async def test_a_closed_case_can_not_be_told_from_an_unknown_one_on_a_shared_address(plane, edge):
+async def test_a_closed_case_looks_like_an_unknown_one_on_a_shared_address(plane, edge):
     path = f"/cbq/state?state={new_state()}"
     answers = []
     for reason in ("CALLBACK_CLOSED", "STATE_UNKNOWN"):
@@ -98,13 +98,13 @@ async def test_a_closed_case_can_not_be_told_from_an_unknown_one_on_a_shared_add
     ("reason", "domain"),
     [("NEVER_HEARD_OF", "callback"), ("INVALID_REQUEST", "callback"), ("STATE_UNKNOWN", "elsewhere.example")],
 )
-async def test_a_reason_that_an_invoke_does_not_give_is_a_fault_of_ours(plane, edge, reason, domain):
+async def test_a_reason_that_no_call_has_is_an_internal_error(plane, edge, reason, domain):
     plane.script = refusing(reason, "NOT_FOUND", domain=domain)
     answer = await ask(edge, f"/cb/{new_state()}")
     assert (answer.status, json.loads(answer.body)["code"]) == (500, "internal")
 
 
-async def test_an_error_without_details_shows_nothing_of_the_server(plane, edge):
+async def test_an_error_without_details_reveals_nothing_of_the_server(plane, edge):
     async def script(_request, _context):
         raise RuntimeError("password=hunter2")
 
@@ -115,12 +115,12 @@ async def test_an_error_without_details_shows_nothing_of_the_server(plane, edge)
 
 
 @pytest.mark.parametrize(("delay", "says"), [(seconds(-5), "1"), (seconds(0), "1"), (seconds(10**9), "86400")])
-async def test_retry_after_stays_within_reason(plane, edge, delay, says):
+async def test_retry_after_has_a_minimum_and_a_maximum(plane, edge, delay, says):
     plane.script = refusing("TOO_MANY_CALLS", "RESOURCE_EXHAUSTED", retry_after=delay)
     assert (await ask(edge, f"/cb/{new_state()}"))["retry-after"] == says
 
 
-def test_every_problem_is_a_proper_status_with_a_code_of_its_own():
+def test_every_problem_has_an_error_status_and_its_own_code():
     assert len({problem.code for problem in problems.ALL}) == len(problems.ALL)
     for problem in problems.ALL:
         assert re.fullmatch("[a-z_]+", problem.code)
@@ -143,14 +143,14 @@ def test_every_problem_is_a_proper_status_with_a_code_of_its_own():
         "https://shop.example/" + "a" * 2027,
     ],
 )
-async def test_a_redirect_goes_where_the_server_says(plane, edge, method, code, url):
+async def test_a_redirect_has_the_url_of_the_server(plane, edge, method, code, url):
     plane.script = answering(redirect(url))
     answer = await ask(edge, f"/cb/{new_state()}", method)
     assert (answer.status, answer["location"], answer.body) == (code, url, b"")
     answer.assert_fixed_headers()
 
 
-async def test_of_a_redirect_only_the_url_is_used(plane, edge):
+async def test_a_redirect_uses_only_the_url(plane, edge):
     response = plain(b"body", 418, [("X-A", "1")])
     response.response.response_type = callback_pb2.RESPONSE_TYPE_REDIRECT
     response.response.response_redirect_url = "https://shop.example/"
@@ -160,7 +160,7 @@ async def test_of_a_redirect_only_the_url_is_used(plane, edge):
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 203, 206, 207, 226, 299, 400, 404, 418, 422, 451, 499, 500, 503, 599])
-async def test_a_response_has_the_code_body_and_headers_it_was_given(plane, edge, code):
+async def test_a_response_has_the_code_body_and_headers_of_the_handler(plane, edge, code):
     headers = [
         ("X-Twice", "b"),
         ("Content-Type", "application/x-own"),
@@ -179,13 +179,13 @@ async def test_a_response_has_the_code_body_and_headers_it_was_given(plane, edge
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1 << 20])
-async def test_a_body_leaves_byte_for_byte_at_any_size(plane, edge, size):
+async def test_a_body_is_sent_unchanged_at_any_size(plane, edge, size):
     body = (EVERY_BYTE * (size // 256 + 1))[:size]
     plane.script = answering(plain(body, headers=[("content-type", "a/b")]))
     assert (await ask(edge, f"/cb/{new_state()}")).body == body
 
 
-async def test_header_values_leave_as_iso_8859_1(plane, edge):
+async def test_header_values_are_sent_as_iso_8859_1(plane, edge):
     value = "".join(map(chr, [*range(0x21, 0x7F), *range(0x80, 0x100)])) + " \t" + "\u00e9"
     plane.script = answering(plain(b"", headers=[("x-value", value), ("x-empty", "")]))
     answer = await ask(edge, f"/cb/{new_state()}")
@@ -203,13 +203,13 @@ async def test_header_values_leave_as_iso_8859_1(plane, edge):
         (b"\xed\xa0\x80", "application/octet-stream"),
     ],
 )
-async def test_without_a_content_type_it_follows_from_the_body(plane, edge, body, content_type):
+async def test_a_missing_content_type_is_derived_from_the_body(plane, edge, body, content_type):
     plane.script = answering(plain(body))
     assert (await ask(edge, f"/cb/{new_state()}"))["content-type"] == content_type
 
 
 @pytest.mark.parametrize(("code", "length"), [(204, []), (205, ["0"])])
-async def test_204_and_205_carry_no_body(plane, edge, code, length):
+async def test_a_204_and_a_205_have_no_body(plane, edge, code, length):
     plane.script = answering(plain(b"never sent", code, [("X-A", "1")]))
     answer = await ask(edge, f"/cb/{new_state()}")
     assert (answer.status, answer.body, answer["x-a"]) == (code, b"", "1")
@@ -218,7 +218,7 @@ async def test_204_and_205_carry_no_body(plane, edge, code, length):
     answer.assert_fixed_headers()
 
 
-async def test_a_handler_can_not_change_the_four_headers(plane, edge):
+async def test_a_handler_cannot_change_the_four_headers(plane, edge):
     mine = [
         ("Cache-Control", "public"),
         ("REFERRER-POLICY", "unsafe-url"),
@@ -266,7 +266,7 @@ async def test_a_handler_can_not_change_the_four_headers(plane, edge):
     ],
     ids=lambda response: repr(str(response.response)[:60]),
 )
-async def test_what_can_not_be_rendered_is_a_clean_502(plane, edge, response):
+async def test_a_response_that_cannot_be_rendered_is_a_clean_502(plane, edge, response):
     plane.script = answering(response)
     answer = await ask(edge, f"/cb/{new_state()}")
     assert (answer.status, json.loads(answer.body)["code"]) == (502, "response_invalid")
@@ -292,7 +292,7 @@ async def test_what_can_not_be_rendered_is_a_clean_502(plane, edge, response):
         (["text/html;q=0"], False),
         ([";;;,=,\xff q=nan"], False),
         (["text/html" + ",a/b" * 3000], True),
-        (["a/b," * 3000 + "text/html"], False),  # nobody means that, and it would cost
+        (["a/b," * 3000 + "text/html"], False),  # too long to parse, and no client sends it
     ],
 )
 async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, accept, page):
@@ -303,13 +303,13 @@ async def test_a_browser_gets_a_page_and_a_program_problem_json(plane, edge, acc
         assert is_page or answer["content-type"] == "application/problem+json"
 
 
-async def test_an_answer_is_held_to_the_rules_whatever_was_answered_before(plane, edge):
+async def test_an_answer_is_validated_independently_of_earlier_ones(plane, edge):
     for field, status_code in [(("a", "b"), 200), (("a", "\x01"), 502)] * 3:
         plane.script = answering(plain(b"", 200, [field]))
         assert (await ask(edge, f"/cb/{new_state()}")).status == status_code
 
 
-def test_of_answers_that_keep_the_rules_only_so_many_are_remembered(monkeypatch):
+def test_the_number_of_remembered_valid_responses_is_bounded(monkeypatch):
     monkeypatch.setattr(answer, "_MAX_VALID_DIGESTS", 3)
     for number in range(10):
         assert answer.render(plain(b"%d" % number), "GET").status == 200

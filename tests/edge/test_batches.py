@@ -1,4 +1,4 @@
-"""Calls that come at the same time go to a server together, and none of them waits for another."""
+"""Concurrent calls are batched, and no call waits for another."""
 
 import asyncio
 
@@ -24,22 +24,22 @@ def invoke(upstream, body=b""):
     return asyncio.ensure_future(upstream.invoke(request, BodyReservation(BodyBudget(1))))
 
 
-async def test_calls_of_one_moment_are_one_message(plane, upstream):
+async def test_concurrent_calls_are_one_message(plane, upstream):
     await asyncio.gather(*(invoke(upstream) for _ in range(10)))
     assert plane.batches == [10]
 
 
-async def test_a_message_has_no_more_calls_than_it_may(plane, upstream):
+async def test_a_message_has_a_maximum_of_calls(plane, upstream):
     await asyncio.gather(*(invoke(upstream) for _ in range(100)))
     assert sorted(plane.batches) == [36, 64]
 
 
-async def test_what_is_large_goes_alone(plane, upstream):
+async def test_a_large_call_has_its_own_message(plane, upstream):
     await asyncio.gather(*(invoke(upstream, bytes(size)) for size in (10, 300_000, 10, 10)))
     assert sorted(plane.batches) == [1, 1, 2]
 
 
-async def test_what_comes_while_a_message_is_under_way_goes_together_in_the_next(plane, monkeypatch):
+async def test_calls_that_arrive_during_a_write_are_batched_in_the_next_message(plane, monkeypatch):
     monkeypatch.setattr(channel, "STREAM_COUNT", 1)
     async with running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
@@ -69,7 +69,7 @@ async def test_no_call_of_a_message_waits_for_another(plane, upstream):
     assert (await calls[0]).response.response_body == b"held"
 
 
-async def test_a_call_that_is_refused_leaves_those_beside_it_alone(plane, upstream):
+async def test_a_refused_call_does_not_affect_the_others_of_its_message(plane, upstream):
     async def script(request, _context):
         if request.request_body == b"bad":
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT)
@@ -81,7 +81,7 @@ async def test_a_call_that_is_refused_leaves_those_beside_it_alone(plane, upstre
     assert [isinstance(answer, problems.ProblemError) for answer in answers] == [False, True, False]
 
 
-async def test_an_answer_to_a_call_that_is_none_is_not_heard(plane, upstream):
+async def test_a_result_for_an_unknown_number_is_ignored(plane, upstream):
     async def script(_request, context):
         stranger = edge_service_pb2.InvocationResult(number=2**60, response=plain(b"stranger"))
         async with plane._streams[context]:
@@ -92,7 +92,7 @@ async def test_an_answer_to_a_call_that_is_none_is_not_heard(plane, upstream):
     assert (await invoke(upstream)).response.response_body == b"ok"
 
 
-async def test_a_stream_that_breaks_leaves_its_own_calls_unknown_at_once_and_those_of_others_alone(plane, upstream):
+async def test_a_broken_stream_ends_its_own_calls_as_unknown_and_no_others(plane, upstream):
     gate = asyncio.Event()
 
     async def script(request, context):

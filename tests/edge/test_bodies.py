@@ -1,4 +1,4 @@
-"""All bodies together have their room: nobody fills the memory with them, and every byte of it is given back."""
+"""All bodies share one budget of memory, and every reserved byte is freed."""
 
 import asyncio
 import json
@@ -29,25 +29,25 @@ CHUNKED = b"POST /cb/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n
 
 @pytest.fixture(autouse=True)
 async def given_back():
-    """However a test's requests end, nothing of them is held."""
+    """Check that each test frees all bytes, however its requests end."""
     yield
     await wait_until(lambda: held() == 0)
 
 
 def held():
-    """How many bytes the edges of this process hold."""
+    """Return the bytes that the edges of this process hold."""
     (sample,) = (each for family in metrics.BODY_BYTES_IN_FLIGHT.collect() for each in family.samples)
     return sample.value
 
 
 def post(size, *, sent=None, path=None):
-    """A request with a body, or as much of it as is sent."""
+    """Return a request with a body, or the first part of it."""
     whole = http_request(path or f"/cb/{new_state()}", "POST", [], b"x" * size)
     return whole if sent is None else whole[: len(whole) - size + sent]
 
 
 async def fill(edge, bodies=5):
-    """Connections on which bodies lack their last byte."""
+    """Open connections whose bodies lack their last byte."""
     connections = [await edge.connect() for _ in range(bodies)]
     for _, writer in connections:
         writer.write(post(LIMIT, sent=LIMIT - 1))
@@ -55,7 +55,7 @@ async def fill(edge, bodies=5):
     return connections
 
 
-async def test_a_body_without_room_is_refused_and_counted_and_room_is_given_back(plane):
+async def test_a_body_beyond_the_budget_is_refused_and_counted_and_its_bytes_are_freed(plane):
     async with running_edge(plane.target, **ROOM) as edge:
         waiting = await fill(edge)
         before = metrics.limited("max_body_bytes_in_flight")._value.get()
@@ -66,7 +66,7 @@ async def test_a_body_without_room_is_refused_and_counted_and_room_is_given_back
             answer.assert_fixed_headers()
         assert metrics.limited("max_body_bytes_in_flight")._value.get() == before + 2
         assert plane.requests == []
-        assert (await ask(edge, f"/cb/{new_state()}")).status == 200  # who has no body needs no room
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200  # a request without a body needs no bytes
         for _, writer in waiting:
             writer.write(b"x")
         answers = [parse_answers(await edge.rest(*each), ["POST"])[0].status for each in waiting]
@@ -75,7 +75,7 @@ async def test_a_body_without_room_is_refused_and_counted_and_room_is_given_back
         assert (await ask(edge, f"/cb/{new_state()}", "POST", [], b"x" * LIMIT)).status == 200
 
 
-async def test_a_body_that_finds_no_room_half_way_is_refused_before_more_of_it_comes(plane):
+async def test_a_body_that_exceeds_the_budget_half_way_is_refused_before_more_of_it_is_read(plane):
     async with running_edge(plane.target, body_limit_bytes=LIMIT, max_body_bytes_in_flight=LIMIT) as edge:
         first, second = await edge.connect(), await edge.connect()
         first[1].write(post(LIMIT, sent=6_000))
@@ -93,7 +93,7 @@ async def test_a_body_that_finds_no_room_half_way_is_refused_before_more_of_it_c
     assert [len(each.request_body) for each in plane.requests] == [LIMIT]
 
 
-async def test_senders_that_leave_within_their_body_leave_nothing(plane):
+async def test_a_client_that_leaves_within_its_body_frees_its_bytes(plane):
     async with running_edge(plane.target, **ROOM) as edge:
         for _ in range(count(3, 50)):
             for _, writer in await fill(edge):
@@ -102,7 +102,7 @@ async def test_senders_that_leave_within_their_body_leave_nothing(plane):
     assert plane.requests == []
 
 
-async def test_a_call_holds_its_body_until_it_ends_though_its_caller_is_gone(plane):
+async def test_a_call_holds_its_body_until_its_end_after_its_caller_has_gone(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with running_edge(plane.target, **ROOM) as edge:
@@ -131,7 +131,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-async def test_a_body_that_makes_no_call_leaves_nothing(plane, what):
+async def test_a_body_without_a_call_frees_its_bytes(plane, what):
     asked, status = REFUSED[what]
     async with running_edge(plane.target, body_timeout_s=0.2, **ROOM) as edge:
         raw = await send_raw(edge.port, asked)
@@ -140,7 +140,7 @@ async def test_a_body_that_makes_no_call_leaves_nothing(plane, what):
     assert plane.requests == []
 
 
-async def test_a_call_that_is_refused_leaves_nothing(plane):
+async def test_a_refused_call_frees_its_bytes(plane):
     async with running_edge(plane.target, max_requests_in_flight=1, **ROOM) as edge:
         for reason in ("STATE_UNKNOWN", "HANDLER_FAILED", "CALL_IN_PROGRESS"):
             plane.script = refusing(reason)
@@ -148,14 +148,14 @@ async def test_a_call_that_is_refused_leaves_nothing(plane):
             await wait_until(lambda: held() == 0)
 
 
-async def test_what_is_held_is_a_figure_and_so_are_refusals(plane):
+async def test_held_bytes_and_refusals_are_metrics(plane):
     async with EdgeProcess(plane.target, body_limit_bytes=10, max_body_bytes_in_flight=10) as edge:
         port = await edge.port()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(10, sent=7))
         await wait_until(lambda: is_held(edge, 7))
         assert b"HTTP/1.1 503 " in await send_raw(port, post(4))
-        found = await edge.figures()
+        found = await edge.metrics()
         assert found[("callback_edge_limited_total", ("limit", "max_body_bytes_in_flight"))] == 1
         writer.write(b"xxx")
         assert b"HTTP/1.1 200 " in await reader.read()
@@ -164,10 +164,10 @@ async def test_what_is_held_is_a_figure_and_so_are_refusals(plane):
 
 
 async def is_held(edge, size):
-    return (await edge.figures())[("callback_edge_body_bytes_in_flight",)] == size
+    return (await edge.metrics())[("callback_edge_body_bytes_in_flight",)] == size
 
 
-def test_there_is_room_for_one_body_at_least():
+def test_the_budget_must_hold_at_least_one_body():
     with pytest.raises(ValidationError, match="max_body_bytes_in_flight is 99, less than body_limit_bytes, 100"):
         EdgeSettings(body_limit_bytes=100, max_body_bytes_in_flight=99)
     EdgeSettings(body_limit_bytes=100, max_body_bytes_in_flight=100)

@@ -1,4 +1,4 @@
-"""Who a request is from: the peer, or whom a trusted proxy names; nobody names himself."""
+"""Caller of a request: the peer, or the address that a trusted proxy names."""
 
 import ipaddress
 
@@ -46,7 +46,7 @@ def forwarded(*values):
         (["10.0.0.9, 10.0.0.8"], "10.0.0.9"),
     ],
 )
-def test_the_last_who_is_no_trusted_proxy_is_the_caller(values, address):
+def test_the_last_address_that_is_not_a_trusted_proxy_is_the_caller(values, address):
     assert caller(PROXY, *forwarded(*values)).address == address
 
 
@@ -60,20 +60,20 @@ def test_the_last_who_is_no_trusted_proxy_is_the_caller(values, address):
         "1" * 9000, "rubbish, 10.0.0.2", "6.6.6.6,", "6.6.6.6, ", "6.6.6.6,,10.0.0.2", "6.6.6.6, unknown",
     ],
 )  # fmt: skip
-def test_from_rubbish_the_proxy_itself_is_the_caller(value):
+def test_the_proxy_is_the_caller_if_its_header_is_malformed(value):
     value = value.encode("utf-8").decode("latin-1")
     assert caller(PROXY, *forwarded(value)).address == PROXY
 
 
 @pytest.mark.parametrize("peer", ["198.51.100.1", "10.0.1.1", "192.0.2.2", "2001:db8::1", "::1"])
-def test_who_is_not_a_trusted_proxy_names_nobody(peer):
+def test_headers_of_an_untrusted_peer_do_not_count(peer):
     fields = [*forwarded("6.6.6.6", "10.0.0.2"), ("x-forwarded-proto", "https"), ("forwarded", "for=6.6.6.6")]
     found = caller(peer, *fields)
     assert (found.address, found.is_https) == (peer, False)
 
 
 @pytest.mark.parametrize("peer", ["::ffff:10.0.0.1", "10.0.0.1", "2001:db8:ffff:1::1"])
-def test_a_proxy_is_known_however_its_address_is_written(peer):
+def test_a_proxy_is_recognized_in_every_spelling_of_its_address(peer):
     assert caller(peer, *forwarded("198.51.100.7")).address == "198.51.100.7"
 
 
@@ -88,7 +88,7 @@ def test_a_trusted_proxy_says_whether_its_caller_used_tls(values, is_https):
     assert caller(PROXY, *(("x-forwarded-proto", value) for value in values)).is_https is is_https
 
 
-def test_other_headers_name_nobody():
+def test_other_forwarding_headers_do_not_count():
     fields = [("forwarded", "for=6.6.6.6"), ("x-real-ip", "6.6.6.6"), ("client-ip", "6.6.6.6"), ("via", "6.6.6.6")]
     assert caller(PROXY, *fields).address == PROXY
 
@@ -100,7 +100,7 @@ def test_addresses_of_one_ipv6_subscriber_are_one_caller():
     assert len({*groups}) == 4
 
 
-async def test_the_server_is_told_the_caller_and_the_handler_the_headers_as_they_came(plane):
+async def test_the_server_gets_the_caller_and_the_handler_gets_the_original_headers(plane):
     fields = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "198.51.100.7:80"), ("X-Forwarded-Proto", "https")]
     for trusted, address in (
         (["127.0.0.0/8"], "198.51.100.7"),

@@ -1,4 +1,4 @@
-"""What the edge shows to the server, from files that may change; and a server that refuses it."""
+"""Credentials of the edge from files that may change, and a server that refuses the edge."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TOKEN = "callback_" + "A1b2_-" * 7 + "x"
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Files are looked at, and servers are asked again, without much waiting."""
+    """Shorten the intervals at which files are read and streams replaced."""
     monkeypatch.setattr(client, "_FILE_CHECK_S", 0.02)
     monkeypatch.setattr(availability, "_QUIET_S", 3)
     monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 1)
@@ -42,7 +42,7 @@ def told(answer):
 EDGE_REFUSED = (503, "edge_refused", ["5"])
 
 
-async def test_the_token_goes_with_each_call_and_follows_its_file(soon, token_file, log):
+async def test_each_stream_has_the_token_and_follows_its_file(soon, token_file, log):
     async with control_plane() as plane, running_edge(plane.target, server_token_file=token_file) as edge:
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         assert set(plane.tokens) == {f"Bearer {TOKEN}"}
@@ -74,9 +74,7 @@ async def test_without_a_token_file_none_is_sent():
         ("ROLE_MISSING", "PERMISSION_DENIED", "the role edge"),
     ],
 )
-async def test_a_server_that_refuses_the_edge_is_a_503_that_says_what_to_do_to_the_operator_alone(
-    soon, log, reason, code, to_do
-):
+async def test_a_server_that_refuses_the_edge_is_a_503_and_only_the_log_says_what_to_do(soon, log, reason, code, to_do):
     async with control_plane() as plane:
         plane.unwelcome = refusal(reason, code)
         async with running_edge(plane.target) as edge:
@@ -87,14 +85,14 @@ async def test_a_server_that_refuses_the_edge_is_a_503_that_says_what_to_do_to_t
             assert error["reason"] == reason
             assert to_do in error["to_do"]
 
-            plane.reset()  # mended there: it is found out by itself, without a call
+            plane.reset()  # the edge recovers without a call
             await wait_until(lambda: not edge.upstream.why_not_ready())
             assert plane.started == 0
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             log.clear()
 
 
-async def test_an_edge_that_is_refused_while_it_runs_says_so_from_then_on(soon, log):
+async def test_an_edge_that_loses_its_role_reports_it(soon, log):
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
         plane.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
@@ -105,10 +103,8 @@ async def test_an_edge_that_is_refused_while_it_runs_says_so_from_then_on(soon, 
         log.clear()
 
 
-async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_other_and_the_log_says_it_once(
-    soon, log
-):
-    """As where the file of principals arrives at one server later than at the other."""
+async def test_while_one_of_two_servers_refuses_the_other_runs_every_call_once_and_the_log_has_one_line(soon, log):
+    """This happens when a file of principals reaches one server later than the other."""
 
     def said():
         return [entry["event"] for entry in log if entry["log_level"] in ("error", "info")]
@@ -127,8 +123,8 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
             assert not edge.upstream.why_not_ready()
         assert knows.started == calls
-        assert 1 <= not_yet.started <= channel.STREAM_COUNT  # each stream that refuses a call is left
-        assert not_yet.opened < calls / 4  # it is not asked again for each call that it refuses
+        assert 1 <= not_yet.started <= channel.STREAM_COUNT  # a stream with a refusal is not used again
+        assert not_yet.opened < calls / 4  # not one stream for each refused call
         assert said() == ["server_ready", "edge_refused"]
 
         not_yet.reset()
@@ -137,8 +133,8 @@ async def test_while_one_of_two_servers_refuses_every_call_is_made_once_by_the_o
         log.clear()
 
 
-async def test_a_refusal_by_what_stands_before_the_server_is_told_the_same_way(soon, log):
-    """A mesh's proxy knows nothing of our reasons."""
+async def test_a_refusal_by_a_proxy_in_front_of_the_server_is_reported_in_the_same_way(soon, log):
+    """The proxy of a mesh knows no reasons of Callback."""
 
     async with control_plane() as plane:
         plane.unwelcome = Refused(grpc.StatusCode.PERMISSION_DENIED)
@@ -148,16 +144,16 @@ async def test_a_refusal_by_what_stands_before_the_server_is_told_the_same_way(s
             log.clear()
 
 
-async def test_a_token_reaches_no_log_and_no_figure(plane, token_file):
+async def test_a_token_reaches_no_log_and_no_metric(plane, token_file):
     async with EdgeProcess(plane.target, server_token_file=token_file, log_level="DEBUG") as edge:
         plane.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED", message=f"unknown token {TOKEN[:8]}")
         await wait_until(lambda: any(plane.tokens))
-        figures = (await edge.admin("/metrics")).text + (await edge.admin("/readyz")).text
+        metrics = (await edge.admin("/metrics")).text + (await edge.admin("/readyz")).text
         token_file.write_text(TOKEN + " and more")
         await edge.until_logged("file_not_reloaded")
         edge.process.terminate()
         await edge.end()
-        assert TOKEN not in "".join(edge.lines) + figures
+        assert TOKEN not in "".join(edge.lines) + metrics
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +186,7 @@ def write(folder, *, authority=None, certificate=None):
     return {name: folder / name for name in files}
 
 
-async def test_it_speaks_tls_with_whom_it_trusts_and_with_nobody_else(tmp_path, authority):
+async def test_the_edge_connects_by_tls_only_to_a_server_that_it_trusts(tmp_path, authority):
     tls = write(tmp_path, authority=authority)
     async with control_plane(server_credentials(authority, "127.0.0.1")) as plane:
         async with running_edge(plane.target, server_tls=tls) as edge:
@@ -202,7 +198,7 @@ async def test_it_speaks_tls_with_whom_it_trusts_and_with_nobody_else(tmp_path, 
         assert plane.started == 1
 
 
-async def test_several_addresses_have_one_name(tmp_path, authority):
+async def test_one_server_name_serves_several_addresses(tmp_path, authority):
     tls = write(tmp_path, authority=authority) | {"server_name": "server.example"}
     credentials = server_credentials(authority, "server.example")
     async with (
@@ -218,7 +214,7 @@ async def test_several_addresses_have_one_name(tmp_path, authority):
         await wait_until(both_are_called)
 
 
-async def test_another_certificate_takes_over_and_calls_under_way_are_answered(soon, tmp_path, authority, log):
+async def test_a_new_certificate_takes_over_and_running_calls_are_answered(soon, tmp_path, authority, log):
     def shown(context):
         return context.auth_context()["x509_subject_alternative_name"][0].decode()
 
@@ -235,7 +231,7 @@ async def test_another_certificate_takes_over_and_calls_under_way_are_answered(s
             held = asyncio.create_task(ask(edge, f"/cb/{new_state()}?held"))
             await plane.until(lambda: plane.started)
 
-            # Half of a pair, then nonsense, then one that the server does not trust: what is, goes on.
+            # Half of a pair, then garbage, then an untrusted certificate: the earlier one stays in use.
             key, certificate = issued(authority, "second.example")
             for content in (certificate, b"nonsense"):
                 tls["cert_file"].write_bytes(content)
@@ -271,7 +267,7 @@ async def test_another_certificate_takes_over_and_calls_under_way_are_answered(s
         ),
     ],
 )
-def test_files_that_can_not_be_used_are_said_before_anything_is_started(tmp_path, monkeypatch, settings, said):
+def test_unusable_files_are_refused_at_the_start(tmp_path, monkeypatch, settings, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "two words").write_text("secret secret")
     with pytest.raises(CredentialsError) as raised:
@@ -280,15 +276,15 @@ def test_files_that_can_not_be_used_are_said_before_anything_is_started(tmp_path
     assert "secret" not in str(raised.value)
 
 
-async def test_a_process_that_can_not_use_a_file_says_so_in_one_line_and_ends(plane, tmp_path):
+async def test_a_process_with_an_unusable_file_says_so_in_one_line_and_ends(plane, tmp_path):
     edge = EdgeProcess(plane.target, server_token_file=tmp_path / "missing")
     await edge.start()
     assert await edge.end() == 1
     assert edge.lines == [f"callback edge: server_token_file {tmp_path / 'missing'}: No such file or directory\n"]
 
 
-async def test_whoever_is_no_callback_server_is_told_apart(log):
-    """Something else that speaks gRPC: the edge is not ready, and the log says what was answered."""
+async def test_another_grpc_server_is_recognized(log):
+    """The edge is not ready, and the log has the answer of that server."""
     other = grpc.aio.server()
     port = other.add_insecure_port("127.0.0.1:0")
     await other.start()

@@ -1,4 +1,4 @@
-"""What `callback doctor` finds on the machine of an edge, with a real server behind it."""
+"""Findings of `callback doctor` on the machine of an edge, with a real server behind it."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ ROLES = {"edge": "edge", "orders": "owner"}
 
 
 async def found(**settings):
-    """What is found where callers connect themselves: by name, level and the rest of the line."""
+    """Return the findings of an edge without a proxy: check to level and text."""
     settings = EdgeSettings(**{"trusted_proxies": [], **settings})
     return {
         each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
@@ -30,7 +30,7 @@ async def found(**settings):
 
 @pytest.fixture
 def token_file(tmp_path):
-    """Writes a file with a token."""
+    """Write a file with a token."""
 
     def write(token):
         file = tmp_path / "token"
@@ -43,7 +43,7 @@ def token_file(tmp_path):
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Certificates of one authority, and a file of principals."""
+    """Create certificates of one authority, and a file of principals."""
     directory = tmp_path_factory.mktemp("doctor")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(directory / "ca.pem")
@@ -65,7 +65,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 async def server(directory, store_of):
-    """A server with principals and TLS; its target."""
+    """Run a server with principals and TLS, and return its target."""
     process = Process(
         "callback_server",
         directory / "server.log",
@@ -81,7 +81,7 @@ async def server(directory, store_of):
     process.stop()
 
 
-async def test_an_edge_that_gets_through_and_may_is_fine(server, directory, token_file):
+async def test_an_edge_with_access_to_its_server_has_no_problem(server, directory, token_file):
     file = token_file("callback_edge")
     assert await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"}) == {
         "edge server_token_file": (Level.OK, f"{file} can be read, and not by everyone"),
@@ -100,7 +100,7 @@ async def test_an_edge_that_gets_through_and_may_is_fine(server, directory, toke
     ],
     ids=["without a token", "with one that is not known", "with another role"],
 )
-async def test_an_edge_that_may_not_is_a_problem_with_what_to_do(server, directory, token_file, token, seen, advice):
+async def test_an_edge_without_access_is_a_problem_with_advice(server, directory, token_file, token, seen, advice):
     file = token_file(token) if token else None
     said = await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"})
     assert said["edge server_target"][0] is Level.OK
@@ -112,7 +112,7 @@ async def test_an_edge_that_may_not_is_a_problem_with_what_to_do(server, directo
 
 
 @pytest.mark.parametrize("tls", [None, {}, {"ca_file": "other-ca.pem"}], ids=["none", "the system's", "another's"])
-async def test_tls_that_does_not_fit_the_server_is_a_problem(server, directory, tls):
+async def test_tls_that_does_not_match_the_server_is_a_problem(server, directory, tls):
     files = tls and {name: directory / file for name, file in tls.items()}
     level, text = (await found(server_target=server, server_tls=files))["edge server_target"]
     assert level is Level.PROBLEM
@@ -126,7 +126,7 @@ async def test_a_certificate_of_another_name_is_a_problem(server, directory):
     assert (level, "Hostname Verification Check failed" in text) == (Level.PROBLEM, True)
 
 
-async def test_files_that_do_not_belong_together_are_told_and_no_server_is_asked(server, directory):
+async def test_files_that_do_not_match_are_reported_and_no_server_is_asked(server, directory):
     tls = {"cert_file": directory / "edge.example.pem", "key_file": directory / "localhost.key"}
     said = await found(server_target=server, server_tls=tls)
     assert said.keys() == {"edge server_tls.key_file", "edge server_tls.cert_file"}
@@ -134,18 +134,18 @@ async def test_files_that_do_not_belong_together_are_told_and_no_server_is_asked
     assert (level, "is not the key of" in text) == (Level.PROBLEM, True)
 
 
-async def test_a_file_that_holds_no_token_is_a_problem_and_is_not_shown(token_file):
+async def test_a_file_without_a_token_is_a_problem_and_is_not_shown(token_file):
     level, text = (await found(server_token_file=token_file("two hunter2 words")))["edge server_token_file"]
     assert (level, "must contain one token" in text, "hunter2" in text) == (Level.PROBLEM, True, False)
 
 
-async def test_a_server_that_is_not_there_is_a_problem():
+async def test_an_unreachable_server_is_a_problem():
     target = f"127.0.0.1:{free_port()}"
     level, text = (await found(server_target=target))["edge server_target"]
     assert (level, text.startswith(f"{target} can not be reached: ")) == (Level.PROBLEM, True)
 
 
-async def test_what_is_no_server_of_ours_is_a_problem():
+async def test_another_grpc_server_is_a_problem():
     async with handler_service("order-paid") as service:
         target = service.config.split('"')[1]
         said = await found(server_target=target)
@@ -154,22 +154,22 @@ async def test_what_is_no_server_of_ours_is_a_problem():
     }
 
 
-async def test_a_server_that_does_not_serve_is_a_problem():
+async def test_a_server_that_is_not_serving_is_a_problem():
     async with control_plane() as plane:
         await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.NOT_SERVING)
         level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge server_target"]
     assert (level, "answers but is not serving" in text) == (Level.PROBLEM, True)
 
 
-async def test_a_server_that_takes_no_calls_at_the_moment_is_a_problem():
+async def test_a_server_that_is_not_ready_is_a_problem():
     async with control_plane() as plane:
         await plane.serving(False)
-        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)  # it says so too soon
+        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)  # before it is ready
         level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge role"]
     assert (level, "is not ready; it stops, or its store does not answer" in text) == (Level.PROBLEM, True), text
 
 
-async def test_of_several_servers_each_is_looked_at():
+async def test_each_of_several_servers_is_checked():
     lost = f"127.0.0.1:{free_port()}"
     async with control_plane() as plane:
         await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
@@ -180,7 +180,7 @@ async def test_of_several_servers_each_is_looked_at():
     ]  # fmt: skip
 
 
-async def test_templates_that_do_not_work_are_a_problem_in_the_words_of_a_start(tmp_path):
+async def test_broken_templates_are_a_problem_in_the_words_of_a_start(tmp_path):
     page = tmp_path / "page.html"
     page.write_text("{{ headding }}")
     lost = f"127.0.0.1:{free_port()}"
@@ -194,14 +194,14 @@ async def test_templates_that_do_not_work_are_a_problem_in_the_words_of_a_start(
 
 
 @pytest.mark.parametrize("known", [[], ["10.0.0.1"]])
-async def test_an_edge_that_does_not_know_its_proxies_is_warned_that_nobody_is_limited(known):
+async def test_an_edge_with_unknown_proxies_is_warned_that_no_limit_per_address_applies(known):
     lost = f"127.0.0.1:{free_port()}"
     level, text = (await found(server_target=lost, trusted_proxies=None))["edge trusted_proxies"]
     assert (level, "no limit per address applies" in text) == (Level.WARNING, True)
     assert "edge trusted_proxies" not in await found(server_target=lost, trusted_proxies=known)
 
 
-async def test_a_token_that_leaves_this_machine_in_plain_text_is_warned_of(token_file):
+async def test_a_token_in_plain_text_to_another_machine_is_a_warning(token_file):
     file = token_file("callback_edge")
 
     async def told(**settings):

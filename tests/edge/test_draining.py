@@ -1,4 +1,4 @@
-"""A stop that loses nobody: those who are told to go elsewhere, those who are on their way, and those who wait."""
+"""A stop loses no request: on kept connections, on the way, or running."""
 
 import asyncio
 import signal
@@ -37,7 +37,7 @@ async def one_answer(reader):
     return answer
 
 
-async def test_while_it_drains_it_says_so_and_serves_everyone_once_more(plane, loop):
+async def test_a_draining_edge_is_not_ready_and_serves_each_connection_once_more(plane, loop):
     async with EdgeProcess(plane.target, loop=loop, drain_s=FOR_EVER) as edge:
         port = await edge.port()
         await wait_until(lambda: readiness(edge, 200))
@@ -50,7 +50,7 @@ async def test_while_it_drains_it_says_so_and_serves_everyone_once_more(plane, l
         assert await readiness(edge, 503) == "stopping\n"
         assert (await edge.admin("/healthz")).status_code == 200
         assert (await edge.admin("/metrics")).status_code == 200
-        # One that comes now, and one that a proxy has kept open: both are served, and neither is used again.
+        # A new connection and a kept one: both serve one request more.
         (answer,) = parse_answers(await send_raw(port, http_request(f"/cb/{new_state()}", close=False)))
         assert (answer.status, answer["connection"]) == (200, "close")
         (answer,) = parse_answers(await send_raw(port, http_request("/nowhere", close=False)))
@@ -69,7 +69,7 @@ async def readiness(edge, status):
     return answer.text if answer.status_code == status else ""
 
 
-async def test_a_call_that_began_before_the_drain_has_its_grace_after_it(plane, loop):
+async def test_a_call_from_before_the_drain_has_the_whole_grace_period(plane, loop):
     gate = asyncio.Event()
     plane.script = answering_after(gate, plain(b"done"))
     async with EdgeProcess(plane.target, loop=loop, drain_s=0.1) as edge:
@@ -91,14 +91,14 @@ async def nobody_listens(edge):
     return False
 
 
-async def test_no_request_is_lost_by_a_proxy_that_heeds_readiness_and_keeps_connections(plane, loop):
+async def test_a_proxy_that_follows_readiness_and_keeps_connections_loses_no_request(plane, loop):
     async with EdgeProcess(plane.target, loop=loop, drain_s=3) as edge:
         url = f"http://127.0.0.1:{await edge.port()}"
         gone_elsewhere = asyncio.Event()
         answers = []
 
         async def caller():
-            # Each has its pool of one connection, as a proxy's worker, and hears of `Connection: close`.
+            # Each has a pool of one connection, as a proxy's worker, and follows `Connection: close`.
             async with httpx.AsyncClient(base_url=url, timeout=DEADLINE_S, trust_env=False) as client:
                 while not gone_elsewhere.is_set():
                     answers.append((await client.post(f"/cb/{new_state()}", content=b"x")).status_code)
@@ -114,10 +114,10 @@ async def test_no_request_is_lost_by_a_proxy_that_heeds_readiness_and_keeps_conn
     assert len(answers) == plane.started == plane.ended
 
 
-async def test_who_was_connected_but_not_accepted_when_it_stops_is_answered(plane):
+async def test_a_connection_that_was_not_accepted_before_the_stop_is_answered(plane):
     async with running_edge(plane.target) as edge:
         waiting = []
-        for _ in range(50):  # all at once, while the loop has no turn to accept anyone
+        for _ in range(50):  # all at once, while the loop cannot accept
             peer = socket.create_connection(("127.0.0.1", edge.port))
             peer.sendall(http_request(f"/cb/{new_state()}", close=False))
             waiting.append(peer)
@@ -130,7 +130,7 @@ async def test_who_was_connected_but_not_accepted_when_it_stops_is_answered(plan
         await stop
 
 
-async def test_a_first_request_that_is_still_on_its_way_when_it_stops_is_answered(plane, monkeypatch):
+async def test_a_first_request_that_arrives_during_the_stop_is_answered(plane, monkeypatch):
     monkeypatch.setattr(connection, "_FIRST_REQUEST_S", DEADLINE_S)
     async with running_edge(plane.target) as edge:
         reader, writer = await edge.connect()
@@ -138,14 +138,14 @@ async def test_a_first_request_that_is_still_on_its_way_when_it_stops_is_answere
         idle[1].write(http_request(f"/cb/{new_state()}", close=False))
         await one_answer(idle[0])
         stop = asyncio.create_task(edge.stop(grace_s=DEADLINE_S))
-        assert await idle[0].read() == b""  # one that was answered before waits for nothing
+        assert await idle[0].read() == b""  # an idle connection closes at once
         writer.write(http_request(f"/cb/{new_state()}"))
         assert parse_answers(await edge.rest(reader, writer))[0].status == 200
         await stop
         idle[1].close()
 
 
-async def test_one_that_never_asks_anything_holds_nothing_up(plane):
+async def test_a_connection_without_a_request_does_not_delay_the_stop(plane):
     async with running_edge(plane.target) as edge:
         silent, half = await edge.connect(), await edge.connect()
         half[1].write(b"GET /cb/")

@@ -1,4 +1,4 @@
-"""Every answer that an edge can give, whoever of its layers gives it, carries the four fixed headers once each."""
+"""Every answer of an edge, from each of its layers, has the four fixed headers once each."""
 
 import asyncio
 import json
@@ -64,9 +64,9 @@ OWN = {
     "not_implemented": request("Transfer-Encoding: gzip", method="POST"),
     "http_version_not_supported": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
-"""What the edge itself refuses, by the problem's code and a word on where."""
+"""Requests that the edge refuses, by the problem's code and a note."""
 ELSEWHERE = {"server_unreachable", "edge_refused", "too_many_calls", "too_many_requests", "internal"}
-"""Problems that need more than a request; each has a test below, or is among the reasons."""
+"""Problems that need more than one request. Each has a test below, or is among the reasons."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ async def small_edge(shared_plane):
 
 
 @pytest.mark.parametrize("what", OWN)
-async def test_a_refusal_of_the_edges_own(plane, small_edge, what):
+async def test_a_refusal_by_the_edge(plane, small_edge, what):
     asked = OWN[what].replace(b"Host: a", b"Host: a\r\nConnection: close")
     (answer,) = parse_answers(await send_raw(small_edge.port, asked))
     assert json.loads(answer.body)["code"] == what.partition(",")[0].partition(" ")[0]
@@ -85,21 +85,21 @@ async def test_a_refusal_of_the_edges_own(plane, small_edge, what):
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
 @pytest.mark.parametrize("reason", problems.BY_REASON)
-async def test_a_refusal_of_the_servers(plane, edge, reason, accept):
+async def test_a_refusal_by_the_server(plane, edge, reason, accept):
     plane.script = refusing(reason)
     answer = await ask(edge, PATH, headers=[("Accept", accept)])
     assert answer.status == problems.BY_REASON[reason].status
     answer.assert_fixed_headers()
 
 
-def test_no_problem_was_forgotten():
+def test_every_problem_is_tested():
     own = {what.partition(",")[0].partition(" ")[0] for what in OWN}
     reasons = {problem.code for problem in problems.BY_REASON.values()}
     assert own | reasons | ELSEWHERE == {problem.code for problem in problems.ALL}
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 205, 206, 299, 400, 401, 404, 418, 429, 500, 503, 599])
-async def test_an_answer_of_the_handlers_whatever_it_says_itself(plane, edge, code):
+async def test_an_answer_of_a_handler_with_such_headers(plane, edge, code):
     plane.script = answering(plain(b"" if code in (204, 205) else b"body", code, MINE))
     answer = await ask(edge, PATH)
     assert answer.status == code
@@ -115,7 +115,7 @@ async def test_a_redirect(plane, edge, method):
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
-async def test_what_is_answered_without_a_look_up(plane, edge, method):
+async def test_an_answer_without_a_look_up(plane, edge, method):
     (await ask(edge, PATH, method)).assert_fixed_headers()
 
 
@@ -125,14 +125,14 @@ async def test_an_interim_answer(plane, edge):
         answer.assert_fixed_headers()
 
 
-async def test_where_no_server_is():
+async def test_an_answer_without_a_server():
     async with running_edge("127.0.0.1:1") as edge:
         answer = await ask(edge, PATH)
         assert json.loads(answer.body)["code"] == "server_unreachable"
         answer.assert_fixed_headers()
 
 
-async def test_where_the_server_refuses_the_edge(plane, log):
+async def test_an_answer_when_the_server_refuses_the_edge(plane, log):
     plane.script = refusing("ROLE_MISSING", "PERMISSION_DENIED")
     async with running_edge(plane.target) as edge:
         answer = await ask(edge, PATH)
@@ -141,7 +141,7 @@ async def test_where_the_server_refuses_the_edge(plane, log):
     log.clear()
 
 
-async def test_an_error_of_ours(log):
+async def test_an_internal_error(log):
     class Broken:
         async def invoke(self, _request, _body):
             raise RuntimeError
@@ -153,7 +153,7 @@ async def test_an_error_of_ours(log):
     log.clear()
 
 
-async def test_a_connection_and_a_request_too_many(plane):
+async def test_a_connection_and_a_request_beyond_the_limits(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     limits = {"max_connections": 2, "max_requests_in_flight_per_address": 1, "trusted_proxies": "[]"}

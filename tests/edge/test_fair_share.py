@@ -1,4 +1,4 @@
-"""No caller takes all there is, none tries states at will, and whoever has too much is told when to come again."""
+"""Limits per caller: concurrency, connections, and requests for unknown states."""
 
 import asyncio
 import contextlib
@@ -37,10 +37,10 @@ def assert_limited(answer, status, code):
 
 
 async def limited(edge, limit):
-    return (await edge.figures()).get(("callback_edge_limited_total", ("limit", limit)), 0)
+    return (await edge.metrics()).get(("callback_edge_limited_total", ("limit", limit)), 0)
 
 
-async def test_one_caller_has_so_many_requests_at_a_time_and_others_go_on(plane):
+async def test_a_caller_has_a_limit_of_concurrent_requests_and_others_are_served(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with running_edge(plane.target, max_requests_in_flight_per_address=3, **PROXY) as edge:
@@ -54,7 +54,7 @@ async def test_one_caller_has_so_many_requests_at_a_time_and_others_go_on(plane)
         assert (await ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.6"))).status == 200
 
 
-async def test_the_share_of_a_caller_counts_bodies_that_are_on_their_way_and_ends_with_them(plane):
+async def test_a_request_counts_while_its_body_arrives(plane):
     async with running_edge(plane.target, max_requests_in_flight_per_address=2, trusted_proxies=[]) as edge:
         head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n".encode()
         slow = [await edge.connect() for _ in range(2)]
@@ -74,7 +74,7 @@ async def is_served(edge):
     return (await ask(edge, f"/cb/{new_state()}")).status == 200
 
 
-async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
+async def test_a_connection_outlives_a_request_beyond_the_limit(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with running_edge(plane.target, max_requests_in_flight_per_address=1, trusted_proxies=[]) as edge:
@@ -89,7 +89,7 @@ async def test_a_connection_outlives_a_request_that_was_one_too_many(plane):
         assert b"HTTP/1.1 200 " in await edge.rest(reader, writer)
 
 
-async def test_so_many_requests_are_with_the_servers_at_a_time_callers_that_hung_up_included(plane):
+async def test_requests_at_the_servers_are_limited_including_those_of_callers_that_hung_up(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with EdgeProcess(plane.target, max_requests_in_flight=2) as edge:
@@ -109,7 +109,7 @@ async def test_so_many_requests_are_with_the_servers_at_a_time_callers_that_hung
         assert answer.status == 200
 
 
-async def test_the_log_has_no_line_for_each_request_too_many(plane):
+async def test_the_log_has_no_line_for_each_request_beyond_the_limit(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with EdgeProcess(plane.target, max_requests_in_flight=1) as edge:
@@ -125,7 +125,7 @@ async def test_the_log_has_no_line_for_each_request_too_many(plane):
         assert edge.events("call_refused") == []
 
 
-async def test_a_connection_too_many_is_told_so_and_closed_and_the_others_are_served(plane):
+async def test_a_connection_beyond_the_limit_is_answered_and_closed_and_the_others_are_served(plane):
     async with EdgeProcess(plane.target, max_connections=3) as edge:
         port = await edge.port()
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -146,17 +146,17 @@ async def test_a_connection_too_many_is_told_so_and_closed_and_the_others_are_se
 
 
 async def connections(edge, count):
-    return (await edge.figures())[("callback_edge_connections",)] == count
+    return (await edge.metrics())[("callback_edge_connections",)] == count
 
 
-async def test_those_who_stay_when_turned_away_are_cut_in_the_end_and_take_no_place(plane):
+async def test_refused_connections_that_stay_open_are_cut_and_do_not_count(plane):
     async with EdgeProcess(plane.target, max_connections=1) as edge:
         port = await edge.port()
         _, held = await asyncio.open_connection("127.0.0.1", port)
         await wait_until(lambda: connections(edge, 1))
         stubborn = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
         await wait_until(lambda: is_counted(edge, 400))
-        assert (await edge.figures())[("callback_edge_connections",)] <= 1 + 256
+        assert (await edge.metrics())[("callback_edge_connections",)] <= 1 + 256
         held.close()
         await wait_until(lambda: serves(port))
         await wait_until(lambda: connections(edge, 0))
@@ -173,11 +173,11 @@ async def is_counted(edge, count):
 async def serves(port):
     try:
         return b"HTTP/1.1 200 " in await send_raw(port, http_request(f"/cb/{new_state()}"))
-    except ConnectionResetError:  # turned away, and one more than are told so
+    except ConnectionResetError:  # beyond the number of refusals that get an answer
         return False
 
 
-async def test_who_tries_too_many_states_is_refused_before_any_look_up_and_nobody_else(plane):
+async def test_only_a_caller_with_too_many_unknown_states_is_refused_and_without_a_look_up(plane):
     async with running_edge(plane.target, unknown_states_per_minute_per_address=3, **PROXY) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         tries = [f"/cb/{new_state()}", f"/cbq/state?state={new_state()}", "/cb/not-even-a-state"]
@@ -192,7 +192,7 @@ async def test_who_tries_too_many_states_is_refused_before_any_look_up_and_nobod
         assert (await ask(edge, f"/cb/{new_state()}", headers=named("6.6.6.7"))).status == 200
 
 
-async def test_only_misses_are_charged(plane):
+async def test_only_unknown_states_count(plane):
     async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
         for reason in ("CALLBACK_CLOSED", "VERIFICATION_FAILED", "HANDLER_FAILED", "STORE_UNAVAILABLE"):
             plane.script = refusing(reason)
@@ -208,8 +208,8 @@ async def test_only_misses_are_charged(plane):
 @pytest.mark.parametrize(
     "script", [answering(plain(b"")), refusing("STATE_UNKNOWN", "NOT_FOUND"), refusing("INTERNAL")]
 )
-async def test_an_options_that_asks_for_leave_to_call_is_charged_whatever_it_leads_to(plane, script):
-    """Else it would be a way around the limit; and what is charged for some states alone would tell which."""
+async def test_a_handshake_counts_for_any_state(plane, script):
+    """Otherwise a handshake would avoid the limit, and a charge for some states only would reveal them."""
     asks = ("OPTIONS", [("WebHook-Request-Origin", "sender.example")])
     async with running_edge(plane.target, unknown_states_per_minute_per_address=2, trusted_proxies=[]) as edge:
         plane.script = script
@@ -220,7 +220,7 @@ async def test_an_options_that_asks_for_leave_to_call_is_charged_whatever_it_lea
         assert_limited(await ask(edge, f"/cb/{new_state()}"), 429, "too_many_requests")
 
 
-async def test_where_a_closed_case_looks_like_an_unknown_one_it_is_charged_like_one(plane):
+async def test_a_closed_case_that_looks_unknown_counts_as_unknown(plane):
     for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
         async with running_edge(plane.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
             plane.script = refusing("CALLBACK_CLOSED")
@@ -228,7 +228,7 @@ async def test_where_a_closed_case_looks_like_an_unknown_one_it_is_charged_like_
             assert statuses == ([404, 429] if path.startswith("/cbq/") else [410, 410])
 
 
-async def test_zero_is_any_number(plane):
+async def test_zero_is_no_limit(plane):
     gate = asyncio.Event()
     names = ("max_connections_per_address", "max_requests_in_flight_per_address")
     any_number = dict.fromkeys((*names, "unknown_states_per_minute_per_address"), 0)
@@ -243,7 +243,7 @@ async def test_zero_is_any_number(plane):
         assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
 
 
-async def test_a_provider_with_600_urls_that_are_gone_is_no_attack(plane):
+async def test_a_provider_may_call_600_deleted_urls_at_once(plane):
     async with running_edge(plane.target, trusted_proxies=[]) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         statuses = [(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)]
@@ -251,7 +251,7 @@ async def test_a_provider_with_600_urls_that_are_gone_is_no_attack(plane):
         assert 429 in statuses[600:]
 
 
-async def test_one_address_has_so_many_connections_and_others_go_on(plane):
+async def test_an_address_has_a_limit_of_connections_and_others_are_served(plane):
     async with EdgeProcess(plane.target, max_connections_per_address=2, trusted_proxies="[]") as edge:
         port = await edge.port()
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
@@ -276,7 +276,7 @@ async def asked_from(address, port):
 
 
 @pytest.mark.parametrize("trusted", [{}, {"trusted_proxies": "127.0.0.1"}])
-async def test_what_is_or_may_be_a_proxy_has_as_many_connections_as_there_are(plane, trusted):
+async def test_a_peer_that_may_be_a_proxy_has_no_limit_of_connections(plane, trusted):
     async with EdgeProcess(plane.target, max_connections_per_address=2, **trusted) as edge:
         port = await edge.port()
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -287,7 +287,7 @@ async def test_what_is_or_may_be_a_proxy_has_as_many_connections_as_there_are(pl
             writer.close()
 
 
-async def test_all_of_a_48_of_ipv6_have_16_times_what_one_caller_has(plane):
+async def test_a_48_of_ipv6_has_16_times_the_limit_of_a_caller(plane):
     async with running_edge(plane.target, unknown_states_per_minute_per_address=1, **PROXY) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         addresses = [*(f"2001:db8:0:{n:x}::1" for n in range(17)), "2001:db8:1::1"]
@@ -295,7 +295,7 @@ async def test_all_of_a_48_of_ipv6_have_16_times_what_one_caller_has(plane):
         assert statuses == [*[404] * 16, 429, 404]
 
 
-async def test_one_ipv6_subscriber_is_one_caller_whatever_its_address(plane):
+async def test_a_64_of_ipv6_is_one_caller(plane):
     async with running_edge(plane.target, unknown_states_per_minute_per_address=2, **PROXY) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         addresses = ["2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8::2", "2001:db8:0:1::1"]
@@ -303,7 +303,7 @@ async def test_one_ipv6_subscriber_is_one_caller_whatever_its_address(plane):
         assert statuses == [404, 404, 429, 404]
 
 
-async def test_who_is_limited_can_not_say_that_he_is_somebody_else(plane):
+async def test_a_limited_caller_cannot_pretend_to_be_another(plane):
     async with running_edge(plane.target, unknown_states_per_minute_per_address=2, **PROXY) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         said = [[*named(f"6.6.6.{n}"), *named("198.51.100.7")] for n in range(3)]
@@ -311,8 +311,8 @@ async def test_who_is_limited_can_not_say_that_he_is_somebody_else(plane):
         assert statuses == [404, 404, 429]
 
 
-async def test_where_nobody_has_said_which_proxies_there_are_no_address_is_limited(plane):
-    """All callers may be behind one."""
+async def test_without_trusted_proxies_no_limit_per_address_applies(plane):
+    """One peer may be a proxy for all callers."""
     settings = {"unknown_states_per_minute_per_address": 1, "max_requests_in_flight_per_address": 1}
     gate = asyncio.Event()
     async with EdgeProcess(plane.target, **settings) as edge:

@@ -1,4 +1,4 @@
-"""Errors of our own: in what makes a call, in the framework around it, and below both."""
+"""Internal errors: in a call, in the framework around it, and below both."""
 
 import json
 
@@ -19,7 +19,7 @@ class Broken:
 
 @pytest.fixture
 def app():
-    """An application of its own, whose calls fail and whose bodies have at most 100 bytes."""
+    """Return an application whose calls fail, and whose bodies have at most 100 bytes."""
     return create_app(EdgeSettings(body_limit_bytes=100), Broken())
 
 
@@ -33,7 +33,7 @@ async def fail_in_group(_request):
 
 @pytest.mark.parametrize("accept", [[], [("Accept", "text/html")]])
 @pytest.mark.parametrize("broken", [fail, fail_in_group])
-async def test_an_error_of_the_framework_is_answered_like_any_other(log, app, broken, accept):
+async def test_an_error_of_the_framework_is_answered_as_a_problem(log, app, broken, accept):
     app.handle_request = broken
     async with serving(app) as edge:
         for method in ("GET", "POST"):
@@ -46,7 +46,7 @@ async def test_an_error_of_the_framework_is_answered_like_any_other(log, app, br
     log.clear()
 
 
-async def test_an_error_in_a_view_or_before_one_is_answered_like_any_other(log, app, caplog):
+async def test_an_error_in_a_view_or_before_it_is_answered_as_a_problem(log, app, caplog):
     @app.before_request
     async def check():
         if request.path == "/checked":
@@ -66,7 +66,7 @@ async def test_an_error_in_a_view_or_before_one_is_answered_like_any_other(log, 
     log.clear()
 
 
-async def test_a_view_is_served_and_a_body_of_its_request_is_not_waited_for(app):
+async def test_a_view_is_served_without_waiting_for_a_body(app):
     @app.route("/view", methods=["GET", "POST"])
     async def view():
         return "seen", 201, {"X-Own": "caf\xe9"}
@@ -87,7 +87,7 @@ async def start_and_fail(_scope, _receive, send):
     raise RuntimeError(SECRET)
 
 
-async def test_half_an_answer_is_cut_and_never_looks_whole(log):
+async def test_half_an_answer_is_cut_and_never_looks_complete(log):
     async with serving(start_and_fail) as edge:
         raw = await send_raw(edge.port, http_request("/cb/x"))
         assert raw.endswith(b"\r\n\r\nhalf")
@@ -95,7 +95,7 @@ async def test_half_an_answer_is_cut_and_never_looks_whole(log):
     log.clear()
 
 
-async def test_an_error_in_a_call_is_an_internal_one_that_shows_nothing(log, app):
+async def test_an_error_in_a_call_reveals_nothing(log, app):
     async with serving(app) as edge:
         answer = await ask(edge, f"/cb/{new_state()}")
         assert (answer.status, json.loads(answer.body)["code"]) == (500, "internal")

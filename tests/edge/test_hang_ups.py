@@ -33,7 +33,7 @@ def half_close(sock):
 
 
 @pytest.mark.parametrize("hang_up", [close, reset, half_close])
-async def test_a_call_that_has_begun_is_not_cancelled_by_its_caller(plane, edge, hang_up):
+async def test_a_caller_that_hangs_up_does_not_cancel_its_call(plane, edge, hang_up):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     client = socket.create_connection(("127.0.0.1", edge.port))
@@ -48,7 +48,7 @@ async def test_a_call_that_has_begun_is_not_cancelled_by_its_caller(plane, edge,
 
 
 @pytest.mark.parametrize("size", [0, 10, 100_000])
-async def test_who_leaves_right_after_its_request_has_made_a_call(plane, edge, size):
+async def test_a_client_that_leaves_right_after_its_request_has_made_a_call(plane, edge, size):
     for _ in range(20):
         client = socket.create_connection(("127.0.0.1", edge.port))
         client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"x" * size))
@@ -57,7 +57,7 @@ async def test_who_leaves_right_after_its_request_has_made_a_call(plane, edge, s
     assert [len(invoked.request_body) for invoked in plane.requests] == [size] * 20
 
 
-async def test_who_ends_its_side_together_with_its_request_gets_its_answer(plane, edge):
+async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge):
     clients = []
     for _ in range(20):
         clients.append(socket.create_connection(("127.0.0.1", edge.port)))
@@ -71,7 +71,7 @@ async def test_who_ends_its_side_together_with_its_request_gets_its_answer(plane
 
 @pytest.mark.parametrize("script", [answering(plain(b"ok", call_id="call-1")),
                                     refusing("HANDLER_FAILED", call_id="call-1")])  # fmt: skip
-async def test_a_caller_that_is_not_there_for_its_answer_is_reported_once(plane, edge, script):
+async def test_a_caller_that_is_gone_before_its_answer_is_reported_once(plane, edge, script):
     gate = asyncio.Event()
 
     async def slow(request, context):
@@ -96,7 +96,7 @@ async def test_a_caller_that_gets_its_answer_is_not_reported(plane, edge):
     assert plane.gone == []
 
 
-async def test_callers_that_hang_up_at_any_moment_leave_every_call_with_its_end(plane, edge):
+async def test_every_call_ends_when_callers_hang_up_at_random_moments(plane, edge):
     rng = random.Random(8)
 
     async def script(_request, _context):
@@ -122,8 +122,8 @@ async def test_callers_that_hang_up_at_any_moment_leave_every_call_with_its_end(
     whole = 0
     for _ in range(total // 50):
         whole += sum(await asyncio.gather(*(caller() for _ in range(50))))
-    await wait_until(lambda: not edge.server._running)  # and no connection stays behind
+    await wait_until(lambda: not edge.server._running)  # and no connection remains
     await plane.until(lambda: plane.ended == plane.started)
     assert plane.cancelled == 0
-    assert plane.started > whole / 3  # some left before they were heard
+    assert plane.started > whole / 3  # some left before the edge read their request
     assert {len(invoked.request_body) for invoked in plane.requests} == {500}

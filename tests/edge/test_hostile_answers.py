@@ -1,4 +1,4 @@
-"""Whatever the server returns is a well-formed answer that equals the model, or a clean 502; never a hang or split."""
+"""Any response of the server is an answer that equals the model, or a clean 502; never a hang or a split."""
 
 import json
 
@@ -15,7 +15,7 @@ from callback.v1 import edge_service_pb2
 @pytest.mark.timeout(count(120, 3600))
 @settings(max_examples=count(400, 20_000))
 @given(response=responses(), method=st.sampled_from(["GET", "POST", "DELETE"]))
-async def test_a_hostile_answer_is_as_the_model_says_or_a_clean_502(shared_plane, shared_edge, response, method):
+async def test_a_hostile_response_equals_the_model_or_is_a_clean_502(shared_plane, shared_edge, response, method):
     shared_plane.script = answering(edge_service_pb2.InvokeResponse(response=response))
     raw = await send_raw(shared_edge.port, http_request(f"/cb/{new_state()}", method))
     (answer,) = parse_answers(raw, [method])

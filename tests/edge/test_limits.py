@@ -1,4 +1,4 @@
-"""No request and no reader gets more room or time than it may have, and each learns why."""
+"""Limits of size and time for requests and readers."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes
 
 
 async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, edge):
-    """Without a Content-Length, and whether the client reads meanwhile or not."""
+    """It has no Content-Length, and the client reads meanwhile or does not."""
     reader, writer = await edge.connect()
     writer.write(chunked_head(f"/cb/{new_state()}"))
     sent = 0
@@ -90,8 +90,8 @@ async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, ed
 @pytest.mark.parametrize(
     "chunks", [b"10000\r\n" + b"x" * 65_536 + b"\r\n", b"1\r\nx\r\n" * 10_000], ids=["large", "tiny"]
 )
-async def test_who_never_stops_sending_is_cut(plane, chunks):
-    """However much of it waits to be read in that moment, and wherever."""
+async def test_a_client_that_never_stops_sending_is_cut(plane, chunks):
+    """It does not matter how much waits to be read, and where."""
 
     async def send(path):
         _, writer = await edge.connect()
@@ -108,8 +108,8 @@ async def test_who_never_stops_sending_is_cut(plane, chunks):
     assert plane.requests == []
 
 
-async def test_what_follows_a_request_that_ends_its_connection_is_not_kept(plane):
-    """While its handler runs, a sender could fill the memory with it."""
+async def test_bytes_after_the_last_request_of_a_connection_are_not_kept(plane):
+    """Otherwise a sender can fill the memory while its handler runs."""
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with EdgeProcess(plane.target) as process:
@@ -133,13 +133,13 @@ async def test_tiny_chunks_count_like_large_ones(plane):
         assert plane.requests == []
 
 
-async def test_a_limit_of_nothing_allows_no_body(plane):
+async def test_a_limit_of_zero_allows_no_body(plane):
     async with running_edge(plane.target, body_limit_bytes=0) as edge:
         assert (await ask(edge, f"/cb/{new_state()}", "POST")).status == 200
         assert (await ask(edge, f"/cb/{new_state()}", "POST", [], b"x")).status == 413
 
 
-async def test_too_large_is_a_page_for_a_browser(plane, edge):
+async def test_a_browser_gets_a_page_for_a_body_that_is_too_large(plane, edge):
     head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nContent-Length: {LIMIT * 2}\r\n\r\n"
     (answer,) = parse_answers(await send_raw(edge.port, head.encode()))
     assert (answer.status, answer["content-type"]) == (413, "text/html; charset=utf-8")
@@ -167,9 +167,7 @@ async def test_a_client_that_leaves_within_its_body_makes_no_call(plane, edge):
     ("method", "path", "status"),
     [("HEAD", "/cb/x", 200), ("OPTIONS", "/cb/x", 204), ("FOO", "/cb/x", 405), ("POST", "/nowhere", 404)],
 )
-async def test_an_answer_before_the_body_says_that_the_connection_ends_and_is_not_lost(
-    plane, edge, method, path, status
-):
+async def test_an_answer_before_the_body_closes_the_connection_and_is_not_lost(plane, edge, method, path, status):
     reader, writer = await edge.connect()
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
@@ -198,7 +196,7 @@ def lazy_client(port, *, requests, close=False):
 
 
 BEFORE_IDLE_S = EdgeConfig.keep_alive_timeout - 1.5
-"""By then the idle timer would not have closed a connection."""
+"""Time before the idle timer closes a connection."""
 
 
 async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, monkeypatch):
@@ -210,7 +208,7 @@ async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, mon
 
 
 async def test_a_reader_that_leaves_the_last_bytes_loses_its_connection(plane, monkeypatch):
-    """What is left fits in the buffers, so nothing waits for room: the close does."""
+    """The last bytes fit into the buffers, so only the close waits for the client."""
     monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 0.2)
     plane.script = answering(plain(b"x" * 60_000))
     async with running_edge(plane.target, send_buffer_bytes=4096) as edge:
@@ -219,7 +217,7 @@ async def test_a_reader_that_leaves_the_last_bytes_loses_its_connection(plane, m
             await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
 
 
-async def test_a_stop_cuts_whoever_does_not_read(plane):
+async def test_a_stop_cuts_a_client_that_does_not_read(plane):
     plane.script = answering(plain(b"x" * LIMIT))
     async with running_edge(plane.target) as edge:
         with lazy_client(edge.port, requests=8):

@@ -1,4 +1,4 @@
-"""What operators see: figures and the access log, and what is in neither of them."""
+"""Metrics and the access log, and what neither of them contains."""
 
 import asyncio
 
@@ -43,7 +43,7 @@ async def test_requests_are_counted_by_kind_and_problems_by_code(plane):
         await ask(edge, f"/cb/{new_state()}", "PUT", b"x" * (1024 * 1024 + 1))
         await send_raw(await edge.port(), b"no HTTP\r\n\r\n")
 
-        found = await edge.figures()
+        found = await edge.metrics()
         assert {name: value for name, value in found.items() if name[0] == "callback_edge_requests_total"} == {
             requests("POST", "cb", "2xx"): 2,
             requests("GET", "cbq", "2xx"): 1,
@@ -66,7 +66,7 @@ async def test_requests_are_counted_by_kind_and_problems_by_code(plane):
         assert found[("callback_edge_server_up",)] == 1
 
 
-async def test_what_is_open_is_a_gauge_and_ends_at_zero_however_it_ends(plane):
+async def test_open_requests_and_connections_are_gauges_that_return_to_zero(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
     async with EdgeProcess(plane.target) as edge:
@@ -74,12 +74,12 @@ async def test_what_is_open_is_a_gauge_and_ends_at_zero_however_it_ends(plane):
         for _, writer in calls:
             writer.write(http_request(f"/cb/{new_state()}", close=False))
         await plane.until(lambda: plane.started == 3)
-        found = await edge.figures()
+        found = await edge.metrics()
         assert found[("callback_edge_requests_in_flight",)] == found[("callback_edge_connections",)] == 3
 
         calls[0][1].transport.abort()
         await wait_until(lambda: in_flight(edge, 2))
-        assert (await edge.figures())[problem("caller_gone")] == 1
+        assert (await edge.metrics())[problem("caller_gone")] == 1
         gate.set()
         await wait_until(lambda: in_flight(edge, 0))
         calls[1][1].write(http_request(f"/cb/{new_state()}", close=False))  # a second one on its connection
@@ -87,34 +87,34 @@ async def test_what_is_open_is_a_gauge_and_ends_at_zero_however_it_ends(plane):
         for _, writer in calls:
             writer.close()
         await wait_until(lambda: no_connection(edge))
-        found = await edge.figures()
+        found = await edge.metrics()
         assert found[requests("GET", "cb", "2xx")] == 3
         assert found[requests("GET", "cb", "4xx")] == 1
 
 
-async def test_who_only_ends_its_side_is_counted_with_the_answer_that_it_gets(plane):
+async def test_a_client_that_only_ends_its_side_is_counted_with_its_answer(plane):
     async with EdgeProcess(plane.target) as edge:
-        await ask(edge, f"/cb/{new_state()}")  # from here on its server is known
+        await ask(edge, f"/cb/{new_state()}")  # from here on the server is known to be ready
         reader, writer = await asyncio.open_connection("127.0.0.1", await edge.port())
         writer.write(http_request(f"/cb/{new_state()}", close=False))
         writer.write_eof()
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
         await wait_until(lambda: no_connection(edge))
-        found = await edge.figures()
+        found = await edge.metrics()
         assert found[requests("GET", "cb", "2xx")] == 2
         assert problem("caller_gone") not in found
 
 
 async def in_flight(edge, count):
-    return (await edge.figures())[("callback_edge_requests_in_flight",)] == count
+    return (await edge.metrics())[("callback_edge_requests_in_flight",)] == count
 
 
 async def no_connection(edge):
-    return (await edge.figures())[("callback_edge_connections",)] == 0
+    return (await edge.metrics())[("callback_edge_connections",)] == 0
 
 
-async def test_whether_a_server_serves_is_a_figure(plane):
+async def test_whether_a_server_is_ready_is_a_metric(plane):
     async with EdgeProcess(plane.target) as edge:
         await wait_until(lambda: server_up(edge, 1))
         await plane.serving(False)
@@ -126,7 +126,7 @@ async def test_whether_a_server_serves_is_a_figure(plane):
 
 
 async def server_up(edge, value):
-    return (await edge.figures())[("callback_edge_server_up",)] == value
+    return (await edge.metrics())[("callback_edge_server_up",)] == value
 
 
 async def test_each_request_is_one_line_of_the_access_log_without_its_address(plane):
@@ -152,7 +152,7 @@ async def test_each_request_is_one_line_of_the_access_log_without_its_address(pl
         assert not [line for line in edge.lines if state in line or "yes-it-is" in line or "order" in line]
 
 
-async def test_a_sample_of_the_access_log_still_has_all_that_failed_on_our_side(plane):
+async def test_a_sampled_access_log_has_every_5xx(plane):
     async with EdgeProcess(plane.target, access_log_sample=1e-9) as edge:
         for script in (answering(plain(b"ok")), refusing("STATE_UNKNOWN"), refusing("INTERNAL")):
             plane.script = script
@@ -162,7 +162,7 @@ async def test_a_sample_of_the_access_log_still_has_all_that_failed_on_our_side(
         assert [entry["status"] for entry in edge.events("request_ended")] == [500]
 
 
-async def test_by_default_there_is_no_access_log_but_a_line_for_what_failed_with_its_call(plane):
+async def test_without_an_access_log_each_failed_call_has_a_line(plane):
     async with EdgeProcess(plane.target) as edge:
         await ask(edge, f"/cb/{new_state()}")
         plane.script = refusing("HANDLER_FAILED")
@@ -179,6 +179,6 @@ async def test_by_default_there_is_no_access_log_but_a_line_for_what_failed_with
 
 
 @pytest.mark.parametrize("sample", [-0.1, 1.1])
-def test_a_sample_is_a_part(sample):
+def test_an_access_log_sample_is_from_0_to_1(sample):
     with pytest.raises(ValidationError, match="access_log_sample"):
         EdgeSettings(access_log_sample=sample)

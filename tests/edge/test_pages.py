@@ -1,4 +1,4 @@
-"""The pages: what is on them, in which language, and an operator's own in place of ours."""
+"""Pages: their content, their language, and templates of the operator."""
 
 import base64
 import hashlib
@@ -7,13 +7,26 @@ import re
 import tomllib
 
 import pytest
-from support.edge import EdgeProcess, ask, http_request, new_state, parse_answers, refusing, running_edge, send_raw
+from quart import render_template
+from support.edge import (
+    EdgeProcess,
+    ask,
+    http_request,
+    new_state,
+    parse_answers,
+    refusing,
+    running_edge,
+    send_raw,
+    serving,
+)
 from support.tree import PACKAGES
 
 from callback_edge import problems
+from callback_edge.app import create_app
 from callback_edge.pages.languages import best_language
 from callback_edge.pages.page_cache import PageCache
 from callback_edge.pages.template_errors import TemplatesError
+from callback_edge.settings import EdgeSettings
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
@@ -33,7 +46,7 @@ def style_hash(page):
     return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
 
 
-def test_every_language_says_everything_and_nothing_else():
+def test_every_language_has_all_texts_and_no_others():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
     assert texts("en").keys() == {problem.text_key for problem in problems.ALL}
@@ -71,11 +84,11 @@ def test_every_language_says_everything_and_nothing_else():
         (";;,=,\xff;q=2, -, nl-", "nl"),
     ],
 )
-def test_the_language_that_is_wanted_most_is_taken(accept_language, language):
+def test_the_preferred_language_is_used(accept_language, language):
     assert best_language(accept_language, LANGUAGES) == language
 
 
-async def test_a_page_is_in_the_callers_language_and_says_so(plane, edge):
+async def test_a_page_is_in_the_language_of_the_caller_and_declares_it(plane, edge):
     plane.script = refusing("CALLBACK_CLOSED")
     for language in LANGUAGES:
         for path in (f"/cb/{new_state()}", "/cb/unknown", "/nowhere"):
@@ -88,7 +101,7 @@ async def test_a_page_is_in_the_callers_language_and_says_so(plane, edge):
     assert texts("nl")["callback_closed"]["heading"] in closed.body.decode()
 
 
-async def test_problem_json_is_in_english_whatever_the_callers_language(plane, edge):
+async def test_problem_json_is_in_english_for_every_language(plane, edge):
     plane.script = refusing("CALLBACK_CLOSED")
     answer = await ask(edge, f"/cb/{new_state()}", headers=[speaks("nl")])
     assert json.loads(answer.body) == {
@@ -100,7 +113,7 @@ async def test_problem_json_is_in_english_whatever_the_callers_language(plane, e
     assert (answer["vary"], answer.all("content-language")) == ("accept", [])
 
 
-async def test_a_page_stands_by_itself_and_repeats_nothing_of_the_request(plane, edge):
+async def test_a_page_is_self_contained_and_repeats_nothing_of_the_request(plane, edge):
     plane.script = refusing("CALLBACK_CLOSED")
     planted = "<script>alert(1)</script>"
     headers = [BROWSER, speaks(f"nl, {planted}"), ("Referer", planted), ("Cookie", planted)]
@@ -119,7 +132,7 @@ async def test_a_page_stands_by_itself_and_repeats_nothing_of_the_request(plane,
 
 
 @pytest.mark.parametrize("accept", [[], [("Accept", "*/*")], [("Accept", "application/json")], [BROWSER]])
-async def test_who_must_confirm_gets_a_page_with_a_button_whatever_is_accepted(plane, edge, accept):
+async def test_a_call_that_needs_a_confirmation_gets_a_page_with_a_button_for_any_accept(plane, edge, accept):
     plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
     answer = await ask(edge, f"/cb/{new_state()}?a=b", headers=[*accept, speaks("nl")])
     page = answer.body.decode()
@@ -131,7 +144,7 @@ async def test_who_must_confirm_gets_a_page_with_a_button_whatever_is_accepted(p
     answer.assert_fixed_headers()
 
 
-async def test_a_program_that_looks_at_links_gets_a_page_that_says_nothing(plane, edge):
+async def test_a_link_checker_gets_a_page_that_reveals_nothing(plane, edge):
     plane.script = refusing("AGENT_DETECTED", "FAILED_PRECONDITION")
     for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
         answer = await ask(edge, path)
@@ -148,7 +161,7 @@ async def test_a_program_that_looks_at_links_gets_a_page_that_says_nothing(plane
 
 @pytest.fixture
 def folder(tmp_path):
-    """Writes a folder of templates."""
+    """Write a folder of templates."""
 
     def write(**files):
         for name, content in files.items():
@@ -164,7 +177,7 @@ PAGE = """<!doctype html><html lang="{{ language }}"><title>Acme: {{ heading }}<
 {% if status >= 400 %}<small>{{ code }}</small>{% endif %}"""
 
 
-async def test_an_operators_folder_takes_the_place_of_ours_file_by_file(plane, folder):
+async def test_files_of_the_operator_replace_single_built_in_files(plane, folder):
     theirs = folder(
         style__css="body { color: maroon }",
         texts__nl__toml='[callback_closed]\nheading = "Klaar & <b>over</b>"',
@@ -184,7 +197,7 @@ async def test_an_operators_folder_takes_the_place_of_ours_file_by_file(plane, f
             assert texts(language)["callback_closed"]["text"] in page
 
 
-async def test_an_operators_page_may_have_parts_and_languages_of_its_own(plane, folder):
+async def test_a_page_of_the_operator_may_have_own_parts_and_languages(plane, folder):
     german = (TEMPLATES / "texts.en.toml").read_text().replace("Continue", "Weiter")
     theirs = folder(page__html=PAGE, logo__svg="<svg><circle r='9'/></svg>", texts__de__toml=german)
     async with running_edge(plane.target, templates_dir=theirs) as edge:
@@ -195,6 +208,38 @@ async def test_an_operators_page_may_have_parts_and_languages_of_its_own(plane, 
         assert "<svg><circle r='9'/></svg>" in page
         assert 'value="1">Weiter</button>' in page
         assert f"style-src {style_hash(page)};" in answer["content-security-policy"]
+
+
+CONFIRMATION = """{% extends "page.html" %}{% block more %}<form method="post">
+<button name="callback_confirm" value="1">Ja: {{ button }}</button></form>{% endblock %}"""
+
+
+async def test_a_single_page_of_the_operator_keeps_the_built_in_layout(plane, folder):
+    async with running_edge(plane.target, templates_dir=folder(confirmation__html=CONFIRMATION)) as edge:
+        plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        page = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+        assert 'value="1">Ja: Continue</button>' in page
+        assert '<main class="question">' in page
+        plane.script = refusing("CALLBACK_CLOSED")
+        page = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+        assert "<button" not in page
+        assert "410 · callback_closed" in page
+
+
+async def test_a_view_renders_a_template_of_the_operator_first(folder, monkeypatch):
+    theirs = folder(
+        waiting__html='{% extends "page.html" %}', page__html="<p>{{ text }} {% block more %}{% endblock %}"
+    )
+    monkeypatch.chdir(theirs.parent)
+    app = create_app(EdgeSettings(templates_dir=theirs.name), None)
+
+    @app.get("/waiting")
+    async def waiting():
+        return await render_template("waiting.html", text="<wait>")
+
+    async with serving(app) as edge:
+        assert (await ask(edge, "/waiting")).body == b"<p>&lt;wait&gt; "
+        assert b"error.html" in app.jinja_env.loader.get_source(app.jinja_env, "error.html")[1].encode()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +263,7 @@ async def test_an_operators_page_may_have_parts_and_languages_of_its_own(plane, 
         ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, style.css or texts"),
     ],
 )
-def test_templates_that_do_not_work_are_refused_with_what_is_wrong(folder, files, problem):
+def test_broken_templates_are_refused_with_the_reason(folder, files, problem):
     theirs = folder(**files)
     with pytest.raises(TemplatesError) as caught:
         PageCache(theirs)
@@ -251,7 +296,7 @@ BUTTON = '<button name="callback_confirm" value="1">x</button>'
         '<form method="post"><input type="checkbox" name="callback_confirm" value="1"><button>x</button></form>',
     ],
 )
-def test_a_page_whose_button_would_not_confirm_is_refused(folder, page):
+def test_a_page_whose_button_does_not_confirm_is_refused(folder, page):
     with pytest.raises(TemplatesError, match=r"confirmation\.html: the confirmation page needs one form"):
         PageCache(folder(page__html=page))
 
@@ -268,21 +313,21 @@ def test_a_button_that_confirms_may_be_written_in_any_way(folder, page):
     assert PageCache(folder(page__html=page)).page(problems.CONFIRMATION_REQUIRED, "en").decode() == page
 
 
-def test_a_folder_that_is_not_there_is_said_not_to_be(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     for path in (tmp_path / "none", tmp_path / "file"):
         (tmp_path / "file").touch()
         with pytest.raises(TemplatesError, match=f"templates_dir {path}: does not exist, or is not a folder"):
             PageCache(path)
 
 
-def test_a_file_that_can_not_be_read_is_named(folder):
+def test_an_unreadable_file_is_named(folder):
     theirs = folder()
     (theirs / "style.css").write_bytes(b"\xff")
     with pytest.raises(TemplatesError, match=r"style\.css: 'utf-8' codec can't decode"):
         PageCache(theirs)
 
 
-async def test_an_edge_whose_templates_do_not_work_does_not_start(plane, folder):
+async def test_an_edge_with_broken_templates_does_not_start(plane, folder):
     theirs = folder(page__html="{% if %}")
     edge = EdgeProcess(plane.target, templates_dir=theirs)
     await edge.start()

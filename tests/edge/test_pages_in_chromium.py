@@ -1,4 +1,4 @@
-"""The pages in a real browser: readable for everyone, and a button that works without a script."""
+"""Pages in a real browser: accessible, and with a button that works without a script."""
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -13,9 +13,9 @@ LANGUAGES = ("en", "nl")
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
 NAMED = {"agent_detected", "busy", "callback_closed", "call_in_progress", "confirmation_required", "internal",
          "state_unknown", "too_many_requests"}  # fmt: skip
-"""The entries that are looked at in every run: each kind of page, and the longest texts. A soak looks at all."""
+"""Text keys that every run checks: each kind of page, and the longest texts. A soak checks all."""
 AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
-"""Its rules for WCAG 2.2 A and AA and its own good practices; the size of targets is not among them by default."""
+"""Axe's rules for WCAG 2.2 A and AA and good practices. The size of targets is off by default."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ async def browser():
 
 @pytest.fixture(scope="module")
 async def gallery():
-    """Every page at `/` and its problem's code, with the headers that it has at a case."""
+    """Serve every page at `/CODE` of its problem, with the headers of a real answer."""
     by_path = {f"/{problem.code}": problem for problem in problems.ALL}
 
     async def app(scope, _receive, send):
@@ -43,7 +43,7 @@ async def gallery():
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("language", LANGUAGES)
-async def test_every_page_is_without_findings_of_axe_and_fits(browser, gallery, language, size, scheme):
+async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, language, size, scheme):
     context = await browser.new_context(
         viewport=SIZES[size], color_scheme=scheme, locale=language, reduced_motion="reduce", bypass_csp=False
     )
@@ -85,7 +85,7 @@ async def test_every_page_is_without_findings_of_axe_and_fits(browser, gallery, 
 
 @pytest.fixture(scope="module")
 async def elsewhere():
-    """Two other sites: where the link is, and where the answer leads."""
+    """Run two other sites: one has the link, the other is the target of the redirect."""
     async with site("127.0.0.2") as bank, site("127.0.0.3") as shop:
         shop.pages["/thankyou"] = "<title>Thank you</title>"
         yield bank, shop

@@ -1,4 +1,4 @@
-"""The process: ready, healthy, refused a port, and stopped within its grace whatever hangs on it."""
+"""The process: readiness, health, a port in use, and a stop within its grace period."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ async def refuses_connections(port):
     return False
 
 
-async def test_it_announces_its_real_addresses_and_answers_there(plane, loop):
+async def test_the_edge_announces_its_real_addresses_and_answers_there(plane, loop):
     async with EdgeProcess(plane.target, loop=loop) as edge:
         ready = await edge.until_logged("ready")
         assert ready["edge"].startswith("127.0.0.1:")
@@ -48,7 +48,7 @@ async def test_it_announces_its_real_addresses_and_answers_there(plane, loop):
         answer.assert_fixed_headers()
 
 
-async def test_it_listens_on_ipv6(plane):
+async def test_the_edge_listens_on_ipv6(plane):
     async with EdgeProcess(plane.target, bind="[::1]:0") as edge:
         ready = await edge.until_logged("ready")
         assert ready["edge"].startswith("[::1]:")
@@ -59,7 +59,7 @@ async def test_it_listens_on_ipv6(plane):
         writer.close()
 
 
-async def test_health_is_on_a_port_of_its_own(plane):
+async def test_health_has_its_own_port(plane):
     async with EdgeProcess(plane.target) as edge:
         await wait_until(lambda: readiness(edge, 200))
         answer = await edge.admin("/healthz")
@@ -75,7 +75,7 @@ async def readiness(edge, status):
     return answer.text if answer.status_code == status else ""
 
 
-async def test_it_is_ready_only_while_the_server_serves(plane):
+async def test_the_edge_is_ready_only_while_a_server_is_ready(plane):
     async with EdgeProcess(plane.target) as edge:
         await wait_until(lambda: readiness(edge, 200))
         await plane.serving(False)
@@ -88,7 +88,7 @@ async def test_it_is_ready_only_while_the_server_serves(plane):
         await wait_until(lambda: readiness(edge, 200))
 
 
-async def test_without_a_server_it_lives_but_is_not_ready_and_says_why():
+async def test_without_a_server_the_edge_is_healthy_but_not_ready_and_says_why():
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     async with EdgeProcess(f"127.0.0.1:{port}") as edge:
@@ -98,7 +98,7 @@ async def test_without_a_server_it_lives_but_is_not_ready_and_says_why():
 
 
 @pytest.mark.parametrize("which", ["bind", "admin_bind"])
-async def test_a_port_that_is_taken_is_said_in_one_plain_line(plane, which):
+async def test_a_port_in_use_is_reported_in_one_plain_line(plane, which):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         edge = EdgeProcess(plane.target, **{which: address})
@@ -107,7 +107,7 @@ async def test_a_port_that_is_taken_is_said_in_one_plain_line(plane, which):
         assert edge.lines == [f"callback edge: cannot listen on {address}: Address already in use\n"]
 
 
-async def test_wrong_settings_are_said_plainly(plane):
+async def test_wrong_settings_are_reported_plainly(plane):
     edge = EdgeProcess(plane.target, bind="nowhere", body_limit_bytes=-1)
     await edge.start()
     assert await edge.end() == 2
@@ -119,7 +119,7 @@ async def test_wrong_settings_are_said_plainly(plane):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_process_stops_at_once(plane, loop, number):
     async with EdgeProcess(plane.target, loop=loop) as edge:
-        # An idle connection, half a head, and one that says nothing hold nothing up.
+        # An idle connection, half a head, and a silent connection do not delay the stop.
         idle, half, silent = [await asyncio.open_connection("127.0.0.1", await edge.port()) for _ in range(3)]
         idle[1].write(http_request(f"/cb/{new_state()}", close=False))
         await idle[0].readuntil(b"ok")
@@ -132,7 +132,7 @@ async def test_an_idle_process_stops_at_once(plane, loop, number):
             writer.close()
 
 
-async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
+async def test_a_stop_waits_for_running_calls_and_accepts_no_more(plane, loop):
     gate, gate_of_the_gone = asyncio.Event(), asyncio.Event()
 
     async def script(request, context):
@@ -148,7 +148,7 @@ async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
         gone = await asyncio.open_connection("127.0.0.1", port)
         gone[1].write(http_request(f"/cb/{new_state()}?gone"))
         await plane.until(lambda: plane.started == 2)
-        gone[1].close()  # hung up: its call is waited for all the same
+        gone[1].close()  # the edge still waits for its call
 
         edge.process.terminate()
         await edge.until_logged("stopping")
@@ -162,7 +162,7 @@ async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
         (answer,) = parse_answers(await kept[0].read())
         assert (answer.status, answer.body, answer["connection"]) == (200, b"done", "close")
         answer.assert_fixed_headers()
-        for _ in range(20):  # it is still there, for the call whose caller is gone
+        for _ in range(20):  # it still runs, for the call whose caller is gone
             assert (await edge.admin("/healthz")).status_code == 200
         gate_of_the_gone.set()
         assert await edge.end() == 0
@@ -170,7 +170,7 @@ async def test_a_stop_lets_running_calls_end_and_takes_no_more(plane, loop):
         kept[1].close()
 
 
-async def test_whatever_is_stuck_a_stop_is_over_two_seconds_after_its_grace(plane, loop):
+async def test_a_stop_ends_two_seconds_after_its_grace_period_in_any_case(plane, loop):
     grace = 1
     gate = asyncio.Event()
 
@@ -204,7 +204,7 @@ async def test_whatever_is_stuck_a_stop_is_over_two_seconds_after_its_grace(plan
             writer.close()
 
 
-async def test_a_stop_that_is_stuck_in_python_itself_is_cut(plane):
+async def test_a_stop_that_blocks_the_event_loop_is_cut(plane):
     stuck = "import time; from callback_edge.upstream.client import ServerClient"
     stuck += "; ServerClient.wait_idle = lambda *_: time.sleep(60)"
     async with EdgeProcess(plane.target, first=stuck, grace_s=0.5) as edge:
@@ -214,7 +214,7 @@ async def test_a_stop_that_is_stuck_in_python_itself_is_cut(plane):
         assert time.monotonic() - began <= 2.5
 
 
-async def test_a_second_signal_ends_it_at_once(plane):
+async def test_a_second_signal_ends_the_edge_at_once(plane):
     plane.script = answering_after(asyncio.Event())
     async with EdgeProcess(plane.target) as edge:
         call = asyncio.create_task(send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
@@ -227,7 +227,7 @@ async def test_a_second_signal_ends_it_at_once(plane):
         assert heard == b"" or isinstance(heard, ConnectionError)
 
 
-async def test_a_state_reaches_no_log_whatever_goes_wrong(plane):
+async def test_a_state_reaches_no_log_when_calls_fail(plane):
     async def crash(_request, _context):
         raise RuntimeError("crashed on " + state)
 
@@ -253,7 +253,7 @@ async def test_a_state_reaches_no_log_whatever_goes_wrong(plane):
         assert not [line for line in edge.lines if not line.startswith("{")]
 
 
-async def test_flooding_bodies_are_not_kept(plane):
+async def test_bodies_of_a_flood_are_not_kept(plane):
     """50 MiB in chunks on each of four connections leave no trace in the process's size."""
     async with EdgeProcess(plane.target) as edge:
         port = await edge.port()

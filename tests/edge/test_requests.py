@@ -1,4 +1,4 @@
-"""What the server gets of a request: exactly what was sent."""
+"""The server gets exactly the request that was sent."""
 
 import random
 
@@ -34,20 +34,20 @@ BODIES = {
     "content_type",
     ["application/octet-stream", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain"],
 )
-async def test_a_body_arrives_byte_for_byte_whatever_its_type(plane, edge, body, content_type):
+async def test_a_body_arrives_unchanged_for_every_type(plane, edge, body, content_type):
     headers = [("Content-Type", content_type), ("Content-Encoding", "gzip")]
     await ask(edge, f"/cb/{new_state()}", "POST", headers, body)
     assert plane.requests[0].request_body == body
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH"])
-async def test_every_calling_method_may_have_a_body(plane, edge, method):
+async def test_every_call_method_may_have_a_body(plane, edge, method):
     await ask(edge, f"/cb/{new_state()}", method, [], EVERY_BYTE)
     assert plane.requests[0].request_body == EVERY_BYTE
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-async def test_a_chunked_body_arrives_byte_for_byte(plane, edge, body):
+async def test_a_chunked_body_arrives_unchanged(plane, edge, body):
     rng = random.Random(2)
     sizes = iter(lambda: rng.choice([1, 7, 200, 65_536]) if len(body) < 1000 else rng.choice([4000, 65_536]), None)
     head = f"POST /cb/{new_state()} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -76,7 +76,7 @@ async def test_headers_keep_their_order_and_repetitions_and_nothing_is_added(pla
     assert got == [("host", "box.example"), ("connection", "close"), *as_text]
 
 
-async def test_the_client_address_is_the_peer_whatever_the_headers_say(plane, edge):
+async def test_the_client_address_is_the_peer_and_not_from_headers(plane, edge):
     await ask(edge, f"/cb/{new_state()}", headers=[("Remote-Addr", "6.6.6.6"), ("Forwarded", "for=6.6.6.6")])
     assert plane.requests[0].client_address == "127.0.0.1"
 

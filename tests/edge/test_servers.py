@@ -1,4 +1,4 @@
-"""Several servers, that come, drain and go: calls go where they are served, once."""
+"""Several servers that start, drain and stop: each call reaches a ready server once."""
 
 import asyncio
 import collections
@@ -46,7 +46,7 @@ async def test_calls_are_spread_over_all_servers():
         await both_are_called(edge, planes)
 
 
-async def test_a_server_that_drains_answers_what_it_has_and_is_sent_no_more():
+async def test_a_draining_server_returns_its_results_and_gets_no_more_calls():
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         await both_are_called(edge, planes)
         draining, other = planes
@@ -74,14 +74,14 @@ async def test_a_server_that_drains_answers_what_it_has_and_is_sent_no_more():
 
 
 async def sent_no_more(edge, plane):
-    """Four calls in a row went elsewhere. The one that makes this wait may be held: it is left alone."""
+    """Return whether four calls in a row went to other servers. A held call of this check is ignored."""
     had = plane.started
     calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(4)]
     await wait_until(lambda: plane.started > had or all(call.done() for call in calls))
     return plane.started == had
 
 
-async def test_servers_that_are_replaced_one_after_the_other_lose_no_call():
+async def test_a_rolling_restart_of_the_servers_loses_no_call():
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         outcomes = collections.Counter()
         enough = asyncio.Event()
@@ -99,7 +99,7 @@ async def test_servers_that_are_replaced_one_after_the_other_lose_no_call():
                 await wait_until(lambda here=plane: here.started == here.ended)
                 had, quiet = plane.started, sum(outcomes.values())
                 await wait_until(lambda before=quiet: sum(outcomes.values()) > before + 50)
-                assert plane.started - had <= len(callers)  # those that were on their way
+                assert plane.started - had <= len(callers)  # those in flight
                 await plane.stop(grace=10)
                 await plane.start(plane.port)
                 had = plane.started
@@ -111,7 +111,7 @@ async def test_servers_that_are_replaced_one_after_the_other_lose_no_call():
         assert sum(outcomes.values()) == sum(plane.started for plane in planes) == sum(plane.ended for plane in planes)
 
 
-async def test_while_no_server_serves_nothing_is_sent_and_the_caller_may_try_again():
+async def test_while_no_server_is_ready_nothing_is_sent_and_the_caller_may_try_again():
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         await both_are_called(edge, planes)
         for plane in planes:
@@ -127,7 +127,7 @@ async def test_while_no_server_serves_nothing_is_sent_and_the_caller_may_try_aga
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
 
 
-async def test_a_call_that_finds_no_server_that_serves_waits_for_one_a_moment():
+async def test_a_call_waits_a_moment_for_a_ready_server():
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
         await plane.serving(False)
@@ -140,8 +140,8 @@ async def test_a_call_that_finds_no_server_that_serves_waits_for_one_a_moment():
         assert plane.started == 1
 
 
-async def test_a_call_that_was_given_up_unsent_leaves_nothing_at_a_server_that_comes(monkeypatch):
-    """Even where the server comes in the moment of giving up."""
+async def test_a_call_that_expired_unsent_never_reaches_a_later_server(monkeypatch):
+    """This also holds if the server starts at that moment."""
     monkeypatch.setattr(client, "_STREAM_WAIT_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
         await wait_until(lambda: not edge.upstream.why_not_ready())
@@ -161,7 +161,7 @@ async def test_a_call_that_was_given_up_unsent_leaves_nothing_at_a_server_that_c
         assert plane.started == plane.ended == outcomes[200]
 
 
-async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
+async def test_a_new_server_gets_its_share_of_calls(monkeypatch):
     monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.5)
     async with two_planes() as planes:
         comes, other = planes
@@ -174,7 +174,7 @@ async def test_a_server_that_comes_later_gets_its_share(monkeypatch):
             assert other.cancelled == 0
 
 
-async def test_streams_are_renewed_and_what_the_former_ones_have_is_answered(monkeypatch):
+async def test_streams_are_replaced_and_the_earlier_ones_return_their_results(monkeypatch):
     monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
         gate = asyncio.Event()
@@ -182,7 +182,7 @@ async def test_streams_are_renewed_and_what_the_former_ones_have_is_answered(mon
         held = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await plane.until(lambda: plane.started)
         await wait_until(lambda: plane.opened > 4 * channel.STREAM_COUNT)
-        assert len(plane._streams) <= 2 * channel.STREAM_COUNT  # those that have nothing to answer are over
+        assert len(plane._streams) <= 2 * channel.STREAM_COUNT  # earlier streams without pending calls have ended
         gate.set()
         assert (await held).body == b"as before"
         assert plane.cancelled == 0
@@ -200,14 +200,14 @@ async def test_streams_are_renewed_and_what_the_former_ones_have_is_answered(mon
         ("[::1]:1,[::2]:2", "ipv6:[::1]:1,[::2]:2"),
     ],
 )
-def test_servers_are_written_as_people_do_or_as_grpc_does(written, target):
+def test_targets_are_accepted_in_plain_form_and_in_grpc_form(written, target):
     assert EdgeSettings(server_target=written, allow_plaintext=True).server_target == target
 
 
 @pytest.mark.parametrize(
     "written", ["a:1,b:2", "dns:///a:1,b:2", "10.0.0.1:1,[::1]:1", "10.0.0.1:1,", "10.0.0.1,10.0.0.2"]
 )
-def test_a_list_that_grpc_can_not_take_is_refused_with_what_to_write(written):
+def test_a_list_that_grpc_cannot_use_is_refused_with_advice(written):
     with pytest.raises(ValidationError, match="one name that resolves to all of them"):
         EdgeSettings(server_target=written)
 
@@ -218,7 +218,7 @@ def test_a_server_without_a_port_is_refused(written):
         EdgeSettings(server_target=written, allow_plaintext=True)
 
 
-def test_tls_to_several_addresses_needs_the_name_that_their_certificates_have():
+def test_tls_to_several_addresses_needs_a_server_name():
     several = "10.0.0.1:1,10.0.0.2:1"
     with pytest.raises(ValidationError, match="server_name"):
         EdgeSettings(server_target=several, server_tls={})
@@ -227,7 +227,7 @@ def test_tls_to_several_addresses_needs_the_name_that_their_certificates_have():
 
 
 @pytest.mark.parametrize("elsewhere", ["server.example:1", "10.0.0.1:1", "127.0.0.1:1,10.0.0.2:1", "dns:///server:1"])
-def test_states_go_to_no_other_machine_in_plain_text_unless_that_is_meant(elsewhere):
+def test_plain_text_to_another_machine_must_be_allowed(elsewhere):
     with pytest.raises(ValidationError, match="set server_tls, or allow_plaintext"):
         EdgeSettings(server_target=elsewhere)
     EdgeSettings(server_target=elsewhere, allow_plaintext=True)
@@ -237,5 +237,5 @@ def test_states_go_to_no_other_machine_in_plain_text_unless_that_is_meant(elsewh
 @pytest.mark.parametrize(
     "here", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.0.0.1:1,127.0.0.2:1", "unix:/run/callback"]
 )
-def test_on_this_machine_plain_text_is_fine(here):
+def test_plain_text_on_this_machine_is_allowed(here):
     EdgeSettings(server_target=here)

@@ -1,4 +1,4 @@
-"""What is not plain HTTP/1.1 is refused before the application hears of it, and the connection ends."""
+"""Input that is not plain HTTP/1.1 is refused before the application sees it, and the connection ends."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from support.payloads import BAD, GOOD, HIDDEN, NOWHERE, PATH, TOLERATED, get
 from callback_edge.http.parser import StrictConnection
 
 END = b"GET /the-end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-"""Ends a connection that goes on."""
+"""Request that ends the connection."""
 
 
 @pytest.fixture(scope="module")
 async def edge(shared_plane):
-    """An edge that does not wait long for the rest of a body."""
+    """Run an edge with a short body timeout."""
     async with running_edge(shared_plane.target, body_timeout_s=1) as running:
         yield running
 
@@ -24,7 +24,7 @@ async def edge(shared_plane):
 @pytest.mark.parametrize(("payload", "status"), BAD.values(), ids=BAD.keys())
 async def test_a_malformed_request_is_refused_and_never_called(plane, edge, payload, status):
     raw = await send_raw(edge.port, payload + (HIDDEN if payload.endswith(b"\r\n\r\n") else b""))
-    (answer,) = parse_answers(raw)  # one answer: what was hidden behind it was not read as a request
+    (answer,) = parse_answers(raw)  # one answer: the hidden request was not read as one
     assert answer.status == status
     assert json.loads(answer.body)["status"] == status
     assert answer["connection"] == "close"
@@ -38,25 +38,25 @@ async def test_a_malformed_head_request_is_refused_without_a_body(plane, edge):
     assert (answer.status, answer.body) == (400, b"")
 
 
-async def test_a_refusal_of_the_parser_is_a_page_for_a_browser_where_the_head_can_be_read(plane, edge):
+async def test_a_browser_gets_a_page_for_a_refused_head_that_can_be_read(plane, edge):
     raw = await send_raw(edge.port, get(b"Host: a", b"Upgrade: h2c", b"Accept: text/html"))
     assert parse_answers(raw)[0]["content-type"] == "text/html; charset=utf-8"
 
 
 @pytest.mark.parametrize(("payload", "meant"), (TOLERATED | GOOD).values(), ids=(TOLERATED | GOOD).keys())
-async def test_what_is_unusual_but_plain_is_read_as_it_is_meant(plane, edge, payload, meant):
+async def test_an_unusual_but_valid_request_is_read_correctly(plane, edge, payload, meant):
     answers = parse_answers(await send_raw(edge.port, payload + END))
     assert [answer.status for answer in answers][: len(meant)] == [200] * len(meant)
     assert [(request.request_query_string, request.request_body) for request in plane.requests] == meant
 
 
 @pytest.mark.parametrize("payload", NOWHERE.values(), ids=NOWHERE.keys())
-async def test_what_is_no_call_hides_none(plane, edge, payload):
+async def test_a_request_that_is_not_a_call_hides_no_call(plane, edge, payload):
     await send_raw(edge.port, payload + END)
     assert plane.requests == []
 
 
-async def test_a_head_in_many_pieces_is_read_like_one_at_once(plane, edge):
+async def test_a_head_in_many_pieces_is_read_like_a_complete_one(plane, edge):
     reader, writer = await edge.connect()
     for byte in get(b"Host: a", b"Connection: close"):
         writer.write(bytes([byte]))
@@ -64,14 +64,14 @@ async def test_a_head_in_many_pieces_is_read_like_one_at_once(plane, edge):
     assert parse_answers(await edge.rest(reader, writer))[0].status == 200
 
 
-async def test_what_follows_a_request_that_ends_the_connection_is_dropped(plane, edge):
+async def test_bytes_after_a_request_that_ends_the_connection_are_discarded(plane, edge):
     payload = http_request(PATH.decode(), "POST", [], b"abc") + b"\r\n" + HIDDEN
     (answer,) = parse_answers(await send_raw(edge.port, payload))
     assert answer.status == 200
     assert len(plane.requests) == 1
 
 
-async def test_bad_after_good_on_one_connection_ends_it_there(plane, edge):
+async def test_a_malformed_second_request_ends_the_connection(plane, edge):
     good = http_request(PATH.decode(), close=False)
     bad, _ = BAD["TE and CL"]
     answers = parse_answers(await send_raw(edge.port, good + bad + HIDDEN))
@@ -80,15 +80,15 @@ async def test_bad_after_good_on_one_connection_ends_it_there(plane, edge):
 
 
 @pytest.mark.parametrize(("bad", "status"), [BAD["one bare LF"], BAD["17 KiB head at once"]], ids=["LF", "large"])
-async def test_what_follows_the_last_chunk_is_not_taken_for_its_trailers(plane, edge, bad, status):
+async def test_bytes_after_the_last_chunk_are_not_read_as_trailers(plane, edge, bad, status):
     good, meant = GOOD["chunk extension"]
     answers = parse_answers(await send_raw(edge.port, good + bad))
     assert [answer.status for answer in answers] == [200, status]
     assert [(request.request_query_string, request.request_body) for request in plane.requests] == meant
 
 
-async def test_bad_after_a_head_request_is_refused_with_a_body(plane, edge):
-    """The answer's form follows its own request, not the one before."""
+async def test_a_malformed_request_after_a_head_request_is_refused_with_a_body(plane, edge):
+    """The form of an answer follows its own request, not the earlier one."""
     head = http_request(f"/cb/{new_state()}", "HEAD", close=False)
     bad, _ = BAD["bare LF"]
     answers = parse_answers(await send_raw(edge.port, head + bad), ["HEAD", "GET"])
@@ -97,7 +97,7 @@ async def test_bad_after_a_head_request_is_refused_with_a_body(plane, edge):
 
 
 async def test_a_refusal_reaches_a_client_that_is_still_sending(plane, edge):
-    """A connection closed over unread bytes would be reset, and the refusal lost with it."""
+    """To close a connection with unread bytes resets it, and the client loses the refusal."""
     reader, writer = await edge.connect()
     writer.write(b"GET / HTTP/1.1\nHost: a\n\n")
     first = await reader.readuntil(b"\r\n\r\n")
@@ -114,8 +114,8 @@ async def test_a_silent_or_slow_head_is_closed_without_an_answer(plane, edge):
 
 @pytest.mark.parametrize("name", [b"content-type", b"x-more"])
 @pytest.mark.parametrize("before", [0, 1])
-def test_a_field_that_would_begin_another_line_is_never_sent(name, before):
-    """The last thing that looks at an answer's fields: what makes them has looked before."""
+def test_a_field_with_a_line_break_is_never_sent(name, before):
+    """This is the last check of fields; the code that makes them checks them too."""
     connection = StrictConnection()
     connection.receive_data(get(b"Host: a"))
     while connection.next_event() is not h11.NEED_DATA and connection.their_state is not h11.DONE:

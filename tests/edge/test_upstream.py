@@ -1,4 +1,4 @@
-"""The server unreachable, lost, or silent: what callers are told, and that nothing is ever sent twice."""
+"""An unreachable, lost or silent server: the callers' answers, and that no call is sent twice."""
 
 import asyncio
 import json
@@ -45,19 +45,19 @@ UNREACHABLE = (503, "server_unreachable", ["5"])
 UNKNOWN = (503, "outcome_unknown", [])
 
 
-async def test_where_nothing_listens_nothing_was_sent_and_the_caller_may_try_again():
+async def test_without_a_listening_server_nothing_is_sent_and_the_caller_may_try_again():
     async with running_edge(f"127.0.0.1:{free_port()}") as edge:
         assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
         assert edge.upstream.why_not_ready()
 
 
-async def test_a_peer_that_takes_connections_but_speaks_no_grpc_is_unreachable():
+async def test_a_peer_that_accepts_connections_but_does_not_use_grpc_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         async with running_edge(f"127.0.0.1:{mute.getsockname()[1]}") as edge:
             assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
 
 
-async def test_a_server_that_comes_back_is_found_by_itself():
+async def test_the_edge_reconnects_to_a_restarted_server():
     port = free_port()
     async with running_edge(f"127.0.0.1:{port}") as edge:
         assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
@@ -71,7 +71,7 @@ async def test_a_server_that_comes_back_is_found_by_itself():
             assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
 
 
-async def test_a_call_waits_a_moment_for_a_server_that_is_just_starting():
+async def test_a_call_waits_a_moment_for_a_starting_server():
     port = free_port()
     plane = ControlPlane()
     async with running_edge(f"127.0.0.1:{port}") as edge:
@@ -81,7 +81,7 @@ async def test_a_call_waits_a_moment_for_a_server_that_is_just_starting():
         await plane.stop()
 
 
-async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unknown_and_nothing_is_sent_again():
+async def test_a_connection_lost_after_the_call_was_sent_makes_its_outcome_unknown_without_a_retry():
     async with control_plane() as plane, running_edge(plane.target) as edge:
 
         async def script(_request, _context):
@@ -97,17 +97,17 @@ async def test_a_connection_lost_after_the_call_was_sent_leaves_its_outcome_unkn
         await plane.start(plane.port)
         await wait_until(lambda: not edge.upstream.why_not_ready())
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
-        assert plane.started == 2  # the lost one was not sent again
+        assert plane.started == 2  # the lost call was not sent again
 
 
-async def test_a_server_that_dies_before_the_call_is_written_leaves_its_outcome_unknown(monkeypatch):
+async def test_a_server_that_dies_before_the_call_is_written_makes_its_outcome_unknown(monkeypatch):
     send = InvocationStream.send
     with subprocess.Popen([sys.executable, "-c", PLANE], cwd=ROOT / "tests", stdout=subprocess.PIPE) as plane:
         async with running_edge(f"127.0.0.1:{int(plane.stdout.readline())}") as edge:
 
             def send_to_the_dead(stream, calls):
                 plane.kill()
-                # The loop is busy meanwhile, and does not see it.
+                # Meanwhile the loop is busy and does not notice.
                 channel = edge.upstream._channel._channel
                 wait_until_sync(lambda: channel.get_state() is not READY, what="the end of the connection")
                 send(stream, calls)
@@ -119,7 +119,7 @@ async def test_a_server_that_dies_before_the_call_is_written_leaves_its_outcome_
 @pytest.mark.parametrize(
     "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED]
 )
-async def test_a_failure_that_grpc_would_retry_is_not_retried(plane, edge, code):
+async def test_a_failure_that_grpc_could_retry_is_not_retried(plane, edge, code):
     async def script(_request, _context):
         raise Refused(code)
 
@@ -130,7 +130,7 @@ async def test_a_failure_that_grpc_would_retry_is_not_retried(plane, edge, code)
     assert plane.started == 1
 
 
-async def test_a_server_that_never_answers_is_not_waited_for_longer_than_the_timeout(plane):
+async def test_the_edge_waits_for_a_silent_server_until_the_timeout(plane):
     async with running_edge(plane.target, invoke_timeout_s=0.2) as edge:
 
         async def script(_request, _context):
@@ -140,7 +140,7 @@ async def test_a_server_that_never_answers_is_not_waited_for_longer_than_the_tim
         assert told(await ask(edge, f"/cb/{new_state()}")) == UNKNOWN
 
 
-async def test_a_garbled_answer_is_a_fault_that_shows_nothing(edge, plane):
+async def test_a_malformed_result_is_an_internal_error_that_reveals_nothing(edge, plane):
     async def script(_request, _context):
         return None
 
@@ -157,7 +157,7 @@ async def test_the_largest_request_and_answer_fit_in_a_message(plane):
         assert answer.body == body
 
 
-async def test_giving_up_answers_who_waits_and_leaves_the_calls_alone(plane):
+async def test_give_up_answers_the_waiting_callers_and_does_not_cancel_the_calls(plane):
     gate = asyncio.Event()
     plane.script = answering_after(gate, plain(b"late"))
     async with running_edge(plane.target) as edge:

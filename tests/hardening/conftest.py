@@ -1,4 +1,4 @@
-"""One running system for all of these tests: a server and an edge, each a process of its own."""
+"""One system for all of these tests: a server and an edge, each in its own process."""
 
 import re
 
@@ -9,7 +9,7 @@ from support.system import own_store, running_system
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory):
-    """A system that gives up a body after a second, with `PROFILES` whose secret is `SECRET`."""
+    """Run a system with a body timeout of a second, and `PROFILES` whose secret is `SECRET`."""
     directory = tmp_path_factory.mktemp("system")
     secret = directory / "secret"
     secret.write_text(SECRET)
@@ -28,7 +28,7 @@ async def system(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def nothing_went_wrong(system):
-    """Fails a test that either process did not survive, or in which it logged an error or anything but events."""
+    """Fail a test in which a process ended, or logged an error or anything but events."""
     yield
     for process in (system.edge, system.server):
         assert process.process.poll() is None, f"{process.log.stem} has ended"

@@ -1,4 +1,4 @@
-"""Requests as no one should send them: each is made of a number, and so can be made again.
+"""Malformed and unusual requests: a number determines each, so that it can be repeated.
 
 Most begin as a good request of which a few things are then wrong: so they get as deep as what is wrong lets them. Some
 are nonsense throughout.

@@ -1,4 +1,4 @@
-"""How senders prove themselves in these tests."""
+"""Verification profiles of these tests."""
 
 SECRET = "a-secret-of-a-sender"
 PROFILES = {
@@ -8,4 +8,4 @@ PROFILES = {
     "graph": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "validation-token" }',
     "events": 'kind = "shared-secret"\nparameter = "key"\nhandshake = { kind = "cloudevents", origins = ["*"] }',
 }
-"""What is declared of each profile, besides its secret."""
+"""Settings of each profile, without its secret."""

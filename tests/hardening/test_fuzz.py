@@ -1,4 +1,4 @@
-"""Whatever bytes come, the edge answers or closes in time, and nothing breaks behind it.
+"""For any bytes the edge answers or closes in time, and nothing breaks behind it.
 
 `CALLBACK_FUZZ_SEED` has a run repeated. Every connection can be made again by itself: `payload(seed, n, targets)`.
 """
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.timeout(24 * 3600 if SOAK else 120)
 CONNECTIONS = count(4_000, 1_000_000)
 AT_ONCE = 48
 BOUND_S = 30
-"""A head has 5 s, its body 1 s here, an answer 2 s in which the rest is dropped; and machines are busy."""
+"""Deadline: 5 s for a head, 1 s for its body here, 2 s in which the rest is discarded, and time for a busy machine."""
 EXPECTED = {100, 200, 204, 400, 401, 404, 405, 408, 410, 413, 431, 501, 503, 505}
-"""503 is what a prefetch gets; 410 is a case's that was made for one call."""
+"""A prefetch gets a 503; a closed case for one call gets a 410."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 async def cases_of(client):
-    """Addresses of cases of every kind, most of which stay open whatever calls come."""
+    """Return addresses of cases of every kind, most of which stay open."""
     kinds = [
         {"allow_multiple_calls": True},
         {"allow_multiple_calls": True, "state_query_parameter": "state"},
@@ -44,7 +44,7 @@ async def cases_of(client):
 
 
 async def answered(port, pieces, is_ended):
-    """Sends what is in the pieces, and returns all that comes until the edge closes the connection."""
+    """Send the pieces, and return all bytes until the edge closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for piece in pieces:
@@ -54,14 +54,14 @@ async def answered(port, pieces, is_ended):
             writer.write_eof()
         return await reader.read()
     except OSError:
-        return b""  # closed over what was still being sent
+        return b""  # closed while the client was still sending
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
 
-async def test_no_bytes_break_or_hold_the_edge(system):
+async def test_no_bytes_break_or_block_the_edge(system):
     seed = os.environ.get("CALLBACK_FUZZ_SEED") or f"{random.SystemRandom().getrandbits(64):x}"
     print(f"\nCALLBACK_FUZZ_SEED={seed}")
     cases = await cases_of(system.client)
@@ -95,7 +95,7 @@ async def test_no_bytes_break_or_hold_the_edge(system):
     megabytes = [[size >> 20 for size in each] for each in zip(*sizes, strict=True)]
     print(f"{CONNECTIONS} connections in {took:.0f} s: {dict(statuses.most_common())}")
     print(f"MiB of the edge {megabytes[0]}, of the server {megabytes[1]}")
-    assert statuses[200] > CONNECTIONS / 20  # they get deep enough to mean something
+    assert statuses[200] > CONNECTIONS / 20  # enough requests are valid
     warm = len(sizes) // 4
     for each in megabytes:
         assert max(each) - each[warm] < 64

@@ -1,4 +1,4 @@
-"""What is no call leaves a case as it was: open for the one that is to come, and never called.
+"""A request that is not a call leaves its case open and uncalled.
 
 Each kind of request is made on many cases, each of which could be called once; then one of them is called.
 """
@@ -40,20 +40,20 @@ def get(case):
 
 @dataclass
 class Kind:
-    """A kind of request that is no call."""
+    """Kind of request that is not a call."""
 
     request: Callable[[Any], bytes]
-    """Makes the bytes, of a case."""
+    """Create the bytes for a case."""
     status: int = 0
-    """What the answer is. 0: the caller hangs up before there is one."""
+    """Status of the answer. 0: the caller hangs up before it."""
     options: dict[str, Any] = field(default_factory=dict)
-    """What the case is generated with."""
+    """Settings of the case."""
     call: Callable[[Any], bytes] = get
-    """Makes the request that is the call. By default a GET of its address."""
+    """Create the request that is the call. By default a GET of its address."""
 
 
 def asks(method="GET", *headers, body=b"", at=path, **more):
-    """A kind of one plain request."""
+    """Return a kind of one plain request."""
     return {"request": lambda case: http_request(at(case), method, headers, body), **more}
 
 
@@ -64,7 +64,7 @@ def signed(secret):
 
 
 def payload(name):
-    """One of the payloads that are refused as a whole."""
+    """Return a kind of one of the payloads that the edge refuses completely."""
     return Kind(lambda case: BAD[name][0].replace(STATE, case.state.encode()), BAD[name][1])
 
 
@@ -77,7 +77,7 @@ def post_of(length, body):
 
 
 def in_form(body):
-    """Makes the body of the state."""
+    """Create the body from the state."""
     return lambda case: http_request("/cbq/state", "POST", [FORM], body(case.state).encode())
 
 
@@ -175,7 +175,7 @@ KINDS = {
 
 
 async def hangs_up(port, data):
-    """Sends what is the beginning of a request, and resets the connection."""
+    """Send the start of a request, and reset the connection."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     with contextlib.suppress(OSError):
@@ -184,7 +184,7 @@ async def hangs_up(port, data):
 
 
 @pytest.mark.parametrize("name", KINDS)
-async def test_of_all_cases_none_is_consumed(system, name):
+async def test_a_request_that_is_not_a_call_consumes_no_case(system, name):
     kind, port = KINDS[name], int(system.url.rpartition(":")[2])
     labels, at_once = {"kind": name.replace(" ", "-").replace(",", "")}, asyncio.Semaphore(AT_ONCE)
 

@@ -39,7 +39,7 @@ OWN = 64 * 1024
 
 async def connections(edge):
     """How many connections an edge has open."""
-    return (await edge.figures())[("callback_edge_connections",)]
+    return (await edge.metrics())[("callback_edge_connections",)]
 
 
 async def honest(url, served):

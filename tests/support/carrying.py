@@ -1,4 +1,4 @@
-"""A server's EdgeService without an edge: each call over a stream of its own."""
+"""Calls to a server's EdgeService without an edge, each over its own stream."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class EdgeCalls:
-    """Calls over a channel, each an awaitable of its answer; a refusal is the error that an RPC would raise."""
+    """Calls over a channel. Each is an awaitable of its response, and raises a refusal as an RPC does."""
 
     def __init__(self, channel):
         self._stub = EdgeServiceStub(channel)
@@ -25,7 +25,7 @@ class EdgeCalls:
     async def _invoke(self, request, metadata):
         stream = self._stub.StreamInvocations(metadata=metadata)
         try:
-            await stream.read()  # whether it takes calls: it has to take this one in any case
+            await stream.read()  # readiness; the server must accept this call in any case
             await stream.write(edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=1, request=request)]))
             await stream.done_writing()
             while not (message := await stream.read()).results:

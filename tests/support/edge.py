@@ -1,4 +1,4 @@
-"""For tests of the edge: an EdgeService that does as it is told, an edge in front of it, and raw HTTP to talk to that.
+"""Tools for tests of the edge: a scripted EdgeService, an edge in front of it, and raw HTTP.
 
 The EdgeService stands for the control plane. Everything between a socket and it is real: Hypercorn, Quart, gRPC.
 """
@@ -34,10 +34,10 @@ from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 
 PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
-"""As the real server: gRPC's default cuts off an edge that asks each 30 s whether it is still there."""
+"""Options of the real server. By default gRPC disconnects an edge that pings every 30 s."""
 
 DEADLINE_S = 20
-"""Generous: nothing that works comes near it."""
+"""Generous deadline of a wait."""
 
 FIXED = {
     "cache-control": "no-store",
@@ -78,7 +78,7 @@ def redirect(url):
 
 
 def answering(response) -> Script:
-    """Script: give this answer."""
+    """Return a script that answers with this response."""
 
     async def script(_request, _context):
         return response
@@ -87,7 +87,7 @@ def answering(response) -> Script:
 
 
 def answering_after(gate, response=None) -> Script:
-    """Script: give this answer, or a plain one, once the gate is open."""
+    """Return a script that answers once the gate is open."""
 
     async def script(_request, _context):
         await gate.wait()
@@ -97,7 +97,7 @@ def answering_after(gate, response=None) -> Script:
 
 
 class Refused(Exception):  # noqa: N818  # an answer, not an error
-    """What a script raises to refuse a call: a code alone, or a `google.rpc.Status` with more."""
+    """Refusal of a call, raised by a script: a code, or a `google.rpc.Status`."""
 
     def __init__(self, status):
         self.status = status if isinstance(status, status_pb2.Status) else status_pb2.Status(code=status.value[0])
@@ -116,7 +116,7 @@ def refusal(
 
 
 def refusing(reason, code="UNKNOWN", **more) -> Script:
-    """Script: refuse with this reason, as `refusal` says."""
+    """Return a script that refuses with this reason; see `refusal`."""
 
     async def script(_request, _context):
         raise refusal(reason, code, **more)
@@ -129,11 +129,11 @@ def seconds(whole, nanos=0) -> duration_pb2.Duration:
 
 
 class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
-    """A gRPC server with an EdgeService that follows `script` and keeps what it was asked."""
+    """gRPC server with an EdgeService that runs `script` and records the requests."""
 
     def __init__(self):
         self._streams = {}
-        """What each stream is told by, by its context."""
+        """Lock of each stream's writer, by its context."""
         self._serving = True
         self.reset()
         self.health = health.aio.HealthServicer()
@@ -142,16 +142,16 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
     def reset(self):
         self.script = answering(plain(b"ok"))
         self.unwelcome = None
-        """The refusal of each stream that is opened; None: they are welcome."""
+        """Refusal of each new stream; None accepts it."""
         self.requests = []
         self.batches = []
-        """How many calls came together, in each message."""
+        """Number of calls in each message."""
         self.tokens = []
-        """What each stream had as its `authorization`."""
+        """Value of `authorization` of each stream."""
         self.opened = 0
-        """How many streams came, welcome or not."""
+        """Number of streams, accepted or not."""
         self.gone = []
-        """The calls whose caller was reported gone."""
+        """Calls whose caller was reported gone."""
         self.started = 0
         self.ended = 0
         self.cancelled = 0
@@ -192,7 +192,7 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         except asyncio.CancelledError:
             self._count("cancelled")
             raise
-        except Exception as error:  # what gRPC itself makes of one
+        except Exception as error:  # as gRPC reports it
             answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
         async with writing:
             await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
@@ -226,7 +226,7 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
         await self.serving(True)
 
     async def serving(self, whether):
-        """Say to everybody whether calls are taken."""
+        """Tell every stream and the health service whether calls are accepted."""
         self._serving = whether
         states = health_pb2.HealthCheckResponse
         await self.health.set("callback.v1.EdgeService", states.SERVING if whether else states.NOT_SERVING)
@@ -267,7 +267,7 @@ class RunningEdge:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def rest(self, reader, writer) -> bytes:
-        """Return all that still comes until the edge closes the connection."""
+        """Return all bytes until the edge closes the connection."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 return await reader.read()
@@ -336,7 +336,7 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~\x80-\xff](?:[\t
 
 
 def parse_answers(raw: bytes, methods=("GET",), *, keep_informational=False) -> list[HttpAnswer]:
-    """Read answers off the wire, strictly: anything that is not exactly answers fails."""
+    """Parse answers strictly: any other bytes fail."""
     answers = []
     methods = list(methods)
     while raw:
@@ -369,7 +369,7 @@ def parse_answers(raw: bytes, methods=("GET",), *, keep_informational=False) -> 
 
 
 async def send_raw(port: int, payload: bytes) -> bytes:
-    """Send bytes, and return all that comes back until the edge closes the connection."""
+    """Send bytes, and return all bytes until the edge closes the connection."""
     async with asyncio.timeout(DEADLINE_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -413,14 +413,14 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"} | dict(os.environ)
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
-"""Starts a program as systemd does: the same process, with a socket as its file descriptor 3."""
+"""Program that starts another as systemd does: in the same process, with a socket as file descriptor 3."""
 
 
 class EdgeProcess:
-    """`python -m callback_edge` as a process of its own, on ports that it picks."""
+    """Process of `python -m callback_edge`, on free ports."""
 
     def __init__(self, target, *, loop="uvloop", first="", passed=None, **settings):
-        """`first` is Python to run before the edge; `loop` is uvloop, or asyncio as where there is no uvloop.
+        """`first` is Python code to run before the edge; `loop` is uvloop or asyncio.
 
         `passed` is a socket to pass to it, as systemd does.
         """
@@ -478,14 +478,14 @@ class EdgeProcess:
                 await self._more.wait()
 
     def events(self, name):
-        """Return all of an event that it has logged so far."""
+        """Return all log lines of an event."""
         entries = [json.loads(line) for line in self.lines if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == name]
 
     async def port(self, which="edge"):
         return int((await self.until_logged("ready"))[which].rpartition(":")[2])
 
-    async def figures(self):
+    async def metrics(self):
         """Return its metrics: (name, labels as sorted pairs) to value."""
         families = text_string_to_metric_families((await self.admin("/metrics")).text)
         return {
@@ -511,7 +511,7 @@ class EdgeProcess:
 
 
 def resident_bytes(pid):
-    """How much memory a process has, in bytes."""
+    """Return the resident memory of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024

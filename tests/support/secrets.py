@@ -1,4 +1,4 @@
-"""Looks for a state wherever it must not be, in any spelling that would give it away."""
+"""Searches for a state in any spelling, in places that must not have it."""
 
 import base64
 import uuid
@@ -9,7 +9,7 @@ import redis
 
 
 def spellings(state):
-    """Every way to write a state that is looked for: as it is, and what a library or a log may make of it."""
+    """Return every spelling of a state: as it is, and as a library or a log may write it."""
     plain, raw = state.encode(), uuid.UUID(state).bytes
     found = {plain, plain.upper(), plain.replace(b"-", b""), plain.replace(b"-", b"").upper(), raw}
     found |= {plain.replace(b"-", b"%2D"), plain.replace(b"-", b"%2d")}
@@ -17,7 +17,7 @@ def spellings(state):
     found.add("".join(f"%{byte:02X}" for byte in plain).encode())
     found.add(quote(raw).encode())
     for secret in (plain, raw):
-        for shift in range(3):  # base64 looks different at each of three places; its ends depend on what is around
+        for shift in range(3):  # base64 differs at three offsets, and its ends depend on the text around it
             text = base64.b64encode(bytes(shift) + secret + bytes(2))
             inner = text[(shift * 4 + 2) // 3 : ((shift + len(secret)) * 8) // 6]
             found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
@@ -25,7 +25,7 @@ def spellings(state):
 
 
 def text_spellings(secret):
-    """Every way to write a token or password that is looked for."""
+    """Return every spelling of a token or password."""
     plain = secret.encode()
     found = {plain, plain.hex().encode(), plain.hex().upper().encode(), quote(secret).encode()}
     for shift in range(3):
@@ -36,23 +36,23 @@ def text_spellings(secret):
 
 
 class Haystack:
-    """Named pieces of bytes, to be searched."""
+    """Named pieces of bytes to search."""
 
     def __init__(self, pieces=()):
         self.pieces = dict(pieces)
 
     def add(self, name, content):
-        """Adds a piece: bytes or text."""
+        """Add a piece: bytes or text."""
         self.pieces[name] = content.encode() if isinstance(content, str) else content
 
     def add_files(self, directory: Path, pattern):
-        """Adds files by what they hold, and by their names."""
+        """Add files: their content and their names."""
         for file in directory.rglob(pattern):
             if file.is_file():
                 self.add(str(file), str(file).encode() + file.read_bytes())
 
     def add_store(self, store, *, but=lambda key, field: False):
-        """Adds every key and value of a store, without the fields of hashes that `but` says."""
+        """Add every key and value of a store, except the fields of hashes that `but` selects."""
         with redis.Redis(port=store.port) as client:
             for key in client.scan_iter():
                 kind = client.type(key)
@@ -74,11 +74,11 @@ class Haystack:
                 self.add(f"key {key.decode(errors='replace')}", b"\n".join([key, *values]))
 
     def names_with(self, states):
-        """Where any of these states is, in any spelling."""
+        """Return the names of the pieces with any of these states."""
         return self._names_with([spelling for state in states for spelling in spellings(state)])
 
     def names_with_texts(self, secrets):
-        """Where any of these tokens or passwords is, in any spelling."""
+        """Return the names of the pieces with any of these tokens or passwords."""
         return self._names_with([spelling for secret in secrets for spelling in text_spellings(secret)])
 
     def _names_with(self, wanted):
