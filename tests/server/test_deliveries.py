@@ -308,7 +308,7 @@ async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased_and_says_so(
         assert erased.erased_call_count == 1
         call = await call_of(services, answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
-        assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "what was recorded of its call was erased")
+        assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "the recorded data of its call was erased")
         said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
         assert (said.reason, "was erased" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     assert stub.requests(name) == []

@@ -1,4 +1,4 @@
-"""The gRPC port: many connections are shared out among listeners, and no other process shares it."""
+"""The gRPC port: connections are distributed among listeners, and no other process shares the port."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ def make_server(options):
 
 @pytest.fixture
 async def listeners():
-    """Listens, and its port."""
+    """Started listeners, and their port."""
     some = Listeners(make_server)
     port = some.bind("127.0.0.1:0", None)
     await some.start()
@@ -35,7 +35,7 @@ async def listeners():
 
 
 async def ask(port):
-    """Whether somebody answers on a connection of its own, which is then closed."""
+    """Return whether a server replies on a new connection, which is then closed."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         return await channel.unary_unary("/echo.Echo/Echo")(b"x", timeout=20) == b"x"
@@ -45,14 +45,14 @@ LISTEN, TIME_WAIT = "0A", "06"
 
 
 def sockets(port, state):
-    """How many there are, by the system's tables: local address and port, and the state, in hexadecimal digits."""
+    """Count the sockets of a port in a state. The tables of the system have port and state in hexadecimal digits."""
     tables = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6"))
     rows = [line.split() for table in tables for line in table]
     return sum(int(row[1].split(":")[1], 16) == port and row[3] == state for row in rows)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one listener")
-async def test_there_are_several_on_one_port_whichever_that_is(listeners):
+async def test_several_listeners_share_one_port(listeners):
     assert sockets(listeners[1], LISTEN) == LISTENERS > 1
 
 
@@ -60,7 +60,7 @@ async def test_every_connection_is_served(listeners):
     assert all(await asyncio.gather(*(ask(listeners[1]) for _ in range(8 * LISTENERS))))
 
 
-async def test_none_listens_after_a_stop(listeners):
+async def test_no_listener_listens_after_a_stop(listeners):
     some, port = listeners
     await some.stop(0)
     assert sockets(port, LISTEN) == 0
@@ -74,7 +74,7 @@ async def test_none_listens_after_a_stop(listeners):
         ("::1", "[::1]"), ("::", "[::]"), ("::", "[::1]"), ("0.0.0.0", "[::]"), ("::", "0.0.0.0"),
     ],
 )  # fmt: skip
-async def test_a_port_that_somebody_listens_on_is_refused_even_if_they_would_share_it(theirs, ours, shares):
+async def test_a_port_of_another_process_is_refused_even_if_that_process_would_share_it(theirs, ours, shares):
     family = socket.AF_INET6 if ":" in theirs else socket.AF_INET
     with socket.socket(family) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,13 +87,13 @@ async def test_a_port_that_somebody_listens_on_is_refused_even_if_they_would_sha
             Listeners(make_server).bind(f"{ours}:{other.getsockname()[1]}", None)
 
 
-async def test_a_port_whose_connections_have_just_been_closed_is_free(listeners):
+async def test_a_port_with_only_closed_connections_is_free(listeners):
     some, port = listeners
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")  # RFC 9113, section 3.4
     await reader.readexactly(9)  # the server's own settings
     await some.stop(0)
-    await reader.read()  # to the end: the server has closed it first
+    await reader.read()  # to the end: the server closes the connection first
     writer.close()
     await wait_until(lambda: sockets(port, TIME_WAIT), what="a closed connection")
     another = Listeners(make_server)
@@ -103,14 +103,14 @@ async def test_a_port_whose_connections_have_just_been_closed_is_free(listeners)
     await another.stop(0)
 
 
-async def test_a_second_server_on_the_port_says_so_and_ends(tmp_path, store_of):
+async def test_a_second_server_on_the_port_exits_with_the_reason(tmp_path, store_of):
     settings = {
         "CALLBACK_GRPC_BIND": f"127.0.0.1:{free_port()}", "CALLBACK_ADMIN_BIND": "127.0.0.1:0",
         "CALLBACK_STORE_URL": store_of().url, "CALLBACK_DRAIN_S": "0",
     }  # fmt: skip
     first = await Process("callback_server", tmp_path / "first", **settings).start()
     second = Process("callback_server", tmp_path / "second", **settings)
-    with pytest.raises(AssertionError, match="can not be bound; is the port taken"):
+    with pytest.raises(AssertionError, match="cannot be bound; is the port taken"):
         await second.start()
     assert second.process.returncode != 0
     assert first.stop() == 0

@@ -1,4 +1,4 @@
-"""What is turned away at the gRPC port: before it costs anything, and without being written down."""
+"""Refusals at the gRPC port: before they cost anything, and without a trace of what was sent in the log."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 STREAM_INVOCATIONS = "/callback.v1.EdgeService/StreamInvocations"
-SECRET = "somebodys-own-credential"
+SECRET = "a-credential-of-another-system"
 
 
 def field(number, content):
-    """A field of a message, as protobuf writes it."""
+    """Return a length-delimited field in the wire format of protobuf."""
     length = len(content)
     size = b""
     while length > 127:
@@ -34,9 +34,10 @@ HEADERS = {
     STREAM_INVOCATIONS: field(1, field(2, b"\x22\x00" * 7_500_000)),
     GENERATE: field(7, field(5, b"\x0a\x00" * 7_500_000)),
 }
-"""As many empty headers as a message can have, of a call and of a case: 15 MB that are hundreds once they are parsed.
+"""Messages with as many empty headers as possible, for a call and for a case: 15 MB, and hundreds once they are parsed.
 
-Of a stream the method is asked before a message is read; any other message is read before its method is asked.
+gRPC calls the method of a stream before it reads a message. It reads the message of another RPC before it calls the
+method.
 """
 
 
@@ -54,7 +55,7 @@ async def server(tmp_path, store_of):
 
 
 def peak_mib(process):
-    """The most memory that it has had, in MiB."""
+    """Return the peak memory of a process, in MiB."""
     status = Path(f"/proc/{process.process.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
@@ -67,16 +68,16 @@ async def code(channel, path, message, *metadata):
 
 @pytest.mark.parametrize("path", [STREAM_INVOCATIONS, GENERATE])
 @pytest.mark.parametrize("credential", [(), (("authorization", "Bearer callback_nobody"),)])
-async def test_a_message_of_somebody_unknown_is_not_read(server, credential, path):
+async def test_a_message_without_a_valid_credential_is_not_read(server, credential, path):
     before = peak_mib(server)
     async with grpc.aio.insecure_channel(server.facts["grpc"]) as channel:
         codes = await asyncio.gather(*(code(channel, path, HEADERS[path], *credential) for _ in range(4)))
         assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
-    assert peak_mib(server) - before < 150  # what arrives is 60; one of them parsed takes more than all of this
+    assert peak_mib(server) - before < 150  # 60 MiB arrive; one parsed message takes more than 150
 
 
 async def raw_request(address, *headers):
-    """Sends the head of a request with what no gRPC client sends; returns when it is answered in some way."""
+    """Send a request head that no gRPC client sends, and return at any reply."""
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     connection = h2.connection.H2Connection()
@@ -95,7 +96,7 @@ async def raw_request(address, *headers):
     writer.close()
 
 
-async def test_what_can_not_be_read_leaves_nothing_in_the_log(server):
+async def test_unreadable_metadata_leave_nothing_in_the_log(server):
     address = server.facts["grpc"]
     await raw_request(address, (b"authorization", b"Bearer \xff" + SECRET.encode()))
     await raw_request(address, (b"x-other", b"\xc3\x28" + SECRET.encode()))
@@ -103,14 +104,14 @@ async def test_what_can_not_be_read_leaves_nothing_in_the_log(server):
         listed = health_pb2.HealthCheckRequest(service=SECRET).SerializeToString()
         assert await code(channel, "/grpc.health.v1.Health/List", listed) is grpc.StatusCode.UNIMPLEMENTED
         assert await code(channel, f"/{SECRET}/{SECRET}", b"") is grpc.StatusCode.UNIMPLEMENTED
-        # Who is known is served as before.
+        # A known principal is still served.
         known = (("authorization", "Bearer callback_orders"),)
         await CallbacksServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=known)
     await wait_until(lambda: server.events("ready"))
     assert SECRET not in server.log.read_text()
 
 
-async def test_garbage_in_place_of_a_message_is_an_error_of_its_sender(server):
+async def test_an_unparsable_message_is_an_error_and_leaves_nothing_in_the_log(server):
     async with grpc.aio.insecure_channel(server.facts["grpc"]) as channel:
         path = "/callback.v1.CallbacksService/GetCallback"
         known = ("authorization", "Bearer callback_orders")

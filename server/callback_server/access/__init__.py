@@ -1,1 +1,1 @@
-"""Who may call which method: principals, tokens, certificates and roles."""
+"""Access control: principals, their tokens and certificates, and the roles that methods need."""

@@ -1,4 +1,4 @@
-"""Who may call which method. Nothing is allowed that does not say whom it is for."""
+"""Authentication of gRPC requests, and the check of the role that a method needs."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ _SCHEME: Final = "bearer "
 _NO_CREDENTIAL: Final = "give a token (authorization: Bearer TOKEN) or a client certificate"
 
 Metadata = Iterable[tuple[str, str | bytes]] | None
-"""What a request says about itself before its message."""
+"""The metadata of a request."""
 
 
 class Authenticator:
-    """Finds out who asks, and refuses those who may not.
+    """Finds the principal of a request, and refuses a request without the necessary role.
 
-    A token, if one is sent, decides alone, whatever certificate comes with it: one that is wrong or has expired is
-    refused, not overlooked.
+    If a request has a token, the token alone decides, whatever the certificate: a wrong or expired token is refused,
+    and not ignored.
     """
 
     def __init__(self, principals: Callable[[], Principals] | None, *, asks_certificates: bool = False) -> None:
-        """`principals` gives those who are known at this moment. None: everyone is `local`, and may do everything.
+        """Create an authenticator.
 
-        `asks_certificates` says whether who connects has shown one.
+        Args:
+            principals: returns the principals that are known now. None: every caller is `local` and has every role.
+            asks_certificates: whether the gRPC port requests client certificates.
         """
         self._principals = principals
         self.asks_certificates = asks_certificates
 
-    def caller(self, context: grpc.aio.ServicerContext[Any, Any], role: Role) -> Principal:
-        """The principal that asks.
+    def authenticate(self, context: grpc.aio.ServicerContext[Any, Any], role: Role) -> Principal:
+        """Return the principal of a request.
 
         Raises:
-            UnauthenticatedError: nobody that is known.
-            RoleMissingError: somebody that does not have the role.
+            UnauthenticatedError: the request has no valid credential.
+            RoleMissingError: the principal does not have the role.
         """
         if self._principals is None:
             return LOCAL
@@ -48,8 +50,8 @@ class Authenticator:
             raise RoleMissingError(principal.name, role)
         return principal
 
-    def refusal(self, metadata: Metadata) -> UnauthenticatedError | None:
-        """Why a request need not be read: its metadata alone say that nobody is asking. None: they do not say so."""
+    def early_refusal(self, metadata: Metadata) -> UnauthenticatedError | None:
+        """Return the error if the metadata alone show that there is no valid credential. None: they do not show it."""
         if self._principals is None:
             return None
         try:
@@ -74,7 +76,7 @@ def _authenticated(known: Principals, context: grpc.aio.ServicerContext[Any, Any
 
 
 def _token(metadata: Metadata) -> str | None:
-    """The token that was sent. None: none was. Raises UnauthenticatedError if what was sent is no token."""
+    """Return the token of a request. None: there is none. Raises UnauthenticatedError if it is not a token."""
     given = [value for name, value in metadata or () if name == "authorization"]
     if not given:
         return None

@@ -1,1 +1,1 @@
-"""Between the contract's messages and the domain's values: conversion both ways, and the rules of single fields."""
+"""Conversion between the messages of the contract and domain values, and validation of messages."""

@@ -1,4 +1,4 @@
-"""The contract's messages and the domain's values, each made from the other."""
+"""Conversion between the messages of the contract and domain values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{m
 
 
 def response_from(message: callback_pb2.Response) -> Response:
-    """The response in a message that broke no rule."""
+    """Convert the response of a valid message."""
     return Response(
         type=_RESPONSE_TYPE_BACK.get(message.response_type),
         redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
@@ -49,7 +49,7 @@ def response_from(message: callback_pb2.Response) -> Response:
 
 
 def response_to(response: Response) -> callback_pb2.Response:
-    """A message with what `response` gives, and nothing else set."""
+    """Convert a response. Only the attributes that it has are set in the message."""
     message = callback_pb2.Response(
         response_redirect_url=response.redirect_url, response_body=response.body, response_code=response.code
     )
@@ -63,7 +63,7 @@ def response_to(response: Response) -> callback_pb2.Response:
 
 
 def request_from(message: edge_service_pb2.InvokeRequest) -> Request:
-    """The HTTP request that an edge hands over."""
+    """Convert the HTTP request of an edge."""
     return Request(
         method=message.request_method,
         headers=tuple((header.name, header.value) for header in message.request_headers),
@@ -75,32 +75,32 @@ def request_from(message: edge_service_pb2.InvokeRequest) -> Request:
 
 
 def headers_to(pairs: Iterable[tuple[str, str]]) -> list[callback_pb2.Header]:
-    """A request's header fields."""
+    """Convert the header fields of a request."""
     return [callback_pb2.Header(name=name, value=value) for name, value in pairs]
 
 
 def query_to(pairs: Iterable[tuple[str, str]]) -> list[callback_pb2.QueryParameter]:
-    """The pairs of a query string."""
+    """Convert the parameters of a query string."""
     return [callback_pb2.QueryParameter(name=name, value=value) for name, value in pairs]
 
 
 def status_from(number: callback_pb2.CallbackStatus.ValueType) -> CaseStatus | None:
-    """The status that a filter names; None for all."""
+    """Return the status of a filter. None: all."""
     return _CASE_STATUS_BACK.get(number)
 
 
 def guard_from(number: callback_pb2.GetGuard.ValueType) -> GetGuard:
-    """The guard that is asked for: OFF where nothing is said."""
+    """Return the requested guard. Default OFF."""
     return _GET_GUARD_BACK.get(number, GetGuard.OFF)
 
 
 def answer_mode_from(number: callback_pb2.AnswerMode.ValueType) -> AnswerMode | None:
-    """The answer mode that is asked for; None where nothing is said."""
+    """Return the requested answer mode. None: none was given."""
     return _ANSWER_MODE_BACK.get(number)
 
 
 def case_to(case: Case) -> callback_pb2.Callback:
-    """A case, for its owner."""
+    """Convert a case, for its owner."""
     message = callback_pb2.Callback(
         callback_case_id=case.id,
         owner=case.owner,
@@ -131,7 +131,7 @@ def case_to(case: Case) -> callback_pb2.Callback:
 
 
 def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
-    """A call, for the owner of its case; `paused` says whether deliveries of that case are."""
+    """Convert a call, for the owner of its case. `paused` says whether its activity is paused."""
     outcome, request = call.outcome, call.request
     message = callback_pb2.Call(
         call_id=call.id,
@@ -164,7 +164,13 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
 
 
 def delivery_to(delivery: Delivery, *, paused: bool, erased: bool) -> callback_pb2.Delivery:
-    """A delivery, for the owner of its case: whether one that is pending is paused, and whether its call was erased."""
+    """Convert a delivery, for the owner of its case.
+
+    Args:
+        delivery: the delivery.
+        paused: whether its activity is paused.
+        erased: whether the recorded data of its call was erased.
+    """
     message = callback_pb2.Delivery(
         status=_DELIVERY_STATUS[delivery.status],
         attempts=delivery.attempts,
@@ -179,16 +185,16 @@ def delivery_to(delivery: Delivery, *, paused: bool, erased: bool) -> callback_p
 
 
 def _why_dead(delivery: Delivery, *, erased: bool) -> str:
-    """Why a delivery is dead; empty if it is not, or its failure says so."""
+    """Return why a delivery is dead. Empty if it is not dead, or its failure says why."""
     if delivery.status is not DeliveryStatus.DEAD:
         return ""
     if erased:
-        return "what was recorded of its call was erased"
+        return "the recorded data of its call was erased"
     return "the handler rejected it" if delivery.failure is None else ""
 
 
 def event_to(event: Event, resume_token: str) -> callbacks_service_pb2.CallEvent:
-    """An event, for who watches. A word of a newer release is left out: it is unspecified."""
+    """Convert an event, for a watcher. A value of a newer release becomes UNSPECIFIED."""
     return callbacks_service_pb2.CallEvent(
         type=_by_word(_EVENT_TYPE, event.type),
         callback_case_id=event.case_id,
@@ -209,7 +215,7 @@ def _by_word(table: Mapping[Any, V], word: str) -> V:
 
 
 def timestamp(milliseconds: int) -> Timestamp:
-    """Milliseconds since the epoch as a Timestamp."""
+    """Convert milliseconds since the epoch to a Timestamp."""
     message = Timestamp()
     message.FromMilliseconds(milliseconds)
     return message

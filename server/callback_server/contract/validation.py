@@ -1,4 +1,4 @@
-"""The rules of single fields, which stand in the contract alone, applied to a message."""
+"""Validation of messages by the rules of single fields, which the contract alone defines."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _validator = Validator()
 
 
 def violations(message: Message) -> list[Violation]:
-    """Every field of `message` that breaks a rule of the contract; empty if none does.
+    """Return every field of a message that breaks a rule of the contract.
 
-    The first message of a type compiles its rules, which takes some milliseconds: warm up at start.
+    The first message of a type compiles its rules, which takes some milliseconds: the process does it at its start.
     """
     try:
         found = _validator.collect_violations(message)
-    except EvaluationError as error:  # a rule that can not be applied to this value is a value that breaks it
-        return [Violation("", "evaluation", f"can not be validated: {error}")]
+    except EvaluationError as error:  # a rule cannot be evaluated for this value, so the value breaks it
+        return [Violation("", "evaluation", f"cannot be validated: {error}")]
     return [Violation(_path(each), each.proto.rule_id, each.proto.message) for each in found]
 
 

@@ -1,1 +1,1 @@
-"""The gRPC services: each method converts, calls, and converts back. One place maps refusals to statuses."""
+"""The gRPC services: each method converts its request, does its work, and converts the result."""

@@ -1,4 +1,4 @@
-"""`CallbacksService`: what internal services do with their cases."""
+"""The servicer of `CallbacksService`: owners generate, change and read their callbacks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
-from callback_server.rpc.method import Caller, require_valid, rpc, rpc_stream
+from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, new_case, response_problems
 from callback_server.store.connection.client import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
@@ -58,7 +58,7 @@ DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
 RESEND_S: Final = 3.0
-"""How long a method waits for a store that does not answer, in seconds; its caller can send it again."""
+"""How long a method waits for a store that does not respond, in seconds. Its caller can retry."""
 
 
 _MARKS: Final[Mapping[int, CallFilter]] = {
@@ -69,22 +69,22 @@ _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
     ReplayResult.LOST: "its request is not kept whole",
 }
-_ERASED: Final = "what was recorded of it was erased"
+_ERASED: Final = "its recorded data was erased"
 
 
 class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
-    """Makes, changes and shows cases."""
+    """Generates, changes and reads cases and their calls."""
 
     def __init__(
         self,
         scripts: Scripts,
         policy: Policy,
         retention: Retention,
-        access: Authenticator,
+        authenticator: Authenticator,
         held: HeldCalls,
         watch_hub: WatchHub,
     ) -> None:
-        self.access = access
+        self.authenticator = authenticator
         self._scripts = scripts
         self._policy = policy
         self._retention = retention
@@ -94,13 +94,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         limit = policy.max_open_cases_per_owner
         self._open_case_quota = None if limit is None else OpenCaseQuota(limit, self._count_open_cases)
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """By principal: one that asks for many pages at once waits for itself, and keeps nobody else from the store."""
+        """By principal: its concurrent lists run one after the other, so that they do not keep others from the
+        store."""
 
     @rpc(Role.OWNER)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
-        """Stores a case and returns its URL."""
+        """Store a case and return its URL."""
         async with self._batcher:
             case, state = new_case(request, self._policy, owner=caller.name)
             created = await self._create(case)
@@ -117,7 +118,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         )
 
     async def _create(self, case: NewCase) -> CreateResult:
-        """Stores a case, if its owner may have another one."""
+        """Store a case, if the quota of its owner allows it."""
         if self._open_case_quota is None:
             return await self._store(case)
         try:
@@ -125,16 +126,16 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         except errors.TooManyOpenCasesError:
             if await read_cases(self._scripts, [case.id], bodies=False) == [None]:
                 raise
-            return await self._store(case)  # the same request again, which makes nothing new
-        made = True  # unless it is known that it was not
+            return await self._store(case)  # a retried request, which creates no new case
+        is_made = True  # unless the store says that it was not
         try:
             created = await self._store(case)
-            made = created is CreateResult.OK
+            is_made = created is CreateResult.OK
         except StoreError as error:
-            made = error.maybe_done
+            is_made = error.maybe_done
             raise
         finally:
-            self._open_case_quota.settle(case.owner, made=made)
+            self._open_case_quota.settle(case.owner, made=is_made)
         return created
 
     async def _store(self, case: NewCase) -> CreateResult:
@@ -148,7 +149,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def SetResponse(  # noqa: N802  # gRPC's name
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
-        """Replaces attributes of a case's response."""
+        """Replace attributes of the response of a case."""
         require_valid(request)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
@@ -157,7 +158,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case = await self._case(request.callback_case_id, caller)
             merged = masked_overlay(case.response, new, names)
             if again and merged == case.response:
-                break  # it was us: the store's first answer was lost
+                break  # our first attempt took effect, and the reply of the store was lost
             broken = response_problems(merged, self._policy.platform_url, case.activity, case.answer)
             if broken:
                 raise InvalidRequestError(broken)
@@ -166,7 +167,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 raise errors.CaseClosedError(reply.reason)
             if reply is SetResponseResult.OK:
                 break
-            again = True  # somebody else was faster: decide again, on what the case is now
+            again = True  # another request changed the case meanwhile: apply the change to its new response
         log.info("response_set", case_id=case.id, attributes=names, principal=caller.name)
         return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id, caller)))
 
@@ -174,7 +175,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def AnswerCall(  # noqa: N802  # gRPC's name
         self, request: pb2.AnswerCallRequest, caller: Principal
     ) -> pb2.AnswerCallResponse:
-        """Answers a held call."""
+        """Answer a held call."""
         require_valid(request)
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
@@ -198,7 +199,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def CloseCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.CloseCallbackRequest, caller: Principal
     ) -> pb2.CloseCallbackResponse:
-        """Closes a case."""
+        """Close a case."""
         require_valid(request)
         case_id = request.callback_case_id
         closed, unsure = await _resent_knowing(
@@ -215,7 +216,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def GetCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.GetCallbackRequest, caller: Principal
     ) -> pb2.GetCallbackResponse:
-        """Shows a case."""
+        """Return a case."""
         require_valid(request)
         return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id, caller)))
 
@@ -223,7 +224,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListCallbacks(  # noqa: N802  # gRPC's name
         self, request: pb2.ListCallbacksRequest, caller: Principal
     ) -> pb2.ListCallbacksResponse:
-        """Shows a page of cases."""
+        """Return a page of cases."""
         require_valid(request)
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
@@ -240,7 +241,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             )
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
-            # One that was dropped or moved on since the index was read is not what was asked for.
+            # A case that was deleted or changed its status since the index was read does not match any more.
             callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
             next_page_token=more.token() if more else "",
         )
@@ -249,7 +250,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def GetCall(  # noqa: N802  # gRPC's name
         self, request: pb2.GetCallRequest, caller: Principal
     ) -> pb2.GetCallResponse:
-        """Shows a call."""
+        """Return a call."""
         require_valid(request)
         return pb2.GetCallResponse(call=await self._shown_call(request.call_id, caller))
 
@@ -257,7 +258,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.ListCallsRequest, caller: Principal
     ) -> pb2.ListCallsResponse:
-        """Shows a page of a case's calls."""
+        """Return a page of the calls of a case."""
         require_valid(request)
         case = await self._case(request.callback_case_id, caller)
         calls, more = await list_calls(
@@ -275,7 +276,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListOwnerCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.ListOwnerCallsRequest, caller: Principal
     ) -> pb2.ListOwnerCallsResponse:
-        """Shows a page of the calls of all cases of an owner that a filter selects."""
+        """Return a page of the calls of an owner that a filter selects."""
         require_valid(request)
         owner = _owner(request.owner, caller)
         after = _token(CallCursor.from_token, request.page_token)
@@ -297,7 +298,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def EraseCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.EraseCallsRequest, caller: Principal
     ) -> pb2.EraseCallsResponse:
-        """Erases what was recorded of a case's calls."""
+        """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
         erasure = secrets.token_hex(8)
@@ -323,12 +324,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ReplayCall(  # noqa: N802  # gRPC's name
         self, request: pb2.ReplayCallRequest, caller: Principal
     ) -> pb2.ReplayCallResponse:
-        """Has the handler of a call decide again."""
+        """Replay a call."""
         require_valid(request)
         call_id = request.call_id
         case, call = await self._call(call_id, caller)
-        if _is_cut(call):
-            raise errors.CallNotReplayableError(_NOT_REPLAYABLE[ReplayResult.LOST])
         replayed, unsure = await _resent_knowing(
             lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner)
         )
@@ -346,7 +345,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def PauseActivity(  # noqa: N802  # gRPC's name
         self, request: pb2.PauseActivityRequest, caller: Principal
     ) -> pb2.PauseActivityResponse:
-        """Keeps the deliveries of an activity from being tried."""
+        """Pause the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
         await _resent(lambda: change_pauses(self._scripts, activity, is_paused=True))
@@ -357,7 +356,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ResumeActivity(  # noqa: N802  # gRPC's name
         self, request: pb2.ResumeActivityRequest, caller: Principal
     ) -> pb2.ResumeActivityResponse:
-        """Lets the deliveries of an activity be tried again."""
+        """Resume the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
         await _resent(lambda: change_pauses(self._scripts, activity, is_paused=False))
@@ -368,18 +367,19 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListPausedActivities(  # noqa: N802  # gRPC's name
         self, request: pb2.ListPausedActivitiesRequest, caller: Principal
     ) -> pb2.ListPausedActivitiesResponse:
-        """Shows which activities are paused."""
+        """Return the paused activities."""
         require_valid(request)
         return pb2.ListPausedActivitiesResponse(callback_activities=(await read_pauses(self._scripts)).names)
 
     @rpc_stream(Role.OWNER)
     async def WatchCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.WatchCallsRequest, caller: Caller
+        self, request: pb2.WatchCallsRequest, authenticate: Authenticate
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
-        """Sends an event for each change."""
+        """Stream an event for each change."""
         require_valid(request)
-        principal = caller()
-        if request.callback_case_id and not request.resume_token:  # else the last of one that is gone may be due
+        principal = authenticate()
+        # With a token, the case may be deleted already, and its last events still to come.
+        if request.callback_case_id and not request.resume_token:
             await self._case(request.callback_case_id, principal)
         keeps = EventFilter(
             owner=principal.visible_owner,
@@ -388,10 +388,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case_id=request.callback_case_id,
         )
         resumed = _token(ResumeToken.from_text, request.resume_token, field="resume_token")
-        async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as told:
-            async for events, token in told:
-                if caller().visible_owner != principal.visible_owner:
-                    return  # who watches again gets what it may see by now
+        async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as batches:
+            async for events, token in batches:
+                if authenticate().visible_owner != principal.visible_owner:
+                    return  # the client watches again, and gets the events that it may see now
                 yield pb2.WatchCallsResponse(
                     events=[converters.event_to(*event) for event in events], resume_token=token
                 )
@@ -401,7 +401,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return (await self._shown(case, [call]))[0]
 
     async def _shown(self, case: Case, calls: Sequence[Call]) -> list[pb.Call]:
-        """Calls of a case, each of which says whether it is paused."""
+        """Convert calls of a case, each with whether its delivery is paused."""
         waits = any(call.delivery and call.delivery.status is DeliveryStatus.PENDING for call in calls)
         paused = waits and await is_paused(self._scripts, case.activity)
         return [converters.call_to(call, paused=paused) for call in calls]
@@ -420,11 +420,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return case
 
 
-def _is_cut(call: Call) -> bool:
-    """Whether a body was not kept: releases before this one have not said so otherwise."""
-    return not call.erased and call.request_body_size != len(call.request.body)
-
-
 async def _resent(send: Callable[[], Awaitable[T]]) -> T:
     return await resend(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
 
@@ -434,12 +429,16 @@ async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
 
 
 def _reaches(caller: Principal, case: Case) -> bool:
-    """Whether a case exists for who asks. Somebody else's does not."""
+    """Return whether a case exists for a principal. The case of another owner does not."""
     return caller.visible_owner in (None, case.owner)
 
 
 def _owner(named: str, caller: Principal) -> str:
-    """Whose things are listed."""
+    """Return the owner to list for.
+
+    Raises:
+        RoleMissingError: the caller may not list for this owner.
+    """
     owner = named or caller.name
     if owner != caller.name and not caller.is_admin:
         raise errors.RoleMissingError(caller.name, Role.ADMIN)
@@ -456,7 +455,7 @@ def _page_size(requested: int, most: int) -> int:
 
 
 def _attempt(token: str) -> int:
-    """The place in a case's calls that a token names. Raises ValueError if it is none of ours."""
+    """Return the position in the calls of a case that a page token names, or raise ValueError."""
     if not re.fullmatch("[1-9][0-9]{0,15}", token):
         raise ValueError("not a page token")
     return int(token)
@@ -468,5 +467,5 @@ def _token(read: Callable[[str], T], token: str, *, field: str = "page_token") -
     try:
         return read(token)
     except ValueError:
-        violation = Violation(field, field, "is not a token of an earlier answer")
+        violation = Violation(field, field, "is not a token of an earlier response")
         raise InvalidRequestError([violation]) from None

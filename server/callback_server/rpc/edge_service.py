@@ -19,7 +19,8 @@ from callback_server.access.roles import Principal, Role
 from callback_server.calls.invoke import CallAnswer, CallInvoker
 from callback_server.contract import converters
 from callback_server.errors import CallbackError
-from callback_server.rpc.method import Caller, refused, require_valid, rpc, rpc_duplex
+from callback_server.rpc.grpc_aio.stream_reading import StreamReading
+from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
 
 _RPC: Final = "StreamInvocations"
 """The method in metrics and logs. They count and time each invocation, and not the stream."""
@@ -36,12 +37,12 @@ _invoke_seconds = metrics.REQUEST_SECONDS.labels(_RPC)
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
     """Passes the requests of edges to the call path."""
 
-    def __init__(self, invoker: CallInvoker, access: Authenticator) -> None:
-        self.access = access
+    def __init__(self, invoker: CallInvoker, authenticator: Authenticator) -> None:
+        self.authenticator = authenticator
         self._invoker = invoker
         self._is_ready = True
         self._streams: set[_InvocationStream] = set()
-        self._reading: set[asyncio.Task[None]] = set()
+        self._reading = StreamReading()
 
     def set_ready(self, is_ready: bool) -> None:
         """Tell edges whether to send calls here. Calls that come nevertheless are run as long as that is possible."""
@@ -52,14 +53,11 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
 
     @rpc_duplex(Role.EDGE)
     async def StreamInvocations(  # noqa: N802  # gRPC's name
-        self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], caller: Caller
+        self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], authenticate: Authenticate
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
-        stream = _InvocationStream(self._invoker, caller, is_ready=self._is_ready)
-        # The task ends by itself, with the stream: to cancel a read cancels the whole stream in grpc.aio.
-        reading = asyncio.create_task(stream.read(requests))
-        self._reading.add(reading)
-        reading.add_done_callback(self._on_read)
+        stream = _InvocationStream(self._invoker, authenticate, is_ready=self._is_ready)
+        reading = self._reading.start(stream.read(requests))
         self._streams.add(stream)
         try:
             async for response in stream.responses():
@@ -68,11 +66,6 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         finally:
             self._streams.discard(stream)
             stream.close()
-
-    def _on_read(self, reading: asyncio.Task[None]) -> None:
-        self._reading.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # marks it as retrieved: an edge that is still connected gets it from the RPC
 
     @rpc(Role.EDGE)
     async def ReportCallerGone(  # noqa: N802  # gRPC's name
@@ -90,9 +83,9 @@ class _InvocationStream:
     If the edge loses its role, its new calls are refused, and the calls that run get their results.
     """
 
-    def __init__(self, invoker: CallInvoker, caller: Caller, *, is_ready: bool) -> None:
+    def __init__(self, invoker: CallInvoker, authenticate: Authenticate, *, is_ready: bool) -> None:
         self._invoker = invoker
-        self._caller = caller
+        self._authenticate = authenticate
         self._is_ready = is_ready
         self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
         self._running = 0
@@ -148,14 +141,14 @@ class _InvocationStream:
                     raise refusal
                 answer = self._invoke(invocation.request)
             except Exception as error:
-                self._add_result(invocation.number, began, refused(error, _RPC))
+                self._add_result(invocation.number, began, error_status(error, _RPC))
             else:
                 answer.add_done_callback(functools.partial(self._on_answer, invocation.number, began))
 
     def _refusal(self) -> CallbackError | None:
         """Return why this edge may send no calls now. None: it may."""
         try:
-            self._caller()
+            self._authenticate()
         except CallbackError as error:
             self.set_not_ready()
             return error
@@ -168,7 +161,7 @@ class _InvocationStream:
     def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer]) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             error = answer.exception()
-            self._add_result(number, began, answer.result() if error is None else refused(error, _RPC))
+            self._add_result(number, began, answer.result() if error is None else error_status(error, _RPC))
 
     def _add_result(self, number: int, began: float, outcome: CallAnswer | status_pb2.Status) -> None:
         _invoke_seconds.observe(time.perf_counter() - began)

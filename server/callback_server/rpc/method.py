@@ -1,4 +1,4 @@
-"""What methods of servicers do around their own work: who asks, for what, how long it took, what a refusal becomes."""
+"""What every method of a servicer does around its own work: authentication, metrics, and errors to statuses."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
-from callback_server.rpc.status import fault, status_of
+from callback_server.rpc.status import internal_error, status_of
 from callback_server.store.connection.client import StoreError
 
 log = get_logger()
 
 
 class Guarded(Protocol):
-    """A servicer that knows who may ask."""
+    """A servicer with an authenticator."""
 
-    access: Authenticator
+    authenticator: Authenticator
 
 
 Servicer = TypeVar("Servicer", bound=Guarded)
@@ -37,18 +37,18 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
 ServicerMethod = Callable[[Servicer, Request, grpc.aio.ServicerContext[Request, Reply]], Awaitable[Reply]]
-Asked = TypeVar("Asked")
-"""A request, or the requests that a stream brings."""
-Caller = Callable[[], Principal]
-"""Who asks, as it is known at this moment: over a long time that can change."""
-StreamMethod = Callable[[Servicer, Asked, Caller], AsyncGenerator[Reply, None]]
-ServicerStream = Callable[[Servicer, Asked, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Reply, None]]
+Input = TypeVar("Input")
+"""A request, or an iterator of the requests of a stream."""
+Authenticate = Callable[[], Principal]
+"""Returns the principal of an RPC as it is known now: during a long RPC it can lose its role."""
+StreamMethod = Callable[[Servicer, Input, Authenticate], AsyncGenerator[Reply, None]]
+ServicerStream = Callable[[Servicer, Input, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Reply, None]]
 
 
 def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
-    """Makes a method of a servicer, for principals with a role, out of one that takes a request and who asks.
+    """Make a servicer's method for principals with a role from one that takes a request and its principal.
 
-    It returns a reply or raises domain errors.
+    The decorated method returns a reply or raises a `CallbackError`.
     """
 
     def decorate(method: Method[Servicer, Request, Reply]) -> ServicerMethod[Servicer, Request, Reply]:
@@ -61,9 +61,9 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
         ) -> Reply:
             began = time.perf_counter()
             try:
-                return await method(self, request, self.access.caller(context, role))
+                return await method(self, request, self.authenticator.authenticate(context, role))
             except Exception as error:
-                status = refused(error, name)
+                status = error_status(error, name)
             finally:
                 seconds.observe(time.perf_counter() - began)
             return await refuse(context, status)
@@ -74,42 +74,44 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
     return decorate
 
 
-def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], ServicerStream[Servicer, Asked, Reply]]:
-    """As `rpc`, of a method that replies any number of times. How long it lasts says nothing, and is not measured."""
+def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
+    """Make a servicer's method as `rpc` does, from a generator of replies. Its duration means nothing: no metric."""
 
-    def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
+    def decorate(method: StreamMethod[Servicer, Input, Reply]) -> ServicerStream[Servicer, Input, Reply]:
         @rpc_duplex(role)
         @functools.wraps(method)
-        async def looked_after(self: Servicer, request: Asked, caller: Caller) -> AsyncGenerator[Reply, None]:
-            async with contextlib.aclosing(method(self, request, caller)) as replies:
+        async def authenticated(
+            self: Servicer, request: Input, authenticate: Authenticate
+        ) -> AsyncGenerator[Reply, None]:
+            async with contextlib.aclosing(method(self, request, authenticate)) as replies:
                 async for reply in replies:
-                    caller()  # who may no longer is told so before the next reply
+                    authenticate()  # refuses a principal that has lost its role, before the next reply
                     yield reply
 
-        return looked_after
+        return authenticated
 
     return decorate
 
 
-def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], ServicerStream[Servicer, Asked, Reply]]:
-    """As `rpc_stream`, of a method that looks itself whether who asks still may."""
+def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
+    """Make a servicer's method as `rpc_stream` does, from one that authenticates again by itself during the stream."""
 
-    def decorate(method: StreamMethod[Servicer, Asked, Reply]) -> ServicerStream[Servicer, Asked, Reply]:
+    def decorate(method: StreamMethod[Servicer, Input, Reply]) -> ServicerStream[Servicer, Input, Reply]:
         name = method.__name__
 
         @functools.wraps(method)
         async def servicer_method(
-            self: Servicer, request: Asked, context: grpc.aio.ServicerContext[Any, Any]
+            self: Servicer, request: Input, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncGenerator[Reply, None]:
-            caller = functools.partial(self.access.caller, context, role)
+            authenticate = functools.partial(self.authenticator.authenticate, context, role)
             try:
-                caller()
-                async with contextlib.aclosing(method(self, request, caller)) as replies:
+                authenticate()
+                async with contextlib.aclosing(method(self, request, authenticate)) as replies:
                     async for reply in replies:
                         yield reply
                 return
             except Exception as error:
-                status = refused(error, name)
+                status = error_status(error, name)
             await refuse(context, status)
 
         servicer_method.role = role  # type: ignore[attr-defined]  # what `require_roles` looks for
@@ -119,42 +121,42 @@ def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Asked, Reply]], S
 
 
 def require_valid(message: Message) -> None:
-    """Refuses a message that breaks a rule of the contract.
+    """Check a message against the rules of the contract.
 
     Raises:
-        InvalidRequestError: with all that is wrong.
+        InvalidRequestError: the message breaks a rule. The error lists every bad field.
     """
     broken = violations(message)
     if broken:
         raise InvalidRequestError(broken)
 
 
-def refused(error: BaseException, method: str) -> status_pb2.Status:
-    """What an error of a method becomes outside. It is counted, and logged where it is no refusal."""
+def error_status(error: BaseException, method: str) -> status_pb2.Status:
+    """Return the status for an error of a method. Count it, and log it if it is not a refusal."""
     if isinstance(error, StoreError):
         log.error("store_unavailable", method=method, error=str(error))
         error = StoreUnavailableError()
     if isinstance(error, CallbackError):
         status, reason = status_of(error), error.reason
     else:
-        log.error("fault", method=method, exc_info=error)
-        status, reason = fault(), "INTERNAL"
+        log.error("request_failed", method=method, exc_info=error)
+        status, reason = internal_error(), "INTERNAL"
     metrics.REFUSED.labels(method, reason).inc()
     return status
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> NoReturn:
-    """Ends an RPC with a status and its details."""
-    # types-grpcio does not know that abort_with_status takes what rpc_status makes.
+    """End an RPC with a status and its details."""
+    # types-grpcio does not know that abort_with_status accepts the result of rpc_status.
     await context.abort_with_status(cast("Any", rpc_status.to_status(status)))
     raise AssertionError("abort_with_status returned")
 
 
 def require_roles(service: ServiceDescriptor, servicer: Guarded) -> None:
-    """Refuses a servicer with a method that does not say whom it is for: nothing is open by being forgotten.
+    """Check that every method of a servicer declares its role, so that no method is open by mistake.
 
     Raises:
-        TypeError: it has one.
+        TypeError: a method declares none.
     """
     for method in service.methods:
         if not isinstance(getattr(getattr(servicer, method.name), "role", None), Role):

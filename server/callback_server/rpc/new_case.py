@@ -1,4 +1,4 @@
-"""The case that a request for a URL asks for, or all that forbids it."""
+"""The case that a GenerateCallbackUrlRequest describes, or every violation in it."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from callback_server.errors import InvalidRequestError, RequestIdUnsupportedErro
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator says about the cases that are made."""
+    """The configuration of the server for new cases."""
 
     box_url: str
     platform_url: str | None
     alternative_domains: Collection[str] | None
-    """None: any."""
+    """The allowed origins. None: any."""
     activities: Mapping[str, Activity]
-    """Those that are declared."""
+    """The declared activities."""
     profiles: Collection[str]
-    """The verification profiles that are declared."""
+    """The names of the declared verification profiles."""
     state_key: bytes | None = field(repr=False)
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
     max_open_cases_per_owner: int | None
-    """None: any number."""
+    """The quota of open cases per owner. None: no quota."""
 
     def deadline_ms(self, activity: str, mode: AnswerMode) -> int:
-        """How long who decides on a call of an activity may take."""
+        """Return how long the decision on a call of an activity may take, in milliseconds."""
         return deadline_ms(self.activities, activity, held=mode is AnswerMode.HOLD)
 
 
 def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
-    """The case that is asked for, and the state in its URL.
+    """Return the requested case, and the state in its URL.
 
     Raises:
-        InvalidRequestError: with all that is wrong.
-        RequestIdUnsupportedError: a `request_id` needs a key, and none is configured.
+        InvalidRequestError: the request is not valid. The error lists every bad field.
+        RequestIdUnsupportedError: there is a `request_id`, and the server has no `state_key`.
     """
     activity = request.callback_activity
     mode = converters.answer_mode_from(request.answer_mode) or _default_mode(activity)
@@ -66,7 +66,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         found += response_problems(response, policy.platform_url, activity, mode)
     found += violations(request)
     if found:
-        # One violation a field, the last: what breaks a rule of its own need not be told what else it can not be.
+        # One violation per field, the last: the rules of the contract come last and matter most.
         raise InvalidRequestError(list({each.field: each for each in found}.values()))
     state, fingerprint = ids.new_state(), b""
     if request.request_id:
@@ -100,7 +100,10 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
 
 
 def response_problems(response: Response, platform_url: str | None, activity: str, mode: AnswerMode) -> list[Violation]:
-    """Those of a case's response; where the case itself answers, nobody else fills in the URL of a redirect."""
+    """Return the violations in the response of a case.
+
+    Where the case itself answers, its response must be complete: no handler adds the URL of a redirect.
+    """
     needs_url = activity == RECORD or mode is AnswerMode.ACK
     return [
         Violation(f"response.{each.field}", each.rule, each.message)
@@ -128,21 +131,25 @@ def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
         return []
     found = []
     if request.verification_profile:
-        found.append(Violation("get_guard", "exclusive", "CONFIRM needs a person, and no person can sign"))
-        found.append(Violation("verification_profile", "exclusive", "excludes the get_guard CONFIRM"))
+        found.append(
+            Violation(
+                "get_guard", "exclusive", "CONFIRM excludes a verification_profile: a person cannot sign a request"
+            )
+        )
+        found.append(Violation("verification_profile", "exclusive", "cannot be combined with the get_guard CONFIRM"))
     if request.state_query_parameter == CONFIRM_PARAMETER:
-        found.append(Violation("state_query_parameter", "reserved", "is what the page of CONFIRM sends"))
+        found.append(Violation("state_query_parameter", "reserved", "is reserved for the confirmation page"))
     return found
 
 
 def _answer_problems(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> list[Violation]:
     found, activity = [], request.callback_activity
     if activity == FORM and mode is not AnswerMode.HOLD:
-        found.append(Violation("answer_mode", "activity", "calls of the activity form are held: must be HOLD"))
+        found.append(Violation("answer_mode", "activity", "must be HOLD: calls of the activity form are held"))
     if activity == RECORD and mode is not AnswerMode.HANDLER:
-        found.append(Violation("answer_mode", "activity", "the activity record answers by itself"))
+        found.append(Violation("answer_mode", "activity", "must be HANDLER: the activity record answers by itself"))
     if request.ordered and mode is not AnswerMode.ACK:
-        found.append(Violation("ordered", "answer_mode", "belongs to the answer_mode ACK"))
+        found.append(Violation("ordered", "answer_mode", "needs the answer_mode ACK"))
     return found
 
 
@@ -151,20 +158,20 @@ def _fallback_problems(
 ) -> list[Violation]:
     found, has_deadline = [], request.HasField("answer_deadline")
     if has_deadline != (fallback is not None):
-        missing, told = (
-            ("fallback", "is missing: it is what the caller gets at the answer_deadline")
+        missing, problem = (
+            ("fallback", "is missing: answer_deadline needs the response to send then")
             if has_deadline
-            else ("answer_deadline", "is missing: it says when the caller gets the fallback")
+            else ("answer_deadline", "is missing: fallback needs the time at which it is sent")
         )
-        found.append(Violation(missing, "required", told))
+        found.append(Violation(missing, "required", problem))
     if has_deadline:
         activity = request.callback_activity
         longest_ms = policy.deadline_ms(activity, mode)
         if request.answer_deadline.ToMilliseconds() > longest_ms:
-            told = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
+            problem = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
             if activity not in (RECORD, FORM):
-                told += f", which the server's operator sets: deadline_s in [activities.{activity}]"
-            found.append(Violation("answer_deadline", "too_long", told))
+                problem += f": deadline_s in [activities.{activity}] of the server's configuration"
+            found.append(Violation("answer_deadline", "too_long", problem))
     if fallback is not None:
         found += [
             Violation(f"fallback.{each.field}", each.rule, each.message)
@@ -174,11 +181,11 @@ def _fallback_problems(
 
 
 def _fingerprint(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> bytes:
-    """What tells the same request, sent again with its `request_id`, from another one."""
+    """Return the hash that distinguishes a retried request from another request with the same `request_id`."""
     content = pb2.GenerateCallbackUrlRequest()
     content.CopyFrom(request)
     content.ClearField("request_id")
-    # What is the default is the same content as where nothing was said.
+    # An explicit default is the same content as no value.
     if content.get_guard == pb.GET_GUARD_OFF:
         content.ClearField("get_guard")
     if mode is _default_mode(content.callback_activity):

@@ -1,10 +1,9 @@
-"""The gRPC server: its services, its limits, its health."""
+"""The gRPC server: its services, limits and health."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -21,6 +20,7 @@ from callback_server.access.authenticator import Authenticator
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
+from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
 from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
@@ -30,25 +30,26 @@ _GUARDED: Final = (
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )
-_CALLBACK_SERVICE, _EDGE_SERVICE, _WORKER_SERVICE = _GUARDED
+_CALLBACKS_SERVICE, _EDGE_SERVICE, _WORKER_SERVICE = _GUARDED
 SERVICES: Final = tuple(service.full_name for service in _GUARDED)
 EDGE_SERVICE: Final = _EDGE_SERVICE.full_name
 HEALTH_NAMES: Final = ("", *SERVICES)
-"""What a health check can ask for: the process as a whole (""), or one service. Edges follow that of EdgeService: while
-a server stops, or has lost the store, they hand their calls to others."""
+"""The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
+EdgeService: while a server stops or has lost the store, edges use other servers."""
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-"""The largest message taken, in bytes: a request with its body, whatever the edge's limit."""
+"""The maximum size of a message, in bytes: a request with its body, whatever the limit of the edge."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients ping each 5 s while a call runs, edges each 30 s always; the default cuts them off for it.
+    # Clients ping every 5 s while a call runs, edges every 30 s at any time. By default gRPC would disconnect them for
+    # it.
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # Whoever is connected is pinged, so that a worker which hangs or is cut off is noticed in time. Without the third
-    # one that hangs is found only after a minute more, and without the fourth it is pinged twice only.
+    # The server pings every connection, to notice a worker that hangs or is cut off. Without the third option, it would
+    # notice a hung worker a minute later; without the fourth, it would ping only twice.
     ("grpc.keepalive_time_ms", 15_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
@@ -57,104 +58,96 @@ _OPTIONS: Final[Options] = [
 
 
 class Health:
-    """What health checks are told: whether the store answers, and whether this process takes new work."""
+    """The health of this process, for health checks and edges: whether the store responds, and whether it stops."""
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
         self.edges: EdgeServicer | None = None
-        """Who tells edges, besides."""
+        """The servicer that tells connected edges as well."""
         self._store_up: bool | None = None
         self._stopping = False
 
     async def why_not_ready(self) -> str:
-        """Why this process may not get work, in a few words. Empty: it may."""
+        """Return why this process may get no work, in a few words. Empty: it may."""
         if self._stopping:
             return "stopping"
         return "" if self._store_up else "the store does not answer"
 
     async def set(self, *, store_up: bool) -> None:
-        """Tells whether the store answers. Without effect once the process stops."""
+        """Set whether the store responds. No effect once the process stops."""
         if not self._stopping and store_up is not self._store_up:
             self._store_up = store_up
             metrics.STORE_UP.set(store_up)
-            self._tell_edges(store_up)  # at once: a stop that begins meanwhile has the last word
+            self._tell_edges(store_up)  # before any await, so that a stop which begins meanwhile comes last
             for name in HEALTH_NAMES:
                 await self.servicer.set(name, _SERVING if store_up else _NOT_SERVING)
 
     async def drain(self) -> None:
-        """Tells edges to go elsewhere; all else goes on as before."""
+        """Tell edges to use other servers. Everything else continues."""
         self._stopping = True
         await self.servicer.set(EDGE_SERVICE, _NOT_SERVING)
         self._tell_edges(False)
 
     async def stop(self) -> None:
-        """Tells everyone that no new work is taken."""
+        """Tell all health checks that this process accepts no new work."""
         self._stopping = True
         await self.servicer.enter_graceful_shutdown()
 
-    def _tell_edges(self, whether: bool) -> None:
+    def _tell_edges(self, is_ready: bool) -> None:
         if self.edges is not None:
-            self.edges.set_ready(whether)
+            self.edges.set_ready(is_ready)
 
 
 def make_server(
     callbacks: CallbacksServicer,
     edge: EdgeServicer,
     workers: WorkerServicer,
-    told: Health,
-    access: Authenticator,
+    health_status: Health,
+    authenticator: Authenticator,
     *,
     reflect: bool,
     max_in_flight: int,
 ) -> Listeners:
-    """The server with all its services, bound to nothing yet.
+    """Create the gRPC server with all its services. It does not listen yet.
 
     Args:
-        callbacks: `CallbacksService`.
-        edge: `EdgeService`.
-        workers: `WorkerService`.
-        told: what health checks are told.
-        access: who may come in.
-        reflect: whether the contract can be asked for.
-        max_in_flight: how many calls run at a time. One connection can have as many requests, and some to be refused.
+        callbacks: the servicer of `CallbacksService`.
+        edge: the servicer of `EdgeService`.
+        workers: the servicer of `WorkerService`.
+        health_status: the health that health checks and edges get.
+        authenticator: finds the principal of each request.
+        reflect: whether clients can read the contract by server reflection.
+        max_in_flight: the maximum number of concurrent calls. One connection may have as many RPCs, and 1,000 more,
+            which
+            are refused with a reason.
     """
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_what_was_sent)
+    hide_received_data()
     options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
-    if access.asks_certificates:
-        # A certificate is looked at when a connection is made, so each connection ends in time. No call on it is cut
-        # off: none takes as long as the grace, nor does a worker stay so long, with the calls that it has then.
+    if authenticator.asks_certificates:
+        # A certificate is checked only when a connection is made, so each connection ends after an hour. The grace is
+        # longer than any call, and than the stream of a worker with the calls that it then has: none of them is cut
+        # off.
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
-    told.edges = edge
-    gate = MethodRouter(access, _GUARDED)
-    services = cast("grpc.aio.Server", gate)
-    _add(services, _CALLBACK_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
-    _add(services, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
-    _add(services, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
-    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, services)
+    health_status.edges = edge
+    router = MethodRouter(authenticator, _GUARDED)
+    _add(router, _CALLBACKS_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
+    _add(router, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
+    _add(router, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_status.servicer, router.as_server)
     if reflect:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         servicer = reflection.aio.ReflectionServicer(names)
-        add_ServerReflectionServicer_to_server(servicer, services)  # type: ignore[no-untyped-call]  # generated, bare
-    return Listeners(lambda more: grpc.aio.server(handlers=[gate], options=[*options, *more]))
+        add_ServerReflectionServicer_to_server(servicer, router.as_server)  # type: ignore[no-untyped-call]  # generated
+    return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))
 
 
 def _add(
-    server: grpc.aio.Server,
+    router: MethodRouter,
     service: ServiceDescriptor,
     servicer: Servicer,
     add: Callable[[Servicer, grpc.aio.Server], None],
 ) -> None:
-    """Adds a service. It is the only way in, and lets nothing in that does not say whom it is for."""
+    """Add a service, after a check that each of its methods declares its role."""
     require_roles(service, servicer)
-    add(servicer, server)
-
-
-def _without_what_was_sent(record: logging.LogRecord) -> bool:
-    """Takes out of gRPC's own log what somebody sent that it could not read, be it a credential of theirs."""
-    kind = record.exc_info[0] if record.exc_info else None
-    record.msg, record.args = "gRPC could not serve a request", ()
-    if kind is not None:
-        record.msg += f": {kind.__name__}"
-    record.exc_info = record.exc_text = None
-    return True
+    add(servicer, router.as_server)

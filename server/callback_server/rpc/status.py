@@ -1,4 +1,4 @@
-"""From a refusal to a `google.rpc.Status`: the one place where a domain error gets a gRPC code."""
+"""The `google.rpc.Status` of an error: the one place where a `CallbackError` gets a gRPC code."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _CODES: Final = {
     "ACTIVITY_NOT_ALLOWED": code_pb2.PERMISSION_DENIED,
     "TOO_MANY_WATCHERS": code_pb2.RESOURCE_EXHAUSTED,
 }
-"""Every reason and its code (`error_reason.proto` says the same)."""
+"""The code of every reason, as in `error_reason.proto`."""
 
-# A status travels as metadata: beyond 8 kB a peer drops it whole, code included. The message goes twice, once with each
-# byte that is not ASCII as three, and the details in base64.
+# gRPC sends a status as metadata. A peer drops metadata of more than 8 kB as a whole, code included. The message is
+# sent twice, once with three bytes for each byte that is not ASCII, and the details are in base64.
 _MAX_MESSAGE_BYTES: Final = 600
 _MAX_VIOLATIONS_BYTES: Final = 3500
 
 
 def status_of(error: CallbackError) -> status_pb2.Status:
-    """The status of a refusal, with ErrorInfo, and BadRequest or RetryInfo where they say something."""
+    """Return the status of an error, with ErrorInfo, and with BadRequest and RetryInfo where they apply."""
     status = status_pb2.Status(code=_CODES[error.reason], message=_cut(str(error), _MAX_MESSAGE_BYTES))
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
     if isinstance(error, InvalidRequestError):
@@ -66,13 +66,13 @@ def status_of(error: CallbackError) -> status_pb2.Status:
 
 
 def _bad_request(violations: list[Violation]) -> error_details_pb2.BadRequest:
-    """Every bad field; of very many as many as a status can hold, and then how many more there are."""
+    """Return every bad field, or as many as a status can hold and the number of the others."""
     bad = error_details_pb2.BadRequest()
-    for told, each in enumerate(violations):
+    for listed, each in enumerate(violations):
         bad.field_violations.add(field=_cut(each.field, 200), description=_cut(each.message, 300), reason=each.rule)
         if bad.ByteSize() > _MAX_VIOLATIONS_BYTES:
             del bad.field_violations[-1]
-            bad.field_violations.add(reason="more", description=f"and {len(violations) - told} more")
+            bad.field_violations.add(reason="more", description=f"and {len(violations) - listed} more")
             break
     return bad
 
@@ -81,8 +81,8 @@ def _cut(text: str, most_bytes: int) -> str:
     return text.encode()[:most_bytes].decode(errors="ignore")
 
 
-def fault() -> status_pb2.Status:
-    """What the outside learns of a fault of ours: one fixed text."""
+def internal_error() -> status_pb2.Status:
+    """Return the status of a fault of the server: a fixed text, without details."""
     status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
     _add(status, error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
     return status

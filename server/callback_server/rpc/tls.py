@@ -1,4 +1,4 @@
-"""TLS on the gRPC port. Certificate, key and authorities are read again at each new connection."""
+"""TLS on the gRPC port. New files of certificate, key and authorities take effect at the next connection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = get_logger()
 
 
 def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCredentials] | None:
-    """Makes credentials that follow the files which the settings name. None: plain text.
+    """Return a function that creates credentials from the files of the settings. None: plain text.
 
-    Each server needs some of its own, for it is told once of each change.
+    Each listener needs credentials of its own: gRPC reports a changed certificate once to each credentials object.
 
     Raises:
-        CredentialsError: a file can not be used.
+        CredentialsError: a file cannot be used.
     """
     if settings.tls_cert_file is None:
         return None
@@ -32,26 +32,26 @@ def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCred
             "tls_key_file": settings.tls_key_file,
         },
         _configuration,
-        _tell,
+        _log_reload,
     )
-    looking = threading.Lock()
+    reloading = threading.Lock()
 
     def credentials() -> grpc.ServerCredentials:
-        told = files.value
+        current = files.value
 
         def changed() -> grpc.ServerCertificateConfiguration | None:
-            """What gRPC asks at each new connection, on threads of its own. None: as before."""
-            nonlocal told
-            with looking:
+            """Return changed files, or None. gRPC calls this at each connection, on threads of its own."""
+            nonlocal current
+            with reloading:
                 files.reload()
-                if files.value is told:
+                if files.value is current:
                     return None
-                told = files.value
-                return told
+                current = files.value
+                return current
 
         return grpc.dynamic_ssl_server_credentials(
-            told,
-            changed,  # type: ignore[arg-type]  # None is what gRPC documents for "as before"
+            current,
+            changed,  # type: ignore[arg-type]  # None is what gRPC documents for "unchanged"
             require_client_authentication=settings.tls_client_ca_file is not None,
         )
 
@@ -65,7 +65,7 @@ def _configuration(
     return grpc.ssl_server_certificate_configuration(pairs, root_certificates=authorities)
 
 
-def _tell(problem: str | None) -> None:
+def _log_reload(problem: str | None) -> None:
     if problem is None:
         log.info("certificate_read")
     else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from typing import Final
 
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1 import worker_service_pb2_grpc as worker_grpc
@@ -16,10 +16,10 @@ from callback_server.domain.case import FORM, RECORD
 from callback_server.errors import ActivityNotAllowedError, InvalidRequestError, ServerStoppingError, Violation
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.handlers.workers.worker import MAX_BATCH_MESSAGES, Worker
-from callback_server.rpc.method import Caller, require_valid, rpc_duplex
+from callback_server.rpc.grpc_aio.stream_reading import StreamReading
+from callback_server.rpc.method import Authenticate, require_valid, rpc_duplex
 
 log = get_logger()
-T = TypeVar("T")
 
 HELLO_TIMEOUT_S: Final = 10.0
 """How long a worker may take to send Hello after it has opened its stream, in seconds."""
@@ -31,22 +31,22 @@ authenticated again, and workers spread over servers that started later."""
 class WorkerServicer(worker_grpc.WorkerServiceServicer):
     """Connects workers to the pool."""
 
-    def __init__(self, pool: WorkerPool, access: Authenticator, pushed: Collection[str]) -> None:
+    def __init__(self, pool: WorkerPool, authenticator: Authenticator, pushed: Collection[str]) -> None:
         """Create a servicer. `pushed` are the activities with a push target: their calls do not go to workers."""
         self._pool = pool
         self._pushed = pushed
-        self.access = access
-        self._reading: set[asyncio.Task[Any]] = set()
+        self.authenticator = authenticator
+        self._reading = StreamReading()
 
     @rpc_duplex(Role.WORKER)
     async def Work(  # noqa: N802  # gRPC's name
-        self, requests: AsyncIterator[worker_pb2.WorkRequest], caller: Caller
+        self, requests: AsyncIterator[worker_pb2.WorkRequest], authenticate: Authenticate
     ) -> AsyncGenerator[worker_pb2.WorkResponse, None]:
         """Serve a worker for as long as it is connected."""
         hello = await self._hello(requests)
         if self._pool.draining:  # not before Hello: gRPC would not pass the error to a worker that still writes it
             raise ServerStoppingError
-        principal = caller()
+        principal = authenticate()
         for activity in hello.callback_activities:
             if not principal.may_work_on(activity):
                 raise ActivityNotAllowedError(principal.name, activity)
@@ -58,7 +58,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
             log.warning("worker_unroutable_activities", **facts, notices=[*notices.values()])
         welcome = worker_pb2.Welcome(notices=notices.values(), unroutable_activities=notices)
         worker.send(worker_pb2.WorkResponse(messages=[worker_pb2.ServerMessage(welcome=welcome)]))
-        reading = self._read_to_end(self._read(requests, worker))
+        reading = self._reading.start(self._read(requests, worker))
         age_limit = asyncio.get_running_loop().call_later(
             MAX_STREAM_AGE_S * random.uniform(0.8, 1),  # noqa: S311  # spreads workers
             worker.drain,
@@ -66,7 +66,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         self._pool.join(worker)
         try:
             async for response in worker.responses():
-                caller()  # refuses a worker that has lost its role, before the next message
+                authenticate()  # refuses a worker that has lost its role, before the next message
                 yield response
             if reading.done():
                 reading.result()
@@ -110,23 +110,11 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
             self._pool.leave(worker)
 
     async def _hello(self, requests: AsyncIterator[worker_pb2.WorkRequest]) -> worker_pb2.Hello:
-        reading = self._read_to_end(_read_hello(requests))
+        reading = self._reading.start(_read_hello(requests))
         await asyncio.wait((reading,), timeout=HELLO_TIMEOUT_S)
         if not reading.done():
             raise _hello_error(f"hello must come within {HELLO_TIMEOUT_S:g} s")
         return reading.result()
-
-    def _read_to_end(self, read: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Read in a task that is never cancelled: to cancel a read cancels the whole stream in grpc.aio."""
-        reading = asyncio.create_task(read)
-        self._reading.add(reading)
-        reading.add_done_callback(self._on_read)
-        return reading
-
-    def _on_read(self, reading: asyncio.Task[Any]) -> None:
-        self._reading.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # marks it as retrieved: a worker that is still connected gets it from `Work`
 
 
 async def _read_hello(requests: AsyncIterator[worker_pb2.WorkRequest]) -> worker_pb2.Hello:

@@ -1,8 +1,8 @@
-"""Lets requests in together, once there are several.
+"""Batching of concurrent requests.
 
-What is done for several requests in a row, and sent to the store for them together, costs less than what is done for
-one after another with gRPC's work in between: see docs/performance.md. So who comes while others are under way waits
-for them, as one does for a lift, and goes with all who have come meanwhile.
+grpc.aio starts each RPC in its own turn of the event loop, with work of its own in between. It costs less to do the
+work of several requests in a row and to send their commands to the store together: see docs/performance.md. So while
+some requests are admitted, further requests wait for them, and are then admitted together.
 """
 
 from __future__ import annotations
@@ -13,58 +13,59 @@ from types import TracebackType
 from typing import Final
 
 FREE_BELOW: Final = 2
-"""While fewer are under way, nobody waits."""
-TOGETHER: Final = 16
-"""How many go at once."""
-LONGEST_WAIT_S: Final = 0.003
-"""How long they wait at most, in seconds: a store that does not answer those under way may well answer others."""
+"""While fewer requests than this are admitted, no request waits."""
+BATCH_SIZE: Final = 16
+"""The maximum number of requests that are admitted together."""
+MAX_WAIT_S: Final = 0.003
+"""How long requests wait for a batch at most, in seconds. The store may respond to others although it does not respond
+to the admitted ones."""
 
 
 class AdmissionBatcher:
-    """A request is under way inside of `async with`."""
+    """Admits requests in batches. A request is admitted inside `async with`."""
 
     def __init__(self) -> None:
-        self._under_way = 0
+        self._admitted = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
-        if self._under_way >= FREE_BELOW:
+        if self._admitted >= FREE_BELOW:
             loop = asyncio.get_running_loop()
             if self._timer is None:
-                self._timer = loop.call_later(LONGEST_WAIT_S, self._late)
-            turn: asyncio.Future[None] = loop.create_future()
-            self._waiting.append(turn)
+                self._timer = loop.call_later(MAX_WAIT_S, self._on_timer)
+            admission: asyncio.Future[None] = loop.create_future()
+            self._waiting.append(admission)
             try:
-                await turn  # it counts from the moment at which its turn has come
+                await admission  # counts as admitted from the moment at which the future is done
             except BaseException:
-                if turn.done() and not turn.cancelled():
-                    self._leave()
+                if admission.done() and not admission.cancelled():
+                    self._release()
                 raise
         else:
-            self._under_way += 1
+            self._admitted += 1
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._release()
 
-    def _leave(self) -> None:
-        self._under_way -= 1
-        if self._under_way < FREE_BELOW:
-            self._go()
+    def _release(self) -> None:
+        self._admitted -= 1
+        if self._admitted < FREE_BELOW:
+            self._admit_batch()
 
-    def _late(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._go()
+        self._admit_batch()
         if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._late)
+            self._timer = asyncio.get_running_loop().call_later(MAX_WAIT_S, self._on_timer)
 
-    def _go(self) -> None:
-        room = TOGETHER
+    def _admit_batch(self) -> None:
+        room = BATCH_SIZE
         while room and self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else its request was cancelled
+            admission = self._waiting.popleft()
+            if not admission.done():  # done: its request was cancelled
                 room -= 1
-                self._under_way += 1
-                turn.set_result(None)
+                self._admitted += 1
+                admission.set_result(None)

@@ -1,8 +1,8 @@
-"""A gRPC server that listens several times on its port, where the system shares connections out among those that do.
+"""Several grpc.aio servers that listen on the same port.
 
-In each turn of the loop grpc.aio takes one RPC per server, however many have come, and asks for the next one only then:
-under load most of the time goes by waiting for that. So there are several servers, which have all in common but their
-sockets; each connection is with one of them.
+A grpc.aio server accepts one RPC per turn of the event loop, however many have arrived, and requests the next one only
+afterwards. Under load, most of the time passes in that wait. Therefore several servers share everything but their
+sockets. The operating system distributes the connections among them (SO_REUSEPORT).
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ import grpc
 from callback_process.addresses import parse_bind
 
 LISTENERS: Final = 8 if sys.platform == "linux" else 1
-"""How many servers there are. Elsewhere SO_REUSEPORT does not share connections out."""
+"""The number of servers. Only Linux distributes connections among sockets with SO_REUSEPORT."""
 
 Options = list[tuple[str, Any]]
 
 
 class Listeners:
-    """Several servers as one."""
+    """Several servers that act as one."""
 
     def __init__(self, make_server: Callable[[Options], grpc.aio.Server]) -> None:
-        """`make_server` makes one with options besides its own."""
+        """Create the servers. `make_server` creates one, with these options besides its own."""
         self._servers = [make_server([("grpc.so_reuseport", int(LISTENERS > 1))]) for _ in range(LISTENERS)]
 
     def bind(self, address: str, credentials: Callable[[], grpc.ServerCredentials] | None) -> int:
-        """Listens on `HOST:PORT`, with credentials for each; without any it speaks plain text. Returns the port.
+        """Listen on `HOST:PORT`, and return the port.
+
+        Args:
+            address: where to listen. Port 0 selects a free port.
+            credentials: makes the credentials of one server. None: plain text.
 
         Raises:
             OSError: the port is taken.
-            RuntimeError: it can not be bound.
+            RuntimeError: gRPC cannot listen there.
         """
         host, port = where = parse_bind(address)
         _require_free(host, port)
@@ -46,22 +50,23 @@ class Listeners:
         return port
 
     async def start(self) -> None:
-        """Takes RPCs from now on."""
+        """Accept RPCs from now on."""
         for server in self._servers:
             await server.start()
 
     async def stop(self, grace_s: float | None) -> None:
-        """Takes no more, and ends when those that run have ended, but no later than after the grace."""
+        """Accept no more RPCs, and return when the running ones have ended, at the latest after the grace."""
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
 
 def _require_free(host: str, port: int) -> None:
-    """Refuses a port that somebody listens on. The system would not: whoever shares theirs shares ours.
+    """Check that no other process listens on a port.
 
-    Who begins to share it later is not seen, be it another server in the very same moment.
+    The system would not refuse the port if the other process also uses SO_REUSEPORT. A process that starts to share the
+    port later, or at the same moment, is not detected.
 
     Raises:
-        OSError: somebody does.
+        OSError: another process listens on the port.
     """
     if port == 0:
         return
@@ -74,4 +79,4 @@ def _require_free(host: str, port: int) -> None:
                 probe.bind(address)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    raise  # of all else gRPC says what it is
+                    raise  # every other error is reported by gRPC itself

@@ -1,9 +1,15 @@
-"""Where an RPC finds its handler, or is turned away: before its message is received, and parsed into much more."""
+"""The look-up of an RPC's method, and early refusals.
+
+grpc.aio keeps a pending request for each registered method, and looks at all of them whenever an RPC arrives. An
+interceptor costs a coroutine per RPC. And a method is called only after its message has been received and parsed, which
+can take many times the memory of the message. Therefore no method is registered: one generic handler finds the method
+by its path, and refuses an RPC without a valid credential before its message is received.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -19,42 +25,44 @@ if TYPE_CHECKING:
 
 
 class MethodRouter(grpc.GenericRpcHandler):
-    """Finds the handler of an RPC, and turns away who has no credential, or a wrong one.
+    """Finds the method of an RPC, and refuses RPCs that have no credential or a wrong one.
 
-    Who comes in is still looked at by each method. What needs no principal, such as health, passes; and so, where
-    certificates are asked for, does who has no token.
-
-    To generated code it is the server that services are added to. That itself has no method registered: for each that
-    is, grpc.aio keeps a request of its own open, and looks at all of those whenever an RPC comes. Nor has it an
-    interceptor, which is a coroutine more for each RPC.
+    This is the first check only: each method authenticates its caller itself. RPCs that need no principal, such as
+    health checks, pass; so do RPCs without a token where certificates are requested.
     """
 
-    def __init__(self, access: Authenticator, guarded: Collection[ServiceDescriptor]) -> None:
-        self._access = access
+    def __init__(self, authenticator: Authenticator, guarded: Collection[ServiceDescriptor]) -> None:
+        """Create a router without methods. `guarded` are the services that need a principal."""
+        self._authenticator = authenticator
         self._handlers: dict[str, Handler] = {}
         self._guarded = {
             f"/{service.full_name}/{method.name}": method.name for service in guarded for method in service.methods
         }
 
+    @property
+    def as_server(self) -> grpc.aio.Server:
+        """The router as the server to which generated code adds services: it calls the next two methods alone."""
+        return cast("grpc.aio.Server", self)
+
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Adds nothing: each method comes by its name as well."""
+        """Ignore generic handlers: generated code passes each method by its name as well."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """Adds the methods of a service."""
+        """Add the methods of a service."""
         self._handlers.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """The handler of an RPC, if there is one, or one that reads nothing and refuses."""
+        """Return the handler of an RPC, or one that refuses without reading. None: there is no such method."""
         path = handler_call_details.method
         method = self._guarded.get(path)
-        error = self._access.refusal(handler_call_details.invocation_metadata) if method else None
+        error = self._authenticator.early_refusal(handler_call_details.invocation_metadata) if method else None
         return self._handlers.get(path) if error is None else _refusing(error, method or "")
 
 
 def _refusing(error: UnauthenticatedError, method: str) -> Handler:
-    async def refuse_it(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def refuse_rpc(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         metrics.REFUSED.labels(method, error.reason).inc()
         await refuse(context, status_of(error))
 
-    # The messages of a stream are received one by one, when they are asked for. These never are.
-    return grpc.stream_unary_rpc_method_handler(refuse_it)
+    # gRPC receives the messages of a stream one by one, on request. This handler requests none.
+    return grpc.stream_unary_rpc_method_handler(refuse_rpc)
