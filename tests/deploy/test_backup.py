@@ -64,7 +64,7 @@ class Business:
 
 
 @pytest.mark.parametrize("kind", ["valkey", "redis"])
-async def test_a_restore_brings_back_all_that_was_there_when_the_backup_began(tmp_path, kind):
+async def test_a_restore_brings_back_everything_from_the_start_of_the_backup(tmp_path, kind):
     store = own_store(tmp_path, kind=kind).start()
     (tmp_path / "first").mkdir()
     async with running_system(tmp_path / "first", store) as system:
@@ -142,7 +142,7 @@ def test_a_backup_that_is_ended_leaves_the_settings_as_they_were(rewriting_store
     assert not (tmp_path / "copy").exists()
 
 
-def test_one_backup_at_a_time_and_after_one_that_was_killed_it_says_how_to_go_on(rewriting_store, tmp_path):
+def test_only_one_backup_runs_at_a_time_and_after_a_kill_it_explains_how_to_continue(rewriting_store, tmp_path):
     with start_backup(rewriting_store, tmp_path / "first") as first:
         wait_until_sync(lambda: rewriting(rewriting_store) == "0", what="a backup that waits")
         code, said = back_up(rewriting_store, tmp_path / "second")
@@ -155,7 +155,7 @@ def test_one_backup_at_a_time_and_after_one_that_was_killed_it_says_how_to_go_on
     assert rewriting(rewriting_store) == "100"
 
 
-def test_a_backup_of_a_store_that_is_away_fails(tmp_path):
+def test_a_backup_of_an_unreachable_store_fails(tmp_path):
     store = own_store(tmp_path)
     assert back_up(store, tmp_path / "copy")[0] != 0
     assert not (tmp_path / "copy").exists()

@@ -60,7 +60,7 @@ async def test_a_request_arrives_byte_for_byte(fleet, proxy, http):
     assert call.headers["host"] == HOST
 
 
-async def test_who_called_is_said_by_the_proxy_alone(fleet, proxy, http):
+async def test_only_the_proxy_names_the_caller(fleet, proxy, http):
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     claimed = {"x-forwarded-for": "192.0.2.66", "x-forwarded-proto": "http"}
     assert (await http.get(proxy.own(case.url), headers=claimed)).status_code == 200
@@ -78,7 +78,7 @@ CALLER = "127.0.0.2"
 @pytest.mark.parametrize(
     "claimed", ["192.0.2.66", "127.0.0.1", "192.0.2.66, 127.0.0.1", "rubbish", "[::1]:80, 127.0.0.1"]
 )
-async def test_the_caller_behind_a_proxy_is_known_and_can_not_say_that_he_is_another(fleet, proxy, claimed):
+async def test_the_caller_behind_a_proxy_is_known_and_cannot_choose_another_address(fleet, proxy, claimed):
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     headers = {"x-forwarded-for": claimed, "x-real-ip": claimed, "forwarded": f"for={claimed}"}
     async with proxy.browser(local_address=CALLER) as http:
@@ -86,7 +86,7 @@ async def test_the_caller_behind_a_proxy_is_known_and_can_not_say_that_he_is_ano
     assert (await the_call(fleet, case)).client_address == CALLER
 
 
-async def test_who_reaches_an_edge_past_the_proxy_names_nobody_but_himself(fleet):
+async def test_a_caller_that_bypasses_the_proxy_cannot_choose_an_address(fleet):
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=CALLER)) as http:
         path = case.url[len(f"https://{HOST}") :]
@@ -97,7 +97,7 @@ async def test_who_reaches_an_edge_past_the_proxy_names_nobody_but_himself(fleet
     assert (call.client_address, call.headers["x-forwarded-for"]) == (CALLER, "192.0.2.66, 127.0.0.1")
 
 
-async def test_one_address_can_not_take_every_connection_of_haproxy(fleet, proxies):
+async def test_one_address_cannot_take_every_connection_of_haproxy(fleet, proxies):
     """nginx counts an address's requests alone, not its idle connections."""
     proxy = proxies["haproxy"]
     greedy = ("127.0.0.5", 0)
@@ -124,7 +124,7 @@ def is_over(connected):
         return True
 
 
-async def test_who_tries_states_is_limited_by_his_own_address_and_not_the_proxys(fleet, proxy):
+async def test_a_caller_that_tries_states_is_limited_by_its_own_address_and_not_the_proxys(fleet, proxy):
     # An address for each proxy: the edges are the same, and remember.
     guesser = {"nginx": "127.0.0.3", "haproxy": "127.0.0.4"}[proxy.kind]
     async with proxy.browser(local_address=guesser) as http:
@@ -159,7 +159,7 @@ async def test_no_other_protocol_reaches_an_edge(fleet, proxy, http, upgrade):
     assert "upgrade" not in (await the_call(fleet, case)).headers
 
 
-async def test_an_answer_comes_back_as_it_was_given(fleet, proxy, http):
+async def test_an_answer_arrives_unchanged(fleet, proxy, http):
     body = os.urandom(256 * 1024)
     headers = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-type", "image/png"), ("retry-after", "7")]
     case = await fleet.client.generate_callback_url("record", Response(body, code=503, headers=headers))
@@ -171,7 +171,7 @@ async def test_an_answer_comes_back_as_it_was_given(fleet, proxy, http):
     assert FIXED.items() <= dict(answer.headers).items()
 
 
-async def test_a_handler_decides_and_a_browser_is_sent_on(fleet, proxy, http, handler):
+async def test_a_handler_decides_and_the_browser_is_redirected(fleet, proxy, http, handler):
     case = await fleet.client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
     answer = await http.post(proxy.own(case.url), data={"id": "tr_7"})
     assert (answer.status_code, answer.headers["location"]) == (303, "https://platform.example/page/thankyou")
@@ -193,7 +193,7 @@ async def test_a_browser_is_answered_in_http_2(fleet, proxy):
     assert (await the_call(fleet, case)).headers["host"] == HOST
 
 
-async def test_what_an_edge_refuses_is_seen_as_it_says_it(fleet, proxy, http):
+async def test_a_refusal_of_an_edge_reaches_the_caller_unchanged(fleet, proxy, http):
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     url = proxy.own(case.url)
     assert (await http.request("PROPFIND", url)).headers["allow"]
@@ -272,7 +272,7 @@ async def test_each_request_is_a_line_in_the_log(fleet, proxy, http):
 
 
 @pytest.mark.parametrize("kind", PROXIES)
-async def test_where_no_edge_is_nothing_has_happened_and_the_caller_may_come_again(tmp_path, kind):
+async def test_without_an_edge_nothing_happens_and_the_caller_can_retry(tmp_path, kind):
     nobody = [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(2)]
     state = "5b6f7a1e-3f52-4e0c-9a51-1f4f0e7c2d3b"
     async with running_proxy(kind, tmp_path / kind, nobody) as proxy, proxy.browser() as http:
@@ -335,7 +335,7 @@ async def two_breaking(kind, directory, gone=0):
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("kind", PROXIES)
-async def test_a_request_that_an_edge_has_is_never_sent_again(tmp_path, kind, method):
+async def test_a_request_that_an_edge_received_is_never_resent(tmp_path, kind, method):
     async with two_breaking(kind, tmp_path) as (edges, proxy), proxy.browser() as http:
         answer = await http.request(method, "/cb/33931129-8459-4714-8c9b-ad9d15090289")
         assert answer.status_code == 502
@@ -363,7 +363,7 @@ async def test_a_connection_is_closed_before_an_edge_would_close_it(tmp_path, ki
         assert edges[0].ended_by + edges[1].ended_by == ["proxy"]
 
 
-async def test_haproxy_leaves_an_edge_alone_that_is_not_ready(tmp_path):
+async def test_haproxy_sends_no_requests_to_an_edge_that_is_not_ready(tmp_path):
     async with two_breaking("haproxy", tmp_path) as ((one, two), proxy), proxy.browser() as http:
         for edge in (one, two):
             edge.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

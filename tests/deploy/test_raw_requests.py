@@ -87,27 +87,27 @@ async def sent(request, fleet, proxies):
     return became
 
 
-def test_what_is_plain_is_called_as_it_is_meant(sent):
+def test_a_plain_request_makes_its_call(sent):
     assert sent.calls(GOOD) == {name: meant for name, (_, meant) in GOOD.items()}
 
 
-def test_what_is_unusual_is_called_as_it_is_meant_or_refused_by_a_proxy(sent):
+def test_an_unusual_request_makes_its_call_or_is_refused_by_a_proxy(sent):
     calls = sent.calls(TOLERATED)
     otherwise = {name: each for name, each in calls.items() if each != TOLERATED[name][1]}
     assert {name: each for name, each in otherwise.items() if each or not sent.by_proxy} == {}
 
 
-def test_what_is_bad_is_no_call_on_an_edge_and_one_at_most_behind_a_proxy(sent):
+def test_a_bad_request_is_no_call_on_an_edge_and_at_most_one_behind_a_proxy(sent):
     calls = sent.calls(BAD)
     assert {name: each for name, each in calls.items() if len(each) > (1 if sent.by_proxy else 0)} == {}
     assert {name: each for name, each in calls.items() if "hidden" in dict(each)} == {}
 
 
-def test_what_is_no_call_is_none(sent):
+def test_a_request_that_is_no_call_makes_none(sent):
     assert {name: each for name, each in sent.calls(NOWHERE).items() if each} == {}
 
 
-def test_as_many_are_told_that_they_made_a_call_as_did(sent):
+def test_the_number_of_successful_answers_equals_the_number_of_calls(sent):
     assert {name: each for name, each in sent.items() if each.raw.count(ANSWER) != len(each.calls)} == {}
 
 
@@ -115,5 +115,5 @@ def test_no_other_protocol_is_agreed_to(sent):
     assert [name for name, each in sent.items() if b"HTTP/1.1 101 " in each.raw] == []
 
 
-def test_there_are_more_than_60_of_them():
+def test_the_list_has_more_than_60_requests():
     assert len(BAD | TOLERATED | GOOD | NOWHERE) == sum(map(len, (BAD, TOLERATED, GOOD, NOWHERE))) >= 60

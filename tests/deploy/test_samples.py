@@ -56,7 +56,7 @@ def variables(text):
 
 
 @pytest.mark.parametrize("name", ["callback-server@.service", "callback-edge@.service", "compose.yaml"])
-def test_every_variable_that_a_sample_sets_is_one_of_ours(name):
+def test_every_variable_of_a_sample_exists(name):
     known = {settings.variable(field) for settings in (ServerSettings, EdgeSettings) for field in settings.model_fields}
     assert variables((SAMPLES / name).read_text()) <= known
 
@@ -83,7 +83,7 @@ def test_the_proxy_reaches_nothing_but_edges_and_the_store_nothing_but_servers(c
     }
 
 
-def test_nothing_but_the_proxy_is_on_a_network_with_a_way_out(composed):
+def test_only_the_proxy_is_on_a_network_with_outside_access(composed):
     internal = {name for name, network in composed["networks"].items() if network.get("internal")}
     assert internal == {"control", "front", "store"}
     for name, service in composed["services"].items():
@@ -129,19 +129,19 @@ def test_the_store_keeps_its_promises_and_its_data(composed):
     assert volume == "store:/data:rw" or (volume["type"], volume["target"]) == ("volume", "/data")
 
 
-def test_a_container_has_longer_to_stop_than_its_process_takes(composed):
+def test_a_container_has_more_time_to_stop_than_its_process_needs(composed):
     longest_s = max(settings.model_fields["drain_s"].default for settings in (ServerSettings, EdgeSettings))
     longest_s += max(settings.model_fields["grace_s"].default for settings in (ServerSettings, EdgeSettings))
     for name, service in ours(composed).items():
         assert int(re.fullmatch(r"(\d+)s", service["stop_grace_period"])[1]) > longest_s + 5, name
 
 
-def test_every_container_but_the_proxy_is_asked_whether_it_is_well(composed):
+def test_every_container_except_the_proxy_has_a_health_check(composed):
     asked = {name for name, service in composed["services"].items() if "healthcheck" in service}
     assert asked == set(composed["services"]) - {"proxy"}
 
 
-def test_the_image_is_built_from_what_is_there_and_from_packages_known_by_their_hashes():
+def test_the_image_is_built_from_the_repository_and_from_hashed_packages():
     text = (SAMPLES / "Dockerfile").read_text()
     copied = [
         name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, flags=re.MULTILINE) for name in line.split()
@@ -155,7 +155,7 @@ def test_the_image_is_built_from_what_is_there_and_from_packages_known_by_their_
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.13-slim"}
 
 
-def test_haproxy_and_nginx_are_told_the_same_ports_as_the_units():
+def test_haproxy_and_nginx_use_the_ports_of_the_units():
     units = "".join((SAMPLES / name).read_text() for name in ("callback-edge@.socket", "callback-edge@.service"))
     assert "127.0.0.1:808%i" in units
     assert "127.0.0.1:908%i" in units

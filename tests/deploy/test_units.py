@@ -38,7 +38,7 @@ def test_systemd_accepts_the_units(units):
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_unit_can_do_little_beyond_its_work(units, name):
+def test_a_unit_has_few_permissions_beyond_its_work(units, name):
     """systemd's own measure, from 0.0 (nothing) to 10.0 (everything); the bound is in tenths."""
     command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=12", str(units / name)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def test_a_unit_can_do_little_beyond_its_work(units, name):
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_unit_has_longer_to_stop_than_its_process_takes(name):
+def test_a_unit_has_more_time_to_stop_than_its_process_needs(name):
     settings = ServerSettings if "server" in name else EdgeSettings
     stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", (SAMPLES / name).read_text(), re.MULTILINE)[1])
     assert stop_s > settings.model_fields["drain_s"].default + settings.model_fields["grace_s"].default + 5
@@ -78,7 +78,7 @@ def traced(process, trace):
 
 
 @pytest.mark.timeout(180)
-async def test_a_unit_may_do_all_that_its_process_does(tmp_path):
+async def test_a_unit_permits_everything_that_its_process_does(tmp_path):
     store = own_store(tmp_path).start()
     system = System(tmp_path, store)
     processes = {"callback-server@.service": system.server, "callback-edge@.service": system.edge}

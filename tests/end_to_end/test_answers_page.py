@@ -52,7 +52,7 @@ async def calling(system, url, **request):
     return reply, call
 
 
-async def test_a_held_call_is_answered_by_the_commands(system):
+async def test_the_commands_of_the_page_answer_a_held_call(system):
     generate, waiting, answer = COMMANDS
     url = re.search(r"URL +(\S+)", await asyncio.to_thread(run, system, generate))[1]
     reply, call = await calling(system, url)
@@ -61,7 +61,7 @@ async def test_a_held_call_is_answered_by_the_commands(system):
     assert ((await reply).status, (await reply).text) == (201, "welcome")
 
 
-async def test_a_held_call_is_answered_by_the_program_and_seen_by_the_one_that_watches(system):
+async def test_the_program_of_the_page_answers_a_held_call_and_its_watch_shows_it(system):
     watching = await asyncio.create_subprocess_exec(
         sys.executable, "-u", "-c", PROGRAMS["watching.py"].replace("127.0.0.1:50051", system.target), stdout=PIPE
     )

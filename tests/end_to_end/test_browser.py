@@ -147,7 +147,7 @@ async def test_a_form_of_another_origin_arrives_and_is_followed_by_get(page, sit
     assert_tells_nothing(headers, case)
 
 
-async def test_a_page_that_a_handler_answers_with_gives_its_address_to_no_one(page, sites, around):
+async def test_a_page_of_a_handler_does_not_leak_its_url(page, sites, around):
     _, platform = sites
     body = f'<a id="on" href="{platform.origin}/page/thankyou">on</a><img src="{platform.origin}/pixel">'
     case = await around.client.generate_callback_url(
@@ -208,9 +208,7 @@ async def by_keyboard(page):
 
 @pytest.mark.parametrize("parameter", ["", "state"])
 @pytest.mark.parametrize("press", [by_mouse, by_keyboard])
-async def test_a_person_confirms_and_the_handler_sees_the_get_that_was_confirmed(
-    browser, sites, around, press, parameter
-):
+async def test_a_person_confirms_and_the_handler_gets_the_confirmed_get(browser, sites, around, press, parameter):
     mail, platform = sites
     platform.requests.clear()
     name = around.handler.play(answering(accept()))
@@ -294,7 +292,7 @@ async def is_closed(around, case):
     return (await around.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
 
 
-async def test_a_preview_of_a_link_is_told_nothing_and_leaves_it_for_the_person(browser, sites, around):
+async def test_a_link_preview_gets_a_neutral_page_and_does_not_use_up_the_callback(browser, sites, around):
     _, platform = sites
     name = around.handler.play(answering(accept()))
     case = await around.client.generate_callback_url(

@@ -61,7 +61,7 @@ def fitting(made, *, status=None, activity="", labels=None):
 
 
 @pytest.mark.parametrize("chosen", FILTERS, ids=str)
-async def test_a_list_has_what_fits_newest_first(listed, chosen):
+async def test_a_list_has_the_matching_callbacks_newest_first(listed, chosen):
     client, made = listed
     found = [case async for case in client.list_callbacks(**chosen)]
     assert [(case.case_id, case.activity, case.status, case.labels) for case in found] == fitting(made, **chosen)
@@ -110,7 +110,7 @@ async def test_new_cases_do_not_move_the_pages_that_follow(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"page_size": -1}, {"page_token": "AQ=="}, {"page_token": "é"}])
-async def test_what_is_no_page_is_refused(listed, wrong):
+async def test_an_invalid_page_token_is_refused(listed, wrong):
     client, _ = listed
     with pytest.raises(InvalidRequestError):
         await client.list_callbacks_page(**wrong)

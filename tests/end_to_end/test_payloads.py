@@ -83,7 +83,7 @@ def assert_arrived(got, recorded, body, headers):
 
 
 @pytest.mark.parametrize("activity", ["record", "push"])
-async def test_all_of_githubs_examples_arrive(called, activity):
+async def test_all_examples_of_github_arrive(called, activity):
     lines = lzma.decompress(EXAMPLES.read_bytes()).decode().splitlines()
     sent = 0
     for line in lines:

@@ -108,14 +108,14 @@ def tour(tmp_path):
     return Tour(tmp_path)
 
 
-def test_every_block_is_part_of_the_tour():
+def test_every_block_of_the_readme_is_tested():
     known = {*(f"# {name}" for name in FILES)}
     shells = ("python3 tasks.py up", "python3 tasks.py test", "callback generate", "umask", "callback server")
     for language, lines in BLOCKS:
         assert lines[0] in known or (language == "sh" and lines[0].startswith(shells)), lines[0]
 
 
-def test_five_minutes_and_a_handler(tour):
+def test_the_five_minutes_and_the_handler_of_the_readme(tour):
     up = Up(tour.directory / "data", tour.directory / "up.log", edge=tour.edge, grpc=tour.grpc).start()
     try:
         generate, curl, listing, calls, call = commands("callback generate")
@@ -161,13 +161,13 @@ def ask_and_visit(tour):
     assert "location: https://shop.example/thankyou" in answer.lower()
 
 
-def test_the_handler_s_own_test(tour):
+def test_the_test_of_the_handler(tour):
     tour.write("handler.py")
     tour.write("test_handler.py")
     assert "1 passed" in tour.run("pytest -q test_handler.py")
 
 
-def test_in_production(tour):
+def test_the_production_setup_of_the_readme(tour):
     tour.write("production.toml")
     tour.run("\n".join(commands("umask")))
     (tour.directory / "store").mkdir()

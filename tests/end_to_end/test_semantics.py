@@ -64,7 +64,7 @@ async def status_of(world, case):
 
 @pytest.mark.parametrize("retryable", [False, True])
 @pytest.mark.parametrize("parameter", FAMILIES)
-async def test_while_a_call_runs_others_are_told_to_come_again(world, gate, parameter, retryable):
+async def test_while_a_call_runs_other_callers_get_a_retry_after(world, gate, parameter, retryable):
     name = world.handler.play(gate)
     case = await world.client.generate_callback_url(
         "push", Response(b"done"), activity_case=name, state_query_parameter=parameter, retryable_after_error=retryable
@@ -223,7 +223,7 @@ async def test_a_state_is_given_once_or_the_same_in_query_and_form(world, query,
 
 
 @pytest.mark.parametrize("parameter", FAMILIES)
-async def test_what_only_looks_makes_no_call(world, parameter):
+async def test_a_request_that_only_looks_makes_no_call(world, parameter):
     case = await world.client.generate_callback_url("record", Response(), state_query_parameter=parameter)
     for method, headers, status in [
         ("HEAD", [], 200),
@@ -288,7 +288,7 @@ async def test_an_answer_without_content_has_none(world, method, code, length):
         (b"\xff", [("CONTENT-TYPE", "image/x-own")], "image/x-own"),
     ],
 )
-async def test_a_body_has_the_type_that_was_given_or_that_it_looks_like(world, body, headers, content_type):
+async def test_a_body_has_the_given_type_or_a_detected_one(world, body, headers, content_type):
     given = override(headers, response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=body)
     name = world.handler.play(answering(accept(given)))
     for activity, response in [("record", Response(body, headers=headers)), ("push", Redirect("/page"))]:
@@ -299,7 +299,7 @@ async def test_a_body_has_the_type_that_was_given_or_that_it_looks_like(world, b
 
 @pytest.mark.parametrize("accepts", ["*/*", "text/html"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_on_a_shared_address_a_closed_case_can_not_be_told_from_one_that_never_was(world, accepts, method):
+async def test_on_a_shared_url_a_closed_case_looks_like_an_unknown_one(world, accepts, method):
     answers = []
     for state in [await closed_by(world, how) for how in ("call", "owner")] + [str(uuid4()), "nonsense"]:
         path, headers, body = f"/cbq/state?state={state}", [("Accept", accepts)], b""

@@ -93,7 +93,7 @@ def program(request, world):
         running.kill()
 
 
-async def test_a_handler_of_bare_stubs_is_told_everything_and_decides(world, program):
+async def test_a_handler_of_bare_stubs_gets_all_fields_and_decides(world, program):
     case = await world.client.generate_callback_url(
         "mortal",
         Redirect("/page/thankyou"),
@@ -135,7 +135,7 @@ async def test_a_handler_of_bare_stubs_is_told_everything_and_decides(world, pro
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_these_programs_import_nothing_of_ours_but_the_stubs(name):
+def test_these_programs_import_only_the_stubs(name):
     tree = ast.parse(textwrap.dedent(PROGRAMS[name]))
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -104,7 +104,7 @@ async def test_a_token_signed_by_someone_else_is_refused(page, world, provider, 
     assert login["logged_in"] == {}
 
 
-async def test_a_code_of_another_login_is_worth_nothing(page, world, provider, login):
+async def test_a_code_of_another_login_is_rejected(page, world, provider, login):
     _, theirs = await login["begin"](world.client)
     async with httpx.AsyncClient() as elsewhere:
         code = dict(parse_qsl(urlsplit((await elsewhere.post(theirs)).headers["location"]).query))["code"]
@@ -114,7 +114,7 @@ async def test_a_code_of_another_login_is_worth_nothing(page, world, provider, l
     assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
 
 
-async def test_a_visitor_who_cancels_is_told_so(page, world, provider, login):
+async def test_a_visitor_who_cancels_gets_a_message(page, world, provider, login):
     case, url = await login["begin"](world.client)
     await page.goto(f"{world.url}/cbq/state?{urlencode({'error': 'access_denied', 'state': state_of(url)})}")
     assert await page.inner_text("body") == "The login was cancelled."

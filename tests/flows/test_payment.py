@@ -70,7 +70,7 @@ async def test_a_visitor_who_did_not_pay_lands_on_another_page(page, provider, s
     assert (shop["paid"], provider.told) == (set(), [200])
 
 
-async def test_a_visitor_who_is_back_before_the_money_waits_and_comes_again(
+async def test_a_visitor_who_returns_before_the_payment_waits_and_comes_again(
     page, world, provider, shop, payment, lands_on
 ):
     provider.webhook_first = False
@@ -91,7 +91,7 @@ FORGED = [
 ]  # fmt: skip
 
 
-async def test_nothing_is_paid_because_someone_says_so(page, world, provider, shop, payment, lands_on):
+async def test_a_forged_webhook_does_not_mark_an_order_as_paid(page, world, provider, shop, payment, lands_on):
     async with httpx.AsyncClient(trust_env=False) as anyone:
         for body in FORGED:
             sent = {"content": body, "headers": {"content-type": "application/x-www-form-urlencoded"}}
@@ -104,7 +104,7 @@ async def test_nothing_is_paid_because_someone_says_so(page, world, provider, sh
     assert shop["paid"] == set()
 
 
-async def test_while_the_provider_can_not_be_asked_nothing_is_believed_and_nothing_is_lost(
+async def test_while_the_provider_is_unreachable_no_payment_is_accepted_and_none_is_lost(
     page, provider, shop, payment, lands_on
 ):
     provider.down = True

@@ -103,7 +103,7 @@ SENT = {
 
 
 @pytest.mark.parametrize("name", SENT)
-def test_what_a_sender_sends_passes_its_profile_and_no_other(profiles, name):
+def test_a_request_of_a_sender_passes_its_profile_and_no_other(profiles, name):
     profiles[name].verify(SENT[name], URL)
     for other, request in SENT.items():
         if other != name:
@@ -126,7 +126,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_a_sender_asks_first_is_answered_by_its_profile(profiles, name):
+def test_a_profile_answers_the_handshake_of_its_sender(profiles, name):
     request, expected = ASKED[name]
     answer = profiles[name].handshake(request, URL)
     assert (answer.code, answer.body) == (200, expected)
@@ -139,7 +139,7 @@ def test_every_handler_works_as_the_readme_says():
         assert FILES[name].endswith("Worker(handlers).run()")
 
 
-async def test_a_url_for_a_sender_that_signs_takes_what_it_signed_and_nothing_else(world, tmp_path):
+async def test_a_url_with_a_profile_accepts_only_signed_requests(world, tmp_path):
     program = FILES["github_webhook.py"].replace("127.0.0.1:50051", world.target)
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -173,7 +173,7 @@ def adyen(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("key", "item"), PUBLISHED, ids=["plain", "colon"])
-async def test_adyen_s_items_are_believed_if_every_one_is_signed(adyen, key, item):
+async def test_adyen_items_are_accepted_if_each_is_signed(adyen, key, item):
     names = adyen(key)
     signed, forged = ({"NotificationRequestItem": each} for each in (item, item | {"success": "false"}))
     with pytest.raises(Reject):
@@ -191,7 +191,7 @@ async def test_a_change_of_what_adyen_signs_is_noticed(adyen, name):
         await adyen(key)["record_events"](call({"notificationItems": [forged]}))
 
 
-async def test_graph_s_notifications_are_believed_if_every_one_has_the_client_state(tmp_path, monkeypatch):
+async def test_graph_notifications_are_accepted_if_each_has_the_client_state(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPH_CLIENT_STATE", "our secret")
     names = recipe("graph.py", tmp_path)
     good, bad = ({"clientState": state, "resource": "me"} for state in ("our secret", "another"))

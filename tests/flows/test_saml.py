@@ -105,9 +105,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-async def test_a_response_that_is_not_whole_is_refused_and_the_login_can_be_tried_again(
-    page, world, idp, login, lands_on, lie
-):
+async def test_an_incomplete_response_is_refused_and_the_login_can_be_retried(page, world, idp, login, lands_on, lie):
     for name, value in lie.items():
         setattr(idp, name, getattr(idp, value) if name == "signer" else value)
     case, url = await login["begin"](world.client)

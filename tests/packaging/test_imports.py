@@ -88,7 +88,7 @@ def holds_for(module, table):
 
 
 @pytest.mark.parametrize(("module", "path"), [pytest.param(*found, id=found[0]) for found in modules()])
-def test_a_module_imports_only_what_its_part_may(module, path):
+def test_a_module_imports_only_allowed_packages(module, path):
     part = holds_for(module, MAY_IMPORT)
     allowed = MAY_IMPORT[part] | {part}
     late_too = allowed | MAY_IMPORT_LATE.get(module.split(".")[0], set())
@@ -113,7 +113,7 @@ sys.meta_path.insert(0, Watch())
 
 @pytest.mark.parametrize("module", ["callback_cli.main", "callback_edge.main", "callback_server.main"])
 @pytest.mark.parametrize(("set_by_operator", "verbosity"), [(None, "NONE"), ("ERROR", "ERROR")])
-def test_grpc_knows_when_it_is_imported_to_write_nothing_by_itself(monkeypatch, module, set_by_operator, verbosity):
+def test_grpc_is_imported_with_its_own_output_turned_off(monkeypatch, module, set_by_operator, verbosity):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
     if set_by_operator:
         monkeypatch.setenv("GRPC_VERBOSITY", set_by_operator)
@@ -121,5 +121,5 @@ def test_grpc_knows_when_it_is_imported_to_write_nothing_by_itself(monkeypatch, 
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{verbosity}\n"
 
 
-def test_every_package_has_its_line():
+def test_every_package_has_an_import_rule():
     assert {name for name in MAY_IMPORT if "." not in name} == set(PACKAGES)

@@ -22,7 +22,7 @@ MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/tmp" + "/env", ".pye" + "nv/", 
 
 
 @pytest.mark.parametrize("words", [REGISTRIES, MACHINE_PATHS], ids=["registries", "paths of a machine"])
-def test_no_file_names(words):
+def test_no_file_contains(words):
     pattern = re.compile("|".join(map(re.escape, words)).encode())
     found = {str(path.relative_to(ROOT)): m[0] for path in tracked_files() if (m := pattern.search(path.read_bytes()))}
     assert found == {}
@@ -47,7 +47,7 @@ def asked(group):
 
 
 @pytest.mark.parametrize(("lock", "group"), [("up", "build"), ("dev", "dev"), ("bench", "bench")])
-def test_a_lock_has_a_fitting_version_of_everything_that_is_asked_for(lock, group):
+def test_a_lock_has_a_matching_version_of_every_requirement(lock, group):
     versions = locked(lock)
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [*PROJECT["project"]["dependencies"], *extras["server"], *extras["up"], *asked(group)]
@@ -58,13 +58,13 @@ def test_a_lock_has_a_fitting_version_of_everything_that_is_asked_for(lock, grou
 
 
 @pytest.mark.parametrize(("more", "less"), [("dev", "up"), ("bench", "dev")])
-def test_what_is_tested_and_measured_is_what_runs(more, less):
+def test_tests_and_benchmarks_use_the_versions_that_run(more, less):
     versions, those = locked(less), locked(more)
     assert {name: those.get(name) for name in versions} == versions
 
 
 @pytest.mark.parametrize("lock", ["up", "dev", "bench"])
-def test_everything_in_a_lock_is_known_by_its_hash(lock):
+def test_everything_in_a_lock_has_a_hash(lock):
     text = (ROOT / "requirements" / f"{lock}.lock").read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
     assert len(entries) > 30
@@ -80,7 +80,7 @@ def test_the_tasks_explain_themselves_on_a_bare_python():
 
 
 @pytest.mark.parametrize("arguments", [["paint"], ["lint", "walls"]])
-def test_a_task_that_is_not_there_or_used_wrongly_is_an_error(arguments):
+def test_an_unknown_or_wrongly_used_task_is_an_error(arguments):
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(ROOT / "tasks.py"), *arguments], capture_output=True, text=True, check=False
     )

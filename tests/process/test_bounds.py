@@ -58,7 +58,7 @@ from callback_server.settings import ServerSettings
         ("edge", 'bind = "127.0.0.1:8081"', "bind and admin_bind are the same address, 127.0.0.1:8081"),
     ],
 )
-def test_what_can_not_be_is_refused_by_its_name(tmp_path, table, line, said):
+def test_invalid_settings_are_refused_by_name(tmp_path, table, line, said):
     path = tmp_path / "callback.toml"
     path.write_text(f"[{table}]\n{line}\n")
     with pytest.raises(SettingsError) as caught:
@@ -73,6 +73,6 @@ def test_a_handler_is_where_grpc_can_connect_to(target):
     assert ServerSettings(activities={"a": {"target": target}}).activities["a"].target == target
 
 
-def test_ports_that_the_system_picks_are_not_the_same():
+def test_ports_that_the_system_picks_differ():
     ServerSettings(grpc_bind="127.0.0.1:0", admin_bind="127.0.0.1:0")
     EdgeSettings(bind="127.0.0.1:0", admin_bind="127.0.0.1:0")

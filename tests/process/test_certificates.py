@@ -40,7 +40,7 @@ def said(certificate: Path, key: Path, *, of_server: bool = True) -> tuple[Level
 
 
 @pytest.mark.parametrize("of_server", [True, False])
-def test_a_certificate_that_is_fine_is_told_with_its_names_and_its_end(issue, of_server):
+def test_a_valid_certificate_is_reported_with_its_names_and_expiry(issue, of_server):
     certificate, key = issue("orders.example", "127.0.0.1", not_after=NOW + timedelta(days=90))
     end = f"{NOW + timedelta(days=90):%Y-%m-%d}"
     assert said(certificate, key, of_server=of_server) == (
@@ -52,13 +52,15 @@ def test_a_certificate_that_is_fine_is_told_with_its_names_and_its_end(issue, of
 @pytest.mark.parametrize(
     ("days", "level", "word"), [(29, Level.WARNING, "expires on"), (-1, Level.PROBLEM, "expired on")]
 )
-def test_one_that_ends_soon_is_warned_of_and_one_that_has_ended_is_a_problem(issue, of_server, days, level, word):
+def test_a_certificate_that_expires_soon_is_a_warning_and_an_expired_one_is_a_problem(
+    issue, of_server, days, level, word
+):
     end = NOW + timedelta(days=days)
     files = issue("orders.example", not_before=NOW - timedelta(days=60), not_after=end)
     assert said(*files, of_server=of_server) == (level, f"{files[0]} of orders.example {word} {end:%Y-%m-%d}")
 
 
-def test_one_that_has_not_begun_is_a_problem(issue):
+def test_a_certificate_that_is_not_valid_yet_is_a_problem(issue):
     level, seen = said(*issue("orders.example", not_before=NOW + timedelta(days=1)))
     assert level is Level.PROBLEM
     assert "is not valid before" in seen
@@ -77,7 +79,7 @@ def test_a_server_without_a_name_is_a_problem_and_a_client_without_one_is_warned
     assert (level, "identifies no principal" in seen) == (Level.WARNING, True)
 
 
-def test_what_is_no_certificate_or_not_there_is_a_problem(issue, tmp_path):
+def test_an_invalid_or_missing_certificate_is_a_problem(issue, tmp_path):
     certificate, key = issue("orders.example")
     nothing = tmp_path / "nothing.pem"
     assert said(certificate, nothing) == (Level.PROBLEM, f"{nothing} cannot be read: No such file or directory")
@@ -87,7 +89,7 @@ def test_what_is_no_certificate_or_not_there_is_a_problem(issue, tmp_path):
         assert (level, "are not a certificate and a key" in seen) == (Level.PROBLEM, True)
 
 
-def test_a_key_with_a_passphrase_is_a_problem_and_nobody_is_asked_for_it(issue, tmp_path):
+def test_a_key_with_a_passphrase_is_a_problem_without_a_prompt(issue, tmp_path):
     certificate, key = issue("orders.example")
     secret = tmp_path / "secret.key"
     plain = serialization.load_pem_private_key(key.read_bytes(), None)
@@ -97,7 +99,7 @@ def test_a_key_with_a_passphrase_is_a_problem_and_nobody_is_asked_for_it(issue, 
     assert said(certificate, secret) == (Level.PROBLEM, f"{secret} is encrypted")
 
 
-def test_one_that_ends_in_the_chain_ends_it_all(tmp_path):
+def test_one_expired_certificate_makes_the_chain_expire(tmp_path):
     root = trustme.CA()
     between = root.create_child_ca()
     made = between.issue_cert("orders.example", not_after=datetime(3100, 1, 1, tzinfo=UTC))
@@ -109,7 +111,7 @@ def test_one_that_ends_in_the_chain_ends_it_all(tmp_path):
     assert late.level is Level.PROBLEM
 
 
-def test_authorities_are_looked_at(authority, issue, tmp_path):
+def test_authorities_are_checked(authority, issue, tmp_path):
     file = tmp_path / "ca.pem"
     file.write_bytes(authority.cert_pem.bytes())
     assert check_authorities("it", file, NOW).level is Level.OK
@@ -121,7 +123,7 @@ def test_authorities_are_looked_at(authority, issue, tmp_path):
     assert "has no certificates" in check_authorities("it", file, NOW).seen
 
 
-def test_each_file_of_tls_to_somebody_is_looked_at(authority, issue, tmp_path):
+def test_each_file_of_client_tls_is_checked(authority, issue, tmp_path):
     ca = tmp_path / "ca.pem"
     ca.write_bytes(authority.cert_pem.bytes())
     certificate, key = issue("edge.example")

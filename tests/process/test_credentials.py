@@ -44,7 +44,7 @@ def encrypted(files):
     return key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.BestAvailableEncryption(b"secret"))
 
 
-def test_files_that_are_fit_are_given_as_grpc_takes_them(files):
+def test_valid_files_are_passed_in_the_order_of_grpc(files):
     assert files.follow().value == files.contents
     nothing = tls_reloader(tls_files("tls", TlsSettings()), lambda *contents: contents, pytest.fail)
     assert nothing.value == (None, None, None)
@@ -73,7 +73,7 @@ NOTHING = "no usable PEM content"
         ),
     ],
 )
-def test_what_can_not_be_used_is_refused_first_and_told_once_later(files, name, content, said):
+def test_an_unusable_file_is_an_error_at_startup_and_is_reported_once_later(files, name, content, said):
     told = []
     followed = files.follow(told.append)
     before, file = files.contents, getattr(files, name)
@@ -97,7 +97,7 @@ def test_what_can_not_be_used_is_refused_first_and_told_once_later(files, name, 
     assert len(told) == 2
 
 
-def test_a_pair_is_taken_over_when_both_are_there(files):
+def test_a_certificate_and_its_key_take_effect_together(files):
     told = []
     followed = files.follow(told.append)
     before = followed.value
@@ -111,7 +111,7 @@ def test_a_pair_is_taken_over_when_both_are_there(files):
     assert told[1:] == [None]
 
 
-def test_each_problem_is_told(tmp_path):
+def test_each_problem_is_reported(tmp_path):
     def made(contents):
         if contents["a_file"] != b"good":
             raise CredentialsError(f"a_file: {len(contents['a_file'])}")

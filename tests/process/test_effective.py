@@ -77,7 +77,7 @@ def test_each_setting_has_its_origin_down_to_the_keys_of_tables_within(tmp_path,
 
 
 @pytest.mark.parametrize("origin", ["option", "variable", "file"])
-def test_what_is_secret_is_masked_wherever_it_comes_from(origin, tmp_path, monkeypatch):
+def test_secrets_are_masked_from_every_origin(origin, tmp_path, monkeypatch):
     secrets = {
         "state_key": "hunter2" * 5,
         "store_url": "redis://me:hunter2@store:1/0",
@@ -124,12 +124,12 @@ def test_a_password_in_a_url_is_masked_however_it_is_written(url, masked):
     assert mask_url(url) == masked
 
 
-def test_networks_are_shown_as_they_are_written():
+def test_networks_are_shown_in_their_written_form():
     edge = EdgeSettings(trusted_proxies=["192.0.2.1", "10.0.0.0/24", "2001:db8::/48"])
     assert shown(edge, {})["edge.trusted_proxies"] == (["192.0.2.1/32", "10.0.0.0/24", "2001:db8::/48"], "default")
 
 
-def test_a_kind_of_value_that_nobody_thought_of_is_not_shown_by_chance():
+def test_a_value_of_an_unknown_type_is_not_shown():
     class Odd(ProcessSettings):
         table: ClassVar[str] = "server"
         model_config = SettingsConfigDict(arbitrary_types_allowed=True)
@@ -157,7 +157,7 @@ class Circle(BaseModel):
     """In files."""
 
 
-def test_a_table_that_can_be_of_several_kinds_is_described_once_for_each():
+def test_a_table_with_several_kinds_has_one_section_for_each():
     class Shapes(ProcessSettings):
         table: ClassVar[str] = "server"
         shared_tables: ClassVar[frozenset[str]] = frozenset({"shapes"})
@@ -217,7 +217,7 @@ TLS of a client connection. Without files: the system's certificate authorities,
     )
 
 
-def test_a_setting_without_a_docstring_has_no_place_on_the_page():
+def test_a_setting_without_a_docstring_is_an_error_of_the_page():
     class Silent(ProcessSettings):
         table: ClassVar[str] = "server"
         model_config = SettingsConfigDict(env_prefix="CALLBACK_")

@@ -31,7 +31,7 @@ def lines(program: str) -> list[dict]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_a_line_says_when_how_bad_which_process_and_what():
+def test_a_line_has_time_level_process_and_event():
     before = datetime.now(UTC)
     (line,) = lines('log.warning("call ended", call_id="x-1", status=3)')
     assert list(line) == ["timestamp", "level", "process", "pid", "event", "call_id", "status"]
@@ -47,7 +47,7 @@ def test_a_line_says_when_how_bad_which_process_and_what():
     }
 
 
-def test_a_timestamp_is_utc_to_the_microsecond_at_any_time_and_wherever_the_process_is():
+def test_a_timestamp_is_utc_to_the_microsecond_in_any_time_zone():
     written = lines("""
 import os, time, types
 os.environ["TZ"] = "IST-5:30"
@@ -66,13 +66,13 @@ for second, nanosecond in ((0, 1_999), (0, 123_456_789), (1, 0), (0, 999_999_999
     ]
 
 
-def test_a_process_is_called_what_it_is_given():
+def test_a_line_has_the_given_process_name():
     name = 'the "first"\\n one'
     (line,) = lines(f'logs.configure({name!r}); log.info("x")')
     assert line["process"] == name
 
 
-def test_a_library_s_line_looks_like_ours():
+def test_a_line_of_a_library_has_the_same_form():
     (line,) = lines('logging.getLogger("hypercorn.error").info("Running on %s", "127.0.0.1:1")')
     assert list(line) == ["timestamp", "level", "process", "pid", "event", "logger"]
     assert (line["event"], line["logger"]) == ("Running on 127.0.0.1:1", "hypercorn.error")
@@ -108,11 +108,11 @@ loop.close()
 """,
     ],
 )
-def test_a_state_never_reaches_a_log_whichever_way_it_goes(program):
+def test_a_state_never_reaches_a_log_on_any_path(program):
     assert len(lines(program)) == 1
 
 
-def test_what_can_not_be_told_says_so_and_never_reaches_who_only_logs():
+def test_an_event_that_cannot_be_written_is_reported_and_never_raises():
     lost, after = lines("""
 class Odd:
     def __repr__(self):
@@ -125,7 +125,7 @@ log.info("after")
     assert after["event"] == "after"
 
 
-def test_what_is_raised_and_not_caught_is_a_line_with_its_traceback():
+def test_an_uncaught_exception_is_a_line_with_its_traceback():
     (line,) = lines("raise RuntimeError('lost')")
     assert (line["event"], line["level"]) == ("uncaught_exception", "critical")
     assert line["exception"].endswith("RuntimeError: lost")

@@ -9,7 +9,7 @@ MINUTE = 60 * 10**9
 
 
 @pytest.mark.parametrize("per_minute", [1, 3, 7, 60, 999_983])
-def test_a_rate_gives_all_of_a_minute_at_once_and_then_one_as_each_comes_due(per_minute):
+def test_a_rate_allows_a_burst_of_one_minute_and_then_one_event_per_interval(per_minute):
     rate = RateLimiter(per_minute)
     for _ in range(per_minute):
         assert rate.wait_ns("a", 0) == 0
@@ -23,14 +23,14 @@ def test_a_rate_gives_all_of_a_minute_at_once_and_then_one_as_each_comes_due(per
     assert rate.wait_ns("a", 3 * MINUTE) == 0
 
 
-def test_a_rate_forgets_those_who_are_no_longer_limited():
+def test_keys_that_are_no_longer_limited_are_removed():
     rate = RateLimiter(60)
     for n in range(10_000):
         rate.charge(str(n), n * MINUTE // 100)
     assert len(rate._due) < 20
 
 
-def test_a_rate_knows_so_many_and_forgets_the_oldest_first(monkeypatch):
+def test_the_oldest_keys_are_removed_beyond_the_maximum(monkeypatch):
     monkeypatch.setattr(module, "MAX_KEYS", 100)
     rate = RateLimiter(1)
     for n in range(1000):

@@ -54,9 +54,7 @@ def problems(config_file: Path | None = None, **overrides: object) -> list[str]:
     return caught.value.problems
 
 
-def test_an_option_wins_over_the_environment_the_environment_over_the_file_and_the_file_over_the_default(
-    write, monkeypatch
-):
+def test_an_option_overrides_the_environment_which_overrides_the_file_which_overrides_the_default(write, monkeypatch):
     path = write('[server]\ngrpc_bind = "127.0.0.1:1"\ngrace_s = 2\nlog_level = "debug"')
     monkeypatch.setenv("CALLBACK_GRPC_BIND", "127.0.0.1:2")
     monkeypatch.setenv("CALLBACK_GRACE_S", "3")
@@ -96,12 +94,12 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
     assert Settings.load().state_key is None
 
 
-def test_variables_that_only_begin_like_ours_are_left_alone(monkeypatch):
+def test_unknown_variables_with_the_same_prefix_are_ignored(monkeypatch):
     monkeypatch.setenv("CALLBACK_EDGE_SERVICE_HOST", "10.0.0.1")
     assert Settings.load() == Settings()
 
 
-def test_everything_wrong_is_said_at_once_with_its_name_origin_and_what_is_expected(write, monkeypatch):
+def test_all_errors_are_reported_at_once_with_name_origin_and_expected_value(write, monkeypatch):
     path = write('[server]\nlog_level = "loud"\nspeed = 1\n[activities.paid]\ntarget = "x:1"\nextra = 1')
     monkeypatch.setenv("CALLBACK_GRACE_S", "0")
     monkeypatch.setenv("CALLBACK_ACTIVITIES", "")
@@ -114,7 +112,7 @@ def test_everything_wrong_is_said_at_once_with_its_name_origin_and_what_is_expec
     ]
 
 
-def test_a_list_that_is_neither_json_nor_text_with_commas_is_refused(monkeypatch):
+def test_a_list_that_is_neither_json_nor_comma_separated_is_refused(monkeypatch):
     monkeypatch.setenv("CALLBACK_ALTERNATIVE_DOMAINS", "[https://a.example")
     expected = "must be JSON, or a list of values separated by commas"
     assert problems() == [f"alternative_domains (CALLBACK_ALTERNATIVE_DOMAINS): {expected}"]
@@ -145,7 +143,7 @@ def test_a_file_of_the_wrong_form_is_refused(write, text, expected):
     assert problems(path) == [expected.format(path=path)]
 
 
-def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
+def test_a_file_that_is_missing_or_not_text_is_refused(tmp_path):
     path = tmp_path / "callback.toml"
     assert problems(path) == [f"{path}: cannot be read: No such file or directory"]
     path.write_bytes(b"\xff")

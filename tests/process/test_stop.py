@@ -39,7 +39,7 @@ def waiter(run: str, after: str, before: str = "") -> Iterator[subprocess.Popen[
 
 @LOOPS
 @SIGNALS
-def test_the_first_signal_asks_for_a_stop_that_ends_in_its_own_time(run, number):
+def test_the_first_signal_starts_a_graceful_stop(run, number):
     with waiter(run, "await asyncio.sleep(0)") as process:
         process.send_signal(number)
         assert process.communicate(timeout=60)[0] == "stopping\nstopped\n"
@@ -47,7 +47,7 @@ def test_the_first_signal_asks_for_a_stop_that_ends_in_its_own_time(run, number)
 
 
 @LOOPS
-def test_a_signal_that_the_kernel_gives_to_another_thread_wakes_the_loop(run):
+def test_a_signal_delivered_to_another_thread_wakes_the_loop(run):
     thread = "threading.Thread(target=lambda: (sys.stdin.read(), signal.raise_signal(signal.SIGTERM))).start()"
     with waiter(run, "await asyncio.sleep(0)", thread) as process:
         process.stdin.close()
@@ -66,13 +66,13 @@ def test_the_second_signal_ends_the_process_at_once_even_with_a_stuck_loop(run, 
 
 @LOOPS
 @pytest.mark.parametrize("stuck", ["await asyncio.sleep(3600)", "time.sleep(3600)", "threading.Event().wait()"])
-def test_nothing_stuck_holds_a_process_beyond_its_hard_exit(run, stuck):
+def test_a_hanging_process_ends_at_its_hard_exit(run, stuck):
     with waiter(run, f"hard_exit_after(0.1); {stuck}") as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 1
 
 
-def test_a_hard_exit_can_be_called_off():
+def test_a_hard_exit_can_be_cancelled():
     with waiter("asyncio.run", "hard_exit_after(0.1).cancel(); await asyncio.sleep(0.3)") as process:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=60)[0] == "stopping\nstopped\n"

@@ -40,7 +40,7 @@ def test_it_runs_with_principals_and_tls(make_up, directory):
     assert up.interrupt() == 0
 
 
-def test_the_demo_says_that_it_has_no_token(make_up, directory):
+def test_the_demo_reports_that_it_has_no_token(make_up, directory):
     config = directory / "callback.toml"
     config.write_text("".join(line for line in config.read_text().splitlines(True) if "tls" not in line))
     up = make_up(config=str(config), demo=True).spawn()

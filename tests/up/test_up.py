@@ -50,7 +50,7 @@ def test_it_prints_one_ready_line_and_then_callbacks_can_be_made_and_called(up, 
     assert up.process.stdout.read() == ""
 
 
-def test_what_is_stored_and_the_urls_of_request_ids_are_the_same_after_a_restart(up, service):
+def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
     up.start()
     up.options |= {"edge": up.edge, "grpc": up.grpc}
     made = generate(service(up.grpc), request_id="order-5")
@@ -73,7 +73,7 @@ def test_one_ctrl_c_stops_edge_server_and_store_in_this_order_and_leaves_nothing
     assert gone(up)
 
 
-def test_a_stop_before_it_is_ready_is_as_clean(up):
+def test_a_stop_before_the_ready_line_is_clean(up):
     up.spawn()
     wait_until_sync(lambda: len(up.children()) == 3, what="the start of the children")
     assert up.interrupt() == 0
@@ -92,7 +92,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
 
 
 @pytest.mark.parametrize("child", ["store", "server", "edge"])
-def test_a_child_that_is_killed_is_started_again_at_the_same_address_with_all_that_was_stored(up, service, child):
+def test_a_killed_child_is_restarted_with_the_same_address_and_data(up, service, child):
     up.start()
     made = generate(service(up.grpc))
     before = up.child(child)
@@ -107,7 +107,7 @@ def test_a_child_that_is_killed_is_started_again_at_the_same_address_with_all_th
 
 
 @pytest.mark.parametrize("child", ["server", "edge"])
-def test_nobody_else_gets_the_port_of_a_child_that_is_down(up, child):
+def test_the_port_of_a_dead_child_is_not_given_to_another_process(up, child):
     up.start()
     host, port = (up.edge if child == "edge" else up.grpc).split(":")
     down = up.child(child)
@@ -131,7 +131,7 @@ def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
     assert attempts(service(up.grpc), made.callback_case_id) == [2, 1]
 
 
-def test_it_can_be_started_again_at_once_after_it_was_killed(up):
+def test_it_can_be_restarted_at_once_after_a_kill(up):
     up.start()
     up.options |= {"edge": up.edge, "grpc": up.grpc}
     up.process.kill()  # and nobody waits for anything
@@ -139,7 +139,7 @@ def test_it_can_be_started_again_at_once_after_it_was_killed(up):
     assert up.is_healthy()
 
 
-def test_it_can_be_told_to_stop_with_the_program_that_holds_its_standard_input(make_up):
+def test_it_stops_at_the_end_of_standard_input_with_until_eof(make_up):
     up = make_up(**{"until-eof": True})
     up.stdin, held = os.pipe()
     try:
@@ -153,13 +153,13 @@ def test_it_can_be_told_to_stop_with_the_program_that_holds_its_standard_input(m
     assert [event["child"] for event in up.events("child_stopped")] == ["edge", "server", "store"]
 
 
-def test_without_being_told_so_it_does_not_care_for_its_standard_input(up):
+def test_by_default_it_ignores_the_end_of_standard_input(up):
     up.start()  # there is nothing in it
     assert up.is_healthy()
 
 
 @pytest.mark.parametrize("option", ["edge", "grpc"])
-def test_a_taken_port_is_named_with_the_option_that_changes_it_before_anything_starts(make_up, option):
+def test_a_port_in_use_is_reported_with_its_option_before_any_process_starts(make_up, option):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = make_up(**{option: f"127.0.0.1:{port}"}).spawn()
@@ -170,7 +170,7 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it_before_anything_s
     )
 
 
-def test_a_directory_that_is_in_use_is_refused_with_who_uses_it(up, make_up, tmp_path):
+def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(up, make_up, tmp_path):
     up.start()
     second = make_up().spawn()
     assert second.process.wait(30) == 1
@@ -190,13 +190,13 @@ def test_an_address_beyond_this_machine_is_refused(make_up, option, host):
     assert up.children() == []
 
 
-def test_an_address_that_is_none_is_a_wrong_setting(make_up):
+def test_an_invalid_address_is_a_wrong_setting(make_up):
     up = make_up(edge="nowhere").spawn()
     assert up.process.wait(30) == 2
     assert up.said() == "callback up: --edge must be HOST:PORT, as in 127.0.0.1:8080\n"
 
 
-def test_without_options_the_addresses_are_those_of_the_settings(make_up, tmp_path):
+def test_without_options_it_uses_the_addresses_of_the_settings(make_up, tmp_path):
     config = tmp_path / "callback.toml"
     config.write_text('[server]\ngrpc_bind = "localhost:0"\n')
     up = make_up(config=str(config), edge=None, grpc=None)
@@ -206,7 +206,7 @@ def test_without_options_the_addresses_are_those_of_the_settings(make_up, tmp_pa
     assert up.is_healthy()
 
 
-def test_settings_that_a_child_refuses_end_it_with_what_the_child_says(make_up, tmp_path):
+def test_settings_that_a_child_refuses_end_it_with_the_message_of_the_child(make_up, tmp_path):
     config = tmp_path / "callback.toml"
     config.write_text("[edge]\nspeed = 1\n")
     up = make_up(config=str(config)).spawn()
@@ -226,7 +226,7 @@ def test_the_url_and_the_key_can_be_set(make_up, tmp_path, service):
 
 
 @pytest.mark.parametrize(("said", "on"), [("", True), ("false", False)])
-def test_reflection_is_on_unless_somebody_says_otherwise(up, said, on):
+def test_reflection_is_on_by_default(up, said, on):
     up.environment["CALLBACK_REFLECTION"] = said
     up.start()
     with grpc.insecure_channel(up.grpc) as channel:
@@ -239,20 +239,20 @@ def test_reflection_is_on_unless_somebody_says_otherwise(up, said, on):
 
 
 @pytest.mark.parametrize("folder", ["it's a %20 ?#é", "deep" * 25 + "/" + "deeper" * 25])
-def test_any_directory_will_do(make_up, tmp_path, service, folder):
+def test_any_directory_works(make_up, tmp_path, service, folder):
     up = make_up(tmp_path / folder).start()
     assert httpx.get(generate(service(up.grpc)).callback_url).status_code == 200
     assert up.interrupt() == 0
 
 
-def test_what_is_kept_is_for_this_user_only(up, tmp_path):
+def test_the_data_is_private_to_this_user(up, tmp_path):
     up.start()
     data = tmp_path / "data"
     modes = {path.name: path.stat().st_mode & 0o777 for path in (data, *data.iterdir())}
     assert modes == {"data": 0o700, "lock": 0o600, "state-key": 0o600, "store": 0o700, "store.sock": 0o700}
 
 
-def test_a_store_whose_file_is_damaged_is_not_started_for_ever(up, tmp_path, service):
+def test_a_store_with_a_damaged_file_is_not_restarted_forever(up, tmp_path, service):
     up.start()
     for _ in range(3):
         generate(service(up.grpc))
@@ -271,7 +271,7 @@ def test_a_store_whose_file_is_damaged_is_not_started_for_ever(up, tmp_path, ser
     assert file.read_bytes() == damaged
 
 
-def test_the_demo_makes_a_redirect_and_a_webhook_and_says_what_to_type(make_up, service):
+def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up, service):
     up = make_up(demo=True).start()
     lines = iter(up.process.stdout.readline, None)
     text = ""
@@ -301,13 +301,13 @@ def test_no_state_is_in_the_logs_or_in_the_data(make_up, tmp_path, service):
         assert made.callback_state.encode() not in content
 
 
-def test_one_port_for_two_is_refused_before_anything_is_started(make_up):
+def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up):
     both = f"127.0.0.1:{free_port()}"
     up = make_up(edge=both, grpc=both).spawn()
     assert up.process.wait(30) == 1
     assert up.said() == f"callback up: --grpc {both} is used twice; each address needs its own port\n"
 
 
-def test_a_proxy_for_the_web_is_not_asked(up):
+def test_an_http_proxy_of_the_environment_is_not_used(up):
     up.environment["http_proxy"] = "http://127.0.0.1:9"
     up.start()

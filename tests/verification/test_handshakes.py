@@ -67,7 +67,7 @@ def cloudevents(tmp_path):
 # ---- Slack ----
 
 
-def test_slacks_challenge_is_given_back_if_slack_has_signed_it(slack):
+def test_the_challenge_of_slack_is_answered_with_a_valid_signature(slack):
     body = json.dumps(EVENT)
     assert slack.handshake(from_slack(body), URL) == text(CHALLENGE)
     assert refused(slack, from_slack(body, "two")) == "no signature is valid"
@@ -77,28 +77,28 @@ def test_slacks_challenge_is_given_back_if_slack_has_signed_it(slack):
 @pytest.mark.parametrize(
     "body", ["", "{}", "text=url_verification", '{"type": "event_callback", "x": "url_verification"}']
 )
-def test_what_else_slack_sends_is_a_call(slack, body):
+def test_other_requests_of_slack_are_calls(slack, body):
     assert slack.handshake(from_slack(body), URL) is None
 
 
 @pytest.mark.parametrize(
     "body", ['{"type": "event_callback", "x": "url_verification"}', json.dumps(EVENT | {"token": "x" * 4096})]
 )
-def test_what_else_has_slacks_word_in_it_is_verified_as_a_call_alone(slack, body):
+def test_other_bodies_with_url_verification_in_them_are_calls(slack, body):
     assert slack.handshake(from_slack(body, "two"), URL) is None
     assert slack.verify(from_slack(body), URL) is not None
 
 
-def test_only_a_post_is_slacks(slack):
+def test_only_a_post_is_a_handshake_of_slack(slack):
     assert slack.handshake(changed(from_slack(json.dumps(EVENT)), method="put"), URL) is None
 
 
 @pytest.mark.parametrize("challenge", [None, 5, ["x"], "", "<b>", "a\nb", "\u00e9", "a" * 1025])
-def test_a_challenge_that_is_not_harmless_is_refused_though_slack_has_signed_it(slack, challenge):
+def test_a_challenge_with_forbidden_characters_is_refused_even_with_a_valid_slack_signature(slack, challenge):
     assert "characters that are not allowed" in refused(slack, from_slack(json.dumps(EVENT | {"challenge": challenge})))
 
 
-def test_a_handshake_that_is_not_declared_is_none(tmp_path):
+def test_a_handshake_that_is_not_declared_is_not_answered(tmp_path):
     profile = profile_of(tmp_path, "one", kind="github")
     hub = request(method="get", query=[("hub.mode", "subscribe"), ("hub.challenge", "1")])
     for sent in (from_slack(json.dumps(EVENT)), hub, request(query=[("validationToken", "1")]), options("a.example")):
@@ -113,7 +113,7 @@ def hub(*pairs, method="get", **given):
     return request(method=method, query=[*((k, v) for k, v in query.items() if v is not None), *pairs])
 
 
-def test_metas_challenge_is_given_back_to_who_knows_a_token(meta):
+def test_the_challenge_of_meta_is_answered_with_a_valid_token(meta):
     for token in ("mytoken", "other"):
         assert meta.handshake(hub(**{"hub.verify_token": token}), URL) == text("1158201444")
     for token in ("", "mytokem", "mytoken ", "\u20ac", "\ud800", "mytoken\n"):
@@ -122,7 +122,7 @@ def test_metas_challenge_is_given_back_to_who_knows_a_token(meta):
     assert "more than once" in refused(meta, hub(("hub.verify_token", "x"), **{"hub.verify_token": "mytoken"}))
 
 
-def test_a_subscription_begins_for_a_topic_that_is_wanted(websub):
+def test_a_subscription_starts_for_a_topic_of_the_profile(websub):
     topic = {"hub.topic": "https://blog.example/feed"}
     assert websub.handshake(hub(("hub.lease_seconds", "86400"), **topic), URL) == text("1158201444")
     assert "not a topic of the profile" in refused(websub, hub(**{"hub.topic": "https://blog.example/other"}))
@@ -130,18 +130,18 @@ def test_a_subscription_begins_for_a_topic_that_is_wanted(websub):
 
 
 @pytest.mark.parametrize("mode", ["unsubscribe", "denied", "", "SUBSCRIBE"])
-def test_no_subscription_ends_by_somebody_asking(websub, mode):
+def test_a_request_to_end_a_subscription_is_refused(websub, mode):
     topic = {"hub.topic": "https://blog.example/feed"}
     assert refused(websub, hub(**topic, **{"hub.mode": mode})) == "hub.mode is not subscribe"
 
 
-def test_what_else_comes_to_a_hubs_url_is_a_call(websub):
+def test_other_requests_to_the_url_of_a_hub_are_calls(websub):
     topic = {"hub.topic": "https://blog.example/feed"}
     assert websub.handshake(hub(method="post", **topic), URL) is None
     assert websub.handshake(hub(**topic, **{"hub.mode": None}), URL) is None
 
 
-def test_a_hub_may_have_to_prove_both(tmp_path):
+def test_a_hub_with_tokens_and_topics_must_send_both(tmp_path):
     (tmp_path / "token").write_text("mytoken")
     handshake = {"kind": "hub", "verify_token_files": [tmp_path / "token"], "topics": ["t"]}
     profile = profile_of(tmp_path, "one", kind="github", handshake=handshake)
@@ -157,13 +157,13 @@ GRAPH = "Validation: Testing client application reachability for subscription Re
 
 
 @pytest.mark.parametrize("name", ["validationToken", "validationtoken"])
-def test_microsofts_token_is_given_back_to_anybody(microsoft, name):
+def test_the_validation_token_of_microsoft_is_answered_for_any_sender(microsoft, name):
     assert microsoft.handshake(request(query=[(name, GRAPH)], address="198.51.100.1"), URL) == text(GRAPH)
     assert microsoft.handshake(request(query=[(name, GRAPH)], method="get"), URL) is None
     assert microsoft.handshake(request(), URL) is None
 
 
-def test_microsofts_token_is_there_once(microsoft):
+def test_the_validation_token_of_microsoft_must_occur_once(microsoft):
     assert "more than once" in refused(microsoft, request(query=[("validationToken", "1")] * 2))
     both = request(query=[("validationToken", "1"), ("validationtoken", "2")])
     assert "more than once" in refused(microsoft, both)
@@ -172,12 +172,12 @@ def test_microsofts_token_is_there_once(microsoft):
 @pytest.mark.parametrize(
     "token", ["", "<script>", "&lt;", 'a"b', "a'b", "a\r\nb", "a\tb", "a\x00", "\x7f", "\u00e9", "\u2028", "a" * 1025]
 )
-def test_a_token_that_is_not_harmless_is_not_given_back(microsoft, token):
+def test_a_validation_token_with_forbidden_characters_is_refused(microsoft, token):
     assert "characters that are not allowed" in refused(microsoft, request(query=[("validationToken", token)]))
 
 
 @given(st.text(max_size=1100))
-def test_whatever_is_given_back_is_short_printable_and_can_not_be_html(tmp_path_factory, token):
+def test_the_answer_of_a_handshake_is_short_printable_and_never_html(tmp_path_factory, token):
     profile = profile_of(
         tmp_path_factory.getbasetemp(), kind="address", networks=["::/0"], handshake={"kind": "validation-token"}
     )
@@ -202,14 +202,14 @@ def allowed(origin, rate):
     return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=b"")
 
 
-def test_an_origin_that_is_known_is_told_how_much_it_may_send(cloudevents):
+def test_an_allowed_origin_gets_its_allowed_rate(cloudevents):
     assert cloudevents.handshake(options("eventgrid.azure.net"), URL) == allowed("eventgrid.azure.net", "120")
     assert cloudevents.handshake(options("EventGrid.azure.net"), URL) == allowed("EventGrid.azure.net", "120")
     assert "the origin is not allowed" in refused(cloudevents, options("evil.example"))
     assert "more than once" in refused(cloudevents, options("eventgrid.azure.net", "evil.example"))
 
 
-def test_what_else_comes_is_no_handshake(cloudevents):
+def test_other_requests_are_no_handshake(cloudevents):
     assert cloudevents.handshake(options(), URL) is None
     assert cloudevents.handshake(options("eventgrid.azure.net", method="post"), URL) is None
 

@@ -110,19 +110,19 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
         (HMAC + 'handshake = "hub"', "profiles.x.hmac.handshake: "),
     ],
 )
-def test_a_profile_that_is_wrong_is_told_by_its_name(text, problem, tmp_path):
+def test_an_invalid_profile_is_reported_by_its_name(text, problem, tmp_path):
     (told,) = problems(tmp_path, f"[profiles.x]\n{text}")
     assert told.startswith(problem)
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "A", "a b", "a" * 64, "\u00e9", "a\n"])
-def test_a_name_that_is_none_is_refused(name, tmp_path):
+def test_an_invalid_name_is_refused(name, tmp_path):
     (problem,) = problems(tmp_path, f'[profiles.{json.dumps(name)}]\nkind = "github"\nsecret_files = ["s"]')
     assert problem.startswith("profiles: the name of a profile is 1 to 63 of")
     assert problem.endswith(f"not {name!r}")
 
 
-def test_names_are_as_those_of_principals():
+def test_names_follow_the_rules_of_principals():
     for name in ("a", "0", "order-paid.v2_x", "a" * 63):
         assert name in ServerSettings(profiles={name: {"kind": "github", "secret_files": ["s"]}}).profiles
 
@@ -132,7 +132,7 @@ def test_profiles_are_a_table_of_their_own(tmp_path):
     assert "profiles: must be a table of its own, [profiles]" in problem
 
 
-def test_all_that_holds_is_shown_and_no_secret_is_in_it(tmp_path):
+def test_all_settings_in_effect_are_shown_without_secrets(tmp_path):
     (tmp_path / "s").write_text("hunter2")
     file = tmp_path / "callback.toml"
     file.write_text(
@@ -185,13 +185,13 @@ def whsk():
         ("standard-webhooks", whsk(), "is a private key (whsk_); use the public key (whpk_)"),
     ],
 )
-def test_a_secret_that_can_not_be_used_is_refused_with_its_file_and_nothing_of_it(kind, content, why, tmp_path):
+def test_an_unusable_secret_is_refused_with_its_file_and_without_its_content(kind, content, why, tmp_path):
     with pytest.raises(CredentialsError) as caught:
         profiles_of(tmp_path, None, content, kind=kind)
     assert str(caught.value) == f"profiles.it.secret_files[0] {tmp_path}/secret-0: {why}"
 
 
-def test_each_profile_with_a_file_that_can_not_be_used_is_told_at_once(tmp_path):
+def test_all_profiles_with_unusable_files_are_reported_at_once(tmp_path):
     settings = ServerSettings(
         profiles={
             "a": {"kind": "github", "secret_files": [tmp_path / "none"]},
@@ -210,7 +210,7 @@ def counted():
     return metrics.RELOADS_FAILED.labels("profile")._value.get()
 
 
-def test_a_file_that_is_bad_later_changes_nothing_and_is_told_and_counted_once(tmp_path, capsys):
+def test_a_file_that_becomes_invalid_changes_nothing_and_is_logged_and_counted_once(tmp_path, capsys):
     profiles = profiles_of(tmp_path, None, "one", "two", **SECRET)
     before = counted()
     file = tmp_path / "secret-0"
@@ -231,7 +231,7 @@ def test_a_file_that_is_bad_later_changes_nothing_and_is_told_and_counted_once(t
     assert counted() == before + 2
 
 
-def test_a_file_with_a_hubs_token_is_followed_too(tmp_path):
+def test_a_file_with_a_token_of_a_hub_is_reloaded_too(tmp_path):
     file = tmp_path / "token"
     file.write_text("one")
     handshake = {"kind": "hub", "verify_token_files": [file]}
@@ -247,7 +247,7 @@ def test_a_file_with_a_hubs_token_is_followed_too(tmp_path):
     assert asks("two").body == b"5"
 
 
-async def test_a_server_follows_the_files(store_of, tmp_path):
+async def test_a_server_reloads_the_files(store_of, tmp_path):
     file, config = tmp_path / "secret", tmp_path / "callback.toml"
     file.write_text("hunter2")
     config.write_text(
@@ -271,7 +271,7 @@ async def test_a_server_follows_the_files(store_of, tmp_path):
     assert "hunter2" not in server.log.read_text()
 
 
-def test_a_server_whose_file_can_not_be_used_does_not_start_and_says_which(tmp_path):
+def test_a_server_with_an_unusable_file_does_not_start_and_names_the_file(tmp_path):
     config = tmp_path / "callback.toml"
     config.write_text('[profiles.partner]\nkind = "github"\nsecret_files = ["/none"]\n')
     done = subprocess.run(

@@ -35,14 +35,14 @@ def credentials(text):
     return "Basic " + base64.b64encode(text.encode()).decode()
 
 
-def test_a_secret_in_a_header_passes_and_is_not_handed_on(in_header):
+def test_a_secret_in_a_header_passes_and_is_removed_from_the_request(in_header):
     sent = request(("x-api-key", as_header(SECRET.encode())), ("x-other", "1"))
     assert in_header.verify(sent, URL) == VerifiedMessage()
     assert in_header.redacted(sent) == request(("x-other", "1"))
     assert in_header.challenge == "Secret"
 
 
-def test_a_secret_in_the_query_passes_and_is_not_handed_on(in_query):
+def test_a_secret_in_the_query_passes_and_is_removed_from_the_request(in_query):
     sent = changed(
         request(query=[("order", "5"), ("key", SECRET), ("x", "")]),
         query_string="order=5&k%65y=p%C3%A4ss+w%2Brd%26%25&x",
@@ -52,14 +52,14 @@ def test_a_secret_in_the_query_passes_and_is_not_handed_on(in_query):
     assert (kept.query, kept.query_string) == ((("order", "5"), ("x", "")), "order=5&x")
 
 
-def test_a_name_and_a_password_pass_and_are_not_handed_on(basic):
+def test_a_name_and_a_password_pass_and_are_removed_from_the_request(basic):
     sent = request(("authorization", credentials(f"j\u00f6rg:{SECRET}")), ("x-other", "1"))
     assert basic.verify(sent, URL) == VerifiedMessage()
     assert basic.redacted(sent) == request(("x-other", "1"))
     assert basic.challenge == 'Basic realm="callback", charset="UTF-8"'
 
 
-def test_every_bit_of_a_secret_is_proven(in_header, in_query, basic):
+def test_every_bit_of_a_secret_is_checked(in_header, in_query, basic):
     for each in flips(SECRET.encode()):
         assert refused(in_header, request(("x-api-key", as_header(each)))) == "the secret is wrong"
         text = each.decode("utf-8", "surrogateescape")
@@ -74,13 +74,13 @@ def test_every_bit_of_a_secret_is_proven(in_header, in_query, basic):
 
 
 @pytest.mark.parametrize("given", ["", "p", SECRET + " ", " " + SECRET, SECRET + "\n", SECRET * 2, "\u20ac", "\ud800"])
-def test_a_secret_that_is_too_short_or_too_long_or_no_text_is_wrong(in_header, in_query, basic, given):
+def test_a_secret_that_is_too_short_too_long_or_not_text_is_refused(in_header, in_query, basic, given):
     assert refused(in_header, request(("x-api-key", given)))
     assert refused(in_query, request(query=[("key", given)]))
     assert refused(basic, request(("authorization", f"Basic {given}")))
 
 
-def test_what_is_missing_or_there_twice_is_refused(in_header, in_query, basic):
+def test_missing_or_repeated_values_are_refused(in_header, in_query, basic):
     right = ("x-api-key", as_header(SECRET.encode()))
     assert refused(in_header, request()) == "x-api-key is missing"
     assert refused(in_header, request(right, right)) == "x-api-key occurs more than once"
@@ -91,12 +91,12 @@ def test_what_is_missing_or_there_twice_is_refused(in_header, in_query, basic):
     assert refused(basic, request(("authorization", f"Bearer {SECRET}"))) == "the authorization is not Basic"
 
 
-def test_a_form_is_no_query(in_query):
+def test_a_form_does_not_count_as_a_query(in_query):
     form = ("content-type", "application/x-www-form-urlencoded")
     assert refused(in_query, request(form, body=b"key=" + SECRET.encode())) == "the parameter is missing"
 
 
-def test_each_of_several_secrets_works(tmp_path):
+def test_each_of_several_secrets_is_valid(tmp_path):
     header = profile_of(tmp_path, "one", "two\r\n", kind="shared-secret", header="x-key")
     basic = profile_of(tmp_path, "one", "two", kind="basic", username="me")
     for secret in ("one", "two"):
@@ -146,6 +146,6 @@ def test_an_address_passes_within_the_ranges(tmp_path, networks, address, passes
 
 
 @pytest.mark.parametrize("networks", [[], ["192.0.2.7/24"], ["here"], ["192.0.2.0/33"], [""]])
-def test_ranges_that_are_none_are_refused(tmp_path, networks):
+def test_invalid_networks_are_refused(tmp_path, networks):
     with pytest.raises(ValidationError):
         profile_of(tmp_path, kind="address", networks=networks)

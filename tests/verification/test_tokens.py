@@ -67,13 +67,13 @@ def test_a_token_passes_whose_secret_is_in_a_file(algorithm, tmp_path):
     assert refused(profile, signed("t" * 64, algorithm)) == "no key matches the token's signature"
 
 
-def test_every_bit_of_a_token_is_proven(profile):
+def test_every_bit_of_a_token_is_checked(profile):
     token = jwt.encode(CLAIMS, RSA, "RS256")
     for each in flips(token.encode()):
         refused(profile, bearer(each.decode("latin-1")))
 
 
-def test_it_is_the_library_that_would_have_taken_it_too(profile):
+def test_the_library_itself_accepts_the_same_input(profile):
     """So that the flips above are flips of something that is right for others."""
     token = signed().headers[0][1].partition(" ")[2]
     options = {"verify_exp": False, "verify_iat": False}
@@ -105,7 +105,7 @@ def test_it_is_the_library_that_would_have_taken_it_too(profile):
         ({"jti": 5}, "InvalidJTIError"),
     ],
 )
-def test_what_a_token_says_must_be_right(profile, claims, why):
+def test_the_claims_of_a_token_are_checked(profile, claims, why):
     if why is None:
         profile.verify(signed(**claims), URL)
     else:
@@ -113,7 +113,7 @@ def test_what_a_token_says_must_be_right(profile, claims, why):
 
 
 @pytest.mark.parametrize("leeway", [None, 0, 10])
-def test_a_token_passes_until_it_expires_and_the_leeway_is_over(tmp_path, leeway):
+def test_a_token_passes_until_its_expiry_plus_the_leeway(tmp_path, leeway):
     clock = Clock()
     more = {} if leeway is None else {"leeway_s": leeway}
     profile = profile_of(tmp_path, pem(RSA), algorithms=["RS256"], clock=clock, **SETTINGS, **more)
@@ -134,7 +134,7 @@ def single_use(tmp_path):
 
 
 @pytest.mark.parametrize(("valid_s", "window_s"), [(300, 360), (1, 120), (-59, 120), (86_340, 86_400)])
-def test_a_token_for_single_use_is_a_message_until_it_is_too_old_by_itself(single_use, valid_s, window_s):
+def test_a_single_use_token_is_one_message_until_it_expires(single_use, valid_s, window_s):
     sent = signed(jti="id-1", exp=NOW + valid_s)
     assert single_use.verify(sent, URL) == VerifiedMessage("id-1", window_s * 1000)
 
@@ -148,11 +148,11 @@ def test_a_token_for_single_use_is_a_message_until_it_is_too_old_by_itself(singl
         ({"jti": "a", "exp": NOW + 86_341}, "the token is valid for longer than its jti can be remembered"),
     ],
 )
-def test_what_can_not_be_told_from_another_is_no_token_for_single_use(single_use, claims, why):
+def test_a_single_use_token_without_a_usable_id_is_refused(single_use, claims, why):
     assert why in refused(single_use, signed(**claims))
 
 
-def test_a_token_that_may_be_used_again_is_no_message(profile):
+def test_a_reusable_token_does_not_identify_a_message(profile):
     assert profile.verify(signed(jti="id-1"), URL) == VerifiedMessage()
 
 
@@ -173,7 +173,7 @@ def test_an_algorithm_that_is_not_configured_is_never_taken(profile, algorithm):
 
 
 @pytest.mark.parametrize("secret", [pem(RSA), pem(RSA).strip(), jwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key())])
-def test_a_public_key_is_no_secret_whatever_a_token_says(profile, secret):
+def test_a_public_key_is_never_used_as_an_hmac_secret(profile, secret):
     """Who knows the public key signs with it as if it were a secret, and says so."""
     key = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
     head, claims = (
@@ -195,7 +195,7 @@ def test_a_public_key_is_no_secret_whatever_a_token_says(profile, secret):
     ],
     ids=["pem", "jwks", "jwk", "der", "ssh"],
 )
-def test_a_file_with_a_public_key_is_no_secret(content, tmp_path):
+def test_a_file_with_a_public_key_is_refused_as_a_secret(content, tmp_path):
     with pytest.raises(CredentialsError, match="is a public key"):
         profile_of(tmp_path, content, algorithms=["HS256"], **SETTINGS)
 
@@ -209,7 +209,7 @@ def test_a_key_is_used_with_the_algorithms_of_its_type_alone(tmp_path):
 
 
 @pytest.mark.parametrize("crit", [["exp"], ["b64"], []])
-def test_what_a_token_says_must_be_understood_is(profile, crit):
+def test_critical_headers_of_a_token_must_be_known(profile, crit):
     refused(profile, signed(head={"crit": crit, "exp": 5}))
 
 
@@ -249,7 +249,7 @@ def test_a_key_may_be_in_a_certificate_or_a_set(content, tmp_path):
     refused(profile, signed(OTHER_RSA))
 
 
-def test_a_token_that_names_its_key_is_verified_with_that(tmp_path):
+def test_a_token_that_names_its_key_is_verified_with_that_key(tmp_path):
     keys = {"keys": [jwk(RSA, kid="old"), jwk(OTHER_RSA, kid="new")]}
     profile = profile_of(tmp_path, json.dumps(keys), algorithms=["RS256"], **SETTINGS)
     profile.verify(signed(head={"kid": "old"}), URL)
@@ -259,7 +259,7 @@ def test_a_token_that_names_its_key_is_verified_with_that(tmp_path):
     refused(profile, signed(head={"kid": "../../etc/passwd"}))
 
 
-def test_keys_change_over_without_a_restart(tmp_path):
+def test_keys_are_rotated_without_a_restart(tmp_path):
     profiles = profiles_of(tmp_path, None, json.dumps({"keys": [jwk(RSA)]}), algorithms=["RS256"], **SETTINGS)
     (tmp_path / "secret-0").write_text(json.dumps({"keys": [jwk(RSA), jwk(OTHER_RSA)]}))
     profiles.reload()
@@ -300,7 +300,7 @@ NO_KEY = "is not a public key in PEM form, a certificate, or a JSON Web Key Set"
         ("HS512", "s" * 63, "has 63 bytes, needs at least 64"),
     ],
 )
-def test_a_file_without_a_key_that_can_be_used_is_refused_with_its_name_and_nothing_of_it(
+def test_a_file_without_a_usable_key_is_refused_with_its_name_and_without_its_content(
     algorithm, content, why, tmp_path
 ):
     with pytest.raises(CredentialsError) as caught:
@@ -311,7 +311,7 @@ def test_a_file_without_a_key_that_can_be_used_is_refused_with_its_name_and_noth
 # ---- Where a token is ----
 
 
-def test_a_token_may_be_in_a_header_of_its_own_or_in_a_parameter(tmp_path):
+def test_a_token_can_be_in_its_own_header_or_in_a_parameter(tmp_path):
     token = jwt.encode(CLAIMS, RSA, "RS256")
     in_header = profile_of(tmp_path, pem(RSA), algorithms=["RS256"], header="X-Token", **SETTINGS)
     in_header.verify(request(("x-token", token)), URL)
@@ -340,5 +340,5 @@ def test_the_authorization_is_a_scheme_a_space_and_the_token(profile, value):
     ["a", "a.b", "a.b.c", "....", "\x00", "\u00e9.\u00e9.\u00e9", "\ud800", "a." * 50_000, "e30.e30.", "W10.e30.e30",
      base64.urlsafe_b64encode(b"[" * 30_000).decode().rstrip("=") + ".e30.e30"],
 )  # fmt: skip
-def test_what_is_no_token_is_refused(profile, token):
+def test_an_invalid_token_is_refused(profile, token):
     assert refused(profile, bearer(token))
