@@ -1,4 +1,4 @@
-"""`python -m callback_server`: settings from the environment and the file that CALLBACK_CONFIG names."""
+"""Entry point of `python -m callback_server`, with settings from the environment and the file in CALLBACK_CONFIG."""
 
 import sys
 
@@ -8,7 +8,7 @@ from callback_server.settings import ServerSettings
 
 
 def main() -> int:
-    """Runs the server. Returns the exit code; 2 if a setting is wrong."""
+    """Run the server, and return the exit code: 2 if a setting is wrong."""
     try:
         settings = ServerSettings.load()
     except SettingsError as error:

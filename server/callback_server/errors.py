@@ -1,7 +1,7 @@
 """Every refusal of the control plane, with its reason and facts.
 
-The reasons are those of `callback/v1/error_reason.proto` (a test compares them). No gRPC codes and no HTTP here:
-`rpc/status.py` and the edge's table map them, once each.
+The reasons are those of `callback/v1/error_reason.proto`, and a test compares them. `rpc/status.py` maps them to gRPC
+codes, and the edge maps them to HTTP.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import ClassVar
 
 
 class CallbackError(Exception):
-    """A refusal. Its text is for the caller: it names nothing internal and no secret."""
+    """A refusal. Its text is for the client, and contains nothing internal and no secret."""
 
     reason: ClassVar[str]
     retry_after_s: int | None = None
-    """When the same request may be sent again, in seconds. None: do not."""
+    """Time after which the same request may be sent again, in seconds. None: never."""
 
     def __init__(self, message: str, **facts: str) -> None:
         super().__init__(message)
@@ -29,13 +29,13 @@ class Violation:
     field: str
     """Path of the field, in the proto's names, like `response.response_headers.headers[0].name`."""
     rule: str
-    """Stable name of the rule that it breaks."""
+    """Stable name of the broken rule."""
     message: str
-    """What is wrong with it, in words."""
+    """A sentence about the problem."""
 
 
 class InvalidRequestError(CallbackError):
-    """The request is wrong in itself; every bad field is listed."""
+    """The request is invalid; every bad field is listed."""
 
     reason = "INVALID_REQUEST"
 
@@ -56,16 +56,16 @@ class RequestIdReusedError(CallbackError):
 
 
 class RequestIdUnsupportedError(CallbackError):
-    """The server has no key from which a URL could be made twice."""
+    """The server has no key to derive the URL of a request_id from."""
 
     reason = "REQUEST_ID_UNSUPPORTED"
 
     def __init__(self) -> None:
-        super().__init__("this server has no state_key, so it can not give the same URL twice; leave request_id empty")
+        super().__init__("this server has no state_key, so it cannot return the same URL again; leave request_id empty")
 
 
 class CaseNotFoundError(CallbackError):
-    """No such case, or somebody else's: the two are not told apart."""
+    """The case does not exist, or belongs to another owner: the two are not told apart."""
 
     reason = "CALLBACK_NOT_FOUND"
 
@@ -74,7 +74,7 @@ class CaseNotFoundError(CallbackError):
 
 
 class CallNotFoundError(CallbackError):
-    """No such call, or somebody else's, or no longer kept."""
+    """The call does not exist, belongs to another owner, or is no longer kept."""
 
     reason = "CALL_NOT_FOUND"
 
@@ -92,12 +92,12 @@ class CaseClosedError(CallbackError):
 
 
 class StateUnknownError(CallbackError):
-    """No case is reached by this state in this form."""
+    """The state, in this form of the URL, belongs to no case."""
 
     reason = "STATE_UNKNOWN"
 
     def __init__(self) -> None:
-        super().__init__("no callback is reached by this state")
+        super().__init__("no callback has this state")
 
 
 class CallInProgressError(CallbackError):
@@ -111,7 +111,7 @@ class CallInProgressError(CallbackError):
 
 
 class CallFailedError(CallbackError):
-    """A call was made and has no result of its handler."""
+    """A call was made, and its handler gave no result."""
 
     def __init__(self, call_id: str) -> None:
         super().__init__(self.text, call_id=call_id)
@@ -127,10 +127,10 @@ class HandlerFailedError(CallFailedError):
 
 
 class ResponseInvalidError(CallFailedError):
-    """The handler's answer can not be rendered."""
+    """The handler's answer cannot be rendered."""
 
     reason = "RESPONSE_INVALID"
-    text = "the handler's answer can not be rendered"
+    text = "the handler's answer cannot be rendered"
 
 
 class HandlerDeadlineExceededError(CallFailedError):
@@ -156,26 +156,26 @@ class HandlerLostError(CallFailedError):
 
 
 class StoreUnavailableError(CallbackError):
-    """The store can not be reached or refuses to work; a call was not made."""
+    """The store cannot be reached or refuses commands. No call was made."""
 
     reason = "STORE_UNAVAILABLE"
     retry_after_s = 5
 
     def __init__(self) -> None:
-        super().__init__("the store can not be reached")
+        super().__init__("the store cannot be reached")
 
 
 class OutcomeUnknownError(CallbackError):
-    """The store did not answer in time: whether the call was made, or its result kept, is not known."""
+    """The store did not answer in time. It is not known whether the call was made, or its result recorded."""
 
     reason = "OUTCOME_UNKNOWN"
 
     def __init__(self, call_id: str) -> None:
-        super().__init__("it is not known what became of the call", call_id=call_id)
+        super().__init__("the outcome of the call is not known", call_id=call_id)
 
 
 class TooManyCallsError(CallbackError):
-    """The process runs as many calls as it may."""
+    """The process runs its maximum number of calls."""
 
     reason = "TOO_MANY_CALLS"
     retry_after_s = 1
@@ -185,7 +185,7 @@ class TooManyCallsError(CallbackError):
 
 
 class ServerStoppingError(CallbackError):
-    """The process takes no new calls."""
+    """The process accepts no new work."""
 
     reason = "SERVER_STOPPING"
     retry_after_s = 1
@@ -195,13 +195,13 @@ class ServerStoppingError(CallbackError):
 
 
 class UnauthenticatedError(CallbackError):
-    """Nobody that is known: no credential, a wrong one, or one that has expired."""
+    """The request has no credential, or an unknown or expired one."""
 
     reason = "UNAUTHENTICATED"
 
 
 class RoleMissingError(CallbackError):
-    """The principal is known and may not do this."""
+    """The principal is known, and does not have the role."""
 
     reason = "ROLE_MISSING"
 
@@ -210,13 +210,13 @@ class RoleMissingError(CallbackError):
 
 
 class TooManyOpenCasesError(CallbackError):
-    """The owner has as many cases that are not closed as it may."""
+    """The owner has its maximum number of cases that are not closed."""
 
     reason = "TOO_MANY_OPEN_CALLBACKS"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"there are {limit} callbacks that are not closed, and no more are allowed; close some, or let them expire",
+            f"{limit} callbacks are not closed, which is the limit; close some, or let them expire",
             limit=str(limit),
         )
 
@@ -227,7 +227,7 @@ class VerificationFailedError(CallbackError):
     reason = "VERIFICATION_FAILED"
 
     def __init__(self, challenge: str) -> None:
-        """`challenge` is what `WWW-Authenticate` says."""
+        """Create the refusal; `challenge` is the value of `WWW-Authenticate`."""
         super().__init__("the request does not pass the verification", challenge=challenge)
 
 
@@ -238,7 +238,7 @@ class VerificationUnavailableError(CallbackError):
     retry_after_s = 60
 
     def __init__(self) -> None:
-        super().__init__("the verification can not be done")
+        super().__init__("this server cannot verify requests to this callback")
 
 
 class ConfirmationRequiredError(CallbackError):
@@ -251,33 +251,33 @@ class ConfirmationRequiredError(CallbackError):
 
 
 class AgentDetectedError(CallbackError):
-    """The request is from a program that looks at links."""
+    """The request is from a program that opens links."""
 
     reason = "AGENT_DETECTED"
 
     def __init__(self) -> None:
-        super().__init__("this is for people")
+        super().__init__("this callback is for people")
 
 
 class CallAnsweredError(CallbackError):
-    """The call has another answer already, or ended without one."""
+    """The call already has another answer, or ended without one."""
 
     reason = "CALL_ANSWERED"
 
     def __init__(self, status: str) -> None:
-        super().__init__("the call has ended already, otherwise", status=status)
+        super().__init__("the call has already ended, with another answer or without one", status=status)
 
 
 class CallNotHeldError(CallbackError):
-    """The call's handler answers it, or has; its case does not hold calls."""
+    """The call is not held: its handler answers it, or has answered it."""
 
     reason = "CALL_NOT_HELD"
 
     def __init__(self, *, has_ended: bool) -> None:
         if has_ended:
-            super().__init__("the call has ended, and was not one that waits for an answer from outside")
+            super().__init__("the call has ended, and it was not a held call")
         else:
-            super().__init__("the call does not wait for an answer from outside: its handler answers it")
+            super().__init__("the call is not held: its handler answers it")
 
 
 class CallNotReplayableError(CallbackError):
@@ -286,7 +286,7 @@ class CallNotReplayableError(CallbackError):
     reason = "CALL_NOT_REPLAYABLE"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the call can not be replayed: {why}")
+        super().__init__(f"the call cannot be replayed: {why}")
 
 
 class WatchPositionLostError(CallbackError):
@@ -299,37 +299,37 @@ class WatchPositionLostError(CallbackError):
 
 
 class WatcherTooSlowError(CallbackError):
-    """The watcher reads more slowly than events come."""
+    """The watcher reads events more slowly than they are written."""
 
     reason = "WATCHER_TOO_SLOW"
 
     def __init__(self) -> None:
-        super().__init__("events come faster than they are read; watch again with the last resume_token")
+        super().__init__("events are read more slowly than they are written; watch again with the last resume_token")
 
 
 class TooManyWatchersError(CallbackError):
-    """As many watch at this process as may, in all or of this principal."""
+    """The process has its maximum number of watchers, in all or of this principal."""
 
     reason = "TOO_MANY_WATCHERS"
 
     def __init__(self) -> None:
-        super().__init__("too many watch already")
+        super().__init__("there are too many watchers")
 
 
 class ActivityNotAllowedError(CallbackError):
-    """The principal may not work on an activity that it announces."""
+    """The principal may not serve an activity that it announces."""
 
     reason = "ACTIVITY_NOT_ALLOWED"
 
     def __init__(self, principal: str, activity: str) -> None:
-        super().__init__(f"{principal} may not work on {activity}", activity=activity)
+        super().__init__(f"{principal} may not serve {activity}", activity=activity)
 
 
 class TooManyRequestsError(CallbackError):
-    """More calls on the case, or on all cases of its owner, than are allowed in this time."""
+    """The rate limit of the case, or of its owner, is exceeded."""
 
     reason = "TOO_MANY_REQUESTS"
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__("too many calls in this time")
+        super().__init__("too many calls in a short time")
         self.retry_after_s = retry_after_s

@@ -1,4 +1,4 @@
-"""The settings of the control plane. Units are in the names."""
+"""Settings of the control plane. Units are in the names."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RetrySettings(BaseModel):
-    """When a delivery that failed is tried again: a call of an ACK case, or one that was replayed."""
+    """Retries of a failed delivery: a call of an ACK case, or a replayed call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     initial_s: float = Field(default=1, gt=0, le=86_400)
-    """The longest wait after the first attempt, in seconds. It doubles with each attempt; each wait is a random part of
-    it, so that many do not come back at once."""
+    """The longest wait after the first attempt, in seconds. It doubles with each attempt. Each wait is a random part of
+    it, so that retries spread over time."""
     max_s: float = Field(default=3600, gt=0, le=86_400)
     """The longest wait after any attempt, in seconds."""
     max_attempts: int | None = Field(default=None, ge=1)
-    """After how many attempts a delivery is dead. None: any number."""
+    """The number of attempts after which a delivery is dead. None: no limit."""
     max_age_s: float = Field(default=3 * 24 * 3600, gt=0, le=31_536_000)
-    """How long after its call, or its replay, a delivery is tried at all, in seconds; then it is dead."""
+    """The time after its call, or its replay, after which a delivery is dead, in seconds."""
 
     def retries(self) -> Retries:
-        """The same in milliseconds."""
+        """Return the same in milliseconds."""
         return Retries(
             initial_ms=round(self.initial_s * 1000),
             max_ms=round(self.max_s * 1000),
@@ -72,31 +72,31 @@ class RetrySettings(BaseModel):
 
 
 class ActivitySettings(BaseModel):
-    """An activity, and its push handler if it has one."""
+    """An activity, with its push handler if it has one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     target: Annotated[str, AfterValidator(_grpc_target)] | None = None
-    """Where the handler listens: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
+    """The address of the handler: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float | None = Field(default=None, gt=0, le=300)
-    """How long the handler may take, and a held call waits for its answer, in seconds. None: 8, and a held call 300."""
+    """The deadline of the handler, and of the answer to a held call, in seconds. None: 8, and 300 for a held call."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
-    """How long to wait for a connection before the handler counts as not started, in seconds."""
+    """The longest wait for a connection, in seconds; after it the handler counts as not started."""
     tls: TlsSettings | None = None
-    """TLS to the handler; `{}` trusts the system's authorities. Its files are read again when they change: the new ones
-    take over once a connection with them stands. None: plain text."""
+    """TLS to the handler; `{}` trusts the system's authorities. When its files change, a new connection is made with
+    them, which takes over once it is ready. None: plain text."""
     retry: RetrySettings = RetrySettings()
-    """When a delivery is tried again."""
+    """The retries of a failed delivery."""
 
     @property
     def deadline_ms(self) -> int | None:
-        """The same in milliseconds."""
+        """The deadline in milliseconds."""
         return None if self.deadline_s is None else round(self.deadline_s * 1000)
 
     @model_validator(mode="after")
     def _tls_of_target(self) -> ActivitySettings:
         if self.tls is not None and self.target is None:
-            raise ValueError("tls is to the handler at target; without one, workers connect to the server")
+            raise ValueError("tls needs target: it is for the connection to the handler; workers connect to the server")
         return self
 
 
@@ -108,79 +108,77 @@ class ServerSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="CALLBACK_")
 
     grpc_bind: Bind = "127.0.0.1:50051"
-    """Where the gRPC services listen. Port 0 picks one."""
+    """The address of the gRPC services. Port 0 picks a free port."""
     principals_file: Path | None = None
-    """Who may do what, by token or certificate: a TOML file, read again when it changes. None: everyone who reaches the
-    port may do everything, so it must be on loopback."""
+    """A TOML file with the principals, their roles, tokens and certificates; read again when it changes. None: every
+    client may do everything, so the port must be on loopback."""
     tls_cert_file: Path | None = None
-    """The certificate of the gRPC port, PEM, with those between it and its authority; read again when it changes. None:
-    plain text."""
+    """The certificate of the gRPC port with its intermediate certificates, PEM; read again when it changes. None: plain
+    text."""
     tls_key_file: Path | None = None
     """The key of that certificate, PEM."""
     tls_client_ca_file: Path | None = None
-    """Authorities of client certificates, PEM; then everyone must show a certificate. None: nobody is asked for one."""
+    """Authorities of client certificates, PEM; every client must then have one. None: clients need no certificate."""
     allow_plaintext: bool = False
-    """Whether the gRPC port may be reached from other machines without TLS: where a mesh or a sidecar encrypts."""
+    """Whether other machines may reach the gRPC port without TLS, because a mesh or a sidecar encrypts."""
     admin_bind: Bind = "127.0.0.1:8082"
-    """Where `/healthz`, `/readyz` and `/metrics` answer. Keep it away from callers. Port 0 picks one."""
+    """The address of `/healthz`, `/readyz` and `/metrics`. Keep it away from callers. Port 0 picks a free port."""
     box_url: Origin = "http://127.0.0.1:8080"
-    """The base of the URLs that are generated: where the edge is reached from outside."""
+    """The base of the generated URLs: the public address of the edge."""
     platform_url: Origin | None = None
-    """Where a redirect to `/path` leads. None: such redirects are refused."""
+    """The base of redirects to `/path`. None: such redirects are refused."""
     alternative_domains: list[str] | None = None
-    """The alternative domains that may be used. None: any."""
+    """The allowed alternative domains. None: any."""
     state_key: SecretStr | None = None
-    """The key from which the URL of a `request_id` is made, at least 32 characters. None: `request_id` is refused."""
+    """The key that the URL of a `request_id` is derived from, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
-    """A file that holds `state_key`, byte for byte: at least 32 bytes."""
+    """A file with the bytes of `state_key`, at least 32."""
     store_url: str = "redis://127.0.0.1:6379/0"
     """The store: `redis://`, `rediss://`, `unix:///path` or `redis+cluster://`."""
     store_password_file: Path | None = None
-    """A file with the store's password, where `store_url` has none; a newline at its end does not count."""
+    """A file with the store's password, if `store_url` has none. A newline at its end is ignored."""
     store_durability: Durability = Durability.ALWAYS
-    """What is accepted of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
+    """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
-    """When a case expires that does not say so, in seconds. None: never."""
+    """The time to live of a callback that asks for none, in seconds. None: it does not expire."""
     max_time_to_live_s: int | None = Field(default=None, ge=1)
-    """The longest time to live of a case, in seconds; a case that asks for none gets it. None: no bound."""
+    """The longest time to live of a callback, in seconds; also for a callback that asks for none. None: no limit."""
     max_open_cases_per_owner: int | None = Field(default=None, ge=1)
-    """How many callbacks of an owner may be open or in progress at a time; beyond, none is generated. One server alone
-    keeps it; several together can exceed it by what they generate within 10 seconds. None: any number."""
+    """The number of callbacks of an owner that may be open or in progress. Further ones are not generated.
+    Several servers together can exceed it by what they generate within 10 seconds. None: no limit."""
     max_calls_per_minute_per_case: int | None = Field(default=None, ge=1)
-    """How many calls of a callback are let through in a minute, all at once or evenly; beyond, callers get a 429. None:
-    any number."""
+    """The number of calls of a callback a minute, in a burst or evenly. Further callers get a 429. None: no limit."""
     max_calls_per_minute_per_owner: int | None = Field(default=None, ge=1)
-    """The same for all callbacks of an owner together. Each server counts for itself, and lets through all that come at
-    the same moment. None: any number."""
+    """The same for all callbacks of an owner together. Each server counts for itself, and calls that arrive at the same
+    moment can exceed it. None: no limit."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=0)
-    """How long closed cases and ended calls are kept, in seconds."""
+    """How long closed callbacks and ended calls are kept, in seconds."""
     recorded_calls_per_case: int = Field(default=100, ge=1)
-    """How many ended calls of a case are kept."""
+    """The number of ended calls of a callback that are kept."""
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
-    """How many bytes of ended calls of a case are kept."""
+    """The number of bytes of ended calls of a callback that are kept."""
     record_bodies: bool = True
-    """Whether the bodies of requests, and of what handlers answer, are kept. Handlers and callers get them anyway. A
-    request that is yet to be delivered is whole until it is; and one that is dead, which can be replayed, while it is
-    kept."""
+    """Whether the bodies of requests and of handlers' answers are kept. Handlers and callers get them anyway. A request
+    is kept whole until it is delivered; a dead one, which can be replayed, as long as it is kept at all."""
     record_headers: bool = True
-    """Whether the headers of requests, and of what handlers answer, are kept, in the same way. Query strings are kept
-    anyway."""
+    """Whether the headers of requests and of handlers' answers are kept, in the same way. Query strings are always
+    kept."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
-    """How many calls this process runs at a time; beyond, callers get a 503."""
+    """The number of calls that this process runs at a time. Further callers get a 503."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
-    """How many deliveries this process runs at a time, of acknowledged and replayed calls; beyond, they wait."""
+    """The number of deliveries that this process runs at a time. Further ones wait."""
     drain_s: StopSeconds = 2
-    """How long, after a signal to stop, everything is still served while edges are told to go elsewhere, in seconds."""
+    """How long after a stop signal everything is still served while edges move to other servers, in seconds."""
     grace_s: StopSeconds = 25
-    """How long running calls may go on after that, in seconds."""
+    """How long running calls may go on after `drain_s`, in seconds."""
     reflection: bool = False
-    """Whether gRPC reflection is on. For development."""
+    """Whether gRPC reflection is served, for development."""
     log_level: LogLevel = "INFO"
-    """The least severe log events that are written."""
+    """The lowest level of log events that are written."""
     activities: dict[str, ActivitySettings] = Field(default_factory=dict)
-    """Activities by name: those that push handlers serve, and those whose deadline or retries are not the defaults."""
+    """Activities by name: those with a push handler, and those with other deadlines or retries than the defaults."""
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
-    """How callers prove who they are, by the name that a case gives as its `verification_profile`."""
+    """Verification profiles by name: how senders authenticate their requests. A callback names one of them."""
 
     @field_validator("store_url")
     @classmethod
@@ -193,7 +191,7 @@ class ServerSettings(ProcessSettings):
     def _activities(cls, activities: dict[str, ActivitySettings]) -> dict[str, ActivitySettings]:
         for name in activities:
             if name in (RECORD, FORM):
-                raise ValueError(f"{name} is built in and can not be declared")
+                raise ValueError(f"{name} is built in and cannot be declared")
             if not 1 <= len(name) <= 200 or _CONTROL.search(name):
                 raise ValueError("the name of an activity has 1 to 200 characters, and no control characters")
         return activities
@@ -247,12 +245,12 @@ class ServerSettings(ProcessSettings):
             return self
         if self.principals_file is None:
             raise ValueError(
-                f"grpc_bind {self.grpc_bind} can be reached from other machines, and everyone there could do anything;"
+                f"grpc_bind {self.grpc_bind} can be reached from other machines, and every client could do everything;"
                 " set principals_file, or bind to loopback, as in 127.0.0.1:50051"
             )
         if self.tls_cert_file is None and not self.allow_plaintext:
             raise ValueError(
-                f"grpc_bind {self.grpc_bind} can be reached from other machines, and tokens would travel readable;"
+                f"grpc_bind {self.grpc_bind} can be reached from other machines, and tokens would travel in plain text;"
                 " set tls_cert_file and tls_key_file, or allow_plaintext where a mesh encrypts"
             )
         return self
@@ -275,10 +273,10 @@ class ServerSettings(ProcessSettings):
         )
 
     def read_store_url(self) -> str:
-        """`store_url`, with the password of `store_password_file` if there is one.
+        """Return `store_url`, with the password of `store_password_file` if there is one.
 
         Raises:
-            ValueError: the file can not be read, or is empty.
+            ValueError: The file cannot be read, or is empty.
         """
         if self.store_password_file is None:
             return self.store_url
@@ -293,10 +291,10 @@ class ServerSettings(ProcessSettings):
         return with_password(self.store_url, password)
 
     def read_state_key(self) -> bytes | None:
-        """The key for `request_id`, or None if none is configured.
+        """Return the key for `request_id`, or None if none is configured.
 
         Raises:
-            ValueError: the file can not be read, or is too short.
+            ValueError: The file cannot be read, or is too short.
         """
         if self.state_key is not None:
             return self.state_key.get_secret_value().encode()

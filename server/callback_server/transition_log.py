@@ -1,27 +1,27 @@
-"""The events of cases and calls: one line in the log for each transition, with the ids that tie them together.
+"""The transition log: one log event for each transition of a case or a call, with the ids that connect them.
 
 | event | when |
 |---|---|
-| `case_created`, `response_set`, `case_closed`, `calls_erased` | an owner, or an administrator, did that |
+| `case_created`, `response_set`, `case_closed`, `calls_erased` | an owner or an administrator did that |
 | `call_started` | a handler is about to be asked |
 | `call_ended` | the end of a call is recorded. A recorded call has no other event |
-| `message_repeated` | a message that came before is answered as its call was; that is `call_id`. Nothing has changed |
-| `handshake_answered` | a sender was told that its URL wants to be called. That is no call |
-| `verification_failed` | a request does not pass the profile of its callback: `why`. Nothing has changed |
-| `verification_fault` | to verify a request broke: `error`, `at`. It does not pass, and nothing has changed |
-| `call_answered` | an owner, or an administrator, answered a held call |
-| `caller_gone` | an edge says that a caller hung up before its call could be answered |
-| `fallback_sent` | a caller got the fallback, at the answer deadline. Its call goes on |
-| `delivery_tried` | an attempt of a delivery ended: its `status` is where that leaves it, and `attempt` counts them |
-| `call_replayed` | an owner, or an administrator, has a call delivered again |
+| `message_repeated` | a repeated message got the answer of its first call, `call_id`. Nothing changed |
+| `handshake_answered` | a sender asked whether it may use a URL, and got the answer. It is no call |
+| `verification_failed` | a request does not pass the profile of its callback; `why` says the cause. Nothing changed |
+| `verification_fault` | an internal `error` stopped a verification, `at` a line. The request is refused |
+| `call_answered` | an owner or an administrator answered a held call |
+| `caller_gone` | an edge reports that a caller hung up before its call was answered |
+| `fallback_sent` | a caller got the fallback at the answer deadline. Its call goes on |
+| `delivery_tried` | a delivery attempt ended: the `status` of the delivery, and the number of the `attempt` |
+| `call_replayed` | an owner or an administrator asked for a call to be delivered again |
 | `activity_paused`, `activity_resumed` | an administrator did that |
-| `lease_ended` | a call is interrupted: its process died, or lost the store |
-| `case_expired` | the time to live of a case has passed |
+| `lease_ended` | a call was interrupted: its process died, or lost the store |
+| `case_expired` | the time to live of a case is over |
 | `worker_connected`, `worker_disconnected` | a worker's stream started or ended, with the `calls_lost` |
 | `worker_unroutable_activities` | a worker serves activities whose calls do not go to workers; `notices` say why |
-| `dropped` | how many calls and cases a round forgot that were past their retention: one line for all |
+| `retention_applied` | how many calls and cases past their retention a round deleted, in all partitions |
 
-What the end of a call made of its case is part of that event: `case_status`, and `close_reason` if it closed it.
+The event of the end of a call also says its effect on the case: `case_status`, and `close_reason` if the case closed.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from callback_server.domain.timeouts import LeaseEnded, Timeout
 
 log = get_logger()
 _calls = functools.cache(metrics.CALLS.labels)
-"""A series is looked up once: their number is bounded."""
+"""The cached series: looking one up for each call is slow, and their number is bounded."""
 
 
-def log_timeout(due: Timeout) -> None:
-    """Tells of what time brought, whichever transition came upon it."""
-    if isinstance(due, LeaseEnded):
+def log_timeout(timeout: Timeout) -> None:
+    """Log a timeout, whichever transition applied it."""
+    if isinstance(timeout, LeaseEnded):
         metrics.LEASES_ENDED.inc()
         log.warning(
             "lease_ended",
-            call_id=due.call_id,
-            case_id=case_id_of_call(due.call_id),
-            activity=due.activity,
-            **_effect_fields(due.effect),
+            call_id=timeout.call_id,
+            case_id=case_id_of_call(timeout.call_id),
+            activity=timeout.activity,
+            **_effect_fields(timeout.effect),
         )
     else:
         metrics.CASES_EXPIRED.inc()
-        log.info("case_expired", case_id=due.case_id, activity=due.activity)
+        log.info("case_expired", case_id=timeout.case_id, activity=timeout.activity)
 
 
 def log_call_ended(call_id: str, activity: str, outcome: Outcome, effect: CaseEffect | None) -> None:
-    """Tells of the end of a call, once it is recorded."""
+    """Log and count the end of a call, after it is recorded."""
     _calls(outcome.status, outcome.failure or "").inc()
     log.info(
         "call_ended",
@@ -71,7 +71,7 @@ def log_call_ended(call_id: str, activity: str, outcome: Outcome, effect: CaseEf
 
 
 def _effect_fields(effect: CaseEffect | None) -> dict[str, str]:
-    """What an event says of what a call's end made of its case; nothing if that is as it was."""
+    """Return the fields about the effect of a call's end on its case; empty if there is none."""
     if effect is None:
         return {}
     fields = {"case_status": str(effect.status)}

@@ -1,12 +1,12 @@
-"""Tells who watches of each change of a case or a call, as the scripts wrote it down.
+"""Events of cases and calls, streamed to watchers.
 
-1. One reader for all watchers of this process, and only while somebody watches: it looks into every partition, and
-   keeps the last events that it has read. Each watcher goes through those at its own pace; one that falls behind is
-   told so, and holds up nobody.
-2. A watcher that begins reads for itself, from its place to the end. From there on it follows the reader, and passes
-   over what it has seen: it misses nothing, and sees nothing twice.
-3. Events of a partition are in their order, so those of a case are. A place names the last event of each partition.
-   Each event is told with the place behind it: from there on, exactly those are told that follow it.
+1. One reader serves all watchers of this process, and reads only while there are watchers. It reads every partition and
+   keeps the latest events. Each watcher goes through them at its own pace. A watcher that falls behind gets an error,
+   and does not delay the others.
+2. A new watcher first reads the store itself, from its position to the end. Then it follows the reader and skips the
+   events that it has seen already. So it misses no event and sees none twice.
+3. The events of a partition, and so of a case, are in order. A position holds the number of the last event of each
+   partition. Each event carries the token of the position behind it; a watch from that token continues exactly there.
 """
 
 from __future__ import annotations
@@ -42,50 +42,56 @@ from callback_server.store.scripts import Scripts
 log = get_logger()
 
 READ_INTERVAL_S: Final = 0.1
-"""How often the reader looks for events, in seconds."""
-STORE_PAUSE_S: Final = 1.0
-"""How long it waits for a store that is away, in seconds."""
-BEGIN_S: Final = 3.0
-"""How long a watcher that begins waits for it, in seconds."""
+"""Interval between two looks of the reader for events, in seconds."""
+STORE_RETRY_S: Final = 1.0
+"""How long the reader waits before it asks a store again that was away, in seconds."""
+STORE_WAIT_S: Final = 3.0
+"""How long a new watcher waits for the store, in seconds."""
 HEARTBEAT_S: Final = 15.0
-"""After how long a watcher that has got nothing gets its place, in seconds."""
-MOST_KEPT: Final = 30_000
-"""How many events the reader keeps: about half a kilobyte each."""
-MOST_AT_ONCE: Final = 500
-"""How many events are sent together."""
-MOST_WATCHERS: Final = 1000
-"""How many watchers this process has."""
-MOST_WATCHERS_EACH: Final = 100
-"""How many of them may be of one principal."""
+"""Time without events after which a watcher gets its position alone, in seconds."""
+MAX_KEPT_EVENTS: Final = 30_000
+"""How many events the reader keeps; each takes about half a kilobyte."""
+MAX_BATCH_EVENTS: Final = 500
+"""How many events are sent at once."""
+MAX_WATCHERS: Final = 1000
+"""How many watchers this process serves."""
+MAX_WATCHERS_PER_PRINCIPAL: Final = 100
+"""How many of them may belong to one principal."""
 
 EventBatch = tuple[list[tuple[Event, str]], str]
-"""Some events, each with the token of the place behind it; and the token of the place behind all that was looked at."""
+"""Events, each with the token of the position behind it, and the token of the position behind all events examined."""
 
 
 class _Watcher:
-    def __init__(self, keeps: EventFilter) -> None:
-        self.filter = keeps
+    """One watcher: its filter, and how far it has come."""
+
+    def __init__(self, event_filter: EventFilter) -> None:
+        self.filter = event_filter
         self.next: int | None = None
-        """Which of the reader's events it looks at next, counted from the first one ever. None: it reads for itself."""
+        """The next of the reader's events for it, counted from the first one ever. None: it still reads the store."""
         self.wake = asyncio.Event()
         self.is_lost = False
-        """Whether events that it has not seen are no longer kept."""
+        """Whether the store has deleted events that it has not seen."""
 
-    def look(self, events: Sequence[StoredEvent], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
-        """What it is to be told of these events, from one on, and how far it has looked by then, as has its place."""
-        told = list[tuple[Event, str]]()
-        while at < len(events) and len(told) < MOST_AT_ONCE:
+    def select(self, events: Sequence[StoredEvent], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
+        """Select the next events for this watcher, and advance its position.
+
+        Returns:
+            The selected events from index `at` on, and the index of the next event to examine.
+        """
+        selected = list[tuple[Event, str]]()
+        while at < len(events) and len(selected) < MAX_BATCH_EVENTS:
             partition, number, mark, event = events[at]
             at += 1
             if number > position.numbers[partition]:
                 position.move(partition, number, mark)
                 if self.filter.keeps(event):
-                    told.append((event, position.token()))
-        return told, at
+                    selected.append((event, position.token()))
+        return selected, at
 
 
 class WatchHub:
-    """The reader, and those who watch."""
+    """The reader of events, and the watchers that follow it."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -93,143 +99,152 @@ class WatchHub:
         self._of_principal: Counter[str] = Counter()
         self._wanted = asyncio.Event()
         self._position: Position | None = None
-        """How far the reader has read. None: nobody follows it."""
+        """The position of the reader. None: no watcher follows it."""
         self._kept: list[StoredEvent] = []
-        """What it read last."""
+        """The latest events."""
         self._kept_behind = Position([], [])
-        """What is kept lies behind this place, without a hole."""
-        self._forgotten = 0
-        """How many events before those have been kept."""
-        self._stopping = False
+        """The position before the first kept event. No event is missing after it."""
+        self._deleted = 0
+        """How many earlier events were kept once."""
+        self._is_stopping = False
 
     async def watch(
-        self, principal: str, keeps: EventFilter, token: ResumeToken | None
+        self, principal: str, event_filter: EventFilter, token: ResumeToken | None
     ) -> AsyncGenerator[EventBatch, None]:
-        """Tells of events from a place on, for ever; None: from now on. At first it tells the place alone.
+        """Stream the events after a position, without end. The first batch is empty and gives the position alone.
+
+        Args:
+            principal: The name of the principal that watches.
+            event_filter: Selects the events.
+            token: The position. None: now.
 
         Raises:
-            WatchPositionLostError: events after the place are no longer kept, or the store has lost that place.
-            WatcherTooSlowError: what is told is taken more slowly than it comes.
-            TooManyWatchersError: there are as many as there may be.
-            ServerStoppingError: this process ends.
-            StoreError: the store does not answer, at the beginning.
+            WatchPositionLostError: The store no longer has every event after the position.
+            WatcherTooSlowError: The events are read more slowly than they are written.
+            TooManyWatchersError: There are too many watchers.
+            ServerStoppingError: This process stops.
+            StoreError: The store did not answer at the start.
         """
-        self._go_on()
-        if len(self._watchers) >= MOST_WATCHERS or self._of_principal[principal] >= MOST_WATCHERS_EACH:
+        self._raise_if_stopping()
+        if len(self._watchers) >= MAX_WATCHERS or self._of_principal[principal] >= MAX_WATCHERS_PER_PRINCIPAL:
             raise TooManyWatchersError
-        watcher = _Watcher(keeps)
+        watcher = _Watcher(event_filter)
         self._watchers[watcher] = None
         self._of_principal[principal] += 1
         metrics.WATCHERS.inc()
         try:
             is_at_end = token is None
-            position = await resend(lambda: self._place(token), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
+            position = await resend(lambda: self._start_position(token), unsent_s=STORE_WAIT_S, unsure_s=STORE_WAIT_S)
             if position is None:
                 raise WatchPositionLostError
             yield [], position.token()
-            while not (is_at_end and self._follows(watcher, position)):
-                self._go_on()
+            while not (is_at_end and self._joins_reader(watcher, position)):
+                self._raise_if_stopping()
                 events, is_at_end = await self._read_after(position)
                 at = 0
                 while at < len(events):
-                    told, at = watcher.look(events, at, position)
-                    if told:
-                        yield told, position.token()
-            async with contextlib.aclosing(self._follow(watcher, position)) as following:
-                async for each in following:
-                    yield each
+                    selected, at = watcher.select(events, at, position)
+                    if selected:
+                        yield selected, position.token()
+            async with contextlib.aclosing(self._follow_reader(watcher, position)) as following:
+                async for batch in following:
+                    yield batch
         finally:
             del self._watchers[watcher]
             self._of_principal[principal] -= 1
             metrics.WATCHERS.dec()
 
     async def run(self) -> None:
-        """Reads for those who watch, until it is cancelled."""
+        """Read events for the watchers until cancelled."""
         while True:
             await self._wanted.wait()
             position = self._position
             if position is None or all(watcher.next is None for watcher in self._watchers):
-                self._rest()
+                self._pause_reader()
                 continue
-            pause_s = STORE_PAUSE_S
+            pause_s = STORE_RETRY_S
             try:
                 pause_s = 0 if await self._read(position) else READ_INTERVAL_S
             except StoreError as error:
                 log.warning("events_not_read", error=str(error))
-            except Exception:  # those who watch must not wait in vain for ever
+            except Exception:  # the watchers have no other reader
                 log.exception("events_fault")
             await asyncio.sleep(pause_s)
 
     def stop(self) -> None:
-        """Tells those who watch to go elsewhere, and lets nobody begin."""
-        self._stopping = True
+        """End every watch with ServerStoppingError, and accept no new one."""
+        self._is_stopping = True
         for watcher in self._watchers:
             watcher.wake.set()
 
-    def _go_on(self) -> None:
-        if self._stopping:
+    def _raise_if_stopping(self) -> None:
+        if self._is_stopping:
             raise ServerStoppingError
 
-    async def _place(self, token: ResumeToken | None) -> Position | None:
+    async def _start_position(self, token: ResumeToken | None) -> Position | None:
         return await (read_end_position(self._scripts) if token is None else resolve_token(self._scripts, token))
 
     async def _read_after(self, position: Position) -> tuple[list[StoredEvent], bool]:
-        """Events after a place, and whether those are all."""
-        read = await resend(lambda: read_events(self._scripts, position), unsent_s=BEGIN_S, unsure_s=BEGIN_S)
+        """Return events after a position, and whether those are all."""
+        read = await resend(lambda: read_events(self._scripts, position), unsent_s=STORE_WAIT_S, unsure_s=STORE_WAIT_S)
         if read is None:
             raise WatchPositionLostError
         events, more = read
         return events, not more
 
-    def _follows(self, watcher: _Watcher, position: Position) -> bool:
-        """Has a watcher that has seen all follow the reader, if all after its place is kept here or yet to be read."""
+    def _joins_reader(self, watcher: _Watcher, position: Position) -> bool:
+        """Let a watcher follow the reader, if every event after its position is kept here or still to be read.
+
+        Returns:
+            Whether the watcher follows the reader now.
+        """
         if self._position is None:
             self._position = position.copy()
             self._kept_behind = position.copy()
             self._wanted.set()
         if not position.reaches(self._kept_behind):
             return False
-        watcher.next = self._forgotten
+        watcher.next = self._deleted
         return True
 
-    async def _follow(self, watcher: _Watcher, position: Position) -> AsyncGenerator[EventBatch, None]:
-        told_at = time.monotonic()
+    async def _follow_reader(self, watcher: _Watcher, position: Position) -> AsyncGenerator[EventBatch, None]:
+        sent_at = time.monotonic()
         while True:
-            self._go_on()
+            self._raise_if_stopping()
             if watcher.is_lost:
                 raise WatchPositionLostError
-            if watcher.next is None or watcher.next < self._forgotten:
+            if watcher.next is None or watcher.next < self._deleted:
                 raise WatcherTooSlowError
             watcher.wake.clear()
-            told, looked = watcher.look(self._kept, watcher.next - self._forgotten, position)
-            watcher.next = self._forgotten + looked
-            if looked == len(self._kept) and self._position is not None:
-                position.advance(self._position)  # nothing of what it was not woken for is for it
-            left_s = told_at + HEARTBEAT_S - time.monotonic()
-            if told or left_s <= 0:
-                yield told, position.token()
-                told_at = time.monotonic()
+            selected, examined = watcher.select(self._kept, watcher.next - self._deleted, position)
+            watcher.next = self._deleted + examined
+            if examined == len(self._kept) and self._position is not None:
+                position.advance(self._position)  # events that did not wake it are not for it
+            left_s = sent_at + HEARTBEAT_S - time.monotonic()
+            if selected or left_s <= 0:
+                yield selected, position.token()
+                sent_at = time.monotonic()
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left_s):
                         await watcher.wake.wait()
 
     async def _read(self, position: Position) -> bool:
-        """Reads on, and wakes those who have something to look at. True: there is more to read."""
+        """Read on, and wake the watchers that new events may be for. Return whether there is more to read."""
         read = await read_events(self._scripts, position)
         if read is None:
             for watcher in self._watchers:
                 watcher.is_lost = True
                 watcher.wake.set()
-            self._rest()  # and begin anew for who comes next
+            self._pause_reader()  # the next watcher starts it again, from another position
             return False
         events, more = read
         for partition, number, mark, _ in events:
             position.move(partition, number, mark)
         self._kept += events
-        self._forget(max(0, len(self._kept) - MOST_KEPT))
+        self._delete_first(max(0, len(self._kept) - MAX_KEPT_EVENTS))
         owners = {None, *(each.event.owner for each in events)} if events else set()
-        end = self._forgotten + len(self._kept)
+        end = self._deleted + len(self._kept)
         for watcher in self._watchers:
             if watcher.filter.owner in owners:
                 watcher.wake.set()
@@ -237,13 +252,13 @@ class WatchHub:
                 watcher.next = end
         return more
 
-    def _rest(self) -> None:
+    def _pause_reader(self) -> None:
         self._wanted.clear()
         self._position = None
-        self._forget(len(self._kept))
+        self._delete_first(len(self._kept))
 
-    def _forget(self, count: int) -> None:
+    def _delete_first(self, count: int) -> None:
         for partition, number, mark, _ in self._kept[:count]:
             self._kept_behind.move(partition, number, mark)
         del self._kept[:count]
-        self._forgotten += count
+        self._deleted += count

@@ -309,7 +309,7 @@ async def test_what_can_not_be_answered_replayed_or_waited_for_is_told_with_what
     await system.callback("erase", case, "--yes")
     ran = await system.callback("replay", call["callId"])
     assert ran.errors.splitlines()[0] == (
-        "Error: the call can not be replayed: its recorded data was erased (CALL_NOT_REPLAYABLE)"
+        "Error: the call cannot be replayed: its recorded data was erased (CALL_NOT_REPLAYABLE)"
     )
 
     async def refused(*arguments):

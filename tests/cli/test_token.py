@@ -112,7 +112,7 @@ def test_where_the_settings_name_no_file_it_says_what_belongs_into_one(directory
     ("arguments", "says"),
     [
         (["orders", "--role", "edge"], "orders has other roles: owner; change them there"),
-        (["shipping"], "shipping is not known yet: say what it may do"),
+        (["shipping"], "shipping is not in the file yet: give its roles"),
         (["shipping", "--role", "king"], "'king' is not one of 'owner', 'edge', 'admin', 'worker'"),
         (["shipping", "--role", "worker"], "--role worker needs --activity NAME"),
         (["shipping", "--role", "owner", "--activity", "a"], "it needs --role worker"),
@@ -143,7 +143,7 @@ def test_a_file_or_settings_that_are_wrong_are_told(directory, file):
     (directory / "callback.toml").write_text('[server]\ncolour = "red"\n')
     for arguments, says in (
         (["--file", str(file)], "principals.toml: "),
-        (["--file", str(directory / "nowhere" / "a.toml")], "can not be written: No such file or directory"),
+        (["--file", str(directory / "nowhere" / "a.toml")], "cannot be written: No such file or directory"),
         (["--config", str(directory / "callback.toml")], "colour"),
     ):
         ran = token("orders", "--role", "owner", *arguments)

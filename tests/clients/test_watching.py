@@ -268,7 +268,7 @@ async def test_what_can_not_be_watched_is_refused_at_once(services, watching, mo
     with pytest.raises(InvalidRequestError):
         async with watching(services.address, case_id="5"):
             pytest.fail("it watches")
-    monkeypatch.setattr(feed, "MOST_WATCHERS", 0)
+    monkeypatch.setattr(feed, "MAX_WATCHERS", 0)
     with pytest.raises(TooManyWatchersError):
         async with watching(services.address):
             pytest.fail("it watches")

@@ -130,13 +130,13 @@ async def test_what_is_being_stored_while_it_is_counted_is_not_missed(monkeypatc
     cases.looks_first = looks_first
     quota = OpenCaseQuota(2, cases.count)
     for _ in range(2):
-        await quota.take("shop")
+        await quota.reserve("shop")
     cases.gate.clear()
-    third = asyncio.create_task(quota.take("shop"))  # the limit seems reached, so it counts
+    third = asyncio.create_task(quota.reserve("shop"))  # the limit seems reached, so it counts
     await wait_until(lambda: cases.counts == 2, what="the count")
     for _ in range(2):  # stored after the count has looked, or before
         cases.stored += 1
-        quota.settle("shop", made=True)
+        quota.settle("shop", created=True)
     cases.gate.set()
     with pytest.raises(TooManyOpenCasesError):
         await third
@@ -145,14 +145,14 @@ async def test_what_is_being_stored_while_it_is_counted_is_not_missed(monkeypatc
 async def test_a_place_whose_case_was_not_stored_is_free_again():
     cases = Cases()
     quota = OpenCaseQuota(1, cases.count)
-    await quota.take("shop")
-    quota.settle("shop", made=False)
-    await quota.take("shop")
+    await quota.reserve("shop")
+    quota.settle("shop", created=False)
+    await quota.reserve("shop")
     assert cases.counts == 1
 
 
 async def test_who_waits_for_a_count_shares_it():
     cases = Cases()
     quota = OpenCaseQuota(1000, cases.count)
-    await asyncio.gather(*(quota.take("shop") for _ in range(100)))
+    await asyncio.gather(*(quota.reserve("shop") for _ in range(100)))
     assert cases.counts == 1

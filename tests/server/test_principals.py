@@ -117,9 +117,9 @@ def test_a_file_that_is_wrong_says_where_and_repeats_no_token(path, text, says):
 
 
 def test_a_file_that_can_not_be_read_says_why(path, tmp_path):
-    with pytest.raises(SettingsError, match="can not be read: No such file"):
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
         read_principals(path)
-    with pytest.raises(SettingsError, match="can not be read: Is a directory"):
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
         read_principals(tmp_path)
     path.write_bytes(b"# caf\xe9")
     with pytest.raises(SettingsError, match="is not UTF-8"):
@@ -200,14 +200,14 @@ def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
     [
         ("orders", [Role.EDGE], WRITTEN, "orders has other roles: owner; change them there"),
         ("orders", [Role.OWNER, Role.EDGE], WRITTEN, "orders has other roles: owner"),
-        ("nobody", [], WRITTEN, "nobody is not known yet: say what it may do"),
+        ("nobody", [], WRITTEN, "nobody is not in the file yet: give its roles"),
         ("nobody", [Role.WORKER], WRITTEN, "nobody: the role worker and activities belong together"),
         ("orders", [], "[principals.orders", "at end of document"),
         (
             "buyers",
             [Role.OWNER],
             'principals = {orders = {roles = ["owner"]}}\n',
-            "give each a table [principals.NAME]",
+            "give each principal a table [principals.NAME]",
         ),
         ("Orders", [Role.OWNER], WRITTEN, "the first a letter or digit"),
         ("orders\n", [Role.OWNER], WRITTEN, "the first a letter or digit"),
@@ -224,7 +224,7 @@ def test_what_can_not_be_added_changes_nothing(path, name, roles, text, says):
 
 
 def test_a_directory_that_is_not_there_is_told(path):
-    with pytest.raises(SettingsError, match="can not be written: No such file or directory"):
+    with pytest.raises(SettingsError, match="cannot be written: No such file or directory"):
         add_token(path.parent / "nowhere" / "principals.toml", "orders", [Role.OWNER], None)
 
 

@@ -245,7 +245,7 @@ async def test_a_pair_that_is_replaced_file_by_file_is_taken_over_when_it_is_one
         ({"CALLBACK_TLS_CERT_FILE": "/nowhere"}, "tls_cert_file /nowhere: No such file or directory"),
         ({"CALLBACK_TLS_KEY_FILE": "{ca}"}, "ca.pem: no usable PEM content"),
         ({"CALLBACK_TLS_CLIENT_CA_FILE": "{other}"}, "other.key: no usable PEM content"),
-        ({"CALLBACK_PRINCIPALS_FILE": "/nowhere"}, "/nowhere: can not be read: No such file or directory"),
+        ({"CALLBACK_PRINCIPALS_FILE": "/nowhere"}, "/nowhere: cannot be read: No such file or directory"),
     ],
 )
 async def test_a_server_that_would_be_open_or_half_closed_does_not_start(tls, store_of, change, words):

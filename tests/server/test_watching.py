@@ -115,7 +115,7 @@ async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_n
 
 
 async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_once(store_of, monkeypatch):
-    monkeypatch.setattr(watch_hub, "MOST_AT_ONCE", 7)
+    monkeypatch.setattr(watch_hub, "MAX_BATCH_EVENTS", 7)
     monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
     store = store_of()
     chance = random.Random(5)
@@ -340,13 +340,13 @@ def packed(number):
 
 
 async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not_held_up(store_of, monkeypatch):
-    monkeypatch.setattr(watch_hub, "MOST_KEPT", 500)
+    monkeypatch.setattr(watch_hub, "MAX_KEPT_EVENTS", 500)
     monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
     store = store_of()
     total = 0
     async with running_services(store) as services, plain(store) as client:
         async with watch(services.callbacks) as slow, watch(services.callbacks) as quick:
-            while services.control_plane.watch_hub._forgotten < 20_000:
+            while services.control_plane.watch_hub._deleted < 20_000:
                 pipeline = client.pipeline(transaction=False)
                 for number in range(200):
                     pipeline.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
@@ -364,7 +364,7 @@ async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not
 
 
 async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on(store_of, monkeypatch):
-    monkeypatch.setattr(watch_hub, "MOST_KEPT", 10)
+    monkeypatch.setattr(watch_hub, "MAX_KEPT_EVENTS", 10)
     monkeypatch.setattr(watch_hub, "HEARTBEAT_S", 0.05)
     known = _Known(local={Role.OWNER}, shop={Role.OWNER})
     store = store_of()
@@ -372,7 +372,7 @@ async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on
         quiet = await Watch(services.callbacks, metadata=by("shop")).begin()
         for number in range(100):
             await client.xadd(keys.key(number % 64, "events"), packed(number), id="0-*")
-        await wait_until(lambda: services.control_plane.watch_hub._forgotten >= 90, what="more than is kept")
+        await wait_until(lambda: services.control_plane.watch_hub._deleted >= 90, what="more than is kept")
 
         async def moved():
             assert await quiet.read() == []
@@ -427,8 +427,8 @@ async def _reads_since(client, before, count):
 
 async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
     known = _Known(shop={Role.OWNER}, bank={Role.OWNER}, other={Role.OWNER})
-    monkeypatch.setattr(watch_hub, "MOST_WATCHERS_EACH", 2)
-    monkeypatch.setattr(watch_hub, "MOST_WATCHERS", 3)
+    monkeypatch.setattr(watch_hub, "MAX_WATCHERS_PER_PRINCIPAL", 2)
+    monkeypatch.setattr(watch_hub, "MAX_WATCHERS", 3)
     async with running_services(store_of(), principals=lambda: known) as services:
         watches = [await Watch(services.callbacks, metadata=by(name)).begin() for name in ("shop", "shop", "bank")]
         for name in ("shop", "other"):

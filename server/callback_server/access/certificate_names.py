@@ -1,7 +1,7 @@
-r"""The names in a client certificate that can prove a principal.
+r"""The names in a client certificate that can authenticate a principal.
 
-They are read from the certificate itself: gRPC hands its names on as C strings, cut at a NUL, so that
-`spiffe://shop/admin\0.evil` would be somebody else's name.
+They are read from the certificate itself. gRPC passes names on as C strings, cut at a NUL, so that
+`spiffe://shop/admin\0.evil` would read as the name of another principal.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _UNREADABLE: Final = (
 
 @functools.lru_cache(maxsize=1024)
 def names_of(certificate: bytes) -> frozenset[str]:
-    """The URIs and DNS names of a certificate's subject alternative names (RFC 5280, 4.2.1.6).
+    """Return the URIs and DNS names among a certificate's subject alternative names (RFC 5280, 4.2.1.6).
 
-    A name that is not printable ASCII without spaces is none, nor is a DNS name that reads like a URI. A common name is
-    none (RFC 9525, 6.3). Who shows a certificate keeps its connection, so most are looked at once.
+    Names with other characters than printable ASCII, or with spaces, do not count; nor do DNS names that read like a
+    URI, nor common names (RFC 9525, 6.3). A client keeps its connection, so most certificates are read once.
 
     Args:
-        certificate: one certificate, PEM.
+        certificate: One certificate, PEM.
     """
     try:
         extensions = x509.load_pem_x509_certificate(certificate).extensions

@@ -1,9 +1,9 @@
-"""The file of principals: who is known, by which tokens and certificates. Read again whenever it changes.
+"""The principals file: the known principals with their tokens and certificates. It is read again when it changes.
 
-1. Tokens are not in it, only their SHA-256: 32 random bytes need no slow hash, and nobody can make a token from one.
-2. A principal can have several tokens and certificates, so that a new one works before the old one goes.
-3. A file that can not be read, or is wrong, changes nothing: those who were known stay known, and the log says so.
-   Only a start refuses it.
+1. It holds the SHA-256 of each token, not the token. A token is 32 random bytes, so it needs no slow hash.
+2. A principal can have several tokens and certificates, so that a new one works before the old one is removed.
+3. A file that cannot be read, or is wrong, changes nothing: the principals that were known stay known, and the log says
+   so. Only a start refuses it.
 
 ::
 
@@ -43,10 +43,10 @@ from callback_server.errors import UnauthenticatedError
 log = get_logger()
 
 WATCH_INTERVAL_S: Final = 1.0
-"""How often the file is looked at, in seconds."""
+"""Interval between two looks at the file, in seconds."""
 
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-"""What the name of a principal matches."""
+"""The pattern of the name of a principal."""
 
 
 class TokenEntry(BaseModel):
@@ -57,9 +57,9 @@ class TokenEntry(BaseModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """The SHA-256 of the token's text, in hexadecimal."""
     created: AwareDatetime | None = None
-    """When it was made. For people."""
+    """The time of its creation, for readers of the file."""
     expires: AwareDatetime | None = None
-    """When it stops working. None: never."""
+    """The time of its expiry. None: never."""
 
 
 class PrincipalEntry(BaseModel):
@@ -68,13 +68,13 @@ class PrincipalEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     roles: frozenset[Role] = Field(min_length=1)
-    """What it may do."""
+    """Its roles."""
     activities: frozenset[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = frozenset()
-    """What a worker may work on: names of activities, or `*` for all. Needed with the role worker, and only then."""
+    """The activities that a worker may serve; `*` stands for all. Required with the role worker, and only then."""
     certificates: tuple[str, ...] = ()
-    """Names in the client certificates that prove it: URIs or DNS names of the subject's alternative names."""
+    """Names in its client certificates: URIs or DNS names among the subject alternative names."""
     tokens: tuple[TokenEntry, ...] = ()
-    """The tokens that prove it."""
+    """Its tokens."""
 
     @model_validator(mode="after")
     def _activities_of_a_worker(self) -> PrincipalEntry:
@@ -90,10 +90,10 @@ class _File(BaseModel):
 
 
 class Principals:
-    """Everyone who is known at one moment."""
+    """The known principals, indexed by token and certificate."""
 
     def __init__(self, entries: dict[str, PrincipalEntry]) -> None:
-        """Raises ValueError if two principals share a token or a certificate's name."""
+        """Index the entries. Raises ValueError if two principals share a token or a certificate's name."""
         self.entries = entries
         self._by_token: dict[bytes, tuple[Principal, float | None]] = {}
         self._by_certificate: dict[str, Principal] = {}
@@ -110,12 +110,12 @@ class Principals:
                 self._by_certificate[certificate] = principal
 
     def of_token(self, token: str) -> Principal:
-        """Who a token proves.
+        """Return the principal of a token.
 
         Raises:
-            UnauthenticatedError: nobody, or it has expired.
+            UnauthenticatedError: The token is unknown or expired.
         """
-        # What is looked up is a hash of what came in: how long that takes tells nothing about the tokens there are.
+        # The lookup uses a hash of the token, so its duration reveals nothing about the known tokens.
         principal, expires = self._by_token.get(hashlib.sha256(token.encode()).digest(), (None, None))
         if principal is None:
             raise UnauthenticatedError("the token is not known")
@@ -124,10 +124,10 @@ class Principals:
         return principal
 
     def of_certificate(self, names: Iterable[str]) -> Principal:
-        """Who a client certificate with these names proves.
+        """Return the principal of a client certificate with these names.
 
         Raises:
-            UnauthenticatedError: nobody, or more than one.
+            UnauthenticatedError: The names belong to no principal, or to several.
         """
         found = {self._by_certificate[name] for name in names if name in self._by_certificate}
         if len(found) == 1:
@@ -141,7 +141,7 @@ def read_principals(path: Path) -> Principals:
     """Read the file.
 
     Raises:
-        SettingsError: it can not be read, or is wrong; one line for each problem.
+        SettingsError: The file cannot be read, or is wrong; it has one line for each problem.
     """
     return parse(path, read_text(path))
 
@@ -151,13 +151,13 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise SettingsError([f"{path}: can not be read: {error.strerror}"]) from None
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
     except ValueError:
         raise SettingsError([f"{path}: is not UTF-8"]) from None
 
 
 def parse(path: Path, text: str) -> Principals:
-    """Return who is known by the text of a file; the path is for messages. Raises SettingsError."""
+    """Return the principals in the text of a file; the path is for messages. Raises SettingsError."""
     try:
         return Principals(_File(**tomllib.loads(text)).principals)
     except ValidationError as error:
@@ -171,24 +171,25 @@ def parse(path: Path, text: str) -> Principals:
 
 def _problem(detail: ErrorDetails) -> str:
     *place, last = detail["loc"]
-    if last == "[key]":  # pydantic's word for a key that is wrong itself
+    if last == "[key]":  # pydantic's mark of a key that is wrong itself
         return f"{'.'.join(map(str, place))}: must be 1-63 lower-case letters, digits, '.', '_' or '-'"
     return f"{'.'.join(map(str, detail['loc']))}: {in_plain_words(detail)}"
 
 
 class PrincipalsFile:
-    """The file, and who is known by it at this moment."""
+    """The principals file, with the principals that are known now."""
 
     def __init__(self, path: Path) -> None:
-        """Raises SettingsError if it can not be read, or is wrong."""
+        """Read the file. Raises SettingsError if it cannot be read, or is wrong."""
         self._path = path
         self._read = self._seen = _stamp(path)
         self.current = read_principals(path)
 
     async def run(self) -> None:
-        """Reads the file again whenever it has changed, until it is cancelled.
+        """Read the file again whenever it has changed, until cancelled.
 
-        It is read at the second look at which it is the same: half of a file can say something else than the whole.
+        A changed file is read only once it is the same at two looks: half a file can mean something else than the
+        whole.
         """
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -197,12 +198,12 @@ class PrincipalsFile:
                 self._seen = stamp
             elif stamp != self._read:
                 self._read = stamp
-                await self._take_over()
+                await self._reload()
 
-    async def _take_over(self) -> None:
+    async def _reload(self) -> None:
         try:
             self.current = await asyncio.to_thread(read_principals, self._path)
-        except Exception as error:  # whatever it is, the next change must be seen
+        except Exception as error:  # after any error, the next change must be noticed
             metrics.RELOADS_FAILED.labels("principals").inc()
             unforeseen = None if isinstance(error, SettingsError) else error
             log.error(
@@ -213,7 +214,7 @@ class PrincipalsFile:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when the file does, or who may read it; through links, which is how orchestrators replace files."""
+    """Return values that change with the file or its permissions. Links are followed: orchestrators replace links."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do (design, "Who may do what")."""
+"""Principals and their roles."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Final
 
 
 class Role(enum.StrEnum):
-    """What a principal may do."""
+    """A set of permissions of a principal."""
 
     OWNER = "owner"
-    """Generate callbacks, and read, set, close and erase its own."""
+    """Generate callbacks, and read, change, close and erase its own."""
     EDGE = "edge"
-    """Hand over calls. It sees no case, and can make none."""
+    """Pass calls to the server. It cannot read or create callbacks."""
     ADMIN = "admin"
-    """All that an owner may, on everyone's callbacks."""
+    """Everything that an owner may do, on the callbacks of every owner."""
     WORKER = "worker"
-    """Handle the calls of the activities that its entry names."""
+    """Handle the calls of the activities in its entry."""
 
 
 EVERY_ACTIVITY: Final = "*"
-"""In place of the name of an activity: whichever there is."""
+"""Stands for every activity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who is known."""
+    """A known client of the server."""
 
     name: str
-    """The owner of the cases that it makes."""
+    """Its name, which is also the owner of the cases that it creates."""
     roles: frozenset[Role]
     activities: frozenset[str] = frozenset()
-    """What a worker may work on."""
+    """The activities that a worker may serve."""
 
     def has(self, role: Role) -> bool:
-        """Whether it may do what the role may. An administrator may do what an owner may, and not what an edge may."""
+        """Return whether it has the permissions of a role. An administrator has those of an owner, not of an edge."""
         return role in self.roles or (role is Role.OWNER and Role.ADMIN in self.roles)
 
     def may_work_on(self, activity: str) -> bool:
-        """Whether a worker may have the calls of an activity."""
+        """Return whether a worker may serve an activity."""
         return not self.activities.isdisjoint((activity, EVERY_ACTIVITY))
 
     @property
     def is_admin(self) -> bool:
-        """Whether the cases of others exist for it."""
+        """Whether it sees the cases of other owners."""
         return Role.ADMIN in self.roles
 
     @property
     def visible_owner(self) -> str | None:
-        """The owner whose cases exist for it. None: everyone's."""
+        """The owner whose cases it sees. None: every owner's."""
         return None if self.is_admin else self.name
 
 
 LOCAL: Final = Principal("local", frozenset(Role), frozenset({EVERY_ACTIVITY}))
-"""Everyone, where no principals are configured."""
+"""The principal of every request if no principals are configured."""

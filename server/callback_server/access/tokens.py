@@ -1,4 +1,4 @@
-"""Making tokens, and adding them to the file of principals without changing what else is in it."""
+"""New tokens, and their addition to the principals file without other changes to it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from callback_process.settings import SettingsError
 from callback_server.access.principals import NAME, PrincipalEntry, TokenEntry, parse, read_text
 from callback_server.access.roles import Role
 
-TOKEN_PREFIX: Final = "callback_"  # noqa: S105  # of every token, and no secret
-"""What each token begins with, so that a scanner for secrets can know one."""
+TOKEN_PREFIX: Final = "callback_"  # noqa: S105  # the prefix of every token is not secret
+"""The prefix of each token, by which secret scanners recognize it."""
 
 
 def new_token() -> str:
-    """A token: the prefix, then 43 characters for 32 random bytes."""
+    """Return a new token: the prefix, then 43 characters for 32 random bytes."""
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def check_name(name: str) -> str:
-    """Return the name of a principal.
+    """Return a name, if it can be the name of a principal.
 
     Raises:
-        ValueError: it can not be one.
+        ValueError: It cannot.
     """
     if re.fullmatch(NAME, name) is None:
         raise ValueError("has 1 to 63 lower-case letters, digits, '.', '_' or '-', the first a letter or digit")
@@ -44,39 +44,40 @@ def check_name(name: str) -> str:
 def add_token(
     path: Path, name: str, roles: Collection[Role], expires: datetime | None, *, activities: Collection[str] = ()
 ) -> str:
-    """Add a token to a principal in the file, and the principal to the file, and the file, as needed.
+    """Add a token to a principal in the file. Create the principal and the file as needed.
 
-    What else is in the file stays as it is, comments too. Two that add at the same time wait for each other.
+    The rest of the file stays as it is, with its comments. Two processes that add a token wait for each other.
 
     Args:
         path: The file.
         name: The principal.
-        roles: What it may do. Empty: what it may already.
+        roles: Its roles. Empty: those that it has.
         expires: When the token stops working. None: never.
-        activities: What a worker may work on. Empty: what it may already.
+        activities: The activities that a worker may serve. Empty: those that it has.
 
     Returns:
-        The token. It is kept nowhere.
+        The token. It is not stored anywhere.
 
     Raises:
-        ValueError: the name can not be one.
-        SettingsError: the file can not be read or written, is wrong, has the principal with other roles or activities,
-            or the principal is new and no roles are given, or only one of the role worker and activities.
+        ValueError: The name cannot be the name of a principal.
+        SettingsError: The file cannot be read or written, is wrong, or has the principal with other roles or
+            activities. Or the principal is new and the call gives no roles, or the role worker without activities, or
+            activities without the role worker.
     """
     check_name(name)
-    path = path.resolve()  # it is the file that is replaced, not a link to it
+    path = path.resolve()  # replaces the file, not a link to it
     token = new_token()
     try:
         with _alone_in(path.parent):
             text = _with_token(path, name, roles, activities, token_entry(token, expires))
             _replace(path, text)
     except OSError as error:
-        raise SettingsError([f"{path}: can not be written: {error.strerror}"]) from None
+        raise SettingsError([f"{path}: cannot be written: {error.strerror}"]) from None
     return token
 
 
 def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetime]:
-    """What the file says about a token."""
+    """Return the entry of a token in the file."""
     entry: dict[str, str | datetime] = {
         "sha256": hashlib.sha256(token.encode()).hexdigest(),
         "created": datetime.now(UTC).replace(microsecond=0),
@@ -89,7 +90,7 @@ def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetim
 def token_toml(
     name: str, roles: Collection[Role], entry: Mapping[str, str | datetime], *, activities: Collection[str] = ()
 ) -> str:
-    """The same as text, to be put into a file by hand. Without roles it is for a principal that is there."""
+    """Return the entry as TOML, to add to the file by hand. Without roles it is for a principal in the file."""
     document = tomlkit.document()
     _add(document, name, roles, activities, entry)
     return tomlkit.dumps(document)
@@ -98,13 +99,13 @@ def token_toml(
 def _with_token(
     path: Path, name: str, roles: Collection[Role], activities: Collection[str], entry: Mapping[str, str | datetime]
 ) -> str:
-    """The file's text with one more token in it."""
+    """Return the text of the file with one more token."""
     text = read_text(path) if path.exists() else ""
-    # A file with nobody in it begins now. To the server it is wrong: it may be about to be written.
-    known = parse(path, text).entries if _has_somebody(text) else {}
+    # A file without principals is fine here. To the server it is an error, because it may be half written.
+    known = parse(path, text).entries if _has_principals(text) else {}
     old = known.get(name)
     if old is None and not roles:
-        raise SettingsError([f"{path}: {name} is not known yet: say what it may do"])
+        raise SettingsError([f"{path}: {name} is not in the file yet: give its roles"])
     if old is not None and roles and old.roles != frozenset(roles):
         raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
     if old is not None and activities and old.activities != frozenset(activities):
@@ -125,12 +126,14 @@ def _with_token(
         as_meant = parse(path, changed).entries == {**known, name: new}
     except (SettingsError, ValueError, TOMLKitError):
         as_meant = False
-    if not as_meant:  # there are many ways to write a table, and not all can be added to
-        raise SettingsError([f"{path}: can not be added to as it is written; give each a table [principals.NAME]"])
+    if not as_meant:  # TOML has many ways to write a table, and tomlkit cannot add to all of them
+        raise SettingsError(
+            [f"{path}: a token cannot be added to this layout; give each principal a table [principals.NAME]"]
+        )
     return changed
 
 
-def _has_somebody(text: str) -> bool:
+def _has_principals(text: str) -> bool:
     return re.sub(r"(?m)#.*$|^\[principals\]", "", text).strip() != ""
 
 
@@ -153,14 +156,14 @@ def _add(
     table = tomlkit.table() if isinstance(tokens, AoT) else tomlkit.inline_table()
     table.update(entry)
     if isinstance(tokens, AoT):
-        table.trivia.indent = "\n"  # an empty line above it
+        table.trivia.indent = "\n"  # writes an empty line above the table
     tokens.append(table)
 
 
 @contextlib.contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until nobody else changes files in the directory by this function."""
-    import fcntl  # not there on Windows, where a server can run
+    """Hold the lock on a directory that every use of this function takes."""
+    import fcntl  # does not exist on Windows, where a server can run
 
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -171,13 +174,13 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file as a whole: who reads it meanwhile sees the old one or the new one."""
+    """Write the file in one step: a concurrent reader sees the old text or the new one."""
     old = path.stat() if path.exists() else None
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner alone
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             if old is not None:
-                # The server must be able to read it as before, though another user, such as root, writes it.
+                # The server must still be able to read the file if another user, such as root, writes it.
                 if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(descriptor, old.st_uid, old.st_gid)
                 os.fchmod(descriptor, old.st_mode & 0o777)

@@ -1,14 +1,14 @@
-"""The limit on an owner's cases that are not closed, kept by each process for itself.
+"""Open-case quota: the limit on an owner's cases that are not closed, kept by each process for itself.
 
-The cases of an owner lie in all partitions, so no script can count and create in one step. A process therefore counts
-now and then, and adds what it has made since.
+The cases of an owner lie in all partitions, so no script can count them and create one in the same step. A process
+therefore counts them now and then, and adds the cases that it has created since.
 
-1. Every case of this process is in its estimate: one that is being stored when a count begins is added to that count,
-   whether or not the count saw it. So one process alone does not exceed the limit.
-2. A count is used for `COUNT_AGE_S`. Where the limit seems reached it is made again, at most each `RECOUNT_S`: what
-   is closed makes room within about a second.
-3. Several processes do not know what the others have made since they last counted: together they can exceed the limit
-   by that much.
+1. Every case of this process is in its estimate. A case that is being stored when a count starts is added to that
+   count, whether or not the count saw it. So one process alone does not exceed the limit.
+2. A count is used for `COUNT_AGE_S`. When the limit seems reached, the cases are counted again, at most once in
+   `RECOUNT_S`, so that a closed case makes room within about a second.
+3. Several processes do not know what the others have created since the last count. Together they can exceed the limit
+   by that number.
 """
 
 from __future__ import annotations
@@ -21,28 +21,33 @@ from typing import Final
 from callback_server.errors import TooManyOpenCasesError
 
 COUNT_AGE_S: Final = 10.0
-"""How long a count is good for, in seconds."""
+"""How long a count is used, in seconds."""
 RECOUNT_S: Final = 1.0
-"""How often it is counted again while the limit is reached, in seconds."""
+"""Shortest interval between two counts while the limit is reached, in seconds."""
 
 
 class OpenCaseQuota:
-    """Gives places for new cases, as long as there are some."""
+    """Reservations for new cases, up to the limit of each owner."""
 
     def __init__(self, limit: int, count: Callable[[str], Awaitable[int]]) -> None:
-        """`count` says how many cases of an owner are not closed."""
+        """Create a quota.
+
+        Args:
+            limit: How many cases of an owner may be open.
+            count: Counts the open cases of an owner in the store.
+        """
         self._limit = limit
         self._count = count
-        self._owners: dict[str, _Owner] = {}
+        self._owners: dict[str, _OwnerCount] = {}
 
-    async def take(self, owner: str) -> None:
-        """Takes a place for a case of this owner. Whoever took it calls `settle`, whatever became of it.
+    async def reserve(self, owner: str) -> None:
+        """Reserve room for a case of an owner. `settle` must follow, whatever becomes of the case.
 
         Raises:
-            TooManyOpenCasesError: there is none.
-            StoreError: the cases could not be counted.
+            TooManyOpenCasesError: The limit is reached.
+            StoreError: The cases could not be counted.
         """
-        known = self._owners.setdefault(owner, _Owner())
+        known = self._owners.setdefault(owner, _OwnerCount())
         if known.age_s() > COUNT_AGE_S:
             await self._recount(owner, known, COUNT_AGE_S)
         if known.estimate >= self._limit:
@@ -50,36 +55,36 @@ class OpenCaseQuota:
         if known.estimate >= self._limit:
             raise TooManyOpenCasesError(self._limit)
         known.estimate += 1
-        known.unsure += 1
+        known.unsettled += 1
 
-    def settle(self, owner: str, *, made: bool) -> None:
-        """Says of a place whether its case is stored, or may be; else it is free again."""
+    def settle(self, owner: str, *, created: bool) -> None:
+        """Settle a reservation: `created` is False only if the case is certainly not stored."""
         known = self._owners[owner]
-        known.unsure -= 1
-        if not made:
+        known.unsettled -= 1
+        if not created:
             known.estimate -= 1
 
-    async def _recount(self, owner: str, known: _Owner, age_s: float) -> None:
+    async def _recount(self, owner: str, known: _OwnerCount, age_s: float) -> None:
         async with known.counting:
             if known.age_s() <= age_s:
-                return  # somebody else has just done it
-            began, estimate, unsure = time.monotonic(), known.estimate, known.unsure
+                return  # another request has just counted
+            began, estimate, unsettled = time.monotonic(), known.estimate, known.unsettled
             counted = await self._count(owner)
-            # What was taken, or given back, since it began stands.
-            known.estimate = counted + unsure + known.estimate - estimate
+            # Changes of the estimate since the start of the count still apply.
+            known.estimate = counted + unsettled + known.estimate - estimate
             known.counted_at = began
 
 
-class _Owner:
-    """What is known of an owner's cases that are not closed."""
+class _OwnerCount:
+    """The estimated number of an owner's cases that are not closed."""
 
     def __init__(self) -> None:
         self.estimate = 0
-        """How many there are: those of the last count, and those of this process since."""
-        self.unsure = 0
-        """Of those, how many are being stored."""
+        """The last count and the reservations of this process since."""
+        self.unsettled = 0
+        """The part of the estimate that is being stored."""
         self.counted_at: float | None = None
-        """When the last count began, by the monotonic clock; None if there was none."""
+        """The monotonic time at which the last count started, or None."""
         self.counting = asyncio.Lock()
 
     def age_s(self) -> float:

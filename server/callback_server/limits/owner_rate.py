@@ -1,8 +1,9 @@
-"""The limit on an owner's calls in a minute, kept by each process for itself.
+"""Per-owner rate limiter, kept by each process for itself.
 
-The cases of an owner lie in all partitions, so no script can count them. A call is charged once it is claimed, and the
-owners that are over by then go with each claim, for whose case it is shows only there. So calls that come at the same
-moment can exceed the limit by as many as they are; several processes let through as much each.
+The cases of an owner lie in all partitions, so no script can count the owner's calls. A call is charged after its
+claim, because only the claim shows whose case it is. Each later claim carries the owners that are over their limit.
+Calls that arrive at the same moment can therefore exceed the limit by their number, and each process has a limit of its
+own.
 """
 
 from __future__ import annotations
@@ -14,26 +15,27 @@ from callback_process.rate_limiter import RateLimiter
 
 
 class OwnerRateLimit:
-    """How many calls each owner has made."""
+    """The calls of each owner, and the owners over their limit."""
 
     def __init__(self, per_minute: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._rate = RateLimiter(per_minute)
+        """Create a limit of `per_minute` calls; `clock` returns nanoseconds."""
+        self._rate_limiter = RateLimiter(per_minute)
         self._clock = clock
         self._limited: set[str] = set()
-        """The owners that may make no call, or might not when it was last asked."""
+        """The owners that were over their limit when last checked."""
 
     def charge(self, owner: str) -> None:
-        """Counts a call of this owner."""
+        """Count a call of an owner."""
         now = self._clock()
-        self._rate.charge(owner, now)
-        if self._rate.wait_ns(owner, now):
+        self._rate_limiter.charge(owner, now)
+        if self._rate_limiter.wait_ns(owner, now):
             self._limited.add(owner)
 
     def limited(self) -> Sequence[tuple[str, int]]:
-        """The owners that may make no call now, and for how many milliseconds."""
+        """Return the owners over their limit, each with the milliseconds until its next call is allowed."""
         if not self._limited:
             return ()
         now = self._clock()
-        waits = {owner: self._rate.wait_ns(owner, now) for owner in self._limited}
+        waits = {owner: self._rate_limiter.wait_ns(owner, now) for owner in self._limited}
         self._limited = {owner for owner, wait_ns in waits.items() if wait_ns}
         return [(owner, -(-waits[owner] // 1_000_000)) for owner in self._limited]

@@ -122,7 +122,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if self._open_case_quota is None:
             return await self._store(case)
         try:
-            await self._open_case_quota.take(case.owner)
+            await self._open_case_quota.reserve(case.owner)
         except errors.TooManyOpenCasesError:
             if await read_cases(self._scripts, [case.id], bodies=False) == [None]:
                 raise
@@ -135,7 +135,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             is_made = error.maybe_done
             raise
         finally:
-            self._open_case_quota.settle(case.owner, made=is_made)
+            self._open_case_quota.settle(case.owner, created=is_made)
         return created
 
     async def _store(self, case: NewCase) -> CreateResult:
