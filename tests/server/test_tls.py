@@ -201,8 +201,8 @@ async def test_files_that_can_not_be_used_are_told_once_and_what_was_holds(tls, 
             ("server.pem", half, "the key does not belong to the certificate"),
             ("server.pem", b"junk", "tls_cert_file {} with tls_key_file"),
             ("server.key", b"", "tls_cert_file"),
-            ("ca.pem", b"junk", "tls_client_ca_file {}: there is nothing in PEM form"),
-            ("ca.pem", b"", "tls_client_ca_file {}: there is nothing in PEM form"),
+            ("ca.pem", b"junk", "tls_client_ca_file {}: no usable PEM content"),
+            ("ca.pem", b"", "tls_client_ca_file {}: no usable PEM content"),
             ("ca.pem", None, "tls_client_ca_file {}: No such file or directory"),
         ):
             if content is None:
