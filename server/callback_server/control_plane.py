@@ -50,7 +50,8 @@ from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
-from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases

@@ -27,7 +27,8 @@ from callback_server.access.principals import PrincipalEntry, read_principals
 from callback_server.access.roles import Role
 from callback_server.handlers.push import credentials, make_channel
 from callback_server.settings import ActivitySettings, ServerSettings
-from callback_server.store.connection.client import StoreClient, StoreError, connect
+from callback_server.store.connection.client import StoreClient, connect
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_writes
 from callback_server.store.safety import (
     UnsafeStoreError,

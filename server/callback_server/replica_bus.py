@@ -17,7 +17,8 @@ import msgspec
 
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.store.connection.client import StoreClient, StoreError
+from callback_server.store.connection.client import StoreClient
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.receive_messages import MESSAGES_PER_READ, receive_messages
 from callback_server.store.scripts import Scripts

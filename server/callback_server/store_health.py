@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from callback_process.logs import get_logger
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.retention import Retention

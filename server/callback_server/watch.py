@@ -27,7 +27,7 @@ from callback_server.errors import (
     WatcherTooSlowError,
     WatchPositionLostError,
 )
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read_events import (
     Position,

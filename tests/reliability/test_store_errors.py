@@ -11,7 +11,8 @@ from support.system import own_store, running_system
 from support.wait import wait_until
 
 from callback import CallStatus, Response, UnavailableError
-from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read import read_call, read_calls, read_case, read_held
 from callback_server.store.scripts import Scripts
 

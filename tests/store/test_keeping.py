@@ -17,7 +17,8 @@ from callback_server.domain.call import CallStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode, CaseStatus, Mode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys, scripts
-from callback_server.store.connection.client import StoreError, connect, store_errors
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.retention import Retention

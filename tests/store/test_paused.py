@@ -15,7 +15,8 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.activity import PausedActivities
 from callback_server.domain.case import AnswerMode
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreError, connect
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.retention import Retention
 from callback_server.store.transitions.change_pauses import change_pauses

@@ -16,9 +16,11 @@ from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
 from callback_server.store.connection import client as client_module
-from callback_server.store.connection import pipeline as lanes_module
-from callback_server.store.connection.client import NotSentError, StoreConnection, StoreError, connect, store_errors
-from callback_server.store.connection.pipeline import CONNECTIONS_PER_NODE, Pipeline, PipelinedConnection
+from callback_server.store.connection import pipeline as pipeline_module
+from callback_server.store.connection.client import StoreConnection, connect
+from callback_server.store.connection.errors import NotSentError, StoreError, store_errors
+from callback_server.store.connection.pipeline import CONNECTIONS_PER_NODE, Pipeline
+from callback_server.store.connection.pipelined_connection import PipelinedConnection
 
 KEY, OTHER = "{cb:1}", "{cb:2}"
 ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
@@ -26,7 +28,7 @@ COUNT = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
 
 
 @pytest.fixture(params=["valkey", "redis", "valkey-cluster"])
-async def lanes(store_of, request):
+async def pipeline(store_of, request):
     client = connect(store_of(request.param).url)
     yield Pipeline(client)
     await client.aclose()
@@ -36,15 +38,15 @@ async def test_many_commands_take_few_connections_and_each_gets_its_reply(store_
     store = store_of()
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         others = len(await plain.client_list())
-        lanes = Pipeline(client)
+        pipeline = Pipeline(client)
         for size in (1, 7, 5000):
-            replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, f"{n}." * size) for n in range(300)))
+            replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, f"{n}." * size) for n in range(300)))
             assert replies == [f"{n}.".encode() * size for n in range(300)]
         assert len(await plain.client_list()) - others <= CONNECTIONS_PER_NODE
 
 
 async def test_what_comes_while_a_command_is_under_way_goes_after_its_reply_in_one_write(store_of, monkeypatch):
-    monkeypatch.setattr(lanes_module, "PATIENCE_S", 10_000 * lanes_module.PATIENCE_S)
+    monkeypatch.setattr(pipeline_module, "BATCH_WAIT_S", 10_000 * pipeline_module.BATCH_WAIT_S)
     store = store_of()
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
 
@@ -52,12 +54,12 @@ async def test_what_comes_while_a_command_is_under_way_goes_after_its_reply_in_o
             return (await plain.info("stats"))["total_reads_processed"]
 
         others = len(await plain.client_list())
-        lanes = Pipeline(client)
-        await lanes.send(KEY, *ECHO, "x")
-        first, asked = asyncio.ensure_future(lanes.send(KEY, "BLPOP", KEY, 0)), []
+        pipeline = Pipeline(client)
+        await pipeline.send(KEY, *ECHO, "x")
+        first, asked = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0)), []
         for n in range(20):
             await plain.ping()  # each comes by itself
-            asked.append(asyncio.ensure_future(lanes.send(KEY, *ECHO, n)))
+            asked.append(asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)))
         before = await reads()
         assert not any(each.done() for each in asked)
         await plain.rpush(KEY, "go")
@@ -71,13 +73,13 @@ async def test_what_comes_behind_a_slow_command_is_soon_answered_on_another_conn
     store = store_of()
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         others = len(await plain.client_list())
-        lanes = Pipeline(client)
-        await lanes.send(KEY, *ECHO, "x")
+        pipeline = Pipeline(client)
+        await pipeline.send(KEY, *ECHO, "x")
         async with asyncio.timeout(5):  # a hundred times as long as they wait
             for n in range(10):
-                slow = asyncio.ensure_future(lanes.send(KEY, "BLPOP", KEY, 0))
+                slow = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0))
                 await asyncio.sleep(0)  # it is sent
-                assert await lanes.send(KEY, *ECHO, n) == b"%d" % n
+                assert await pipeline.send(KEY, *ECHO, n) == b"%d" % n
                 assert not slow.done()
                 await plain.rpush(KEY, n)
                 assert await slow == [KEY.encode(), b"%d" % n]
@@ -109,9 +111,9 @@ def test_by_any_way_replies_of_any_size_come_and_the_connections_end_with_the_cl
     async def use():
         async with connect(ways[way]) as client, redis.asyncio.Redis.from_url(ways["socket"]) as plain:
             others = len(await plain.client_list())
-            lanes = Pipeline(client)
+            pipeline = Pipeline(client)
             for size in (1, 7, 300_000):
-                replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, f"{n}." * size) for n in range(20)))
+                replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, f"{n}." * size) for n in range(20)))
                 assert replies == [f"{n}.".encode() * size for n in range(20)]
             await client.aclose()
 
@@ -124,12 +126,12 @@ def test_by_any_way_replies_of_any_size_come_and_the_connections_end_with_the_cl
         runner.run(use())
 
 
-async def test_a_refusal_is_the_command_s_own(lanes):
+async def test_a_refusal_is_the_command_s_own(pipeline):
     def wrong(n):
-        return lanes.send(KEY, "EVAL", "return redis.error_reply('ODD ' .. ARGV[1])", 1, KEY, n)
+        return pipeline.send(KEY, "EVAL", "return redis.error_reply('ODD ' .. ARGV[1])", 1, KEY, n)
 
     replies = await asyncio.gather(
-        *(wrong(n) if n % 2 else lanes.send(KEY, *ECHO, n) for n in range(100)), return_exceptions=True
+        *(wrong(n) if n % 2 else pipeline.send(KEY, *ECHO, n) for n in range(100)), return_exceptions=True
     )
     for n, reply in enumerate(replies):
         if n % 2:
@@ -139,17 +141,17 @@ async def test_a_refusal_is_the_command_s_own(lanes):
             assert reply == b"%d" % n
 
 
-async def test_what_can_not_be_sent_is_the_fault_of_who_asked(lanes):
-    right = lanes.send(KEY, *ECHO, "x")
+async def test_what_can_not_be_sent_is_the_fault_of_who_asked(pipeline):
+    right = pipeline.send(KEY, *ECHO, "x")
     with pytest.raises(TypeError):
-        lanes.send(KEY, *ECHO, None)
+        pipeline.send(KEY, *ECHO, None)
     assert await right == b"x"
 
 
-async def test_who_is_cancelled_disturbs_nobody(lanes):
+async def test_who_is_cancelled_disturbs_nobody(pipeline):
     chance = random.Random(5)
     for _ in range(20):
-        asked = [asyncio.ensure_future(lanes.send(KEY, *ECHO, n)) for n in range(40)]
+        asked = [asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)) for n in range(40)]
         for _ in range(chance.randrange(4)):
             await asyncio.sleep(0)
         cancelled = set(chance.sample(range(40), 20))
@@ -166,10 +168,10 @@ async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and
         connect(f"redis://{tunnel.address}") as client,
         redis.asyncio.Redis(port=store.port) as plain,
     ):
-        lanes = Pipeline(client)
-        await lanes.send(KEY, *ECHO, "x")
+        pipeline = Pipeline(client)
+        await pipeline.send(KEY, *ECHO, "x")
         tunnel.is_losing_answers = True
-        asked = [asyncio.ensure_future(lanes.send(KEY, *COUNT)) for _ in range(20)]
+        asked = [asyncio.ensure_future(pipeline.send(KEY, *COUNT)) for _ in range(20)]
 
         async def are_done():
             return await plain.get(KEY) == b"20"
@@ -181,7 +183,7 @@ async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and
                 raise error
             assert caught.value.maybe_done
         tunnel.is_losing_answers = False
-        assert await lanes.send(KEY, *COUNT) == 21
+        assert await pipeline.send(KEY, *COUNT) == 21
 
 
 async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_known(store_of, monkeypatch):
@@ -189,55 +191,57 @@ async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_know
         lane.connection_lost(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
 
     async with connect(store_of().url) as client:
-        lanes = Pipeline(client)
-        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
         with monkeypatch.context() as patched:
             patched.setattr(PipelinedConnection, "data_received", gives_up)
             with pytest.raises(RedisConnectionError) as raised:
-                await lanes.send(KEY, *ECHO, "y")
+                await pipeline.send(KEY, *ECHO, "y")
         assert not isinstance(raised.value, NotSentError)
-        assert await lanes.send(KEY, *ECHO, "z") == b"z"
+        assert await pipeline.send(KEY, *ECHO, "z") == b"z"
 
 
 @pytest.mark.parametrize("wrong", [b"?no reply\r\n", b"+a reply to nothing\r\n"])
 async def test_a_connection_on_which_something_wrong_comes_is_closed(store_of, monkeypatch, wrong):
     receive = PipelinedConnection.data_received
     async with connect(store_of().url) as client:
-        lanes = Pipeline(client)
-        first = await lanes.send(KEY, "CLIENT", "ID")
+        pipeline = Pipeline(client)
+        first = await pipeline.send(KEY, "CLIENT", "ID")
         with monkeypatch.context() as patched:
             patched.setattr(PipelinedConnection, "data_received", lambda lane, data: receive(lane, data + wrong))
-            assert await lanes.send(KEY, "CLIENT", "ID") == first
-        assert await lanes.send(KEY, "CLIENT", "ID") > first
+            assert await pipeline.send(KEY, "CLIENT", "ID") == first
+        assert await pipeline.send(KEY, "CLIENT", "ID") > first
 
 
 async def test_of_what_is_answered_by_no_reply_nothing_is_known(store_of, monkeypatch):
     receive = PipelinedConnection.data_received
     async with connect(store_of().url) as client:
-        lanes = Pipeline(client)
-        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
         with monkeypatch.context() as patched:
             patched.setattr(PipelinedConnection, "data_received", lambda lane, _data: receive(lane, b"?no reply\r\n"))
             with pytest.raises(StoreError, match="Protocol error") as caught, store_errors():
-                await lanes.send(KEY, *ECHO, "y")
+                await pipeline.send(KEY, *ECHO, "y")
         assert caught.value.maybe_done
-        assert await lanes.send(KEY, *ECHO, "z") == b"z"
+        assert await pipeline.send(KEY, *ECHO, "z") == b"z"
 
 
 async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_path):
     store = StoreProcess(tmp_path).start()
     async with connect(store.url) as client:
-        lanes = Pipeline(client)
-        await lanes.send(KEY, *ECHO, "x")
+        pipeline = Pipeline(client)
+        await pipeline.send(KEY, *ECHO, "x")
         for _ in range(CONNECTIONS_PER_NODE + 1):
-            await asyncio.to_thread(store.kill)  # meanwhile the lanes learn of it
-            for error in await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True):
+            await asyncio.to_thread(store.kill)  # meanwhile the pipeline learn of it
+            for error in await asyncio.gather(
+                *(pipeline.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True
+            ):
                 assert isinstance(error, NotSentError)
                 with pytest.raises(StoreError) as caught, store_errors():
                     raise error
                 assert not caught.value.maybe_done
             await asyncio.to_thread(store.start)
-            assert await lanes.send(KEY, *ECHO, "x") == b"x"
+            assert await pipeline.send(KEY, *ECHO, "x") == b"x"
     store.stop()
 
 
@@ -246,8 +250,8 @@ async def test_a_connection_that_was_closed_while_it_was_made_is_sent_nothing(st
     connect_it = StoreConnection.connect
     monkeypatch.setattr(client_module, "POOL_SIZE", 1)  # and it is kept, for the next try
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        lanes = Pipeline(client)
-        former = await lanes.send(KEY, "CLIENT", "ID")
+        pipeline = Pipeline(client)
+        former = await pipeline.send(KEY, "CLIENT", "ID")
 
         async def connect_and_end(connection):
             await connect_it(connection)
@@ -256,13 +260,15 @@ async def test_a_connection_that_was_closed_while_it_was_made_is_sent_nothing(st
             await wait_until(connection._reader.at_eof, what="a connection at its end")
 
         await plain.client_kill_filter(_id=str(former))
-        await wait_until(lambda: not lanes._road("", client.connection_pool)._lanes, what="no connection")
+        await wait_until(
+            lambda: not pipeline._node_pipeline("", client.connection_pool)._connections, what="no connection"
+        )
         with monkeypatch.context() as patched:
             patched.setattr(StoreConnection, "connect", connect_and_end)
             for _ in range(2):
                 with pytest.raises(NotSentError):
-                    await lanes.send(KEY, *COUNT)
-        assert await lanes.send(KEY, *COUNT) == 1
+                    await pipeline.send(KEY, *COUNT)
+        assert await pipeline.send(KEY, *COUNT) == 1
 
 
 async def test_while_no_more_connections_can_be_opened_those_that_there_are_are_used(store_of, monkeypatch):
@@ -272,34 +278,34 @@ async def test_while_no_more_connections_can_be_opened_those_that_there_are_are_
         async def refused():
             return (await plain.info("stats"))["rejected_connections"]
 
-        lanes = Pipeline(client)
-        await lanes.send(KEY, *ECHO, "x")
+        pipeline = Pipeline(client)
+        await pipeline.send(KEY, *ECHO, "x")
         others, before = len(await plain.client_list()), await refused()
-        monkeypatch.setattr(lanes_module, "OPEN_AGAIN_S", 3600)
+        monkeypatch.setattr(pipeline_module, "REOPEN_DELAY_S", 3600)
         limit = (await plain.config_get("maxclients"))["maxclients"]
         await plain.config_set("maxclients", others)
         try:
             for _ in range(3):
-                replies = await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(1000)))
+                replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, n) for n in range(1000)))
                 assert replies == [b"%d" % n for n in range(1000)]
             assert await refused() == before + 1  # and it was not tried again at once
         finally:
             await plain.config_set("maxclients", limit)
-        monkeypatch.setattr(lanes_module, "OPEN_AGAIN_S", 0)
-        await asyncio.gather(*(lanes.send(KEY, *ECHO, n) for n in range(1000)))
+        monkeypatch.setattr(pipeline_module, "REOPEN_DELAY_S", 0)
+        await asyncio.gather(*(pipeline.send(KEY, *ECHO, n) for n in range(1000)))
         assert len(await plain.client_list()) == others + 1
 
 
 async def test_a_connection_that_is_silent_holds_up_only_what_was_sent_on_it(store_of):
     store = store_of()
     async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, connect(f"redis://{tunnel.address}") as client:
-        lanes = Pipeline(client)
-        await lanes.send(KEY, *ECHO, "x")
+        pipeline = Pipeline(client)
+        await pipeline.send(KEY, *ECHO, "x")
         tunnel.is_losing_answers = True
-        stuck = asyncio.ensure_future(lanes.send(KEY, *ECHO, "stuck"))
+        stuck = asyncio.ensure_future(pipeline.send(KEY, *ECHO, "stuck"))
         await wait_until(lambda: tunnel.lost_bytes, what="a reply that nobody gets")
         tunnel.is_losing_answers = False
-        replies = [await lanes.send(KEY, *ECHO, n) for n in range(20)]
+        replies = [await pipeline.send(KEY, *ECHO, n) for n in range(20)]
         assert replies == [b"%d" % n for n in range(20)]
         assert not stuck.done()
         with pytest.raises(RedisConnectionError, match="no reply in time"):
@@ -338,13 +344,13 @@ async def test_a_cluster_that_was_looked_at_anew_is_sent_to_on_new_connections(s
     """`left`: the node was no part of it for a time."""
     store = store_of("valkey-cluster")
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        lanes = Pipeline(client)
-        former = await lanes.send(KEY, "CLIENT", "ID")
-        assert await lanes.send(KEY, "CLIENT", "ID") == former
+        pipeline = Pipeline(client)
+        former = await pipeline.send(KEY, "CLIENT", "ID")
+        assert await pipeline.send(KEY, "CLIENT", "ID") == former
         if left:
             client.nodes_manager.nodes_cache.clear()
         await client.nodes_manager.initialize()
-        assert await lanes.send(KEY, "CLIENT", "ID") > former
+        assert await pipeline.send(KEY, "CLIENT", "ID") > former
 
         async def is_gone():
             return str(former) not in [each["id"] for each in await plain.client_list()]
@@ -359,13 +365,13 @@ async def test_a_slot_that_has_moved_is_found_where_it_is_now(nodes):
         redis.asyncio.Redis(port=old.port) as on_old,
         redis.asyncio.Redis(port=new.port) as on_new,
     ):
-        lanes = Pipeline(client)
-        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
         await move(client.keyslot(KEY), on_old, on_new, (old.port, old.cluster_port))
-        counted = await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(50)))
+        counted = await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)))
         assert sorted(counted) == list(range(1, 51))
         assert await on_new.get(KEY) == b"50"
-        assert await lanes.send(KEY, *COUNT) == 51
+        assert await pipeline.send(KEY, *COUNT) == 51
 
 
 async def give(slot, owner, *nodes):
@@ -394,8 +400,8 @@ async def pair(nodes):
 
 async def test_a_node_that_is_cut_off_from_its_cluster_is_left_for_who_owns_the_slot_and_nobody_is_disturbed(pair):
     client, on_old, on_new = pair
-    lanes = Pipeline(client)
-    assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    pipeline = Pipeline(client)
+    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
     slot = client.keyslot(KEY)
     await give(slot, on_new, on_new, on_old)
     await on_old.execute_command("CLUSTER FORGET", await on_new.execute_command("CLUSTER MYID"))
@@ -404,42 +410,42 @@ async def test_a_node_that_is_cut_off_from_its_cluster_is_left_for_who_owns_the_
     with pytest.raises(ResponseError, match=r"^(Hash slot not served|The cluster is down)"):
         await on_old.get(KEY)
 
-    waiting = asyncio.ensure_future(lanes.send(OTHER, "BLPOP", OTHER, 1))
+    waiting = asyncio.ensure_future(pipeline.send(OTHER, "BLPOP", OTHER, 1))
 
     async def is_waiting():
         return (await on_new.info("clients"))["blocked_clients"]
 
     await wait_until(is_waiting, what="a command under way")
-    counted = await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True)
+    counted = await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True)
     found = [each for each in counted if isinstance(each, int)]
     assert found  # who looks; the others are refused meanwhile
     assert all(isinstance(each, ClusterDownError) for each in counted if each not in found)
-    assert await lanes.send(KEY, *COUNT) == len(found) + 1
+    assert await pipeline.send(KEY, *COUNT) == len(found) + 1
     assert await waiting is None
 
 
 async def test_what_is_for_a_node_that_is_away_and_has_no_heir_was_not_sent_and_the_other_goes_on(nodes, pair):
-    lanes = Pipeline(pair[0])
-    assert await lanes.send(OTHER, *ECHO, "x") == b"x"
+    pipeline = Pipeline(pair[0])
+    assert await pipeline.send(OTHER, *ECHO, "x") == b"x"
     nodes[1].kill()
     for _ in range(2):
-        replies = await asyncio.gather(*(lanes.send(OTHER, *COUNT) for _ in range(20)), return_exceptions=True)
+        replies = await asyncio.gather(*(pipeline.send(OTHER, *COUNT) for _ in range(20)), return_exceptions=True)
         assert {type(each) for each in replies} == {NotSentError}
-        assert await lanes.send(KEY, *ECHO, "x") == b"x"
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
 
 
 async def test_while_a_whole_cluster_is_down_nothing_is_done(nodes):
     store, _ = nodes
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        lanes = Pipeline(client)
-        assert await lanes.send(KEY, *COUNT) == 1
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *COUNT) == 1
         await plain.execute_command("CLUSTER DELSLOTS", client.keyslot("{cb:3}"))
 
         async def is_down():
             return b"cluster_state:fail" in await plain.execute_command("CLUSTER", "INFO")
 
         await wait_until(is_down, what="a cluster that is down")
-        for error in await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True):
+        for error in await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True):
             with pytest.raises(StoreError) as caught, store_errors():
                 raise error
             assert not caught.value.maybe_done
@@ -449,24 +455,24 @@ async def test_while_a_whole_cluster_is_down_nothing_is_done(nodes):
             return b"cluster_state:ok" in await plain.execute_command("CLUSTER", "INFO")
 
         await wait_until(is_up, what="a cluster that works")
-        assert await lanes.send(KEY, *COUNT) == 2
+        assert await pipeline.send(KEY, *COUNT) == 2
 
 
 @pytest.mark.parametrize("enough", [True, False])
 async def test_a_slot_that_moves_on_while_it_is_looked_for_is_found_or_nothing_was_done(pair, monkeypatch, enough):
     client, on_old, on_new = pair
-    lanes = Pipeline(client)
-    assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    pipeline = Pipeline(client)
+    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
     slot = client.keyslot(KEY)
     await give(slot, on_new, on_new, on_old)
     if not enough:
-        monkeypatch.setattr(lanes_module, "NODES_AT_MOST", 1)
+        monkeypatch.setattr(pipeline_module, "MAX_NODES_TRIED", 1)
 
     async def are_sent_elsewhere():
         return (await on_old.info("errorstats")).get("errorstat_MOVED") == {"count": 20}
 
-    async with lanes._finding_out:
-        asked = [asyncio.ensure_future(lanes.send(KEY, *ECHO, n)) for n in range(20)]
+    async with pipeline._refreshing:
+        asked = [asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)) for n in range(20)]
         await wait_until(are_sent_elsewhere, what="a node that says where the slot is")
         assert await client.get(KEY) is None  # so the client knows where it is now
         await give(slot, on_old, on_old, on_new)
@@ -474,18 +480,18 @@ async def test_a_slot_that_moves_on_while_it_is_looked_for_is_found_or_nothing_w
     if enough:
         assert replies == [b"%d" % n for n in range(20)]
     for error in replies if not enough else ():
-        with pytest.raises(StoreError, match="moved on") as caught, store_errors():
+        with pytest.raises(StoreError, match="moved again") as caught, store_errors():
             raise error
         assert not caught.value.maybe_done
 
 
 async def test_a_slot_that_nobody_owns_is_nowhere_and_nothing_was_done(pair):
     client, on_old, on_new = pair
-    lanes = Pipeline(client)
-    assert await lanes.send(KEY, *ECHO, "x") == b"x"
+    pipeline = Pipeline(client)
+    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
     slot = client.keyslot(KEY)
     await give(slot, on_new, on_old)
-    for error in await asyncio.gather(*(lanes.send(KEY, *COUNT) for _ in range(5)), return_exceptions=True):
+    for error in await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(5)), return_exceptions=True):
         with pytest.raises(StoreError) as caught, store_errors():
             raise error
         assert not caught.value.maybe_done
@@ -493,11 +499,11 @@ async def test_a_slot_that_nobody_owns_is_nowhere_and_nothing_was_done(pair):
 
 async def test_the_connections_to_a_node_that_has_no_slots_any_more_are_closed(pair):
     client, on_old, on_new = pair
-    lanes = Pipeline(client)
-    former = await lanes.send(OTHER, "CLIENT", "ID")
+    pipeline = Pipeline(client)
+    former = await pipeline.send(OTHER, "CLIENT", "ID")
     await give(client.keyslot(OTHER), on_old, on_old, on_new)
     await client.nodes_manager.initialize()
-    await lanes.send(OTHER, *ECHO, "x")
+    await pipeline.send(OTHER, *ECHO, "x")
 
     async def is_gone():
         return str(former) not in [each["id"] for each in await on_new.client_list()]

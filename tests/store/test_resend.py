@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from callback_server.store.connection import resend as resend_module
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend_knowing
 
 UNSENT, UNSURE = False, True

@@ -22,7 +22,7 @@ from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outco
 from callback_server.domain.ids import case_id_of_call
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts

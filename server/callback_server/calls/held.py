@@ -23,7 +23,7 @@ from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Decision
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend_knowing
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.retention import Retention

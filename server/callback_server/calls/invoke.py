@@ -32,7 +32,7 @@ from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, ne
 from callback_server.domain.response import Response, ResponseType, complete, problems
 from callback_server.handlers.dispatch import HandlerDispatcher, failed
 from callback_server.limits.owner_rate import OwnerRateLimit
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read import HeldCall
 from callback_server.store.retention import Retention

@@ -13,7 +13,7 @@ from typing import Final
 from callback_process.logs import get_logger
 from callback_server.domain.activity import NONE_PAUSED
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.retention import Retention
 from callback_server.store.scripts import Scripts

@@ -32,7 +32,7 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, new_case, response_problems
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.queries.list_cases import PageCursor, list_cases

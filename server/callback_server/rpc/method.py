@@ -21,7 +21,7 @@ from callback_server.access.roles import Principal, Role
 from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
 from callback_server.rpc.status import internal_error, status_of
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 
 log = get_logger()
 

@@ -16,7 +16,8 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreClient, StoreError, store_errors
+from callback_server.store.connection.client import StoreClient
+from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.generated_lua import numbers
 from callback_server.store.scripts import Script
 

@@ -23,7 +23,8 @@ from redis.exceptions import NoScriptError
 
 from callback_server.domain.timeouts import CaseExpired, LeaseEnded, Timeout
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreClient, store_errors
+from callback_server.store.connection.client import StoreClient
+from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.generated_lua import PARTS, Argument, Kind, argument_bindings
 from callback_server.store.packing import unpack_effect

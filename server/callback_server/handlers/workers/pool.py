@@ -24,7 +24,7 @@ from callback_server.handlers.workers.assignment import Assignment, NotConfirmed
 from callback_server.handlers.workers.remote import RemoteAssignmentHost, RemoteWorkers
 from callback_server.handlers.workers.worker import LocalAssignment, Worker
 from callback_server.replica_bus import ReplicaBus
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
 

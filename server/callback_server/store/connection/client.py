@@ -1,13 +1,8 @@
-"""The connection to the store, and what its errors mean to us.
-
-redis-py resends a command by default when its reply is lost. Nothing is resent here: retries are off, and what is safe
-to send again is decided where its meaning is known.
-"""
+"""The client of the store, and the connections that it makes. Nothing is resent: retries are off (see errors.py)."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
@@ -21,30 +16,15 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterError,
-    MaxConnectionsError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from callback_server import metrics
+from callback_server.store.connection.errors import NotSentError
 
 SOCKET_TIMEOUT_S: Final = 2.0
-"""How long one command may take. With `appendfsync always` that includes an fsync."""
+"""Timeout of one command, in seconds. With `appendfsync always`, that includes an fsync."""
 CONNECT_TIMEOUT_S: Final = 1.0
 POOL_SIZE: Final = 64
 POOL_WAIT_S: Final = 2.0
@@ -52,54 +32,42 @@ POOL_WAIT_S: Final = 2.0
 StoreClient = Redis | RedisCluster
 
 
-class StoreError(Exception):
-    """The store did not do, or did not say that it did, what it was asked.
-
-    `maybe_done` is False only where it is certain that nothing was changed.
-    """
-
-    def __init__(self, message: str, *, maybe_done: bool) -> None:
-        super().__init__(message)
-        self.maybe_done = maybe_done
-
-
-class NotSentError(RedisConnectionError):
-    """No connection could be made, so nothing was sent."""
-
-
 class StoreConnection(AbstractConnection):
-    """A connection of redis-py, that can be had for another protocol than its streams."""
+    """A connection of redis-py that another protocol can take over from its streams."""
 
     async def connect(self) -> None:
-        """Connects, if it is not.
+        """Connect, unless it is connected.
 
         Raises:
-            NotSentError: it can not be.
-            AuthenticationError: the store does not take who we are.
+            NotSentError: The store cannot be reached.
+            AuthenticationError: The store refuses user or password.
         """
         try:
             await super().connect()  # type: ignore[no-untyped-call]  # redis-py's
         except AuthenticationError:
-            raise  # it was reached, and trying again will not help
-        except (RedisConnectionError, RedisTimeoutError, RuntimeError) as error:  # RuntimeError: see store_errors
+            raise  # the store was reached, and another attempt does not help
+        except (RedisConnectionError, RedisTimeoutError, RuntimeError) as error:  # RuntimeError: see errors.py
             raise NotSentError(str(error)) from error
 
-    def taken_over_by(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, asyncio.Protocol]:
-        """Has another protocol read what comes from now on. Returns what it writes to, and who has read so far.
+    def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """Let another protocol read the connection from now on.
+
+        Returns:
+            The transport to write to, and the protocol that has read so far.
 
         Raises:
-            NotSentError: the store has closed it already, and who has read so far was told.
+            NotSentError: The store has closed the connection already.
         """
         transport = cast("asyncio.StreamWriter", self._writer).transport
         if transport.is_closing() or cast("asyncio.StreamReader", self._reader).at_eof():
-            self.let_go()
+            self.release()
             raise NotSentError("the store has closed the connection")
         streams = transport.get_protocol()
         transport.set_protocol(protocol)
         return cast("asyncio.Transport", transport), cast("asyncio.Protocol", streams)
 
-    def let_go(self) -> None:
-        """Is closed, for redis-py too, and can be connected anew."""
+    def release(self) -> None:
+        """Close the connection for redis-py too, so that it can be connected again."""
         self._parser.on_disconnect()  # type: ignore[no-untyped-call]  # redis-py's
         self.reset_should_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
         self._close()  # type: ignore[no-untyped-call]  # redis-py's
@@ -120,14 +88,14 @@ class _UnixConnection(StoreConnection, UnixDomainSocketConnection):
 _CLASSES: Final = {"redis": _TcpConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 _CLUSTER: Final = "redis+cluster"
 SCHEMES: Final = (*_CLASSES, _CLUSTER)
-"""What a store's URL can begin with."""
+"""The schemes of a store URL."""
 
 
 def check_url(url: str) -> None:
-    """Refuses what is no URL of a store. The text repeats none of it, for it can hold a password.
+    """Refuse a text that is not a URL of a store. The error repeats nothing of it, because it can hold a password.
 
     Raises:
-        ValueError: it begins with none of our schemes, or can not be read.
+        ValueError: The text has none of our schemes, or cannot be parsed.
     """
     scheme = urlsplit(url).scheme if url.isprintable() else ""
     if scheme not in SCHEMES:
@@ -136,30 +104,31 @@ def check_url(url: str) -> None:
     try:
         parse_url(url.replace(_CLUSTER, "redis", 1))
         if scheme != "unix" and "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise ValueError  # the password has a `/`, `?` or `#`; the piece before it would be looked up as the host
+            raise ValueError  # the password has a `/`, `?` or `#`, and the text before that would be taken for the host
     except ValueError:
         raise ValueError(
-            "must be a URL as in redis://user:password@host:6379/0, with what is special in a password percent-encoded"
+            "must be a URL such as redis://user:password@host:6379/0, "
+            "with special characters of the password percent-encoded"
         ) from None
 
 
 def with_password(url: str, password: str) -> str:
-    """A URL of one of our schemes that has no password, with one."""
+    """Return a URL that has no password with this one."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def connect(url: str) -> StoreClient:
-    """A client for a URL of one of our schemes: `redis://host:port/db`, `unix:///path`, `redis+cluster://host:port`.
+    """Return a client for a URL: `redis://host:port/db`, `unix:///path` or `redis+cluster://host:port`.
 
-    Connects at the first command. User, password and database are part of the URL, as redis-py reads them.
+    The client connects at its first command. User, password and database are part of the URL, as redis-py reads them.
     """
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
-        # On, it makes redis-py 8.1 overlook an unread reply on a pooled connection, and a connection that has died.
+        # If enabled, redis-py 8.1 overlooks an unread reply on a pooled connection, and a connection that was lost.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     scheme = urlsplit(url).scheme
@@ -167,10 +136,10 @@ def connect(url: str) -> StoreClient:
         client = RedisCluster.from_url(
             url.replace(_CLUSTER, "redis", 1),
             max_connections=2 * POOL_SIZE,
-            reinitialize_steps=0,  # else the fifth slot that has moved closes the connections of all others
+            reinitialize_steps=0,  # otherwise the fifth slot that has moved closes all connections
             **options,
         )
-        # Its constructor takes no class for its nodes' connections; they are made with these, now and later.
+        # The constructor accepts no class for the connections of its nodes. They are made with these arguments.
         for known in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
             known["connection_class"] = _TcpConnection
         for node in client.nodes_manager.startup_nodes.values():
@@ -178,49 +147,4 @@ def connect(url: str) -> StoreClient:
         return client
     pool = BlockingConnectionPool.from_url(url, max_connections=POOL_SIZE, timeout=POOL_WAIT_S, **options)
     pool.connection_class = _CLASSES[scheme]
-    return Redis.from_pool(pool)  # and so closes it
-
-
-_REFUSAL_WORDS: Final = (
-    "MISCONF", "BUSY", "NOREPLICAS",
-    "UNBLOCKED",  # who waited for mail, as the store became a replica
-)  # fmt: skip
-"""How the errors begin that redis-py has no class for. Of the others it takes the first word away."""
-
-
-class _StoreErrors:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        match error:
-            case None:
-                return
-            # A RedisClusterException: no node could be reached, or none has the slot.
-            case NotSentError() | AuthenticationError() | MaxConnectionsError() | RedisClusterException():
-                raise _counted(error, maybe_done=False) from error
-            # It does nothing now.
-            case BusyLoadingError() | ClusterError() | OutOfMemoryError() | ReadOnlyError() | TryAgainError():
-                raise _counted(error, maybe_done=False) from error
-            # uvloop says RuntimeError where a connection is found closed at the moment of writing to it.
-            case RedisConnectionError() | RedisTimeoutError() | OSError() | RuntimeError():
-                # The blocking pool says in this way that no connection became free.
-                sent = str(error) != "No connection available."
-                raise _counted(error, maybe_done=sent) from error
-            case ResponseError():
-                if str(error).startswith(_REFUSAL_WORDS):
-                    raise _counted(error, maybe_done=False) from error
-            case RedisError():
-                raise _counted(error, maybe_done=True) from error
-
-
-_STORE_ERRORS: Final = _StoreErrors()
-
-
-def store_errors() -> AbstractContextManager[None]:
-    """Turns what redis-py raises into `StoreError`. A fault of ours (a script's error) passes through."""
-    return _STORE_ERRORS  # no generator: that takes three times as long, for every command
-
-
-def _counted(error: Exception, *, maybe_done: bool) -> StoreError:
-    metrics.STORE_ERRORS.labels("unknown" if maybe_done else "refused").inc()
-    return StoreError(str(error), maybe_done=maybe_done)
+    return Redis.from_pool(pool)  # a client that is made so closes its pool

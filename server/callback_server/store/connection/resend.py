@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReaso
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
-from callback_server.store.connection.client import store_errors
+from callback_server.store.connection.errors import store_errors
 from callback_server.store.packing import unpack_answer, unpack_content, unpack_fallback, unpack_request
 from callback_server.store.scripts import Scripts
 

@@ -6,7 +6,7 @@ from typing import cast
 
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
-from callback_server.store.connection.client import store_errors
+from callback_server.store.connection.errors import store_errors
 from callback_server.store.scripts import Scripts
 
 

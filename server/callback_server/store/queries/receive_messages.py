@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreClient, store_errors
+from callback_server.store.connection.client import StoreClient
+from callback_server.store.connection.errors import store_errors
 
 WAIT_S: Final = 1
 """How long to wait in the store for a message, in seconds. Shorter than the timeout of a command."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreError
+from callback_server.store.connection.errors import StoreError
 from callback_server.store.generated_lua import lists, text
 from callback_server.store.scripts import Script, Scripts
 
