@@ -1,6 +1,7 @@
 """Who may import whom. The tables in the folders' READMEs say it in words; this holds the tree to it."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 
@@ -33,7 +34,8 @@ MAY_IMPORT = {
         "protovalidate",
         "tomlkit",
     },
-    "callback_server.rpc": {*RPC, *SETTINGS, "callback_server", "cryptography", "grpc_reflection", "protovalidate"},
+    "callback_server.access": {*SETTINGS, "callback_server", "cryptography", "grpc", "tomlkit"},
+    "callback_server.rpc": {*RPC, *SETTINGS, "callback_server", "grpc_reflection", "protovalidate"},
     "callback_server.domain": {"callback_server.errors", "msgspec"},
     "callback_server.store": {"redis", "hiredis", "callback_server.domain", "callback_server.metrics", "msgspec"},
     "callback_server.verification": {
@@ -97,6 +99,80 @@ def test_a_module_imports_only_allowed_packages(module, path):
             assert part not in WITHOUT_IO or not within(name, NO_IO), f"{part} does no I/O: {name}"
         else:
             assert within(name, late_too if late else allowed), f"{part} may not import {name}"
+
+
+SERVER_ROOMS = {
+    "errors": (),
+    "domain": ("errors",),
+    "metrics": ("domain",),
+    "transition_log": ("domain", "metrics"),
+    "contract": ("domain", "errors"),
+    "verification": ("domain", "metrics"),
+    "store": ("domain", "metrics"),
+    "limits": ("errors",),
+    "access": ("errors", "metrics"),
+    "settings": ("domain", "store", "verification"),
+    "store_health": ("store",),
+    "replica_bus": ("metrics", "store"),
+    "watch": ("domain", "errors", "metrics", "store"),
+    "handlers": ("contract", "domain", "errors", "metrics", "replica_bus", "settings", "store"),
+    "calls": (
+        "domain", "errors", "handlers", "limits", "metrics", "replica_bus", "store", "transition_log", "verification",
+    ),
+    "rpc": (
+        "access", "calls", "contract", "domain", "errors", "handlers", "limits", "metrics", "settings", "store",
+        "watch",
+    ),
+    "control_plane": (
+        "access", "calls", "handlers", "limits", "replica_bus", "rpc", "settings", "store", "store_health",
+        "transition_log", "verification", "watch",
+    ),
+    "doctor": ("access", "handlers", "settings", "store", "verification"),
+    "main": ("contract", "control_plane", "settings"),
+    "__main__": ("main", "settings"),
+}  # fmt: skip
+"""The folders and modules of `callback_server`, from the bottom up, each with those that it imports."""
+
+
+def imported_modules(package):
+    """Each module of a package, with the modules of the same package that it imports at its top level or inside."""
+    found = {name: path for name, path in modules() if within(name, [package])}
+    graph = {}
+    for module, path in found.items():
+        graph[module] = set()
+        for name, _late in imports(ast.parse(path.read_text())):
+            if within(name, [package]):
+                graph[module].add(name if name in found else name.rpartition(".")[0])
+        graph[module] &= found.keys() - {module}
+    return graph
+
+
+def room_of(module):
+    return module.split(".")[1]
+
+
+def test_each_room_of_the_server_imports_only_rooms_below_it():
+    order = list(SERVER_ROOMS)
+    for room, below in SERVER_ROOMS.items():
+        assert all(order.index(other) < order.index(room) for other in below), f"{room} imports upwards"
+
+
+def test_the_rooms_of_the_server_import_what_their_table_says():
+    graph = imported_modules("callback_server")
+    found = {room: set() for room in SERVER_ROOMS}
+    for module, imported in graph.items():
+        if module != "callback_server":
+            found[room_of(module)] |= {room_of(other) for other in imported if other != "callback_server"}
+    assert {room: tuple(sorted(others - {room})) for room, others in found.items()} == SERVER_ROOMS
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_modules_import_each_other_in_a_circle(package):
+    graph = imported_modules(package)
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"a cycle: {' -> '.join(error.args[1])}")
 
 
 WATCH = """
