@@ -111,7 +111,7 @@ async def test_a_call_holds_its_body_until_its_end_after_its_caller_has_gone(pla
             writer.write(post(LIMIT))
             await plane.until(lambda started=started: plane.started == started)
             writer.transport.abort()
-        await wait_until(lambda: not edge.server._running)
+        await wait_until(lambda: not edge.listener._running)
         assert held() == 5 * LIMIT
         assert (await ask(edge, f"/cb/{new_state()}", "POST", [], b"x")).status == 503
         gate.set()

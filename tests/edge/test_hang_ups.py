@@ -40,7 +40,7 @@ async def test_a_caller_that_hangs_up_does_not_cancel_its_call(plane, edge, hang
     client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
     await plane.until(lambda: plane.started)
     hang_up(client)
-    await wait_until(lambda: not edge.server._running)  # the edge has noticed
+    await wait_until(lambda: not edge.listener._running)  # the edge has noticed
     gate.set()
     await plane.until(lambda: plane.ended)
     assert (plane.started, plane.ended, plane.cancelled) == (1, 1, 0)
@@ -83,7 +83,7 @@ async def test_a_caller_that_is_gone_before_its_answer_is_reported_once(plane, e
     client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
     await plane.until(lambda: plane.started)
     close(client)
-    await wait_until(lambda: not edge.server._running)
+    await wait_until(lambda: not edge.listener._running)
     assert plane.gone == []
     gate.set()
     await wait_until(lambda: plane.gone)
@@ -122,7 +122,7 @@ async def test_every_call_ends_when_callers_hang_up_at_random_moments(plane, edg
     whole = 0
     for _ in range(total // 50):
         whole += sum(await asyncio.gather(*(caller() for _ in range(50))))
-    await wait_until(lambda: not edge.server._running)  # and no connection remains
+    await wait_until(lambda: not edge.listener._running)  # and no connection remains
     await plane.until(lambda: plane.ended == plane.started)
     assert plane.cancelled == 0
     assert plane.started > whole / 3  # some left before the edge read their request

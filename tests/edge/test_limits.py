@@ -104,7 +104,7 @@ async def test_a_client_that_never_stops_sending_is_cut(plane, chunks):
 
     async with running_edge(plane.target, body_limit_bytes=1000) as edge, asyncio.timeout(DEADLINE_S):
         await asyncio.gather(*(send(path) for path in (f"/cb/{new_state()}", "/cb/x", "/nowhere", "/cbq/state") * 3))
-        await wait_until(lambda: not edge.server._running)
+        await wait_until(lambda: not edge.listener._running)
     assert plane.requests == []
 
 
@@ -159,7 +159,7 @@ async def test_a_client_that_leaves_within_its_body_makes_no_call(plane, edge):
     await writer.drain()
     writer.close()
     await ask(edge, f"/cb/{new_state()}")
-    await wait_until(lambda: not edge.server._running)
+    await wait_until(lambda: not edge.listener._running)
     assert len(plane.requests) == 1
 
 
@@ -204,7 +204,7 @@ async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, mon
     plane.script = answering(plain(b"x" * LIMIT))
     with lazy_client(edge.port, requests=8):
         await plane.until(lambda: plane.ended)
-        await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
+        await wait_until(lambda: not edge.listener._running, deadline_s=BEFORE_IDLE_S)
 
 
 async def test_a_reader_that_leaves_the_last_bytes_loses_its_connection(plane, monkeypatch):
@@ -214,7 +214,7 @@ async def test_a_reader_that_leaves_the_last_bytes_loses_its_connection(plane, m
     async with running_edge(plane.target, send_buffer_bytes=4096) as edge:
         with lazy_client(edge.port, requests=1, close=True):
             await plane.until(lambda: plane.ended)
-            await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
+            await wait_until(lambda: not edge.listener._running, deadline_s=BEFORE_IDLE_S)
 
 
 async def test_a_stop_cuts_a_client_that_does_not_read(plane):
@@ -223,7 +223,7 @@ async def test_a_stop_cuts_a_client_that_does_not_read(plane):
         with lazy_client(edge.port, requests=8):
             await plane.until(lambda: plane.ended)
             await edge.stop(0)
-            assert not edge.server._running
+            assert not edge.listener._running
 
 
 async def test_a_connection_that_its_client_closes_is_not_kept(plane, edge):
@@ -231,7 +231,7 @@ async def test_a_connection_that_its_client_closes_is_not_kept(plane, edge):
     writer.write(http_request(f"/cb/{new_state()}", close=False))
     await reader.readuntil(b"ok")
     writer.close()
-    await wait_until(lambda: not edge.server._running, deadline_s=BEFORE_IDLE_S)
+    await wait_until(lambda: not edge.listener._running, deadline_s=BEFORE_IDLE_S)
 
 
 async def test_a_reader_that_is_slow_but_reads_gets_all_of_it(plane, edge, monkeypatch):

@@ -259,7 +259,7 @@ async def control_plane(credentials=None) -> AsyncIterator[ControlPlane]:
 @dataclass
 class RunningEdge:
     port: int
-    server: HttpListener
+    listener: HttpListener
     upstream: ServerClient | None = None
     stopped: bool = False
 
@@ -277,7 +277,7 @@ class RunningEdge:
     async def stop(self, grace_s=0):
         if not self.stopped:
             self.stopped = True
-            await self.server.stop(grace_s)
+            await self.listener.stop(grace_s)
 
 
 @contextlib.asynccontextmanager
@@ -301,7 +301,7 @@ async def serving(app, settings=None, *, send_buffer_bytes=None) -> AsyncIterato
     settings = settings or EdgeSettings()
     problems = PageViews(PageCache(settings.templates_dir))
     edge = RunningEdge(listening.getsockname()[1], HttpListener(app, problems, settings))
-    await edge.server.start(listening)
+    await edge.listener.start(listening)
     try:
         yield edge
     finally:
