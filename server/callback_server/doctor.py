@@ -1,6 +1,6 @@
-"""`callback doctor` on the machine of a server: what it looks at, and what it makes of what it sees.
+"""The checks of `callback doctor` on the machine of a server.
 
-It looks as the server would, with the same settings, and changes nothing.
+They use the settings of the server and change nothing.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings import JwtSettings
 
 CLOCK_SKEW_S: Final = 1.0
-"""How far two clocks may be apart, in seconds."""
+"""The accepted difference between two clocks, in seconds."""
 MEMORY_SHARE: Final = 0.8
-"""The share of its memory that a store may use before it is warned of."""
+"""The share of a store's memory above which the check warns."""
 SLOW_WRITE_S: Final = 0.25
-"""A write that takes longer than this, in seconds, is slow on any disk. A command is given up after 2."""
+"""Duration above which a write counts as slow, in seconds. A command times out after 2."""
 WRITES: Final = 5
-"""How many writes are measured."""
+"""The number of measured writes."""
 
 
 def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Look at all that a server needs. Without a file its settings are from the one that CALLBACK_CONFIG names."""
+    """Run every check, with the settings of this file, or of the one that CALLBACK_CONFIG names."""
     return findings.diagnose("server settings", ServerSettings, config_file, CHECKS)
 
 
@@ -59,7 +59,7 @@ def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
 
 
 async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Look at the key that the URLs of a `request_id` are made from."""
+    """Check the key that the URLs of a `request_id` are derived from."""
     if settings.state_key_file is None:
         return
     finding = check_secret_file("state_key_file", settings.state_key_file)
@@ -72,15 +72,15 @@ async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
 
 
 async def check_certificates(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Look at the files of TLS on the gRPC port."""
+    """Check the TLS files of the gRPC port."""
     now = datetime.now(UTC)
     if settings.tls_cert_file is None or settings.tls_key_file is None:
-        seen = f"the gRPC port {settings.grpc_bind} speaks plain text"
+        seen = f"the gRPC port {settings.grpc_bind} uses plain text"
         if parse_bind(settings.grpc_bind).is_loopback:
             yield Finding.ok("tls", seen)
         else:
             yield Finding.warning(
-                "tls", f"{seen}: tokens can be read on the way", "set tls_cert_file, unless a mesh encrypts"
+                "tls", f"{seen}: tokens can be read on the network", "set tls_cert_file, unless a mesh encrypts"
             )
         return
     yield check_secret_file("tls_key_file", settings.tls_key_file)
@@ -90,10 +90,10 @@ async def check_certificates(settings: ServerSettings) -> AsyncIterator[Finding]
 
 
 async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Look at who is known, and by what."""
+    """Check the principals with their tokens and certificates."""
     path = settings.principals_file
     if path is None:
-        yield Finding.ok("principals", f"none: everyone who reaches {settings.grpc_bind} may do everything")
+        yield Finding.ok("principals", f"none: every client that reaches {settings.grpc_bind} may do everything")
         return
     try:
         entries = read_principals(path).entries
@@ -102,18 +102,18 @@ async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
         for problem in error.problems:
             yield Finding.problem("principals", problem, "correct the file")
         return
-    yield Finding.ok("principals", f"{path}: {', '.join(sorted(entries)) or 'nobody'}")
+    yield Finding.ok("principals", f"{path}: {', '.join(sorted(entries)) or 'none'}")
     if mode & stat.S_IWOTH:
-        yield Finding.problem("principals", f"everyone on this machine can change {path}", f"chmod o-w {path}")
+        yield Finding.problem("principals", f"every user of this machine can change {path}", f"chmod o-w {path}")
     elif mode & stat.S_IWGRP:
-        yield Finding.warning("principals", f"its group can change {path}, and so let anyone in", f"chmod g-w {path}")
+        yield Finding.warning("principals", f"its group can change {path}, and so grant access", f"chmod g-w {path}")
     now = datetime.now(UTC)
     for name, entry in sorted(entries.items()):
         for finding in _check_principal(f"principal {name}", entry, now, asks_certificates=_asks(settings)):
             yield finding
     if not any(Role.EDGE in entry.roles for entry in entries.values()):
         yield Finding.problem(
-            "principals", "nobody has the role edge, so no call gets in", "callback token edge --role edge"
+            "principals", "no principal has the role edge, so no call is accepted", "callback token edge --role edge"
         )
 
 
@@ -126,11 +126,11 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_c
     works = [token for token in entry.tokens if token.expires is None or token.expires > now]
     if not works and not (entry.certificates and asks_certificates):
         yield Finding.warning(
-            check, "it has no token and no certificate that works, so it can not get in", "give it one: callback token"
+            check, "it has no valid token or certificate, so it has no access", "give it one: callback token"
         )
     if entry.certificates and not asks_certificates:
         yield Finding.warning(
-            check, "its certificates prove nothing, for nobody is asked for one", "set tls_client_ca_file"
+            check, "its certificates have no effect: clients are not asked for one", "set tls_client_ca_file"
         )
     for token in entry.tokens:
         if token.expires is not None and token.expires <= now:
@@ -144,7 +144,7 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_c
 
 
 async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Look whether each profile can be made of what is in its files."""
+    """Check that each profile can be made from its files."""
     for name, profile in settings.profiles.items():
         is_public = isinstance(profile, JwtSettings) and not profile.is_symmetric
         look = check_readable if is_public else check_secret_file
@@ -165,7 +165,7 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
 
 
 async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Look at the store: whether it keeps promises, and how it is doing."""
+    """Check the durability and the condition of the store."""
     if settings.store_password_file is not None:
         finding = check_secret_file("store_password_file", settings.store_password_file)
         yield finding
@@ -182,16 +182,16 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 with refusals():
                     found = [finding async for finding in look(client, settings)]
             except UnsafeStoreError as error:
-                yield Finding.problem("store", str(error), "correct store_url, or what its user may do")
+                yield Finding.problem("store", str(error), "correct store_url, or the permissions of its user")
                 return
             except StoreError as error:
                 advice = (
                     "start it, or set store_url; on a machine of edges alone: callback doctor edge;"
                     " `callback up` has a store of its own, and needs no doctor"
                 )
-                # What the client says has host and port in it, never the rest of the URL.
+                # The text of the client contains host and port, never the rest of the URL.
                 reason = str(error).rstrip(".")
-                yield Finding.problem("store", f"{mask_url(settings.store_url)} can not be reached: {reason}", advice)
+                yield Finding.problem("store", f"{mask_url(settings.store_url)} cannot be reached: {reason}", advice)
                 return
             for finding in found:
                 yield finding
@@ -205,7 +205,7 @@ async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncI
         seen, _semicolon, advice = problem.partition("; ")
         yield Finding.problem("store settings", seen, advice)
     if not wrong:
-        yield Finding.ok("store settings", f"keep what is promised (store_durability {settings.store_durability})")
+        yield Finding.ok("store settings", f"durable as required (store_durability {settings.store_durability})")
 
 
 async def _check_layout(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
@@ -223,7 +223,7 @@ async def _check_write(client: StoreClient, _settings: ServerSettings) -> AsyncI
         with refusals():
             took = await time_writes(client, WRITES)
     except StoreError as error:
-        yield Finding.problem("store write", f"it takes no writes: {error}", "see to what is said above, and its log")
+        yield Finding.problem("store write", f"it accepts no writes: {error}", "see the findings above, and its log")
         return
     seen = f"{statistics.median(took) * 1000:.1f} ms in the middle, {max(took) * 1000:.1f} ms at most, of {WRITES}"
     if statistics.median(took) > SLOW_WRITE_S:
@@ -239,21 +239,21 @@ async def _check_node_conditions(client: StoreClient, _settings: ServerSettings)
 
 
 def check_version(node: NodeStatus) -> Finding:
-    """What it is. Whether it is too old is for the store's settings to say."""
+    """Report the product and version. The check of the settings reports a version that is too old."""
     return Finding.ok(_of("store", node), f"{node.product} {node.version}")
 
 
 def check_role(node: NodeStatus) -> Finding:
-    """Whether it takes writes."""
+    """Check that it accepts writes."""
     if not node.is_primary:
         return Finding.problem(
-            _of("store role", node), "it is a replica, which takes no writes", "give its primary as store_url"
+            _of("store role", node), "it is a replica, which accepts no writes", "give its primary as store_url"
         )
     return Finding.ok(_of("store role", node), f"a primary, with {node.replicas} replicas")
 
 
 def check_memory(node: NodeStatus) -> Finding:
-    """Whether there is memory left: a full store refuses new callbacks."""
+    """Check that there is memory left: a full store refuses new callbacks."""
     check = _of("store memory", node)
     limit, of_what = (
         (node.max_memory, "maxmemory") if node.max_memory else (node.machine_memory, "its machine's memory")
@@ -265,21 +265,19 @@ def check_memory(node: NodeStatus) -> Finding:
     seen = f"{used}, {share:.0%} of {of_what}"
     if share >= MEMORY_SHARE:
         return Finding.warning(
-            check, f"{seen}; full, it takes no new callbacks", "give it more, or shorten retention_s"
+            check, f"{seen}; when full, it refuses new callbacks", "give it more, or shorten retention_s"
         )
     return Finding.ok(check, seen)
 
 
 def check_append_only_file(node: NodeStatus) -> Finding:
-    """Whether what is written arrives on its disk."""
+    """Check that writes reach its disk."""
     check = _of("store disk", node)
     if not node.is_append_only:
-        return Finding.warning(
-            check, "no append-only file: it may forget everything when it stops", "set appendonly yes"
-        )
+        return Finding.warning(check, "no append-only file: a stop can lose all data", "set appendonly yes")
     if node.last_append_failed:
         return Finding.problem(
-            check, "its last write to the append-only file failed, so it takes no writes", "look at its disk and log"
+            check, "its last write to the append-only file failed, so it accepts no writes", "look at its disk and log"
         )
     if node.last_rewrite_failed:
         return Finding.warning(
@@ -289,7 +287,7 @@ def check_append_only_file(node: NodeStatus) -> Finding:
 
 
 def check_clock(node: NodeStatus) -> Finding:
-    """Whether its clock and this machine's agree: leases end by its clock, and handlers are told deadlines by ours."""
+    """Check its clock against this machine's: leases end by the one, handlers get deadlines by the other."""
     check = _of("store clock", node)
     ahead = node.clock_ahead_s
     if abs(ahead) > CLOCK_SKEW_S:
@@ -313,14 +311,14 @@ NODE_CHECKS: Final[tuple[Callable[[NodeStatus], Finding], ...]] = (
     check_append_only_file,
     check_clock,
 )
-"""What is looked at of each node of the store that takes writes."""
+"""The checks of each node of the store that accepts writes."""
 
 
 # ---- Handlers ----
 
 
 async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Look whether each handler can be reached."""
+    """Check that each handler can be reached."""
     now = datetime.now(UTC)
     for name, activity in settings.activities.items():
         if activity.tls is not None:
@@ -345,7 +343,7 @@ async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
     async with channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            # Whether it knows of health does not matter: what answers can be reached.
+            # A handler without a health service answers with an error, and so can be reached too.
             await health.Check(health_pb2.HealthCheckRequest(), timeout=activity.connect_timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
@@ -363,4 +361,4 @@ CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = 
     check_store,
     check_handlers,
 )
-"""What is looked at, in the order in which it is told."""
+"""The checks, in the order of their findings."""

@@ -181,7 +181,7 @@ async def test_a_store_that_is_nearly_full_is_warned_of(store_of):
     with set_up(store, maxmemory=used * 11 // 10):
         level, text = (await found(doctor.check_store, store_url=store.url))["store memory"]
     assert level is Level.WARNING
-    assert "of maxmemory; full, it takes no new callbacks; give it more" in text
+    assert "of maxmemory; when full, it refuses new callbacks; give it more" in text
 
 
 async def test_a_replica_is_a_problem(store_of, tmp_path):
@@ -193,7 +193,7 @@ async def test_a_replica_is_a_problem(store_of, tmp_path):
             await wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica")
         seen = await found(doctor.check_store, store_url=replica.url)
         assert seen["store role"] == (
-            Level.PROBLEM, "it is a replica, which takes no writes; give its primary as store_url",
+            Level.PROBLEM, "it is a replica, which accepts no writes; give its primary as store_url",
         )  # fmt: skip
         of_primary = await found(doctor.check_store, store_url=primary.url)
         assert of_primary["store role"][1] == "a primary, with 1 replicas"
@@ -222,7 +222,7 @@ async def test_a_store_that_can_not_write_its_file_is_a_problem(tmp_path):
             seen = await found(doctor.check_store, store_url=store.url, store_durability="everysec")
         assert seen["store disk"] == (
             Level.PROBLEM,
-            "its last write to the append-only file failed, so it takes no writes; look at its disk and log",
+            "its last write to the append-only file failed, so it accepts no writes; look at its disk and log",
         )
         level, text = seen["store write"]
         assert (level, "MISCONF" in text) == (Level.PROBLEM, True)
@@ -300,12 +300,12 @@ async def test_the_certificate_its_key_and_the_authorities_of_clients_are_looked
 
 async def test_plain_text_is_fine_on_loopback_and_warned_of_beyond():
     assert (await found(doctor.check_certificates))["tls"] == (
-        Level.OK, "the gRPC port 127.0.0.1:50051 speaks plain text",
+        Level.OK, "the gRPC port 127.0.0.1:50051 uses plain text",
     )  # fmt: skip
     beyond = {"grpc_bind": "0.0.0.0:50051", "allow_plaintext": True, "principals_file": "/etc/principals.toml"}
     assert (await found(doctor.check_certificates, **beyond))["tls"] == (
         Level.WARNING,
-        "the gRPC port 0.0.0.0:50051 speaks plain text: tokens can be read on the way; "
+        "the gRPC port 0.0.0.0:50051 uses plain text: tokens can be read on the network; "
         "set tls_cert_file, unless a mesh encrypts",
     )
 
@@ -341,7 +341,7 @@ async def test_principals_that_are_fine_are_named(principals):
 
 async def test_without_principals_it_is_said_that_everyone_may_do_everything():
     level, text = (await found(doctor.check_principals))["principals"]
-    assert (level, "everyone who reaches 127.0.0.1:50051 may do everything" in text) == (Level.OK, True)
+    assert (level, "every client that reaches 127.0.0.1:50051 may do everything" in text) == (Level.OK, True)
 
 
 @pytest.mark.parametrize(
@@ -366,22 +366,22 @@ async def test_a_principal_that_nothing_proves_is_warned_of(principals, entry):
         async for each in doctor.check_principals(ServerSettings(principals_file=principals(edge=entry)))
         if each.level is Level.WARNING
     ]
-    assert said[0].startswith("it has no token and no certificate that works")
+    assert said[0].startswith("it has no valid token or certificate")
 
 
-async def test_certificates_that_nobody_asks_for_are_warned_of(principals):
+async def test_certificates_that_the_port_does_not_ask_for_are_warned_of(principals):
     file = principals(edge=f'roles = ["edge"]\ncertificates = ["spiffe://x/edge"]\n{token("a")}')
     level, text = (await found(doctor.check_principals, principals_file=file))["principal edge"]
     assert (level, text) == (
         Level.WARNING,
-        "its certificates prove nothing, for nobody is asked for one; set tls_client_ca_file",
+        "its certificates have no effect: clients are not asked for one; set tls_client_ca_file",
     )
 
 
-async def test_that_nobody_is_an_edge_is_a_problem(principals):
+async def test_a_file_without_an_edge_is_a_problem(principals):
     file = principals(orders=f'roles = ["owner", "admin"]\n{token("b")}')
     assert (await found(doctor.check_principals, principals_file=file))["principals"] == (
-        Level.PROBLEM, "nobody has the role edge, so no call gets in; callback token edge --role edge",
+        Level.PROBLEM, "no principal has the role edge, so no call is accepted; callback token edge --role edge",
     )  # fmt: skip
 
 
@@ -389,10 +389,10 @@ async def test_a_file_of_principals_that_is_wrong_or_that_others_can_change_is_t
     file = principals(edge=f'roles = ["edge"]\n{token("a")}')
     file.chmod(0o646)
     level, text = (await found(doctor.check_principals, principals_file=file))["principals"]
-    assert (level, text) == (Level.PROBLEM, f"everyone on this machine can change {file}; chmod o-w {file}")
+    assert (level, text) == (Level.PROBLEM, f"every user of this machine can change {file}; chmod o-w {file}")
     file.chmod(0o664)
     assert (await found(doctor.check_principals, principals_file=file))["principals"] == (
-        Level.WARNING, f"its group can change {file}, and so let anyone in; chmod g-w {file}",
+        Level.WARNING, f"its group can change {file}, and so grant access; chmod g-w {file}",
     )  # fmt: skip
     file = principals(edge='roles = ["king"]')
     assert (await found(doctor.check_principals, principals_file=file))["principals"][0] is Level.PROBLEM
@@ -441,7 +441,7 @@ async def test_each_handler_is_reached_or_told_why_not():
     assert seen["activities.order-paid"] == (Level.OK, f"{target} can be reached")
     level, text = seen["activities.lost"]
     assert level is Level.PROBLEM
-    assert text.startswith(f"127.0.0.1:{port} can not be reached: ")
+    assert text.startswith(f"127.0.0.1:{port} cannot be reached: ")
     assert "Connection refused" in text
 
 
