@@ -19,7 +19,7 @@ from callback import CallbackStatus, Response
 
 
 def start_backup(store, copy):
-    """Starts the sample, as the page says."""
+    """Start the sample, as the page says."""
     # redis-cli comes with the redis-server that tests have anyway, and is the same to either store.
     cli = f"{require('redis-cli')} -p {store.port}"
     # A shell can not trap what is ignored when it starts, as SIGINT is where tests run in the background.
@@ -28,7 +28,7 @@ def start_backup(store, copy):
 
 
 def back_up(store, copy):
-    """Runs the sample to its end: gives its exit code and what it said on standard error."""
+    """Run the sample to its end: gives its exit code and what it said on standard error."""
     with start_backup(store, copy) as backup:
         said = backup.communicate()[1]
     return backup.returncode, said

@@ -215,7 +215,7 @@ async def test_a_body_has_the_limit_of_the_edge(fleet, proxy, http):
 
 
 async def raw(proxy, data):
-    """Sends bytes over TLS, waits for the first of what comes back, and hangs up."""
+    """Send bytes over TLS, waits for the first of what comes back, and hangs up."""
     reader, writer = await proxy.connect()
     try:
         writer.write(data)

@@ -45,7 +45,7 @@ class Sent(dict[str, Became]):
 
 
 async def answered(connect, payload):
-    """Sends a payload, and once there is an answer what ends the connection. Returns all that comes."""
+    """Send a payload, and once there is an answer what ends the connection. Returns all that comes."""
     raw = b""
     try:
         async with asyncio.timeout(PATIENCE_S):

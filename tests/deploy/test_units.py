@@ -72,7 +72,7 @@ def allowed(name):
 
 
 def traced(process, trace):
-    """Makes a process count its system calls, from its start to its end, in `trace`."""
+    """Make a process count its system calls, from its start to its end, in `trace`."""
     # The tracer is the grandchild: signals reach the process itself.
     process._command = [require("strace"), "-D", "-f", "-c", "-U", "name", "-o", str(trace), *process._command]
 

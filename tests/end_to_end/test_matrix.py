@@ -1,6 +1,6 @@
-"""Every way in which a call can end, in every mode of a case, both types and both URL families, over HTTP.
+"""Every end of a call, in every mode of a case, with both types and both URL families, over HTTP.
 
-What becomes of the case is looked up in the life table; what the caller gets stands in the table here.
+The life table has the effect on the case. The table here has the answer for the caller.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from model.life import (
     CLOSED,
     FAILED,
     INTERRUPTED,
-    KEPT_OPEN,
     LIFE,
     MULTIPLE,
     NOT_STARTED,
@@ -35,8 +34,10 @@ from support.wait import wait_until
 from callback import CallbackStatus, CallFailure, CallStatus, Redirect, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
+from callback_server.domain.life import CallEnd
 
 PLATFORM = "https://platform.example"
+KEPT_OPEN = CallEnd.KEPT_OPEN
 FLAGS = {
     # (allow_multiple_calls, retryable_after_error): the mode
     (False, False): SINGLE,
@@ -275,8 +276,9 @@ def assert_answer(answer, http, method, where):
 
 
 def life(mode, ends):
-    """What the life table says: (status, reason) of the case."""
-    return LIFE[mode][ends]
+    """Return status and close reason of the case by the life table. A call without effect leaves the case open."""
+    effect = LIFE[mode][ends]
+    return (effect.status, effect.close_reason) if effect else (OPEN, None)
 
 
 async def assert_case(client, case, mode, ends, where):
@@ -463,4 +465,4 @@ async def test_a_reply_of_a_hundred_megabytes_is_refused_and_harms_nothing(world
 def test_the_matrix_is_the_life_table():
     assert {outcome.ends for outcome in OUTCOMES} | {INTERRUPTED} == set(LIFE[SINGLE])
     assert len(COMBINATIONS) == 16
-    assert {str(status) for status, _ in LIFE[SINGLE].values()} <= {str(status) for status in CallbackStatus}
+    assert {str(effect.status) for effect in LIFE[SINGLE].values()} <= {str(status) for status in CallbackStatus}

@@ -50,7 +50,7 @@ PAYLOADS = {
 
 @pytest.fixture
 async def called(world):
-    """Makes a call on a multi-use case of `record` or `push`; gives what its handler got and what was recorded."""
+    """Make a call on a multi-use case of `record` or `push`; gives what its handler got and what was recorded."""
     name = world.handler.play(answering(accept()))
     cases = {
         activity: await world.client.generate_callback_url(

@@ -44,7 +44,7 @@ class Tour:
         }  # fmt: skip
 
     def write(self, name):
-        """Writes a file as the README has it."""
+        """Write a file as the README has it."""
         (text,) = [lines for _, lines in BLOCKS if lines[0] == f"# {name}"]
         content = "\n".join(text) + "\n"
         for address, ours in self.addresses.items():
@@ -52,7 +52,7 @@ class Tour:
         (self.directory / name).write_text(content)
 
     def run(self, command, code=0):
-        """Runs a line of a shell block, to its end; returns what it printed."""
+        """Run a line of a shell block, to its end; returns what it printed."""
         for word, value in self.printed.items():
             command = re.sub(rf"\b{word}\b", value, command)
         done = subprocess.run(
@@ -63,7 +63,7 @@ class Tour:
         return done.stdout
 
     def take_note(self, output):
-        """Remembers the URL and the case that `callback generate` printed."""
+        """Remember the URL and the case that `callback generate` printed."""
         facts = dict(line.split(maxsplit=1) for line in output.splitlines())
         self.printed = {"URL": facts["URL"], "CASE": facts["case"]}
 
@@ -150,7 +150,7 @@ def test_the_five_minutes_and_the_handler_of_the_readme(tour):
 
 
 def ask_and_visit(tour):
-    """Asks for the handler's URL, twice, and calls it, not paid and paid."""
+    """Ask for the handler's URL, twice, and calls it, not paid and paid."""
     tour.printed = {"URL": tour.run("python generate.py").strip()}
     assert tour.run("python generate.py").strip() == tour.printed["URL"]
     refused, sent_on = re.findall(r"`(curl -i 'URL[^`]*)`", README.read_text())

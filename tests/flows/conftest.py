@@ -87,7 +87,7 @@ async def page(browser, world):
 
 @pytest.fixture
 def lands_on(page, world):
-    """Waits until the browser has landed on a page of the platform, which knows its session, and learns nothing of
+    """Wait until the browser has landed on a page of the platform, which knows its session, and learns nothing of
     where it came from."""
 
     async def landed(path, state):

@@ -60,6 +60,6 @@ class PaymentProvider:
         self.tell(name)
 
     def tell(self, name):
-        """Calls the webhook of a payment."""
+        """Call the webhook of a payment."""
         answer = httpx.post(self.payments[name]["webhookUrl"], data={"id": name}, trust_env=False)
         self.told.append(answer.status_code)

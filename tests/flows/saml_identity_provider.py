@@ -24,7 +24,7 @@ USER = "user-7"
 
 
 def write_key(directory, name):
-    """Writes a key and its certificate; returns what the library is told of them."""
+    """Write a key and its certificate; returns what the library is told of them."""
     key = rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity provider")])
     now = datetime.now(UTC)
@@ -43,7 +43,7 @@ def write_key(directory, name):
 
 
 def write_service_metadata(path, entity, consumer):
-    """Writes what an identity provider knows of a service: its name, and where it takes responses."""
+    """Write what an identity provider knows of a service: its name, and where it takes responses."""
     endpoints = {"assertion_consumer_service": [(consumer, BINDING_HTTP_POST)]}
     config = SPConfig().load({"entityid": entity, "service": {"sp": {"endpoints": endpoints}}})
     path.write_text(str(entity_descriptor(config)))
@@ -60,7 +60,7 @@ class IdentityProvider:
         self.app.add_url_rule("/sso", view_func=self.agree, methods=["POST"])
 
     def start(self, origin, services):
-        """Writes its metadata and makes two of it: one honest, one whose key is another."""
+        """Write its metadata and makes two of it: one honest, one whose key is another."""
         self.entity = f"{origin}/metadata"
 
         def server(key):

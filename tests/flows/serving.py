@@ -8,7 +8,7 @@ from werkzeug.serving import make_server
 
 @contextlib.contextmanager
 def serving(application, host):
-    """Serves it in a thread, and gives its origin."""
+    """Serve it in a thread, and gives its origin."""
     server = make_server(host, 0, application, threaded=True)
     thread = Thread(target=server.serve_forever, name=f"site at {host}")
     thread.start()

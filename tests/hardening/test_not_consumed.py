@@ -117,7 +117,7 @@ KINDS = {
     "ambiguous length": payload("TE and CL"),
     "absolute form": payload("absolute form"),
     "bad chunk": payload("bad chunk size"),
-    "signature of somebody else": Kind(signed("another secret"), 401, **SIGNER),
+    "signature with another secret": Kind(signed("another secret"), 401, **SIGNER),
     "no signature": Kind(**asks("POST", body=SIGNED_BODY, status=401, **SIGNER)),
     "no signature, and no body": Kind(**asks(status=401, **SIGNER)),
     "handshake of a hub": Kind(

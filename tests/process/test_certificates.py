@@ -21,7 +21,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def issue(authority: trustme.CA, tmp_path: Path):
-    """Writes a certificate and its key, and returns their paths."""
+    """Write a certificate and its key, and returns their paths."""
 
     def issue(*names: str, name: str = "it", **options: object) -> tuple[Path, Path]:
         made = authority.issue_cert(*names, **options)

@@ -19,7 +19,7 @@ class Called:
 
     @classmethod
     async def make(cls, services, activity, *, edge_stub=None, body=b"", **case):
-        """Makes a case and calls it, with this body."""
+        """Make a case and calls it, with this body."""
         made = await services.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **case)
         )

@@ -36,7 +36,7 @@ class EdgeCalls:
 
 
 async def answers_of(stream):
-    """Gives the answers that come by a stream, until it ends."""
+    """Give the answers that come by a stream, until it ends."""
     while (message := await stream.read()) is not grpc.aio.EOF:
         for answer in message.results:
             yield answer

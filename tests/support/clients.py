@@ -125,7 +125,7 @@ def _method(name):
 
 
 async def _watch(self, request, context):
-    """Gives the messages of a list; then the watch is over, and the client's next one gets what comes next."""
+    """Give the messages of a list; then the watch is over, and the client's next one gets what comes next."""
     for message in await self._answer("WatchCalls", request, context):
         yield message
 

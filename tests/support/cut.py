@@ -29,7 +29,7 @@ def synced_size(syncs, name):
 
 
 def lose_power(store, directory):
-    """Kills a store that logs its syncs in a directory, and cuts its append-only file back to what was on disk.
+    """Kill a store that logs its syncs in a directory, and cuts its append-only file back to what was on disk.
 
     Returns how many bytes went.
     """

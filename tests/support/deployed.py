@@ -85,12 +85,12 @@ class Fleet:
         self.client = self.operator = None
 
     async def start(self, process):
-        """Starts one of the processes and waits until its admin port says that it is ready."""
+        """Start one of the processes and waits until its admin port says that it is ready."""
         await process.start()
         await wait_until(lambda: self._is_ready(process), what=f"{process.log.stem} to be ready")
 
     async def restart(self, process):
-        """Does what the page on operations says to do to each process in turn. Returns its exit code."""
+        """Do what the page on operations says to do to each process in turn. Returns its exit code."""
         code = await asyncio.to_thread(process.stop)
         await self.start(process)
         await asyncio.sleep(PAUSE_S)  # not for a condition: nobody outside can see whether edges have found a server
@@ -191,7 +191,7 @@ class Proxy:
         return ran.returncode, ran.stdout + ran.stderr
 
     async def start(self):
-        """Starts it and waits until it accepts connections."""
+        """Start it and waits until it accepts connections."""
         with (self.directory / "output.log").open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, env={**os.environ, **self._environment}, stdin=subprocess.DEVNULL, stdout=output,
@@ -214,13 +214,13 @@ class Proxy:
         return "".join(log.read_text(errors="backslashreplace") for log in logs)
 
     def stop(self):
-        """Ends it at once."""
+        """End it at once."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
 
     async def connect(self):
-        """Opens a connection over TLS. Returns its reader and its writer."""
+        """Open a connection over TLS. Returns its reader and its writer."""
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
 
     def browser(self, **options):

@@ -90,7 +90,7 @@ class DiaryWorker:
         self._process = None
 
     def start(self):
-        """Starts it. It finds its servers by itself."""
+        """Start it. It finds its servers by itself."""
         life = _Life(self._directory / f"{self._name}-{len(self._lives)}.diary")
         self._lives.append(life)
         with life.diary.open("wb") as diary, (self._directory / f"{self._name}.log").open("ab") as log:
@@ -99,7 +99,7 @@ class DiaryWorker:
             )
 
     def kill(self):
-        """Kills it as a crash does."""
+        """Kill it as a crash does."""
         self._lives[-1].killed = time.time()
         self._process.kill()
         assert self._process.wait(30) == -signal.SIGKILL, f"{self._name} had ended by itself"

@@ -31,7 +31,7 @@ class HandlerService:
         await self.gate.wait()
 
     async def until_started(self, calls=1):
-        """Waits until handlers were started for this many calls."""
+        """Wait until handlers were started for this many calls."""
         await wait_until(lambda: len(self.calls) >= calls, what=f"start {calls} of a handler")
 
     async def _handle(self, call):

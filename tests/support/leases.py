@@ -6,7 +6,7 @@ LONG_AGO_MS = 10
 
 
 async def end_leases(store):
-    """Ends the lease of every call that runs, as the passing of time does; returns how many there were."""
+    """End the lease of every call that runs, as the passing of time does; returns how many there were."""
     ended = 0
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter("*:leases"):

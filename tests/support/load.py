@@ -29,7 +29,7 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def running(self):
-        """Sends for the time of the block; then waits for the answers that are still to come."""
+        """Send for the time of the block; then waits for the answers that are still to come."""
         sending = asyncio.create_task(self._send())
         try:
             yield self

@@ -147,7 +147,7 @@ class Tunnel:
         await self._server.wait_closed()
 
     def cut(self):
-        """Ends every connection as a network does that breaks."""
+        """End every connection as a network does that breaks."""
         for connection in self._connections:
             connection.transport.abort()
 

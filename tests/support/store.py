@@ -53,7 +53,7 @@ class StoreProcess:
         self.process = None
 
     def start(self):
-        """Starts it and waits until it answers."""
+        """Start it and waits until it answers."""
         self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
         with redis.Redis(port=self.port) as client:
             if self.cluster:
@@ -79,11 +79,11 @@ class StoreProcess:
             client.script_flush()
 
     def kill(self):
-        """Kills it as a crash does."""
+        """Kill it as a crash does."""
         self._end(signal.SIGKILL)
 
     def stop(self):
-        """Stops it in good order."""
+        """Stop it in good order."""
         self._end(signal.SIGTERM)
 
     def _end(self, number):

@@ -40,7 +40,7 @@ class Process:
         self._seen = 0
 
     async def start(self):
-        """Starts it and waits until it says that it is ready."""
+        """Start it and waits until it says that it is ready."""
         self._seen = self.log.stat().st_size if self.log.exists() else 0
         self.facts = {}
         with self.log.open("ab") as log:
@@ -61,15 +61,15 @@ class Process:
         return [event for event in events if name in (None, event["event"])]
 
     def signal(self, number):
-        """Sends it a signal."""
+        """Send it a signal."""
         self.process.send_signal(number)
 
     def kill(self):
-        """Kills it as a crash does."""
+        """Kill it as a crash does."""
         self._end(signal.SIGKILL)
 
     def stop(self):
-        """Stops it in good order; returns its exit code."""
+        """Stop it in good order; returns its exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number):

@@ -38,7 +38,7 @@ class Up:
         self._seen = 0
 
     def spawn(self):
-        """Starts it, in a process group of its own, as a shell does, and does not wait. What it was before is over."""
+        """Start it, in a process group of its own, as a shell does, and does not wait. What it was before is over."""
         self.close()
         self._seen = self.log.stat().st_size if self.log.exists() else 0
         options = [
@@ -55,7 +55,7 @@ class Up:
         return self
 
     def start(self):
-        """Starts it and waits for its ready line."""
+        """Start it and waits for its ready line."""
         self.spawn()
         found = READY.fullmatch(line := self.process.stdout.readline())
         assert found, f"{line!r}\n{self.said()}"
@@ -90,11 +90,11 @@ class Up:
         return answer.status_code == 404
 
     def wait_healthy(self):
-        """Waits until everything answers."""
+        """Wait until everything answers."""
         wait_until_sync(self.is_healthy, what="callback up")
 
     def kill(self):
-        """Kills the supervisor as a crash does, and waits until no child is left."""
+        """Kill the supervisor as a crash does, and waits until no child is left."""
         self.process.kill()
         self.process.wait(30)
         wait_until_sync(lambda: not any(map(is_running, self.children())), what="the end of all children")
@@ -105,7 +105,7 @@ class Up:
         return self.process.wait(60)
 
     def close(self):
-        """Kills the supervisor if it still runs, and waits for nothing else."""
+        """Kill the supervisor if it still runs, and waits for nothing else."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(30)

@@ -8,7 +8,7 @@ _PAUSE_S = 0.01
 
 
 async def wait_until(condition, *, deadline_s=DEADLINE_S, what="the condition"):
-    """Returns what `condition()` (a function, or one that gives an awaitable) gives as soon as that is true."""
+    """Return what `condition()` (a function, or one that gives an awaitable) gives as soon as that is true."""
     end = time.monotonic() + deadline_s
     while True:
         value = condition()

@@ -16,7 +16,7 @@ class Watch:
         self._early = []
 
     async def begin(self):
-        """Waits until what happens is not missed."""
+        """Wait until what happens is not missed."""
         assert not await self.read()
         return self
 
@@ -37,12 +37,12 @@ class Watch:
         return got
 
     async def end_of(self):
-        """Reads to the end, which raises how it ended."""
+        """Read to the end, which raises how it ended."""
         while True:
             await self.read()
 
     def cancel(self):
-        """Ends it."""
+        """End it."""
         self._stream.cancel()
 
 

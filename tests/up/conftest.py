@@ -9,7 +9,7 @@ from callback.v1 import callbacks_service_pb2_grpc
 
 @pytest.fixture
 def make_up(tmp_path, monkeypatch):
-    """Makes a `callback up`, not yet started, on `tmp_path / "data"` unless told otherwise."""
+    """Make a `callback up`, not yet started, on `tmp_path / "data"` unless told otherwise."""
     monkeypatch.delenv("CALLBACK_CONFIG", raising=False)
     made = []
 
@@ -30,7 +30,7 @@ def up(make_up):
 
 @pytest.fixture
 def service():
-    """Gives the stub of `CallbacksService` at a target."""
+    """Give the stub of `CallbacksService` at a target."""
     channels = []
 
     def stub(target):

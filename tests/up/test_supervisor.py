@@ -47,7 +47,7 @@ def lines():
 
 @pytest.fixture
 def make(lines):
-    """Makes a child from the text of a program."""
+    """Make a child from the text of a program."""
 
     def make(name, program, **fields):
         return Child(
@@ -62,7 +62,7 @@ def make(lines):
 
 @pytest.fixture
 def polite(make, lines):
-    """Makes a child that says hello, is healthy from then on, and says bye when it is asked to stop."""
+    """Make a child that says hello, is healthy from then on, and says bye when it is asked to stop."""
 
     def polite(name, **fields):
         async def has_said_hello():
