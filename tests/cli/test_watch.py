@@ -1,4 +1,4 @@
-"""`callback watch` shows each change in a line, goes on where it broke off, and says when it can not."""
+"""`callback watch` shows each change in a line, goes on where it broke off, and says when it cannot."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What can not be answered now is asked again, in the time that there is, and never makes two cases of one."""
+"""What cannot be answered now is asked again, in the time that there is, and never makes two cases of one."""
 
 import asyncio
 import contextlib

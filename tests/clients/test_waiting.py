@@ -1,4 +1,4 @@
-"""Waiting for a call: none is missed, none comes twice, and a wait for what can not come ends."""
+"""Waiting for a call: none is missed, none comes twice, and a wait for what cannot come ends."""
 
 import asyncio
 import math

@@ -22,7 +22,7 @@ def start_backup(store, copy):
     """Start the sample, as the page says."""
     # redis-cli comes with the redis-server that tests have anyway, and is the same to either store.
     cli = f"{require('redis-cli')} -p {store.port}"
-    # A shell can not trap what is ignored when it starts, as SIGINT is where tests run in the background.
+    # A shell cannot trap what is ignored when it starts, as SIGINT is where tests run in the background.
     command = ["env", "--default-signal", "sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
     return subprocess.Popen(command, env={**os.environ, "CLI": cli}, stderr=subprocess.PIPE, text=True)
 

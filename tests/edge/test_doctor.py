@@ -116,7 +116,7 @@ async def test_tls_that_does_not_match_the_server_is_a_problem(server, directory
     files = tls and {name: directory / file for name, file in tls.items()}
     level, text = (await found(server_target=server, server_tls=files))["edge server_target"]
     assert level is Level.PROBLEM
-    assert text.startswith(f"{server} can not be reached: ")
+    assert text.startswith(f"{server} cannot be reached: ")
     assert text.endswith("; start the server, or set server_target and server_tls")
 
 
@@ -142,7 +142,7 @@ async def test_a_file_without_a_token_is_a_problem_and_is_not_shown(token_file):
 async def test_an_unreachable_server_is_a_problem():
     target = f"127.0.0.1:{free_port()}"
     level, text = (await found(server_target=target))["edge server_target"]
-    assert (level, text.startswith(f"{target} can not be reached: ")) == (Level.PROBLEM, True)
+    assert (level, text.startswith(f"{target} cannot be reached: ")) == (Level.PROBLEM, True)
 
 
 async def test_another_grpc_server_is_a_problem():

@@ -1,4 +1,4 @@
-"""docs/answers.md, as it stands there: its commands and programs, against a running system."""
+"""docs/answers.md: its commands and programs, unchanged, against a running system."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ def system(tmp_path_factory):
 
 
 def run(system, command, call=""):
-    """A line of the page's shell block; returns what it prints."""
+    """Run a line of the page's shell block, and return its output."""
     arguments = shlex.split(command.replace("CALL", call), comments=True)[1:]
     ran = subprocess.run(
         [sys.executable, "-m", "callback_cli", *arguments], env=os.environ | {"CALLBACK_TARGET": system.target},
@@ -41,7 +41,7 @@ def run(system, command, call=""):
 
 
 async def calling(system, url, **request):
-    """A call that waits for its answer, once it is held; gives the call's id too."""
+    """Make a call, wait until it is held, and return its reply (a task) and its id."""
     before = {each.call_id for each in system.client.list_owner_calls(CallFilter.WAITING)}
     reply = asyncio.create_task(system.async_send(url, **request))
 

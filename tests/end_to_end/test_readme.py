@@ -1,7 +1,7 @@
-"""The README's tour, as a newcomer follows it: each command, each file and each snippet, in order, as it stands there.
+"""The README: a test runs each of its commands, files and snippets, in order and unchanged.
 
-Only addresses are others, so that several tours can be walked at a time, and what a command printed is put where the
-text says so: URL, CASE and CALL. The two commands that set up are run as they are by CI and by `tests/up`.
+Only the addresses differ, so that several tests can run at the same time. URL, CASE and CALL stand for the output of
+earlier commands. CI and `tests/up` run the two commands for the setup.
 """
 
 import contextlib
@@ -30,21 +30,21 @@ ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061")
 
 
 class Tour:
-    """A newcomer in a directory of their own, with the environment that the README sets up."""
+    """A new user in an own directory, with the environment of the README."""
 
     def __init__(self, directory):
         self.directory = directory
         self.addresses = {address: f"127.0.0.1:{free_port()}" for address in ADDRESSES}
         self.edge, self.grpc, self.handler = self.addresses.values()
         self.printed = {}
-        """What is put in the place of URL, CASE and CALL."""
+        """Values of URL, CASE and CALL."""
         self.environment = {
             **os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "CALLBACK_TARGET": self.grpc, "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
 
     def write(self, name):
-        """Write a file as the README has it."""
+        """Write a file of the README."""
         (text,) = [lines for _, lines in BLOCKS if lines[0] == f"# {name}"]
         content = "\n".join(text) + "\n"
         for address, ours in self.addresses.items():
@@ -52,7 +52,7 @@ class Tour:
         (self.directory / name).write_text(content)
 
     def run(self, command, code=0):
-        """Run a line of a shell block, to its end; returns what it printed."""
+        """Run a line of a shell block to its end, and return its output."""
         for word, value in self.printed.items():
             command = re.sub(rf"\b{word}\b", value, command)
         done = subprocess.run(
@@ -62,14 +62,14 @@ class Tour:
         assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def take_note(self, output):
+    def remember(self, output):
         """Remember the URL and the case that `callback generate` printed."""
         facts = dict(line.split(maxsplit=1) for line in output.splitlines())
         self.printed = {"URL": facts["URL"], "CASE": facts["case"]}
 
     @contextlib.contextmanager
     def running(self, *command, ready=None, says="", **environment):
-        """A program that goes on in another terminal, until Ctrl-C, once it is ready or says this."""
+        """Run a program in another terminal until Ctrl-C. Enter the block when it is ready or has logged `says`."""
         with (self.directory / f"{Path(command[0]).name}-{command[1]}.log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=self.directory, env=self.environment | environment, stdin=subprocess.DEVNULL, stdout=log,
@@ -84,7 +84,7 @@ class Tour:
 
 
 def commands(first):
-    """The lines of the shell block that begins with this command."""
+    """Return the lines of the shell block that starts with this command."""
     (lines,) = [lines for language, lines in BLOCKS if language == "sh" and lines[0].startswith(first)]
     return lines
 
@@ -119,7 +119,7 @@ def test_the_five_minutes_and_the_handler_of_the_readme(tour):
     up = Up(tour.directory / "data", tour.directory / "up.log", edge=tour.edge, grpc=tour.grpc).start()
     try:
         generate, curl, listing, calls, call = commands("callback generate")
-        tour.take_note(tour.run(generate))
+        tour.remember(tour.run(generate))
         assert "HTTP/1.1 200" in (answer := tour.run(curl))
         assert answer.endswith("thank you")
         assert tour.printed["CASE"] in tour.run(listing)
@@ -131,26 +131,26 @@ def test_the_five_minutes_and_the_handler_of_the_readme(tour):
         for name in FILES:
             tour.write(name)
         with tour.running(sys.executable, "handler.py", says="worker_connected"):
-            ask_and_visit(tour)
+            generate_and_call(tour)
     finally:
         assert up.interrupt() == 0
         up.close()
 
     up.options["config"] = str(tour.directory / "callback.toml")
-    with tour.running(sys.executable, "serving.py", says="handling order-paid"):
+    with tour.running(sys.executable, "serving.py", says="handlers_listening"):
         up.start()
         try:
             (tour.directory / "generate.py").write_text(
                 (tour.directory / "generate.py").read_text().replace("order-5", "order-6")
             )
-            ask_and_visit(tour)
+            generate_and_call(tour)
         finally:
             assert up.interrupt() == 0
             up.close()
 
 
-def ask_and_visit(tour):
-    """Ask for the handler's URL, twice, and calls it, not paid and paid."""
+def generate_and_call(tour):
+    """Generate the URL of the handler twice, and call it, not paid and paid."""
     tour.printed = {"URL": tour.run("python generate.py").strip()}
     assert tour.run("python generate.py").strip() == tour.printed["URL"]
     refused, sent_on = re.findall(r"`(curl -i 'URL[^`]*)`", README.read_text())
@@ -187,7 +187,7 @@ def test_the_production_setup_of_the_readme(tour):
             assert (tour.directory / "orders.token").stat().st_mode & 0o077 == 0
             assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
             generate = commands("callback generate")[0]
-            tour.take_note(tour.run(f"{generate} --token-file orders.token"))
+            tour.remember(tour.run(f"{generate} --token-file orders.token"))
             assert tour.run("curl -s URL") == "thank you"
             assert tour.printed["CASE"] in tour.run(listing)
             for token in ("edge.token", "worker.token"):

@@ -1,4 +1,4 @@
-"""The page of recipes: what it declares can be declared, and the handlers that no browser needs decide rightly."""
+"""The page of recipes: its profiles are valid, and its handlers without a browser decide correctly."""
 
 import asyncio
 import base64
@@ -52,7 +52,7 @@ PUBLISHED = [
 
 @pytest.fixture
 def profiles(tmp_path, monkeypatch):
-    """What the page declares, with one secret in every file but Adyen's, which is the published one."""
+    """Return the profiles of the page. Every file has one secret, except Adyen's, which has the published one."""
     monkeypatch.chdir(tmp_path)
     settings = TypeAdapter(dict[str, ProfileSettings]).validate_python(TABLES)
     for name, each in settings.items():

@@ -1,4 +1,4 @@
-"""The tree: locks, tasks, and what may be in no file."""
+"""The repository: locks, tasks, and text that no file may contain."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from support.tree import ROOT, tracked_files
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
 
-# In pieces, so that this file is not one of those that it looks for.
+# Split, so that this file does not match.
 REGISTRIES = [
     "pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmjs" + ".com", "yarnpkg" + ".com", "crates" + ".io",
     "proxy" + ".golang.org", "repo" + ".maven.apache", "rubygems" + ".org", "debian" + ".org",
@@ -29,7 +29,7 @@ def test_no_file_contains(words):
 
 
 def locked(name):
-    """The versions of a lock, by name: several where Python's version decides."""
+    """Return the versions of a lock by name: several if they depend on the version of Python."""
     versions = {}
     for line in (ROOT / "requirements" / f"{name}.lock").read_text().splitlines():
         if found := re.match(r"([a-z0-9.-]+)==(\S+)", line):
@@ -38,7 +38,7 @@ def locked(name):
 
 
 def asked(group):
-    """What a dependency group asks for, with those that it includes."""
+    """Yield the requirements of a dependency group, including nested groups."""
     for item in GROUPS[group]:
         if isinstance(item, dict):
             yield from asked(item["include-group"])

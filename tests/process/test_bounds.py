@@ -1,4 +1,4 @@
-"""Values of settings that can not be: each is refused by its name, in words for who wrote the file."""
+"""Settings with values out of bounds: each is refused by name, with a message for the author of the file."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Files of tokens and TLS: refused at the start if they can not be used, and followed from then on."""
+"""Files of tokens and TLS: unusable ones are refused at startup, and changes are reloaded later."""
 
 import pytest
 import trustme

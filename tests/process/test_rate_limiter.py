@@ -1,4 +1,4 @@
-"""A rate, whatever is counted by it."""
+"""The per-key rate limiter."""
 
 import pytest
 

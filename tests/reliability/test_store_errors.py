@@ -38,7 +38,7 @@ async def read_only(client, _store):
 
 @contextlib.asynccontextmanager
 async def can_not_save(client, _store):
-    # A store that is to write snapshots and can not, as on a full disk: here it may open no file.
+    # A store that is to write snapshots and cannot, as on a full disk: here it may open no file.
     await client.config_set("save", "3600 1")
     await client.set("unrelated", "change")
     pid = (await client.info("server"))["process_id"]

@@ -282,7 +282,7 @@ def test_a_server_with_an_unusable_file_does_not_start_and_names_the_file(tmp_pa
     assert "callback server: profiles.partner.secret_files[0] /none: No such file or directory" in done.stderr
 
 
-# ---- What operators are told ----
+# ---- The documentation ----
 
 PAGE = (ROOT / "docs" / "verification.md").read_text()
 SAMPLES = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

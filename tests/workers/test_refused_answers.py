@@ -1,4 +1,4 @@
-"""An answer that can not be rendered: who wrote the handler reads in its log which call it was, and what is wrong."""
+"""An answer that cannot be rendered: who wrote the handler reads in its log which call it was, and what is wrong."""
 
 import contextlib
 

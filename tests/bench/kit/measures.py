@@ -56,7 +56,7 @@ async def calls(stage, rows):
 
 
 async def rivals(stage, rows):
-    """The same beside other programs, one after the other. One that can not be installed has no values."""
+    """The same beside other programs, one after the other. One that cannot be installed has no values."""
     values, seen = {}, {}
     for row in rows:
         try:

@@ -56,7 +56,7 @@ class Subject:
 
 
 class NotInstalledError(Exception):
-    """A rival can not be had here; the message says why."""
+    """A rival cannot be had here; the message says why."""
 
 
 class Program:

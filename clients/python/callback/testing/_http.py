@@ -105,10 +105,10 @@ def call(edge: str, url: str, *, method: str, headers: Headers, body: bytes, tim
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """What `http.client` raises of its own, as what it is."""
+    """Turn the errors of `http.client` into ValueError and OSError."""
     try:
         yield
     except http.client.InvalidURL as error:
-        raise ValueError(f"the URL can not be sent: {error}") from error
+        raise ValueError(f"the URL cannot be sent: {error}") from error
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not HTTP, or not whole: {error!r}") from error

@@ -27,7 +27,7 @@ def callback_config() -> str:
 def callback_system(
     callback_handlers: Handlers, callback_config: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
-    """A running Callback system, one for the session."""
+    """Return a running Callback system, one for the session."""
     directory = tmp_path_factory.mktemp("callback")
     with running_system(callback_handlers, config=callback_config, directory=directory) as system:
         yield system

@@ -21,7 +21,7 @@ _PLAIN = re.compile(rb"[!-~]+")
 
 @functools.lru_cache(maxsize=256)
 def names_of(certificate: bytes) -> frozenset[str]:
-    """The URIs and DNS names of a certificate's subject alternative names (RFC 5280, 4.2.1.6).
+    """Return the URIs and DNS names of a certificate's subject alternative names (RFC 5280, 4.2.1.6).
 
     A name that is not printable ASCII without spaces is none, nor is a DNS name that reads like a URI. A common name is
     none (RFC 9525, 6.3). Who shows a certificate keeps its connection, so most are looked at once.
@@ -42,7 +42,7 @@ def names_of(certificate: bytes) -> frozenset[str]:
 
 
 def _alternative_names(der: bytes) -> list[tuple[int, bytes]]:
-    """The kind (its tag) and content of each name. Raises ValueError."""
+    """Yield the kind (its tag) and content of each name. Raise ValueError if the data is malformed."""
     [(_, signed)] = _elements(der, _SEQUENCE)
     [(_, content), _algorithm, _signature] = _elements(signed)
     fields = _elements(content)
@@ -69,7 +69,7 @@ def _extension(der: bytes) -> tuple[bytes, bytes]:
 
 
 def _elements(der: bytes, expected: int | None = None) -> list[tuple[int, bytes]]:
-    """The tag and content of each element, one after the other. Raises ValueError.
+    """Yield the tag and content of each element. Raises ValueError.
 
     Args:
         der: The elements, and nothing else.
