@@ -25,8 +25,8 @@ from support.services import running_services
 from support.tools import require
 
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_cli.connection import TOKEN_VARIABLE, AskingCommand
 from callback_cli.main import COMMANDS, cli
-from callback_cli.session import TOKEN_VARIABLE, AskingCommand
 from callback_edge.settings import EdgeSettings
 from callback_server.access.principals import read_principals
 from callback_server.access.roles import Role

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from support.clients import CALL, CASE
 
-from callback_cli import failures
+from callback_cli import errors
 from callback_cli.main import COMMANDS, cli
 from callback_process.addresses import parse_bind
 
@@ -229,7 +229,7 @@ def test_the_client_commands_import_neither_store_nor_web_framework_nor_settings
 
 def test_help_lists_every_exit_code():
     codes = re.findall(r"^ +([0-9]+)  +\S", run("--help").stdout.partition("Exit codes")[2], re.MULTILINE)
-    used = {value for name, value in vars(failures).items() if name.startswith("EXIT_") and isinstance(value, int)}
+    used = {value for name, value in vars(errors).items() if name.startswith("EXIT_") and isinstance(value, int)}
     assert set(map(int, codes)) == used | {0, 128 + signal.SIGINT}
 
 

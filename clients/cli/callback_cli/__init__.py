@@ -1,12 +1,12 @@
-"""The command line `callback`: an ordinary client of a Callback server, and the way to start one.
+"""The command line `callback`: a client of a Callback server, and the commands that start one.
 
-1. What a command prints is one of two forms of the same values: readable (`screen`), or JSON with the contract's names
-   (`json_view`). What is recorded from outside is masked (`masking`) before either sees it.
-2. Every command ends with one of the exit codes in `failures.EXIT_CODES`, which `callback --help` lists.
-3. Server, edge and the embedded store are imported by their own commands only.
+1. A command prints its result as text for people (`text_view`) or as JSON with the names of the contract (`json_view`).
+   Recorded credentials are masked (`masking`) before that.
+2. Every command ends with one of the exit codes in `errors.EXIT_CODES`, which `callback --help` lists.
+3. Server, edge and the embedded store are imported only inside the commands that need them.
 """
 
 import os
 
-# gRPC's own lines on the terminal say nothing that our errors do not. It reads this when it is first imported.
+# gRPC's own log lines add nothing to our errors. gRPC reads this variable when it is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

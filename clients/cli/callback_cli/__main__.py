@@ -1,4 +1,4 @@
-"""`python -m callback_cli` is `callback`."""
+"""The entry point of `python -m callback_cli`, which equals `callback`."""
 
 from callback_cli.main import main
 

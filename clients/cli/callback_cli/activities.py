@@ -1,59 +1,59 @@
-"""The commands about activities: pause, resume, paused."""
+"""Commands about activities: pause, resume, paused."""
 
 import click
 
 from callback import CallbackClient
 from callback_cli import json_view, options
+from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
-from callback_cli.screen import Screen
-from callback_cli.session import AskingCommand, Session, asks
+from callback_cli.text_view import TextView
 
 
-@click.command(cls=AskingCommand, epilog=examples("callback pause order-paid --token-file admin.token"))
-@click.argument("activity", callback=options.filled)
-@asks
-def pause(session: Session, *, activity: str) -> None:
-    """Keep what was acknowledged from being handled, until it is resumed; for an admin.
+@click.command(cls=ServerCommand, epilog=examples("callback pause order-paid --token-file admin.token"))
+@click.argument("activity", callback=options.not_blank)
+@with_connection
+def pause(connection: Connection, *, activity: str) -> None:
+    """Pause the deliveries of an activity until it is resumed (role admin).
 
-    That is of calls with --answer-mode ack, and of replays. They wait, and none is lost; those at work end. Calls whose
-    caller waits go on. `callback paused` shows what is paused.
+    Deliveries are the calls with --answer-mode ack, and replays. They wait, and none is lost; running ones finish.
+    Calls with a waiting caller are not affected. `callback paused` lists the paused activities.
     """
-    session.ask(lambda client: client.pause_activity(activity))
-    _show(session, activity, "is paused", paused=True)
+    connection.run(lambda client: client.pause_activity(activity))
+    _show(connection, activity, "is paused", paused=True)
 
 
-@click.command(cls=AskingCommand, epilog=examples("callback resume order-paid --token-file admin.token"))
+@click.command(cls=ServerCommand, epilog=examples("callback resume order-paid --token-file admin.token"))
 @click.argument("activity")
-@asks
-def resume(session: Session, *, activity: str) -> None:
-    """Undo `callback pause`; for an admin."""
+@with_connection
+def resume(connection: Connection, *, activity: str) -> None:
+    """Resume the deliveries of an activity after `callback pause` (role admin)."""
 
     def resumed(client: CallbackClient) -> bool:
         was_paused = activity in client.list_paused_activities()
         client.resume_activity(activity)
         return was_paused
 
-    told = "is resumed" if session.ask(resumed) else "was not paused"
-    _show(session, activity, told, paused=False)
+    outcome = "is resumed" if connection.run(resumed) else "was not paused"
+    _show(connection, activity, outcome, paused=False)
 
 
-@click.command(cls=AskingCommand, epilog=examples("callback paused --token-file admin.token"))
-@asks
-def paused(session: Session) -> None:
-    """Show which activities are paused, one a line; for an admin."""
-    names = session.ask(lambda client: client.list_paused_activities())
-    if session.as_json:
+@click.command(cls=ServerCommand, epilog=examples("callback paused --token-file admin.token"))
+@with_connection
+def paused(connection: Connection) -> None:
+    """List the paused activities, one per line (role admin)."""
+    names = connection.run(lambda client: client.list_paused_activities())
+    if connection.as_json:
         click.echo(json_view.dumps([_view(name, paused=True) for name in names]))
     else:
-        Screen().lines(names, empty="No activity is paused.")
+        TextView().lines(names, empty="No activity is paused.")
 
 
 def _view(activity: str, *, paused: bool) -> json_view.Json:
     return {"callbackActivity": activity, "paused": paused}
 
 
-def _show(session: Session, activity: str, told: str, *, paused: bool) -> None:
-    if session.as_json:
+def _show(connection: Connection, activity: str, outcome: str, *, paused: bool) -> None:
+    if connection.as_json:
         click.echo(json_view.dumps(_view(activity, paused=paused)))
     else:
-        click.echo(f"{activity} {told}.")
+        click.echo(f"{activity} {outcome}.")

@@ -1,4 +1,4 @@
-"""The commands about cases: generate, list, get, set-response, close, erase."""
+"""Commands about cases: generate, list, get, set-response, answer, close, erase."""
 
 import sys
 from dataclasses import replace
@@ -20,20 +20,20 @@ from callback import (
 )
 from callback_cli import json_view, options
 from callback_cli.calls import show_call, show_calls
+from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.masking import masked_response
 from callback_cli.options import examples, fallback_options, response_options
-from callback_cli.screen import Screen
-from callback_cli.session import AskingCommand, Session, asks
+from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 1_000
-"""How many cases `list` prints unless it is told otherwise: what one page can hold."""
+"""The number of cases that `list` prints without --limit: the size of one page."""
 
 _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "header": "headers"}
-"""What `--reset` takes, and the attribute that it means."""
+"""The values of `--reset`, and the attribute of each."""
 
 
 @click.command(
-    cls=AskingCommand,
+    cls=ServerCommand,
     epilog=examples(
         "callback generate --activity record --type response --body 'thank you'",
         "callback generate --activity order-paid --type redirect --redirect-url /page/thankyou",
@@ -46,55 +46,69 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
         "callback generate --activity order-paid --type response --multiple --answer-mode ack --ordered",
     ),
 )
-@click.option("--activity", metavar="A", required=True, help="Who decides: `record`, `form`, or a handler of yours.")
+@click.option(
+    "--activity",
+    metavar="A",
+    required=True,
+    help="The activity that decides on calls: `record`, `form`, or one of your handlers.",
+)
 @response_options(required=True)
-@click.option("--param", metavar="P", default="", help="Carry the state in this query or form parameter (OAuth, SAML).")
-@click.option("--retryable", is_flag=True, help="Stay open after a rejected or failed call.")
-@click.option("--multiple", is_flag=True, help="Stay open whatever becomes of the calls, until it is closed.")
-@click.option("--domain", metavar="https://…", default="", help="Use this domain in the URL.")
-@click.option("--activity-case", metavar="C", default="", help="Handed to the handler unchanged.")
-@click.option("--request-id", metavar="R", default="", help="Makes it safe to ask again: the same URL comes back.")
-@click.option("--ttl", metavar="1h", callback=options.duration, help="Close it after this time: 90s, 15m, 1h, 7d.")
+@click.option(
+    "--param", metavar="P", default="", help="Carry the state in this query or form parameter, as OAuth and SAML do."
+)
+@click.option("--retryable", is_flag=True, help="Keep the callback open after a rejected or failed call.")
+@click.option("--multiple", is_flag=True, help="Accept any number of calls, until the callback is closed.")
+@click.option("--domain", metavar="https://…", default="", help="Use this origin in the URL.")
+@click.option("--activity-case", metavar="C", default="", help="A text that the handler receives unchanged.")
+@click.option(
+    "--request-id", metavar="R", default="", help="An id that makes retries safe: the same id returns the same URL."
+)
+@click.option(
+    "--ttl", metavar="1h", callback=options.duration, help="Close the callback after this time: 90s, 15m, 1h, 7d."
+)
 @click.option(
     "--label",
     "labels",
     metavar="K=V",
     multiple=True,
     callback=options.labels,
-    help="A label, by which to find it again; repeat.",
+    help="A label by which to find the callback. Can be repeated.",
 )
 @click.option(
     "--verification-profile",
     metavar="NAME",
     default="",
-    help="Let in only what passes this profile, which the server declares: a signature, a secret, an address.",
+    help="Accept only calls that pass this profile of the server: a signature, a secret, an address.",
 )
 @click.option(
     "--get-guard",
     type=click.Choice([each.lower() for each in GetGuard if each is not GetGuard.UNKNOWN], case_sensitive=False),
     default="off",
     show_default=True,
-    help="What is no call: with detect a GET by a program that is known to open links; with confirm any GET, until a "
-    "person presses the button that it shows.",
+    help="Guard against GET requests that no person made. detect: ignore those of programs that are known to open "
+    "links. confirm: show a page with a button, which makes the call.",
 )
 @click.option(
     "--answer-mode",
     type=click.Choice([each.lower() for each in AnswerMode if each is not AnswerMode.UNKNOWN], case_sensitive=False),
-    help="Who answers a call: the handler, while the caller waits; with hold a person or program, by callback answer; "
-    "with ack the case itself, and the handler gets the call after that.  [default: handler; for the activity form, "
-    "hold]",
+    help="How a call is answered. handler: by the handler, while the caller waits. hold: by `callback answer`, while "
+    "the "
+    "caller waits. ack: at once with the response of the callback; the handler runs later.  [default: handler; for the "
+    "activity form, hold]",
 )
-@click.option("--ordered", is_flag=True, help="With --answer-mode ack: handle the calls one by one, in their order.")
+@click.option(
+    "--ordered", is_flag=True, help="With --answer-mode ack: handle the calls one after the other, in their order."
+)
 @click.option(
     "--answer-deadline",
     metavar="5s",
     callback=options.duration,
-    help="After this time give the caller the fallback below, while the call goes on: 500ms, 5s.",
+    help="Send the fallback response to the caller after this time, while the call continues: 500ms, 5s.",
 )
 @fallback_options
-@asks
+@with_connection
 def generate(
-    session: Session,
+    connection: Connection,
     *,
     activity: str,
     response: Response,
@@ -113,11 +127,11 @@ def generate(
     answer_deadline: timedelta | None,
     fallback: Response | None,
 ) -> None:
-    """Make a URL that someone outside can call.
+    """Generate a URL that an outside system can call.
 
-    The URL is printed this once: keep it, and treat it as a secret.
+    The URL is printed only this once. Store it, and treat it as a secret.
     """
-    value = session.ask(
+    value = connection.run(
         lambda client: client.generate_callback_url(
             activity,
             response,
@@ -137,15 +151,15 @@ def generate(
             fallback=fallback,
         )
     )
-    if session.as_json:
+    if connection.as_json:
         click.echo(json_view.dumps(json_view.generated(value)))
     else:
-        Screen().generated(value)
+        TextView().generated(value)
 
 
 @click.command(
     "list",
-    cls=AskingCommand,
+    cls=ServerCommand,
     epilog=examples(
         "callback list --status open --activity order-paid --limit 20",
         "callback list --label order=5 --json",
@@ -156,23 +170,23 @@ def generate(
 @click.option(
     "--status",
     type=click.Choice(["open", "in_progress", "closed"], case_sensitive=False),
-    help="Only cases in this status.",
+    help="Only callbacks in this status.",
 )
 @options.activity_filter
 @options.label_filter
-@click.option("--waiting", is_flag=True, help="In place of cases, the calls that are held and wait for their answer.")
-@click.option("--owner", metavar="NAME", default="", help="Those of this owner, in place of your own; for an admin.")
+@click.option("--waiting", is_flag=True, help="List the held calls that wait for an answer, instead of callbacks.")
+@click.option("--owner", metavar="NAME", default="", help="List those of this owner instead of your own (role admin).")
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="The most to show.",
+    help="The maximum number to list.",
 )
-@asks
+@with_connection
 def list_callbacks(
-    session: Session,
+    connection: Connection,
     *,
     status: str | None,
     activity: str,
@@ -181,25 +195,27 @@ def list_callbacks(
     owner: str,
     limit: int,
 ) -> None:
-    """Show cases, newest first.
+    """List callbacks, newest first.
 
-    Their labels are shown where the terminal is wide enough. With --waiting, what to answer by `callback
+    Labels are shown if the terminal is wide enough. With --waiting, it lists the calls to answer with `callback
     answer`.
     """
     if waiting:
         if status or activity or labels:
-            raise click.UsageError("--waiting excludes --status, --activity and --label.")
-        more = show_calls(session, lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner), limit=limit)
+            raise click.UsageError("--waiting cannot be combined with --status, --activity or --label.")
+        more = show_calls(
+            connection, lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner), limit=limit
+        )
     else:
-        more = _show_cases(session, status=status, activity=activity, labels=labels, owner=owner, limit=limit)
+        more = _show_cases(connection, status=status, activity=activity, labels=labels, owner=owner, limit=limit)
     if more:
-        click.echo("There are more: see them with a higher --limit.", err=True)
+        click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
 def _show_cases(
-    session: Session, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
+    connection: Connection, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
 ) -> bool:
-    """Print as many cases as may be shown; returns whether there are more."""
+    """Print cases up to the limit, and return whether there are more."""
 
     def first(client: CallbackClient) -> list[Callback]:
         found = client.list_callbacks(
@@ -211,28 +227,28 @@ def _show_cases(
         )
         return list(islice(found, limit + 1))
 
-    values = session.ask(first)
-    if session.as_json:
+    values = connection.run(first)
+    if connection.as_json:
         click.echo(json_view.dumps([json_view.callback(each) for each in values[:limit]]))
     else:
-        Screen().callbacks(values[:limit], datetime.now(UTC))
+        TextView().callbacks(values[:limit], datetime.now(UTC))
     return len(values) > limit
 
 
-@click.command(cls=AskingCommand, epilog=examples("callback get CASE --json"))
+@click.command(cls=ServerCommand, epilog=examples("callback get CASE --json"))
 @click.argument("case_id", metavar="CASE")
-@asks
-def get(session: Session, *, case_id: str) -> None:
-    """Show a case.
+@with_connection
+def get(connection: Connection, *, case_id: str) -> None:
+    """Show a callback.
 
-    Credentials in its response are masked as ***; JSON has it whole.
+    Credentials in its response are masked as ***. JSON shows the response unmasked.
     """
-    _show(session, session.ask(lambda client: client.get_callback(case_id)))
+    _show(connection, connection.run(lambda client: client.get_callback(case_id)))
 
 
 @click.command(
     "set-response",
-    cls=AskingCommand,
+    cls=ServerCommand,
     epilog=examples(
         "callback set-response CASE --code 503 --body 'come back later'",
         "callback set-response CASE --type redirect --redirect-url /page/sorry",
@@ -245,89 +261,89 @@ def get(session: Session, *, case_id: str) -> None:
     "--reset",
     type=click.Choice(list(_RESETS)),
     multiple=True,
-    help="Return to the default: no URL, an empty body, code 200, no headers; repeat.",
+    help="Reset an attribute to its default: no URL, an empty body, code 200, no headers. Can be repeated.",
 )
-@asks
-def set_response(session: Session, *, case_id: str, response: Response, reset: tuple[str, ...]) -> None:
-    """Change the response to the calls of a case.
+@with_connection
+def set_response(connection: Connection, *, case_id: str, response: Response, reset: tuple[str, ...]) -> None:
+    """Change the response of a callback.
 
-    What is not given stays as it is, the type too; headers are replaced as a whole. A call that already runs keeps the
-    response that the case had when the call started.
+    Attributes that are not given stay as they are, including the type. Headers are replaced as a whole. A running call
+    keeps the response with which it started.
     """
     if response == Response(type=None) and not reset:
         raise click.UsageError(
-            "Nothing to change: give --type, --redirect-url, --body, --body-file, --code, --header or --reset."
+            "Nothing to change. Give --type, --redirect-url, --body, --body-file, --code, --header or --reset."
         )
     for name in reset:
         if getattr(response, _RESETS[name]) is not None:
-            raise click.UsageError(f"--{name} and --reset {name} exclude each other.")
+            raise click.UsageError(f"--{name} and --reset {name} cannot be combined.")
     _show(
-        session,
-        session.ask(lambda client: client.set_response(case_id, response, reset=[_RESETS[name] for name in reset])),
+        connection,
+        connection.run(lambda client: client.set_response(case_id, response, reset=[_RESETS[name] for name in reset])),
     )
 
 
 @click.command(
-    cls=AskingCommand,
+    cls=ServerCommand,
     epilog=examples(
         "callback answer CALL --body 'welcome'",
         "callback answer CALL --reject --body 'we do not know you'",
-        "callback list --waiting   # what to answer",
+        "callback list --waiting   # lists the calls to answer",
     ),
 )
 @click.argument("call_id", metavar="CALL")
-@click.option("--reject", is_flag=True, help="Reject the call: it sent incorrect data.")
-@click.option("--keep-open", is_flag=True, help="Accept, and keep the case open for another call.")
+@click.option("--reject", is_flag=True, help="Reject the call because its data is incorrect.")
+@click.option("--keep-open", is_flag=True, help="Accept the call, and keep the callback open for another one.")
 @response_options(required=False)
-@asks
-def answer(session: Session, *, call_id: str, reject: bool, keep_open: bool, response: Response) -> None:
+@with_connection
+def answer(connection: Connection, *, call_id: str, reject: bool, keep_open: bool, response: Response) -> None:
     """Answer a held call, as a handler would.
 
-    What is given overrides the response of the case. With --reject the caller gets only what is given, by default a
-    422. `callback list --waiting` shows the held calls.
+    Given attributes override the response of the callback. With --reject the caller receives only the given attributes,
+    by default with the code 422. `callback list --waiting` lists the held calls.
     """
     if reject and keep_open:
-        raise click.UsageError("--reject and --keep-open exclude each other.")
+        raise click.UsageError("--reject and --keep-open cannot be combined.")
     given = None if response == Response(type=None) else response
     decision = Reject(given) if reject else Accept(given, keep_open=keep_open)
-    show_call(session, lambda client: client.answer_call(call_id, decision))
+    show_call(connection, lambda client: client.answer_call(call_id, decision))
 
 
-@click.command(cls=AskingCommand, epilog=examples("callback close CASE"))
+@click.command(cls=ServerCommand, epilog=examples("callback close CASE"))
 @click.argument("case_id", metavar="CASE")
-@asks
-def close(session: Session, *, case_id: str) -> None:
-    """Close a case at once: its URL can not be called any more.
+@with_connection
+def close(connection: Connection, *, case_id: str) -> None:
+    """Close a callback immediately: its URL accepts no more calls.
 
-    Calls that run go on and are answered. Closing a closed case changes nothing.
+    Running calls continue and are answered. Closing a closed callback has no effect.
     """
-    _show(session, session.ask(lambda client: client.close_callback(case_id)))
+    _show(connection, connection.run(lambda client: client.close_callback(case_id)))
 
 
-@click.command(cls=AskingCommand, epilog=examples("callback erase CASE", "callback erase CASE --yes --json"))
+@click.command(cls=ServerCommand, epilog=examples("callback erase CASE", "callback erase CASE --yes --json"))
 @click.argument("case_id", metavar="CASE")
-@click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")
-@asks
-def erase(session: Session, *, case_id: str, yes: bool) -> None:
-    """Erase what was recorded of the calls of a case.
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation. Required without a terminal.")
+@with_connection
+def erase(connection: Connection, *, case_id: str, yes: bool) -> None:
+    """Erase the recorded content of the calls of a callback permanently.
 
-    Headers, query, body, client address and answer of each call are gone then, for good: for data protection. The
-    case, with its own response, its labels and what else is known of the calls (times, status), stays for its time.
+    Use it for data protection. It deletes the headers, query, body, client address and response of each call. The
+    callback with its own response and labels stays, and so do the times and status of the calls.
     """
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("There is no terminal to ask on: give --yes to erase.")
-        click.confirm(f"Erase what was recorded of the calls of {case_id}?", abort=True, err=True)
-    count = session.ask(lambda client: client.erase_calls(case_id))
-    if session.as_json:
+            raise click.UsageError("There is no terminal to ask for confirmation. Use --yes to erase.")
+        click.confirm(f"Erase the recorded content of the calls of {case_id}?", abort=True, err=True)
+    count = connection.run(lambda client: client.erase_calls(case_id))
+    if connection.as_json:
         click.echo(json_view.dumps({"erasedCallCount": count}))
     else:
-        click.echo(f"Erased what was recorded of {count} call{'' if count == 1 else 's'}.")
+        click.echo(f"Erased the recorded content of {count} call{'' if count == 1 else 's'}.")
 
 
-def _show(session: Session, value: Callback) -> None:
-    if session.as_json:
+def _show(connection: Connection, value: Callback) -> None:
+    if connection.as_json:
         click.echo(json_view.dumps(json_view.callback(value)))
     else:
         fallback = None if value.fallback is None else masked_response(value.fallback)
-        Screen().callback(replace(value, response=masked_response(value.response), fallback=fallback))
+        TextView().callback(replace(value, response=masked_response(value.response), fallback=fallback))

@@ -1,4 +1,4 @@
-"""The command that makes a shell complete the others."""
+"""Shell completion."""
 
 from collections.abc import Mapping
 
@@ -12,17 +12,19 @@ _SHELLS: Mapping[str, type[ShellComplete]] = {each.name: each for each in (BashC
 
 @click.command(
     epilog=examples(
-        "source <(callback completion bash)    # in ~/.bashrc; the same with zsh in ~/.zshrc",
+        "source <(callback completion bash)    # in ~/.bashrc; for zsh in ~/.zshrc",
         "callback completion fish > ~/.config/fish/completions/callback.fish",
-        "callback completion bash > /etc/bash_completion.d/callback    # for everyone",
+        "callback completion bash > /etc/bash_completion.d/callback    # for all users",
     )
 )
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands, options and their values.
+    """Print the shell script that completes commands, options and their values.
 
-    bash needs version 4.4 or newer. In ~/.zshrc it comes after compinit.
+    It requires bash 4.4 or newer. In ~/.zshrc, put it after compinit.
     """
     complete = _SHELLS[shell](context.find_root().command, {}, "callback", "_CALLBACK_COMPLETE")
-    click.echo(ShellComplete.source(complete))  # not its own `source`: that of bash starts one, to see its version
+    click.echo(
+        ShellComplete.source(complete)
+    )  # not `source` of the class: that of bash starts a bash to check its version

@@ -1,8 +1,8 @@
-"""Values as JSON, with the contract's names.
+"""JSON output, with the names of the contract.
 
-What the contract leaves unset is left out; everything else is always there. Enums are their words, times RFC 3339 in
-UTC, counts numbers. A body that is not UTF-8 is in base64 under a name of its own. Headers and query are flat: a
-repeated name has a list.
+A field that the contract leaves unset is omitted; every other field is always present. Enums are their names, times are
+RFC 3339 in UTC, counts are numbers. A body that is not UTF-8 is encoded as base64, in a field with the suffix `Base64`.
+Headers and query are flat: a repeated name has a list.
 """
 
 import base64
@@ -17,12 +17,12 @@ Json = dict[str, Any]
 
 
 def dumps(view: Json | list[Json]) -> str:
-    """Return the text: indented, and in ASCII, so that no byte of it can mean something to a terminal."""
+    """Return indented JSON. It is ASCII, so that no character of it can control a terminal."""
     return json.dumps(view, indent=2)
 
 
 def line(view: Json) -> str:
-    """Return the text on one line, of the same characters."""
+    """Return JSON on one line, in ASCII."""
     return json.dumps(view)
 
 
@@ -62,7 +62,7 @@ def callback(value: Callback) -> Json:
 
 
 def call(value: Call) -> Json:
-    """Return the view of a call. A body that is not there, though it has a size, was left out or not recorded."""
+    """Return the view of a call. A body that is missing despite its size was left out or not recorded."""
     has_body = bool(value.body) or value.body_size == 0
     return _without_none(
         {
@@ -113,7 +113,7 @@ def event(value: CallEvent) -> Json:
 
 
 def listed_call(value: Call) -> Json:
-    """Return the view of a call from a list. Lists leave bodies out, so an empty one says nothing."""
+    """Return the view of a call from a list. An empty body is omitted, because lists leave out bodies."""
     if value.response is not None and not value.response.body:
         value = replace(value, response=replace(value.response, body=None))
     if value.delivery is not None and value.delivery.response is not None and not value.delivery.response.body:

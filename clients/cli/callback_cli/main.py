@@ -1,4 +1,4 @@
-"""The entry point `callback` and its help."""
+"""The entry point `callback`, and its help text."""
 
 import errno
 import os
@@ -7,13 +7,13 @@ from importlib import metadata
 
 import click
 
-from callback_cli import activities, callbacks, calls, completion, failures, operation, processes, tokens
+from callback_cli import activities, callbacks, calls, completion, diagnostics, errors, processes, tokens
 from callback_cli.options import in_utf_8
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Run it", (processes.up, processes.server, processes.edge)),
+    ("Run", (processes.up, processes.server, processes.edge)),
     (
-        "Ask a server",
+        "Use a server",
         (
             callbacks.generate,
             callbacks.list_callbacks,
@@ -30,40 +30,40 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     (
-        "Operate it",
+        "Operate",
         (
             activities.pause,
             activities.resume,
             activities.paused,
             tokens.token,
-            operation.show_config,
-            operation.doctor,
+            diagnostics.show_config,
+            diagnostics.doctor,
             completion.completion,
         ),
     ),
 )
-"""Every command, in the order in which one meets them."""
+"""All commands by section, in the order of the help text."""
 
 COMMANDS = tuple(command for _, commands in SECTIONS for command in commands)
-"""The same without the sections."""
+"""All commands, without the sections."""
 
 FIVE_MINUTES = """\b
 Five minutes:
-  callback up                      everything, on this machine; leave it running
+  callback up                      run everything on this machine; keep it running
   callback generate --activity record --type response --body 'thank you'
-  curl -d status=paid URL          as the other system would
-  callback calls CASE              what came in
-  callback call CALL               one of them, whole
+  curl -d status=paid URL          call it, as the other system does
+  callback calls CASE              list the recorded calls
+  callback call CALL               show one of them
 """
 
-EXIT_CODES = "\n".join(["\b", "Exit codes:", *(f"  {code:<3}  {what}" for code, what in failures.EXIT_CODES)])
+EXIT_CODES = "\n".join(["\b", "Exit codes:", *(f"  {code:<3}  {what}" for code, what in errors.EXIT_CODES)])
 
 
-class InSections(click.Group):
-    """A group that lists its commands in sections, in their order."""
+class SectionedGroup(click.Group):
+    """A command group whose help lists the commands by section."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
+        """Return the names of the commands, in the order of the help text."""
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,17 +83,17 @@ def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -
 
 
 @click.group(
-    cls=InSections,
+    cls=SectionedGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"{FIVE_MINUTES}\n{EXIT_CODES}",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
-    """URLs that someone outside can call, and the answer they get, decided by you.
+    """Generate URLs that outside systems can call, and decide how each call is answered.
 
-    The other system calls the URL, or sends a browser to it. An activity decides what happens then: `record` keeps the
-    call and gives the response that was set, `form` has the caller wait for whoever answers (`callback set-response`),
-    and any other is decided by a handler of your own.
+    The outside system calls the URL, or sends a browser to it. The activity of the callback then decides on the call.
+    `record` stores it and sends the response that you set. `form` lets the caller wait until you answer with `callback
+    answer`. Every other activity is one of your own handlers.
     """
 
 
@@ -106,15 +106,15 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    if sys.stdout is None:  # what is printed would be lost without a word
-        click.echo("Error: the output can not be written: standard output is closed", err=True)
-        sys.exit(failures.EXIT_REFUSED)
+    if sys.stdout is None:  # otherwise the output would be lost silently
+        click.echo("Error: cannot write the output: standard output is closed", err=True)
+        sys.exit(errors.EXIT_REFUSED)
     try:
-        cli(prog_name="callback")  # which ends in silence where the reader of its output is gone
+        cli(prog_name="callback")  # ends silently if the reader of its output has gone
     except OSError as error:
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
-        click.echo(f"Error: the output can not be written: {error.strerror}", err=True)
-        # Python writes what is left when it ends: not there once more, which would be one more error.
+        click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+        # Python flushes the output at its exit. Redirect it, because that would fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(failures.EXIT_REFUSED)
+        sys.exit(errors.EXIT_REFUSED)

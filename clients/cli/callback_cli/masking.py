@@ -1,10 +1,12 @@
-"""What must not be seen of a recorded call by whoever looks over a shoulder, or reads a log of a terminal.
+"""Masking of secrets in recorded calls, so that a terminal or its log does not reveal them.
 
-1. The value of a header field, or of a parameter in a query, a form or a URL, whose name says that it is a credential.
-2. The state of a `/cbq/` case: the value of its parameter, and wherever else it stands.
-3. A state in a path, `/cb/…`, and the password in a URL: a Referer can hold one.
+It masks:
 
-What is looked for is found percent-encoded too, as it is in a URL within a URL.
+1. the value of a header field, or of a parameter in a query, a form or a URL, whose name indicates a credential;
+2. the state of a `/cbq/` callback: the value of its parameter, and every other occurrence of it;
+3. a state in a path (`/cb/…`), and the password in a URL, as a Referer can contain them.
+
+Percent-encoded occurrences are masked too, as in a URL that contains another URL.
 """
 
 import re
@@ -18,14 +20,14 @@ MASK = "***"
 
 _CREDENTIAL = re.compile(
     r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"
-    r"|relaystate|session|verifier|jwt|^(?:state|code|key|sig|auth|otp|pass|sid)$",
+    r"|relaystate|connection|verifier|jwt|^(?:state|code|key|sig|auth|otp|pass|sid)$",
     re.IGNORECASE,
 )
-"""The names of what carries a credential, be it a header field or a parameter."""
+"""Names of header fields and parameters that carry a credential."""
 
 
 def _encoded(text: str) -> str:
-    """A pattern for a text of which any character may be percent-encoded, also more than once."""
+    """Return a pattern for a text in which any character may be percent-encoded, even repeatedly."""
     return "".join(rf"(?:{re.escape(each)}|%(?:25)*{ord(each):02x})" for each in text)
 
 
@@ -48,8 +50,8 @@ def masked(call: Call, state_query_parameter: str) -> Call:
     """Return the call with states and credentials masked.
 
     Args:
-        call: The call as it was recorded.
-        state_query_parameter: That of its case; empty for `/cb/`.
+        call: The recorded call.
+        state_query_parameter: That of its callback. Empty for `/cb/`.
     """
 
     def is_secret(name: str) -> bool:
@@ -88,8 +90,8 @@ def masked_response(response: Response, hide: Callable[[str], str] | None = None
     """Return the response with credentials masked.
 
     Args:
-        response: The response of a case or a call.
-        hide: What else to do with its texts. Default: what is a credential wherever it stands.
+        response: The response of a callback or a call.
+        hide: The function that masks its texts. Default: mask credentials, wherever they occur.
     """
     hide = hide or _hidden
     return replace(
@@ -109,7 +111,7 @@ def _masked_delivery(delivery: Delivery, hide: Callable[[str], str]) -> Delivery
 
 
 def _hidden(text: str) -> str:
-    """The text without what is a credential wherever it stands."""
+    """Return the text with credentials masked, wherever they occur."""
 
     def parameter(found: re.Match[str]) -> str:
         return f"{found[1]}{MASK}" if _CREDENTIAL.search(found[2]) else found[0]
@@ -123,6 +125,6 @@ def _hidden_headers(pairs: Iterable[tuple[str, str]], hide: Callable[[str], str]
 
 
 def _masked_piece(piece: str, is_secret: Callable[[str], bool]) -> str:
-    """A piece of a query string or form, its value masked if its name says so."""
+    """Return one parameter of a query string or form, with its value masked if its name is secret."""
     name, equals, _ = piece.partition("=")
     return f"{name}={MASK}" if equals and is_secret(unquote_plus(name)) else piece

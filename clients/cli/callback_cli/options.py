@@ -1,4 +1,4 @@
-"""What options mean beyond text, the options of a response, and how help ends."""
+"""Types of options, shared groups of options, and the examples of a help text."""
 
 import functools
 import os
@@ -14,7 +14,9 @@ from callback.targets import target_problem
 
 
 def text(value: str) -> str:
-    """Return the text, if it can be sent. An argument that is not UTF-8 reaches Python as text that no encoding takes.
+    """Return the text, after checking that it is UTF-8.
+
+    Python decodes an argument that is not UTF-8 to a text that cannot be encoded again.
 
     Raises:
         click.BadParameter: It is not UTF-8.
@@ -27,7 +29,7 @@ def text(value: str) -> str:
 
 
 def target(value: str) -> str:
-    """Return the address of a server: HOST:PORT, or a gRPC target.
+    """Return the address of a server, after checking that it is HOST:PORT or a gRPC target.
 
     Raises:
         click.BadParameter: It is neither.
@@ -40,7 +42,7 @@ def target(value: str) -> str:
 
 
 def in_utf_8(command: click.Command) -> click.Command:
-    """Return the command, its text options and arguments such that what is not UTF-8 is wrong usage."""
+    """Make text options and arguments of a command reject text that is not UTF-8, and return the command."""
     for parameter in command.params:
         if parameter.type is click.STRING:
             parameter.type = click.types.FuncParamType(text)
@@ -51,7 +53,7 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 
 
 def duration(_context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
-    """Return a time such as 500ms, 90s, 15m, 1h, 7d or 1h30m.
+    """Return a duration such as 500ms, 90s, 15m, 1h, 7d or 1h30m.
 
     Raises:
         click.BadParameter: It is not one.
@@ -60,15 +62,17 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
         return None
     parts = re.findall(r"([0-9]+)(ms|[smhd])", text)
     if not parts or "".join(map("".join, parts)) != text:
-        raise click.BadParameter(f"{text!r} is not a time; write 90s, 15m, 1h, 7d or 1h30m", param=parameter)
+        raise click.BadParameter(
+            f"{text!r} is not a duration. Use a value such as 90s, 15m, 1h, 7d or 1h30m.", param=parameter
+        )
     try:
         return sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta())
     except (OverflowError, ValueError):  # ValueError: more digits than Python reads
-        raise click.BadParameter(f"{text!r} is too long a time", param=parameter) from None
+        raise click.BadParameter(f"{text!r} is too long.", param=parameter) from None
 
 
 def pairs(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return each NAME=VALUE as name and value.
+    """Return each NAME=VALUE as a pair of name and value.
 
     Raises:
         click.BadParameter: There is no `=`, or no name before it.
@@ -77,57 +81,59 @@ def pairs(_context: click.Context, parameter: click.Parameter, texts: tuple[str,
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param=parameter)
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE.", param=parameter)
         found.append((name, value))
     return tuple(found)
 
 
 def labels(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Return each NAME=VALUE as an entry.
+    """Return each NAME=VALUE as an entry of a dict.
 
     Raises:
         click.BadParameter: As for `pairs`, or a name is given twice.
     """
     found = pairs(context, parameter, texts)
     if len(dict(found)) < len(found):
-        raise click.BadParameter("each name can be given once", param=parameter)
+        raise click.BadParameter("each name can be given only once.", param=parameter)
     return dict(found)
 
 
-def filled(_context: click.Context, parameter: click.Parameter, text: str | None) -> str:
-    """Return what was given, or "" if nothing was: an empty text, of a variable that is not set say, would mean all.
+def not_blank(_context: click.Context, parameter: click.Parameter, text: str | None) -> str:
+    """Return the value of an optional filter, or "" if it is not given.
+
+    A blank value, such as that of an unset shell variable, is an error, because it would select everything.
 
     Raises:
-        click.BadParameter: It is blank.
+        click.BadParameter: The value is blank.
     """
     if text is not None and not text.strip():
-        raise click.BadParameter("it is empty", param=parameter)
+        raise click.BadParameter("the value is empty.", param=parameter)
     return text or ""
 
 
-activity_filter = click.option("--activity", metavar="A", callback=filled, help="Only cases of this activity.")
-"""The option that narrows cases, or what happens to them, to those of an activity."""
+activity_filter = click.option("--activity", metavar="A", callback=not_blank, help="Only callbacks of this activity.")
+"""The option that selects callbacks, or their events, by activity."""
 label_filter = click.option(
     "--label",
     "labels",
     metavar="K=V",
     multiple=True,
     callback=labels,
-    help="Only cases with this label; repeat for those that have all.",
+    help="Only callbacks with this label. Can be repeated; all must match.",
 )
-"""The option that narrows cases, or what happens to them, to those with labels."""
+"""The option that selects callbacks, or their events, by labels."""
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help: commands to copy, kept as they stand."""
+    """Return the examples at the end of a help text, as lines that click does not reflow."""
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
 
 
 def response_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a response, and what they say as its argument `response`.
+    """Add the options of a response to a command, which receives them as its argument `response`.
 
     Args:
-        required: Whether the type must be given; without it, it is None.
+        required: Whether `--type` is required. Without it, the type of the response is None.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -136,19 +142,21 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             "response_type",
             type=click.Choice([each.lower() for each in ResponseType], case_sensitive=False),
             required=required,
-            help="Redirect the browser, or give a response.",
+            help="Whether calls get a redirect or a response.",
         )
-        @click.option("--redirect-url", metavar="URL", help="Where a redirect leads: /path, or http(s)://…")
+        @click.option("--redirect-url", metavar="URL", help="The target of a redirect: /path or http(s)://…")
         @click.option("--body", metavar="TEXT", type=os.fsencode, help="The body of a response.")
-        @click.option("--body-file", metavar="FILE", type=click.File("rb"), help="The body, from a file; - is stdin.")
+        @click.option(
+            "--body-file", metavar="FILE", type=click.File("rb"), help="Read the body from a file; - is standard input."
+        )
         @click.option(
             "--code",
             metavar="N",
             type=click.IntRange(200, 599),
-            help="The HTTP status of a response; none of 300-399.",
+            help="The HTTP status of a response: 200-299 or 400-599.",
         )
         @click.option(
-            "--header", "headers", metavar="K=V", multiple=True, callback=pairs, help="A header field; repeat."
+            "--header", "headers", metavar="K=V", multiple=True, callback=pairs, help="A header field. Can be repeated."
         )
         @functools.wraps(command)
         def with_response(
@@ -162,7 +170,7 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             **options: Any,
         ) -> None:
             if body is not None and body_file is not None:
-                raise click.UsageError("--body and --body-file exclude each other.")
+                raise click.UsageError("--body and --body-file cannot be combined.")
             response = Response(
                 type=None if response_type is None else ResponseType(response_type.upper()),
                 redirect_url=redirect_url,
@@ -178,16 +186,19 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
 
 
 def fallback_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a fallback, and what they say as its argument `fallback`; None if nothing."""
+    """Add the options of a fallback to a command, which receives them as its argument `fallback`, None if not given."""
 
-    @click.option("--fallback-redirect-url", metavar="URL", help="Where the caller is sent then.")
-    @click.option("--fallback-body", metavar="TEXT", type=os.fsencode, help="The body that the caller gets then.")
+    @click.option("--fallback-redirect-url", metavar="URL", help="The fallback redirects to this URL.")
+    @click.option("--fallback-body", metavar="TEXT", type=os.fsencode, help="The body of the fallback.")
     @click.option(
-        "--fallback-code", metavar="N", type=click.IntRange(200, 599), help="The HTTP status; none of 300-399."
+        "--fallback-code",
+        metavar="N",
+        type=click.IntRange(200, 599),
+        help="The HTTP status of the fallback: 200-299 or 400-599.",
     )
     @click.option(
         "--fallback-header", "fallback_headers", metavar="K=V", multiple=True, callback=pairs,
-        help="A header field; repeat.",
+        help="A header field. Can be repeated.",
     )  # fmt: skip
     @functools.wraps(command)
     def with_fallback(
@@ -201,7 +212,7 @@ def fallback_options(command: Callable[..., None]) -> Callable[..., None]:
         response = Response(fallback_body, fallback_code, fallback_headers or None)
         given = response != Response()
         if fallback_redirect_url is not None and given:
-            raise click.UsageError("A fallback redirects, or has a body, code and headers.")
+            raise click.UsageError("--fallback-redirect-url cannot be combined with the other --fallback options.")
         fallback = Redirect(fallback_redirect_url) if fallback_redirect_url is not None else response if given else None
         command(*arguments, fallback=fallback, **options)
 

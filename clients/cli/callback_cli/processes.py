@@ -1,4 +1,4 @@
-"""The commands that start processes: up, server, edge. What they run is imported only then."""
+"""Commands that start processes: up, server, edge. They import the process only when they run."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from callback_cli.failures import EXIT_UNAVAILABLE, EXIT_USAGE
+from callback_cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE
 from callback_cli.options import examples
 
 config_option = click.option(
@@ -16,7 +16,7 @@ config_option = click.option(
     envvar="CALLBACK_CONFIG",
     show_envvar=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The TOML file with settings and activities.",
+    help="The TOML file with the settings.",
 )
 
 
@@ -25,20 +25,22 @@ config_option = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the state here.  [env var: CALLBACK_DATA_DIR; default: ~/.local/state/callback]",
+    help="The directory of all state.  [env var: CALLBACK_DATA_DIR; default: ~/.local/state/callback]",
 )
-@click.option("--edge", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
-@click.option("--grpc", metavar="HOST:PORT", help="Where the server listens.  [default: 127.0.0.1:50051]")
-@click.option("--demo", is_flag=True, help="Make two callbacks and print what to try.")
-@click.option("--until-eof", is_flag=True, help="Stop when standard input ends too: for programs that start it.")
+@click.option("--edge", metavar="HOST:PORT", help="The listen address for calls.  [default: 127.0.0.1:8080]")
+@click.option("--grpc", metavar="HOST:PORT", help="The listen address of the server.  [default: 127.0.0.1:50051]")
+@click.option("--demo", is_flag=True, help="Generate two callbacks, and print what to try.")
+@click.option(
+    "--until-eof", is_flag=True, help="Stop also at the end of standard input, for programs that start this one."
+)
 @config_option
 def up(
     data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, until_eof: bool, config: Path | None
 ) -> None:
     """Run everything on this machine: store, server and edge.
 
-    The state is kept over restarts. Port 0 picks a free one; the line that begins with `ready` says which. Ctrl-C stops
-    it.
+    The state is kept across restarts. Port 0 selects a free port, and the line that begins with `ready` shows it.
+    Ctrl-C stops everything.
     """
     with needs_extra("up"):
         from callback_up.main import run
@@ -47,11 +49,11 @@ def up(
 
 @click.command(epilog=examples("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml"))
 @config_option
-@click.option("--grpc", metavar="HOST:PORT", help="Where to listen.  [default: 127.0.0.1:50051]")
+@click.option("--grpc", metavar="HOST:PORT", help="The listen address.  [default: 127.0.0.1:50051]")
 def server(config: Path | None, grpc: str | None) -> None:
     """Run one server process, for production.
 
-    Its other settings come from CALLBACK_… in the environment and from the file. SIGTERM stops it in good order.
+    Other settings come from CALLBACK_… environment variables and the file. SIGTERM stops the process gracefully.
     """
     with needs_extra("server"):
         from callback_server.main import run
@@ -61,13 +63,15 @@ def server(config: Path | None, grpc: str | None) -> None:
 
 @click.command(epilog=examples("callback edge --bind 0.0.0.0:8080 --server 127.0.0.1:50051"))
 @config_option
-@click.option("--bind", metavar="HOST:PORT", help="Where calls arrive.  [default: 127.0.0.1:8080]")
-@click.option("--admin", metavar="HOST:PORT", help="Where probes and /metrics are.  [default: 127.0.0.1:8081]")
-@click.option("--server", metavar="HOST:PORT", help="The server to ask.  [default: 127.0.0.1:50051]")
+@click.option("--bind", metavar="HOST:PORT", help="The listen address for calls.  [default: 127.0.0.1:8080]")
+@click.option(
+    "--admin", metavar="HOST:PORT", help="The listen address for probes and /metrics.  [default: 127.0.0.1:8081]"
+)
+@click.option("--server", metavar="HOST:PORT", help="The address of the server.  [default: 127.0.0.1:50051]")
 def edge(config: Path | None, bind: str | None, admin: str | None, server: str | None) -> None:
     """Run one edge process, for production.
 
-    Its other settings come from CALLBACK_EDGE_… in the environment and from the file. SIGTERM stops it in good order.
+    Other settings come from CALLBACK_EDGE_… environment variables and the file. SIGTERM stops the process gracefully.
     """
     with needs_extra("server"):
         from callback_edge.main import run
@@ -76,23 +80,25 @@ def edge(config: Path | None, bind: str | None, admin: str | None, server: str |
 
 
 def _run(process: Callable[[], int]) -> int:
-    """Run a process and return its exit code; settings that are wrong are wrong usage."""
+    """Run a process, and return its exit code. Invalid settings give the exit code of invalid usage."""
     from callback_process.settings import SettingsError
 
     try:
         return process()
     except SettingsError as error:
-        click.echo(f"Error: these settings are wrong:\n{error}", err=True)
+        click.echo(f"Error: these settings are not valid:\n{error}", err=True)
         return EXIT_USAGE
 
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Say how to install what an import lacks."""
+    """Report how to install a missing package of an optional extra."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("callback"):
-            raise  # a fault of ours, not a package that is missing
-        click.echo(f"Error: this needs {error.name}, which is not installed: pip install 'callback[{extra}]'", err=True)
+            raise  # a bug in this package, not a missing one
+        click.echo(
+            f"Error: this command requires {error.name}. Install it with: pip install 'callback[{extra}]'", err=True
+        )
         sys.exit(EXIT_UNAVAILABLE)

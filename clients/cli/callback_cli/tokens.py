@@ -1,4 +1,4 @@
-"""The command that makes a token. What it needs of the server is imported only then."""
+"""The command that creates a token. It imports the server only when it runs."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from callback_cli import options
-from callback_cli.failures import EXIT_USAGE
+from callback_cli.errors import EXIT_USAGE
 from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
 
 ROLES = ("owner", "edge", "admin", "worker")
-"""What a principal may do. The server has the same list, which is not imported until it is needed."""
+"""The roles of a principal: a copy of the server's list, which is imported only when needed."""
 
 
 @click.command(
@@ -19,29 +19,35 @@ ROLES = ("owner", "edge", "admin", "worker")
         "callback token orders --role owner --file principals.toml",
         "(umask 077; callback token edge-1 --role edge --expires 90d > edge-1.token)",
         "callback token order-handlers --role worker --activity order-paid --activity order-refunded",
-        "callback token orders    # one more, to take the old one out when nobody uses it any more",
+        "callback token orders    # a further token, to remove the old one later",
     )
 )
 @click.argument("name")
-@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="What NAME may do; repeat. Needed once.")
+@click.option(
+    "--role",
+    "roles",
+    type=click.Choice(ROLES),
+    multiple=True,
+    help="A role of NAME. Required for a new NAME; can be repeated.",
+)
 @click.option(
     "--activity",
     "activities",
     metavar="NAME",
     multiple=True,
-    help="What a worker may work on, or * for everything; repeat. Needed once with --role worker.",
+    help="An activity that the worker may handle, or * for all. Required with --role worker; can be repeated.",
 )
 @click.option(
     "--file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file of principals; made if it is not there.  [default: `principals_file` of the settings]",
+    help="The principals file. It is created if it does not exist.  [default: `principals_file` of the settings]",
 )
 @click.option(
     "--expires",
     metavar="90d",
     callback=options.duration,
-    help="The token stops working after this time: 12h, 90d.  [default: never]",
+    help="The token expires after this time: 12h, 90d.  [default: never]",
 )
 @config_option
 def token(
@@ -52,14 +58,15 @@ def token(
     expires: timedelta | None,
     config: Path | None,
 ) -> None:
-    """Make a token that proves who asks.
+    """Create a bearer token for a principal.
 
-    The token is printed this once, alone on standard output. The file of principals gets its SHA-256, and NAME itself
-    if it is new; a server that runs sees that within a second. A principal can have several tokens. Where the settings
-    name no file, what belongs into one is printed on standard error.
+    The token is printed only this once, alone on standard output. Its SHA-256 is added to the principals file, together
+    with NAME if it is new. A running server reads the change within a second. A principal can have several tokens. If
+    the settings name no principals file, the entry to add is printed on standard error.
 
-    Roles: an owner generates callbacks, and sees its own; an edge hands over calls; an admin may do what an owner may,
-    with everyone's; a worker handles the calls of its activities.
+    Roles: an owner generates callbacks and sees its own; an edge passes calls to the server; an admin may do the same
+        as
+    an owner with the callbacks of all owners; a worker handles the calls of its activities.
     """
     with needs_extra("server"):
         from callback_process.settings import SettingsError
@@ -68,17 +75,17 @@ def token(
         from callback_server.settings import ServerSettings
     given = [Role(role) for role in roles]
     if activities and roles and "worker" not in roles:
-        raise click.UsageError("--activity is what a worker may work on: it needs --role worker")
+        raise click.UsageError("--activity requires --role worker.")
     if "worker" in roles and not activities:
-        raise click.UsageError("--role worker needs --activity NAME, or --activity '*' for everything")
+        raise click.UsageError("--role worker requires --activity NAME, or --activity '*' for all activities.")
     if any(not 1 <= len(each) <= 200 for each in activities):
-        raise click.BadParameter("the name of an activity has 1 to 200 characters", param_hint="--activity")
+        raise click.BadParameter("the name of an activity has 1 to 200 characters.", param_hint="--activity")
     try:
         end = None if expires is None else datetime.now(UTC) + expires
     except OverflowError:
-        raise click.BadParameter("that is too long a time", param_hint="--expires") from None
+        raise click.BadParameter("the time is too long.", param_hint="--expires") from None
     if expires is not None and not expires:
-        raise click.BadParameter("it would never work", param_hint="--expires")
+        raise click.BadParameter("the time must be longer than 0.", param_hint="--expires")
     try:
         check_name(name)
     except ValueError as error:
@@ -89,11 +96,11 @@ def token(
     except SettingsError as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(EXIT_USAGE) from None
-    until = "" if end is None else f" It works until {end:%Y-%m-%d %H:%M} UTC."
+    until = "" if end is None else f" It expires at {end:%Y-%m-%d %H:%M} UTC."
     if path is None:
-        click.echo("The settings name no principals_file. Put this into one:", err=True)
+        click.echo("The settings name no principals_file. Add this entry to one:", err=True)
         click.echo(f"\n{token_toml(name, given, token_entry(made, end), activities=activities)}", err=True)
     else:
-        click.echo(f"{name} has one more token in {path}.{until}", err=True)
-    click.echo("The token, which is kept nowhere:", err=True)
+        click.echo(f"Added a token for {name} to {path}.{until}", err=True)
+    click.echo("The token, which is not stored anywhere:", err=True)
     click.echo(made)

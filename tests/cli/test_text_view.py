@@ -21,7 +21,7 @@ from callback import (
 )
 from callback._converters import call_from_proto, callback_from_proto
 from callback._values import CallbackStatus
-from callback_cli.screen import SHOWN_BODY_BYTES, Screen, plain
+from callback_cli.text_view import SHOWN_BODY_BYTES, TextView, plain
 
 CALLBACK = callback_from_proto(callback_message())
 A_CALL = call_from_proto(call_message())
@@ -33,7 +33,7 @@ def shown(method, *arguments, **console):
     settings = {"width": 80, "highlight": False, "markup": False, "emoji": False} | console
     if method in ("call", "calls"):
         arguments = (*arguments, "order-paid" if method == "call" else {CASE: "order-paid"})
-    getattr(Screen(Console(file=file, **settings)), method)(*arguments)
+    getattr(TextView(Console(file=file, **settings)), method)(*arguments)
     return file.getvalue()
 
 

@@ -1,8 +1,8 @@
-"""Values for people: aligned text, with colours on a terminal that wants them.
+"""Text output for people: aligned columns, with colours on a terminal that supports them.
 
-1. Nothing is cut or wrapped: an id or a URL can be copied as it stands, and a line can be searched for.
-2. Whatever came from outside is printed as text. Control characters, and those that would turn or hide others, are
-   shown as escapes: a recorded call can not play tricks with a terminal.
+1. Nothing is truncated or wrapped, so that ids and URLs can be copied, and lines can be searched.
+2. Everything from outside is printed as plain text. Control characters, and characters that reverse or hide others, are
+   shown as escapes, so that a recorded call cannot manipulate a terminal.
 """
 
 import json
@@ -34,7 +34,7 @@ from callback import (
 )
 
 SHOWN_BODY_BYTES = 16 * 1024
-"""How much of a body is printed."""
+"""The largest part of a body that is printed, in bytes."""
 
 _STYLES: Mapping[str, str] = {
     CallbackStatus.OPEN: "green",
@@ -56,8 +56,8 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-class Screen:
-    """Standard output."""
+class TextView:
+    """Text output on standard output."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, markup=False, emoji=False)
@@ -93,7 +93,7 @@ class Screen:
             self._response(value.fallback, "Fallback")
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
-        """Print cases as a table; with their labels, if any has some and the terminal is wide enough."""
+        """Print cases as a table, with their labels if there are any and the terminal is wide enough."""
         self._table(
             ("CASE", "STATUS", "AGE", "CALLS", "ACTIVITY", "LABELS"),
             [
@@ -112,7 +112,7 @@ class Screen:
         )
 
     def call(self, value: Call, activity: str) -> None:
-        """Print a call of an activity, whole."""
+        """Print a call of an activity, with its request and responses."""
         self._title("Call", value.call_id)
         self._facts(
             [
@@ -122,8 +122,8 @@ class Screen:
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
                 ("delivery", _delivery(value.delivery)),
-                ("caller", "had hung up before its answer" if value.caller_gone else ""),
-                ("fallback", "sent at the answer deadline; it is shown with the case" if value.fallback_sent else ""),
+                ("caller", "disconnected before its answer" if value.caller_gone else ""),
+                ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
@@ -141,12 +141,12 @@ class Screen:
         self._headers(value.headers)
         self._body(value.body, value.body_size)
         if value.response is not None:
-            self._response(value.response, "Decided later, sent to nobody" if value.fallback_sent else "Response")
+            self._response(value.response, "Decided later, not sent" if value.fallback_sent else "Response")
         if value.delivery is not None and value.delivery.response is not None:
-            self._response(value.delivery.response, "Decided by the handler, sent to nobody")
+            self._response(value.delivery.response, "Decided by the handler, not sent")
 
     def calls(self, values: Sequence[Call], activities: Mapping[str, str]) -> None:
-        """Print calls as a table, with the activities of their cases; with their deliveries, if any has one."""
+        """Print calls as a table, with the activities of their cases, and with their deliveries if there are any."""
         head = ("CALL", "ACTIVITY", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
         self._table(
             head if any(value.delivery for value in values) else head[:-1],
@@ -168,7 +168,7 @@ class Screen:
         )
 
     def event(self, value: CallEvent) -> None:
-        """Print a change of a case or a call."""
+        """Print an event of a case or a call."""
         status = value.delivery_status if value.type is CallEventType.DELIVERY_CHANGED else value.call_status
         case = _closed(value.case_status, value.close_reason)
         self._console.print(
@@ -182,7 +182,7 @@ class Screen:
         )
 
     def lines(self, values: Sequence[str], *, empty: str) -> None:
-        """Print texts, one a line."""
+        """Print texts, one per line."""
         for value in values or [empty]:
             self._line(value)
 
@@ -196,7 +196,7 @@ class Screen:
         column = max((cell_len(shown) for _, shown, _ in settings), default=0)
         width = column + max((cell_len(origin) for *_, origin in settings), default=0) + len("  # ")
         if self._console.is_terminal and width > self._console.width:
-            column = 0  # no columns rather than lines that a narrow terminal breaks
+            column = 0  # no columns, because a narrow terminal would break the lines
         for index, (table, rows) in enumerate(tables.items()):
             if index:
                 self._console.print()
@@ -209,7 +209,7 @@ class Screen:
                 self._console.print(Text.assemble(text, gap, comment), soft_wrap=True)
 
     def finding(self, *, check: str, level: str, seen: str, advice: str) -> None:
-        """Print one thing that was looked at."""
+        """Print the result of one check."""
         text = f"{check}: {seen}" + (f"; {advice}" if advice else "")
         self._console.print(Text.assemble((f"{level:<8} ", _STYLES.get(level, "")), plain(text)), soft_wrap=True)
 
@@ -217,7 +217,7 @@ class Screen:
         self._console.print()
         self._heading(heading)
         if value.type is ResponseType.REDIRECT:
-            self._line(f"  redirect to {value.redirect_url or '(what the handler says)'}")
+            self._line(f"  redirect to {value.redirect_url or '(the URL of the handler)'}")
             return
         self._line(f"  {value.code or 200}")
         self._headers(value.headers or Headers())
@@ -239,12 +239,12 @@ class Screen:
         try:
             body.decode()
         except UnicodeDecodeError:
-            self._line(f"  ({_size(size)} that are not text; --json has them in base64)")
+            self._line(f"  ({_size(size)} that are not text; --json shows them in base64)")
             return
         for line in plain(shown.decode(errors="ignore").replace("\r\n", "\n"), keep="\n\t").split("\n"):
             self._line(f"  {line}", keep="\t")
         if rest > 0:
-            self._line(f"  (and {_size(rest)} more; --json has all)")
+            self._line(f"  (and {_size(rest)} more; --json shows everything)")
 
     def _title(self, word: str, name: str) -> None:
         self._console.print(Text.assemble((word, "bold"), " ", plain(name)), soft_wrap=True)
@@ -256,7 +256,7 @@ class Screen:
         self._console.print(Text(plain(text, keep=keep)), soft_wrap=True)
 
     def _facts(self, facts: Sequence[tuple[str, str | Text]]) -> None:
-        """Print names and values in two columns; without those that have no value."""
+        """Print names and values in two columns. A name without a value is left out."""
         facts = [(name, value) for name, value in facts if value]
         width = max(len(name) for name, _ in facts)
         for name, value in facts:
@@ -291,7 +291,7 @@ class Screen:
 
 
 def plain(text: str, *, keep: str = "") -> str:
-    """Return the text with everything that is not printable as an escape, but for the characters in `keep`."""
+    """Return the text with every character that is not printable as an escape, except those in `keep`."""
     return "".join(
         character
         if character.isprintable() or character in keep
@@ -305,7 +305,7 @@ def _toml_key(key: str) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # of what settings are made of, it looks the same
+    return json.dumps(value, ensure_ascii=False)  # for the types of settings, JSON and TOML look the same
 
 
 def _status(value: Callback) -> str:

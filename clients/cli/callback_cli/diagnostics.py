@@ -1,4 +1,4 @@
-"""The commands for who operates it: what is set, and whether it works. What they ask is imported only then."""
+"""Commands for operators: config and doctor. They import server and edge only when they run."""
 
 import asyncio
 import dataclasses
@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from callback_cli import json_view
-from callback_cli.failures import EXIT_REFUSED, EXIT_USAGE
+from callback_cli.errors import EXIT_REFUSED, EXIT_USAGE
 from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
-from callback_cli.screen import Screen
+from callback_cli.text_view import TextView
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -22,10 +22,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 @_json
 def show_config(config: Path | None, as_json: bool) -> None:
-    """Show the settings that hold here, and where each came from.
+    """Show the effective settings, and the origin of each.
 
-    It reads what `callback server` and `callback edge` would read, in the same environment, and masks what is secret.
-    What it prints is TOML; docs/settings.md says what each setting means.
+    It reads the same sources as `callback server` and `callback edge`, in the current environment, and masks secrets.
+    The output is TOML. docs/settings.md explains each setting.
     """
     with needs_extra("server"):
         from callback_edge.settings import EdgeSettings
@@ -44,9 +44,9 @@ def show_config(config: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json_view.dumps(found))
     else:
-        Screen().settings(found)
+        TextView().settings(found)
     if problems:
-        click.echo("Error: these settings are wrong:\n" + "\n".join(dict.fromkeys(problems)), err=True)
+        click.echo("Error: these settings are not valid:\n" + "\n".join(dict.fromkeys(problems)), err=True)
         sys.exit(EXIT_USAGE)
 
 
@@ -55,23 +55,23 @@ def show_config(config: Path | None, as_json: bool) -> None:
 @config_option
 @_json
 def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
-    """Look whether server and edge can work here, and say what to do.
+    """Check whether server and edge can run here, and suggest repairs.
 
-    It looks at settings, files, certificates, principals, the store, handlers and connections: of a server, an edge, or
-    both if none is named. Run it as the user that runs the process, in the same environment. It says what to do about
-    each problem, changes nothing, and ends with 1 if there is one.
+    It checks the settings, files, certificates, principals, store, handlers and connections of the server, the edge, or
+    both by default. Run it as the user of the process, in the same environment. It suggests a repair for each problem,
+    changes nothing, and exits with code 1 if there is a problem.
     """
     with needs_extra("server"):
         from callback_edge import doctor as of_edge
         from callback_server import doctor as of_server
-    screen = Screen()
+    view = TextView()
     found: list[dict[str, str]] = []
 
     async def examine(name: str, findings: AsyncIterator[Any]) -> None:
         async for finding in findings:
             found.append({"process": name, **dataclasses.asdict(finding)})
             if not as_json:
-                screen.finding(**dataclasses.asdict(finding))
+                view.finding(**dataclasses.asdict(finding))
 
     async def examine_all() -> None:
         if process != "edge":

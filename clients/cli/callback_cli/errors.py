@@ -1,4 +1,4 @@
-"""What is said when a server refuses or gives no answer, and the exit code for it; and what is warned of."""
+"""Error messages and warnings of the command line, and its exit codes."""
 
 import json
 import re
@@ -15,16 +15,16 @@ EXIT_UNAVAILABLE = 69
 EXIT_TIMED_OUT = 124
 
 EXIT_CODES = (
-    (0, "done"),
-    (EXIT_REFUSED, "refused, or not possible"),
-    (EXIT_USAGE, "wrong usage or settings"),
-    (EXIT_NOT_FOUND, "no such case or call"),
-    (EXIT_CLOSED, "the case is closed"),
-    (EXIT_UNAVAILABLE, "no answer from the server or its store, or a package is missing"),
-    (EXIT_TIMED_OUT, "`wait`: no call in time"),
-    (130, "ended by Ctrl-C"),
+    (0, "success"),
+    (EXIT_REFUSED, "refused by the server, or not possible"),
+    (EXIT_USAGE, "invalid usage or settings"),
+    (EXIT_NOT_FOUND, "the callback or call does not exist"),
+    (EXIT_CLOSED, "the callback is closed"),
+    (EXIT_UNAVAILABLE, "the server or its store is unreachable, or a package is missing"),
+    (EXIT_TIMED_OUT, "`wait` timed out"),
+    (130, "stopped by Ctrl-C"),
 )
-"""Every exit code and what it says, as help tells it."""
+"""Every exit code and its meaning, for the help text."""
 
 _OPTIONS: Mapping[str, str] = {
     "callback_case_id": "CASE",
@@ -52,31 +52,32 @@ _OPTIONS: Mapping[str, str] = {
     "response.response_code": "--code",
     "response.response_headers": "--header",
 }
-"""The option or argument that a field of the contract comes from."""
+"""The option or argument for each field of the contract."""
 
 _ADVICE: Mapping[str, str] = {
-    ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or ask for the same as the first time.",
-    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave --request-id out, or give the server a state_key.",
-    ErrorReason.CALLBACK_NOT_FOUND: "`callback list` shows the cases there are.",
-    ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` shows the calls that are kept.",
-    ErrorReason.CALLBACK_CLOSED: "It stays closed: generate a new one.",
-    ErrorReason.CALL_ANSWERED: "`callback call CALL` shows how, and what was answered.",
+    ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or repeat the first request unchanged.",
+    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or configure a state_key at the server.",
+    ErrorReason.CALLBACK_NOT_FOUND: "`callback list` lists your callbacks.",
+    ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
+    ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",
+    ErrorReason.CALL_ANSWERED: "`callback call CALL` shows the answer.",
     ErrorReason.CALL_NOT_HELD: (
-        "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
-        "--activity form."
+        "Only calls with --answer-mode hold or --activity form can be answered. `callback list --waiting` lists them."
     ),
-    ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows whether it runs, and what is kept of it.",
-    ErrorReason.WATCH_POSITION_LOST: "See what is with `callback list`, then watch without --resume-token.",
-    ErrorReason.TOO_MANY_WATCHERS: "End another watch first, or ask another server.",
-    ErrorReason.STORE_UNAVAILABLE: "The server runs, its store does not answer. Try again when it does.",
+    ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows its status and what is stored of its request.",
+    ErrorReason.WATCH_POSITION_LOST: "List the current state with `callback list`, then watch without --resume-token.",
+    ErrorReason.TOO_MANY_WATCHERS: "Stop another watch first, or use another server.",
+    ErrorReason.STORE_UNAVAILABLE: "The server is running, but its store does not answer. Try again later.",
     ErrorReason.UNAUTHENTICATED: (
-        "Say who asks: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and --key-file.\n"
-        "The server's operator makes a token with `callback token NAME`."
+        "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).\n"
+        "The operator of the server creates a token with `callback token NAME`."
     ),
-    ErrorReason.ROLE_MISSING: "The server's operator gives roles, in its principals_file.",
-    ErrorReason.TOO_MANY_OPEN_CALLBACKS: "Close some first: `callback list --status open`, `callback close CASE`.",
+    ErrorReason.ROLE_MISSING: "The operator of the server assigns roles in its principals_file.",
+    ErrorReason.TOO_MANY_OPEN_CALLBACKS: (
+        "Close some first: list them with `callback list --status open`, then use `callback close CASE`."
+    ),
 }
-"""What to do about a refusal."""
+"""What to do about each refusal."""
 
 _NO_SERVER = "Start a server with `callback up`, or give its address with --target or CALLBACK_TARGET."
 _CLOSED_AT_ONCE = r"Socket closed|Connection reset|Broken pipe"
@@ -108,7 +109,7 @@ _CONNECTION_ADVICE: Sequence[tuple[str, str, str]] = (
 
 
 def exit_code(error: CallbackError) -> int:
-    """Return the exit code that belongs to an error."""
+    """Return the exit code for an error."""
     if isinstance(error, NotFoundError):
         return EXIT_NOT_FOUND
     if isinstance(error, CallbackClosedError):
@@ -117,36 +118,36 @@ def exit_code(error: CallbackError) -> int:
 
 
 def readable(error: CallbackError, *, secure: bool) -> str:
-    """Return what is wrong, every bad field by its option, and what to do.
+    """Return the error as text: what happened, each invalid field with its option, and what to do.
 
     Args:
-        error: What went wrong.
-        secure: Whether the server was asked over TLS.
+        error: The error.
+        secure: Whether the connection uses TLS.
     """
-    what, advice = error.message, _ADVICE.get(_word(error), "")
-    if error.violations:  # the message has the bad fields in one long line
-        what = "the request is refused"
+    message, advice = error.message, _ADVICE.get(_reason(error), "")
+    if error.violations:  # the message has all invalid fields in one long line
+        message = "the request is not valid"
     elif not error.reason and isinstance(error, UnavailableError):
-        what, advice = _connection(error.message, secure=secure)
+        message, advice = _connection(error.message, secure=secure)
     facts = "".join(f", {name} {value}" for name, value in error.facts.items())
-    lines = [f"Error: {what} ({_word(error)}{facts})"]
+    lines = [f"Error: {message} ({_reason(error)}{facts})"]
     lines += [f"  {_option(each.field)}: {each.description}" for each in error.violations]
     return "\n".join([*lines, advice] if advice else lines)
 
 
 def as_json(error: CallbackError) -> str:
-    """Return the same for programs: reason, message, facts, and the bad fields by their names in the contract."""
-    return _json(_word(error), error.message, error.facts, error.violations)
+    """Return the error as JSON: reason, message, facts, and the invalid fields with their names in the contract."""
+    return _json(_reason(error), error.message, error.facts, error.violations)
 
 
-def timed_out(what: str, *, as_json: bool) -> str:
-    """Return that a command has waited in vain, in one of the two forms."""
-    return _json("TIMED_OUT", what, {}, ()) if as_json else f"Error: {what} (TIMED_OUT)"
+def timed_out(message: str, *, as_json: bool) -> str:
+    """Return the message of a timeout, as text or JSON."""
+    return _json("TIMED_OUT", message, {}, ()) if as_json else f"Error: {message} (TIMED_OUT)"
 
 
-def warning(what: str, *, as_json: bool) -> str:
-    """Return what somebody should see to, on one line, in one of the two forms."""
-    return json.dumps({"warning": what}) if as_json else f"Warning: {what}"
+def warning(message: str, *, as_json: bool) -> str:
+    """Return a warning on one line, as text or JSON."""
+    return json.dumps({"warning": message}) if as_json else f"Warning: {message}"
 
 
 def _json(reason: str, message: str, facts: Mapping[str, str], violations: Sequence[FieldViolation]) -> str:
@@ -156,7 +157,7 @@ def _json(reason: str, message: str, facts: Mapping[str, str], violations: Seque
 
 
 def _connection(message: str, *, secure: bool) -> tuple[str, str]:
-    """What is wrong with a connection, and what to do."""
+    """Return what is wrong with a connection, and what to do."""
     unreachable, _, cause = message.partition(": ")
     for pattern, meaning, advice in _CONNECTION_ADVICE:
         if pattern in cause:
@@ -170,13 +171,13 @@ def _connection(message: str, *, secure: bool) -> tuple[str, str]:
     return message, _NO_SERVER
 
 
-def _word(error: CallbackError) -> str:
-    """The reason; where the error is not the server's own, gRPC's word for it."""
+def _reason(error: CallbackError) -> str:
+    """Return the reason, or the gRPC status code if the error does not come from the server."""
     return error.reason or error.code.name
 
 
 def _option(field: str) -> str:
-    """The option that a field comes from, and the field; a field that no option gives stands alone."""
+    """Return a field with its option, or the field alone if it has no option."""
     for path, option in _OPTIONS.items():
         if field == path or field.startswith((f"{path}.", f"{path}[")):
             return f"{option} ({field})"

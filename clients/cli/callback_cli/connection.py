@@ -1,0 +1,165 @@
+"""Connection of a command to a server: its options, its client, and the end of the command after an error."""
+
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from callback import CallbackClient, CallbackError, Tls
+from callback.targets import DEFAULT_TARGET, is_local
+from callback_cli import errors, options
+
+TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
+"""The environment variable for the token itself. There is no such option, because process lists would show it."""
+
+_Result = TypeVar("_Result")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The connection options of a command, its first argument."""
+
+    target: str
+    """The address of the server."""
+    tls: Tls | None
+    """The authorities to trust, and the client's certificate. None: no TLS."""
+    token: str | None = field(repr=False)
+    """The bearer token."""
+    token_file: Path | None
+    """A file with the token, as an alternative. It is read with each request."""
+    as_json: bool
+    """Whether to print JSON."""
+
+    def run(self, operation: Callable[[CallbackClient], _Result], *, retry: bool = False) -> _Result:
+        """Run an operation with a client, and return its result.
+
+        Args:
+            operation: The operation.
+            retry: Whether to retry while the server is unreachable, for a command that waits anyway.
+
+        Raises:
+            click.exceptions.Exit: The server refused or did not answer, or a token or TLS file is unusable. The error
+                has been printed on standard error.
+        """
+        try:
+            client = CallbackClient(
+                self.target, tls=self.tls, token=self.token, token_file=self.token_file, retry=retry
+            )
+        except (OSError, ValueError) as error:
+            click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(click.UsageError.exit_code) from error
+        try:
+            with client:
+                return operation(client)
+        except CallbackError as error:
+            secure = self.tls is not None
+            click.echo(errors.as_json(error) if self.as_json else errors.readable(error, secure=secure), err=True)
+            raise click.exceptions.Exit(errors.exit_code(error)) from error
+        except KeyboardInterrupt:
+            # End by the signal, as a program without a handler does, so that a loop in a shell ends too.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+            raise
+
+
+class ServerCommand(click.Command):
+    """A command that uses a server. Its help lists the shared connection options in a section of their own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in two sections."""
+        for title, shared in (("Options", False), ("Connection", True)):
+            rows = [
+                row
+                for parameter in self.get_params(ctx)
+                if isinstance(parameter, click.Option)
+                and isinstance(parameter, _ConnectionOption) is shared
+                and (row := parameter.get_help_record(ctx))
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+class _ConnectionOption(click.Option):
+    """An option of the connection, which an environment variable can set too."""
+
+
+def _connection(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    variable = f"CALLBACK_{name.removeprefix('--').replace('-', '_').upper()}"
+    return click.option(name, cls=_ConnectionOption, envvar=variable, show_envvar=True, **settings)
+
+
+def with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the connection options and `--json` to a command, and pass it a `Connection` as its first argument."""
+
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, also for errors of the server. Usage errors stay text."
+    )
+    @_connection("--target", metavar="HOST:PORT", type=options.target, default=DEFAULT_TARGET, show_default=True,
+        help="The address of the server.")  # fmt: skip
+    @_connection("--token-file", metavar="FILE", type=_FILE,
+        help=f"A file with the bearer token. Default: the token in {TOKEN_VARIABLE}.")  # fmt: skip
+    @_connection("--tls", is_flag=True, help="Use TLS. Each of the options below implies it.")
+    @_connection("--ca-file", metavar="FILE", type=_FILE,
+        help="The certificate authorities (PEM) to trust, instead of the public ones.")  # fmt: skip
+    @_connection("--cert-file", metavar="FILE", type=_FILE, help="The client certificate (PEM).")
+    @_connection("--key-file", metavar="FILE", type=_FILE, help="Its private key (PEM).")
+    @_connection(
+        "--server-name", metavar="NAME", help="The name in the server's certificate, if it differs from the host."
+    )
+    @functools.wraps(command)
+    def with_session(
+        *,
+        as_json: bool,
+        target: str,
+        token_file: Path | None,
+        tls: bool,
+        ca_file: Path | None,
+        cert_file: Path | None,
+        key_file: Path | None,
+        server_name: str | None,
+        **arguments: Any,
+    ) -> None:
+        tls_files = _tls(ca_file, cert_file, key_file, server_name)
+        token, token_file = _token(token_file)
+        connection = Connection(target, tls_files or (Tls() if tls else None), token, token_file, as_json)
+        if connection.tls is None and (token or token_file) and not is_local(target):
+            click.echo(
+                errors.warning(f"the token is sent to {target} in plain text. Use --tls.", as_json=as_json), err=True
+            )
+            logging.getLogger("callback.connection").setLevel(
+                logging.ERROR
+            )  # otherwise each client logs the same warning
+        command(connection, **arguments)
+
+    return with_session
+
+
+def _token(file: Path | None) -> tuple[str | None, Path | None]:
+    """Return the token, or the file from which it can be read repeatedly."""
+    if file is not None and file.is_file():
+        return None, file
+    source = TOKEN_VARIABLE if file is None else f"--token-file {file}"  # a pipe such as <(…) can be read only once
+    try:
+        text = os.environ.get(TOKEN_VARIABLE) or None if file is None else file.read_text("utf-8", "replace")
+    except OSError as error:
+        raise click.UsageError(f"{source}: {error.strerror}") from error
+    token = None if text is None else text.strip()
+    if token is not None and not (token and all("!" <= character <= "~" for character in token)):
+        raise click.UsageError(f"{source}: the token is empty or contains characters that a token cannot have")
+    return token, None
+
+
+def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, server_name: str | None) -> Tls | None:
+    """Return the TLS settings of these options, or None if none is given."""
+    if not (ca_file or cert_file or key_file or server_name):
+        return None
+    if (cert_file is None) != (key_file is None):
+        raise click.UsageError("--cert-file and --key-file must be given together.")
+    return Tls(ca_file, cert_file, key_file, server_name)
