@@ -1,8 +1,8 @@
-"""What the client gives and takes: plain, immutable, typed values.
+"""Values that the client takes and returns: plain, immutable and typed.
 
 Names are those of the contract without their prefixes: `callback_case_id` is `case_id`, `request_body` is `body`.
-Bodies are bytes. Times are aware datetimes in UTC. What may hold a callback's state or a credential (URL, state,
-headers, query, bodies) is left out of every `repr`, so that a value in a log gives nothing away.
+Bodies are bytes. Times are aware datetimes in UTC. A `repr` omits every field that may hold a state or a credential
+(URL, state, headers, query, bodies), so that a value in a log reveals none.
 """
 
 import json
@@ -19,155 +19,155 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class CallbackStatus(StrEnum):
-    """Where a case is in its life."""
+    """Status of a case."""
 
     OPEN = "OPEN"
-    """It can be called."""
+    """The case accepts calls."""
     IN_PROGRESS = "IN_PROGRESS"
-    """A single-use case with a call running; another call gets a 409."""
+    """A call of a single-use case is running. Another call gets a 409."""
     CLOSED = "CLOSED"
-    """It can not be called any more."""
+    """The case accepts no more calls."""
     UNKNOWN = "UNKNOWN"
     """A status that this version of the client does not know."""
 
 
 class CloseReason(StrEnum):
-    """Why a case closed. It is final."""
+    """Reason for which a case closed. A closed case never opens again."""
 
     CONSUMED = "CONSUMED"
     """A call on a single-use case succeeded."""
     FAILED = "FAILED"
-    """The one call of a single-use case that is not retryable was rejected or failed."""
+    """The only call of a single-use case that is not retryable was rejected or failed."""
     INTERRUPTED = "INTERRUPTED"
-    """The process that ran that one call died. It is never run again."""
+    """The process that ran the only call died. The call is never run again."""
     CLOSED_BY_OWNER = "CLOSED_BY_OWNER"
-    """`close_callback` was called."""
+    """The owner called `close_callback`."""
     EXPIRED = "EXPIRED"
-    """Its time to live has passed."""
+    """The time to live of the case passed."""
     UNKNOWN = "UNKNOWN"
     """A reason that this version of the client does not know."""
 
 
 class CallStatus(StrEnum):
-    """What became of a call."""
+    """Status of a call."""
 
     RUNNING = "RUNNING"
-    """The case is claimed for this call; its end is not recorded yet."""
+    """The call has claimed the case, and its end is not recorded yet."""
     SUCCEEDED = "SUCCEEDED"
-    """The handler accepted."""
+    """The handler accepted the call."""
     REJECTED = "REJECTED"
-    """The handler said that incorrect data was sent."""
+    """The handler rejected the call because of incorrect data."""
     FAILED = "FAILED"
-    """The handler raised, broke off, missed its deadline, or answered what can not be rendered."""
+    """The handler raised an exception, was lost, missed its deadline, or gave an answer that cannot be rendered."""
     INTERRUPTED = "INTERRUPTED"
-    """No result was recorded in time: its process died or lost the store."""
+    """No result was recorded in time, because the process died or lost the store."""
     NOT_STARTED = "NOT_STARTED"
-    """The handler provably never started. The case is open again."""
+    """The handler certainly never started. The case is open again."""
     UNKNOWN = "UNKNOWN"
     """A status that this version of the client does not know."""
 
 
 class CallFailure(StrEnum):
-    """Why a call has no result of its handler."""
+    """Reason for which a call has no decision of its handler."""
 
     HANDLER_ERROR = "HANDLER_ERROR"
     """The handler answered with an error."""
     HANDLER_LOST = "HANDLER_LOST"
-    """The connection broke after the handler was asked."""
+    """The connection broke after the handler received the call."""
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     """The handler missed its deadline."""
     INVALID_RESPONSE = "INVALID_RESPONSE"
-    """The handler's answer can not be rendered."""
+    """The handler's answer cannot be rendered."""
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
-    """No connection to the handler, so it never started."""
+    """There was no connection to the handler, so it never started."""
     NO_HANDLER = "NO_HANDLER"
-    """No handler is configured for the activity any more."""
+    """The activity no longer has a handler in the configuration."""
     UNKNOWN = "UNKNOWN"
     """A failure that this version of the client does not know."""
 
 
 class ResponseType(StrEnum):
-    """What a caller gets."""
+    """Type of a response."""
 
     REDIRECT = "REDIRECT"
-    """The browser is sent to the redirect URL: 302 after GET, 303 after any other method."""
+    """A redirect to the redirect URL: 302 after GET, 303 after any other method."""
     RESPONSE = "RESPONSE"
     """The code, body and headers."""
 
 
 class GetGuard(StrEnum):
-    """What becomes of a GET that may not be a person's. Other methods are calls in any case."""
+    """Treatment of a GET that may not come from a person. Requests with other methods are always calls."""
 
     OFF = "OFF"
-    """It is a call, as the return from a payment must be."""
+    """Every GET is a call, as the return from a payment must be."""
     DETECT = "DETECT"
-    """It is no call if it comes from a program that is known to open links: previews, scanners of mail."""
+    """A GET from a program that is known to open links, such as a preview or a mail scanner, is not a call."""
     CONFIRM = "CONFIRM"
-    """It shows a page with one button, and that makes the call: the handler sees the GET, with its query."""
+    """A GET shows a page with one button, which makes the call: the handler receives the GET, with its query."""
     UNKNOWN = "UNKNOWN"
     """A guard that this version of the client does not know."""
 
 
 class AnswerMode(StrEnum):
-    """Who answers a call, and when."""
+    """How a call is answered."""
 
     HANDLER = "HANDLER"
     """The handler of the activity decides, while the caller waits."""
     HOLD = "HOLD"
-    """The caller waits for `answer_call`, by a person or another service. No handler is asked."""
+    """The caller waits until a person or another service calls `answer_call`. No handler runs."""
     ACK = "ACK"
-    """The caller gets the case's response once the call is stored; the handler runs after that, until it works."""
+    """The caller gets the case's response once the call is stored. The handler runs later, with retries."""
     UNKNOWN = "UNKNOWN"
     """A mode that this version of the client does not know."""
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery is."""
+    """Status of a delivery."""
 
     PENDING = "PENDING"
-    """It waits for its next attempt: for its time, for an earlier call of an ordered case, for its activity to be
-    resumed."""
+    """The delivery waits: for the time of its next attempt, for an earlier call of an ordered case, or for its paused
+    activity."""
     RUNNING = "RUNNING"
-    """The handler is at work."""
+    """The handler is running."""
     DELIVERED = "DELIVERED"
-    """The handler accepted."""
+    """The handler accepted the call."""
     DEAD = "DEAD"
-    """The handler rejected, or every attempt failed. `replay_call` tries again."""
+    """The handler rejected the call, or every attempt failed. `replay_call` tries again."""
     UNKNOWN = "UNKNOWN"
     """A status that this version of the client does not know."""
 
 
 class CallFilter(StrEnum):
-    """Which calls of all cases to list."""
+    """Filter of calls across all cases."""
 
     WAITING = "WAITING"
-    """Held calls that wait for their answer."""
+    """Held calls that wait for an answer."""
     DEAD = "DEAD"
-    """Calls whose delivery is dead, but for those that were erased: nothing is left to replay."""
+    """Calls whose delivery is dead, without erased ones, which cannot be replayed."""
 
 
 class CallEventType(StrEnum):
-    """What happened to a case or a call."""
+    """Type of an event."""
 
     CASE_CREATED = "CASE_CREATED"
     """A URL was generated."""
     RESPONSE_SET = "RESPONSE_SET"
     """The case's response was replaced."""
     CASE_CLOSED = "CASE_CLOSED"
-    """The case closed, otherwise than by the end of a call."""
+    """The case closed for another reason than the end of a call."""
     CALL_STARTED = "CALL_STARTED"
-    """A call claimed the case; a held one waits for its answer now. One that the case itself answers (`record`, ACK)
-    has only its end."""
+    """A call claimed the case. A held call now waits for its answer. A call that the case itself answers (`record`,
+    ACK) has only an event for its end."""
     CALL_ENDED = "CALL_ENDED"
     """A call ended."""
     DELIVERY_CHANGED = "DELIVERY_CHANGED"
-    """A delivery is due, was tried, or is over."""
+    """A delivery became due, was attempted, or ended."""
     UNKNOWN = "UNKNOWN"
-    """What this version of the client does not know: pass it over."""
+    """A type that this version of the client does not know. Ignore the event."""
 
 
 def require(name: str, value: object, expected: type, words: str) -> None:
-    """Refuse what is of another type, by the name of the parameter. None is what is not given."""
+    """Raise a TypeError that names the parameter if its value has another type. None means that it is not given."""
     # A bool is an int to Python, and never an HTTP code.
     if value is not None and (not isinstance(value, expected) or isinstance(value, bool)):
         raise TypeError(f"{name} must be {words}, not {type(value).__name__}")
@@ -175,20 +175,20 @@ def require(name: str, value: object, expected: type, words: str) -> None:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Response:
-    """What a caller gets: code, body and headers; with the type redirect (see `Redirect`) only the URL is used.
+    """Response to a caller: code, body and headers. The type redirect (see `Redirect`) uses only the URL.
 
-    An attribute that is None is not given. In a new case it has its default; given to `set_response` or by a handler
-    it keeps what the case says.
+    An attribute that is None is not given: a new case uses its default, and `set_response` and handlers keep the value
+    of the case.
 
     Args:
-        body: Text is sent as UTF-8. At most 1 MiB. Default empty.
-        code: 200-299 or 400-599. Default 200, after a rejection 422.
-        headers: A mapping or pairs; they replace, as a whole, those given before.
-        redirect_url: `/path` on the own platform, or an absolute http(s) URL.
-        type: None keeps the type that the case has.
+        body: Text is sent as UTF-8. At most 1 MiB. Default: empty.
+        code: 200-299 or 400-599. Default: 200, or 422 for a rejection.
+        headers: A mapping or pairs. They replace earlier headers as a whole.
+        redirect_url: `/path` on your platform, or an absolute http(s) URL.
+        type: None keeps the type of the case.
 
     Raises:
-        TypeError: An attribute is of the wrong type. Values are judged by the server.
+        TypeError: An attribute has the wrong type. The server validates the values.
     """
 
     body: bytes | None = field(repr=False)
@@ -223,32 +223,32 @@ class Response:
 
     @staticmethod
     def json(value: Any, code: int | None = None, headers: PairsLike | None = None) -> "Response":
-        """Return a response with a value as JSON, of the type `application/json`.
+        """Return a response with a JSON body of the type `application/json`.
 
         Args:
-            value: What `json.dumps` takes.
+            value: A value that `json.dumps` accepts.
             code: See `Response`.
             headers: More header fields.
 
         Raises:
-            TypeError: There is something in the value that can not be JSON.
-            ValueError: There is a number in it that JSON does not have, NaN or infinity, or it is in itself.
+            TypeError: The value contains something that JSON cannot represent.
+            ValueError: The value contains NaN, infinity, or a reference to itself.
         """
         return _typed("application/json", json.dumps(value, allow_nan=False), code, headers)
 
     @staticmethod
     def html(page: str, code: int | None = None, headers: PairsLike | None = None) -> "Response":
-        """Return a response with a page, of the type `text/html; charset=utf-8`.
+        """Return a response with an HTML page of the type `text/html; charset=utf-8`.
 
         Args:
-            page: The page, as it is: escape what came from outside.
+            page: The page, sent unchanged. Escape everything in it that came from outside.
             code: See `Response`.
             headers: More header fields.
         """
         return _typed("text/html; charset=utf-8", page, code, headers)
 
     def __eq__(self, other: object) -> bool:
-        # By value alone: what the server returns is equal to the Redirect that was sent.
+        # Compared by value, so that the response of the server equals the Redirect that was sent.
         if not isinstance(other, Response):
             return NotImplemented
         return self._values() == other._values()
@@ -267,8 +267,8 @@ def _typed(content_type: str, body: str, code: int | None, headers: PairsLike | 
 class Redirect(Response):
     """A response of the type redirect: `Redirect("/page/thankyou")`.
 
-    Without a URL the case's own one is used, or the handler's. The other attributes are kept for the type response,
-    should a handler choose it; see `Response`.
+    Without a URL, that of the case or of the handler is used. The other attributes apply only if a handler chooses the
+    type response; see `Response`.
     """
 
     __slots__ = ()
@@ -279,213 +279,211 @@ class Redirect(Response):
         body: bytes | str | None = None,
         code: int | None = None,
         headers: PairsLike | None = None,
-        type: ResponseType | None = ResponseType.REDIRECT,  # noqa: A002  # as above
+        type: ResponseType | None = ResponseType.REDIRECT,  # noqa: A002  # the attribute's name in the contract
     ) -> None:
         super().__init__(body, code, headers, redirect_url, type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedCallback:
-    """A new case's URL. It is told this once: keep it, and treat it as a secret."""
+    """The URL of a new case. The server returns it only once: store it, and treat it as a secret."""
 
     url: str = field(repr=False)
-    """The URL to hand out. Who knows it can make the call."""
+    """The URL for the outside system. Everyone who knows it can make the call."""
     state: str = field(repr=False)
-    """The secret in the URL, a version 4 UUID, to send it apart from the URL."""
+    """The secret in the URL, a version 4 UUID, for protocols that send it separately."""
     case_id: str
-    """The case's public name; it opens nothing."""
+    """The public id of the case. It is not a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """A case: one URL that someone outside can call, and what happens when they do."""
+    """A case: a URL that an outside system can call, and the settings of its calls."""
 
     case_id: str
-    """Its public name: 32 lower-case hexadecimal digits."""
+    """The public id: 32 lower-case hexadecimal digits."""
     owner: str
-    """The service that generated it; `local` where no principals are configured."""
+    """The service that generated the case. `local` if no principals are configured."""
     status: CallbackStatus
-    """Where it is in its life."""
+    """The status of the case."""
     close_reason: CloseReason | None
-    """Why it closed. None while it is not closed."""
+    """The reason for which the case closed. None if it is not closed."""
     activity: str
-    """Who decides what happens on a call."""
+    """The activity that decides on calls."""
     activity_case: str
-    """Handed to the handler unchanged. Empty if none was given."""
+    """A text that the handler receives unchanged. Empty if none was given."""
     state_query_parameter: str
-    """The query or form field that carries the state. Empty for a `/cb/` URL."""
+    """The query or form parameter that carries the state. Empty for a `/cb/` URL."""
     retryable_after_error: bool
     """Whether a rejected or failed call leaves a single-use case open."""
     allow_multiple_calls: bool
-    """Whether it stays open whatever becomes of its calls."""
+    """Whether the case stays open after every call."""
     alternative_domain: str
-    """The `https://` origin of its URL. Empty for the server's own."""
+    """The `https://` origin of the URL. Empty for the server's own origin."""
     response: Response
-    """What a call is answered with, unless its handler overrides it. Without its body in a list."""
+    """The response to a call, unless its handler overrides it. Without its body in a list."""
     labels: Mapping[str, str] = field(hash=False)
-    """The owner's own pairs."""
+    """The labels that the owner chose."""
     create_time: datetime
-    """When it was stored."""
+    """The time at which the case was stored."""
     expire_time: datetime | None
-    """When it closes by itself. None: never."""
+    """The time at which the case expires. None if it never does."""
     close_time: datetime | None
-    """When it closed. None while it is not closed."""
+    """The time at which the case closed. None if it is not closed."""
     call_count: int
-    """How many calls were started on it, whatever became of them."""
+    """The number of calls that started, with any result."""
     verification_profile: str = ""
-    """The profile that every call must pass. Empty: none."""
+    """The profile that every call must pass. Empty if there is none."""
     get_guard: GetGuard = GetGuard.OFF
-    """What becomes of a GET that may not be a person's."""
+    """The treatment of a GET that may not come from a person."""
     answer_mode: AnswerMode = AnswerMode.HANDLER
-    """Who answers a call, and when."""
+    """How a call is answered."""
     answer_deadline: timedelta | None = None
-    """After how long a caller gets `fallback`. None: it waits for the answer."""
+    """The time after which the caller gets `fallback`. None if the caller waits for the answer."""
     fallback: Response | None = None
-    """What a caller gets then. None if there is none; without its body in a list."""
+    """The response at the answer deadline. None if there is none. Without its body in a list."""
     ordered: bool = False
     """Whether the calls of an ACK case are handled one after the other, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request that reached a case, as it came."""
+    """An HTTP request to a case, as it arrived."""
 
     call_id: str = ""
-    """The call's name; it is new for each call, and the same whenever that is tried again. Use it as the key for work
+    """The id of the call. It is the same for every attempt to handle the call. Use it as the idempotency key of work
     that must not be done twice."""
     case_id: str = ""
-    """The case that was called."""
+    """The id of the case."""
     attempt: int = 1
-    """Counts the calls on the case: 1 for the first. For the handler of a call in ACK mode, or of a replayed one, it
-    counts how often that call, of the same `call_id`, was tried."""
+    """The number of the call on its case: 1 for the first. For the handler of a delivery (ACK mode, or a replay), the
+    number of the attempt to handle this call."""
     method: str = "get"
     """The HTTP method in lower case: get, post, put, delete or patch."""
     headers: Headers = field(default=Headers(), repr=False)
-    """The header fields, in order; each byte of a value is one character (ISO-8859-1)."""
+    """The header fields, in order. Each byte of a value is one character (ISO-8859-1)."""
     query: Query = field(default=Query(), repr=False)
-    """The query parameters, in order. On `/cbq/` the state is among them."""
+    """The query parameters, in order. On `/cbq/` they include the state."""
     query_string: str = field(default="", repr=False)
     """The query string as it was sent, without the `?`."""
     body: bytes = field(default=b"", repr=False)
     """The body, byte for byte."""
     client_address: str = ""
-    """The address that the request came from. Empty if it is not known."""
+    """The address of the client. Empty if it is unknown."""
     verification_profile: str = ""
-    """The profile that the request has passed. Empty: nobody has verified who sent it."""
+    """The verification profile that the request passed. Empty if its sender was not verified."""
     message_id: str = ""
-    """The sender's own name for what was sent, as the profile found it. Empty if there was none."""
+    """The message id of the sender, as found by the profile. Empty if there is none."""
 
     def json(self) -> Any:
-        """Return the body as JSON.
+        """Parse the body as JSON.
 
         Raises:
-            ValueError: It is not JSON.
+            ValueError: The body is not JSON.
         """
         return json.loads(self.body)
 
     def form(self) -> Query:
-        """Return the body as the fields of a form (`application/x-www-form-urlencoded`)."""
+        """Parse the body as the fields of a form (`application/x-www-form-urlencoded`)."""
         return Query(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingCall(Request):
-    """What a handler gets: the request, and the case's own settings."""
+    """The call that a handler receives: the request, and the settings of its case."""
 
     activity: str
-    """The activity that the case names."""
+    """The activity of the case."""
     activity_case: str = ""
-    """What was given when the case was generated. Can be empty."""
+    """The text that was given when the case was generated. May be empty."""
     response: Response = Response()
-    """The case's response as it was when the call began: what the caller gets unless it is overridden."""
+    """The response of the case when the call started. The caller gets it unless the handler overrides it."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The case's labels."""
     deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
-    """When an answer comes too late. The handler is cancelled then."""
+    """The time at which the handler is cancelled."""
     replayed: bool = False
-    """Whether the owner asked for the call to be handled again (`replay_call`)."""
+    """Whether the owner replayed the call (`replay_call`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A call's way through its handler after its caller was answered."""
+    """The delivery of a call to its handler, after the caller was answered."""
 
     status: DeliveryStatus
-    """Where it is."""
+    """The status of the delivery."""
     attempts: int = 0
-    """How often the handler was asked, replays included."""
+    """The number of attempts, including replays."""
     next_attempt_time: datetime | None = None
-    """When it is asked next, at the earliest. None unless it is pending, and of one that waits for an earlier call of
-    its ordered case."""
+    """The earliest time of the next attempt. None if the delivery is not pending, or waits for an earlier call of its
+    ordered case."""
     failure: CallFailure | None = None
-    """Why the last attempt failed. None if it did not, or was a rejection."""
+    """The reason for which the last attempt failed. None if it did not fail, or was a rejection."""
     failure_detail: str = ""
     """A sentence about the last attempt that failed."""
     response: Response | None = None
-    """What the handler decided, complete; without its body in a list. It is sent to nobody."""
+    """The complete response that the handler decided on, which is not sent. Without its body in a list."""
     paused: bool = False
-    """Whether it is pending and its activity is paused: it is not tried until that is resumed."""
+    """Whether the delivery is pending and waits because its activity is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Request):
-    """A recorded call, and what became of it."""
+    """A recorded call: its request, its result, and its delivery."""
 
     status: CallStatus
-    """What became of it."""
+    """The status of the call."""
     failure: CallFailure | None = None
-    """Why it failed or was not started. None for every other status."""
+    """The reason for which the call failed or did not start. None for every other status."""
     failure_detail: str = ""
     """A sentence about the failure. Never shown to the caller."""
     body_size: int = 0
-    """The size of the request's body in bytes, also where `body` is left out: in a list, or where the operator does
-    not record bodies."""
+    """The size of the request's body in bytes, even if `body` is left out: in a list, or if the operator does not
+    record bodies."""
     response: Response | None = None
-    """What the call was answered with, complete; without its body in a list. None unless it succeeded or was
-    rejected."""
+    """The complete response to the call. Without its body in a list. None unless the call succeeded or was rejected."""
     keep_open: bool = False
-    """Whether the handler wanted a single-use case to stay open after this success."""
+    """Whether the handler kept a single-use case open after this success."""
     erased: bool = False
-    """Whether what was recorded was erased (`erase_calls`): request, response and `failure_detail` are empty."""
+    """Whether the recorded content was erased (`erase_calls`): request, response and `failure_detail` are empty."""
     start_time: datetime = _EPOCH
-    """When the case was claimed for this call."""
+    """The time at which the call claimed its case."""
     end_time: datetime | None = None
-    """When it ended. None while it runs."""
+    """The time at which the call ended. None while it is running."""
     delivery: Delivery | None = None
-    """What became of the work after the answer. None unless the call was acknowledged (ACK) or replayed."""
+    """The delivery after the answer. None unless the call was acknowledged (ACK) or replayed."""
     fallback_sent: bool = False
-    """Whether the caller got the case's fallback, at the answer deadline; `response` is what the handler decided."""
+    """Whether the caller got the case's fallback at the answer deadline. `response` is the later decision."""
     caller_gone: bool = False
-    """Whether the caller had hung up before it could be answered."""
+    """Whether the caller disconnected before it could be answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEvent:
-    """One change of a case or a call."""
+    """A change of a case or a call."""
 
     type: CallEventType
-    """What happened."""
+    """The type of the change."""
     case_id: str
-    """The case."""
+    """The id of the case."""
     call_id: str
-    """The call. Empty if it happened to the case."""
+    """The id of the call. Empty for a change of the case."""
     activity: str
-    """The case's activity."""
+    """The activity of the case."""
     owner: str
-    """The case's owner."""
+    """The owner of the case."""
     time: datetime
-    """When it happened, by the store's clock."""
+    """The time of the change, by the clock of the store."""
     case_status: CallbackStatus
-    """The case's status after it."""
+    """The status of the case after the change."""
     close_reason: CloseReason | None
-    """Why the case is closed, if it is."""
+    """The reason for which the case closed. None if it is not closed."""
     call_status: CallStatus | None
-    """The call's status after it. None if it happened to the case."""
+    """The status of the call after the change. None for a change of the case."""
     delivery_status: DeliveryStatus | None
-    """The delivery's status after it. None if the call has none."""
+    """The status of the delivery after the change. None if the call has none."""
     resume_token: str
-    """Goes on after this event: `watch_calls(resume_token=…)` gives exactly those that follow it. Empty where a server
-    of the release before tells several together: only the last of them has one."""
+    """The position of the event: `watch_calls(resume_token=…)` returns exactly the events after it."""
 
 
 _Item = TypeVar("_Item")
@@ -496,6 +494,6 @@ class Page(Generic[_Item]):
     """One page of a list."""
 
     items: tuple[_Item, ...]
-    """The entries, newest first. Can be fewer than asked for before the last page."""
+    """The entries, newest first. Even a page before the last one may have fewer than requested."""
     next_page_token: str
-    """Asks for the next page. Empty on the last one."""
+    """The token of the next page. Empty on the last page."""

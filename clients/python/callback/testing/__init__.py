@@ -1,6 +1,6 @@
-"""Callback for tests: a running system, with handlers under test, and the outside world that calls its URLs.
+"""Callback for tests: a running system with the handlers under test, and requests of outside systems to it.
 
-It needs `pip install 'callback[up]'` and, for the fixtures, pytest. In `conftest.py`::
+It requires `pip install 'callback[up]'` and, for the fixtures, pytest. In `conftest.py`::
 
     import pytest
     from shop.handlers import handlers  # a callback.Handlers
@@ -13,20 +13,21 @@ It needs `pip install 'callback[up]'` and, for the fixtures, pytest. In `conftes
 
 and in a test, of handlers and of code that generates URLs alike::
 
-    def test_a_visitor_who_paid_is_sent_on(callback_system):
+    def test_a_visitor_who_paid_is_redirected(callback_system):
         made = callback_system.client.generate_callback_url("order-paid", Redirect())
         reply = callback_system.visit(made.url + "?status=paid")
         assert (reply.status, reply.location) == (302, "https://shop.example/thankyou")
 
-`callback_system` is a `System`. It starts once a session (in each worker of pytest-xdist), within about a second, with
-the store, server and edge that run in production, on loopback, on ports of its own and in a directory of pytest's. It
-stops at the end of the session, and also when pytest is killed. In short:
+`callback_system` is a `System`. It starts once per session (in each worker of pytest-xdist), within about a second. It
+runs the same store, server and edge as production, on loopback, with its own ports and a temporary directory of pytest.
+It stops at the end of the session, and also when pytest is killed. Overview:
 
-- **Code under test** finds the server at `callback_system.target`; `client` and `async_client()` are clients of it.
-- **The outside**: `send` calls a URL as a webhook's sender does, `visit` as a browser does. Both return a `Reply`,
-  follow no redirect, and have a twin for asyncio, `async_send` and `async_visit`.
+- **Code under test** connects to the server at `callback_system.target`. `client` and `async_client()` are clients of
+  it.
+- **Outside systems**: `send` calls a URL as the sender of a webhook does, `visit` as a browser does. Both return a
+  `Reply`, follow no redirects, and have asyncio variants: `async_send` and `async_visit`.
 - **Another handler**, for a `with` block: `with callback_system.handling("order-paid", broken): …`.
-- **Settings** are those of the server's own file; a fixture of yours returns its text::
+- **Settings** are those of the server's TOML file. Your own fixture returns its text::
 
       @pytest.fixture(scope="session")
       def callback_config():
@@ -38,15 +39,15 @@ stops at the end of the session, and also when pytest is killed. In short:
           deadline_s = 1
           '''
 
-  An activity needs no entry if it is one of `callback_handlers`. One with an entry and no handler can be named in
-  `handling`. A call for any other waits for a worker until its deadline, as in production. No `CALLBACK_…` variable of
-  the environment has an effect.
+  Activities of `callback_handlers` need no entry. An activity with an entry but no handler can be used with `handling`.
+  A call for any other activity waits for a worker until its deadline, as in production. `CALLBACK_…` environment
+  variables have no effect.
 - **Without pytest**, or for a second system with other settings: `with running_system(handlers) as system: …`.
 
-Tests share the system, and so what was stored: use a `request_id` for one callback only. Handlers run as a worker does,
-on an event loop and in a thread of their own of the test's process: they may use what the test set up, and breakpoints
-work, but no future, queue or connection that belongs to the test's own loop. What a handler raises is in pytest's
-captured log; what the processes say is in the file `callback_system.log`.
+Tests share the system and its stored data, so use each `request_id` for one callback only. The handlers run in a worker
+in the test process, in a thread with its own event loop. They can use objects of the test, and breakpoints work, but
+they cannot use futures, queues or connections of the test's event loop. Exceptions of handlers are in the log that
+pytest captures. The log of the other processes is in the file `callback_system.log`.
 """
 
 from callback.testing._http import Reply

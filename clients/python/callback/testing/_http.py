@@ -1,4 +1,4 @@
-"""The outside world: one HTTP request to an edge, as a webhook's sender or a browser makes it, and what came back."""
+"""HTTP requests to an edge, as the sender of a webhook or a browser makes them, and their replies."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from callback._multi_mapping import Headers, Pairs, PairsLike
 
 FORM = "application/x-www-form-urlencoded"
-"""The type of a form's fields."""
+"""The content type of a form."""
 BROWSER: Mapping[str, str] = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -21,47 +21,47 @@ BROWSER: Mapping[str, str] = {
     "Sec-Fetch-Site": "cross-site",
     "Upgrade-Insecure-Requests": "1",
 }
-"""What a browser sends when it is sent to a page. Its `Accept` makes an error a readable page."""
+"""The headers of a browser that navigates to a page. With its `Accept`, errors are readable pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the caller of a URL got."""
+    """The reply that the caller of a URL received."""
 
     status: int
     """The HTTP status."""
     headers: Headers = field(repr=False)
-    """The header fields, in their order."""
+    """The header fields, in order."""
     body: bytes = field(repr=False)
     """The body."""
 
     @property
     def text(self) -> str:
-        """The body as UTF-8; what is not is replaced."""
+        """The body as UTF-8. Invalid bytes are replaced."""
         return self.body.decode("utf-8", "replace")
 
     @property
     def location(self) -> str | None:
-        """Where a redirect leads. None: it is not one."""
+        """The target of a redirect. None if the reply is no redirect."""
         return self.headers.get("location")
 
     def json(self) -> Any:
-        """Read the body as JSON.
+        """Parse the body as JSON.
 
         Raises:
-            ValueError: It is not.
+            ValueError: The body is not JSON.
         """
         return json.loads(self.body)
 
 
 def content(body: bytes | str, form: PairsLike | None, json_value: object) -> tuple[bytes, str | None]:
-    """Return the body of a request and its type; no type for a body that was given as it is.
+    """Return the body of a request, and its content type. The type is None for a plain body.
 
     Raises:
         ValueError: More than one of the three is given.
     """
     if sum((body not in (b"", ""), form is not None, json_value is not None)) > 1:
-        raise ValueError("a request has one body: give one of body, form and json")
+        raise ValueError("a request has only one body: give one of body, form and json")
     if form is not None:
         return urlencode(Pairs(form).pairs).encode("ascii"), FORM
     if json_value is not None:
@@ -70,23 +70,23 @@ def content(body: bytes | str, form: PairsLike | None, json_value: object) -> tu
 
 
 def call(edge: str, url: str, *, method: str, headers: Headers, body: bytes, timeout: float) -> Reply:
-    """Make one request, on a connection of its own, and return the reply. A redirect is not followed.
+    """Send a request on a new connection, and return the reply. Redirects are not followed.
 
     Args:
-        edge: `host:port` to connect to, whatever the host in the URL: names of callback URLs lead nowhere in a test.
+        edge: The `host:port` to connect to. The host of the URL is not used, because it does not exist in a test.
         url: The URL. Its host is sent as `Host`.
-        method: The method, sent as it is.
-        headers: Header fields. They replace `Host`, `User-Agent` and `Content-Length` if they name them.
-        body: The body, sent with its `Content-Length` if it is not empty or the method is one that has one.
-        timeout: How long each step may take, in seconds.
+        method: The method, sent unchanged.
+        headers: Header fields. They may replace `Host`, `User-Agent` and `Content-Length`.
+        body: The body. Its `Content-Length` is sent unless the body is empty and the method has none.
+        timeout: Timeout of each network operation in seconds.
 
     Raises:
-        OSError: There was no answer in time, or no connection.
-        ValueError: The URL is not absolute, or there is something in it, or in the headers, that HTTP does not allow.
+        OSError: No connection was possible, or no reply arrived in time.
+        ValueError: The URL is not absolute, or the URL or a header has characters that HTTP does not allow.
     """
     parts = urlsplit(url)
     if not parts.netloc:
-        raise ValueError("the URL has to be absolute, as it was generated")
+        raise ValueError("the URL must be absolute, as the server generated it")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     own: dict[str, str] = {"Host": parts.netloc, "User-Agent": "callback-testing"}
     if body or method not in ("GET", "HEAD", "OPTIONS"):
@@ -105,10 +105,10 @@ def call(edge: str, url: str, *, method: str, headers: Headers, body: bytes, tim
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turn the errors of `http.client` into ValueError and OSError."""
+    """Convert errors of `http.client` to the built-in exceptions."""
     try:
         yield
     except http.client.InvalidURL as error:
         raise ValueError(f"the URL cannot be sent: {error}") from error
     except http.client.HTTPException as error:
-        raise OSError(f"the answer is not HTTP, or not whole: {error!r}") from error
+        raise OSError(f"the reply is not HTTP, or incomplete: {error!r}") from error

@@ -1,10 +1,10 @@
-"""A running system: `callback up` as a process of its own, and a worker with the handlers in a thread of this one.
+"""A running system: `callback up` as a separate process, and a worker with the handlers in a thread of this process.
 
-1. What runs is what runs in production. This starts the command line, and imports nothing of the server.
-2. It ends with this process, however that ends: it reads its standard input, of which this process alone holds the
+1. The system is the same as in production. This module starts the command line, and imports nothing of the server.
+2. The system ends when this process ends, for any reason: it reads its standard input, and only this process holds the
    other end.
-3. No `CALLBACK_…` variable of the environment reaches it. What it stores and logs is in the directory; the store's
-   socket is among the temporary files if the directory lies too deep for one.
+3. `CALLBACK_…` environment variables do not reach it. Its data and log are in the given directory. The socket of the
+   store is among the temporary files if the path of the directory is too long for a socket.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from callback.worker._handlers import Handlers
 from callback.worker._worker import Worker
 
 START_S = 60.0
-"""How long a system may take to start, in seconds. It takes about one."""
+"""How long a system may take to start, in seconds. It usually takes one second."""
 STOP_S = 40.0
-"""How long it may take to stop, in seconds. It takes less than one, unless a handler is still at work."""
+"""How long a system may take to stop, in seconds. It usually takes less than one second, plus running handlers."""
 CALL_S = 30.0
-"""How long a caller waits, in seconds, unless another time is given."""
+"""The timeout of a caller in seconds, unless another one is given."""
 _LAST_LINES = 20
 
 _READY = re.compile(r"ready edge=(?P<edge>\S+) grpc=(?P<grpc>\S+)\n")
@@ -49,11 +49,11 @@ _T = TypeVar("_T")
 
 
 class SystemStartError(RuntimeError):
-    """The system does not start. The text has what it said last."""
+    """The system did not start. The message has the last lines of its log."""
 
 
 def _in_thread(function: Callable[_P, _T]) -> Callable[_P, Awaitable[_T]]:
-    """Return a function for asyncio that does the same, without blocking the loop."""
+    """Return an asyncio variant of a function, which runs it in a thread."""
 
     @functools.wraps(function)
     async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -63,18 +63,18 @@ def _in_thread(function: Callable[_P, _T]) -> Callable[_P, Awaitable[_T]]:
 
 
 class System:
-    """A running system. `running_system` and the fixture `callback_system` make one."""
+    """A running system, made by `running_system` or the fixture `callback_system`."""
 
     url: str
-    """Where the edge listens: `http://127.0.0.1:PORT`. Callback URLs begin with it."""
+    """The URL of the edge, `http://127.0.0.1:PORT`. Callback URLs begin with it."""
     target: str
-    """Where the server listens, `127.0.0.1:PORT`: what a client takes."""
+    """The target of the server for clients, `127.0.0.1:PORT`."""
     client: CallbackClient
-    """A client, for use in any thread. It is closed with the system."""
+    """A client, for use in any thread. It is closed together with the system."""
     log: Path
-    """The file with what the processes say."""
+    """The log file of the processes."""
 
-    def __init__(self, edge: str, target: str, client: CallbackClient, handling: "_Handling", log: Path) -> None:
+    def __init__(self, edge: str, target: str, client: CallbackClient, handling: "_HandlerThread", log: Path) -> None:
         self._edge = edge
         self._handling = handling
         self.url = f"http://{edge}"
@@ -86,12 +86,12 @@ class System:
         return f"<System url={self.url} target={self.target}>"
 
     def async_client(self) -> AsyncCallbackClient:
-        """Return a new asyncio client, for an `async with` block on the loop of the test."""
+        """Return a new asyncio client, for an `async with` block on the event loop of the test."""
         return AsyncCallbackClient(self.target)
 
     @contextmanager
     def handling(self, activity: str, handler: Handler) -> Iterator[None]:
-        """Let another handler decide, inside the `with` block; afterwards it is the one from before.
+        """Replace a handler inside a `with` block. Afterwards the previous one is active again.
 
         ::
 
@@ -102,12 +102,12 @@ class System:
                 assert callback_system.send(made.url).status == 502
 
         Args:
-            activity: One of the handlers' activities, or of the configuration's.
+            activity: An activity of the handlers or of the configuration.
             handler: A coroutine function, as for `Handlers.activity`.
 
         Raises:
-            TypeError: It is not a coroutine function.
-            ValueError: The system has no such activity. Its activities are known from its start.
+            TypeError: The handler is not a coroutine function.
+            ValueError: The system has no such activity. Its activities are fixed at its start.
         """
         with self._handling.replaced(activity, handler):
             yield
@@ -123,7 +123,7 @@ class System:
         headers: PairsLike = (),
         timeout: float = CALL_S,
     ) -> Reply:
-        """Call a URL as the sender of a webhook does: by default a POST.
+        """Call a URL as the sender of a webhook does, by default with POST.
 
         ::
 
@@ -131,17 +131,17 @@ class System:
             assert reply.status == 200
 
         Args:
-            url: A callback URL. The edge of this system is called, whatever its host is; that is sent as `Host`.
-            body: The body, as it is.
-            form: Instead of a body, the fields of a form.
-            json: Instead of a body, what to send as JSON.
+            url: A callback URL. The request goes to the edge of this system, with the host of the URL as `Host`.
+            body: The body, sent unchanged.
+            form: The fields of a form, instead of a body.
+            json: A value to send as JSON, instead of a body.
             method: The HTTP method.
-            headers: Header fields. One of the name `Content-Type` replaces that of a form or JSON.
-            timeout: How long the caller waits, in seconds.
+            headers: Header fields. A `Content-Type` replaces that of a form or JSON.
+            timeout: The timeout of the caller in seconds.
 
         Raises:
-            OSError: There was no answer in time.
-            ValueError: The URL is not absolute, or there is more than one body.
+            OSError: No reply arrived in time.
+            ValueError: The URL is not absolute, or more than one body is given.
         """
         given, (content, kind) = Headers(headers), _http.content(body, form, json)
         if kind is not None and "content-type" not in given:
@@ -157,7 +157,7 @@ class System:
         headers: PairsLike = (),
         timeout: float = CALL_S,
     ) -> Reply:
-        """Call a URL as a browser does that was sent there, and stay at the answer: a redirect is not followed.
+        """Call a URL as a browser does. Redirects are not followed.
 
         ::
 
@@ -165,14 +165,14 @@ class System:
             assert (reply.status, reply.location) == (302, "https://shop.example/thankyou")
 
         Args:
-            url: A callback URL. The edge of this system is called, whatever its host is; that is sent as `Host`.
-            query: Parameters to add to the URL's own.
-            form: Fields that the page before posts here, as OAuth's `form_post` and SAML do. Default: a GET.
-            headers: Header fields, in addition to a browser's own or, of the same name, in their place.
-            timeout: How long the visitor waits, in seconds.
+            url: A callback URL. The request goes to the edge of this system, with the host of the URL as `Host`.
+            query: Parameters to add to those of the URL.
+            form: Fields to send with POST, as OAuth's `form_post` and SAML do. Default: a GET without them.
+            headers: Header fields, in addition to those of a browser. Equal names replace them.
+            timeout: The timeout of the visitor in seconds.
 
         Raises:
-            OSError: There was no answer in time.
+            OSError: No reply arrived in time.
             ValueError: The URL is not absolute.
         """
         given = Headers(headers)
@@ -183,29 +183,29 @@ class System:
         return self.send(url, form=form, method=method, headers=[*mine, *given.pairs], timeout=timeout)
 
     async_send = _in_thread(send)
-    """`send` for asyncio."""
+    """The asyncio variant of `send`."""
     async_visit = _in_thread(visit)
-    """`visit` for asyncio."""
+    """The asyncio variant of `visit`."""
 
 
 @contextmanager
 def running_system(
     handlers: Handlers | None = None, *, config: str = "", directory: Path | None = None
 ) -> Iterator[System]:
-    """Start a system, for a `with` block.
+    """Run a system inside a `with` block.
 
     Args:
         handlers: The handlers under test. Default: none.
-        config: Settings as the text of a server's TOML file. Targets of activities are of no account: a worker in this
-            process has them all. Where processes listen, and what they store, is decided here.
-        directory: An empty directory for what is stored and logged. Default: one that is removed afterwards.
+        config: Settings as the text of a server's TOML file. Targets of activities are ignored, because a worker in
+            this process handles all activities. Listen addresses and the data directory are ignored too.
+        directory: An empty directory for data and log. Default: a temporary one, which is removed afterwards.
 
     Raises:
-        SystemStartError: It does not start: a setting is wrong, or `callback[up]` is not installed.
+        SystemStartError: The system did not start: a setting is not valid, or `callback[up]` is not installed.
         ValueError: The configuration is not TOML.
     """
     declared = tomllib.loads(config).get("activities", {})
-    handling = _Handling(handlers or Handlers(), declared)
+    handling = _HandlerThread(handlers or Handlers(), declared)
     with ExitStack() as stack:
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callback-")))
         config_file, log = home / "callback.toml", home / "callback.log"
@@ -213,7 +213,7 @@ def running_system(
         activities = {name: {**entry, "target": None, "tls": None} for name, entry in declared.items()}
         settings = {"CALLBACK_ACTIVITIES": json.dumps(activities)}
         edge, target = stack.enter_context(_up(home / "data", config_file, log, settings))
-        stack.callback(handling.stop)  # first of all: no handler that is still at work holds up the stop
+        stack.callback(handling.stop)  # first, so that no running handler delays the stop
         handling.start(target)
         client = stack.enter_context(CallbackClient(target))
         yield System(edge, target, client, handling, log)
@@ -221,8 +221,8 @@ def running_system(
 
 @contextmanager
 def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Run `callback up`; gives the addresses of edge and server."""
-    # -P: no file of the project under test is taken for a module.
+    """Run `callback up`, and give the addresses of edge and server."""
+    # -P: no file of the project under test shadows a module.
     command = [sys.executable, "-P", "-m", "callback_cli", "up", "--until-eof", f"--data-dir={data}"]
     command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", f"--config={config}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLBACK_")}
@@ -234,7 +234,7 @@ def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterat
             stderr=log_file,
             env=environment | settings,
             text=True,
-            start_new_session=True,  # a Ctrl-C reaches the tests alone, which then stop it
+            start_new_session=True,  # Ctrl-C then reaches only the tests, which stop the system
         )
     with process:  # closes the pipes
         try:
@@ -244,7 +244,7 @@ def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterat
 
 
 def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str]:
-    """Wait until the system is ready; return where edge and server listen."""
+    """Wait until the system is ready, and return the addresses of edge and server."""
     late = threading.Timer(START_S, process.kill)
     late.start()
     try:
@@ -255,7 +255,7 @@ def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str]:
     if ready is None:
         _stop(process)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
-        raise SystemStartError("\n".join(["the system does not start; it said:", *lines]))
+        raise SystemStartError("\n".join(["the system did not start. The last lines of its log:", *lines]))
     return ready["edge"], ready["grpc"]
 
 
@@ -268,17 +268,17 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-class _Handling:
-    """Has the handlers under test at work, and those that take their place for a time."""
+class _HandlerThread:
+    """A worker in a thread, with the handlers under test and their temporary replacements."""
 
     def __init__(self, under_test: Handlers, declared: dict[str, Any]) -> None:
         self.activities = tuple(dict.fromkeys([*under_test.activities, *declared]))
         self._under_test = under_test
-        self._instead: dict[str, Handler] = {}
+        self._replacements: dict[str, Handler] = {}
         self._thread: threading.Thread | None = None
 
     def start(self, target: str) -> None:
-        """Work for this server, in a thread with a loop of its own. Returns when calls can come."""
+        """Start the worker in a thread with its own event loop. Return when it is connected."""
         if not self.activities:
             return
         started: Future[None] = Future()
@@ -289,7 +289,7 @@ class _Handling:
         started.result()
 
     def stop(self) -> None:
-        """End the work; handlers that are at it are cancelled. A second time it does nothing."""
+        """Stop the worker, and cancel running handlers. A second call has no effect."""
         if self._thread is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._stopping.set)
@@ -297,11 +297,11 @@ class _Handling:
 
     async def _work(self, target: str, started: Future[None]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        at_work = Handlers()
+        dispatching = Handlers()
         for name in self.activities:
-            at_work.activity(name)(self._decide)
+            dispatching.activity(name)(self._decide)
         try:
-            async with Worker(at_work, target, grace=0).working():
+            async with Worker(dispatching, target, grace=0).working():
                 started.set_result(None)
                 await self._stopping.wait()
         except Exception as error:
@@ -310,23 +310,23 @@ class _Handling:
 
     @contextmanager
     def replaced(self, activity: str, handler: Handler) -> Iterator[None]:
-        """Put a handler in the place of another."""
+        """Replace a handler inside a `with` block."""
         if activity not in self.activities:
             known = ", ".join(self.activities) or "none"
-            raise ValueError(f"the system has no activity {activity!r}, but {known}: give it one in `callback_config`")
-        Handlers().activity(activity)(handler)  # refuses what is no handler
-        before = self._instead.get(activity)
-        self._instead[activity] = handler
+            raise ValueError(f"the system has no activity {activity!r}, only {known}. Declare it in `callback_config`.")
+        Handlers().activity(activity)(handler)  # raises if it is not a handler
+        before = self._replacements.get(activity)
+        self._replacements[activity] = handler
         try:
             yield
         finally:
             if before is None:
-                del self._instead[activity]
+                del self._replacements[activity]
             else:
-                self._instead[activity] = before
+                self._replacements[activity] = before
 
     async def _decide(self, call: IncomingCall) -> Answer:
-        handler = self._instead.get(call.activity) or self._under_test.get(call.activity)
+        handler = self._replacements.get(call.activity) or self._under_test.get(call.activity)
         if handler is None:
-            raise LookupError(f"no handler for {call.activity!r} here: give it one with `handling`")
+            raise LookupError(f"no handler for {call.activity!r}. Set one with `handling`.")
         return await handler(call)

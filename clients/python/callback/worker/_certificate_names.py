@@ -1,8 +1,8 @@
-r"""The names in a certificate that say who shows it.
+r"""The names in a certificate that identify its holder.
 
-They are read from the certificate itself: gRPC hands its names on as C strings, cut at a NUL, so that
-`spiffe://shop/admin\0.evil` would be somebody else's name. gRPC has checked the certificate; what is read here is one
-extension of it (X.690, RFC 5280), strictly: whatever is not as it has to be has no names.
+They are read from the certificate itself, because gRPC passes names as C strings that end at a NUL: the name
+`spiffe://shop/admin\0.evil` would become that of another caller. gRPC has already verified the certificate. This module
+parses only one extension (X.690, RFC 5280), and strictly: a malformed certificate has no names.
 """
 
 import functools
@@ -21,10 +21,10 @@ _PLAIN = re.compile(rb"[!-~]+")
 
 @functools.lru_cache(maxsize=256)
 def names_of(certificate: bytes) -> frozenset[str]:
-    """Return the URIs and DNS names of a certificate's subject alternative names (RFC 5280, 4.2.1.6).
+    """Return the URIs and DNS names in the subject alternative names of a certificate (RFC 5280, 4.2.1.6).
 
-    A name that is not printable ASCII without spaces is none, nor is a DNS name that reads like a URI. A common name is
-    none (RFC 9525, 6.3). Who shows a certificate keeps its connection, so most are looked at once.
+    Names that are not printable ASCII without spaces are ignored, and so are DNS names that look like URIs, and the
+    common name (RFC 9525, 6.3). Results are cached, because a caller presents the same certificate with every call.
 
     Args:
         certificate: One certificate, PEM.
@@ -42,12 +42,12 @@ def names_of(certificate: bytes) -> frozenset[str]:
 
 
 def _alternative_names(der: bytes) -> list[tuple[int, bytes]]:
-    """Yield the kind (its tag) and content of each name. Raise ValueError if the data is malformed."""
+    """Return the tag and the content of each name. Raises ValueError."""
     [(_, signed)] = _elements(der, _SEQUENCE)
     [(_, content), _algorithm, _signature] = _elements(signed)
     fields = _elements(content)
     tags = [tag for tag, _ in fields]
-    # Version, serial number, algorithm, issuer, validity, subject, key; then what may be there, in this order.
+    # Version, serial number, algorithm, issuer, validity, subject and key, then the optional fields in this order.
     if tags[:7] != [_VERSION, _INTEGER, *[_SEQUENCE] * 5] or tags[7:] != sorted(_AFTER_THE_KEY & {*tags[7:]}):
         raise ValueError("not a certificate")
     if fields[0][1] != _VERSION_3:
@@ -61,7 +61,7 @@ def _alternative_names(der: bytes) -> list[tuple[int, bytes]]:
 
 
 def _extension(der: bytes) -> tuple[bytes, bytes]:
-    """Its kind and its value; whether it is critical, between them, does not matter."""
+    """Return the object id and the value of an extension. The flag `critical` between them is ignored."""
     fields = _elements(der)
     if [tag for tag, _ in fields] not in ([_OID, _OCTETS], [_OID, _BOOLEAN, _OCTETS]):
         raise ValueError("not an extension")
@@ -69,23 +69,23 @@ def _extension(der: bytes) -> tuple[bytes, bytes]:
 
 
 def _elements(der: bytes, expected: int | None = None) -> list[tuple[int, bytes]]:
-    """Yield the tag and content of each element. Raises ValueError.
+    """Return the tag and the content of each element, in order. Raises ValueError.
 
     Args:
-        der: The elements, and nothing else.
-        expected: The tag that each has to have.
+        der: The elements, without any other bytes.
+        expected: The required tag of each element.
     """
     found = []
     at = 0
     while at < len(der):
         tag, length, at = der[at], int.from_bytes(der[at + 1 : at + 2]), at + 2
-        if length >= 0x80:  # the length's own length; a length that fits into less is none
+        if length >= 0x80:  # long form: the length of the length; DER forbids a form that is longer than needed
             size = length - 0x80
             length, at = int.from_bytes(der[at : at + size]), at + size
             if length < 0x80 or length.bit_length() <= 8 * (size - 1):
-                raise ValueError("a length that is not DER")
+                raise ValueError("the length is not DER")
         if tag & 0x1F == 0x1F or at + length > len(der) or (expected is not None and tag != expected):
-            raise ValueError("not the element that has to be here")
+            raise ValueError("unexpected element")
         found.append((tag, der[at : at + length]))
         at += length
     return found
