@@ -127,7 +127,7 @@ async def test_generate_sends_every_option(server, callback, generated):
     assert server.requests == [expected]
 
 
-async def test_generate_leaves_unset_what_is_not_given_and_prints_for_people(server, callback, generated):
+async def test_generate_leaves_other_fields_unset_and_prints_text(server, callback, generated):
     ran = await callback("generate", "--activity", "record", "--type", "redirect", "--redirect-url", "/page/thankyou")
     assert (ran.code, ran.errors) == (0, "")
     assert ran.output == f"  URL    {URL}\n  state  {STATE}\n  case   {CASE}\n"
@@ -141,7 +141,7 @@ async def test_generate_leaves_unset_what_is_not_given_and_prints_for_people(ser
     ]
 
 
-async def test_a_fallback_may_send_the_caller_on(server, callback, generated):
+async def test_a_fallback_can_be_a_redirect(server, callback, generated):
     arguments = ["generate", "--activity", "form", "--type", "response", "--answer-deadline", "5s"]
     assert (await callback(*arguments, "--fallback-redirect-url", "/page/wait")).code == 0
     [request] = server.requests
@@ -151,7 +151,7 @@ async def test_a_fallback_may_send_the_caller_on(server, callback, generated):
     assert request.answer_mode == resources.ANSWER_MODE_UNSPECIFIED
 
 
-async def test_a_body_comes_from_a_file_or_standard_input_byte_for_byte(server, callback, generated, tmp_path):
+async def test_a_body_is_read_from_a_file_or_standard_input_unchanged(server, callback, generated, tmp_path):
     body = bytes(range(256)) + b"\r\n"
     (tmp_path / "body").write_bytes(body)
     for source, stdin in ((tmp_path / "body", b""), ("-", body)):
@@ -162,7 +162,7 @@ async def test_a_body_comes_from_a_file_or_standard_input_byte_for_byte(server, 
         assert server.requests.pop().response.response_body == body
 
 
-async def test_set_response_names_only_what_is_given(server, callback):
+async def test_set_response_sends_only_given_attributes(server, callback):
     server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message())
     ran = await callback("set-response", CASE, "--code", "503", "--body", "", "--json")
     assert ran.json == CALLBACK_JSON
@@ -172,7 +172,7 @@ async def test_set_response_names_only_what_is_given(server, callback):
     assert list(request.update_mask.paths) == ["response_body", "response_code"]
 
 
-async def test_set_response_can_reset_what_was_given(server, callback):
+async def test_set_response_can_reset_attributes(server, callback):
     server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message())
     resets = [part for name in ("redirect-url", "header", "body") for part in ("--reset", name)]
     assert (await callback("set-response", CASE, "--code", "503", *resets, "--json")).json == CALLBACK_JSON
@@ -244,13 +244,13 @@ async def test_an_activity_is_paused_and_resumed(server, callback, command, meth
     assert asked == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
 
 
-async def test_what_was_not_paused_is_not_said_to_be_resumed(server, callback):
+async def test_resuming_an_activity_that_is_not_paused_says_so(server, callback):
     server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
     server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
     assert (await callback("resume", "order-piad")).output == "order-piad was not paused.\n"
 
 
-async def test_what_is_paused_is_listed(server, callback):
+async def test_paused_activities_are_listed(server, callback):
     server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
     assert (await callback("paused")).output == "No activity is paused.\n"
     assert (await callback("paused", "--json")).json == []
@@ -260,7 +260,7 @@ async def test_what_is_paused_is_listed(server, callback):
     assert ran.json == [{"callbackActivity": name, "paused": True} for name in ("a", "b\x1b")]
 
 
-async def test_a_delivery_that_waits_says_what_for(server, callback):
+async def test_a_waiting_delivery_shows_what_it_waits_for(server, callback):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     for more, shown in (
         ({"next_attempt_time": timestamp(CREATED)}, "pending, 1 attempt, next at 2026-11-25 09:30:15 UTC"),
@@ -284,7 +284,7 @@ async def test_a_delivery_that_waits_says_what_for(server, callback):
         (["calls", "--dead"], messages.CALL_FILTER_DEAD),
     ],
 )
-async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callback, arguments, asked):
+async def test_waiting_and_dead_calls_are_listed_across_cases(server, callback, arguments, asked):
     other = "1" * 32
     secret = call_message(
         callback_case_id=other,
@@ -309,30 +309,30 @@ async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, callb
     assert "DELIVERY" in ran.output
 
 
-async def test_what_waits_is_listed_up_to_the_limit(server, callback):
+async def test_waiting_calls_are_listed_up_to_the_limit(server, callback):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     server.answers["ListOwnerCalls"] = messages.ListOwnerCallsResponse(calls=[call_message()] * 3)
     ran = await callback("list", "--waiting", "--limit", "2")
     assert (ran.code, ran.output.count(CALL)) == (0, 2)
-    assert ran.errors == "There are more: see them with a higher --limit.\n"
+    assert ran.errors == "There are more. Use a higher --limit to list them.\n"
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (7, "7 calls")])
-async def test_erase_says_how_many_calls_it_erased(server, callback, count, words):
+async def test_erase_prints_how_many_calls_it_erased(server, callback, count, words):
     server.answers["EraseCalls"] = messages.EraseCallsResponse(erased_call_count=count)
     ran = await callback("erase", CASE, "--yes")
-    assert (ran.code, ran.output) == (0, f"Erased what was recorded of {words}.\n")
+    assert (ran.code, ran.output) == (0, f"Erased the recorded content of {words}.\n")
     assert (await callback("erase", CASE, "--yes", "--json")).json == {"erasedCallCount": count}
     assert server.requests == [messages.EraseCallsRequest(callback_case_id=CASE)] * 2
 
 
-async def test_without_a_terminal_nothing_is_erased_unless_told_so(server, callback):
+async def test_erase_requires_yes_without_a_terminal(server, callback):
     ran = await callback("erase", CASE, stdin=b"y\n")
     assert (ran.code, ran.output, server.requests) == (2, "", [])
-    assert "There is no terminal to ask on: give --yes to erase." in ran.errors
+    assert "There is no terminal to ask for confirmation. Use --yes to erase." in ran.errors
 
 
-async def test_list_asks_for_labels_and_an_owner(server, callback):
+async def test_list_filters_by_labels_and_owner(server, callback):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
     ran = await callback(
         "list", "--label", "order=5", "--label", "a=b=c", "--owner", "orders", "--limit", "5", "--json"
@@ -372,7 +372,7 @@ async def test_a_closed_case_has_its_reason_and_times(server, callback):
     }
 
 
-async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_there_are_more(server, callback):
+async def test_list_prints_all_pages_up_to_the_limit_and_reports_more(server, callback):
     def pages():
         return [
             messages.ListCallbacksResponse(callbacks=[callback_message()] * 2, next_page_token="a"),
@@ -389,7 +389,7 @@ async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_t
     server.answers["ListCallbacks"] = pages()
     ran = await callback("list", "--limit", "2", "--json")
     assert json.loads(ran.output) == [CALLBACK_JSON] * 2
-    assert (ran.code, ran.errors) == (0, "There are more: see them with a higher --limit.\n")
+    assert (ran.code, ran.errors) == (0, "There are more. Use a higher --limit to list them.\n")
 
     for limit, more in ((2, True), (3, False)):
         server.answers["ListCallbacks"] = pages()
@@ -400,7 +400,7 @@ async def test_list_prints_an_array_of_all_pages_up_to_the_limit_and_says_when_t
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
-async def test_output_that_can_not_be_written_is_told_in_one_line(server, arguments, unbuffered):
+async def test_output_that_cannot_be_written_is_reported_on_one_line(server, arguments, unbuffered):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
     with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123  # a device, not a file
         program = await asyncio.create_subprocess_exec(
@@ -410,11 +410,11 @@ async def test_output_that_can_not_be_written_is_told_in_one_line(server, argume
         )  # fmt: skip
     _, errors = await asyncio.wait_for(program.communicate(), 60)
     assert program.returncode == 1
-    assert errors == b"Error: the output can not be written: No space left on device\n"
+    assert errors == b"Error: cannot write the output: No space left on device\n"
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
-async def test_output_that_is_closed_is_told_in_one_line(server, arguments):
+async def test_closed_output_is_reported_on_one_line(server, arguments):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
     program = await asyncio.create_subprocess_exec(
         "sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "callback_cli", *arguments,
@@ -422,11 +422,11 @@ async def test_output_that_is_closed_is_told_in_one_line(server, arguments):
     )  # fmt: skip
     _, errors = await asyncio.wait_for(program.communicate(), 60)
     assert program.returncode == 1
-    assert errors == b"Error: the output can not be written: standard output is closed\n"
+    assert errors == b"Error: cannot write the output: standard output is closed\n"
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
-async def test_a_reader_that_is_gone_is_no_error_to_tell(server, arguments):
+async def test_a_reader_that_has_gone_is_not_reported(server, arguments):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
     reading, writing = os.pipe()
     os.close(reading)
@@ -447,13 +447,13 @@ async def test_no_line_of_grpc_itself_reaches_the_terminal(callback, monkeypatch
     assert ran.errors.startswith("Error: ipv4:nowhere")
 
 
-async def test_a_body_that_is_not_text_is_sent_as_typed(server, callback, generated):
+async def test_a_body_that_is_not_utf_8_is_sent_unchanged(server, callback, generated):
     ran = await callback("generate", "--activity", "record", "--type", "response", "--body", b"\xff")
     assert ran.code == 0
     assert server.requests.pop().response.response_body == b"\xff"
 
 
-async def test_lists_of_nothing_are_an_empty_array_or_say_so(server, callback):
+async def test_empty_lists_print_an_empty_array_or_a_sentence(server, callback):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
     server.answers["ListCalls"] = messages.ListCallsResponse()
     assert (await callback("list", "--json")).json == []
@@ -494,7 +494,7 @@ async def test_call_prints_all_of_a_call(server, callback):
         assert part in ran.output
 
 
-async def test_states_and_credentials_are_masked_in_both_forms_unless_asked_for(server, callback):
+async def test_states_and_credentials_are_masked_in_text_and_json_without_show_secrets(server, callback):
     server.answers["GetCallback"] = messages.GetCallbackResponse(
         callback=callback_message(state_query_parameter="state")
     )
@@ -516,7 +516,7 @@ async def test_states_and_credentials_are_masked_in_both_forms_unless_asked_for(
         assert "hunter2" in shown.output
 
 
-async def test_credentials_in_a_cases_response_are_masked_on_the_screen_and_whole_in_json(server, callback):
+async def test_credentials_in_a_response_are_masked_in_text_and_not_in_json(server, callback):
     response = resources.Response(
         response_type=resources.RESPONSE_TYPE_RESPONSE,
         response_headers={"headers": [{"name": "set-cookie", "value": "hunter2"}]},
@@ -541,7 +541,7 @@ async def test_credentials_in_a_cases_response_are_masked_on_the_screen_and_whol
         (Code.UNIMPLEMENTED, 1),
     ],
 )
-async def test_the_exit_code_says_what_kind_of_failure_it_is(server, callback, refusal, code):
+async def test_each_kind_of_error_has_its_exit_code(server, callback, refusal, code):
     server.answers["GetCallback"] = refusal
     ran = await callback("get", CASE)
     assert (ran.code, ran.output) == (code, "")
@@ -549,7 +549,7 @@ async def test_the_exit_code_says_what_kind_of_failure_it_is(server, callback, r
     assert "Traceback" not in ran.errors
 
 
-async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
+async def test_an_error_names_every_invalid_field_by_its_option(server, callback):
     server.answers["GenerateCallbackUrl"] = Refusal(
         Code.INVALID_ARGUMENT,
         "INVALID_REQUEST",
@@ -568,7 +568,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
     ran = await callback(*arguments)
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines() == [
-        "Error: the request is refused (INVALID_REQUEST)",
+        "Error: the request is not valid (INVALID_REQUEST)",
         "  --code (response.response_code): must be 200-299 or 400-599",
         "  --label (labels['UP']): is too long",
         "  --activity-case (callback_activity_case): is too long",
@@ -601,7 +601,7 @@ async def test_a_refusal_names_every_bad_field_by_its_option(server, callback):
     }
 
 
-async def test_a_refusal_tells_its_facts_and_what_to_do(server, callback):
+async def test_an_error_prints_its_facts_and_what_to_do(server, callback):
     server.answers["SetResponse"] = Refusal(
         Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", "the case is closed", facts={"close_reason": "EXPIRED"}
     )
@@ -613,7 +613,7 @@ async def test_a_refusal_tells_its_facts_and_what_to_do(server, callback):
     ]
 
 
-async def test_without_a_server_it_says_so_and_how_to_get_one(unused_port):
+async def test_an_unreachable_server_is_reported_with_advice(unused_port):
     target = f"127.0.0.1:{unused_port}"
     for arguments, environment in ((["--target", target], {}), ([], {"CALLBACK_TARGET": target})):
         ran = await run_callback("list", *arguments, **environment)
@@ -624,20 +624,20 @@ async def test_without_a_server_it_says_so_and_how_to_get_one(unused_port):
     assert json.loads(ran.errors)["error"]["reason"] == "UNAVAILABLE"
 
 
-async def test_a_target_that_is_given_wins_over_the_environment(server, callback, unused_port):
+async def test_the_target_option_overrides_the_environment(server, callback, unused_port):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
     ran = await run_callback("list", "--json", "--target", server.address, CALLBACK_TARGET=f"127.0.0.1:{unused_port}")
     assert ran.json == []
 
 
-async def test_the_proxy_for_the_web_is_not_asked_for_an_internal_service(server, callback, unused_port):
+async def test_the_web_proxy_is_not_used_for_the_server(server, callback, unused_port):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
     proxy = f"http://127.0.0.1:{unused_port}"
     ran = await callback("list", "--json", http_proxy=proxy, https_proxy=proxy, grpc_proxy=proxy, no_proxy="")
     assert ran.json == []
 
 
-async def test_a_reader_that_goes_away_is_no_traceback(server):
+async def test_a_reader_that_goes_away_causes_no_traceback(server):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()] * 900)
     program = await asyncio.create_subprocess_shell(
         f"{sys.executable} -m callback_cli list --target {server.address} | head -1",

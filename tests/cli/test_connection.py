@@ -63,7 +63,7 @@ async def test_a_token_comes_from_a_file_or_the_environment_and_never_from_an_ar
     assert not [command.name for command in COMMANDS for each in command.params if "--token" in each.opts]
 
 
-def test_no_variable_of_the_command_line_is_a_setting_of_a_process_too():
+def test_environment_variables_of_the_command_line_are_no_settings():
     settings = {each.variable(field) for each in (ServerSettings, EdgeSettings) for field in each.model_fields}
     ours = {
         option.envvar
@@ -75,7 +75,7 @@ def test_no_variable_of_the_command_line_is_a_setting_of_a_process_too():
     assert not (ours | {TOKEN_VARIABLE}) & settings
 
 
-async def test_a_token_from_a_pipe_holds_for_all_requests_of_a_command(server):
+async def test_a_token_from_a_pipe_serves_all_requests_of_a_command(server):
     server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     program = await asyncio.create_subprocess_exec(
@@ -91,7 +91,7 @@ async def test_a_token_from_a_pipe_holds_for_all_requests_of_a_command(server):
 
 @pytest.mark.parametrize("content", ["", "\n", "callback_hunter2 and more", "callback_hunter2\ncallback_other", "één"])
 @pytest.mark.parametrize("source", ["file", "variable"])
-def test_what_can_be_no_token_is_wrong_usage_and_not_repeated(content, source, tmp_path):
+def test_a_malformed_token_is_invalid_usage_and_not_repeated(content, source, tmp_path):
     file = tmp_path / "token"
     file.write_text(content)
     arguments, environment = (
@@ -104,12 +104,12 @@ def test_what_can_be_no_token_is_wrong_usage_and_not_repeated(content, source, t
     assert "hunter2" not in ran.stderr
 
 
-async def test_a_token_that_would_leave_this_machine_in_plain_text_is_warned_of_on_one_line(server, token_file):
+async def test_a_token_sent_in_plain_text_prints_a_warning_on_one_line(server, token_file):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=1))
     server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
     server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
     elsewhere = server.address.replace("127.0.0.1", "0.0.0.0")  # this machine, by no address of its own
-    text = f"the token goes to {elsewhere} in plain text; use --tls"
+    text = f"the token is sent to {elsewhere} in plain text. Use --tls."
     for asked, environment, said in (
         ([], {"CALLBACK_TOKEN": TOKEN}, f"Warning: {text}\n"),
         (["--token-file", str(token_file)], {}, f"Warning: {text}\n"),
@@ -123,7 +123,7 @@ async def test_a_token_that_would_leave_this_machine_in_plain_text_is_warned_of_
     assert (ran.code, ran.errors) == (0, "")
 
 
-async def test_a_token_that_is_gone_between_two_questions_is_told_in_one_line(server, callback, token_file):
+async def test_a_token_that_disappears_between_two_requests_is_reported_on_one_line(server, callback, token_file):
     async def take_it_away(_request):
         token_file.write_text("")
         return messages.GetCallbackResponse(callback=callback_message())
@@ -163,7 +163,7 @@ def credentials(authority, name="127.0.0.1", *, mutual=False, **validity):
     )
 
 
-async def test_tls_is_spoken_with_whom_the_options_or_the_environment_say(authority, files, token_file):
+async def test_options_and_environment_configure_tls(authority, files, token_file):
     own = ["--cert-file", str(files / "ca-client.pem"), "--key-file", str(files / "ca-client.key")]
     trusting = ["--ca-file", str(files / "ca.pem")]
     for settings, arguments, environment in (
@@ -190,7 +190,7 @@ async def test_tls_is_spoken_with_whom_the_options_or_the_environment_say(author
             assert server.tokens == [f"Bearer {TOKEN}"]
 
 
-async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authority, files, token_file):
+async def test_a_failed_connection_is_reported_with_its_reason_and_advice(authority, files, token_file):
     trusting = ["--ca-file", str(files / "ca.pem")]
     expired = {"not_before": CREATED - timedelta(days=900), "not_after": CREATED - timedelta(days=800)}
     foreign = ["--cert-file", str(files / "other-client.pem"), "--key-file", str(files / "other-client.key")]
@@ -221,7 +221,7 @@ async def test_a_connection_that_can_not_be_made_says_why_and_what_to_do(authori
             assert (server.requests, server.tokens) == ([], [])
 
 
-async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
+async def test_an_http_port_is_distinguished_from_an_unreachable_server():
     async def answer(reader, writer):
         await reader.read(1)
         writer.write(b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -240,8 +240,8 @@ async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--cert-file", "ca-client.pem"], "--cert-file and --key-file belong together"),
-        (["--key-file", "ca-client.key"], "--cert-file and --key-file belong together"),
+        (["--cert-file", "ca-client.pem"], "--cert-file and --key-file must be given together"),
+        (["--key-file", "ca-client.key"], "--cert-file and --key-file must be given together"),
         (["--ca-file", "junk.pem"], "junk.pem: no usable PEM content"),
         (["--ca-file", "empty.pem"], "empty.pem: no usable PEM content"),
         (["--cert-file", "junk.pem", "--key-file", "ca-client.key"], "no usable PEM content"),
@@ -258,7 +258,7 @@ async def test_a_port_that_speaks_http_is_told_from_a_server_that_is_gone():
         ),
     ],
 )
-def test_files_that_can_not_be_used_are_wrong_usage(files, monkeypatch, arguments, says):
+def test_unusable_files_are_invalid_usage(files, monkeypatch, arguments, says):
     monkeypatch.chdir(files)
     ran = CliRunner().invoke(cli, ["get", CASE, *arguments], env={"CALLBACK_TARGET": "127.0.0.1:1"})
     assert ran.exit_code == 2
@@ -276,7 +276,7 @@ def test_files_that_can_not_be_used_are_wrong_usage(files, monkeypatch, argument
         (grpc.StatusCode.UNAUTHENTICATED, ["says gRPC (UNAUTHENTICATED)", "--token-file"]),
     ],
 )
-async def test_a_refusal_says_what_to_do(server, callback, refusal, says):
+async def test_an_authentication_error_says_what_to_do(server, callback, refusal, says):
     server.answers["GetCallback"] = refusal
     ran = await callback("get", CASE)
     assert ran.code == 1
@@ -302,7 +302,7 @@ async def guarded(store_of, tmp_path):
 GENERATE = ("generate", "--activity", "record", "--type", "response", "--json")
 
 
-async def test_an_owner_sees_its_own_and_an_administrator_everyones(guarded):
+async def test_an_owner_sees_its_own_cases_and_an_admin_all_cases(guarded):
     case = (await guarded("orders", *GENERATE, "--label", "order=5")).json["callbackCaseId"]
     other = (await guarded("shipping", *GENERATE)).json["callbackCaseId"]
     assert [each["callbackCaseId"] for each in (await guarded("orders", "list", "--json")).json] == [case]
@@ -321,7 +321,7 @@ async def test_an_owner_sees_its_own_and_an_administrator_everyones(guarded):
     assert "  --owner (owner): " in ran.errors
 
 
-async def test_who_is_not_known_or_has_not_the_role_is_told_what_to_do(guarded, tmp_path):
+async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded, tmp_path):
     ran = await guarded(None, "list")
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines()[1:] == [

@@ -42,7 +42,7 @@ def run(*arguments, **environment):
 # ---- config ----
 
 
-def test_config_prints_every_setting_as_toml_that_says_the_same(write):
+def test_config_prints_every_setting_as_equivalent_toml(write):
     file = write(
         '[activities.order-paid]\ntarget = "orders:1"\n[activities."a b"]\ntarget = "x:1"\ntls.ca_file = "/ca"'
     )
@@ -69,12 +69,12 @@ def test_config_in_json_is_a_list_of_all_with_table_value_and_origin():
     assert settings["server", "platform_url"] == (None, "default")
 
 
-def test_config_takes_the_file_that_a_process_would_take(write):
+def test_config_reads_the_file_of_the_process(write):
     file = write("[edge]\ngrace_s = 7")
     assert f"# {file}" in run("config", CALLBACK_CONFIG=str(file)).stdout
 
 
-def test_config_says_what_is_wrong_as_the_process_would_with_its_exit_code(write):
+def test_config_reports_invalid_settings_like_the_process(write):
     file = write('[server]\ngrace_s = "long"\n[edge]\ncolour = "red"\n')
     ran = run("config", "--config", str(file))
     assert ran.exit_code == 2
@@ -83,7 +83,7 @@ def test_config_says_what_is_wrong_as_the_process_would_with_its_exit_code(write
     assert of_server.exit_code == of_edge.exit_code == 2
 
 
-def test_config_says_once_what_is_wrong_for_both_and_shows_what_is_right(write):
+def test_config_reports_a_shared_problem_once_and_shows_valid_settings(write):
     ran = run("config", "--config", str(write("[colours]\n")))
     assert ran.stderr.count("colours") == 1
     ran = run("config", CALLBACK_EDGE_GRACE_S="long")
@@ -93,7 +93,7 @@ def test_config_says_once_what_is_wrong_for_both_and_shows_what_is_right(write):
 # ---- doctor ----
 
 
-async def test_doctor_is_content_with_a_system_that_runs_and_says_so_in_lines_or_json(tmp_path, store_of):
+async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
     async with running_system(tmp_path, store_of()) as system:
         environment = {
             "CALLBACK_STORE_URL": system.store.url,
@@ -110,7 +110,7 @@ async def test_doctor_is_content_with_a_system_that_runs_and_says_so_in_lines_or
     assert {each["process"] for each in checks} == {"server", "edge"}
 
 
-def test_doctor_ends_with_1_at_a_problem_and_says_what_to_do():
+def test_doctor_exits_with_1_and_advice_after_a_problem():
     ran = run("doctor", **NOWHERE)
     assert (ran.exit_code, ran.stderr) == (1, "")
     problems = [line for line in ran.stdout.splitlines() if line.startswith("problem  ")]
@@ -125,7 +125,7 @@ def test_doctor_ends_with_1_at_a_problem_and_says_what_to_do():
 
 
 @pytest.mark.parametrize("process", ["server", "edge"])
-def test_doctor_looks_only_at_the_process_that_is_named(process):
+def test_doctor_checks_only_the_named_process(process):
     ran = run("doctor", process, "--json", **NOWHERE)
     assert {each["process"] for each in json.loads(ran.stdout)} == {process}
 
@@ -164,7 +164,7 @@ def planted(process, name, folder):
 
 @pytest.mark.parametrize("origin", ["variable", "file"])
 @pytest.mark.parametrize("process", [ServerSettings, EdgeSettings], ids=lambda process: process.table)
-def test_a_secret_in_any_setting_is_in_nothing_that_is_printed(process, origin, tmp_path, write):
+def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path, write):
     said = {}
     for name in sorted(process.model_fields.keys() - process.shared_tables):
         value = planted(process, name, tmp_path)
@@ -189,6 +189,6 @@ def test_a_secret_in_any_setting_is_in_nothing_that_is_printed(process, origin, 
 @pytest.mark.parametrize(
     "value", [SECRET, f'{{"{{": "{SECRET}"}}', f'{{"paid": {{"target": "dns://a:{SECRET}@b/c"}}}}']
 )
-def test_a_secret_in_a_table_is_in_nothing_that_is_printed(variable, value):
+def test_a_secret_in_a_table_is_never_printed(variable, value):
     for command in (["config"], ["config", "--json"], ["doctor"]):
         assert SECRET not in run(*command, **(NOWHERE | {variable: value})).output

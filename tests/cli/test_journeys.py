@@ -104,7 +104,7 @@ def path_of(generated):
     return re.fullmatch(r"http://127\.0\.0\.1:8080(/cbq?/.*)", generated["callbackUrl"])[1]
 
 
-async def test_a_recorded_webhook_can_be_read_to_the_byte_and_then_is_closed(system):
+async def test_a_recorded_webhook_is_read_byte_for_byte_and_its_case_closed(system):
     generated = (
         await system.callback(
             *("generate", "--activity", "record", "--type", "response", "--body", "thank you", "--code", "202"),
@@ -166,7 +166,7 @@ async def test_a_handler_rejects_waits_and_redirects(system):
         assert generated["callbackState"] not in ran.output
 
 
-async def test_a_handler_that_fails_is_a_failed_call_of_which_nothing_is_told_outside(system):
+async def test_a_failing_handler_fails_the_call_and_reveals_nothing_to_the_caller(system):
     generated = (await system.callback("generate", "--activity", "broken", "--type", "response", "--json")).json
     answer = await system.http.get(path_of(generated))
     assert answer.status_code == 502
@@ -224,7 +224,7 @@ async def test_cases_are_found_by_their_labels(system):
     assert (await system.callback("list", "--label", "order=label-6", "--json")).json == []
 
 
-async def test_a_call_that_is_waited_for_is_shown_and_what_was_recorded_of_it_erased(system):
+async def test_an_awaited_call_is_shown_and_erased(system):
     generated = (
         await system.callback("generate", "--activity", "record", "--type", "response", "--multiple", "--json")
     ).json
@@ -236,7 +236,7 @@ async def test_a_call_that_is_waited_for_is_shown_and_what_was_recorded_of_it_er
     assert (call["attempt"], call["requestBody"], call["erased"]) == (2, "second hunter2", False)
 
     ran = await system.callback("erase", case, "--yes")
-    assert (ran.code, ran.output) == (0, "Erased what was recorded of 3 calls.\n")
+    assert (ran.code, ran.output) == (0, "Erased the recorded content of 3 calls.\n")
     assert (await system.callback("erase", case, "--yes", "--json")).json == {"erasedCallCount": 0}
     erased = (await system.callback("call", call["callId"], "--json")).json
     assert (erased["erased"], erased["status"], erased["requestHeaders"]) == (True, "SUCCEEDED", {})
@@ -249,7 +249,7 @@ async def test_a_call_that_is_waited_for_is_shown_and_what_was_recorded_of_it_er
     assert (ran.code, ran.output) == (4, "")
 
 
-async def test_a_response_that_was_set_can_be_reset(system):
+async def test_a_changed_response_can_be_reset(system):
     generated = (
         await system.callback(
             *("generate", "--activity", "record", "--type", "response", "--multiple", "--code", "503"),
@@ -279,7 +279,7 @@ async def shown(system, *arguments, until):
     return await wait_until(look, what=f"`callback {' '.join(arguments)}`")
 
 
-async def test_a_call_that_is_held_is_found_and_answered_by_hand(system):
+async def test_a_held_call_is_listed_and_answered(system):
     case, path = await generate(system, "--activity", "form", "--body", "welcome")
     calling = asyncio.create_task(system.http.post(path, content=b"name=Ada"))
     waiting = await shown(system, "list", "--waiting", until=bool)
@@ -293,7 +293,7 @@ async def test_a_call_that_is_held_is_found_and_answered_by_hand(system):
     assert (await system.callback("answer", call, "--code", "201")).code == 0
 
 
-async def test_what_can_not_be_answered_replayed_or_waited_for_is_told_with_what_to_do(system):
+async def test_calls_that_cannot_be_answered_replayed_or_awaited_are_reported_with_advice(system):
     case, path = await generate(system, "--activity", "record")
     await system.http.post(path)
     [call] = (await system.callback("calls", case, "--json")).json
@@ -332,7 +332,7 @@ async def test_what_can_not_be_answered_replayed_or_waited_for_is_told_with_what
     )
 
 
-async def test_a_caller_who_waits_too_long_gets_the_fallback_and_the_call_goes_on(system):
+async def test_a_caller_gets_the_fallback_at_the_answer_deadline_and_the_call_continues(system):
     case, path = await generate(
         system, "--activity", "form", "--answer-deadline", "200ms", "--fallback-body", "we let you know"
     )
@@ -342,7 +342,7 @@ async def test_a_caller_who_waits_too_long_gets_the_fallback_and_the_call_goes_o
     assert "fallback" in (await system.callback("call", call["callId"])).output
 
 
-async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
+async def test_a_dead_call_is_listed_replayed_and_delivered(system):
     case, path = await generate(system, "--activity", "order-paid", "--answer-mode", "ack", "--body", "thank you")
     assert (await system.http.post(path)).text == "thank you"
     [dead] = [
@@ -363,7 +363,7 @@ async def test_a_call_that_is_dead_is_seen_replayed_and_delivered(system):
     system.trxid_is_needed.set()
 
 
-async def test_what_is_never_delivered_is_not_paused_and_it_is_told_what_to_do(system):
+async def test_pausing_an_activity_without_deliveries_is_refused_with_advice(system):
     ran = await system.callback("pause", "record")
     assert ran.code == 1
     assert ran.errors.splitlines()[1:] == [
@@ -372,7 +372,7 @@ async def test_what_is_never_delivered_is_not_paused_and_it_is_told_what_to_do(s
     ]
 
 
-async def test_what_happens_is_watched(system):
+async def test_events_are_watched(system):
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callback_cli", "watch", "--label", "watched=yes", "--json",
         stdout=PIPE, env=os.environ | system.environment,
@@ -404,7 +404,7 @@ async def test_what_happens_is_watched(system):
         await again.wait()
 
 
-async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(system):
+async def test_a_refused_request_names_its_options_and_stores_nothing(system):
     before = len((await system.callback("list", "--json")).json)
     ran = await system.callback(
         *("generate", "--activity", "nobody", "--type", "redirect", "--redirect-url", "ftp://x", "--param", "1"),
@@ -435,7 +435,7 @@ async def test_what_the_server_refuses_is_named_by_option_and_nothing_is_stored(
         (["call", "nonsense"], 1),
     ],
 )
-async def test_what_does_not_exist_is_not_found_and_nonsense_is_refused(system, arguments, code):
+async def test_unknown_ids_are_not_found_and_malformed_ones_refused(system, arguments, code):
     ran = await system.callback(*arguments)
     assert (ran.code, ran.output) == (code, "")
     if code == 1:

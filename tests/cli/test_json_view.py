@@ -20,7 +20,7 @@ def names_of(message):
     return {field.json_name for field in message.DESCRIPTOR.fields}
 
 
-def test_every_name_is_one_of_the_contract_and_none_is_missing():
+def test_the_names_are_exactly_those_of_the_contract():
     response = resources.Response(
         response_type=resources.RESPONSE_TYPE_RESPONSE,
         response_redirect_url="/",
@@ -58,7 +58,7 @@ def test_every_name_is_one_of_the_contract_and_none_is_missing():
 
 
 @given(st.binary())
-def test_a_body_comes_back_byte_for_byte(body):
+def test_a_body_is_printed_byte_for_byte(body):
     view = json.loads(json_view.dumps(json_view.response(Response(body))))
     [name] = view.keys() - {"responseType"}
     if name == "responseBody":
@@ -77,14 +77,14 @@ def test_a_call_with_a_body_that_is_not_text_has_it_in_base64():
     assert view["requestBodyBase64"] == "/wA="
 
 
-def test_an_empty_body_is_told_from_one_that_is_not_recorded():
+def test_an_empty_body_differs_from_one_that_is_not_recorded():
     empty = call_from_proto(call_message(request_body=b"", request_body_size=0))
     assert json_view.call(empty)["requestBody"] == ""
     left_out = call_from_proto(call_message(request_body=b"", request_body_size=5))
     assert "requestBody" not in json_view.call(left_out)
 
 
-def test_a_list_says_nothing_of_the_bodies_that_it_leaves_out():
+def test_a_list_omits_bodies():
     response = resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"", response_code=200)
     call = call_from_proto(call_message(request_body=b"", request_body_size=5, response=response))
     listed = json_view.listed_call(call)
@@ -93,7 +93,7 @@ def test_a_list_says_nothing_of_the_bodies_that_it_leaves_out():
     assert json_view.call(call)["response"]["responseBody"] == ""
 
 
-def test_response_headers_are_in_the_flat_view():
+def test_response_headers_are_flat():
     response = Response(headers=[("Content-Type", "text/plain"), ("Set-Cookie", "a"), ("set-cookie", "b")])
     assert json_view.response(response) == {
         "responseType": "RESPONSE",
@@ -106,7 +106,7 @@ def test_response_headers_are_in_the_flat_view():
 
 
 @given(st.text())
-def test_the_text_is_ascii_whatever_came_in(text):
+def test_the_output_is_always_ascii(text):
     output = json_view.dumps({"requestBody": text})
     assert output.replace("\n", "").isprintable()
     assert output.isascii()

@@ -16,7 +16,7 @@ def a_call(**values):
     return Call(call_id=CALL, case_id=CASE, status=CallStatus.SUCCEEDED, **values)
 
 
-def test_the_state_in_the_query_is_masked_and_its_neighbours_are_not():
+def test_only_the_state_in_a_query_is_masked():
     call = masked(
         a_call(query=Query([("id", OTHER), ("shop", STATE)]), query_string=f"id={OTHER}&shop={STATE}&x"), "shop"
     )
@@ -24,7 +24,7 @@ def test_the_state_in_the_query_is_masked_and_its_neighbours_are_not():
     assert call.query_string == f"id={OTHER}&shop=***&x"
 
 
-def test_the_state_is_masked_in_what_became_of_the_call_after_its_answer():
+def test_the_state_is_masked_in_a_delivery():
     delivery = Delivery(
         status=DeliveryStatus.DEAD,
         failure_detail=f"{STATE} is not known",
@@ -48,7 +48,7 @@ def test_an_encoded_state_and_an_encoded_name_are_masked(spelled):
     assert masked(form, "st.ate").body == b"a=\xff&st%2Eate=***"
 
 
-def test_a_state_that_is_repeated_elsewhere_is_masked_there():
+def test_every_other_occurrence_of_the_state_is_masked():
     call = masked(
         a_call(
             query=Query([("state", STATE), ("copy", f"<{STATE}>")]),
@@ -68,7 +68,7 @@ def test_a_state_that_is_repeated_elsewhere_is_masked_there():
     assert call.response == Response("thanks ***", headers={"x-state": "***"}, redirect_url="https://pay.example/***")
 
 
-def test_a_state_that_came_in_a_form_is_masked_where_it_is_repeated():
+def test_every_occurrence_of_a_state_from_a_form_is_masked():
     headers = Headers([*FORM.pairs, ("x-state", STATE)])
     call = masked(a_call(headers=headers, body=f"state={STATE}".encode(), response=Response(STATE)), "state")
     assert call.headers["x-state"] == "***"
@@ -160,7 +160,7 @@ def test_other_parameters_are_not_masked(name):
         ("https://a.example?mail=me@a.example", "https://a.example?mail=me@a.example"),
     ],
 )
-def test_who_one_is_in_a_url_is_masked(url, hidden):
+def test_user_and_password_in_a_url_are_masked(url, hidden):
     call = masked(a_call(query_string=f"u={url}", body=url.encode(), response=Response(redirect_url=url)), "")
     assert call.query_string == f"u={hidden}"
     assert call.body == hidden.encode()
@@ -175,7 +175,7 @@ def all_encoded(text):
     "spelled", [STATE.upper(), STATE.replace("-", "%2D"), STATE.replace("3", "%33"), all_encoded(STATE),
                 all_encoded(STATE).replace("%", "%25"), all_encoded(STATE).replace("%", "%2525")],
 )  # fmt: skip
-def test_a_state_is_masked_however_it_is_encoded(spelled):
+def test_a_state_is_masked_in_every_encoding(spelled):
     call = masked(
         a_call(
             query=Query({"shop": STATE}),
@@ -200,14 +200,14 @@ TEXT = st.text(max_size=8)
     query_string=TEXT,
     value=st.text(st.characters(max_codepoint=255), max_size=8),
 )
-def test_a_call_without_state_and_credentials_is_left_as_it_came(body, is_form, query, query_string, value):
+def test_a_call_without_secrets_is_unchanged(body, is_form, query, query_string, value):
     headers = Headers([*(FORM.pairs if is_form else ()), ("x-a", value)])
     call = a_call(headers=headers, body=body, query=Query(query), query_string=query_string, response=Response(body))
     assert masked(call, "") == call
     assert masked(call, "no-such-parameter") == call
 
 
-def test_a_short_value_of_the_parameter_is_masked_there_only():
+def test_a_short_value_is_masked_only_in_its_parameter():
     call = masked(a_call(query=Query({"state": "a", "x": "banana"}), query_string="state=a&x=banana"), "state")
     assert call.query == Query({"state": "***", "x": "banana"})
     assert call.query_string == "state=***&x=banana"

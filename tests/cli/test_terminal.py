@@ -24,7 +24,7 @@ COMMANDS_WITH_VALUES = {
     "get": ([CASE], [CASE, ACTIVITY]),
     "set-response": ([CASE, "--code", "200"], [CASE, ACTIVITY]),
     "close": ([CASE], [CASE, ACTIVITY]),
-    "erase": ([CASE, "--yes"], ["Erased what was recorded of 7 calls."]),
+    "erase": ([CASE, "--yes"], ["Erased the recorded content of 7 calls."]),
     "calls": ([CASE], [CALL]),
     "call": ([CALL], [CALL, CASE, HEADER]),
     "replay": ([CALL], [CALL, CASE, HEADER]),
@@ -66,7 +66,7 @@ def answering(server):
 
 
 @pytest.mark.parametrize("command", COMMANDS_WITH_VALUES)
-async def test_no_value_is_cut_or_wrapped_on_a_narrow_terminal_or_without_one(answering, command):
+async def test_no_value_is_truncated_or_wrapped(answering, command):
     arguments, values = COMMANDS_WITH_VALUES[command]
     shown = await answering.terminal(command, *arguments, columns=30, NO_COLOR="1", TERM="dumb")
     piped = await answering.pipe(command, *arguments, COLUMNS="30")
@@ -76,13 +76,13 @@ async def test_no_value_is_cut_or_wrapped_on_a_narrow_terminal_or_without_one(an
             assert any(value in line for line in output.splitlines()), output
 
 
-def test_every_command_that_prints_values_is_among_them():
+def test_every_command_that_prints_values_is_tested():
     connected = {each.name for each in COMMANDS if any(option.name == "target" for option in each.params)}
     assert connected == {*COMMANDS_WITH_VALUES, "watch"}
 
 
 @pytest.mark.parametrize("command", ["list", "call"])
-async def test_colours_are_for_a_terminal_that_wants_them(answering, command):
+async def test_colours_need_a_terminal_that_supports_them(answering, command):
     arguments, _ = COMMANDS_WITH_VALUES[command]
     green = "\x1b[32m"
     assert green in (await answering.terminal(command, *arguments)).screen
@@ -94,15 +94,15 @@ async def test_colours_are_for_a_terminal_that_wants_them(answering, command):
 
 
 @pytest.mark.parametrize(("typed", "code", "erased"), [(b"y\n", 0, 1), (b"n\n", 1, 0), (b"\n", 1, 0), (b"\x04", 1, 0)])
-async def test_before_it_erases_it_asks(answering, typed, code, erased):
+async def test_erase_asks_for_confirmation(answering, typed, code, erased):
     shown = await answering.terminal("erase", CASE, typed=typed)
     assert shown.code == code
-    assert f"Erase what was recorded of the calls of {CASE}? [y/N]" in shown.screen
+    assert f"Erase the recorded content of the calls of {CASE}? [y/N]" in shown.screen
     assert len(answering.requests) == erased
-    assert ("Erased what was recorded of 7 calls." in shown.screen) is bool(erased)
+    assert ("Erased the recorded content of 7 calls." in shown.screen) is bool(erased)
 
 
-async def test_who_waits_at_a_terminal_is_told_for_what(answering):
+async def test_wait_prints_what_it_waits_for_on_a_terminal(answering):
     shown = await answering.terminal("wait", CASE, "--after", "0", NO_COLOR="1", TERM="dumb")
     assert shown.code == 0
     assert shown.screen.startswith(f"Waiting for call 1 of {CASE}.\nCall {CALL}\n")

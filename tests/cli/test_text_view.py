@@ -37,7 +37,7 @@ def shown(method, *arguments, **console):
     return file.getvalue()
 
 
-def test_a_case_is_shown_with_what_it_has():
+def test_a_case_is_printed_without_empty_fields():
     assert shown("callback", CALLBACK) == (
         f"Case {CASE}\n"
         "  status         open\n"
@@ -78,12 +78,12 @@ def test_a_case_is_shown_in_words(changes, line):
     assert f"  {line}\n" in shown("callback", replace(CALLBACK, **changes))
 
 
-def test_a_call_is_shown_with_what_it_has_passed():
+def test_a_call_is_printed_with_its_verification():
     shown_call = shown("call", replace(A_CALL, verification_profile="github", message_id="72d3162e"))
     assert "  verified by  github\n  message      72d3162e\n" in shown_call
 
 
-def test_a_call_is_shown_whole():
+def test_a_call_is_printed_completely():
     assert shown("call", A_CALL) == (
         f"Call {CALL}\n"
         f"  case      {CASE}\n"
@@ -109,7 +109,7 @@ def test_a_call_is_shown_whole():
     )
 
 
-def test_a_failed_call_says_why():
+def test_a_failed_call_is_printed_with_its_failure():
     call = replace(
         A_CALL,
         status=CallStatus.FAILED,
@@ -121,14 +121,14 @@ def test_a_failed_call_says_why():
     assert "Response" not in shown("call", call)
 
 
-def test_a_fallback_is_shown_behind_the_response():
+def test_a_fallback_is_printed_after_the_response():
     output = shown(
         "callback", replace(CALLBACK, answer_deadline=timedelta(seconds=5), fallback=Response(b"later", 202))
     )
     assert output.endswith("\nFallback\n  202\n\n  later\n")
 
 
-def test_a_call_says_what_became_of_it_after_its_answer():
+def test_a_call_has_its_delivery():
     waiting = Delivery(
         status=DeliveryStatus.PENDING,
         attempts=1,
@@ -139,15 +139,15 @@ def test_a_call_says_what_became_of_it_after_its_answer():
     output = shown("call", replace(A_CALL, delivery=waiting, caller_gone=True, fallback_sent=True))
     assert (
         "  delivery  pending, 1 attempt, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed\n"
-        "  caller    had hung up before its answer\n"
+        "  caller    disconnected before its answer\n"
         "  fallback  sent at the answer deadline; it is shown with the case\n"
     ) in output
-    assert "\nDecided later, sent to nobody\n" in output
+    assert "\nDecided later, not sent\n" in output
     assert "\nResponse\n" not in output
     done = Delivery(status=DeliveryStatus.DELIVERED, attempts=2, response=Response(b"done", 201))
     output = shown("call", replace(A_CALL, delivery=done))
     assert "  delivery  delivered, 2 attempts\n" in output
-    assert output.endswith("\nDecided by the handler, sent to nobody\n  201\n\n  done\n")
+    assert output.endswith("\nDecided by the handler, not sent\n  201\n\n  done\n")
 
 
 def test_calls_are_listed_with_their_deliveries_if_any_has_one():
@@ -161,14 +161,18 @@ def test_calls_are_listed_with_their_deliveries_if_any_has_one():
 @pytest.mark.parametrize(
     ("body", "size", "says"),
     [
-        (b"\x00\xff", 2, "(2 bytes that are not text; --json has them in base64)"),
+        (b"\x00\xff", 2, "(2 bytes that are not text; --json shows them in base64)"),
         (b"", 1234, "(1,234 bytes, not recorded)"),
         (b"<a>\r\n\t<b/>\r\n</a>", 16, "\n  <a>\n        <b/>\n  </a>\n"),
-        ("é".encode() * SHOWN_BODY_BYTES, 2 * SHOWN_BODY_BYTES, "(and 16,384 bytes more; --json has all)"),
-        (b"x" + "é".encode() * SHOWN_BODY_BYTES, 2 * SHOWN_BODY_BYTES + 1, "(and 16,385 bytes more; --json has all)"),
+        ("é".encode() * SHOWN_BODY_BYTES, 2 * SHOWN_BODY_BYTES, "(and 16,384 bytes more; --json shows everything)"),
+        (
+            b"x" + "é".encode() * SHOWN_BODY_BYTES,
+            2 * SHOWN_BODY_BYTES + 1,
+            "(and 16,385 bytes more; --json shows everything)",
+        ),
     ],
 )
-def test_a_body_is_shown_as_text_where_it_is_text(body, size, says):
+def test_a_body_is_printed_as_text_if_it_is_text(body, size, says):
     assert says in shown("call", replace(A_CALL, body=body, body_size=size))
 
 
@@ -193,7 +197,7 @@ def test_cases_are_listed_with_their_age(age, words):
     assert line.split() == [CASE, "open", words, "3", "order-paid", "order=5"]
 
 
-def test_labels_are_listed_where_a_terminal_has_room_and_where_there_is_none():
+def test_labels_are_listed_if_they_fit_or_without_a_terminal():
     many = replace(CALLBACK, labels={"region": "north", "order": "5"})
     for values, console, seen in (
         ([CALLBACK, many], {"width": 100, "force_terminal": True, "no_color": True}, True),
@@ -207,7 +211,7 @@ def test_labels_are_listed_where_a_terminal_has_room_and_where_there_is_none():
         assert all(line == line.rstrip() for line in lines)
 
 
-def test_an_erased_call_says_so_and_how_it_ended():
+def test_an_erased_call_is_printed_with_its_status():
     erased = replace(
         A_CALL, erased=True, method="", query_string="", headers=Headers(), body=b"", body_size=0, client_address="",
         response=None,
@@ -220,7 +224,7 @@ def test_an_erased_call_says_so_and_how_it_ended():
 
 
 @pytest.mark.parametrize("width", [20, 80, 500])
-def test_nothing_is_cut_or_wrapped_however_narrow_the_terminal(width):
+def test_nothing_is_truncated_or_wrapped_on_a_narrow_terminal(width):
     long = replace(CALLBACK, activity="a" * 200)
     for output in (
         shown("callback", long, width=width),
@@ -236,7 +240,7 @@ HOSTILE = "a\x1b[31mred\x07 \x9b2J ‮txet‬ [bold]b[/bold] :smile:"
 HARMLESS = r"a\x1b[31mred\x07 \x9b2J \u202etxet\u202c [bold]b[/bold] :smile:"
 
 
-def test_what_came_from_outside_can_not_play_tricks_with_a_terminal():
+def test_recorded_text_cannot_control_a_terminal():
     call = replace(
         A_CALL,
         query_string=HOSTILE,
@@ -255,11 +259,11 @@ def test_what_came_from_outside_can_not_play_tricks_with_a_terminal():
     assert HARMLESS in shown("callbacks", [case], CREATED)
 
 
-def test_wide_and_accented_characters_stay_as_they_are():
+def test_wide_and_accented_characters_are_printed_unchanged():
     assert plain("één 日本 😀 ok") == "één 日本 😀 ok"
 
 
-def test_colours_are_for_terminals_that_want_them(monkeypatch):
+def test_colours_need_a_terminal(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[" not in shown("callback", CALLBACK)
     assert "\x1b[32mopen" in shown("callback", CALLBACK, force_terminal=True, color_system="standard")

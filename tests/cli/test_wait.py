@@ -63,7 +63,7 @@ async def waiting(server):
             await program.wait()
 
 
-async def test_the_next_call_is_shown_as_call_shows_it(server, callback, case, waiting):
+async def test_wait_prints_the_next_call_like_call_does(server, callback, case, waiting):
     for form in ([], ["--json"]):
         server.requests.clear()
         case(3)
@@ -76,20 +76,20 @@ async def test_the_next_call_is_shown_as_call_shows_it(server, callback, case, w
 
 
 @pytest.mark.parametrize(("after", "number"), [("0", 1), ("1", 2), ("2", 3)])
-async def test_after_a_number_a_call_that_has_come_counts(callback, case, after, number):
+async def test_after_counts_earlier_calls(callback, case, after, number):
     assert (await callback("wait", CASE, "--after", after, "--json")).json["attempt"] == number
 
 
-async def test_when_the_time_is_over_it_ends_with_124(callback, case):
+async def test_wait_exits_with_124_after_its_timeout(callback, case):
     ran = await callback("wait", CASE, "--timeout", "1s")
     assert (ran.code, ran.output) == (124, "")
-    assert ran.errors == f"Error: waited 1 s in vain for call 4 of {CASE} (TIMED_OUT)\n"
+    assert ran.errors == f"Error: no call 4 of {CASE} within 1 s (TIMED_OUT)\n"
     ran = await callback("wait", CASE, "--after", "7", "--timeout", "1s", "--json")
     assert (ran.code, ran.output) == (124, "")
     assert json.loads(ran.errors)["error"]["reason"] == "TIMED_OUT"
 
 
-async def test_a_case_that_closes_without_a_call_ends_it_with_4(server, callback, case, waiting):
+async def test_wait_exits_with_4_if_the_case_closes(server, callback, case, waiting):
     program = await waiting()
     case(3, **CLOSED)
     output, errors = await asyncio.wait_for(program.communicate(), 60)
@@ -101,7 +101,7 @@ async def test_a_case_that_closes_without_a_call_ends_it_with_4(server, callback
     assert (await callback("wait", CASE, "--after", "2", "--json")).json["attempt"] == 3
 
 
-async def test_who_interrupts_it_sees_nothing_more_of_it(case, waiting):
+async def test_an_interrupted_wait_prints_nothing(case, waiting):
     program = await waiting()
     program.send_signal(signal.SIGINT)
     output, errors = await asyncio.wait_for(program.communicate(), 60)
@@ -109,7 +109,7 @@ async def test_who_interrupts_it_sees_nothing_more_of_it(case, waiting):
     assert (program.returncode, output, errors) == (-signal.SIGINT, b"", b"")
 
 
-async def test_it_goes_on_where_the_server_is_away_for_a_moment(server, case, waiting):
+async def test_wait_continues_after_a_short_outage_of_the_server(server, case, waiting):
     program = await waiting()
     get = server.answers["GetCallback"]
     server.requests.clear()
@@ -122,7 +122,7 @@ async def test_it_goes_on_where_the_server_is_away_for_a_moment(server, case, wa
     assert f"Call {CASE}-{4:016x}".encode() in output
 
 
-async def test_states_and_credentials_are_masked_unless_asked_for(server, callback, case):
+async def test_states_and_credentials_are_masked_without_show_secrets(server, callback, case):
     secrets = {
         "request_headers": [resources.Header(name="cookie", value="hunter2")],
         "request_query": [resources.QueryParameter(name="state", value=STATE)],
@@ -140,7 +140,7 @@ async def test_states_and_credentials_are_masked_unless_asked_for(server, callba
         assert "hunter2" in shown.output
 
 
-async def test_without_a_server_it_says_so_at_once(callback, unused_port):
+async def test_an_unreachable_server_is_reported_at_once(callback, unused_port):
     ran = await callback("wait", CASE, "--timeout", "7d", "--target", f"127.0.0.1:{unused_port}")
     assert ran.code == 69
     assert "`callback up`" in ran.errors

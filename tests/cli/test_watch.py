@@ -51,7 +51,7 @@ def told(server):
     ]  # fmt: skip
 
 
-async def test_each_change_is_a_line(callback, told):
+async def test_each_event_is_a_line(callback, told):
     ran = await callback("watch", COLUMNS="30")
     assert ran.output.splitlines() == [
         f"2026-11-25 09:30:15 UTC  case created      {CASE:<49}  order-paid: open",
@@ -60,7 +60,7 @@ async def test_each_change_is_a_line(callback, told):
     ]
 
 
-async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback, told):
+async def test_json_prints_each_event_as_an_object_with_its_resume_token(callback, told):
     ran = await callback("watch", "--json")
     shown = [json.loads(line) for line in ran.output.splitlines()]
     first = {
@@ -73,7 +73,7 @@ async def test_as_json_each_is_an_object_on_a_line_with_where_to_go_on(callback,
     assert shown[3]["deliveryStatus"] == "DEAD"
 
 
-async def test_as_json_where_to_go_on_is_a_line_of_its_own_where_nothing_happened_that_was_asked_for(server, callback):
+async def test_json_prints_a_resume_token_alone_if_no_event_matched(server, callback):
     server.answers["WatchCalls"] = [
         [message("a")], [message("a"), message("b"), message("b"), message("c", CREATION), message("d")], LOST,
     ]  # fmt: skip
@@ -84,7 +84,7 @@ async def test_as_json_where_to_go_on_is_a_line_of_its_own_where_nothing_happene
     assert (await callback("watch")).output == ""
 
 
-async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told):
+async def test_a_watch_that_cannot_resume_is_reported_with_advice(server, callback, told):
     ran = await callback("watch")
     assert ran.code == 1
     assert ran.errors.splitlines() == [
@@ -94,7 +94,7 @@ async def test_what_can_not_go_on_is_told_with_what_to_do(server, callback, told
     assert [request.resume_token for request in server.requests] == ["", "a", "b0", "c1"]
 
 
-async def test_it_asks_for_what_it_was_told_to(server, callback):
+async def test_watch_sends_its_filters(server, callback):
     server.answers["WatchCalls"] = LOST
     await callback("watch", "--activity", "order-paid", "--label", "order=5", "--case", CASE, "--resume-token", "here")
     assert server.requests == [
@@ -104,7 +104,7 @@ async def test_it_asks_for_what_it_was_told_to(server, callback):
     ]
 
 
-async def test_without_a_server_it_says_so_at_once(server, callback, unused_port):
+async def test_an_unreachable_server_is_reported_at_once(server, callback, unused_port):
     ran = await callback("watch", "--target", f"127.0.0.1:{unused_port}")
     assert ran.code == 69
     assert f"cannot reach 127.0.0.1:{unused_port}" in ran.errors
@@ -114,7 +114,7 @@ async def test_without_a_server_it_says_so_at_once(server, callback, unused_port
     assert len(server.requests) == 1  # it does not try again
 
 
-async def test_a_case_that_is_not_there_is_told_at_once(server, callback):
+async def test_an_unknown_case_is_reported_at_once(server, callback):
     server.answers["WatchCalls"] = Refusal(grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND", "no such callback")
     ran = await callback("watch", "--case", CASE)
     assert ran.code == 3
@@ -124,7 +124,7 @@ async def test_a_case_that_is_not_there_is_told_at_once(server, callback):
     ]
 
 
-async def test_a_server_that_is_lost_then_is_looked_for(server, callback):
+async def test_watch_reconnects_after_a_lost_connection(server, callback):
     server.answers["WatchCalls"] = [
         [message("a")],
         grpc.StatusCode.UNAVAILABLE,
@@ -136,7 +136,7 @@ async def test_a_server_that_is_lost_then_is_looked_for(server, callback):
     assert [request.resume_token for request in server.requests] == ["", "a", "a", "b0"]
 
 
-async def test_a_line_is_written_at_once_and_ctrl_c_ends_it(server):
+async def test_a_line_is_written_at_once_and_ctrl_c_stops_the_watch(server):
     server.answers["WatchCalls"] = [[message("a")], [message("a", CREATION)], *([[]] * 1000)]
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callback_cli", "watch",

@@ -54,7 +54,7 @@ def der(certificate):
 
 
 @pytest.mark.parametrize("critical", [True, False])
-def test_uris_and_dns_names_are_names_and_nothing_else_is(critical):
+def test_only_uris_and_dns_names_are_names(critical):
     certificate = a_certificate(
         uri("spiffe://shop/callback"), dns("callback.example"), dns("*.example"), x509.RFC822Name("a@mail.example"),
         x509.DirectoryName(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "directory.example")])),
@@ -64,7 +64,7 @@ def test_uris_and_dns_names_are_names_and_nothing_else_is(critical):
     assert names_of(certificate) == {"spiffe://shop/callback", "callback.example", "*.example"}
 
 
-def test_without_alternative_names_there_are_none():
+def test_a_certificate_without_alternative_names_has_no_names():
     assert names_of(a_certificate()) == frozenset()
 
 
@@ -73,7 +73,7 @@ def test_without_alternative_names_there_are_none():
     [uri("spiffe://shop/admin\0.evil"), uri("spiffe://shop/a b"), uri("spiffe://shop/\x7f"), uri(""),
      uri("callback.example"), dns("callback.example\0.evil.example"), dns("callback.example\n"), dns(""), dns("spiffe://shop/callback")],
 )  # fmt: skip
-def test_a_name_that_could_be_taken_for_another_is_none(name):
+def test_an_ambiguous_name_is_ignored(name):
     assert names_of(a_certificate(name, dns("good.example"))) == {"good.example"}
 
 
@@ -98,7 +98,7 @@ CHANGED = der(a_certificate(uri("spiffe://shop/callback"), dns("callback.example
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @given(st.integers(0, len(CHANGED) - 1), st.integers(0, 255))
-def test_of_a_certificate_with_a_byte_changed_no_name_is_read_that_the_server_does_not_read(at, byte):
+def test_a_certificate_with_a_changed_byte_has_no_name_that_the_server_does_not_read(at, byte):
     changed = pem(CHANGED[:at] + bytes([byte]) + CHANGED[at + 1 :])
     try:
         _ = x509.load_pem_x509_certificate(changed).extensions
@@ -108,13 +108,13 @@ def test_of_a_certificate_with_a_byte_changed_no_name_is_read_that_the_server_do
 
 
 @given(st.integers(0, len(CHANGED) - 1))
-def test_of_a_certificate_that_is_cut_or_has_more_behind_it_there_are_no_names(at):
+def test_a_truncated_or_extended_certificate_has_no_names(at):
     assert names_of(pem(CHANGED[:at])) == frozenset()
     assert names_of(pem(CHANGED + CHANGED[: at + 1])) == frozenset()
 
 
 @given(st.binary())
-def test_what_is_no_certificate_has_no_names(junk):
+def test_bytes_that_are_not_a_certificate_have_no_names(junk):
     assert names_of(junk) == names_of(pem(junk)) == frozenset()
 
 
@@ -138,12 +138,12 @@ def bare_certificate(*extensions, length=None):
     return pem(element(0x30, element(0x30, *fields), element(0x30), element(0x03)))
 
 
-def test_two_extensions_with_names_are_none():
+def test_a_certificate_with_two_name_extensions_has_no_names():
     assert names_of(bare_certificate(b"callback.example")) == {"callback.example"}
     assert names_of(bare_certificate(b"callback.example", b"callback.example")) == frozenset()
 
 
 @pytest.mark.parametrize("length", [b"\x81\x10", b"\x82\x00\x10", b"\x80", b"\xff\x10", b"\x11", b"\x0f"])
-def test_a_length_that_is_not_der_has_no_names(length):
+def test_a_certificate_with_a_length_that_is_not_der_has_no_names(length):
     assert names_of(bare_certificate(b"callback.example", length=b"\x10")) == {"callback.example"}
     assert names_of(bare_certificate(b"callback.example", length=length)) == frozenset()

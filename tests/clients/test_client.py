@@ -170,13 +170,13 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
         (lambda client: client.watch_calls(labels={"a": 5}), r"labels\['a'\] must be text, not int"),
     ],
 )
-async def test_a_value_of_the_wrong_type_is_named(server, client, ask, says):
+async def test_an_argument_of_the_wrong_type_raises_an_error_that_names_it(server, client, ask, says):
     with pytest.raises(TypeError, match=says):
         await ask(client)
     assert server.requests == []
 
 
-async def test_what_only_newer_clients_know_can_not_be_asked_for(client):
+async def test_unknown_cannot_be_sent(client):
     with pytest.raises(ValueError, match="status cannot be UNKNOWN"):
         await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)
     with pytest.raises(ValueError, match="get_guard cannot be UNKNOWN"):
@@ -185,7 +185,7 @@ async def test_what_only_newer_clients_know_can_not_be_asked_for(client):
         await client.generate_callback_url("a", Response(), answer_mode=AnswerMode.UNKNOWN)
 
 
-async def test_a_body_that_no_request_can_carry_is_refused_as_one_that_is_too_large(client):
+async def test_a_body_larger_than_a_message_is_refused_as_too_large(client):
     large = Response(bytes(17 << 20))
     for ask in (
         client.generate_callback_url("record", large),
@@ -199,7 +199,7 @@ async def test_a_body_that_no_request_can_carry_is_refused_as_one_that_is_too_la
         assert (violation.field, violation.rule) == ("response.response_body", "bytes.max_len")
 
 
-async def test_a_generated_url_is_not_in_the_values_repr(server, client):
+async def test_a_repr_does_not_contain_the_generated_url(server, client):
     server.answers["GenerateCallbackUrl"] = messages.GenerateCallbackUrlResponse(
         callback_url=f"http://127.0.0.1:8080/cb/{STATE}", callback_state=STATE, callback_case_id=CASE
     )
@@ -208,7 +208,7 @@ async def test_a_generated_url_is_not_in_the_values_repr(server, client):
     assert CASE in repr(generated)
 
 
-async def test_a_case_arrives_with_aware_times_words_and_none_for_what_is_not_there(server, client):
+async def test_a_case_has_aware_times_enum_members_and_none_for_unset_fields(server, client):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     callback = await client.get_callback(CASE)
     assert server.requests == [messages.GetCallbackRequest(callback_case_id=CASE)]
@@ -226,7 +226,7 @@ async def test_a_case_arrives_with_aware_times_words_and_none_for_what_is_not_th
     assert (callback.verification_profile, callback.get_guard) == ("", GetGuard.OFF)
 
 
-async def test_a_case_says_what_its_calls_must_pass(server, client):
+async def test_a_case_has_its_verification_profile(server, client):
     server.answers["GetCallback"] = messages.GetCallbackResponse(
         callback=callback_message(verification_profile="github", get_guard=resources.GET_GUARD_DETECT)
     )
@@ -234,7 +234,7 @@ async def test_a_case_says_what_its_calls_must_pass(server, client):
     assert (callback.verification_profile, callback.get_guard) == ("github", GetGuard.DETECT)
 
 
-async def test_a_case_says_how_its_calls_are_answered(server, client):
+async def test_a_case_has_its_answer_mode(server, client):
     server.answers["GetCallback"] = [
         messages.GetCallbackResponse(callback=callback_message()),
         messages.GetCallbackResponse(
@@ -264,7 +264,7 @@ DELIVERY = resources.Delivery(
 )
 
 
-async def test_a_call_says_what_became_of_it_after_its_answer(server, client):
+async def test_a_call_has_its_delivery(server, client):
     accepted = resources.Delivery(
         status=resources.DELIVERY_STATUS_DELIVERED,
         attempts=4,
@@ -302,14 +302,14 @@ async def test_a_call_says_what_became_of_it_after_its_answer(server, client):
     ],
     ids=["nothing", "a redirect", "kept open", "a rejection", "a rejection with a response"],
 )
-async def test_a_held_call_is_answered_with_what_a_handler_gives(server, client, answer, fields):
+async def test_answer_call_takes_the_decisions_of_a_handler(server, client, answer, fields):
     server.answers["AnswerCall"] = messages.AnswerCallResponse(callback=callback_message(), call=call_message())
     call = await client.answer_call(CALL, *answer)
     assert (call.call_id, call.status) == (CALL, CallStatus.SUCCEEDED)
     assert server.requests == [messages.AnswerCallRequest(call_id=CALL, **fields)]
 
 
-async def test_what_is_no_answer_is_not_sent(server, client):
+async def test_an_invalid_answer_is_not_sent(server, client):
     with pytest.raises(TypeError, match="not str"):
         await client.answer_call(CALL, "ok")
     assert server.requests == []
@@ -332,7 +332,7 @@ async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, cli
     ]
 
 
-async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, client):
+async def test_waiting_and_dead_calls_are_listed_across_cases(server, client):
     server.answers["ListOwnerCalls"] = [
         messages.ListOwnerCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
         messages.ListOwnerCallsResponse(calls=[call_message(attempt=1)]),
@@ -348,7 +348,7 @@ async def test_calls_of_all_cases_are_listed_that_wait_or_are_dead(server, clien
     ]
 
 
-async def test_a_call_says_what_it_has_passed(server, client):
+async def test_a_call_has_its_verification(server, client):
     server.answers["GetCall"] = messages.GetCallResponse(
         call=call_message(verification_profile="github", message_id="72d3162e")
     )
@@ -356,7 +356,7 @@ async def test_a_call_says_what_it_has_passed(server, client):
     assert (call.verification_profile, call.message_id) == ("github", "72d3162e")
 
 
-async def test_a_closed_case_says_why_and_when(server, client):
+async def test_a_closed_case_has_its_reason_and_time(server, client):
     server.answers["CloseCallback"] = messages.CloseCallbackResponse(
         callback=callback_message(
             status=resources.CALLBACK_STATUS_CLOSED,
@@ -371,7 +371,7 @@ async def test_a_closed_case_says_why_and_when(server, client):
     assert (callback.close_time, callback.expire_time) == (CREATED, CREATED + timedelta(days=1))
 
 
-async def test_words_of_a_newer_server_are_unknown_and_break_nothing(server, client):
+async def test_enum_values_of_a_newer_server_become_unknown(server, client):
     server.answers["GetCallback"] = messages.GetCallbackResponse(
         callback=callback_message(status=99, close_reason=99, answer_mode=99)
     )
@@ -395,7 +395,7 @@ async def test_words_of_a_newer_server_are_unknown_and_break_nothing(server, cli
         (Response(type=None), ["headers", "redirect_url"], ["response_redirect_url", "response_headers"]),
     ],
 )
-async def test_set_response_names_what_is_given_and_what_is_reset(server, client, response, reset, paths):
+async def test_set_response_masks_given_and_reset_attributes(server, client, response, reset, paths):
     server.answers["SetResponse"] = messages.SetResponseResponse(callback=callback_message())
     callback = await client.set_response(CASE, response, reset=reset)
     assert callback.case_id == CASE
@@ -406,7 +406,7 @@ async def test_set_response_names_what_is_given_and_what_is_reset(server, client
 
 
 @pytest.mark.parametrize("reset", [["type"], ["colour"], ["body"]])
-async def test_set_response_refuses_to_reset_what_it_sets_or_does_not_know(server, client, reset):
+async def test_set_response_refuses_to_reset_set_or_unknown_attributes(server, client, reset):
     with pytest.raises(ValueError, match=reset[0]):
         await client.set_response(CASE, Response(b"x"), reset=reset)
     assert server.requests == []
@@ -445,7 +445,7 @@ async def test_a_running_call_has_no_response_and_no_end(server, client):
     assert (call.status, call.response, call.end_time) == (CallStatus.RUNNING, None, None)
 
 
-async def test_listing_cases_walks_all_pages_even_short_and_empty_ones(server, client):
+async def test_listing_cases_reads_all_pages_including_short_and_empty_ones(server, client):
     pages = [(["1" * 32, "2" * 32], "a"), ([], "b"), (["3" * 32], "")]
     server.answers["ListCallbacks"] = [
         messages.ListCallbacksResponse(
@@ -464,7 +464,7 @@ async def test_listing_cases_walks_all_pages_even_short_and_empty_ones(server, c
         assert (request.callback_activity, request.page_size) == ("order-paid", 2)
 
 
-async def test_cases_are_searched_by_their_labels_and_an_administrator_sees_those_of_others(server, client):
+async def test_cases_are_filtered_by_labels_and_owner(server, client):
     server.answers["ListCallbacks"] = [
         messages.ListCallbacksResponse(next_page_token="a"),
         messages.ListCallbacksResponse(callbacks=[callback_message()]),
@@ -480,19 +480,19 @@ async def test_cases_are_searched_by_their_labels_and_an_administrator_sees_thos
     ]
 
 
-async def test_erasing_says_how_many_calls_had_something(server, client):
+async def test_erase_calls_returns_how_many_calls_had_content(server, client):
     server.answers["EraseCalls"] = messages.EraseCallsResponse(erased_call_count=3)
     assert await client.erase_calls(CASE) == 3
     assert server.requests == [messages.EraseCallsRequest(callback_case_id=CASE)]
 
 
 @pytest.mark.parametrize("erased", [True, False])
-async def test_a_call_says_whether_it_was_erased(server, client, erased):
+async def test_a_call_has_its_erased_flag(server, client, erased):
     server.answers["GetCall"] = messages.GetCallResponse(call=call_message(erased=erased))
     assert (await client.get_call(CALL)).erased is erased
 
 
-async def test_listing_asks_for_a_page_only_when_it_is_needed(server, client):
+async def test_a_page_is_requested_only_when_needed(server, client):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
         callbacks=[callback_message(), callback_message()], next_page_token="more"
     )
@@ -501,7 +501,7 @@ async def test_listing_asks_for_a_page_only_when_it_is_needed(server, client):
     assert len(server.requests) == 1
 
 
-async def test_one_page_can_be_asked_for(server, client):
+async def test_a_single_page_can_be_requested(server, client):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
         callbacks=[callback_message()], next_page_token="more"
     )
@@ -510,7 +510,7 @@ async def test_one_page_can_be_asked_for(server, client):
     assert server.requests == [messages.ListCallbacksRequest(page_size=1, page_token="here")]
 
 
-async def test_listing_calls_walks_all_pages(server, client):
+async def test_listing_calls_reads_all_pages(server, client):
     server.answers["ListCalls"] = [
         messages.ListCallsResponse(calls=[call_message(attempt=2)], next_page_token="a"),
         messages.ListCallsResponse(calls=[call_message(attempt=1)]),
@@ -522,7 +522,7 @@ async def test_listing_calls_walks_all_pages(server, client):
     ]
 
 
-async def test_every_call_has_a_deadline_the_default_the_clients_or_its_own(server, client_type):
+async def test_every_request_has_a_deadline_from_the_default_the_client_or_the_method(server, client_type):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     async with client_type(server.address) as client:
         await client.get_callback(CASE)
@@ -536,14 +536,14 @@ async def test_every_call_has_a_deadline_the_default_the_clients_or_its_own(serv
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-async def test_a_timeout_that_is_none_is_refused(client, client_type, timeout):
+async def test_an_invalid_timeout_is_refused(client, client_type, timeout):
     with pytest.raises(ValueError, match="positive"):
         client_type(timeout=timeout)
     with pytest.raises(ValueError, match="positive"):
         await client.get_callback(CASE, timeout=timeout)
 
 
-async def test_one_synchronous_client_is_for_many_threads(server):
+async def test_one_synchronous_client_serves_many_threads(server):
     all_asked = asyncio.Barrier(8)
 
     async def answer(request):
@@ -559,11 +559,11 @@ async def test_one_synchronous_client_is_for_many_threads(server):
     assert [each.case_id for each in found] == cases
 
 
-def test_a_client_can_be_made_without_a_running_loop(client_type):
+def test_a_client_can_be_created_without_a_running_loop(client_type):
     client_type("127.0.0.1:1")
 
 
-async def test_a_closed_client_says_that_it_is_closed(server, client_type):
+async def test_a_closed_client_raises_an_error_that_says_so(server, client_type):
     client = client_type(server.address)
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     await client.get_callback(CASE)
@@ -574,7 +574,7 @@ async def test_a_closed_client_says_that_it_is_closed(server, client_type):
     assert raised.value.code is grpc.StatusCode.CANCELLED
 
 
-async def test_a_call_that_waits_while_its_client_is_closed_is_told_so(server, client_type):
+async def test_closing_the_client_ends_a_waiting_request(server, client_type):
     asked = asyncio.Event()
 
     async def never(_request):
@@ -591,7 +591,7 @@ async def test_a_call_that_waits_while_its_client_is_closed_is_told_so(server, c
     assert raised.value.code is grpc.StatusCode.CANCELLED
 
 
-async def test_a_call_that_pauses_while_its_client_is_closed_is_told_so(server, client_type):
+async def test_closing_the_client_ends_a_request_between_attempts(server, client_type):
     server.answers["GetCallback"] = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.3)
     client = client_type(server.address)
     call = asyncio.create_task(client.get_callback(CASE))
@@ -603,7 +603,7 @@ async def test_a_call_that_pauses_while_its_client_is_closed_is_told_so(server, 
     assert len(server.requests) == 1
 
 
-async def test_it_connects_again_after_the_server_was_gone(unused_port, client_type):
+async def test_a_client_reconnects_after_a_server_restart(unused_port, client_type):
     address = f"127.0.0.1:{unused_port}"
     async with client_type(address, retry=False) as client:
         for _ in range(2):

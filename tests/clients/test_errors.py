@@ -69,7 +69,7 @@ async def error_of(server, client, answer):
         (Code.RESOURCE_EXHAUSTED, ErrorReason.TOO_MANY_WATCHERS, TooManyWatchersError),
     ],
 )
-async def test_each_reason_has_its_kind(server, client, code, reason, kind):
+async def test_each_reason_has_its_exception(server, client, code, reason, kind):
     error = await error_of(server, client, Refusal(code, reason, "what happened"))
     assert type(error) is kind
     assert (error.reason, error.code, error.message) == (reason, code, "what happened")
@@ -77,7 +77,7 @@ async def test_each_reason_has_its_kind(server, client, code, reason, kind):
     assert str(error) == f"{reason}: what happened"
 
 
-async def test_every_bad_field_is_listed(server, client):
+async def test_every_invalid_field_is_listed(server, client):
     violations = [
         ("callback_activity", "must be at least 1 character", "string.min_len"),
         ("response.response_code", "must be 200-299 or 400-599", "response_code"),
@@ -94,7 +94,7 @@ async def test_every_bad_field_is_listed(server, client):
     )
 
 
-async def test_a_closed_case_says_why_it_closed(server, client):
+async def test_callback_closed_error_has_the_close_reason(server, client):
     error = await error_of(
         server, client, Refusal(Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", facts={"close_reason": "EXPIRED"})
     )
@@ -103,7 +103,7 @@ async def test_a_closed_case_says_why_it_closed(server, client):
 
 
 @pytest.mark.parametrize("facts", [{}, {"close_reason": "ABDUCTED"}])
-async def test_a_close_reason_that_is_not_known_is_unknown(server, client, facts):
+async def test_an_unknown_close_reason_is_unknown(server, client, facts):
     error = await error_of(server, client, Refusal(Code.FAILED_PRECONDITION, "CALLBACK_CLOSED", facts=facts))
     assert error.close_reason is CloseReason.UNKNOWN
 
@@ -116,12 +116,12 @@ async def test_a_close_reason_that_is_not_known_is_unknown(server, client, facts
         ({}, CallStatus.UNKNOWN),
     ],
 )
-async def test_a_call_that_is_answered_already_says_what_became_of_it(server, client, facts, status):
+async def test_call_answered_error_has_the_status_of_the_call(server, client, facts, status):
     error = await error_of(server, client, Refusal(Code.FAILED_PRECONDITION, "CALL_ANSWERED", facts=facts))
     assert error.status is status
 
 
-async def test_a_missing_role_and_a_limit_are_told(server, client):
+async def test_errors_have_the_missing_role_and_the_limit(server, client):
     error = await error_of(server, client, Refusal(Code.PERMISSION_DENIED, "ROLE_MISSING", facts={"role": "owner"}))
     assert error.role == "owner"
     error = await error_of(
@@ -132,14 +132,14 @@ async def test_a_missing_role_and_a_limit_are_told(server, client):
     assert (await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS"))).limit is None
 
 
-async def test_when_to_try_again_is_told(server, client):
+async def test_an_error_has_the_time_to_retry_after(server, client):
     error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1.5))
     assert error.retry_after == timedelta(seconds=1.5)
     error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE"))
     assert error.retry_after is None
 
 
-async def test_a_reason_of_a_newer_server_is_kept_as_its_word(server, client):
+async def test_a_reason_of_a_newer_server_is_kept_as_text(server, client):
     error = await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "QUOTA_USED_UP"))
     assert type(error) is CallbackError
     assert (error.reason, error.code) == ("QUOTA_USED_UP", Code.RESOURCE_EXHAUSTED)
@@ -153,7 +153,7 @@ async def test_an_unreachable_server_is_unavailable_and_named(unused_port, clien
     assert f"cannot reach 127.0.0.1:{unused_port}" in str(caught.value)
 
 
-async def test_no_answer_in_time_is_its_own_kind_of_unavailable_and_a_timeout(server, client):
+async def test_a_missed_deadline_is_an_unavailable_error_and_a_timeout_error(server, client):
     async def never(_request):
         await asyncio.Event().wait()
 
@@ -175,7 +175,7 @@ async def test_no_answer_in_time_is_its_own_kind_of_unavailable_and_a_timeout(se
         (Code.PERMISSION_DENIED, PermissionDeniedError),
     ],
 )
-async def test_an_error_of_something_else_has_no_reason_and_names_the_target(server, client, code, kind):
+async def test_an_error_of_another_program_has_no_reason_and_names_the_target(server, client, code, kind):
     error = await error_of(server, client, code)
     assert type(error) is kind
     assert (error.reason, error.code) == ("", code)
@@ -184,7 +184,7 @@ async def test_an_error_of_something_else_has_no_reason_and_names_the_target(ser
 
 
 @pytest.mark.parametrize("wrong", ["code", "details", "trailing_metadata"])
-async def test_details_that_contradict_the_status_or_are_no_details_are_not_believed(server, client, wrong):
+async def test_contradictory_or_malformed_details_are_ignored(server, client, wrong):
     class Wrong(Refusal):
         def wire(self):
             metadata = (("grpc-status-details-bin", b"\xff\xff"),)
@@ -196,13 +196,13 @@ async def test_details_that_contradict_the_status_or_are_no_details_are_not_beli
     assert error.reason == ""
 
 
-async def test_a_reason_of_another_domain_is_not_taken_for_ours(server, client):
+async def test_a_reason_of_another_domain_is_ignored(server, client):
     error = await error_of(server, client, Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND", domain="storage"))
     assert type(error) is CallbackError
     assert error.reason == ""
 
 
-async def test_cancelling_a_call_is_a_cancellation_and_no_error(server):
+async def test_cancelling_a_request_raises_cancelled_error(server):
     client, asked = AsyncCallbackClient(server.address), asyncio.Event()
 
     async def never(_request):
@@ -219,7 +219,7 @@ async def test_cancelling_a_call_is_a_cancellation_and_no_error(server):
 
 
 @pytest.mark.parametrize("client_type", [AsyncCallbackClient, CallbackClient])
-def test_there_is_nothing_to_ask_that_a_client_can_not(client_type):
+def test_both_clients_have_a_method_for_every_rpc(client_type):
     methods = messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by_name
     snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in methods}
     assert all(callable(getattr(client_type, name)) for name in snake)

@@ -52,7 +52,7 @@ def raising(error):
     return handler
 
 
-async def test_a_handler_gets_the_call_as_it_came():
+async def test_a_handler_receives_the_call_unchanged():
     calls = []
 
     async def handler(call):
@@ -132,7 +132,7 @@ def response(**fields):
         ),
     ],
 )
-async def test_what_a_handler_returns_accepts_and_overrides(answer, message):
+async def test_a_returned_response_accepts_the_call_and_overrides_the_response(answer, message):
     message.verdict = messages.VERDICT_ACCEPTED
     assert await decide(returning(answer)) == message
 
@@ -156,7 +156,7 @@ async def test_what_a_handler_returns_accepts_and_overrides(answer, message):
         ),
     ],
 )
-async def test_a_handler_that_raises_reject_rejects_with_its_own_response_only(rejection, message):
+async def test_a_raised_reject_rejects_the_call_with_its_own_response_only(rejection, message):
     message.verdict = messages.VERDICT_REJECTED
     assert await decide(raising(rejection)) == message
 
@@ -181,7 +181,7 @@ async def test_a_failure_is_logged_with_the_call_and_nothing_of_it_leaves_the_pr
 
 
 @pytest.mark.parametrize("answer", [{"a": 1}, "text", b"bytes", Accept("text")], ids=str)
-async def test_an_answer_that_is_none_is_named_in_the_log(answer, caplog):
+async def test_an_invalid_answer_is_logged_with_its_type(answer, caplog):
     assert await status_of(returning(answer)) == (Code.INTERNAL, "the handler failed")
     assert (
         " a Response, an Accept or None, not " in caplog.text
@@ -190,7 +190,7 @@ async def test_an_answer_that_is_none_is_named_in_the_log(answer, caplog):
 
 
 @pytest.mark.parametrize("rejection", [{"error": "x"}, {}, 5, 0], ids=str)
-async def test_a_rejection_with_what_is_no_response_is_named_in_the_log(rejection, caplog):
+async def test_a_reject_with_an_invalid_response_is_logged_with_its_type(rejection, caplog):
     assert await status_of(raising(Reject(rejection))) == (Code.INTERNAL, "the handler failed")
     assert "a Reject takes a Response, text, bytes or None, not " in caplog.text
     assert CALL in caplog.text
@@ -220,7 +220,7 @@ async def test_a_handler_past_its_deadline_is_cancelled_and_that_is_logged(caplo
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_calls_run_beside_each_other():
+async def test_calls_run_concurrently():
     both = asyncio.Barrier(2)
 
     async def handler(_call):
@@ -240,7 +240,7 @@ def test_a_plain_function_is_refused_when_it_is_decorated():
             return None
 
 
-async def test_partials_and_objects_that_are_called_asynchronously_are_handlers():
+async def test_partials_and_objects_with_an_async_call_are_handlers():
     async def answer(body, _call):
         return Response(body)
 
@@ -252,7 +252,7 @@ async def test_partials_and_objects_that_are_called_asynchronously_are_handlers(
     assert (await decide(Handler())).response.response_body == b"object"
 
 
-def test_a_name_is_given_once_and_not_empty():
+def test_an_activity_name_is_unique_and_not_empty():
     handlers = Handlers()
     handlers.activity("order-paid")(returning(None))
     with pytest.raises(ValueError, match="'order-paid' already has a handler"):
@@ -262,7 +262,7 @@ def test_a_name_is_given_once_and_not_empty():
     assert handlers.activities == ("order-paid",)
 
 
-async def test_a_decorated_handler_stays_what_it_was():
+async def test_decorating_a_handler_does_not_change_it():
     @Handlers().activity("order-paid")
     async def paid(call):
         return Response(call.body)
@@ -289,7 +289,7 @@ async def test_a_taken_port_is_an_os_error_that_names_it():
         ("unix:/nowhere/at/all", "its directory must exist"),
     ],
 )
-async def test_an_address_that_is_not_this_machine_s_is_an_os_error_that_says_why(address, why):
+async def test_a_foreign_address_is_an_os_error_with_the_reason(address, why):
     with pytest.raises(OSError, match=f"cannot listen on {address}: ({why})"):
         await listen_in_vain(address)
 
@@ -298,7 +298,7 @@ async def test_an_address_that_is_not_this_machine_s_is_an_os_error_that_says_wh
     "address",
     ["", "127.0.0.1", "127.0.0.1:", ":50061", "127.0.0.1:99999", "127.0.0.1:http", "::1:50061", "unix:", "dns:///a:1"],
 )
-async def test_what_is_no_address_is_not_listened_on(address):
+async def test_a_malformed_listen_address_is_refused(address):
     with pytest.raises(ValueError, match=f"cannot listen on '{re.escape(address)}': use HOST:PORT"):
         await listen_in_vain(address)
 
@@ -327,7 +327,7 @@ async def test_a_body_of_ten_mebibytes_reaches_a_handler():
     assert sizes == [10 << 20]
 
 
-async def test_health_is_told():
+async def test_the_handler_server_reports_its_health():
     async with (
         Handlers().listen("127.0.0.1:0") as listening,
         grpc.aio.insecure_channel(listening.address) as channel,
@@ -337,7 +337,7 @@ async def test_health_is_told():
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_a_stop_is_told_to_whoever_watches_the_health():
+async def test_a_stop_is_reported_to_health_watchers():
     async with contextlib.AsyncExitStack() as stack:
         listening = await stack.enter_async_context(Handlers().listen("127.0.0.1:0"))
         async with grpc.aio.insecure_channel(listening.address) as channel:
@@ -350,7 +350,7 @@ async def test_a_stop_is_told_to_whoever_watches_the_health():
             await stop
 
 
-async def test_handlers_can_join_a_server_of_ones_own():
+async def test_handlers_can_be_added_to_an_existing_server():
     handlers = Handlers()
     handlers.activity("order-paid")(returning(Response(b"ok")))
     server = grpc.aio.server()
@@ -364,7 +364,7 @@ async def test_handlers_can_join_a_server_of_ones_own():
     assert answer.response.response_body == b"ok"
 
 
-async def test_a_stop_lets_a_running_call_end_and_takes_no_new_one():
+async def test_a_stop_lets_running_calls_finish_and_accepts_no_new_ones():
     running, finish = asyncio.Event(), asyncio.Event()
     handlers = Handlers()
 
@@ -400,7 +400,7 @@ async def _refused_then(address, go_on):
     go_on()
 
 
-async def test_what_still_runs_after_the_grace_is_cancelled(caplog):
+async def test_a_call_that_outlasts_the_grace_is_cancelled(caplog):
     handlers, running = Handlers(), asyncio.Event()
 
     @handlers.activity("order-paid")
@@ -417,7 +417,7 @@ async def test_what_still_runs_after_the_grace_is_cancelled(caplog):
     await wait_until(lambda: "handler_cancelled" in caplog.text)
 
 
-async def test_serving_ends_when_it_is_cancelled_and_lets_go_of_the_port(unused_port):
+async def test_cancelling_serve_ends_it_and_releases_the_port(unused_port):
     handlers, address = Handlers(), f"127.0.0.1:{unused_port}"
     handlers.activity("order-paid")(returning(None))
     for _ in range(2):
@@ -477,7 +477,7 @@ async def _signal_a_stop(program, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_after_the_running_call(unused_port, number):
+async def test_a_signal_stops_the_server_after_the_running_call(unused_port, number):
     async with program_with_a_running_call(unused_port) as (program, call):
         await _signal_a_stop(program, number)
         output, _ = await asyncio.wait_for(program.communicate(b"\n"), 30)
@@ -485,7 +485,7 @@ async def test_a_signal_ends_it_after_the_running_call(unused_port, number):
         assert (program.returncode, output) == (0, b"served\n")
 
 
-async def test_a_second_signal_ends_it_at_once(unused_port):
+async def test_a_second_signal_stops_the_server_immediately(unused_port):
     async with program_with_a_running_call(unused_port) as (program, call):
         await _signal_a_stop(program, signal.SIGTERM)
         program.send_signal(signal.SIGTERM)
@@ -505,7 +505,7 @@ def run_program(address, *, before=""):
     return asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, stderr=PIPE)
 
 
-async def test_a_program_that_runs_its_handlers_says_that_it_listens(unused_port):
+async def test_a_program_that_runs_handlers_logs_its_address(unused_port):
     program = await run_program(f"127.0.0.1:{unused_port}")
     assert (
         await program.stderr.readline()
@@ -517,7 +517,7 @@ async def test_a_program_that_runs_its_handlers_says_that_it_listens(unused_port
     assert errors == b"stopping grace_s=10\n"
 
 
-async def test_a_program_with_logging_of_its_own_keeps_it(unused_port):
+async def test_a_program_keeps_its_own_logging_configuration(unused_port):
     before = "logging.basicConfig(level=logging.INFO, format='own: %(message)s')"
     program = await run_program(f"127.0.0.1:{unused_port}", before=before)
     assert (
@@ -529,7 +529,7 @@ async def test_a_program_with_logging_of_its_own_keeps_it(unused_port):
     assert errors == b"own: stopping grace_s=10\n"
 
 
-async def test_a_program_that_cannot_listen_says_why_in_one_line():
+async def test_a_program_that_cannot_listen_prints_the_reason_on_one_line():
     async with Handlers().listen("127.0.0.1:0") as listening:
         program = await run_program(listening.address)
         output, errors = await asyncio.wait_for(program.communicate(), 30)

@@ -110,7 +110,7 @@ def test_every_public_name_has_a_docstring_and_every_field_and_member(path):
 
 
 @pytest.mark.parametrize("module", ["callback", "callback.v1.edge_service_pb2_grpc"])
-def test_importing_it_pulls_in_neither_store_nor_web_framework_nor_settings(module):
+def test_importing_the_client_loads_no_store_web_framework_or_settings(module):
     code = f"import sys, {module}; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     loaded = {name.partition(".")[0] for name in output.split()}
@@ -139,7 +139,7 @@ def test_importing_it_pulls_in_neither_store_nor_web_framework_nor_settings(modu
     ],
     ids=lambda each: each.__name__ if isinstance(each, enum.EnumType) else "",
 )
-def test_words_are_those_of_the_contract(words, contract):
+def test_enum_members_equal_those_of_the_contract(words, contract):
     prefix = contract.Name(0).removesuffix("UNSPECIFIED")
     expected = [name.removeprefix(prefix) for name in contract.keys() if contract.Value(name) != 0]  # noqa: SIM118  # the wrapper of an enum is not iterable
     assert [word.value for word in words if word != "UNKNOWN"] == expected

@@ -36,13 +36,13 @@ async def retrying(server, client_type):
         yield client
 
 
-async def test_it_asks_again_until_there_is_an_answer(server, retrying):
+async def test_a_request_is_retried_until_it_is_answered(server, retrying):
     server.answers["GetCallback"] = [NO_STORE, Code.UNAVAILABLE, NO_STORE, ANSWER]
     assert (await retrying.get_callback(CASE)).case_id == CASE
     assert server.requests == [messages.GetCallbackRequest(callback_case_id=CASE)] * 4
 
 
-async def test_all_times_together_have_the_time_of_one(server, retrying):
+async def test_all_attempts_share_one_timeout(server, retrying):
     server.answers["GetCallback"] = NO_STORE
     began = time.monotonic()
     with pytest.raises(UnavailableError) as caught:
@@ -54,14 +54,14 @@ async def test_all_times_together_have_the_time_of_one(server, retrying):
     assert server.deadlines[0] <= 1.1
 
 
-async def test_a_pause_that_the_server_asks_for_is_kept(server, retrying):
+async def test_the_retry_delay_of_the_server_is_respected(server, retrying):
     server.answers["GetCallback"] = [Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.7), ANSWER]
     began = time.monotonic()
     await retrying.get_callback(CASE)
     assert time.monotonic() - began >= 0.7
 
 
-async def test_a_pause_that_would_outlast_the_time_is_not_begun(server, retrying):
+async def test_no_pause_starts_that_would_outlast_the_timeout(server, retrying):
     server.answers["GetCallback"] = Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=60)
     began = time.monotonic()
     with pytest.raises(UnavailableError):
@@ -82,14 +82,14 @@ async def test_a_pause_that_would_outlast_the_time_is_not_begun(server, retrying
     ],
     ids=str,
 )
-async def test_what_would_be_answered_in_the_same_way_is_not_asked_again(server, retrying, answer):
+async def test_permanent_errors_are_not_retried(server, retrying, answer):
     server.answers["GetCallback"] = answer
     with pytest.raises(CallbackError):
         await retrying.get_callback(CASE)
     assert len(server.requests) == 1
 
 
-async def test_a_server_that_does_not_answer_takes_all_the_time_of_one_request(server, retrying):
+async def test_a_silent_server_uses_up_the_timeout_of_one_request(server, retrying):
     async def never(_request):
         await asyncio.Event().wait()
 
@@ -99,7 +99,7 @@ async def test_a_server_that_does_not_answer_takes_all_the_time_of_one_request(s
     assert len(server.requests) == 2
 
 
-async def test_a_client_that_is_told_not_to_asks_once(server, client):
+async def test_a_client_without_retry_sends_one_request(server, client):
     server.answers["GetCallback"] = [NO_STORE, ANSWER]
     with pytest.raises(UnavailableError):
         await client.get_callback(CASE)
@@ -108,7 +108,7 @@ async def test_a_client_that_is_told_not_to_asks_once(server, client):
     assert server.requests[-1].request_id == ""
 
 
-async def test_a_server_that_starts_late_is_found(client_type, unused_port):
+async def test_a_client_connects_to_a_server_that_starts_late(client_type, unused_port):
     address = f"127.0.0.1:{unused_port}"
     async with client_type(address, timeout=30) as client:
         asked = asyncio.create_task(client.get_callback(CASE))
@@ -119,7 +119,7 @@ async def test_a_server_that_starts_late_is_found(client_type, unused_port):
             assert (await asked).case_id == CASE
 
 
-async def test_a_request_for_a_url_has_an_id_that_is_the_same_each_time_and_new_for_the_next(server, retrying):
+async def test_all_attempts_have_the_same_request_id_and_the_next_request_a_new_one(server, retrying):
     server.answers["GenerateCallbackUrl"] = [NO_STORE, MADE, MADE]
     assert (await retrying.generate_callback_url("record", Response(b"ok"))).case_id == CASE
     await retrying.generate_callback_url("record", Response(b"ok"))
@@ -128,33 +128,33 @@ async def test_a_request_for_a_url_has_an_id_that_is_the_same_each_time_and_new_
     assert uuid.UUID(first).version == 4
 
 
-async def test_an_id_of_ones_own_is_sent_as_it_is(server, retrying):
+async def test_a_given_request_id_is_sent_unchanged(server, retrying):
     server.answers["GenerateCallbackUrl"] = [NO_STORE, MADE]
     await retrying.generate_callback_url("record", Response(b"ok"), request_id="order-5")
     assert [request.request_id for request in server.requests] == ["order-5", "order-5"]
 
 
-async def test_a_server_without_ids_is_asked_without_one(server, retrying):
+async def test_a_server_without_request_ids_gets_a_request_without_one(server, retrying):
     server.answers["GenerateCallbackUrl"] = [NO_STORE, NO_IDS, MADE]
     assert (await retrying.generate_callback_url("record", Response(b"ok"))).case_id == CASE
     assert [bool(request.request_id) for request in server.requests] == [True, True, False]
 
 
-async def test_what_has_no_id_is_never_sent_again(server, retrying):
+async def test_a_request_without_an_id_is_not_retried(server, retrying):
     server.answers["GenerateCallbackUrl"] = [NO_IDS, Code.UNAVAILABLE, MADE]
     with pytest.raises(UnavailableError):
         await retrying.generate_callback_url("record", Response(b"ok"))
     assert len(server.requests) == 2
 
 
-async def test_an_id_of_ones_own_that_is_not_supported_is_refused(server, retrying):
+async def test_a_given_request_id_that_is_not_supported_is_an_error(server, retrying):
     server.answers["GenerateCallbackUrl"] = [NO_IDS, MADE]
     with pytest.raises(RequestIdUnsupportedError):
         await retrying.generate_callback_url("record", Response(b"ok"), request_id="order-5")
     assert len(server.requests) == 1
 
 
-async def test_a_url_whose_answer_is_lost_is_given_again_and_there_is_one_case(store_of, client_type):
+async def test_a_lost_answer_does_not_create_a_second_case(store_of, client_type):
     async with (
         running_services(store_of()) as services,
         Tunnel(services.address) as tunnel,
@@ -178,7 +178,7 @@ async def test_a_url_whose_answer_is_lost_is_given_again_and_there_is_one_case(s
         assert made.url == f"https://box.example/cb/{made.state}"
 
 
-async def test_a_server_that_has_no_key_still_makes_urls(store_of, client_type):
+async def test_a_server_without_a_state_key_generates_urls(store_of, client_type):
     async with running_services(store_of(), state_key=None) as services, client_type(services.address) as client:
         made = await client.generate_callback_url("record", Response(b"ok"))
         assert [each.case_id async for each in client.list_callbacks()] == [made.case_id]

@@ -139,7 +139,7 @@ def all_gone(project):
     return not any(map(is_running, processes))
 
 
-def test_a_project_s_tests_pass_with_asyncio_s_plugin_and_leave_nothing_behind(project):
+def test_a_project_with_pytest_asyncio_passes_and_leaves_no_processes(project):
     (project / "test_sync.py").write_text(SYNC_TESTS)
     (project / "test_async.py").write_text(ASYNC_TESTS)
     done = run_pytest(project, with_asyncio=True)
@@ -150,14 +150,14 @@ def test_a_project_s_tests_pass_with_asyncio_s_plugin_and_leave_nothing_behind(p
     assert all_gone(project)
 
 
-def test_a_project_without_asyncio_s_plugin_does_as_well(project):
+def test_a_project_without_pytest_asyncio_works_too(project):
     (project / "test_sync.py").write_text(SYNC_TESTS)
     done = run_pytest(project)
     assert "5 passed" in done.stdout, done.stdout + done.stderr
     assert all_gone(project)
 
 
-def test_each_worker_of_xdist_has_a_system_of_its_own(project):
+def test_each_xdist_worker_has_its_own_system(project):
     (project / "test_sync.py").write_text(SYNC_TESTS)
     done = run_pytest(project, "-n", "2")
     assert "5 passed" in done.stdout, done.stdout + done.stderr
@@ -165,7 +165,7 @@ def test_each_worker_of_xdist_has_a_system_of_its_own(project):
     assert all_gone(project)
 
 
-def test_a_pytest_that_is_killed_leaves_nothing_behind(project):
+def test_a_killed_pytest_leaves_no_processes(project):
     (project / "test_waiting.py").write_text(WAITING_TEST)
     with subprocess.Popen(pytest_command(project), cwd=project, stdout=subprocess.DEVNULL) as running:
         try:
@@ -215,7 +215,7 @@ def url(system):
         ({"method": "GET"}, "get", None, ""),
     ],
 )  # fmt: skip
-def test_a_sender_s_request_arrives_as_it_was_described(system, url, arguments, method, kind, body):
+def test_send_sends_the_request_as_described(system, url, arguments, method, kind, body):
     reply = system.send(url, **arguments)
     said = reply.json()
     assert (reply.status, said["method"], said["body"]) == (200, method, body)
@@ -223,12 +223,12 @@ def test_a_sender_s_request_arrives_as_it_was_described(system, url, arguments, 
     assert reply.headers.get_all("X-A") == ("1", "2")
 
 
-def test_a_repeated_header_is_sent_as_often_as_it_is_given(system, url):
+def test_repeated_headers_are_all_sent(system, url):
     said = system.send(url, headers=[("x-signature", "1"), ("x-signature", "2")]).json()
     assert [value for name, value in said["headers"] if name.lower() == "x-signature"] == ["1", "2"]
 
 
-def test_a_browser_s_visit_looks_like_one_and_adds_its_query(system, url):
+def test_visit_sends_browser_headers_and_adds_the_query(system, url):
     said = system.visit(f"{url}?a=1", query={"b": "2 3"}, headers={"Accept-Language": "nl"}).json()
     headers = {name.lower(): value for name, value in said["headers"]}
     assert (said["method"], said["query"]) == ("get", [["a", "1"], ["b", "2 3"]])
@@ -237,25 +237,25 @@ def test_a_browser_s_visit_looks_like_one_and_adds_its_query(system, url):
     assert "text/html" in headers["accept"]
 
 
-def test_a_browser_can_post_the_form_of_the_page_before(system):
+def test_visit_can_post_a_form(system):
     made = system.client.generate_callback_url("echo", Response(), state_query_parameter="state")
     said = system.visit(made.url.partition("?")[0], form={"state": made.state, "code": "7"}).json()
     assert (said["method"], said["body"]) == ("post", f"state={made.state}&code=7")
 
 
-def test_an_error_is_a_page_for_a_visitor_and_json_for_a_sender(system):
+def test_an_error_is_a_page_for_visit_and_json_for_send(system):
     unknown = f"{system.url}/cb/00000000-0000-4000-8000-000000000000"
     assert system.visit(unknown).headers["content-type"] == "text/html; charset=utf-8"
     assert system.send(unknown).json()["status"] == 404
 
 
-def test_a_url_of_another_domain_reaches_the_system_all_the_same(system):
+def test_a_url_of_another_domain_reaches_the_system(system):
     made = system.client.generate_callback_url("echo", Response(), alternative_domain="https://pay.example")
     assert made.url.startswith("https://pay.example/cb/")
     assert ["Host", "pay.example"] in [[name.title(), value] for name, value in system.send(made.url).json()["headers"]]
 
 
-def test_a_request_has_one_body_and_its_url_is_whole(system, url):
+def test_a_request_needs_one_body_and_an_absolute_url(system, url):
     with pytest.raises(ValueError, match="one body"):
         system.send(url, b"x", form={})
     with pytest.raises(ValueError, match="absolute"):
@@ -265,7 +265,7 @@ def test_a_request_has_one_body_and_its_url_is_whole(system, url):
             system.send(wrong)
 
 
-def test_an_answer_that_is_not_http_is_an_os_error():
+def test_a_reply_that_is_not_http_is_an_os_error():
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
 
         def answer():
@@ -280,7 +280,7 @@ def test_an_answer_that_is_not_http_is_an_os_error():
             call(edge, "http://x/", method="GET", headers=Headers(()), body=b"", timeout=30)
 
 
-def test_handlers_take_each_other_s_place_for_a_block(system, url):
+def test_a_handler_is_replaced_inside_a_block(system, url):
     def answers(text):
         async def handler(_call):
             return Response(text)
@@ -294,14 +294,14 @@ def test_handlers_take_each_other_s_place_for_a_block(system, url):
     assert system.visit(url).json()["method"] == "get"
 
 
-def test_what_can_not_handle_is_refused_at_once(system):
+def test_an_invalid_replacement_is_refused_at_once(system):
     with pytest.raises(TypeError, match="coroutine"), system.handling("echo", lambda _call: None):
         pass
     with pytest.raises(ValueError, match="no activity 'ecco', but echo"), system.handling("ecco", echo):
         pass
 
 
-async def test_it_can_be_used_from_a_loop_while_its_handlers_are_at_work(system, url):
+async def test_a_system_can_be_used_from_an_event_loop_while_its_handlers_run(system, url):
     everyone = asyncio.Barrier(4)
 
     async def together(_call):
@@ -333,7 +333,7 @@ def test_settings_and_deadlines_are_those_of_the_configuration(tmp_path):
             pass
 
 
-def test_a_system_that_is_stopped_while_a_handler_is_stuck_does_not_wait_for_it(tmp_path):
+def test_stopping_a_system_does_not_wait_for_a_stuck_handler(tmp_path):
     cancelled = []
 
     async def stuck(_call):
@@ -350,21 +350,21 @@ def test_a_system_that_is_stopped_while_a_handler_is_stuck_does_not_wait_for_it(
     assert not any(map(is_running, pids(tmp_path / "callback.log")))
 
 
-def test_without_a_directory_nothing_is_left_on_the_disk():
+def test_the_default_directory_is_removed():
     with running_system() as system:
         folder = system.log.parent
         assert system.send(system.client.generate_callback_url("record", Response("ok")).url).text == "ok"
     assert not folder.exists()
 
 
-def test_a_setting_that_is_wrong_is_named(tmp_path):
+def test_an_invalid_setting_is_named(tmp_path):
     with pytest.raises(SystemStartError, match=re.escape("platfrom_url")), running_system(
         config='[server]\nplatfrom_url = "https://shop.example"', directory=tmp_path
     ):  # fmt: skip
         pass
 
 
-def test_what_has_to_be_installed_is_said(tmp_path, monkeypatch):
+def test_a_missing_package_is_reported(tmp_path, monkeypatch):
     (tmp_path / "structlog.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'structlog'\", name='structlog')"
     )
@@ -373,7 +373,7 @@ def test_what_has_to_be_installed_is_said(tmp_path, monkeypatch):
         pass
 
 
-def test_a_reply_shows_nothing_that_may_be_secret():
+def test_the_repr_of_a_reply_omits_possible_secrets():
     reply = Reply(
         302, Headers({"location": "https://shop.example/?token=hunter2", "set-cookie": "hunter2"}), b"hunter2"
     )

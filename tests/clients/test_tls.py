@@ -68,7 +68,7 @@ async def is_let_in(client):
             return False
 
 
-async def test_a_client_asks_over_tls_and_only_whom_it_trusts(client_type, ours, theirs):
+async def test_a_client_connects_over_tls_only_to_trusted_servers(client_type, ours, theirs):
     async with scripted_server(credentials=server_credentials(ours)) as server:
         server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
 
@@ -81,7 +81,7 @@ async def test_a_client_asks_over_tls_and_only_whom_it_trusts(client_type, ours,
             assert not await is_let_in(client(tls))
 
 
-async def test_a_client_can_say_which_name_the_servers_certificate_has(client_type, theirs):
+async def test_a_client_can_set_the_server_name(client_type, theirs):
     async with scripted_server(credentials=server_credentials(theirs)) as server:
         server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
         named = Tls(ca_file=theirs.ca_file, server_name="client.example")
@@ -89,7 +89,7 @@ async def test_a_client_can_say_which_name_the_servers_certificate_has(client_ty
         assert not await is_let_in(client_type(server.address, tls=Tls(ca_file=theirs.ca_file), retry=False))
 
 
-async def test_a_client_shows_its_certificate(client_type, ours, theirs):
+async def test_a_client_presents_its_certificate(client_type, ours, theirs):
     async with scripted_server(credentials=server_credentials(ours, theirs.ca_file)) as server:
         server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
         showing = Tls(ours.ca_file, theirs.cert_file, theirs.key_file)
@@ -99,7 +99,7 @@ async def test_a_client_shows_its_certificate(client_type, ours, theirs):
         assert not await is_let_in(client_type(server.address, tls=wrong, retry=False))
 
 
-async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, theirs, unused_port, caplog):
+async def test_changed_files_of_a_client_take_effect(client_type, ours, theirs, unused_port, caplog):
     address = f"127.0.0.1:{unused_port}"
     async with client_type(address, tls=Tls(ours.ca_file, theirs.cert_file, theirs.key_file)) as client:
 
@@ -122,7 +122,7 @@ async def test_a_clients_files_are_replaced_while_it_asks(client_type, ours, the
             assert caplog.text.count("keep_last_files") == 1
 
 
-def test_files_that_can_not_be_read_for_a_moment_are_read_after_it(ours, caplog):
+def test_files_that_are_unreadable_for_a_moment_are_read_later(ours, caplog):
     files = TlsFiles(Tls(ours.ca_file))
     ours.replace()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -137,7 +137,7 @@ def test_files_that_can_not_be_read_for_a_moment_are_read_after_it(ours, caplog)
     assert files.contents[0] == ours.ca_file.read_bytes()
 
 
-def test_a_file_with_the_size_and_time_of_the_one_before_is_seen(ours):
+def test_a_replaced_file_of_equal_size_and_time_is_detected(ours):
     before = trustme.CA().cert_pem.bytes()
     after = trustme.CA().cert_pem.bytes()
     length = max(len(before), len(after))
@@ -148,7 +148,7 @@ def test_a_file_with_the_size_and_time_of_the_one_before_is_seen(ours):
     assert files.reload_if_changed()
 
 
-async def test_a_call_that_waits_while_files_are_replaced_is_answered(client_type, ours):
+async def test_a_request_survives_the_replacement_of_files(client_type, ours):
     async with scripted_server(credentials=server_credentials(ours)) as server:
         asked, go_on = asyncio.Event(), asyncio.Event()
 
@@ -175,7 +175,7 @@ def test_a_certificate_without_its_key_is_refused(ours):
             Tls(**one)
 
 
-def test_files_that_can_not_be_used_are_an_error_of_the_client_that_is_made(client_type, ours, theirs, tmp_path):
+def test_unusable_files_raise_an_error_when_the_client_is_created(client_type, ours, theirs, tmp_path):
     empty, junk = tmp_path / "empty.pem", tmp_path / "junk.pem"
     empty.touch()
     junk.write_text("hunter2")
@@ -224,7 +224,7 @@ async def answers(address, credentials):
     return answer.response.response_body == b"ok"
 
 
-async def test_a_handler_answers_over_tls(ours, theirs):
+async def test_a_handler_server_answers_over_tls(ours, theirs):
     async with handlers().listen("127.0.0.1:0", tls=ServerTls(ours.cert_file, ours.key_file)) as listening:
         assert await answers(listening.address, grpc.ssl_channel_credentials(ours.ca_file.read_bytes()))
         assert not await answers(listening.address, grpc.ssl_channel_credentials(theirs.ca_file.read_bytes()))
@@ -233,7 +233,7 @@ async def test_a_handler_answers_over_tls(ours, theirs):
                 await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
 
 
-async def test_a_handler_lets_in_only_who_shows_a_certificate_of_the_authority(ours, theirs):
+async def test_a_handler_server_accepts_only_certificates_of_the_authority(ours, theirs):
     mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=theirs.ca_file)
     async with handlers().listen("127.0.0.1:0", tls=mutual) as listening:
         trust = ours.ca_file.read_bytes()
@@ -254,7 +254,7 @@ ASKED = {
 }
 
 
-async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, tmp_path, caplog):
+async def test_a_handler_server_accepts_only_certificates_with_an_accepted_name(ours, tmp_path, caplog):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     names = {"spiffe://shop/callback", "callback.example"}
@@ -293,14 +293,14 @@ async def test_a_handler_answers_only_certificates_with_one_of_the_names(ours, t
         assert await code(listening, "callback.example") is grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_names_of_clients_without_an_authority_or_that_are_one_text_are_refused(ours):
+def test_client_names_without_an_authority_or_as_a_single_text_are_refused(ours):
     with pytest.raises(ValueError, match="client_ca_file"):
         ServerTls(ours.cert_file, ours.key_file, client_names={"callback.example"})
     with pytest.raises(ValueError, match="collection"):
         ServerTls(ours.cert_file, ours.key_file, ours.ca_file, client_names="callback.example")
 
 
-async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_serves(ours, theirs, caplog):
+async def test_changed_files_of_a_handler_server_take_effect(ours, theirs, caplog):
     mutual = ServerTls(ours.cert_file, ours.key_file, client_ca_file=theirs.ca_file)
 
     def caller():
@@ -330,7 +330,7 @@ async def test_a_handlers_certificate_and_whom_it_trusts_are_replaced_while_it_s
         assert await answers(listening.address, caller())
 
 
-async def test_a_handler_server_with_files_that_can_not_be_used_does_not_start(ours, theirs, tmp_path):
+async def test_a_handler_server_with_unusable_files_does_not_start(ours, theirs, tmp_path):
     empty, nowhere = tmp_path / "empty.pem", tmp_path / "nowhere.pem"
     empty.touch()
     for wrong, error in (

@@ -24,7 +24,7 @@ def answering(server):
     return server
 
 
-async def test_a_token_goes_with_every_request(answering, client_type):
+async def test_a_token_is_sent_with_every_request(answering, client_type):
     async with client_type(answering.address, token=TOKEN) as client:
         await client.get_callback(CASE)
         await client.get_callback(CASE)
@@ -36,7 +36,7 @@ async def test_without_a_token_none_is_sent(answering, client):
     assert answering.tokens == [None]
 
 
-async def test_a_function_gives_the_token_of_each_request_also_of_one_that_is_sent_again(server, client_type):
+async def test_a_token_function_is_called_for_every_attempt(server, client_type):
     tokens = iter(["one", "two", "three"])
     answer = messages.GetCallbackResponse(callback=callback_message())
     server.answers["GetCallback"] = [answer, grpc.StatusCode.UNAVAILABLE, answer]
@@ -46,7 +46,7 @@ async def test_a_function_gives_the_token_of_each_request_also_of_one_that_is_se
     assert server.tokens == ["Bearer one", "Bearer two", "Bearer three"]
 
 
-async def test_a_token_file_that_is_replaced_holds_at_once(answering, client_type, tmp_path):
+async def test_a_replaced_token_file_takes_effect_at_once(answering, client_type, tmp_path):
     file = tmp_path / "token"
     file.write_text("one\n")
     async with client_type(answering.address, token_file=file) as client:
@@ -56,7 +56,7 @@ async def test_a_token_file_that_is_replaced_holds_at_once(answering, client_typ
     assert answering.tokens == ["Bearer one", "Bearer two"]
 
 
-async def test_while_a_token_file_has_no_token_the_last_one_holds(answering, client_type, tmp_path, caplog):
+async def test_the_last_token_stays_in_use_while_the_file_is_unusable(answering, client_type, tmp_path, caplog):
     file = tmp_path / "token"
     file.write_text("one")
     async with client_type(answering.address, token_file=file) as client:
@@ -73,7 +73,7 @@ async def test_while_a_token_file_has_no_token_the_last_one_holds(answering, cli
     assert answering.tokens == ["Bearer one"] * 6 + ["Bearer two"]
 
 
-def test_a_client_is_not_made_without_its_token_file(client_type, tmp_path):
+def test_a_missing_token_file_is_an_error(client_type, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         client_type(token_file=tmp_path / "nowhere")
 
@@ -84,7 +84,7 @@ async def test_two_tokens_are_refused(client_type, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["", f"{TOKEN}\n", f"{TOKEN} {TOKEN}", f"{TOKEN}é", f"{TOKEN}\0"])
-async def test_what_is_no_token_is_refused_and_not_repeated(answering, client_type, tmp_path, wrong):
+async def test_a_malformed_token_is_refused_and_not_repeated(answering, client_type, tmp_path, wrong):
     file = tmp_path / "token"
     file.write_text(f"x{wrong}x" if wrong else "\n")
     with pytest.raises(ValueError, match="a token cannot have") as given:
@@ -109,9 +109,7 @@ async def test_a_token_is_in_no_repr_and_no_error(server, client_type, unused_po
             assert TOKEN not in repr(caught.value.__cause__)
 
 
-async def test_a_token_that_leaves_this_machine_in_plain_text_is_warned_of_once(
-    answering, client_type, tmp_path, caplog
-):
+async def test_a_token_sent_in_plain_text_is_logged_once(answering, client_type, tmp_path, caplog):
     # 0.0.0.0 reaches this machine, but is not one of its own addresses.
     elsewhere = answering.address.replace("127.0.0.1", "0.0.0.0")
     (tmp_path / "token").write_text(TOKEN)
@@ -124,7 +122,7 @@ async def test_a_token_that_leaves_this_machine_in_plain_text_is_warned_of_once(
         assert line == f"token_sent_in_plain_text target={elsewhere} hint=pass tls to encrypt the connection"
 
 
-def test_no_other_client_is_warned_of(client_type, caplog):
+def test_other_clients_log_no_warning(client_type, caplog):
     client_type("callback.example:50051")
     client_type("callback.example:50051", tls=Tls(), token=TOKEN)
     client_type("127.0.0.1:50051", token=TOKEN)
@@ -137,7 +135,7 @@ def test_no_other_client_is_warned_of(client_type, caplog):
      "unix:callback.sock", "unix-abstract:callback", "dns:localhost:1", "dns:///127.0.0.1:1", "ipv4:127.0.0.1:1",
      "dns://192.0.2.1/localhost:1", "ipv4:127.0.0.1:1,127.0.0.2:1", "ipv6:[::1]:1,[::1]:2"],
 )  # fmt: skip
-def test_loopback_and_unix_sockets_are_of_this_machine(target):
+def test_loopback_and_unix_sockets_are_local(target):
     assert is_local(target)
 
 
@@ -147,7 +145,7 @@ def test_loopback_and_unix_sockets_are_of_this_machine(target):
      "dns:///callback:50051", "dns://127.0.0.1/callback:1", "ipv4:127.0.0.1:1,192.0.2.1:1", "xds:///localhost:1",
      "dns:///localhost:1@callback:1", "[::1].example:1", "ipv4:127.0.0.1:1%2C192.0.2.1:1", "dns:localhost%2ecom:1"],
 )  # fmt: skip
-def test_everything_else_is_not(target):
+def test_every_other_target_is_not_local(target):
     assert not is_local(target)
 
 
@@ -156,7 +154,7 @@ def test_everything_else_is_not(target):
     ["callback:50051", "127.0.0.1:1", "[::1]:1", "[fe80::1%eth0]:1", "dns:callback:1", "dns://192.0.2.1/callback:1",
      "ipv4:127.0.0.1:1,192.0.2.1:2", "unix:/run/callback.sock", "unix:callback.sock", "xds:///callback"],
 )  # fmt: skip
-def test_a_client_and_a_worker_are_made_for_what_says_where_to_connect(target, client_type):
+def test_clients_and_workers_accept_valid_targets(target, client_type):
     client_type(target)
     Worker(Handlers(), target)
 
@@ -177,7 +175,7 @@ def test_a_client_and_a_worker_are_made_for_what_says_where_to_connect(target, c
         ("http://127.0.0.1:50051", "is a URL. Use HOST:PORT"),
     ],
 )
-def test_what_does_not_is_refused_before_another_port_is_taken(target, says, client_type):
+def test_an_invalid_target_is_refused(target, says, client_type):
     for make in (client_type, lambda target: Worker(Handlers(), target)):
         with pytest.raises(ValueError, match=re.escape(says)):
             make(target)
@@ -195,7 +193,7 @@ def known(**roles):
     )
 
 
-async def test_a_server_knows_a_client_by_its_token(store_of, client_type):
+async def test_a_server_authenticates_a_client_by_its_token(store_of, client_type):
     principals = known(orders="owner", billing="owner", edge="edge", root="admin")
     async with running_services(store_of(), principals=lambda: principals) as services:
 

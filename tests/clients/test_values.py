@@ -17,7 +17,7 @@ TEXT = st.text(max_size=8)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=6)
 
 
-def test_a_name_gives_its_first_value_and_all_of_them():
+def test_a_name_gives_its_first_value_and_get_all_every_value():
     query = Query([("id", "5"), ("status", "ok"), ("id", "6")])
     assert (query["id"], query.get("id"), query.get_all("id")) == ("5", "5", ("5", "6"))
     assert (query.get("ID"), query.get_all("ID"), "ID" in query, 5 in query) == (None, (), False, False)
@@ -36,7 +36,7 @@ def test_the_json_view_is_flat_and_a_repeated_name_becomes_a_list():
     assert Query().as_json() == {}
 
 
-def test_header_names_are_the_same_in_upper_and_lower_case():
+def test_header_names_are_case_insensitive():
     headers = Headers([("Content-Type", "text/plain"), ("X-A", "1"), ("x-a", "2")])
     assert (headers["content-type"], headers.get_all("X-a"), "CONTENT-TYPE" in headers) == (
         "text/plain",
@@ -50,7 +50,7 @@ def test_header_names_are_the_same_in_upper_and_lower_case():
     assert headers != Query(headers.pairs)
 
 
-def test_a_response_can_be_made_of_json_and_of_a_page():
+def test_a_response_can_be_created_from_json_and_html():
     assert Response.json({"é": [1, None]}, code=201, headers={"x-a": "1"}) == Response(
         b'{"\\u00e9": [1, null]}', code=201, headers=[("content-type", "application/json"), ("x-a", "1")]
     )
@@ -89,7 +89,7 @@ def test_names_and_values_that_are_not_text_are_refused(pairs):
         ("type", "REDIRECT"),
     ],
 )
-def test_a_response_says_which_attribute_is_of_the_wrong_type(attribute, value):
+def test_a_response_names_the_attribute_of_the_wrong_type(attribute, value):
     with pytest.raises(TypeError, match=f"{attribute} must be "):
         Response(**{attribute: value})
 
@@ -106,7 +106,7 @@ def test_a_redirect_is_a_response_of_that_type():
     assert redirect != "/page/thankyou"
 
 
-def test_values_can_not_be_changed_but_replaced_and_taken_apart():
+def test_values_are_immutable_and_work_with_replace_and_matching():
     redirect = Redirect("/x", headers={"x-a": "1"})
     with pytest.raises(dataclasses.FrozenInstanceError):
         redirect.code = 404
@@ -137,7 +137,7 @@ def test_json_and_form_read_the_body():
     assert form.as_json() == {"id": ["5", "6"], "empty": "", "naam": "één twee", "bad": "��"}
 
 
-def test_what_may_hold_a_secret_is_not_in_a_repr():
+def test_a_repr_omits_possible_secrets():
     call = IncomingCall(
         call_id="the-call",
         case_id=CASE,

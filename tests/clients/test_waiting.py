@@ -56,7 +56,7 @@ async def test_the_next_call_is_the_one_after_the_last(services, asking, made):
     assert (await waiting).body == b"second"
 
 
-async def test_a_wait_ends_in_time_and_says_for_what(asking, made):
+async def test_a_wait_times_out_with_the_id_of_the_case(asking, made):
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=f"{made.case_id} ended within 0.5 s"):
         await asking.wait_for_call(made.case_id, timeout=0.5)
@@ -80,13 +80,13 @@ async def test_a_wait_ends_when_the_callback_closes(asking, made):
         await waiting
 
 
-async def test_an_unknown_callback_is_an_error_at_once(asking):
+async def test_waiting_for_an_unknown_callback_fails_at_once(asking):
     with pytest.raises(NotFoundError):
         await asking.wait_for_call(CASE, timeout=math.inf)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
-async def test_a_wait_takes_a_positive_time(client, timeout):
+async def test_a_wait_requires_a_positive_timeout(client, timeout):
     with pytest.raises(ValueError, match="positive"):
         await client.wait_for_call(CASE, timeout=timeout)
 
@@ -98,7 +98,7 @@ def running(**changes):
     return message
 
 
-async def test_a_call_that_runs_is_waited_for_also_when_the_callback_is_closed(server, client):
+async def test_a_running_call_of_a_closed_callback_is_waited_for(server, client):
     closed = callback_message(
         status=resources.CALLBACK_STATUS_CLOSED, close_reason=resources.CLOSE_REASON_CLOSED_BY_OWNER, call_count=1
     )
@@ -114,7 +114,7 @@ async def test_a_call_that_runs_is_waited_for_also_when_the_callback_is_closed(s
     assert (await waiting).call_id == CALL
 
 
-async def test_the_earliest_that_has_ended_is_found_over_all_pages_and_no_further(server, client):
+async def test_the_earliest_ended_call_is_found_across_pages(server, client):
     def page(*calls, more=""):
         return messages.ListCallsResponse(calls=calls, next_page_token=more)
 
@@ -130,7 +130,7 @@ async def test_the_earliest_that_has_ended_is_found_over_all_pages_and_no_furthe
     assert server.requests[-1] == messages.GetCallRequest(call_id="the one")
 
 
-async def test_calls_are_not_listed_while_there_is_none_to_find(server, client):
+async def test_calls_are_not_listed_while_the_case_has_none(server, client):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=3))
     with pytest.raises(TimeoutError):
         await client.wait_for_call(CASE, after=3, timeout=0.2)

@@ -119,7 +119,7 @@ def told(events):
     return [(event.type, event.case_id) for event in events]
 
 
-async def test_each_change_is_told_with_what_is_so_after_it(services, watching):
+async def test_each_event_has_the_status_after_the_change(services, watching):
     async with watching(services.address) as watch:
         made = await make(services)
         await call(services, made)
@@ -134,7 +134,7 @@ async def test_each_change_is_told_with_what_is_so_after_it(services, watching):
     assert created.time <= ended.time
 
 
-async def test_only_what_is_asked_for_is_told(services, watching):
+async def test_only_matching_events_are_received(services, watching):
     other = await make(services, allow_multiple_calls=True)
     labelled = {"activity": "form", "labels": {"order": "5"}}
     async with (
@@ -149,7 +149,7 @@ async def test_only_what_is_asked_for_is_told(services, watching):
         assert told(await of_case.next()) == [(ENDED, other.case_id)]
 
 
-async def test_where_the_connection_breaks_it_goes_on_without_a_gap(services, watching):
+async def test_a_watch_resumes_after_a_lost_connection_without_a_gap(services, watching):
     async with Tunnel(services.address) as tunnel, watching(tunnel.address) as watch:
         made = [await make(services)]
         events = await watch.next()
@@ -160,7 +160,7 @@ async def test_where_the_connection_breaks_it_goes_on_without_a_gap(services, wa
     assert sorted(told(events)) == sorted((CREATED, each.case_id) for each in made)
 
 
-async def test_another_watch_goes_on_from_any_event_and_gives_exactly_those_after_it(services, watching):
+async def test_a_watch_resumes_exactly_after_any_event(services, watching):
     async with watching(services.address) as watch:
         beginning = watch.resume_token
         made = [await make(services) for _ in range(5)]
@@ -216,7 +216,7 @@ TOO_SLOW = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW")
 LOST = Refusal(grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
 
 
-async def test_a_watch_that_is_too_slow_goes_on_from_where_it_was_and_what_is_not_kept_any_more_is_told(watching):
+async def test_a_slow_watch_resumes_and_reports_lost_events(watching):
     async with (
         scripted(
             ([message("a"), message("b", "1", "2")], TOO_SLOW), ([message("c", "3")], TOO_SLOW), ([], LOST)
@@ -229,7 +229,7 @@ async def test_a_watch_that_is_too_slow_goes_on_from_where_it_was_and_what_is_no
     assert server.tokens == ["", "b2", "c3"]
 
 
-async def test_the_token_of_a_watch_is_that_of_the_last_event_that_was_given_or_of_a_message_without_events(watching):
+async def test_the_resume_token_is_that_of_the_last_returned_event_or_empty_message(watching):
     async with (
         scripted(([message("a"), message("b", "1", "2"), message("c")], LOST)) as server,
         watching(server.address) as watch,
@@ -244,7 +244,7 @@ async def test_the_token_of_a_watch_is_that_of_the_last_event_that_was_given_or_
     assert tokens == ["a", "b1", "b2", "c"]
 
 
-async def test_what_comes_together_is_received_together_and_nothing_where_only_the_token_has_moved(watching):
+async def test_receive_returns_the_events_of_a_message_or_none_if_only_the_token_advanced(watching):
     async with (
         scripted(([message("a"), message("b"), message("c", "1", "2", "3"), message("d")], LOST)) as server,
         watching(server.address) as watch,
@@ -257,14 +257,14 @@ async def test_what_comes_together_is_received_together_and_nothing_where_only_t
         assert await watch.receive() == []
 
 
-async def test_what_a_newer_server_tells_is_unknown(watching):
+async def test_event_types_of_a_newer_server_become_unknown(watching):
     new = messages.WatchCallsResponse(events=[messages.CallEvent(type=99, case_status=99)])
     async with scripted(([message("a"), new], LOST)) as server, watching(server.address) as watch:
         [event] = await watch.next()
     assert (event.type, event.case_status) == (CallEventType.UNKNOWN, CallbackStatus.UNKNOWN)
 
 
-async def test_what_can_not_be_watched_is_refused_at_once(services, watching, monkeypatch):
+async def test_an_invalid_watch_is_refused_at_once(services, watching, monkeypatch):
     with pytest.raises(InvalidRequestError):
         async with watching(services.address, case_id="5"):
             pytest.fail("it watches")
@@ -275,25 +275,25 @@ async def test_what_can_not_be_watched_is_refused_at_once(services, watching, mo
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
-def test_a_timeout_that_is_none_is_refused(watching, timeout):
+def test_an_invalid_timeout_is_refused(watching, timeout):
     with pytest.raises(ValueError, match="positive"):
         watching("127.0.0.1:1", timeout=timeout)
 
 
-async def test_a_server_is_looked_for_as_long_as_was_said(watching):
+async def test_a_watch_reconnects_until_its_timeout(watching):
     with pytest.raises(UnavailableError):
         async with watching(f"127.0.0.1:{free_port()}", timeout=0.5):
             pytest.fail("it watches")
 
 
-async def test_a_client_that_does_not_retry_says_at_once_that_it_is_over(services, watching):
+async def test_a_watch_of_a_client_without_retry_fails_at_once(services, watching):
     async with Tunnel(services.address) as tunnel, watching(tunnel.address, retry=False, timeout=math.inf) as watch:
         tunnel.cut()
         with pytest.raises(UnavailableError):
             await watch.next()
 
 
-async def test_a_watch_that_is_closed_is_over(services, watching):
+async def test_closing_a_watch_ends_it(services, watching):
     async with watching(services.address) as watch:
         watch.close()
         watch.close()
@@ -310,7 +310,7 @@ async def test_a_watch_can_be_closed_by_another_thread_or_task(services, watchin
         await resting
 
 
-async def test_a_watch_whose_client_is_closed_says_so(services, watching):
+async def test_a_watch_of_a_closed_client_raises_an_error(services, watching):
     async with watching(services.address) as watch:
         resting = asyncio.create_task(watch.rest())
         await make(services)
@@ -322,7 +322,7 @@ async def test_a_watch_whose_client_is_closed_says_so(services, watching):
     assert caught.value.code is grpc.StatusCode.CANCELLED
 
 
-async def test_a_wait_for_an_event_may_be_given_up(services):
+async def test_waiting_for_an_event_can_be_cancelled(services):
     async with Async(services.address) as watch:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
