@@ -1,4 +1,4 @@
-"""A scripted control plane, and the command line pointed at it."""
+"""A scripted server, and the command line connected to it."""
 
 import functools
 
@@ -15,11 +15,11 @@ async def server():
 
 @pytest.fixture
 def callback(server):
-    """Runs `callback …` against the scripted server."""
+    """Return a function that runs `callback …` against the scripted server."""
     return functools.partial(run_callback, CALLBACK_TARGET=server.address)
 
 
 @pytest.fixture
 def unused_port():
-    """A port of loopback that nothing listens on."""
+    """Return a loopback port on which nothing listens."""
     return free_port()

@@ -1,4 +1,4 @@
-"""Each command asks what it was told to, prints the answer, and ends with the right code."""
+"""Each command sends its request, prints the result, and ends with the right exit code."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Where the server is and who asks: tokens, certificates, and what is said when they are not right."""
+"""Connection options: target, tokens, certificates, and the errors about them."""
 
 import asyncio
 import json
@@ -141,7 +141,7 @@ def authority():
 
 @pytest.fixture(scope="module")
 def files(authority, tmp_path_factory):
-    """PEM files: the authority as `ca`, another one, a certificate of each for a client."""
+    """Write PEM files: the authority `ca`, another authority, and a client certificate of each."""
     directory = tmp_path_factory.mktemp("tls")
     for name, issuer in (("ca", authority), ("other", trustme.CA())):
         issuer.cert_pem.write_to_path(directory / f"{name}.pem")
@@ -154,7 +154,7 @@ def files(authority, tmp_path_factory):
 
 
 def credentials(authority, name="127.0.0.1", *, mutual=False, **validity):
-    """A server's."""
+    """Return the credentials of a server."""
     own = authority.issue_cert(name, **validity)
     return grpc.ssl_server_credentials(
         [(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())],
@@ -286,7 +286,7 @@ async def test_an_authentication_error_says_what_to_do(server, callback, refusal
 
 @pytest.fixture
 async def guarded(store_of, tmp_path):
-    """The real services with principals; `ask` runs the command line as one of them."""
+    """Run the real services with principals; `ask` runs the command line as one of them."""
     path = tmp_path / "principals.toml"
     for name, role in (("orders", Role.OWNER), ("shipping", Role.OWNER), ("edge-1", Role.EDGE), ("root", Role.ADMIN)):
         (tmp_path / name).write_text(add_token(path, name, [role], None))

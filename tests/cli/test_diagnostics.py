@@ -1,4 +1,4 @@
-"""`callback config` and `callback doctor`: what they print, how they end, and that no secret is in it."""
+"""`callback config` and `callback doctor`: output and exit codes, without any secret."""
 
 import json
 import tomllib
@@ -14,7 +14,7 @@ from callback_server.settings import ServerSettings
 
 SECRET = "hunter2" * 6
 NOWHERE = {"CALLBACK_STORE_URL": "redis://127.0.0.1:1", "CALLBACK_EDGE_SERVER_TARGET": "127.0.0.1:1"}
-"""Nothing listens there."""
+"""A port on which nothing listens."""
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_a_file_that_everyone_can_read_is_a_warning(tmp_path):
 
 
 def planted(process, name, folder):
-    """A value with a secret in it for a setting: in a URL, in the file or folder that it names, or as it is."""
+    """Return a value with a secret for a setting: in a URL, in the name of a file or folder, or as the value itself."""
     schema = process.model_json_schema()["properties"][name]
     kinds = [schema, *schema.get("anyOf", ())]
     if any(kind.get("format") == "path" for kind in kinds):

@@ -1,4 +1,4 @@
-"""From the command line through the real thing and back: store, server, edge, handler, and a caller over HTTP."""
+"""End to end through the command line: store, server, edge, handler, and a caller over HTTP."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ def make_handlers(trxid_is_needed):
 
 @contextlib.asynccontextmanager
 async def running_process(*arguments, **environment):
-    """Run `callback server` or `callback edge` as a program; gives its `ready` event, and stops it afterwards."""
+    """Run `callback server` or `callback edge` as a program, give its `ready` event, and stop it afterwards."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callback_cli", *arguments,
         stdin=DEVNULL, stderr=PIPE, env=os.environ | environment,
@@ -70,7 +70,7 @@ async def running_process(*arguments, **environment):
 
 @pytest.fixture(scope="module")
 async def system(store_of, tmp_path_factory):
-    """Everything, running: `callback` is the command line, `http` a caller, `client` a Python client."""
+    """Run the whole system: `callback` is the command line, `http` a caller, `client` a Python client."""
     config = tmp_path_factory.mktemp("system") / "callback.toml"
     async with contextlib.AsyncExitStack() as stack:
         trxid_is_needed = asyncio.Event()
@@ -100,7 +100,7 @@ async def system(store_of, tmp_path_factory):
 
 
 def path_of(generated):
-    """The path of a generated URL: its host is the one that the operator configured."""
+    """Return the path of a generated URL. Its host is the configured one."""
     return re.fullmatch(r"http://127\.0\.0\.1:8080(/cbq?/.*)", generated["callbackUrl"])[1]
 
 
@@ -264,13 +264,13 @@ async def test_a_changed_response_can_be_reset(system):
 
 
 async def generate(system, *arguments):
-    """A new case and its path."""
+    """Return a new case and its path."""
     generated = (await system.callback("generate", "--type", "response", "--json", *arguments)).json
     return generated["callbackCaseId"], path_of(generated)
 
 
 async def shown(system, *arguments, until):
-    """What a command says as JSON, as soon as it says that."""
+    """Return the JSON output of a command, as soon as it is there."""
 
     async def look():
         said = (await system.callback(*arguments, "--json")).json

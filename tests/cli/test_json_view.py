@@ -1,4 +1,4 @@
-"""The JSON form: the contract's names and no others."""
+"""JSON output has the names of the contract and no others."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""No state and no credential is seen of a recorded call, wherever it stands; all else is left as it came."""
+"""States and credentials in a recorded call are masked everywhere, and everything else is unchanged."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""With a terminal and without: colours where they are wanted, values whole however narrow, questions, completion."""
+"""Output with and without a terminal: colours, untruncated values, confirmation, completion."""
 
 import functools
 import os
@@ -33,12 +33,12 @@ COMMANDS_WITH_VALUES = {
     "paused": ([], [ACTIVITY]),
     "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
 }
-"""Each command that asks a server, and ends: arguments, and what must stand on one line of what it prints."""
+"""Each command that uses a server and ends: its arguments, and texts that must be on one line of its output."""
 
 
 @pytest.fixture
 def answering(server):
-    """The server, with an answer to everything; `terminal` and `pipe` run a command against it."""
+    """A server that answers every request; `terminal` and `pipe` run a command against it."""
     case = callback_message(callback_activity=ACTIVITY, call_count=1)
     call = call_message()
     call.request_headers.add(name="x-long", value="v" * 200)
@@ -119,7 +119,7 @@ def test_examples_in_help_can_be_copied_on_a_narrow_terminal(command):
 
 @pytest.fixture(scope="module")
 def bash(tmp_path_factory):
-    """Runs a script of bash with `callback` as a program on its path; gives what it prints."""
+    """Run a bash script with `callback` on its path, and return its output."""
     programs = tmp_path_factory.mktemp("bin")
     (programs / "callback").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m callback_cli "$@"\n')
     (programs / "callback").chmod(0o755)

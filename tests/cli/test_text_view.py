@@ -1,4 +1,4 @@
-"""The readable form: nothing is cut, nothing from outside can play tricks, colours only where they are wanted."""
+"""Text output: nothing is truncated, recorded text cannot control a terminal, colours only if supported."""
 
 import io
 from dataclasses import replace
@@ -28,7 +28,7 @@ A_CALL = call_from_proto(call_message())
 
 
 def shown(method, *arguments, **console):
-    """What a screen prints."""
+    """Return the text output."""
     file = io.StringIO()
     settings = {"width": 80, "highlight": False, "markup": False, "emoji": False} | console
     if method in ("call", "calls"):

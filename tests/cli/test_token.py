@@ -1,4 +1,4 @@
-"""`callback token`: prints a token once, keeps its hash, and leaves the file of principals whole."""
+"""`callback token` prints a token once, stores its hash, and preserves the rest of the principals file."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ roles = ["owner"]
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path, monkeypatch):
-    """Where each test works: nothing there but what it makes."""
+    """Run each test in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("CALLBACK_CONFIG", "CALLBACK_PRINCIPALS_FILE"):
         monkeypatch.delenv(name, raising=False)

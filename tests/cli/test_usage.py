@@ -1,4 +1,4 @@
-"""Wrong usage is told before a server is asked, and help shows the way."""
+"""Invalid usage is reported before any request, and help shows the way."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""`callback wait` shows the next call of a case, and its exit code says how the waiting ended."""
+"""`callback wait` prints the next call of a case, and its exit code tells how the wait ended."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ CLOSED = {"status": resources.CALLBACK_STATUS_CLOSED, "close_reason": resources.
 
 @pytest.fixture
 def case(server):
-    """A case with three calls; `case(4)` makes a fourth, `case(3, **changes)` changes what is said of the case."""
+    """Script a case with three calls; `case(4)` adds a fourth, `case(3, **changes)` changes the case."""
     state = {"count": 3, "changes": {}}
 
     def make(count, **changes):
@@ -44,7 +44,7 @@ def case(server):
 
 @pytest.fixture
 async def waiting(server):
-    """Starts `callback wait CASE …`; gives the program when it has begun to wait."""
+    """Start `callback wait CASE …`, and return the program once it waits."""
     programs = []
 
     async def start(*arguments):

@@ -1,4 +1,4 @@
-"""`callback watch` shows each change in a line, goes on where it broke off, and says when it cannot."""
+"""`callback watch` prints each event on a line, resumes after a lost connection, and reports lost events."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ DEAD = event(
 
 
 def message(token, *events):
-    """With events whose tokens are this one and a number."""
+    """Return a message with events whose tokens are this one and a number."""
     for number, each in enumerate(events):
         each.resume_token = f"{token}{number}"
     return messages.WatchCallsResponse(events=events, resume_token=token)
@@ -45,7 +45,7 @@ def message(token, *events):
 
 @pytest.fixture
 def told(server):
-    """A server that tells of three changes, over two connections, and then refuses to go on."""
+    """Script three events over two connections, then a refusal."""
     server.answers["WatchCalls"] = [
         [message("a")], [message("a"), message("b", CREATION)], [message("b"), message("c", END, DEAD)], LOST,
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A scripted control plane and both clients of it."""
+"""A scripted server, and both clients of it."""
 
 import pytest
 from support.clients import CLIENTS, scripted_server
@@ -13,18 +13,18 @@ async def server():
 
 @pytest.fixture(params=CLIENTS)
 def client_type(request):
-    """Each of the two clients: a test that uses it, or `client`, is for both."""
+    """Each of the two clients. A test that uses it, or `client`, runs for both."""
     return CLIENTS[request.param]
 
 
 @pytest.fixture
 async def client(server, client_type):
-    """A client of the scripted server which sends everything once."""
+    """A client of the scripted server, without retries."""
     async with client_type(server.address, retry=False) as client:
         yield client
 
 
 @pytest.fixture
 def unused_port():
-    """A port of loopback that nothing listens on."""
+    """Return a loopback port on which nothing listens."""
     return free_port()

@@ -1,4 +1,4 @@
-"""The names of a certificate are read as the server reads them; what is not strictly a certificate has none."""
+"""The names in a certificate are those that the server reads. A malformed certificate has none."""
 
 import base64
 import datetime
@@ -19,7 +19,7 @@ OTHER = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17.1"), b"\x30\
 
 
 def a_certificate(*names, more=(), critical=False):
-    """One with these subject alternative names, PEM; none at all for no names."""
+    """Return a PEM certificate with these subject alternative names, or without the extension if there are none."""
     made = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "common.example")]))
@@ -119,7 +119,7 @@ def test_bytes_that_are_not_a_certificate_have_no_names(junk):
 
 
 def element(tag, *contents, length=None):
-    """An element of DER; of a wrong form, if it is told how to write its length."""
+    """Return a DER element, with a malformed length if one is given."""
     content = b"".join(contents)
     if length is None:
         size = len(content)
@@ -128,7 +128,7 @@ def element(tag, *contents, length=None):
 
 
 def bare_certificate(*extensions, length=None):
-    """The least that is one, with these extensions, each of one DNS name."""
+    """Return a minimal certificate with these extensions, each with one DNS name."""
     written = [
         element(0x30, element(0x06, b"\x55\x1d\x11"), element(0x04, element(0x30, element(0x82, name, length=length))))
         for name in extensions

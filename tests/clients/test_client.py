@@ -1,4 +1,4 @@
-"""The client sends what it is given, and gives what it gets, as plain values."""
+"""Requests and results of both clients: plain values in both directions."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Whatever goes wrong is one tree of errors, with reason, fields and facts; gRPC never shows through."""
+"""Every failure is an exception of one tree, with reason, fields and facts. No gRPC error reaches the caller."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A handler decides what happens on a call; what goes wrong in it is logged here and said to no one."""
+"""Handlers and the handler server. A failure is logged here, and nothing of it leaves the process."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ Code = grpc.StatusCode
 
 
 async def decide(handler, request=None, *, timeout=30):
-    """What a server gets from this handler."""
+    """Return the result that a server receives from this handler."""
     handlers = Handlers()
     handlers.activity("order-paid")(handler)
     async with handlers.listen("127.0.0.1:0") as listening:
@@ -384,7 +384,7 @@ async def test_a_stop_lets_running_calls_finish_and_accepts_no_new_ones():
 
 
 async def _refused_then(address, go_on):
-    """Wait until nothing new has been taken there for a while, then go on."""
+    """Wait until no new connection has been accepted for a while."""
     refused = 0
 
     async def refused_often():
@@ -456,7 +456,7 @@ PROGRAM = textwrap.dedent("""
 
 @contextlib.asynccontextmanager
 async def program_with_a_running_call(port):
-    """A program that serves, and the call that runs in it until a line is written to it."""
+    """Run a program that serves, with a call that runs until a line is written to its input."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM.format(port=port), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )

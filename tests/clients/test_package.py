@@ -1,8 +1,9 @@
-"""What the package exports, what it holds to, and what it does not pull in."""
+"""Exports, docstrings and imports of the package."""
 
 import ast
 import enum
 import itertools
+import pickle
 import subprocess
 import sys
 
@@ -80,9 +81,9 @@ def test_the_exports_are_these_and_no_others():
 
 
 def undocumented(place, body):
-    """The public names of a module's source, with all that is in its classes, that have no docstring.
+    """Yield the public names of a module's source, including members of classes, that have no docstring.
 
-    The fields of a class whose docstring has `Args:` are told there.
+    The fields of a class whose docstring has `Args:` are documented there.
     """
     for statement, after in itertools.pairwise([*body, None]):
         match statement:
@@ -144,3 +145,9 @@ def test_enum_members_equal_those_of_the_contract(words, contract):
     expected = [name.removeprefix(prefix) for name in contract.keys() if contract.Value(name) != 0]  # noqa: SIM118  # the wrapper of an enum is not iterable
     assert [word.value for word in words if word != "UNKNOWN"] == expected
     assert all(word.name == word.value for word in words)
+
+
+def test_exported_classes_have_their_public_name():
+    classes = [each for name in EXPORTS if isinstance(each := getattr(callback, name), type)]
+    assert {each.__module__ for each in classes} == {"callback"}
+    assert pickle.loads(pickle.dumps(callback.Redirect("/a"))) == callback.Redirect("/a")

@@ -1,4 +1,4 @@
-"""What cannot be answered now is asked again, in the time that there is, and never makes two cases of one."""
+"""Retries within the timeout, which never create a second case."""
 
 import asyncio
 import contextlib

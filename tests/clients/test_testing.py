@@ -1,4 +1,4 @@
-"""`callback.testing`, as those use it who have handlers, and code that makes URLs, in a repository of their own."""
+"""`callback.testing`, as a project with handlers and code that generates URLs uses it."""
 
 import asyncio
 import json
@@ -100,7 +100,7 @@ def test_that_takes_long(callback_system):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A repository of somebody's, with handlers and a `conftest.py`. Gives its path; tests are still to be written."""
+    """Write a project with handlers and a `conftest.py`, without tests, and return its path."""
     monkeypatch.setenv("CALLBACK_CONFIG", "/nowhere")  # what the environment says must not matter
     monkeypatch.setenv("CALLBACK_EDGE_GRACE_S", "nonsense")
     path = tmp_path / "project"
@@ -123,7 +123,7 @@ def run_pytest(project, *options, **choices):
 
 
 def pids(log):
-    """The processes of a system: `callback up` and its children."""
+    """Return the processes of a system: `callback up` and its children."""
     events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     started = [event for event in events if event["event"] == "child_started"]
     return {event["pid"] for event in started} | {event["child_pid"] for event in started}
@@ -199,7 +199,7 @@ def system(tmp_path_factory):
 
 @pytest.fixture
 def url(system):
-    """A URL that echoes every call."""
+    """Return a URL that echoes every call."""
     return system.client.generate_callback_url("echo", Response(), allow_multiple_calls=True).url
 
 

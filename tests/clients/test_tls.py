@@ -1,4 +1,4 @@
-"""TLS on both sides: clients ask over it, handlers answer over it, and certificates are replaced meanwhile."""
+"""TLS of clients and handler servers, and the replacement of certificates at run time."""
 
 import asyncio
 import dataclasses
@@ -22,7 +22,7 @@ from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerService
 
 @dataclass
 class Files:
-    """An authority and a certificate of it, as files that can be replaced."""
+    """An authority and a certificate of it, as replaceable files."""
 
     directory: Path
     name: str = "127.0.0.1"
@@ -32,7 +32,7 @@ class Files:
         self.replace()
 
     def replace(self):
-        """Another authority, and another certificate of it."""
+        """Replace them with another authority and its certificate."""
         self.directory.mkdir(exist_ok=True)
         authority = trustme.CA()
         certificate = authority.issue_cert(self.name)
@@ -43,13 +43,13 @@ class Files:
 
 @pytest.fixture
 def ours(tmp_path):
-    """The server's."""
+    """The TLS settings of the server."""
     return Files(tmp_path / "ours")
 
 
 @pytest.fixture
 def theirs(tmp_path):
-    """The caller's."""
+    """The TLS settings of the caller."""
     return Files(tmp_path / "theirs", "client.example")
 
 
@@ -211,7 +211,7 @@ def handlers():
 
 
 async def answers(address, credentials):
-    """Whether a caller with a new connection is answered."""
+    """Return whether a caller with a new connection is answered."""
     # Channels with the same settings would share a connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(address, credentials, options=options) as channel:

@@ -1,4 +1,4 @@
-"""A token proves who asks: given, computed, or in a file that is replaced; and it is told to nobody else."""
+"""Bearer tokens: given, computed, or in a file that is replaced. They are sent to the server only."""
 
 import hashlib
 import re
@@ -182,7 +182,7 @@ def test_an_invalid_target_is_refused(target, says, client_type):
 
 
 def known(**roles):
-    """Principals by name with these roles; the token of each is its name."""
+    """Return principals with these roles, by name. The token of each is its name."""
     return Principals(
         {
             name: PrincipalEntry(

@@ -1,4 +1,4 @@
-"""Values are immutable, say what is wrong with them, and keep secrets out of their repr."""
+"""Values are immutable, validate their types, and keep secrets out of their repr."""
 
 import copy
 import dataclasses

@@ -1,4 +1,4 @@
-"""Waiting for a call: none is missed, none comes twice, and a wait for what cannot come ends."""
+"""`wait_for_call` misses no call, returns none twice, and ends if no call can arrive."""
 
 import asyncio
 import math
@@ -30,7 +30,7 @@ async def asking(services, client_type):
 
 @pytest.fixture
 async def made(asking):
-    """A callback that can be called often."""
+    """A callback that accepts many calls."""
     return await asking.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
 
 

@@ -1,4 +1,4 @@
-"""`watch_calls`, on a real server: each change, once and in order, also where the server is lost meanwhile."""
+"""`watch_calls` on a real server: each change once and in order, even if the connection breaks."""
 
 import asyncio
 import contextlib
@@ -53,15 +53,15 @@ class Async:
         await self.client.close()
 
     async def next(self, count=1):
-        """The next events."""
+        """Return the next event."""
         return [await anext(self._watch) for _ in range(count)]
 
     async def receive(self):
-        """Those that come together, if any."""
+        """Return the events of the next message, if any."""
         return await self._watch.receive()
 
     async def rest(self):
-        """Puts into `given` what comes, until it is closed by somebody else."""
+        """Append the events to `given` until another task or thread closes the watch."""
         async for event in self._watch:
             self.given.append(event)
 
@@ -70,7 +70,7 @@ class Async:
 
 
 class Threads(Async):
-    """That of the other client, each step in a thread."""
+    """The watch of the synchronous client, each step in a thread."""
 
     def __init__(self, target, *, retry=True, **options):
         self.client = CallbackClient(target, retry=retry)
@@ -97,7 +97,7 @@ class Threads(Async):
 
 @pytest.fixture(params=[Async, Threads])
 def watching(request):
-    """Each of the two watches: a test that uses it is for both."""
+    """Each of the two watches. A test that uses it runs for both."""
     return request.param
 
 
@@ -176,7 +176,7 @@ async def test_a_watch_resumes_exactly_after_any_event(services, watching):
 
 
 class Scripted(CallbacksServiceServicer):
-    """A server that says for each watch what it was told, and then refuses it; `tokens` are those it was asked for."""
+    """Run a server that sends scripted messages to each watch and then refuses it; `tokens` has the requested ones."""
 
     def __init__(self, *watches):
         self._watches = list(watches)

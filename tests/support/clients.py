@@ -1,4 +1,4 @@
-"""For tests of clients: a control plane that is told what to say, calls as a server makes them, the command line."""
+"""Helpers for tests of clients: a scripted server, calls to handlers as a server makes them, and the command line."""
 
 import asyncio
 import contextlib
@@ -53,12 +53,12 @@ class Refusal:
         self.status.details.add().Pack(detail)
 
     def wire(self):
-        """What gRPC sends: code, text and metadata."""
+        """Return what gRPC sends: code, message and metadata."""
         return rpc_status.to_status(self.status)
 
 
 class InThreads:
-    """The synchronous client with the methods of the other one, each call in a thread: one test is for both."""
+    """The synchronous client with the interface of the asyncio one: one test covers both. Calls run in threads."""
 
     def __init__(self, *arguments, **options):
         self._client = CallbackClient(*arguments, **options)
@@ -85,15 +85,15 @@ class InThreads:
 
 
 CLIENTS = {"asyncio": AsyncCallbackClient, "threads": InThreads}
-"""Both clients, by name, to be used in the same way."""
+"""Both clients, by name, with the same interface."""
 
 
 class ScriptedServer(CallbacksServiceServicer):
-    """Answers each method with what `answers` holds for its name.
+    """A server that answers each method with the entry of `answers` for its name.
 
-    That is a message, a list of messages to give one after the other, a `Refusal`, a gRPC status code to abort with, or
-    a coroutine function of the request. `requests` has what was asked, in order; `deadlines` and `tokens` came with
-    them.
+    An entry is a message, a list of messages for one request after the other, a `Refusal`, a gRPC status code to abort
+    with, or a coroutine function of the request. `requests` has the received requests in order; `deadlines` and
+    `tokens` have the deadline and token of each.
     """
 
     def __init__(self):
@@ -125,7 +125,7 @@ def _method(name):
 
 
 async def _watch(self, request, context):
-    """Give the messages of a list; then the watch is over, and the client's next one gets what comes next."""
+    """Send the messages of the next entry, then end the watch. The next watch gets the entry after it."""
     for message in await self._answer("WatchCalls", request, context):
         yield message
 
@@ -136,7 +136,7 @@ for _name in messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by
 
 @contextlib.asynccontextmanager
 async def scripted_server(address="127.0.0.1:0", *, credentials=None):
-    """A running `ScriptedServer`, over TLS if it has credentials; `address` says where."""
+    """Run a `ScriptedServer` at an address, with TLS if credentials are given."""
     servicer = ScriptedServer()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_CallbacksServiceServicer_to_server(servicer, server)
@@ -150,14 +150,14 @@ async def scripted_server(address="127.0.0.1:0", *, credentials=None):
 
 
 def timestamp(when):
-    """A time as a message."""
+    """Return a time as a message."""
     message = Timestamp()
     message.FromDatetime(when)
     return message
 
 
 def callback_message(**changes):
-    """An open redirect case of `order-paid`."""
+    """Return an open redirect case of `order-paid`."""
     values = {
         "callback_case_id": CASE,
         "owner": "local",
@@ -175,7 +175,7 @@ def callback_message(**changes):
 
 
 def call_message(**changes):
-    """A recorded call that succeeded with a response."""
+    """Return a recorded call that succeeded with a response."""
     values = {
         "call_id": CALL,
         "callback_case_id": CASE,
@@ -205,7 +205,7 @@ def call_message(**changes):
 
 
 def handle_request(activity="order-paid", **changes):
-    """What a server sends to a handler."""
+    """Return the request that a server sends to a handler."""
     values = {
         "call_id": CALL,
         "callback_system_case": CASE,
@@ -219,13 +219,13 @@ def handle_request(activity="order-paid", **changes):
 
 
 async def ask_handler(address, request, *, timeout=30):
-    """Ask a handler as a server does: with the bare stub, once."""
+    """Call a handler as a server does: with the bare stub, once."""
     async with grpc.aio.insecure_channel(address) as channel:
         return await CallbackHandlerServiceStub(channel).HandleCallback(request, timeout=timeout)
 
 
 class Ran:
-    """What a run of the command line gave."""
+    """The result of a run of the command line."""
 
     def __init__(self, code, output, errors):
         self.code = code
@@ -234,7 +234,7 @@ class Ran:
 
     @property
     def json(self):
-        """Standard output of a command that succeeded, as JSON."""
+        """The standard output of a successful command, as JSON."""
         assert (self.code, self.errors) == (0, ""), self
         return json.loads(self.output)
 
@@ -243,7 +243,7 @@ class Ran:
 
 
 async def run_callback(*arguments, stdin=b"", **environment):
-    """Run the command line as a program of its own."""
+    """Run the command line as a separate program."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callback_cli", *arguments,
         stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | environment,

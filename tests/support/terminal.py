@@ -1,4 +1,4 @@
-"""The command line on a terminal: a real one, of a given width, with somebody who types."""
+"""The command line on a pseudo-terminal of a given width, with typed input."""
 
 import asyncio
 import fcntl
@@ -9,7 +9,7 @@ import termios
 
 
 class Shown:
-    """What a run on a terminal gave: its exit code, and everything that could be read there."""
+    """The result of a run on a terminal: its exit code, and everything on the screen."""
 
     def __init__(self, code, screen):
         self.code = code
@@ -39,7 +39,7 @@ async def run_on_terminal(*arguments, typed=b"", columns=80, **environment):
         finally:
             if program.returncode is None:
                 program.kill()
-            os.close(theirs)  # now reading ends
+            os.close(theirs)  # ends the reading
             screen = await reading
     finally:
         os.close(ours)

@@ -1,4 +1,4 @@
-"""Programs that tests need and that are not Python packages. Under CI a missing one is a failure, never a skip."""
+"""Programs that tests need and that are not Python packages. In CI a missing program is a failure, not a skip."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 
 def require(program):
-    """The path of a program on PATH; skips the test, by name, if there is none, and fails it under CI."""
+    """Return the path of a program. If it is missing, skip the test with its name; in CI, fail it."""
     found = shutil.which(program)
     if found is None:
         if os.environ.get("CI"):

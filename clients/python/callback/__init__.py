@@ -122,3 +122,9 @@ __all__ = [
     "WatcherTooSlowError",
     "Worker",
 ]
+
+# Tracebacks and reprs then show the public name, such as `callback.NotFoundError`, and not that of a private module.
+for _name in __all__:
+    if isinstance(_value := globals()[_name], type):
+        _value.__module__ = __name__
+del _name, _value

@@ -223,7 +223,7 @@ class Worker:
                 _log.error("token_unusable error=%s", error)
             else:
                 streams.add(stream)
-                stream.ended.add_done_callback(lambda _, stream=stream: streams.discard(stream))  # type: ignore[misc]  # mypy cannot infer the lambda's type
+                stream.ended.add_done_callback(lambda _, stream=stream: streams.discard(stream))  # type: ignore[misc]  # mypy cannot type a lambda with a default
                 await stream.answered.wait()
                 if stream.is_welcome:
                     welcome.set()
