@@ -140,7 +140,7 @@ def test_a_call_has_its_delivery():
     assert (
         "  delivery  pending, 1 attempt, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed\n"
         "  caller    disconnected before its answer\n"
-        "  fallback  sent at the answer deadline; it is shown with the case\n"
+        "  fallback  sent at the answer deadline; `callback get` shows it\n"
     ) in output
     assert "\nDecided later, not sent\n" in output
     assert "\nResponse\n" not in output

@@ -51,7 +51,10 @@ def run(*arguments, **environment):
         ([*GENERATE, "--answer-mode", "later"], "'later' is not one of 'handler', 'hold', 'ack'"),
         ([*GENERATE, "--answer-deadline", "5"], "'5' is not a duration"),
         ([*GENERATE, "--fallback-code", "100"], "--fallback-code"),
-        ([*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"], "A fallback redirects, or has a body"),
+        (
+            [*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"],
+            "--fallback-redirect-url cannot be combined",
+        ),
         (["watch", "--activity", ""], "'--activity': the value is empty"),
         (["watch", "--case", " "], "'--case': the value is empty"),
         (["list", "--activity", ""], "'--activity': the value is empty"),
@@ -62,16 +65,19 @@ def run(*arguments, **environment):
         (["answer"], "CALL"),
         (["answer", CALL, "--reset", "body"], "--reset"),
         (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open cannot be combined"),
-        (["list", "--waiting", "--status", "open"], "--waiting excludes --status, --activity and --label"),
+        (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
         (["calls"], "Give either CASE or --dead"),
         (["calls", CASE, "--dead"], "Give either CASE or --dead"),
-        (["calls", CASE, "--owner", "orders"], "--owner is for --dead"),
+        (["calls", CASE, "--owner", "orders"], "--owner requires --dead"),
         (["replay"], "CALL"),
         (["pause"], "ACTIVITY"),
         (["resume"], "ACTIVITY"),
         (["watch", "--label", "order"], "'order' is not of the form NAME=VALUE"),
         (["set-response", CASE, "--reset", "type"], "'type' is not one of 'redirect-url', 'body', 'code', 'header'"),
-        (["set-response", CASE, "--header", "a=b", "--reset", "header"], "--header and --reset header exclude each"),
+        (
+            ["set-response", CASE, "--header", "a=b", "--reset", "header"],
+            "--header and --reset header cannot be combined",
+        ),
         (["set-response", CASE, "--body-file", "-", "--reset", "body"], "--body and --reset body cannot be combined"),
         (["list", "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
         (["wait"], "CASE"),
@@ -153,7 +159,7 @@ def test_text_that_is_not_utf_8_is_invalid_usage(command, parameter):
 
 
 def test_help_describes_the_format_of_usage_errors():
-    assert "wrong usage is told as text" in " ".join(run("list", "--help").stdout.split())
+    assert "Usage errors stay text" in " ".join(run("list", "--help").stdout.split())
     assert run("list", "--limit", "0", "--json").stderr.startswith("Usage: callback list")
 
 
@@ -173,7 +179,7 @@ def test_help_shows_the_first_steps_with_existing_commands():
     ran = run("--help")
     assert ran.exit_code == 0
     path = re.findall(r"^ +callback (\S+)", ran.stdout.partition("Five minutes")[2], re.MULTILINE)
-    shown = re.findall(r"^  ([a-z-]+)  ", ran.stdout.partition("Run it:")[2].partition("Five minutes")[0], re.MULTILINE)
+    shown = re.findall(r"^  ([a-z-]+)  ", ran.stdout.partition("Run:")[2].partition("Five minutes")[0], re.MULTILINE)
     assert shown == [command.name for command in COMMANDS]
     assert path == ["up", "generate", "calls", "call"]
     assert {command.name for command in COMMANDS} >= set(path)

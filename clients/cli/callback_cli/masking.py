@@ -20,7 +20,7 @@ MASK = "***"
 
 _CREDENTIAL = re.compile(
     r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"
-    r"|relaystate|connection|verifier|jwt|^(?:state|code|key|sig|auth|otp|pass|sid)$",
+    r"|relaystate|session|verifier|jwt|^(?:state|code|key|sig|auth|otp|pass|sid)$",
     re.IGNORECASE,
 )
 """Names of header fields and parameters that carry a credential."""
