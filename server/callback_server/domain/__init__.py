@@ -1,1 +1,1 @@
-"""Values and decisions: cases, calls, responses, URLs. Nothing here awaits, logs, or reads a clock or a setting."""
+"""Values and decisions: cases, calls, responses, URLs. No I/O, no log, no clock and no settings."""

@@ -1,11 +1,11 @@
-"""Programs that open links by themselves: previews of chats and social networks, search engines, scanners of mail.
+"""Programs that open links by themselves: previews of chats and social networks, search engines, mail scanners.
 
-They are known by the name that they give themselves in `User-Agent`, and many scanners of mail give none: they look
-like a browser on purpose. So this list spares a case most openings that are no person's, and proves nothing; who must
-be sure has a person confirm. A name in it must never be part of what a person's browser sends, an app's own browser
-included: so "Pinterest/0." and not "Pinterest", and no "Teams" or "Outlook".
+A program is recognized by its name in `User-Agent`. Many mail scanners give no name and look like a browser on
+purpose. So this list avoids most openings by programs, and proves nothing. To be sure, use a guard with a confirmation.
+A name in the list must never be part of what a person's browser sends, the browser inside an app included: so
+"Pinterest/0." and not "Pinterest", and no "Teams" or "Outlook".
 
-Sources, as of 2026-07: the pages beside the names, and where a sender has none the samples of
+Sources, as of 2026-07: the pages beside the names, and and for a program without a page the samples of
 https://github.com/monperrus/crawler-user-agents (MIT).
 """
 
@@ -68,9 +68,9 @@ _MAIL: Final = (
 )
 _AGENT: Final = re.compile("|".join((*_PREVIEWS, *_SEARCH, *_MAIL)).lower())
 _LOOKED_AT: Final = 512
-"""How many characters are looked at: browsers and those programs say who they are in fewer, and each one costs."""
+"""How many characters are searched. Browsers and these programs name themselves within them."""
 
 
 def is_agent(user_agent: str) -> bool:
-    """Whether a request with this `User-Agent` comes from a program that opens links by itself."""
+    """Return whether a request with this `User-Agent` comes from a program that opens links by itself."""
     return _AGENT.search(user_agent[:_LOOKED_AT].lower()) is not None

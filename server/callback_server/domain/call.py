@@ -1,4 +1,4 @@
-"""A call: one HTTP request that reached a case, and what became of it."""
+"""A call: one HTTP request that reached a case, and its outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from callback_server.domain.response import Response
 
 
 class CallStatus(enum.StrEnum):
-    """What became of a call (spec, "A case's life")."""
+    """The status of a call (spec, "A case's life")."""
 
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -22,7 +22,7 @@ class CallStatus(enum.StrEnum):
 
 
 class CallFailure(enum.StrEnum):
-    """Why a call has no result of its handler. With NOT_STARTED only the last two."""
+    """Why a call has no result of its handler. A call that is NOT_STARTED has one of the last two."""
 
     HANDLER_ERROR = "HANDLER_ERROR"
     HANDLER_LOST = "HANDLER_LOST"
@@ -35,39 +35,39 @@ class CallFailure(enum.StrEnum):
 class Request(msgspec.Struct, frozen=True, array_like=True):
     """The HTTP request, as it came.
 
-    Stored as an array, with the body apart: append fields at the end, with a default, and never reuse a place.
+    Stored as an array, with the body apart: append fields at the end, with a default, and never reuse a position.
     """
 
     method: str
-    """In lower case."""
+    """The method, in lower case."""
     headers: tuple[tuple[str, str], ...] = ()
     """In order; each byte of a value is one character."""
     query: tuple[tuple[str, str], ...] = ()
     """In order, decoded."""
     query_string: str = ""
-    """As it was sent."""
+    """The query as it was sent."""
     client_address: str = ""
     body: bytes = b""
     body_size: int = 0
-    """How many bytes the body had, where the body itself is not kept."""
+    """The size of the body in bytes, where the body itself is not kept."""
     verification_profile: str = ""
-    """The profile that it has passed; empty if none was asked for."""
+    """The verification profile that the request has passed. Empty: none was required."""
     message_id: str = ""
-    """The sender's own name for what was sent, as the profile found it; empty if there was none."""
+    """The sender's id of the message, as the profile found it. Empty: there was none."""
 
     def values(self, name: str) -> list[str]:
-        """The values of a header, whose name is given in lower case."""
+        """Return the values of a header. `name` is in lower case."""
         return [value for each, value in self.headers if each.lower() == name]
 
     @property
     def is_form(self) -> bool:
-        """Whether the body is said to be a form, as browsers send it."""
+        """Whether the content type is that of an HTML form."""
         types = [value.partition(";")[0].strip().lower() for value in self.values("content-type")]
         return types == ["application/x-www-form-urlencoded"]
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A claim that was granted: the case is ours for this call until the lease ends."""
+    """A granted claim: the call holds the case until its lease ends."""
 
     call_id: str
     attempt: int
@@ -76,21 +76,21 @@ class Grant(msgspec.Struct, frozen=True):
     mode: Mode
     settings: Settings
     response: Response
-    """The case's response as it was at the claim."""
+    """The response of the case as it was at the claim."""
     lease_left_ms: int
-    """How much of the lease was left when the store answered."""
+    """The rest of the lease when the store answered, in milliseconds."""
     recorded: bool
-    """The call has ended already: its activity is `record`."""
+    """The call has ended already, because the case answers it: activity `record`, or ACK."""
     effect: CaseEffect | None = None
-    """What the end of a recorded call made of the case. None: it is as it was."""
+    """The effect of a recorded call on the case. None: the case is as it was."""
     answer: AnswerMode = AnswerMode.HANDLER
     fallback: Fallback | None = None
     replayed: bool = False
-    """An owner asked for the call to be handled again."""
+    """The owner asked for a replay of the call."""
 
 
 class DeliveryStatus(enum.StrEnum):
-    """Where a delivery is."""
+    """The status of a delivery."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -99,18 +99,18 @@ class DeliveryStatus(enum.StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A call's way through its handler after its caller was answered."""
+    """The processing of a call by its handler after the caller was answered."""
 
     status: DeliveryStatus
     attempts: int
-    """How often the handler was asked."""
+    """How many times the handler was asked."""
     next_ms: int | None = None
-    """When it is asked next, at the earliest, while that is to come. None of what waits behind an earlier call."""
+    """The earliest time of the next attempt. None: there is none, or the delivery waits behind an earlier call."""
     failure: CallFailure | None = None
     detail: str = ""
-    """A sentence about the last attempt that failed, for the owner."""
+    """A sentence for the owner about the last attempt that failed."""
     response: Response | None = None
-    """What the handler decided, complete, when it accepted or rejected."""
+    """The complete response of the handler when it accepted or rejected."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -118,13 +118,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
     status: CallStatus
     response: Response | None = None
-    """What the caller gets, complete, if the call succeeded or was rejected."""
+    """The complete response to the caller if the call succeeded or was rejected."""
     keep_open: bool = False
     failure: CallFailure | None = None
     detail: str = ""
-    """A sentence about the failure, for the owner."""
+    """A sentence for the owner about the failure."""
     fallback_sent: bool = False
-    """The caller got the fallback, at the answer deadline."""
+    """The caller got the fallback at the answer deadline."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -139,7 +139,7 @@ class Call(msgspec.Struct, frozen=True):
     end_ms: int | None
     outcome: Outcome
     erased: bool = False
-    """What was recorded of it was erased: its request and its outcome say nothing but how it ended."""
+    """What was recorded of the call was erased. Only its status is left."""
     delivery: Delivery | None = None
     caller_gone: bool = False
-    """The caller had hung up before it could be answered."""
+    """The caller hung up before it was answered."""

@@ -1,4 +1,4 @@
-"""A case: one callback, from the URL that was made for it to its close."""
+"""A case: the record of one callback in the store, from its URL to its close."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from callback_server.domain.response import Response
 
 RECORD: Final = "record"
-"""A built-in activity: the call is stored and the case's response is given."""
+"""A built-in activity: the call is stored, and its caller gets the response of the case."""
 FORM: Final = "form"
 """A built-in activity: the call is held, for a person to answer."""
 
 
 class CaseStatus(enum.StrEnum):
-    """Where a case is in its life (spec, "A case's life")."""
+    """The status of a case (spec, "A case's life")."""
 
     OPEN = "OPEN"
     IN_PROGRESS = "IN_PROGRESS"
@@ -25,7 +25,7 @@ class CaseStatus(enum.StrEnum):
 
 
 class CloseReason(enum.StrEnum):
-    """Why a case closed. It is final."""
+    """Why a case is closed. It never changes."""
 
     CONSUMED = "CONSUMED"
     FAILED = "FAILED"
@@ -35,49 +35,49 @@ class CloseReason(enum.StrEnum):
 
 
 class CaseEffect(msgspec.Struct, frozen=True):
-    """What the end of a call made of its case."""
+    """The effect of the end of a call on its case."""
 
     status: CaseStatus
     close_reason: CloseReason | None = None
 
 
 class Mode(enum.StrEnum):
-    """How often a case can be called: the two booleans of the contract, of which only three pairs differ."""
+    """How often a case can be called: three modes, from two booleans of the contract."""
 
     SINGLE = "SINGLE"
-    """One call, whatever becomes of it."""
+    """One call, however it ends."""
     RETRYABLE = "RETRYABLE"
-    """One call that succeeds."""
+    """Calls until one succeeds."""
     MULTIPLE = "MULTIPLE"
-    """Any number; `retryable_after_error` adds nothing."""
+    """Any number of calls. `retryable_after_error` changes nothing."""
 
 
 class GetGuard(enum.StrEnum):
-    """What becomes of a GET that may not be a person's."""
+    """How a GET is treated that a program may have sent."""
 
     OFF = "OFF"
-    """It is a call."""
+    """A GET is a call."""
     DETECT = "DETECT"
-    """It is no call if it comes from a program that is known to open links."""
+    """A GET is no call if it comes from a program that is known to open links."""
     CONFIRM = "CONFIRM"
-    """It is no call: its page asks for a confirmation, and that is the call."""
+    """A GET is no call. It shows a page that asks for a confirmation, which is the call."""
 
 
 class AnswerMode(enum.StrEnum):
-    """Who answers a call, and when."""
+    """How and when a call is answered."""
 
     HANDLER = "HANDLER"
-    """The handler, while the caller waits."""
+    """The handler answers while the caller waits."""
     HOLD = "HOLD"
     """Whoever knows: the caller waits for a SetResponse with the call's id."""
     ACK = "ACK"
-    """The case, as soon as the call is stored; the handler runs after that, until it has been delivered."""
+    """The case answers as soon as the call is stored. The handler runs after that, with retries."""
 
 
 class Fallback(msgspec.Struct, frozen=True, array_like=True):
-    """What a caller gets that has waited long enough, while its call goes on.
+    """The response that a caller gets at the answer deadline, while its call goes on.
 
-    Stored as an array: append fields at the end, with a default, and never reuse a place.
+    Stored as an array: append fields at the end, with a default, and never reuse a position.
     """
 
     after_ms: int
@@ -85,16 +85,16 @@ class Fallback(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
-    """What never changes about a case and no transition looks at.
+    """The settings of a case that never change and that no transition reads.
 
-    Stored as an array: append fields at the end, with a default, and never reuse a place.
+    Stored as an array: append fields at the end, with a default, and never reuse a position.
     """
 
     activity_case: str = ""
     alternative_domain: str = ""
     labels: dict[str, str] = {}
     retryable: bool = False
-    """As it was given; `Mode` keeps only what has an effect."""
+    """The setting as it was given. `Mode` has only its effect."""
 
 
 class NewCase(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ class NewCase(msgspec.Struct, frozen=True):
     id: str
     state_sha256: bytes
     fingerprint: bytes
-    """SHA-256 of the request that made it, to tell the same request again from another one."""
+    """SHA-256 of the request that created the case, to recognize the same request when it comes again."""
     owner: str
     activity: str
     mode: Mode
@@ -117,7 +117,7 @@ class NewCase(msgspec.Struct, frozen=True):
     guard: GetGuard = GetGuard.OFF
     answer: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
-    """The calls of an ACK case are delivered one after the other, in their order."""
+    """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
 
 
@@ -145,6 +145,6 @@ class Case(msgspec.Struct, frozen=True):
     guard: GetGuard = GetGuard.OFF
     answer: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
-    """The calls of an ACK case are delivered one after the other, in their order."""
+    """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
-    """None also where cases are read without bodies."""
+    """None also if the case was read without bodies."""

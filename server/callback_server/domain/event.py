@@ -1,4 +1,4 @@
-"""An event: one change of a case or a call, told to those who watch."""
+"""An event: one change of a case or a call, for watchers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARK_LENGTH: Final = 12
 
 
 class EventType(enum.StrEnum):
-    """What happened."""
+    """The type of a change."""
 
     CASE_CREATED = "CASE_CREATED"
     RESPONSE_SET = "RESPONSE_SET"
@@ -24,48 +24,48 @@ class EventType(enum.StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
-    """One change. It names things, and holds nothing that a caller sent.
+    """One change. It has names and statuses, and nothing that a caller sent.
 
-    Stored as an array, which the scripts write: append fields at the end, with a default, and never reuse a place.
+    Stored as an array, which the scripts write: append fields at the end, with a default, and never reuse a position.
     """
 
     type: str
-    """An `EventType`; of a release that is newer, maybe one that is not known here."""
+    """An `EventType`, or a type that only a newer release knows."""
     case_id: str
     call: str
-    """What follows the case's id in the call's; empty if it happened to the case."""
+    """The part of the call id behind the case id. Empty: the event is about the case."""
     activity: str
     owner: str
     time_ms: int
-    """By the store's clock."""
+    """The time by the store's clock, in milliseconds since the epoch."""
     case_status: str
-    """After it, as the others are."""
+    """The status after the change, like the fields below."""
     close_reason: str
     call_status: str
     delivery_status: str
     marks: str
-    """Of the case's labels, one after the other: the beginning of a digest of each. So an event stays small."""
+    """The beginnings of the digests of the case's labels, concatenated, so that an event stays small."""
 
     @property
     def call_id(self) -> str:
-        """The call's id; empty if it happened to the case."""
+        """The id of the call. Empty: the event is about the case."""
         return f"{self.case_id}-{self.call}" if self.call else ""
 
 
 class EventFilter:
-    """Which events somebody watches."""
+    """The events that a watcher wants."""
 
     def __init__(
         self, *, owner: str | None, activity: str = "", labels: Mapping[str, str] | None = None, case_id: str = ""
     ) -> None:
-        """`owner` None: everyone's. What is empty keeps all."""
+        """Make a filter. `owner` None: all owners. An empty value matches everything."""
         self.owner = owner
         self._activity = activity
         self._marks = {_mark(name, value) for name, value in (labels or {}).items()}
         self._case_id = case_id
 
     def keeps(self, event: Event) -> bool:
-        """Whether it is one of them."""
+        """Return whether the watcher wants an event."""
         return (
             self.owner in (None, event.owner)
             and self._activity in ("", event.activity)
@@ -75,7 +75,7 @@ class EventFilter:
 
 
 def _mark(name: str, value: str) -> str:
-    """As `label_marks` in labels.lua."""
+    """Return the mark of a label, as `label_marks` in labels.lua does."""
     text = name.encode()
     digest = hashlib.sha1(b"%d:%b%b" % (len(text), text, value.encode()), usedforsecurity=False)
     return digest.hexdigest()[:_MARK_LENGTH]

@@ -1,7 +1,7 @@
-"""The secret in a URL, and the public ids that come from it.
+"""The secret in a URL, and the public ids that are derived from it.
 
-The state is the only secret. Its SHA-256 is all that is kept, and the first half of that hash names the case, so that a
-call finds its case without an index. A call's id contains its case's.
+The state is the only secret. Only its SHA-256 is stored, and the first half of that hash is the id of the case, so that
+a call finds its case without an index. The id of a call contains the id of its case.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 
 
 def new_state() -> str:
-    """A new state: a version 4 UUID from the system's secure source, in lower case."""
+    """Return a new state: a version 4 UUID from the system's secure source, in lower case."""
     return _spelled(os.urandom(16))
 
 
 def derived_state(key: bytes, *, owner: str, request_id: str) -> str:
-    """The state for a `request_id`, the same each time: an HMAC-SHA-256 under `key`, shaped as a version 4 UUID.
+    """Return the state for a `request_id`, the same each time: an HMAC-SHA-256 in the form of a version 4 UUID.
 
-    The owner's length is part of the message, so that no two pairs of owner and request id give the same one.
+    The length of the owner is part of the message, so that two pairs of owner and request id never share a state.
     """
     message = f"{len(owner)}:{owner}{request_id}".encode()
     return _spelled(hmac.digest(key, message, "sha256")[:16])
 
 
 def _spelled(random: bytes) -> str:
-    """16 bytes as a version 4 UUID, which keeps all but six of their bits (RFC 9562, section 5.4)."""
+    """Return 16 bytes as a version 4 UUID, which keeps all but six of their bits (RFC 9562, section 5.4)."""
     digits = random.hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[random[8] >> 4 & 3]}{digits[17:20]}-{digits[20:]}"
 
 
 def is_state(text: str) -> bool:
-    """Whether `text` is a state in its one canonical spelling."""
+    """Return whether `text` is a state in its only canonical spelling."""
     return _STATE.fullmatch(text) is not None
 
 
 def state_hash(state: str) -> bytes:
-    """What is kept of a state: its SHA-256, 32 bytes."""
+    """Return what is stored of a state: its SHA-256, 32 bytes."""
     return hashlib.sha256(state.encode()).digest()
 
 
 def case_id_of(state_sha256: bytes) -> str:
-    """The public id of the case with this hash: 32 lower-case hexadecimal digits."""
+    """Return the public id of the case with this hash: 32 lower-case hexadecimal digits."""
     return state_sha256[:16].hex()
 
 
 def new_call_id(case_id: str) -> str:
-    """A new call's id: its case's, a dash, 16 random hexadecimal digits."""
+    """Return the id of a new call: the id of its case, a dash, 16 random hexadecimal digits."""
     return f"{case_id}-{secrets.token_hex(8)}"
 
 
 def case_id_of_call(call_id: str) -> str:
-    """The id of the case that a call belongs to."""
+    """Return the id of the case that a call belongs to."""
     return call_id[:32]

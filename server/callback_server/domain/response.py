@@ -1,7 +1,7 @@
-"""What a caller gets: a case's response, a handler's override, and the answer that the two make.
+"""Responses: the response of a case, the override of a handler, and the answer that results from both.
 
-Bounds of single fields are rules of the contract (`callback.proto`). Here is what holds between fields, for every
-response that becomes effective.
+The contract (`callback.proto`) has the rules of single fields. This module has the rules between fields, which every
+effective response must follow.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import msgspec
 from callback_server.errors import Violation
 
 MAX_HEADERS_BYTES: Final = 8192
-"""Names and values of a response's headers together."""
+"""The maximum size of all names and values of a response's headers, in bytes."""
 
 
 class ResponseType(enum.StrEnum):
-    """What a caller gets."""
+    """The type of a response."""
 
     REDIRECT = "REDIRECT"
     """A redirect to `redirect_url`."""
@@ -27,9 +27,9 @@ class ResponseType(enum.StrEnum):
 
 
 class Response(msgspec.Struct, frozen=True, array_like=True):
-    """The five response attributes. None is "not given": the default in a case, "as it was" in an override.
+    """The five response attributes. None: not given, which is the default in a case, and no change in an override.
 
-    Stored as an array: append fields at the end, with a default, and never reuse a place.
+    Stored as an array: append fields at the end, with a default, and never reuse a position.
     """
 
     type: ResponseType | None = None
@@ -40,22 +40,22 @@ class Response(msgspec.Struct, frozen=True, array_like=True):
 
 
 REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422)
-"""What a caller gets whose data was rejected, where the handler does not say otherwise."""
+"""The response to rejected data if the handler gives no other."""
 
 
 def overlay(base: Response, override: Response) -> Response:
-    """`base` with each attribute that `override` gives."""
+    """Return `base` with each attribute that `override` gives."""
     given = {name: value for name, value in msgspec.structs.asdict(override).items() if value is not None}
     return msgspec.structs.replace(base, **given) if given else base
 
 
 def problems(response: Response, *, platform_url: str | None, needs_url: bool) -> list[Violation]:
-    """What forbids `response` to be effective; empty if nothing does.
+    """Return the violations that forbid `response` to be effective.
 
     Args:
         response: The whole response, after any overlay.
-        platform_url: Where `/path` leads; None if none is configured.
-        needs_url: Whether a redirect must have its URL already. A case's may get it from its handler.
+        platform_url: The base of a `/path`. None: none is configured.
+        needs_url: Whether a redirect must have its URL already. The redirect of a case may get it from its handler.
     """
     found = []
     if response.type is None:
@@ -73,17 +73,17 @@ def problems(response: Response, *, platform_url: str | None, needs_url: bool) -
 
 
 def needs_platform(response: Response) -> bool:
-    """Whether it names a `/path`, which is one only where there is a platform."""
+    """Return whether the response redirects to a `/path`, which needs a platform."""
     return response.redirect_url is not None and response.redirect_url.startswith("/")
 
 
 def complete(response: Response, *, platform_url: str | None) -> Response:
-    """The answer as it is sent: with its code, and `/path` made absolute. `response` has no problems."""
+    """Return the answer as it is sent: with its code, and an absolute URL. `response` has no problems."""
     if response.type is ResponseType.REDIRECT:
         url = f"{platform_url}{response.redirect_url}" if needs_platform(response) else response.redirect_url
         return Response(type=ResponseType.REDIRECT, redirect_url=url)
     code = response.code or 200
-    body = b"" if code in (204, 205) else response.body or b""  # those carry none (RFC 9110, sections 15.3.5 and 6)
+    body = b"" if code in (204, 205) else response.body or b""  # these have no body (RFC 9110, sections 15.3.5 and 6)
     return Response(type=ResponseType.RESPONSE, code=code, headers=response.headers or (), body=body)
 
 
@@ -94,9 +94,9 @@ FIELDS: Final = {
     "response_code": "code",
     "response_headers": "headers",
 }
-"""The contract's names of the attributes and ours."""
+"""The name of each attribute in the contract, and in `Response`."""
 
 
 def masked_overlay(base: Response, new: Response, names: list[str]) -> Response:
-    """`base` with the attributes `names` (of the contract) as `new` has them, given there or not."""
+    """Return `base` with the attributes `names` (of the contract) as `new` has them, given there or not."""
     return msgspec.structs.replace(base, **{FIELDS[name]: getattr(new, FIELDS[name]) for name in names})

@@ -1,4 +1,4 @@
-"""When a delivery that failed is tried again: exponential, with full jitter, and not for ever."""
+"""Retries of deliveries: exponential backoff with full jitter, and an end."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _MOST_DOUBLINGS: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often, and how long, an activity's deliveries are tried."""
+    """How often, and for how long, the deliveries of an activity are tried."""
 
     initial_ms: int = 1_000
-    """The longest wait after the first attempt; it doubles with each."""
+    """The longest wait after the first attempt, in milliseconds. It doubles with each attempt."""
     max_ms: int = 3_600_000
-    """The longest wait after any."""
+    """The longest wait after any attempt, in milliseconds."""
     max_attempts: int | None = None
     """None: any number."""
     max_age_ms: int = 3 * 24 * 3_600_000
-    """How long after its beginning, or its replay, it is tried at all."""
+    """How long after its start or its replay a delivery is tried, in milliseconds."""
 
     def wait_ms(self, attempts: int, age_ms: int, part: float) -> int | None:
-        """How long to wait after so many attempts; None: it is dead. `part`, from 0 to 1, is the jitter."""
+        """Return the wait after `attempts` in milliseconds, or None to give up. `part`, 0 to 1, is the jitter."""
         if self.max_attempts is not None and attempts >= self.max_attempts:
             return None
         longest = min(self.max_ms, self.initial_ms * 2 ** min(attempts - 1, _MOST_DOUBLINGS))
@@ -31,4 +31,4 @@ class Retries:
 
 
 DEFAULT_RETRIES: Final = Retries()
-"""Those of an activity that does not say otherwise."""
+"""The retries of an activity that declares none."""

@@ -1,4 +1,4 @@
-"""What time brings: done by whichever transition comes first, whatever that was asked for."""
+"""Timeouts of cases and calls. Every transition on a case applies those that are due, whatever it was asked for."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from callback_server.domain.case import CaseEffect
 
 @dataclass(frozen=True, slots=True)
 class LeaseEnded:
-    """A call is INTERRUPTED: its lease ended before its end was recorded."""
+    """A call is INTERRUPTED, because its lease ended before its end was recorded."""
 
     call_id: str
     activity: str
     effect: CaseEffect | None
-    """None: its case is as it was."""
+    """The effect on the case. None: the case is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseExpired:
-    """A case is closed: its time to live has passed."""
+    """A case is closed, because its time to live has passed."""
 
     case_id: str
     activity: str

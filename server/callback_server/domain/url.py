@@ -1,4 +1,4 @@
-"""The URL of a case: `{base}/cb/{state}` or `{base}/cbq/{param}?{param}={state}`; and that of a request to it."""
+"""The URL of a case, `{base}/cb/{state}` or `{base}/cbq/{param}?{param}={state}`, and the URL of a request to it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _HANDED_OUT: Final = re.compile(r"[^?]*/(?:cb/([^/?]+)|cbq/([^/?]+)\?\2=(.+))")
 
 
 def callback_url(base: str, state: str, parameter: str) -> str:
-    """The URL to hand out. `base` is an origin, with or without a path, and without a slash at its end."""
+    """Return the URL to hand out. `base` is an origin with or without a path, without a slash at its end."""
     if parameter:
         return f"{base}/cbq/{parameter}?{parameter}={state}"
     return f"{base}/cb/{state}"
 
 
 def request_url(base: str, state: str, parameter: str, query_string: str) -> str:
-    """The URL of a request, as its sender knows it: with the query as it was sent, whatever that is."""
+    """Return the URL of a request as its sender knows it, with the query as it was sent."""
     path = f"/cbq/{parameter}" if parameter else f"/cb/{state}"
     return f"{base}{path}?{query_string}" if query_string else f"{base}{path}"
 
 
 def is_as_handed_out(url: str) -> bool:
-    """Whether the URL of a request is the case's own, whole and with nothing added to it."""
+    """Return whether the URL of a request is exactly the URL that was handed out."""
     found = _HANDED_OUT.fullmatch(url)
     return found is not None and is_state(found[1] or found[3])

@@ -1,7 +1,7 @@
-"""How a case's content and a call's request are packed: msgpack arrays, read by position (see the domain's structs).
+"""Packing of the content of a case and the request of a call: msgpack arrays, read by position (see the domain).
 
-Bodies are kept apart from the rest, so that a list can be read without them; but for a small one of a response, which
-costs less than a key of its own.
+Bodies are stored apart from the rest, so that a list can be read without them. A small body of a response is stored
+inside the content, because it costs less there than a key of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Fal
 from callback_server.domain.response import Response
 
 MAX_INLINE_BODY_BYTES: Final = 1024
-"""Up to how many bytes the body of a response is a small one."""
+"""The largest body of a response that is stored inside the content, in bytes."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
 _decode_fallback = msgspec.msgpack.Decoder(Fallback).decode
@@ -24,52 +24,52 @@ _decode_request = msgspec.msgpack.Decoder(Request).decode
 
 
 def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
-    """A case's settings and response, and the response's body if it is kept apart."""
+    """Return the packed settings and response of a case, and the body if it is stored apart."""
     body = response.body or b""
     inside, apart = (None, body) if len(body) > MAX_INLINE_BODY_BYTES else (body or None, b"")
     return _encode((settings, msgspec.structs.replace(response, body=inside))), apart
 
 
 def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Response]:
-    """What :func:`pack_content` packed. A body that is not kept apart stands in `content`; None: it is left out."""
+    """Return what :func:`pack_content` packed. `body` is empty if it is inside `content`, and None to leave it out."""
     settings, response = _decode_content(content)
     return settings, response if body == b"" else msgspec.structs.replace(response, body=body)
 
 
-def unpack_effect(made: bytes) -> CaseEffect | None:
-    """What the scripts say in one word: OPEN, or why the case is closed; nothing if it is as it was."""
-    if not made:
+def unpack_effect(effect: bytes) -> CaseEffect | None:
+    """Return the effect that a script names in one word: OPEN, or a close reason. Empty: the case is as it was."""
+    if not effect:
         return None
-    if made == b"OPEN":
+    if effect == b"OPEN":
         return CaseEffect(CaseStatus.OPEN)
-    return CaseEffect(CaseStatus.CLOSED, CloseReason(made.decode()))
+    return CaseEffect(CaseStatus.CLOSED, CloseReason(effect.decode()))
 
 
 def pack_fallback(fallback: Fallback) -> bytes:
-    """What a caller gets at the answer deadline, with its body: it is read where it is needed."""
+    """Return the packed fallback of a case, with its body."""
     return _encode(fallback)
 
 
 def unpack_fallback(packed: bytes) -> Fallback:
-    """What :func:`pack_way_out` packed."""
+    """Return what :func:`pack_fallback` packed."""
     return _decode_fallback(packed)
 
 
 def pack_answer(answer: Response) -> bytes:
-    """What a held call was answered, whole."""
+    """Return the packed answer to a held call, with its body."""
     return _encode(answer)
 
 
 def unpack_answer(packed: bytes) -> Response:
-    """What :func:`pack_answer` packed."""
+    """Return what :func:`pack_answer` packed."""
     return _decode_answer(packed)
 
 
 def pack_request(request: Request) -> tuple[bytes, bytes]:
-    """A request, and its body."""
+    """Return the packed request, and its body."""
     return _encode(msgspec.structs.replace(request, body=b"") if request.body else request), request.body
 
 
 def unpack_request(request: bytes, body: bytes) -> Request:
-    """What :func:`pack_request` packed."""
+    """Return what :func:`pack_request` packed."""
     return msgspec.structs.replace(_decode_request(request), body=body)

@@ -1,4 +1,4 @@
-"""What is kept of calls, and how much of what has ended."""
+"""What is kept of calls and closed cases, and for how long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Retention:
     """What is kept of calls and closed cases (spec, "Kept")."""
 
     time_ms: int = 7 * 24 * 3600 * 1000
-    """How long a closed case and an ended call are kept."""
+    """How long a closed case and an ended call are kept, in milliseconds."""
     calls_per_case: int = 100
     """How many ended calls of a case are kept."""
     bytes_per_case: int = 16 * 1024 * 1024
@@ -26,7 +26,7 @@ class Retention:
     """Whether the headers of requests and answers are kept."""
 
     def of_request(self, request: Request) -> Request:
-        """What is kept of a request: itself, if that is all of it."""
+        """Return what is kept of a request. It is the same object if all of it is kept."""
         if not self.headers and request.headers:
             request = replace(request, headers=())
         if not self.bodies and request.body:
@@ -34,7 +34,7 @@ class Retention:
         return request
 
     def of_answer(self, answer: Response) -> Response:
-        """What is kept of what a call with a handler was answered."""
+        """Return what is kept of an answer."""
         if not self.headers:
             answer = replace(answer, headers=None)
         return answer if self.bodies else replace(answer, body=None)

@@ -1,4 +1,4 @@
-"""Sends again what is safe to send again, until the store answers or it makes no sense any more."""
+"""Sends a command again until the store answers or its time is over. The command must be safe to send again."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ LONGEST_PAUSE_S: Final = 1.0
 
 
 async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> T:
-    """Sends until there is an answer.
+    """Send until there is an answer.
 
     Args:
-        send: Sends once. Safe to send again.
-        unsent_s: How long to try, in seconds, while it is certain that nothing was done.
-        unsure_s: How long to try, in seconds, once something may have been done.
+        send: Sends the command once.
+        unsent_s: How long to try while it is certain that nothing was done, in seconds.
+        unsure_s: How long to try once something may have been done, in seconds.
 
     Raises:
-        StoreError: there was no answer in that time. `maybe_done` speaks of all that was sent.
+        StoreError: There was no answer in that time. `maybe_done` is about all attempts.
     """
     answer, _ = await resend_knowing(send, unsent_s=unsent_s, unsure_s=unsure_s)
     return answer
 
 
 async def resend_knowing(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> tuple[T, bool]:
-    """As `resend`. Says besides whether one that was sent before may have done it: what is found done is then ours.
+    """Send as `resend` does, and also return whether an earlier attempt may have done the command.
+
+    What the store reports as done before may then have been done by this sender.
 
     Raises:
-        StoreError: there was no answer in that time.
+        StoreError: There was no answer in that time.
     """
     began = time.monotonic()
     maybe_done, pause_s = False, FIRST_PAUSE_S

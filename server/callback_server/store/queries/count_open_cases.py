@@ -1,4 +1,4 @@
-"""How many cases an owner has that are not closed, across partitions."""
+"""Count of the cases of an owner that are not closed, across partitions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SCRIPT: Final = Script("count_open_cases", text("owner"))
 
 
 async def count_open_cases(scripts: Scripts, owner: str) -> int:
-    """The number, partition by partition: exact only where nothing changes meanwhile.
+    """Return the number of open cases. It is exact only if nothing changes while the partitions are read.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owner=owner)))
     return sum(reply[0] for reply in replies.values())

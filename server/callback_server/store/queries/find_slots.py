@@ -1,4 +1,4 @@
-"""Which places for calls the workers of all replicas have, as far as they have said."""
+"""The free slots of the workers of all replicas, as they announced them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _decode = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
 class ReplicaSlots(msgspec.Struct, frozen=True):
-    """What one replica has said."""
+    """The announcement of one replica."""
 
     replica: str
     valid_ms: int
-    """For how long that holds, in milliseconds."""
+    """How long the announcement is valid, in milliseconds."""
     by_activity: dict[str, int]
 
 
 async def find_slots(scripts: Scripts) -> list[ReplicaSlots]:
-    """What each replica that has workers has said last.
+    """Return the last announcement of each replica that has workers.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
-    said = await scripts.run_on(SCRIPT, keys.WORKERS_KEY)
-    return [ReplicaSlots(said[at].decode(), said[at + 1], _decode(said[at + 2])) for at in range(0, len(said), 3)]
+    flat = await scripts.run_on(SCRIPT, keys.WORKERS_KEY)
+    return [ReplicaSlots(flat[at].decode(), flat[at + 1], _decode(flat[at + 2])) for at in range(0, len(flat), 3)]

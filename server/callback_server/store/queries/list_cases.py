@@ -1,10 +1,10 @@
 """Pages of an owner's cases, newest first, across partitions.
 
-Creation times are microseconds and differ within a partition, so (creation, partition) names a place in the list. A
-page token is the place of the last case of the page before. Each partition is asked for a few of its newest cases from
-there on, and for more only if it gave all of them to the page: what a page costs does not depend on how many cases
-there are. One script looks at so many cases, and says how far it came; and after so many scripts a page ends, short or
-empty, with the place that it came to: a search for what is rare blocks nobody.
+Creation times are in microseconds and differ within a partition, so (creation, partition) is a position in the list. A
+page token is the position of the last case on the page before. Each partition is asked for a few of its newest cases
+from there on, and for more only if all of these are on the page. So the cost of a page does not depend on the number of
+cases. One script looks at a limited number of cases and returns how far it came. After a limited number of scripts a
+page ends, short or empty, with the position that it came to. So a search for a rare case does not block the store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCRIPT: Final = Script(
     [*text("owner", "activity", "status", "before"), *numbers("limit", "max_scanned"), *lists("labels")],
 )
 SCAN: Final = 200
-"""How many cases one script looks at, fewer with many labels to compare: it blocks the store meanwhile."""
+"""How many cases one script looks at, fewer if it compares many labels. It blocks the store meanwhile."""
 MAX_SCRIPTS: Final = 4 * keys.PARTITIONS
 """After how many scripts a page ends, whatever it has."""
 _TOKEN: Final = struct.Struct(">BQB")
@@ -35,21 +35,21 @@ _TOKEN_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, order=True)
 class PageCursor:
-    """A place in the list of cases: between this one and the next older."""
+    """A position in the list of cases: between this case and the next older one."""
 
     created_us: int
     partition: int
 
     def token(self) -> str:
-        """The place as an opaque page token."""
+        """Return the position as an opaque page token."""
         return base64.urlsafe_b64encode(_TOKEN.pack(_TOKEN_VERSION, self.created_us, self.partition)).decode()
 
     @classmethod
     def from_token(cls, token: str) -> PageCursor:
-        """The place that a token names.
+        """Return the position that a token names.
 
         Raises:
-            ValueError: this is none of our tokens.
+            ValueError: The text is not a page token.
         """
         try:
             version, created_us, partition = _TOKEN.unpack(base64.b64decode(token, altchars=b"-_", validate=True))
@@ -70,15 +70,17 @@ async def list_cases(
     after: PageCursor | None,
     limit: int,
 ) -> tuple[list[str], PageCursor | None]:
-    """The ids of at most the next `limit` cases after a place, newest first, and where to go on if there may be more.
+    """Return the ids of the next cases after a position, at most `limit`, newest first.
+
+    Also returns the position to continue from if there may be more.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
     scan = max(4 * SCAN // (4 + len(labels)), 1)
     pairs = [text for pair in labels.items() for text in pair]
-    # What is known and not taken yet, newest first: cases, and of each partition the place up to which it is known.
+    # Known cases that are not on the page yet, newest first, and how far each partition is known.
     heap: list[_Known] = []
     asked = 0
 
@@ -111,7 +113,7 @@ async def list_cases(
             taken.append((known.place, known.case_id))
         elif asked >= MAX_SCRIPTS:
             return [case_id for _, case_id in taken], known.place
-        else:  # and the others of which no case is known: it will be their turn soon
+        else:  # also the others without a known case: they are needed soon
             with_cases = {each.minus_partition for each in heap if not each.is_frontier}
             waiting = [each for each in heap if each.is_frontier and each.minus_partition not in with_cases]
             heap = [each for each in heap if each not in waiting]
@@ -122,7 +124,7 @@ async def list_cases(
 
 
 class _Known(NamedTuple):
-    """A case, or how far its partition is known; those that sort first are newest."""
+    """A known case, or how far a partition is known. The newest sort first."""
 
     minus_created_us: int
     minus_partition: int
@@ -135,8 +137,8 @@ class _Known(NamedTuple):
 
 
 def _before(partition: int, after: PageCursor | None) -> int | str:
-    """Before which creation a partition's cases are after a place; empty: all of them."""
+    """Return the creation before which the cases of a partition follow a position. Empty: all of them follow."""
     if after is None:
         return ""
-    # At the same time, the higher partition comes first.
+    # Of two cases with the same creation, the one of the higher partition comes first.
     return after.created_us + 1 if partition < after.partition else after.created_us

@@ -1,6 +1,6 @@
-"""Pages of an owner's calls that are marked, newest first, across partitions: those that wait, those that are dead.
+"""Pages of an owner's calls that wait, or whose delivery is dead, newest first, across partitions.
 
-There are few of them at most times, so each partition is asked for a page of its own, and the newest of all are taken.
+Usually there are few of them, so each partition is asked for a whole page, and the newest of all are taken.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ _TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
 
 
 class CallFilter(enum.StrEnum):
-    """Which calls."""
+    """Which calls of an owner are listed."""
 
     WAITING = "WAITING"
-    """Held ones that wait for their answer."""
+    """Held calls that wait for their answer."""
     DEAD = "DEAD"
-    """Those whose delivery is dead."""
+    """Calls whose delivery is DEAD."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class CallCursor:
-    """A place in the list: between this call and the next older."""
+    """A position in the list of calls: between this call and the next older one."""
 
     start_ms: int
     call_id: str
 
     def token(self) -> str:
-        """The place as an opaque page token."""
+        """Return the position as an opaque page token."""
         return f"{self.start_ms}_{self.call_id}"
 
     @classmethod
     def from_token(cls, token: str) -> CallCursor:
-        """The place that a token names.
+        """Return the position that a token names.
 
         Raises:
-            ValueError: this is none of our tokens.
+            ValueError: The text is not a page token.
         """
         match = _TOKEN.fullmatch(token)
         if match is None:
@@ -57,21 +57,23 @@ class CallCursor:
 async def list_owner_calls(
     scripts: Scripts, call_filter: CallFilter, *, owner: str, after: CallCursor | None, limit: int
 ) -> tuple[list[str], CallCursor | None]:
-    """The ids of at most the next `limit` calls after a place, newest first, and where to go on if there are more.
+    """Return the ids of the next calls after a position, at most `limit`, newest first.
+
+    Also returns the position to continue from if there are more.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
     arguments = SCRIPT.pack(
         filter=call_filter, owner=owner, before_start=start, before_call_id=call_id, limit=limit + 1
     )
     replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), arguments))
-    places = [
+    cursors = [
         CallCursor(start_ms, call_id.decode())
         for flat in replies.values()
         for start_ms, call_id in zip(flat[::2], flat[1::2], strict=True)
     ]
-    newest = heapq.nlargest(limit + 1, places)
+    newest = heapq.nlargest(limit + 1, cursors)
     more = newest[limit - 1] if len(newest) > limit else None
-    return [place.call_id for place in newest[:limit]], more
+    return [cursor.call_id for cursor in newest[:limit]], more

@@ -1,4 +1,4 @@
-"""How a store is doing: what it says about itself, for who operates it."""
+"""The status of a store, for operators."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.safety import NodeCommand, primaries
 
 _PROBE_MS: Final = 1000
-"""How long what is written to measure may stay, if it is not removed."""
+"""How long the key of a measurement may stay if it is not deleted, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node that takes writes; alone, the store."""
+    """The status of one node that accepts writes. Outside of a cluster, it is the store."""
 
     name: str
-    """Its address on a cluster; empty alone."""
+    """The address of the node. Empty outside of a cluster."""
     product: str
     """`Valkey` or `Redis`."""
     version: str
-    """Its version."""
+    """The version of the product."""
     is_primary: bool
-    """Whether it takes writes."""
+    """Whether the node accepts writes."""
     replicas: int
-    """How many replicas follow it."""
+    """How many replicas follow the node."""
     used_memory: int
-    """What it uses, in bytes."""
+    """The memory that the node uses, in bytes."""
     max_memory: int
-    """What it may use, in bytes; 0: no limit."""
+    """The memory that the node may use, in bytes. 0: no limit."""
     machine_memory: int
-    """What its machine has, in bytes; 0: it does not say."""
+    """The memory of its machine, in bytes. 0: unknown."""
     is_append_only: bool
-    """Whether it writes an append-only file."""
+    """Whether the node writes an append-only file."""
     last_append_failed: bool
-    """Whether its last write to that file failed. It refuses writes then."""
+    """Whether its last write to that file failed. The node then refuses writes."""
     last_rewrite_failed: bool
-    """Whether its last attempt to shorten that file failed."""
+    """Whether its last rewrite of that file failed."""
     clock_ahead_s: float
-    """How far its clock is ahead of this machine's, in seconds."""
+    """How far the clock of the node is ahead of this machine's, in seconds."""
 
 
 async def read_node_status(client: StoreClient) -> list[NodeStatus]:
-    """Asks every node that takes writes. Only reads. Call it within `safety.refusals`."""
+    """Return the status of every node that accepts writes. Only reads. Call it within `safety.refusals`."""
     return [await _condition(name, ask) for name, ask in await primaries(client)]
 
 
 async def time_writes(client: StoreClient, count: int) -> list[float]:
-    """How long a write takes until it is answered, in seconds, each of `count` times.
+    """Measure `count` times how long a write takes until its reply, in seconds.
 
-    What the store's `appendfsync` asks for is part of it. Nothing stays. Call it within `safety.refusals`.
+    The time includes the fsync that `appendfsync` requires. No data stays. Call it within `safety.refusals`.
     """
     took = []
     for _ in range(count):

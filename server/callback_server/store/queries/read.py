@@ -1,4 +1,4 @@
-"""Reads of cases and calls. They change nothing, so what is due on a case shows once a transition or a sweep did it."""
+"""Reads of cases and calls. They change nothing: a timeout shows once a transition or a sweep has applied it."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
 
 @dataclass(frozen=True, slots=True)
 class HeldCall:
-    """How it stands with a held call."""
+    """The state of a held call."""
 
     status: CallStatus
     failure: CallFailure | None
     detail: str
     replica: str
-    """The process where its caller waits. Empty: it is not held."""
+    """The replica where the caller waits. Empty: the call is not held."""
     answer_digest: str
-    """A digest of what somebody answered it. Empty: nobody did."""
+    """A digest of the answer. Empty: there is no answer yet."""
     response: Response | None
-    """While it runs: the case's, as it was at the claim."""
+    """While the call runs: the response of the case as it was at the claim."""
     answer: Response | None
-    """What it was answered, whole and complete, for a moment after that."""
+    """The whole answer, which is kept for a moment."""
 
 
 async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool) -> list[Case | None]:
-    """The cases with these ids, None for each that does not exist; with or without their responses' bodies.
+    """Return the cases with these ids, and None for each that does not exist, with or without bodies of responses.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     if not case_ids:
         return []
@@ -69,10 +69,10 @@ async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool)
 
 
 async def read_case(scripts: Scripts, case_id: str) -> Case | None:
-    """The case with this id, whole.
+    """Return the case with this id, whole.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     return (await read_cases(scripts, [case_id], bodies=True))[0]
 
@@ -106,10 +106,10 @@ def _case(
 
 
 async def read_call(scripts: Scripts, call_id: str) -> Call | None:
-    """The call with this id, with its bodies.
+    """Return the call with this id, with its bodies.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     pipeline = scripts.client.pipeline(transaction=False)
@@ -124,10 +124,12 @@ async def read_call(scripts: Scripts, call_id: str) -> Call | None:
 async def list_calls(
     scripts: Scripts, case_id: str, *, before: int | None, limit: int
 ) -> tuple[list[Call], int | None]:
-    """The newest calls of a case whose attempt is below `before`, without bodies; where to go on, if there are more.
+    """Return the newest calls of a case whose attempt is below `before`, without bodies.
+
+    Also returns the attempt before which to continue if there are more.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     partition = keys.partition_of(case_id)
     highest = "+inf" if before is None else f"({before}"
@@ -143,10 +145,10 @@ async def list_calls(
 
 
 async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
-    """The calls with these ids, without bodies; but for those that were dropped meanwhile.
+    """Return the calls with these ids, without bodies, except those that were deleted meanwhile.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     if not call_ids:
         return []
@@ -161,10 +163,10 @@ async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
 
 
 async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
-    """How it stands with a held call; None if it is not known, or no longer.
+    """Return the state of a held call. None: the call is unknown or no longer kept.
 
     Raises:
-        StoreError: the store did not answer.
+        StoreError: The store did not answer.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     pipeline = scripts.client.pipeline(transaction=False)
@@ -186,7 +188,7 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
 
 
 async def _replies(pipeline: Pipeline | ClusterPipeline) -> list[Any]:
-    """What a pipeline reads, or its first error as it came: raised by redis-py, it would begin with other words."""
+    """Return the replies of a pipeline, or raise its first error unchanged: redis-py would change its text."""
     with store_errors():
         replies = await pipeline.execute(raise_on_error=False)
         for reply in replies:
@@ -222,7 +224,7 @@ def _call(
         end_ms=_number(end),
         outcome=Outcome(
             status=status,
-            # A call that runs keeps here the case's response as it was at the claim, and a recorded one goes on to.
+            # A call that runs has the response of the case here as it was at the claim. A recorded call keeps it.
             response=complete(unpack_content(response, response_body)[1], platform_url=(platform or b"").decode())
             if answered
             else None,
@@ -247,7 +249,7 @@ def _call(
 
 
 def _is_kept(fields: Sequence[Any]) -> bool:
-    """Whether there is a call, and more of it than what answers a message that is sent again."""
+    """Return whether there is a call, and not only its tombstone."""
     return fields[_CALL_FIELDS.index("request")] is not None
 
 

@@ -1,4 +1,4 @@
-"""The transition that forgets what is past its retention."""
+"""The transition that deletes what is past its retention."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("apply_retention", numbers("limit", "retention_ms"))
 LIMIT: Final = 100
-"""How many calls and cases one script forgets: it blocks the store meanwhile."""
+"""How many calls and cases one script deletes. It blocks the store meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionResult:
-    """What was forgotten."""
+    """How many calls and cases were deleted."""
 
     calls: int
     cases: int
@@ -28,10 +28,10 @@ class RetentionResult:
 
 
 async def apply_retention(scripts: Scripts, partition: int, *, retention: Retention) -> RetentionResult:
-    """Forgets at most `LIMIT` of what is past its retention in a partition.
+    """Delete at most `LIMIT` calls and cases of a partition that are past their retention.
 
     Raises:
-        StoreError: it is not known whether it was done; the next one does it.
+        StoreError: It is not known whether they were deleted. The next attempt does it.
     """
     calls, cases = await scripts.run(SCRIPT, partition, limit=LIMIT, retention_ms=retention.time_ms)
     return RetentionResult(calls, cases)

@@ -1,4 +1,4 @@
-"""The transition that claims a case for a call; a recorded call also ends in it."""
+"""The transition that claims a case for a call. A recorded call also ends in it."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ HOLD_LEASE_MS: Final = HOLD_DEADLINE_MS + LEASE_SLACK_MS
 
 
 class ClaimRefusal(enum.Enum):
-    """Why there is no grant."""
+    """A reason why a claim is refused."""
 
     UNKNOWN = b"UNKNOWN"
     """No case is reached by this state in this form."""
     BUSY = b"BUSY"
-    """Another call is running on a single-use case."""
+    """Another call runs on a single-use case."""
     STALE = b"STALE"
-    """This call has ended already: its lease was over before the store's answer came."""
+    """This call has ended already: its lease ended before the answer of the store arrived."""
     CONFIRM = b"CONFIRM"
-    """A person must confirm first."""
+    """A person must confirm the request first."""
     AGENT = b"AGENT"
-    """A program that opens links makes no call of this case, and this may be one."""
+    """Programs that open links make no call on this case, and this request may be from one."""
     HANDSHAKE = b"HANDSHAKE"
-    """No call was asked for. The case is open."""
+    """No call was requested. The case is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +60,29 @@ class CaseClosed:
 
 @dataclass(frozen=True, slots=True)
 class VerificationRequired:
-    """The case asks for a profile that was not passed. Nothing was changed, not even what was due."""
+    """The case requires a verification profile that was not passed. Nothing was changed, and no timeout was applied."""
 
     profile: str
     alternative_domain: str
-    """Where the case's URL is; empty if at the common one."""
+    """The domain of the case's URL. Empty: the common one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """More calls, of the case or of its owner, than are allowed in this time."""
+    """The case or its owner has more calls than the rate limit allows."""
 
     wait_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatedMessage:
-    """The message has come before, and its call has succeeded."""
+    """The message was received before, and its call has succeeded."""
 
     call_id: str
     response: Response
-    """What it was answered; the case's own if that is no longer kept."""
+    """The answer to that call, or the response of the case if the answer is no longer kept."""
     platform_url: str
-    """Where its `/path` leads; empty if there is none."""
+    """The base of a `/path` in the response. Empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,11 @@ class Verification:
     """What was established of a request before its claim."""
 
     profile: str = ""
-    """The verification profile that it has passed."""
+    """The verification profile that the request has passed. Empty: none."""
     message_sha256: str = ""
-    """SHA-256 of the message's id, in hexadecimal digits; empty if a message is not told from another."""
+    """SHA-256 of the message id, in hexadecimal digits. Empty: messages have no id."""
     window_ms: int = 0
-    """For how long a message with this id is the same one."""
+    """How long a message with this id counts as the same one, in milliseconds."""
 
 
 UNVERIFIED: Final = Verification()
@@ -102,7 +102,7 @@ ClaimResult = Grant | CaseClosed | VerificationRequired | RateLimited | Repeated
 
 
 class Leases:
-    """How long a call may hold its case: the defaults, and what is declared by activity."""
+    """The leases of calls: the default, and those that activities declare."""
 
     def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
         self.default_ms = default_ms
@@ -132,13 +132,26 @@ async def claim_call(
     replica: str = "",
     can_deliver: bool = False,
 ) -> ClaimResult:
-    """Claims the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
+    """Claim the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
-    `replica` is told of the answer, if the call is held. `can_deliver` says whether it can run a delivery at once.
-    `limited_owners` are owners that have made too many calls by now, and for how many milliseconds they wait.
+    Args:
+        scripts: The scripts on the store.
+        call_id: The id of the call.
+        state_sha256: SHA-256 of the state in the URL.
+        parameter: The state query parameter. Empty: the URL has the state in its path.
+        request: The request as it came.
+        leases: The leases of calls.
+        retention: What is kept of the request and of ended calls.
+        platform_url: The base of a `/path` in a response.
+        intent: What the request asks for.
+        verification: What was established of the request.
+        calls_per_minute: The rate limit of the case. None: any number.
+        limited_owners: Owners over their rate limit, each with its wait in milliseconds.
+        replica: The replica that is told of the answer if the call is held.
+        can_deliver: Whether this process can run a delivery at once.
 
     Raises:
-        StoreError: it is not known, unless `maybe_done` is False, whether the case was claimed.
+        StoreError: It is not known whether the case was claimed, unless `maybe_done` is False.
     """
     case_id = case_id_of(state_sha256)
     kept = retention.of_request(request)

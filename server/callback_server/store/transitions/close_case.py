@@ -18,21 +18,21 @@ SCRIPT: Final = Script(
 
 
 class CloseResult(enum.Enum):
-    """What became of it."""
+    """The result of a close."""
 
     OK = b"OK"
-    """It is closed now."""
+    """The case is closed now."""
     ALREADY = b"ALREADY"
-    """It was closed before, and stays as it was."""
+    """The case was closed before, and stays as it is."""
     UNKNOWN = b"UNKNOWN"
-    """No such case of this owner."""
+    """The owner has no such case."""
 
 
 async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, retention: Retention) -> CloseResult:
-    """Closes a case of `owner` (None: whoever's it is), durably. Safe to send again.
+    """Close a case of `owner` (None: any owner), durably. Safe to send again.
 
     Raises:
-        StoreError: it is not known whether it was closed.
+        StoreError: It is not known whether the case was closed.
     """
     reply = await scripts.run(
         SCRIPT,

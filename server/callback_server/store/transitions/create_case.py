@@ -23,21 +23,21 @@ SCRIPT: Final = Script(
 
 
 class CreateResult(enum.Enum):
-    """What became of it."""
+    """The result of a creation."""
 
     OK = b"OK"
-    """It is stored now."""
+    """The case is stored now."""
     KNOWN = b"KNOWN"
-    """The same request stored it before."""
+    """The same request stored the case before."""
     CONFLICT = b"CONFLICT"
-    """Its state exists with another owner or content."""
+    """The state exists with another owner or content."""
 
 
 async def create_case(scripts: Scripts, case: NewCase) -> CreateResult:
-    """Stores `case`, durably. Safe to send again.
+    """Store `case`, durably. Safe to send again.
 
     Raises:
-        StoreError: it is not known whether it was stored.
+        StoreError: It is not known whether the case was stored.
     """
     content, body = pack_content(case.settings, case.response)
     reply = await scripts.run(

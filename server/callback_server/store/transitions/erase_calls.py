@@ -11,29 +11,31 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("erase_calls", [*text("case_id", "owner", "erasure", "before"), *numbers("limit")])
 LIMIT: Final = 100
-"""How many calls one script erases: it blocks the store meanwhile."""
+"""How many calls one script erases. It blocks the store meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class EraseResult:
-    """What was erased."""
+    """The result of an erasure."""
 
     calls: int
     """How many calls had something recorded."""
     before: int | None
-    """The attempt before which to go on; None if that was all."""
+    """The attempt before which to continue. None: no calls are left."""
 
 
 async def erase_calls(
     scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None
 ) -> EraseResult | None:
-    """Erases, durably, what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`.
+    """Erase what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`, durably.
 
-    None if there is no such case of this owner (None: whoever's). Safe to send again: with the same name of an
-    `erasure` it counts the same.
+    Safe to send again: with the same name of the `erasure`, it counts the same calls.
+
+    Returns:
+        The result, or None if `owner` (None: any owner) has no such case.
 
     Raises:
-        StoreError: it is not known what was erased.
+        StoreError: It is not known which calls were erased.
     """
     word, *facts = await scripts.run(
         SCRIPT,

@@ -25,31 +25,37 @@ SCRIPT: Final = Script(
     applies_timeouts=True,
 )
 ANSWER_MS: Final = 10_000
-"""How long what a held call was answered is kept for its caller: who holds it looks each second."""
+"""How long the answer to a held call is kept, in milliseconds. The caller's process looks for it each second."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishResult:
-    """The end is recorded, now or by the same message before."""
+    """The end of a call is recorded."""
 
     effect: CaseEffect | None
-    """None: the case is as it was."""
+    """The effect on the case. None: the case is as it was."""
     again: bool = False
-    """It was recorded before."""
+    """The end was recorded before, by the same request."""
 
 
 async def finish_call(
     scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention, answer_digest: str = ""
 ) -> FinishResult | None:
-    """Records how `call_id` ended, durably, and what that makes of its case. Safe to send again.
+    """Record the end of a call and its effect on the case, durably. Safe to send again.
 
-    `answered` is of a held call: a digest of what somebody answered it, whose result `outcome` is. The answer is kept
-    whole for a moment, for the process where the caller waits.
+    Args:
+        scripts: The scripts on the store.
+        call_id: The id of the call.
+        outcome: How the call ended.
+        retention: What is kept of the answer and of ended calls.
+        answer_digest: A digest of the answer to a held call. The whole answer is kept for a moment, for the process
+            where the caller waits.
 
-    None: the call has ended otherwise, for its lease was over, or somebody answered it otherwise.
+    Returns:
+        The result, or None if the call has ended otherwise: its lease ended, or it has another answer.
 
     Raises:
-        StoreError: it is not known whether it was recorded.
+        StoreError: It is not known whether the end was recorded.
     """
     case_id = case_id_of_call(call_id)
     response, body = b"", b""

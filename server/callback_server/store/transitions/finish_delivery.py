@@ -1,4 +1,4 @@
-"""The transition that records what an attempt of a delivery came to."""
+"""The transition that records the end of an attempt of a delivery."""
 
 from __future__ import annotations
 
@@ -35,14 +35,23 @@ async def finish_delivery(
     wait_ms: int,
     retention: Retention,
 ) -> bool | None:
-    """Records, durably, the end of an attempt and where that leaves the delivery. Safe to send again.
+    """Record the end of an attempt and the status of its delivery, durably. Safe to send again.
 
-    `outcome` None: it was given up before the handler was asked. `wait_ms` is until the next attempt, if it is PENDING.
+    Args:
+        scripts: The scripts on the store.
+        call_id: The id of the call that is delivered.
+        fence: The number of the attempt among all attempts of the delivery.
+        request: The request that was delivered.
+        outcome: What the handler decided. None: the attempt was given up before the handler was asked.
+        status: The status of the delivery from now on.
+        wait_ms: The time until the next attempt if the delivery is PENDING, in milliseconds.
+        retention: What is kept of the request, of the answer and of ended calls.
 
-    True: the next one of an ordered case is due now. None: another attempt has begun, and decides.
+    Returns:
+        Whether the next delivery of an ordered case is due now. None: another attempt has started, and decides.
 
     Raises:
-        StoreError: it is not known whether it was recorded.
+        StoreError: It is not known whether the end was recorded.
     """
     response, body = b"", b""
     if outcome is not None and outcome.response is not None:

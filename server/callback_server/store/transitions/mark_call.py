@@ -1,4 +1,4 @@
-"""Records something of a call that changes nothing else."""
+"""The transition that sets a flag of a call."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SCRIPT: Final = Script("mark_call", text("call_id", "mark"))
 
 
 class CallMark(enum.StrEnum):
-    """What."""
+    """A flag of a call."""
 
     CALLER_GONE = "caller_gone"
-    """Its caller had hung up before it could be answered."""
+    """The caller hung up before it was answered."""
     FALLBACK_SENT = "fallback_sent"
-    """Its caller got the fallback, at the answer deadline."""
+    """The caller got the fallback at the answer deadline."""
 
 
 async def mark_call(scripts: Scripts, call_id: str, mark: CallMark) -> bool:
-    """Records it, durably. False: there is no such call, or no longer. Safe to send again.
+    """Set a flag of a call, durably, and return whether the call is known. Safe to send again.
 
     Raises:
-        StoreError: it is not known whether it was recorded.
+        StoreError: It is not known whether the flag was set.
     """
     (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id_of_call(call_id)), call_id=call_id, mark=mark)
     return bool(word == b"OK")

@@ -1,4 +1,4 @@
-"""The transition that has a recorded call delivered to its handler again."""
+"""The transition that delivers a recorded call to its handler again."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ SCRIPT: Final = Script("replay_call", text("case_id", "owner", "call_id"))
 
 
 class ReplayResult(enum.Enum):
-    """What became of it."""
+    """The result of a replay."""
 
     OK = b"OK"
     UNKNOWN = b"UNKNOWN"
-    """No such call of this owner, or no longer."""
+    """The owner has no such call, or it is no longer kept."""
     RUNNING = b"RUNNING"
-    """The call runs, or its delivery does."""
+    """The call or its delivery runs."""
     LOST = b"LOST"
-    """Its request is not kept whole."""
+    """The request of the call is not kept whole."""
     UNHANDLED = b"UNHANDLED"
-    """Its activity has no handler."""
+    """The activity has no handler."""
 
 
 async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> ReplayResult:
-    """Makes the delivery of a call due now, durably. `owner` None: whoever's it is. Safe to send again.
+    """Make the delivery of a call of `owner` (None: any owner) due now, durably. Safe to send again.
 
     Raises:
-        StoreError: it is not known whether it was done.
+        StoreError: It is not known whether it is due now.
     """
     case_id = case_id_of_call(call_id)
     (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), case_id=case_id, owner=owner or "", call_id=call_id)

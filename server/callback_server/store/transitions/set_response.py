@@ -26,22 +26,22 @@ SCRIPT: Final = Script(
 
 
 class SetResponseResult(enum.Enum):
-    """What became of it."""
+    """The result of a replacement of the response."""
 
     OK = b"OK"
     UNKNOWN = b"UNKNOWN"
-    """No such case of this owner (any more)."""
+    """The owner has no such case (any more)."""
     CONFLICT = b"CONFLICT"
-    """The response has changed since `case` was read: read again and decide again."""
+    """The response has changed since `case` was read. Read the case again."""
 
 
 async def set_response(
     scripts: Scripts, case: Case, response: Response, *, owner: str | None, retention: Retention
 ) -> SetResponseResult | CaseClosed:
-    """Gives `case` another response, durably, if its own is still as it was read. `owner` None: whoever's it is.
+    """Replace the response of `case`, durably, if it is still as it was read. `owner` None: any owner.
 
     Raises:
-        StoreError: it is not known whether it was replaced.
+        StoreError: It is not known whether the response was replaced.
     """
     content, body = pack_content(case.settings, response)
     word, *facts = await scripts.run(

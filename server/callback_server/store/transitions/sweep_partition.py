@@ -1,4 +1,4 @@
-"""The transitions that time brings: leases that end, cases that expire."""
+"""The transition that applies the timeouts of a partition: leases that end, cases that expire."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SCRIPT: Final = Script(
     applies_timeouts=True,
 )
 LIMIT: Final = 100
-"""How many of each kind one script does: it blocks the store meanwhile."""
+"""How many timeouts of each kind one script applies. It blocks the store meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What was due."""
+    """What a sweep found."""
 
     leases: int
     expiries: int
     deliveries: bool
-    """Whether a delivery is due, or of a paused activity would be."""
+    """Whether a delivery is due, also one of a paused activity."""
 
     @property
     def more(self) -> bool:
@@ -41,10 +41,10 @@ class SweepResult:
 async def sweep_partition(
     scripts: Scripts, partition: int, *, retention: Retention, paused: PausedActivities = NONE_PAUSED
 ) -> SweepResult:
-    """Does at most `LIMIT` of each kind of what is due in a partition, and has it know what is paused.
+    """Apply at most `LIMIT` timeouts of each kind in a partition, and update its copy of the paused activities.
 
     Raises:
-        StoreError: it is not known whether it was done; the next sweep does it.
+        StoreError: It is not known whether they were applied. The next sweep does it.
     """
     calls, cases, deliveries = await scripts.run(
         SCRIPT,

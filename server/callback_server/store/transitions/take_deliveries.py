@@ -1,4 +1,4 @@
-"""The transition that takes what is to be delivered."""
+"""The transition that takes deliveries that are due."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ SCRIPT: Final = Script(
     ],
 )
 LIMIT: Final = 50
-"""How many deliveries one script takes: it blocks the store meanwhile."""
+"""How many deliveries one script takes. It blocks the store meanwhile."""
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
-"""How much of requests it takes, and at least one."""
+"""How many bytes of requests one script takes. It takes at least one request."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """An attempt of a delivery, to be made now."""
+    """An attempt of a delivery, to be run now."""
 
     grant: Grant
     request: Request
     fence: int
-    """Which of all attempts it is. Who ends it says so: a later one may have begun meanwhile."""
+    """The number of the attempt among all. Its end names it, because a later attempt may have started meanwhile."""
     number: int = 1
-    """Which it is since the delivery began, or was replayed."""
+    """The number of the attempt since the delivery started or was replayed."""
     age_ms: int = 0
-    """How long ago that was."""
+    """How long ago the delivery started or was replayed, in milliseconds."""
 
 
 async def take_deliveries(
@@ -49,12 +49,15 @@ async def take_deliveries(
     leases: Leases,
     retention: Retention,
 ) -> tuple[list[DeliveryAttempt], bool]:
-    """Takes at most `limit` deliveries that are due in a partition, durably; and says whether more may be due.
+    """Take at most `limit` deliveries that are due in a partition, durably.
 
-    `turn` is another number each time, so that each activity comes first in its turn.
+    `turn` differs each time, so that each activity comes first in its turn.
+
+    Returns:
+        The attempts to run, and whether more may be due.
 
     Raises:
-        StoreError: it is not known what was taken. It is due again when its lease is over.
+        StoreError: It is not known which were taken. They are due again when their lease ends.
     """
     more, *taken = await scripts.run(
         SCRIPT,
