@@ -251,7 +251,7 @@ def broken_deliveries(calls, runs):
 
 @pytest.mark.timeout(count(240, 0))
 @pytest.mark.parametrize("with_store", [False, True], ids=["processes", "store and processes"])
-async def test_what_is_promised_holds_while_anything_is_killed_at_any_moment(tmp_path, store, with_store):
+async def test_the_guarantees_hold_while_any_process_is_killed_at_any_moment(tmp_path, store, with_store):
     workers, kills, stopping = [], Counter(), asyncio.Event()
     async with running_fleet(tmp_path, store, activities=ACTIVITY) as fleet, contextlib.AsyncExitStack() as stack:
         edges = []

@@ -60,7 +60,7 @@ async def test_callers_that_hang_up_at_any_moment_leave_every_handler_with_a_rec
     assert max(handler.starts.values()) == 1
 
 
-async def test_a_held_call_whose_caller_hung_up_is_answered_and_says_that_nobody_heard_it(tmp_path, store):
+async def test_a_held_call_whose_caller_hung_up_is_answered_and_shows_that_the_caller_is_gone(tmp_path, store):
     async with running_system(tmp_path, store) as system:
         address = urlsplit(system.url)
         case = await system.client.generate_callback_url("form", Response("ok"))

@@ -71,7 +71,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
     assert proxy.lost["finish_call"] >= len(handler.calls) > 0
 
 
-async def test_a_store_that_forgets_its_scripts_is_given_them_again(tmp_path, store, handler):
+async def test_a_store_that_lost_its_scripts_gets_them_again(tmp_path, store, handler):
     calls, flushes = count(200, 2000), 0
     async with (
         running_system(tmp_path, store, config=handler.config) as system,

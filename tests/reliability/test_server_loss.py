@@ -109,7 +109,7 @@ async def test_a_server_that_is_killed_leaves_its_calls_to_another_ones_sweeper(
     print(f"\n{len(running)} calls interrupted, {len(handler.calls)} starts")
 
 
-async def test_a_late_holder_changes_nothing_and_its_caller_is_not_told_of_a_success(system, store, handler):
+async def test_a_late_holder_changes_nothing_and_its_caller_gets_no_success(system, store, handler):
     each_mode = count(4, 100)
     running = await calls_that_run(system, handler, each_mode)
     system.server.signal(signal.SIGSTOP)

@@ -26,7 +26,7 @@ async def test_a_case_expires_by_itself(tmp_path, store):
         assert (await system.http.get(later.url)).status_code == 200
 
 
-async def test_what_is_past_its_retention_is_forgotten_and_leaves_nothing_behind(tmp_path, store):
+async def test_data_past_its_retention_is_deleted_completely(tmp_path, store):
     async with running_system(tmp_path, store) as system, redis.asyncio.Redis(port=store.port) as client:
         consumed = await system.client.generate_callback_url("record", Response("ok"))
         closed = await system.client.generate_callback_url("record", Response("ok"))

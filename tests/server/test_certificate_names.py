@@ -57,7 +57,7 @@ def test_uris_and_dns_names_are_names():
         x509.DirectoryName(NAME),
     ],
 )
-def test_what_only_looks_like_a_name_is_none(name):
+def test_a_malformed_name_does_not_count(name):
     assert names_of(certificate(name)) == frozenset()
 
 
@@ -65,7 +65,7 @@ def test_a_common_name_is_none():
     assert names_of(certificate()) == frozenset()
 
 
-def test_names_that_can_not_be_read_prove_nothing():
+def test_unreadable_names_do_not_authenticate():
     broken = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x03\x82\x05ab")
     assert names_of(certificate(extensions=[broken])) == frozenset()
     version_9 = x509.load_pem_x509_certificate(certificate(dns("a.example"))).public_bytes(Encoding.DER)

@@ -23,7 +23,7 @@ DELIVERED, DEAD = pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
 
 
 @contextlib.asynccontextmanager
-async def inbox_on(store, stub, *, retries=QUICK, sweeps=True, delivers=True, **more):
+async def delivering_on(store, stub, *, retries=QUICK, sweeps=True, delivers=True, **more):
     """Services whose activity `act` is served by a stub handler, and which look for what is due."""
     activity = ActivitySettings(target=stub.target, deadline_s=5, retry=retries)
     async with running_services(store, activities={"act": activity}, sweeps=sweeps, **more) as services:
@@ -40,8 +40,8 @@ async def stub():
 
 
 @pytest.fixture
-async def inbox(store_of, stub):
-    async with inbox_on(store_of(), stub) as services:
+async def delivering(store_of, stub):
+    async with delivering_on(store_of(), stub) as services:
         yield services
 
 
@@ -83,7 +83,7 @@ def failing(times, then):
     return script
 
 
-async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_is_consumed(inbox):
+async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_is_consumed(delivering):
     gate = asyncio.Event()
 
     async def script(_request, _context):
@@ -91,36 +91,38 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
         return accept(override(response_body=b"decided"), keep_open=True)
 
     in_flight = REGISTRY.get_sample_value("callback_deliveries_in_flight")
-    name = inbox.stub.play(script)
-    made = await generate(inbox, name)
-    answer = await invoke(inbox, made, b"body")
+    name = delivering.stub.play(script)
+    made = await generate(delivering, name)
+    answer = await invoke(delivering, made, b"body")
     assert answer.response.response_code == 202
-    call = await delivery_at(inbox, answer.call_id, RUNNING)
+    call = await delivery_at(delivering, answer.call_id, RUNNING)
     assert (call.status, call.delivery.attempts) == (pb.CALL_STATUS_SUCCEEDED, 1)
     assert REGISTRY.get_sample_value("callback_deliveries_in_flight") == in_flight + 1
-    case = (await inbox.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))).callback
+    case = (
+        await delivering.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    ).callback
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, pb.CLOSE_REASON_CONSUMED)
     assert case.answer_mode == pb.ANSWER_MODE_ACK
     gate.set()
-    call = await delivery_at(inbox, answer.call_id, DELIVERED)
+    call = await delivery_at(delivering, answer.call_id, DELIVERED)
     assert (call.delivery.response.response_body, call.response.response_code) == (b"decided", 202)
-    (asked,) = inbox.stub.requests(name)
+    (asked,) = delivering.stub.requests(name)
     assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
 
 
-async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(inbox):
-    name = inbox.stub.play(failing(3, accept()))
-    answer = await invoke(inbox, await generate(inbox, name), b"again")
-    call = await delivery_at(inbox, answer.call_id, DELIVERED)
+async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(delivering):
+    name = delivering.stub.play(failing(3, accept()))
+    answer = await invoke(delivering, await generate(delivering, name), b"again")
+    call = await delivery_at(delivering, answer.call_id, DELIVERED)
     assert call.delivery.attempts == 4
     assert call.delivery.failure == pb.CALL_FAILURE_UNSPECIFIED
-    asked = inbox.stub.requests(name)
+    asked = delivering.stub.requests(name)
     assert [(each.attempt, each.call_id, each.request_body) for each in asked] == [
         (attempt, answer.call_id, b"again") for attempt in (1, 2, 3, 4)
     ]
 
 
-async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_after_the_fix(inbox):
+async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_after_the_fix(delivering):
     fixed = asyncio.Event()
 
     async def script(_request, context):
@@ -128,36 +130,36 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
             await context.abort(grpc.StatusCode.INTERNAL, "broken")
         return accept()
 
-    name = inbox.stub.play(script)
-    answer = await invoke(inbox, await generate(inbox, name))
-    call = await delivery_at(inbox, answer.call_id, DEAD)
+    name = delivering.stub.play(script)
+    answer = await invoke(delivering, await generate(delivering, name))
+    call = await delivery_at(delivering, answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (5, pb.CALL_FAILURE_HANDLER_ERROR)
-    dead = await inbox.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [each.call_id for each in dead.calls] == [answer.call_id]
     fixed.set()
-    replayed = await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id))
+    replayed = await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id))
     assert replayed.call.delivery.status in (PENDING, RUNNING, DELIVERED)
-    call = await delivery_at(inbox, answer.call_id, DELIVERED)
+    call = await delivery_at(delivering, answer.call_id, DELIVERED)
     assert call.delivery.attempts == 6
-    assert inbox.stub.requests(name)[-1].replayed
-    assert inbox.stub.requests(name)[-1].attempt == 6
-    dead = await inbox.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert delivering.stub.requests(name)[-1].replayed
+    assert delivering.stub.requests(name)[-1].attempt == 6
+    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert not dead.calls
 
 
-async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(inbox):
-    name = inbox.stub.play(failing(0, reject(override(response_code=400))))
-    answer = await invoke(inbox, await generate(inbox, name))
-    call = await delivery_at(inbox, answer.call_id, DEAD)
+async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
+    name = delivering.stub.play(failing(0, reject(override(response_code=400))))
+    answer = await invoke(delivering, await generate(delivering, name))
+    call = await delivery_at(delivering, answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
     assert call.delivery.failure_detail == "the handler rejected it"
     assert call.delivery.response.response_code == 400
 
 
-async def test_a_handler_that_can_not_be_reached_costs_an_attempt_and_is_tried_again(store_of):
+async def test_an_unreachable_handler_costs_an_attempt_and_is_retried(store_of):
     async with stub_handler() as gone:
         pass  # nothing listens there any more
-    async with inbox_on(
+    async with delivering_on(
         store_of(), gone, retries=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2)
     ) as services:
         answer = await invoke(services, await generate(services, "any"))
@@ -168,13 +170,13 @@ async def test_a_handler_that_can_not_be_reached_costs_an_attempt_and_is_tried_a
 async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):
     name = stub.play(failing(1000, accept()))
     retries = RetrySettings(initial_s=0.001, max_s=0.002, max_age_s=1.5)
-    async with inbox_on(store_of(), stub, retries=retries) as services:
+    async with delivering_on(store_of(), stub, retries=retries) as services:
         answer = await invoke(services, await generate(services, name))
         call = await delivery_at(services, answer.call_id, DEAD)
         assert call.delivery.attempts >= 2
 
 
-async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their_order(inbox):
+async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their_order(delivering):
     running, handled = [], []
 
     async def script(request, context):
@@ -188,11 +190,11 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
         handled.append(int(request.request_body))
         return accept()
 
-    name = inbox.stub.play(script)
-    made = await generate(inbox, name, allow_multiple_calls=True, ordered=True)
+    name = delivering.stub.play(script)
+    made = await generate(delivering, name, allow_multiple_calls=True, ordered=True)
     for number in range(8):
-        answer = await invoke(inbox, made, b"%d" % number)
-    await delivery_at(inbox, answer.call_id, DELIVERED)
+        answer = await invoke(delivering, made, b"%d" % number)
+    await delivery_at(delivering, answer.call_id, DELIVERED)
     assert handled == list(range(8))
 
 
@@ -206,7 +208,7 @@ async def resume(services, activity="act"):
 
 async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
     store = store_of()
-    async with inbox_on(store, stub) as here, inbox_on(store, stub) as there:
+    async with delivering_on(store, stub) as here, delivering_on(store, stub) as there:
         name = stub.play(failing(0, accept()))
         made = await generate(here, name, allow_multiple_calls=True)
         await pause(here)
@@ -222,50 +224,54 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
         assert (looked, len(stub.requests(name))) == (0, 3)
 
 
-async def test_what_is_paused_is_listed_and_a_delivery_that_waits_says_what_for(inbox):
+async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_reason(delivering):
     async def paused():
-        return [*(await inbox.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())).callback_activities]
+        return [
+            *(await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())).callback_activities
+        ]
 
-    made = await generate(inbox, inbox.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True)
+    made = await generate(
+        delivering, delivering.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True
+    )
     for activity in ("act", "other", "act"):
-        await pause(inbox, activity)
+        await pause(delivering, activity)
     assert await paused() == ["act", "other"]
-    first, second = [(await invoke(inbox, made)).call_id for _ in range(2)]
+    first, second = [(await invoke(delivering, made)).call_id for _ in range(2)]
     for call_id, has_time in ((first, True), (second, False)):
         asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-        listed = {call.call_id: call for call in (await inbox.callbacks.ListCalls(asked)).calls}[call_id]
-        replayed = await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
-        for call in (await call_of(inbox, call_id), listed, replayed.call):
+        listed = {call.call_id: call for call in (await delivering.callbacks.ListCalls(asked)).calls}[call_id]
+        replayed = await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+        for call in (await call_of(delivering, call_id), listed, replayed.call):
             assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
             assert call.delivery.HasField("next_attempt_time") is has_time
-    await resume(inbox)
+    await resume(delivering)
     assert await paused() == ["other"]
-    assert not (await delivery_at(inbox, second, DELIVERED)).delivery.paused
-    await pause(inbox)
-    assert not (await call_of(inbox, second)).delivery.paused
+    assert not (await delivery_at(delivering, second, DELIVERED)).delivery.paused
+    await pause(delivering)
+    assert not (await call_of(delivering, second)).delivery.paused
 
 
 @pytest.mark.parametrize("change", [pause, resume])
-async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(inbox, change):
-    client = inbox.control_plane.scripts.client
+async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(delivering, change):
+    client = delivering.control_plane.scripts.client
     await client.config_set("min-replicas-to-write", 1)
     try:
-        assert (await refusal(change(inbox))).reason == "STORE_UNAVAILABLE"
+        assert (await refusal(change(delivering))).reason == "STORE_UNAVAILABLE"
     finally:
         await client.config_set("min-replicas-to-write", 0)
-    await change(inbox)
+    await change(delivering)
 
 
 async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
     """A handler that is taken out of service: its calls are not to be spent on attempts that find none."""
     store, name = store_of(), stub.play(failing(0, accept()))
-    async with inbox_on(store, stub) as before:
+    async with delivering_on(store, stub) as before:
         await pause(before)
         answer = await invoke(before, await generate(before, name))
     async with running_services(store) as without:
         await pause(without)
         assert (await call_of(without, answer.call_id)).delivery.paused
-    async with inbox_on(store, stub) as after:
+    async with delivering_on(store, stub) as after:
         await resume(after)
         call = await delivery_at(after, answer.call_id, DELIVERED)
         assert call.delivery.attempts == 1
@@ -278,17 +284,17 @@ async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_wh
         ("a" * 201, "1-200 characters"), ("a\n", "control characters"),
     ],
 )  # fmt: skip
-async def test_what_is_never_delivered_can_not_be_paused(inbox, activity, says):
-    said = await refusal(pause(inbox, activity))
+async def test_an_activity_without_deliveries_cannot_be_paused(delivering, activity, says):
+    said = await refusal(pause(delivering, activity))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
     assert says in said.text
-    listed = await inbox.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+    listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
     assert not listed.callback_activities
 
 
 async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):
     name = stub.play(failing(2, accept(override(response_body=b"secret"))))
-    async with inbox_on(store_of(), stub, record_bodies=False, record_headers=False) as services:
+    async with delivering_on(store_of(), stub, record_bodies=False, record_headers=False) as services:
         headers = [pb.Header(name="x-a", value="1")]
         answer = await invoke(services, await generate(services, name), b"body", request_headers=headers)
         call = await delivery_at(services, answer.call_id, DELIVERED)
@@ -299,9 +305,9 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
         assert said.reason == "CALL_NOT_REPLAYABLE"
 
 
-async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased_and_says_so(store_of, stub):
+async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, stub):
     name = stub.play(failing(0, accept()))
-    async with inbox_on(store_of(), stub, sweeps=False, delivers=False) as services:
+    async with delivering_on(store_of(), stub, sweeps=False, delivers=False) as services:
         made = await generate(services, name)
         answer = await invoke(services, made, b"body")
         erased = await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
@@ -314,14 +320,14 @@ async def test_what_waits_to_be_delivered_is_dead_when_it_is_erased_and_says_so(
     assert stub.requests(name) == []
 
 
-async def test_what_was_erased_is_not_among_the_dead_calls_for_nothing_is_left_to_replay(inbox):
-    made = await generate(inbox, inbox.stub.play(failing(0, reject())), allow_multiple_calls=True)
-    answer = await invoke(inbox, made, b"body")
-    await delivery_at(inbox, answer.call_id, DEAD)
-    await inbox.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
-    other = await invoke(inbox, made)
-    await delivery_at(inbox, other.call_id, DEAD)
-    dead = await inbox.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+async def test_erased_calls_are_not_listed_as_dead(delivering):
+    made = await generate(delivering, delivering.stub.play(failing(0, reject())), allow_multiple_calls=True)
+    answer = await invoke(delivering, made, b"body")
+    await delivery_at(delivering, answer.call_id, DEAD)
+    await delivering.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    other = await invoke(delivering, made)
+    await delivery_at(delivering, other.call_id, DEAD)
+    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [call.call_id for call in dead.calls] == [other.call_id]
 
 
@@ -338,23 +344,23 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
 
     name = stub.play(script)
     store = store_of()
-    async with inbox_on(store, stub, sweeps=False, delivers=False) as closed:
+    async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name, allow_multiple_calls=True)
         for _ in range(60):
             answer = await invoke(closed, made)
-    async with inbox_on(store, stub, max_in_flight_deliveries=3) as services:
+    async with delivering_on(store, stub, max_in_flight_deliveries=3) as services:
         await wait_until(lambda: len(stub.requests(name)) == 60)
         await delivery_at(services, answer.call_id, DELIVERED)
     assert most == 3
 
 
-async def test_what_was_taken_before_a_stop_is_delivered_before_the_end(store_of, stub):
+async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, stub):
     name = stub.play(failing(0, accept()))
     store = store_of()
-    async with inbox_on(store, stub, sweeps=False, delivers=False) as closed:
+    async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name)
         answer = await invoke(closed, made)
-    async with inbox_on(store, stub, sweeps=False) as services:
+    async with delivering_on(store, stub, sweeps=False) as services:
         taking = asyncio.create_task(services.control_plane.deliveries._take(keys.partition_of(made.callback_case_id)))
         await asyncio.sleep(0)  # the store is asked, and has not answered
         services.control_plane.deliveries.stop()
@@ -363,46 +369,46 @@ async def test_what_was_taken_before_a_stop_is_delivered_before_the_end(store_of
         await taking
 
 
-async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(inbox):
+async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delivering):
     gate = asyncio.Event()
 
     async def script(_request, _context):
         await gate.wait()
         return accept()
 
-    name = inbox.stub.play(script)
-    made = await generate(inbox, name)
-    invoking = inbox.control_plane.invoker.invoke(made.callback_state, "", Request("post"))
+    name = delivering.stub.play(script)
+    made = await generate(delivering, name)
+    invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post"))
     for _ in range(5):
         await asyncio.sleep(0)  # its claim is on its way
-    inbox.control_plane.deliveries.stop()
-    draining = asyncio.create_task(inbox.control_plane.drain())
+    delivering.control_plane.deliveries.stop()
+    draining = asyncio.create_task(delivering.control_plane.drain())
     answer = await invoking
-    await wait_until(lambda: inbox.stub.requests(name), what="a handler that was asked")
+    await wait_until(lambda: delivering.stub.requests(name), what="a handler that was asked")
     assert not draining.done()
     gate.set()
     await draining
-    assert (await call_of(inbox, answer.call_id)).delivery.status == DELIVERED
+    assert (await call_of(delivering, answer.call_id)).delivery.status == DELIVERED
 
 
-async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(inbox):
-    name = inbox.stub.play(failing(1, accept(override(response_body=b"done"))))
-    made = await generate(inbox, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
-    said = await refusal(invoke(inbox, made, b"body"))
+async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delivering):
+    name = delivering.stub.play(failing(1, accept(override(response_body=b"done"))))
+    made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
+    said = await refusal(invoke(delivering, made, b"body"))
     call_id = said.metadata["call_id"]
-    await inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
-    call = await delivery_at(inbox, call_id, DELIVERED)
+    await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+    call = await delivery_at(delivering, call_id, DELIVERED)
     assert (call.status, call.delivery.response.response_body) == (pb.CALL_STATUS_FAILED, b"done")
-    (first, again) = inbox.stub.requests(name)
+    (first, again) = delivering.stub.requests(name)
     assert (first.replayed, again.replayed, again.request_body) == (False, True, b"body")
-    case = await inbox.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    case = await delivering.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
     assert case.callback.status == pb.CALLBACK_STATUS_OPEN
 
 
-async def test_a_call_that_nobody_handles_or_that_runs_is_not_replayed(inbox):
-    made = await generate(inbox, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
-    recorded = await invoke(inbox, made)
-    said = await refusal(inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
+async def test_a_running_call_or_one_without_a_handler_is_not_replayed(delivering):
+    made = await generate(delivering, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
+    recorded = await invoke(delivering, made)
+    said = await refusal(delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
     assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
 
@@ -410,41 +416,41 @@ async def test_a_call_that_nobody_handles_or_that_runs_is_not_replayed(inbox):
         await gate.wait()
         return accept()
 
-    answer = await invoke(inbox, await generate(inbox, inbox.stub.play(script)))
-    said = await refusal(inbox.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+    answer = await invoke(delivering, await generate(delivering, delivering.stub.play(script)))
+    said = await refusal(delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
     assert (said.reason, "running" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate.set()
-    await delivery_at(inbox, answer.call_id, DELIVERED)
+    await delivery_at(delivering, answer.call_id, DELIVERED)
 
 
-async def test_an_ack_case_says_at_generate_what_does_not_go_together(inbox):
-    said = await refusal(generate(inbox, "", response=redirect()))
+async def test_generate_refuses_settings_that_an_ack_case_cannot_have(delivering):
+    said = await refusal(generate(delivering, "", response=redirect()))
     assert said.fields == ["response.response_redirect_url"]
-    said = await refusal(generate(inbox, "", callback_activity="record"))
+    said = await refusal(generate(delivering, "", callback_activity="record"))
     assert said.fields == ["answer_mode"]
-    said = await refusal(generate(inbox, "", answer_mode=pb.ANSWER_MODE_HANDLER, ordered=True))
+    said = await refusal(generate(delivering, "", answer_mode=pb.ANSWER_MODE_HANDLER, ordered=True))
     assert said.fields == ["ordered"]
-    made = await generate(inbox, "")
+    made = await generate(delivering, "")
     emptied = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=redirect())
-    assert (await refusal(inbox.callbacks.SetResponse(emptied))).fields == ["response.response_redirect_url"]
+    assert (await refusal(delivering.callbacks.SetResponse(emptied))).fields == ["response.response_redirect_url"]
 
 
-async def test_dead_calls_are_listed_in_pages_newest_first(inbox):
-    name = inbox.stub.play(failing(0, reject()))
-    made = await generate(inbox, name, allow_multiple_calls=True)
+async def test_dead_calls_are_listed_in_pages_newest_first(delivering):
+    name = delivering.stub.play(failing(0, reject()))
+    made = await generate(delivering, name, allow_multiple_calls=True)
     expected = []
     for _ in range(5):
-        answer = await invoke(inbox, made)
-        await delivery_at(inbox, answer.call_id, DEAD)
+        answer = await invoke(delivering, made)
+        await delivery_at(delivering, answer.call_id, DEAD)
         expected.insert(0, answer.call_id)
     found, token = [], ""
     while True:
         asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=2, page_token=token)
-        page = await inbox.callbacks.ListOwnerCalls(asked)
+        page = await delivering.callbacks.ListOwnerCalls(asked)
         found += [call.call_id for call in page.calls]
         token = page.next_page_token
         if not token:
             break
     assert found == expected
     asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token="nonsense")
-    assert (await refusal(inbox.callbacks.ListOwnerCalls(asked))).fields == ["page_token"]
+    assert (await refusal(delivering.callbacks.ListOwnerCalls(asked))).fields == ["page_token"]

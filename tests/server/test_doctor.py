@@ -50,7 +50,7 @@ def set_up(store, **settings):
 
 
 @pytest.mark.parametrize("kind", ["valkey", "redis"])
-async def test_a_store_that_is_fine_is_told_in_every_respect_and_is_left_as_it_was(store_of, kind):
+async def test_a_sound_store_gets_every_finding_and_is_not_changed(store_of, kind):
     store = store_of(kind)
     seen = await found(doctor.check_store, store_url=store.url)
     assert {level for level, _ in seen.values()} == {Level.OK}
@@ -210,7 +210,7 @@ def limited(store, limit, value):
     resource.prlimit(store.process.pid, limit, before)
 
 
-async def test_a_store_that_can_not_write_its_file_is_a_problem(tmp_path):
+async def test_a_store_that_cannot_write_its_file_is_a_problem(tmp_path):
     """As on a full disk: its file may grow no more. With `appendfsync always` it ends itself then."""
     store = StoreProcess(tmp_path, fsync="everysec", wrapper=("env", "--ignore-signal=XFSZ")).start()
     try:
@@ -385,7 +385,7 @@ async def test_a_file_without_an_edge_is_a_problem(principals):
     )  # fmt: skip
 
 
-async def test_a_file_of_principals_that_is_wrong_or_that_others_can_change_is_told(principals, tmp_path):
+async def test_a_principals_file_that_is_wrong_or_writable_by_others_is_a_finding(principals, tmp_path):
     file = principals(edge=f'roles = ["edge"]\n{token("a")}')
     file.chmod(0o646)
     level, text = (await found(doctor.check_principals, principals_file=file))["principals"]
@@ -400,7 +400,7 @@ async def test_a_file_of_principals_that_is_wrong_or_that_others_can_change_is_t
     assert (level, "No such file" in text) == (Level.PROBLEM, True)
 
 
-async def test_each_profile_is_made_of_its_files_or_told_why_not(tmp_path):
+async def test_each_profile_is_made_from_its_files_or_has_a_finding(tmp_path):
     file, keys = tmp_path / "secret", tmp_path / "keys"
     partner = {"kind": "standard-webhooks", "secret_files": [file]}
     token = {"kind": "jwt", "algorithms": ["RS256"], "issuer": "i", "audience": "a", "key_files": [keys]}
@@ -427,7 +427,7 @@ async def test_each_profile_is_made_of_its_files_or_told_why_not(tmp_path):
 # ---- Handlers ----
 
 
-async def test_each_handler_is_reached_or_told_why_not():
+async def test_each_handler_is_reached_or_has_a_finding():
     async with handler_service("order-paid") as service:
         target = service.config.split('"')[1]
         port = free_port()
@@ -461,7 +461,7 @@ async def test_a_handler_that_speaks_no_tls_is_not_reached_over_it(tmp_path):
 # ---- All of it ----
 
 
-async def test_settings_that_are_wrong_are_told_one_by_one_and_nothing_else_is_looked_at(tmp_path):
+async def test_wrong_settings_are_listed_and_no_other_check_runs(tmp_path):
     file = tmp_path / "callback.toml"
     file.write_text('[server]\ngrace_s = "long"\ncolour = "red"\n')
     said = [each async for each in doctor.diagnose(file)]

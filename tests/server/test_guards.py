@@ -64,7 +64,7 @@ async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_doe
 
 
 @pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
-async def test_who_asks_is_looked_at_only_where_agents_are_to_be_detected(services, guard, monkeypatch):
+async def test_the_user_agent_is_examined_only_if_agents_must_be_detected(services, guard, monkeypatch):
     looked_at = []
     monkeypatch.setattr(establish, "by_agent", lambda request: looked_at.append(request) or False)
     made = await generate(services, guard)

@@ -46,7 +46,7 @@ async def handler():
 UNREACHABLE = '[activities.nobody]\ntarget = "127.0.0.1:1"\nconnect_timeout_s = 0.1\n'
 
 
-async def test_each_call_is_counted_once_by_what_became_of_it(store_of, tmp_path, handler):
+async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, handler):
     async def script(call):
         match call.activity_case:
             case "reject":
@@ -180,7 +180,7 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
                     assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "record"})
 
 
-async def test_what_alerts_count_stands_at_0_before_anything_has_happened(store_of, tmp_path):
+async def test_series_for_alerts_start_at_0(store_of, tmp_path):
     async with running_system(tmp_path, store_of()) as system:
         server, edge = await figures(system, system.server), await figures(system, system.edge)
 

@@ -60,7 +60,7 @@ async def test_a_callback_that_is_closed_makes_room_for_another(store_of, by):
         assert (await refusal(services.callbacks.GenerateCallbackUrl(asked()))).reason == FULL
 
 
-async def test_what_exists_already_is_given_again_though_there_is_no_room(store_of):
+async def test_a_retried_request_gets_its_case_again_at_the_limit(store_of):
     async with running_services(store_of(), max_open_cases_per_owner=2) as services:
         made = await made_of(services, [asked(request_id="one"), asked(request_id="two")])
         assert await made_of(services, [asked(request_id="one"), asked(request_id="two")]) == made
@@ -69,7 +69,7 @@ async def test_what_exists_already_is_given_again_though_there_is_no_room(store_
         assert (await refusal(services.callbacks.GenerateCallbackUrl(asked(request_id="three")))).reason == FULL
 
 
-async def test_what_exists_already_takes_no_second_place(store_of):
+async def test_a_retried_request_counts_once(store_of):
     async with running_services(store_of(), max_open_cases_per_owner=5) as services:
         again = [asked(request_id="one") for _ in range(50)]
         assert len({made.callback_url for made in await made_of(services, again)}) == 1
@@ -96,7 +96,7 @@ async def test_the_places_of_one_owner_are_not_those_of_another(store_of):
             assert said.reason == FULL
 
 
-async def test_a_second_server_counts_what_the_first_has_made(store_of):
+async def test_a_second_server_counts_the_cases_of_the_first(store_of):
     store = store_of()
     async with running_services(store, max_open_cases_per_owner=4) as first:
         await made_of(first, [asked() for _ in range(3)])
@@ -124,7 +124,7 @@ class Cases:
 
 
 @pytest.mark.parametrize("looks_first", [False, True])
-async def test_what_is_being_stored_while_it_is_counted_is_not_missed(monkeypatch, looks_first):
+async def test_a_case_being_stored_during_a_count_is_counted(monkeypatch, looks_first):
     monkeypatch.setattr("callback_server.limits.open_cases.RECOUNT_S", 0)
     cases = Cases()
     cases.looks_first = looks_first
@@ -142,7 +142,7 @@ async def test_what_is_being_stored_while_it_is_counted_is_not_missed(monkeypatc
         await third
 
 
-async def test_a_place_whose_case_was_not_stored_is_free_again():
+async def test_a_reservation_without_a_stored_case_is_released():
     cases = Cases()
     quota = OpenCaseQuota(1, cases.count)
     await quota.reserve("shop")
@@ -151,7 +151,7 @@ async def test_a_place_whose_case_was_not_stored_is_free_again():
     assert cases.counts == 1
 
 
-async def test_who_waits_for_a_count_shares_it():
+async def test_concurrent_requests_share_one_count():
     cases = Cases()
     quota = OpenCaseQuota(1000, cases.count)
     await asyncio.gather(*(quota.reserve("shop") for _ in range(100)))

@@ -29,9 +29,7 @@ async def call(services, made):
 
 @pytest.mark.parametrize("kind", ["valkey", "valkey-cluster"])
 @pytest.mark.parametrize("limit", [1, 7, 50])
-async def test_a_minute_of_a_case_has_as_many_calls_as_it_may_and_what_comes_too_early_changes_nothing(
-    store_of, kind, limit
-):
+async def test_a_case_gets_its_calls_a_minute_and_a_refused_call_changes_nothing(store_of, kind, limit):
     store = store_of(kind)
     async with running_services(store, max_calls_per_minute_per_case=limit) as services:
         made, other = await generate(services), await generate(services)
@@ -85,33 +83,33 @@ async def test_an_owner_that_made_too_many_calls_waits_on_all_of_its_cases(store
 
 def test_an_owner_may_be_a_minutes_worth_ahead_and_then_goes_on_evenly():
     now = 1000 * SECOND
-    pace = OwnerRateLimit(6, clock=lambda: now)
+    rate = OwnerRateLimit(6, clock=lambda: now)
     for _ in range(6):
-        assert not pace.limited()
-        pace.charge("shop")
-    pace.charge("other")
-    assert pace.limited() == [("shop", 10_000)]
+        assert not rate.limited()
+        rate.charge("shop")
+    rate.charge("other")
+    assert rate.limited() == [("shop", 10_000)]
     now += 19 * SECOND // 2
-    assert pace.limited() == [("shop", 500)]
+    assert rate.limited() == [("shop", 500)]
     now += SECOND // 2 - 1
-    assert pace.limited() == [("shop", 1)]
+    assert rate.limited() == [("shop", 1)]
     now += 1
-    assert not pace.limited()
-    pace.charge("shop")
-    assert pace.limited() == [("shop", 10_000)]
+    assert not rate.limited()
+    rate.charge("shop")
+    assert rate.limited() == [("shop", 10_000)]
     now += 60 * SECOND
     for _ in range(6):
-        assert not pace.limited()
-        pace.charge("shop")
-    assert pace.limited() == [("shop", 10_000)]
+        assert not rate.limited()
+        rate.charge("shop")
+    assert rate.limited() == [("shop", 10_000)]
 
 
-def test_an_owner_that_calls_no_more_is_forgotten():
+def test_an_owner_without_calls_is_deleted_from_memory():
     now = 1000 * SECOND
-    pace = OwnerRateLimit(1, clock=lambda: now)
+    rate = OwnerRateLimit(1, clock=lambda: now)
     for owner in map(str, range(1000)):
-        pace.charge(owner)
-    assert len(pace.limited()) == 1000
+        rate.charge(owner)
+    assert len(rate.limited()) == 1000
     now += 60 * SECOND
-    assert not pace.limited()
-    assert not pace._limited
+    assert not rate.limited()
+    assert not rate._limited

@@ -53,7 +53,7 @@ def of(token, path):
     return read_principals(path).of_token(token)
 
 
-def test_who_is_known_by_token_and_by_certificate(path):
+def test_principals_are_found_by_token_and_by_certificate(path):
     principals = known(path, WRITTEN)
     assert (principals.of_token(TOKEN).name, principals.of_token(TOKEN).roles) == ("orders", {Role.OWNER})
     assert principals.of_certificate(["edge.shop.example"]).name == "edge"
@@ -116,7 +116,7 @@ def test_a_file_that_is_wrong_says_where_and_repeats_no_token(path, text, says):
     assert TOKEN not in str(caught.value)
 
 
-def test_a_file_that_can_not_be_read_says_why(path, tmp_path):
+def test_an_unreadable_file_is_an_error_with_its_cause(path, tmp_path):
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         read_principals(path)
     with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
@@ -145,7 +145,7 @@ def test_the_first_token_makes_a_file_for_its_owner_alone(path):
 
 
 @pytest.mark.parametrize("text", ["", "# Who may do what\n\n", "[principals]\n"])
-def test_a_file_that_has_nobody_yet_can_be_begun(path, text):
+def test_a_file_without_principals_can_get_the_first_one(path, text):
     path.write_text(text)
     token = add_token(path, "orders", [Role.OWNER], None)
     assert of(token, path).name == "orders"
@@ -214,7 +214,7 @@ def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
         ("", [Role.OWNER], WRITTEN, "the first a letter or digit"),
     ],
 )
-def test_what_can_not_be_added_changes_nothing(path, name, roles, text, says):
+def test_a_refused_addition_changes_nothing(path, name, roles, text, says):
     path.write_text(text)
     before = path.stat().st_ino
     with pytest.raises((SettingsError, ValueError), match=re.escape(says)):
@@ -223,12 +223,12 @@ def test_what_can_not_be_added_changes_nothing(path, name, roles, text, says):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_directory_that_is_not_there_is_told(path):
+def test_a_missing_directory_is_an_error(path):
     with pytest.raises(SettingsError, match="cannot be written: No such file or directory"):
         add_token(path.parent / "nowhere" / "principals.toml", "orders", [Role.OWNER], None)
 
 
-def test_a_link_stays_one_and_what_it_leads_to_is_changed(path, tmp_path):
+def test_a_link_stays_a_link_and_its_target_is_changed(path, tmp_path):
     link = tmp_path / "link.toml"
     path.write_text(WRITTEN)
     link.symlink_to(path.name)
@@ -252,7 +252,7 @@ def test_no_token_is_lost_where_many_are_added_at_once(path):
     assert [principals.of_token(token).name for token in tokens] == [f"p{number % 3}" for number in range(24)]
 
 
-def test_what_is_put_in_by_hand_is_the_same(path):
+def test_an_entry_added_by_hand_works_the_same(path):
     principals = known(path, token_toml("new.one", [Role.OWNER, Role.EDGE], token_entry(TOKEN, None)))
     assert principals.of_token(TOKEN).roles == {Role.OWNER, Role.EDGE}
     worker = known(path, token_toml("w", [Role.WORKER], token_entry(TOKEN, None), activities=["a", "*"]))
@@ -288,7 +288,7 @@ async def test_a_token_that_is_added_works_without_a_restart_and_one_that_is_tak
     assert {event["event"] for event in log} == {"principals_read"}
 
 
-async def test_a_file_that_becomes_wrong_or_goes_away_changes_nobody_and_is_told_once(path, watched, monkeypatch):
+async def test_a_file_that_becomes_wrong_or_missing_changes_nothing_and_is_logged_once(path, watched, monkeypatch):
     file, log = watched
     looks, look = [], module._stamp
     monkeypatch.setattr(module, "_stamp", lambda path: looks.append(path) or look(path))
@@ -314,7 +314,7 @@ async def test_a_change_is_seen_though_time_and_size_of_the_file_stay(path, watc
     await wait_until(lambda: "buyers" in file.current.entries)
 
 
-async def test_a_file_that_no_parser_can_read_is_told_and_the_next_one_is_read(path, watched):
+async def test_an_unparsable_file_is_logged_and_the_next_one_is_read(path, watched):
     file, log = watched
     path.write_text(f"x = {'[' * 5000}")
     await wait_until(lambda: len(log) == 1)

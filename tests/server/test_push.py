@@ -138,7 +138,7 @@ async def test_a_handler_that_is_late_fails_the_call(store_of):
     assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
 
 
-async def test_a_handler_that_can_not_be_reached_was_not_started_and_costs_nothing(store_of):
+async def test_an_unreachable_handler_was_not_started_and_the_case_stays_open(store_of):
     async with one_activity(store_of(), target=f"127.0.0.1:{free_port()}", connect_timeout_s=0.2) as up:
         made, answer = await up.call()
         said = await refusal(answer)
@@ -168,7 +168,7 @@ async def test_a_handler_that_is_back_is_reached_again(store_of):
     assert reached.response.response_code == 200
 
 
-async def test_an_activity_that_nobody_serves_is_not_started(store_of):
+async def test_a_call_of_an_activity_without_a_handler_is_not_started(store_of):
     async with running_services(store_of(), activities={"gone": ActivitySettings(deadline_s=0.2)}) as up:
         made = await up.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity="gone", response=response())
@@ -198,7 +198,7 @@ async def test_an_activity_that_nobody_serves_is_not_started(store_of):
         ),
     ],
 )
-async def test_an_answer_that_can_not_be_rendered_fails_the_call(store_of, answer):
+async def test_an_answer_that_cannot_be_rendered_fails_the_call(store_of, answer):
     async with listening(answering(answer)) as port, one_activity(store_of(), target=f"127.0.0.1:{port}") as up:
         made, invoked = await up.call()
         said = await refusal(invoked)
@@ -272,7 +272,7 @@ async def test_a_handler_is_reached_over_mutual_tls(store_of, authority):
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name", "no_certificate"])
-async def test_a_handler_that_is_not_who_it_must_be_is_not_asked(store_of, authority, wrong):
+async def test_a_handler_with_the_wrong_certificate_is_not_asked(store_of, authority, wrong):
     differing = {
         "authority": {"ca_file": authority.folder / "other.pem"},
         "name": {"server_name": "other.example"},
@@ -376,9 +376,7 @@ async def test_other_tls_files_take_over_and_the_call_under_way_ends(soon, store
         ("key_file", "nonsense", "there is nothing in PEM form"),
     ],
 )
-async def test_a_server_does_not_start_with_tls_files_of_a_handler_that_can_not_be_used(
-    authority, tmp_path, name, content, said
-):
+async def test_unusable_tls_files_of_a_handler_stop_the_start(authority, tmp_path, name, content, said):
     file, config = tmp_path / "file", tmp_path / "callback.toml"
     if content is not None:
         file.write_text(content)

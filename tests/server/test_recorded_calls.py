@@ -58,7 +58,7 @@ async def test_a_redirect_that_leads_nowhere_any_more_fails_the_call(store_of, l
     assert case.callback.status == pb.CALLBACK_STATUS_OPEN
 
 
-async def test_what_carries_no_body_is_recorded_without_one(services):
+async def test_a_response_without_a_body_is_recorded_without_one(services):
     made = await generate(services, response(response_code=204, response_body=b"x"))
     assert (await call(services, made)).response.response_body == b""
     (ended,) = await recorded(services, made)

@@ -124,7 +124,7 @@ async def test_without_headers_a_call_is_answered_as_ever_and_keeps_all_but_them
     assert GAVE_HEADER not in there
 
 
-async def test_the_store_never_has_what_is_not_recorded_of_a_call_that_runs(store, pushing):
+async def test_unrecorded_data_of_a_running_call_is_never_stored(store, pushing):
     pushing.gate.clear()
     async with pushing.start(record_bodies=False, record_headers=False) as services:
         made = await generate(services, "push", pushing.answers)
@@ -177,7 +177,7 @@ async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
         assert secret not in there
 
 
-async def test_erasing_again_finds_nothing_and_what_comes_later_is_recorded(services):
+async def test_a_second_erasure_finds_nothing_and_later_calls_are_recorded(services):
     made = await generate(services)
     await call(services, made)
     assert [(await erase(services, made)).erased_call_count for _ in range(2)] == [1, 0]

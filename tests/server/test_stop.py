@@ -128,7 +128,7 @@ async def test_health_says_first_that_no_new_work_is_taken(system, handler):
     assert await exit_of(system.server) == 0
 
 
-async def test_while_it_drains_edges_are_told_to_go_elsewhere_and_everything_is_still_served(system, handler):
+async def test_a_draining_server_sends_edges_away_and_still_serves(system, handler):
     system = await system(grace_s=20, drain_s=60)
     handler.gate.set()
     admin = f"http://{system.server.facts['admin']}"

@@ -189,7 +189,7 @@ async def failed_reloads(server, file):
     return float(found[1]) if found else 0
 
 
-async def test_files_that_can_not_be_used_are_told_once_and_what_was_holds(tls, store_of, mutual):
+async def test_unusable_tls_files_are_logged_once_and_the_former_ones_stay_in_use(tls, store_of, mutual):
     async with running(tls, store_of(), **mutual) as server:
         client, first = tls.credentials("orders.example"), shown(tls)
         third = tls.authority.issue_cert("localhost")

@@ -121,7 +121,7 @@ async def test_the_life_of_a_recorded_callback(services, told):
         ({"allow_multiple_calls": True}, "rejects", {}),
     ],
 )
-async def test_the_end_of_a_call_says_what_it_made_of_the_case(pushing, told, fields, script, made_of_it):
+async def test_the_event_of_a_calls_end_has_its_effect_on_the_case(pushing, told, fields, script, made_of_it):
     made = await generate(pushing.services, "push", getattr(pushing, script), **fields)
     told()
     call_id = await call(pushing.services, made)
@@ -149,7 +149,7 @@ async def test_a_call_that_ends_after_its_case_was_closed_made_nothing_of_it(pus
     assert "case_status" not in ended
 
 
-async def test_what_is_done_already_is_told_no_second_time(services, told):
+async def test_a_repeated_request_logs_no_second_event(services, told):
     made = await generate(services, request_id="once")
     assert await generate(services, request_id="once") == made
     for _ in range(2):
@@ -158,7 +158,7 @@ async def test_what_is_done_already_is_told_no_second_time(services, told):
 
 
 @pytest.mark.parametrize("by", ["sweep", "claim", "close", "set"])
-async def test_a_lease_that_ended_is_told_once_by_whatever_came_upon_it(pushing, told, by):
+async def test_an_ended_lease_is_logged_once_by_the_transition_that_applies_it(pushing, told, by):
     services, before = pushing.services, REGISTRY.get_sample_value("callback_leases_ended_total")
     made = await generate(services, "push", pushing.gated, retryable_after_error=by == "set")
     calling = asyncio.create_task(refusal(call(services, made)))
@@ -190,7 +190,7 @@ async def test_a_lease_that_ended_is_told_once_by_whatever_came_upon_it(pushing,
 
 
 @pytest.mark.parametrize("by", ["sweep", "claim", "close"])
-async def test_a_callback_that_expired_is_told_once_by_whatever_came_upon_it(store_of, told, by):
+async def test_an_expired_callback_is_logged_once_by_the_transition_that_applies_it(store_of, told, by):
     store, before = store_of(), REGISTRY.get_sample_value("callback_cases_expired_total")
     async with running_services(store) as services:
         made = await generate(services, time_to_live=Duration(seconds=3600))
@@ -209,7 +209,7 @@ async def test_a_callback_that_expired_is_told_once_by_whatever_came_upon_it(sto
     assert REGISTRY.get_sample_value("callback_cases_expired_total") == before + 1
 
 
-async def test_a_lost_reply_costs_no_event_of_what_was_asked_for(store_of, told):
+async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
     scripts = ("create_case", "set_response", "claim_call", "close_case", "erase_calls")
     async with StoreProxy(store_of(), each_once(*scripts)) as proxy, running_services(proxy) as services:
         for fields in ({}, {"request_id": "once"}):
@@ -231,7 +231,7 @@ async def test_a_lost_reply_costs_no_event_of_what_was_asked_for(store_of, told)
     assert all(proxy.lost[script] >= 2 for script in scripts)
 
 
-async def test_an_end_whose_reply_was_lost_still_says_what_it_made_of_the_case(store_of, told):
+async def test_an_end_with_a_lost_reply_still_logs_its_effect_on_the_case(store_of, told):
     async with stub_handler() as stub:
 
         async def accepts(_request, _context):
@@ -247,7 +247,7 @@ async def test_an_end_whose_reply_was_lost_still_says_what_it_made_of_the_case(s
     assert proxy.lost["finish_call"]
 
 
-async def test_what_a_round_forgets_is_one_event(services, told):
+async def test_a_round_of_retention_logs_one_event(services, told):
     for made in [await generate(services) for _ in range(20)]:
         await call(services, made)
     told()

@@ -132,7 +132,7 @@ async def checked(url, durability):
         await client.aclose()
 
 
-async def test_everysec_is_fine_for_who_says_so_and_no_sync_for_nobody(store, server):
+async def test_everysec_is_accepted_if_configured_and_no_sync_never(store, server):
     with set_up(store, appendfsync="everysec"):
         accepting = server(CALLBACK_STORE_DURABILITY="everysec")
         assert (await accepting.start()).stop() == 0
@@ -170,7 +170,7 @@ async def test_a_start_raises_the_schema_version_of_the_release_before_and_never
     ],
 )
 @pytest.mark.usefixtures("version_five")
-async def test_every_other_layout_is_refused_with_what_to_do(store, stored, advice):
+async def test_every_other_layout_is_refused_with_advice(store, stored, advice):
     with redis.Redis(port=store.port) as client:
         client.set(keys.SCHEMA_KEY, stored)
         with pytest.raises(UnsafeStoreError) as refused:
@@ -218,7 +218,7 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     assert await asyncio.to_thread(waiting.process.wait, 60) == 0
 
 
-async def test_a_store_that_can_not_be_reached_is_not_waited_for_for_ever(monkeypatch):
+async def test_the_wait_for_an_unreachable_store_ends(monkeypatch):
     monkeypatch.setattr(store_health, "START_WAIT_S", 0.2)
     settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
     with pytest.raises(StartError, match="the store cannot be reached: "):
@@ -268,7 +268,7 @@ def test_a_version_that_is_too_old_is_named(info, said):
         "",
     ],
 )
-def test_a_store_url_that_can_not_be_read_is_a_wrong_setting_and_is_not_repeated(url):
+def test_an_invalid_store_url_is_a_settings_error_that_does_not_repeat_it(url):
     with pytest.raises(ValueError, match=r"store_url\n  Value error, must b") as caught:
         ServerSettings(store_url=url)
     assert not any(secret in str(caught.value) for secret in ("s3cr", "pa/ss", "notaport"))
@@ -281,6 +281,6 @@ async def test_a_store_that_refuses_user_or_password_is_not_waited_for(server, s
     assert "hunter2" not in said
 
 
-async def test_a_database_that_is_not_there_is_told(server, store):
+async def test_a_missing_database_is_an_error(server, store):
     said = await refusal(server(CALLBACK_STORE_URL=f"{store.url}/99"))
     assert "it refuses a command: DB index is out of range" in said

@@ -105,7 +105,7 @@ async def dump(store):
         return await dumped(client, 0)
 
 
-async def test_what_passes_is_a_call_and_says_so_to_handler_and_owner(up):
+async def test_a_verified_request_is_a_call_that_names_its_profile(up):
     made = await generate(up)
     answer = await deliver(up, made)
     assert answer.response.response_body == b"answer 1"
@@ -132,7 +132,7 @@ async def test_the_case_shows_its_profile_and_guard_wherever_it_is_shown(up):
 
 @pytest.mark.parametrize("activity", ["push", "record"])
 @pytest.mark.parametrize("multiple", [False, True])
-async def test_what_is_forged_changes_nothing_at_all(up, activity, multiple):
+async def test_a_forged_request_changes_nothing(up, activity, multiple):
     made = await generate(up, activity=activity, allow_multiple_calls=multiple)
     before = await dump(up.store)
     failed = _failed()
@@ -155,7 +155,7 @@ async def test_what_is_forged_changes_nothing_at_all(up, activity, multiple):
     assert (await deliver(up, made)).call_id
 
 
-async def test_what_is_forged_says_nothing_of_a_case_that_is_closed(up):
+async def test_a_forged_request_does_not_learn_that_a_case_is_closed(up):
     made = await generate(up)
     await up.services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
     assert (await refusal(deliver(up, made, secret=whsec(b"2")))).reason == "VERIFICATION_FAILED"
@@ -208,7 +208,7 @@ class Broken:
     ],
     ids=["handshake", "verify", "too deep", "redacted", "an id that is no text", "nothing"],
 )
-async def test_a_fault_of_a_profile_lets_nobody_in_and_is_told_without_what_was_sent(up, broken):
+async def test_a_bug_in_a_profile_refuses_the_request_and_is_logged_without_its_content(up, broken):
     made = await generate(up)
     before = await dump(up.store)
     up.profiles["it"] = broken
@@ -348,7 +348,7 @@ async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up)
     assert len(await calls_of(up, made)) == 2
 
 
-async def test_a_message_without_a_window_is_told_from_no_other(up):
+async def test_a_message_without_a_window_is_never_a_repeat(up):
     made = await generate(up, activity="record", allow_multiple_calls=True)
     up.profiles["it"] = Broken("", verified=VerifiedMessage("m1", 0))
     assert (await deliver(up, made)).call_id != (await deliver(up, made)).call_id
@@ -482,7 +482,7 @@ async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store
         ({"get_guard": 9}, {"get_guard": "enum.defined_only"}),
     ],
 )  # fmt: skip
-async def test_generate_names_what_can_not_be(up, fields, rules):
+async def test_generate_lists_the_fields_that_it_refuses(up, fields, rules):
     asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), **fields)
     said = await refusal(up.services.callbacks.GenerateCallbackUrl(asked))
     assert (said.reason, said.rules) == ("INVALID_REQUEST", rules)

@@ -54,7 +54,7 @@ async def plain(store):
         yield client
 
 
-async def test_each_change_is_told_in_order_with_what_the_case_is_after_it(store_of):
+async def test_each_change_is_an_event_in_order_with_the_new_state_of_the_case(store_of):
     verdicts = iter([reject(), accept()])
 
     async def decide(_request, _context):
@@ -94,7 +94,7 @@ async def test_each_change_is_told_in_order_with_what_the_case_is_after_it(store
     assert abs(times[0] - time.time() * 1000) < 60_000
 
 
-async def test_what_was_before_a_watch_is_not_told(services):
+async def test_a_watch_without_a_token_gets_no_earlier_events(services):
     await generate(services)
     async with watch(services.callbacks) as watching:
         made = await generate(services)
@@ -114,7 +114,7 @@ async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_n
             assert cases(await watching.events(1)) == [made.callback_case_id]
 
 
-async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_once(store_of, monkeypatch):
+async def test_watches_that_start_and_end_under_load_get_each_event_once(store_of, monkeypatch):
     monkeypatch.setattr(watch_hub, "MAX_BATCH_EVENTS", 7)
     monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
     store = store_of()
@@ -159,7 +159,7 @@ async def test_watches_that_come_and_go_while_much_happens_are_told_all_of_it_on
         assert len({event.call_id for event in seen if event.call_id}) == 3 * 60 * 5
 
 
-async def test_a_place_that_is_no_longer_kept_is_told_and_never_a_gap(store_of):
+async def test_a_position_that_is_no_longer_kept_is_an_error_and_never_a_gap(store_of):
     store = store_of()
     async with running_services(store) as services, plain(store) as client:
         async with watch(services.callbacks) as watching:
@@ -172,7 +172,7 @@ async def test_a_place_that_is_no_longer_kept_is_told_and_never_a_gap(store_of):
         assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
 
 
-async def test_a_place_that_the_store_has_lost_is_told_also_to_those_who_watch(store_of):
+async def test_a_position_that_the_store_lost_ends_running_watches_too(store_of):
     store = store_of()
     async with running_services(store) as services:
         async with watch(services.callbacks) as watching, watch(services.callbacks) as other:
@@ -190,7 +190,7 @@ async def test_a_place_that_the_store_has_lost_is_told_also_to_those_who_watch(s
             assert cases(await anew.events(1)) == [made.callback_case_id]
 
 
-async def test_a_place_is_lost_where_the_store_has_gone_on_from_an_earlier_state(store_of):
+async def test_a_position_is_lost_if_the_store_was_reset_to_an_earlier_state(store_of):
     """As after a failover or the restoring of a backup: its numbers are given to other events."""
     store = store_of()
     async with running_services(store) as services, plain(store) as client:
@@ -217,7 +217,7 @@ def text(*form):
 
 
 @pytest.mark.parametrize("form", [(2, 1, [0] * 64), (9, {"a": "b"}, "c"), (2**40,)])
-async def test_a_place_that_only_a_later_release_knows_is_lost(services, form):
+async def test_a_token_of_a_later_release_is_a_lost_position(services, form):
     error = await refusal(Watch(services.callbacks, resume_token=text(*form)).read())
     assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
 
@@ -274,7 +274,7 @@ def by(name):
     return (("authorization", f"Bearer {name}"),)
 
 
-async def test_an_owner_is_told_of_its_own_alone_and_an_administrator_of_everyones(store_of):
+async def test_an_owner_gets_its_own_events_and_an_administrator_all(store_of):
     known = _Known(shop={Role.OWNER}, bank={Role.OWNER}, admin={Role.ADMIN}, edge={Role.EDGE})
     async with running_services(store_of(), principals=lambda: known) as services:
         request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
@@ -311,7 +311,7 @@ async def test_a_case_that_is_not_there_is_not_watched_in_vain(services):
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND")
 
 
-async def test_who_goes_on_is_told_the_last_of_a_case_that_is_gone(store_of):
+async def test_a_resumed_watch_gets_the_last_events_of_a_deleted_case(store_of):
     store = store_of()
     async with running_services(store) as services, plain(store) as client:
         async with watch(services.callbacks) as watching:
@@ -323,7 +323,7 @@ async def test_who_goes_on_is_told_the_last_of_a_case_that_is_gone(store_of):
             assert cases(await watching.events(2)) == [made.callback_case_id] * 2
 
 
-async def test_an_administrator_that_is_none_any_more_is_told_of_nothing_and_watches_again(store_of):
+async def test_a_watch_of_a_former_administrator_ends_and_can_start_again(store_of):
     known = _Known(shop={Role.OWNER}, admin={Role.ADMIN})
     async with running_services(store_of(), principals=lambda: known) as services:
         request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
@@ -339,7 +339,7 @@ def packed(number):
     return {"event": msgspec.msgpack.encode(event)}
 
 
-async def test_a_watch_that_is_too_slow_is_told_and_can_go_on_and_others_are_not_held_up(store_of, monkeypatch):
+async def test_a_slow_watch_gets_an_error_and_can_resume_without_delaying_others(store_of, monkeypatch):
     monkeypatch.setattr(watch_hub, "MAX_KEPT_EVENTS", 500)
     monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
     store = store_of()
@@ -390,7 +390,7 @@ async def reads(client):
     return (await client.info("commandstats")).get("cmdstat_xrange", {"calls": 0})["calls"]
 
 
-async def test_nothing_is_read_while_nobody_watches(store_of):
+async def test_events_are_not_read_without_watchers(store_of):
     store = store_of()
     async with running_services(store) as services, plain(store) as client:
         await client.config_resetstat()
@@ -476,7 +476,7 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
         store.stop()
 
 
-async def test_who_watches_is_told_when_the_process_ends(services):
+async def test_a_watch_ends_with_an_error_when_the_process_stops(services):
     async with watch(services.callbacks) as watching:
         services.control_plane.watch_hub.stop()
         async with asyncio.timeout(watch_hub.HEARTBEAT_S / 2):
