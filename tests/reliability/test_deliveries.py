@@ -1,4 +1,4 @@
-"""A server is killed while it delivers, and between attempts: each acknowledged call is delivered, or dead."""
+"""A server is killed during and between attempts: each acknowledged call is delivered, or dead."""
 
 import asyncio
 import contextlib

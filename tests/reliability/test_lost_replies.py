@@ -1,4 +1,4 @@
-"""Replies that are lost between server and store: what was done is neither done twice nor taken for somebody else's."""
+"""Lost replies of the store: no transition happens twice, and none is taken for another request's."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The secret in a URL is found nowhere but where its owner alone can read it: in the request that brought it."""
+"""The secret in a URL appears only where its owner alone can read it: in the request that contained it."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The server dies in the middle of calls, or stands still past their leases: the life table, and no second word."""
+"""The server dies during calls, or stands still past their leases: the life table holds, and no answer changes."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Peers that send or read as slowly as they can hold up nobody, and take only so much memory."""
+"""Peers that send or read very slowly delay no other peer, and use bounded memory."""
 
 import asyncio
 import contextlib

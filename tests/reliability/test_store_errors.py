@@ -1,4 +1,4 @@
-"""A store that answers, but refuses: callers are told to come again, nothing has changed, and then all is well."""
+"""A store that answers with errors: callers get a retryable error, nothing changes, and service resumes."""
 
 import asyncio
 import contextlib

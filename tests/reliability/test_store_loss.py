@@ -1,4 +1,4 @@
-"""The store dies, and even the machine under it: nothing that was acknowledged is lost."""
+"""The store dies, or its machine: nothing that was acknowledged is lost."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What time brings, without anyone asking: expiry, and the end of what is kept."""
+"""Timeouts without a request: expiry, and retention."""
 
 from datetime import timedelta
 

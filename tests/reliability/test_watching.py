@@ -1,4 +1,4 @@
-"""Two server processes on one store: a watch sees what happens at both, and goes on at one when the other is gone."""
+"""Two server processes on one store: a watch gets the events of both, and resumes at the one that is left."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The names in a client certificate that can prove a principal, read from real certificates."""
+"""The names in a client certificate that can authenticate a principal, read from real certificates."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""ACK: the caller is answered when the call is stored; the handler runs until it has accepted, or the call is dead."""
+"""ACK: the caller is answered once the call is stored; the handler is asked until it accepts or the call is dead."""
 
 import asyncio
 import contextlib

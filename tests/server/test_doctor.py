@@ -1,4 +1,4 @@
-"""What `callback doctor` finds on the machine of a server: real stores and files, broken on purpose in each way."""
+"""The findings of `callback doctor` for real stores and files, each broken on purpose."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""Guarded GETs: what a program that looks at links opens is no call, and what a person confirms is the GET it was."""
+"""Guarded GETs: a program that opens links makes no call, and a confirmation is the GET that it confirms."""
 
 import asyncio
 

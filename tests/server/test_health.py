@@ -1,4 +1,4 @@
-"""Health is what the store can do, not whether it answers."""
+"""Health depends on what the store can do, not on whether it answers."""
 
 import grpc
 import redis

@@ -1,4 +1,4 @@
-"""What a server tells its operators on its admin port: figures that agree with what happened, and nobody in them."""
+"""The metrics on the admin port: they agree with the events, and name no case and no owner."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The limit on an owner's callbacks that are not closed."""
+"""The open-case quota of an owner."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How many calls a minute lets through: of a case, counted in the store; of an owner, counted by each server."""
+"""Rate limits of calls: of a case, counted in the store; of an owner, counted by each server."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The file of principals: what it may say, who is known by it, how a token is added, and that it is read again."""
+"""The principals file: its content, the addition of tokens, and that it is read again when it changes."""
 
 import asyncio
 import hashlib

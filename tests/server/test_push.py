@@ -1,4 +1,4 @@
-"""Push handlers: what they are asked, how they can fail, and TLS to them."""
+"""Push handlers: the request that they get, how they fail, and TLS to them."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a recorded call was answered with: complete, and as it was then, whatever the operator changes later."""
+"""The answer to a recorded call: complete, and unchanged by later changes of the configuration."""
 
 import pytest
 from support.services import redirect, refusal, response, running_services

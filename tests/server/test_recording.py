@@ -1,4 +1,4 @@
-"""What is kept of a call: not what the operator said must not be, and nothing that the owner has erased."""
+"""The recorded data of a call: nothing that the settings exclude, and nothing that the owner erased."""
 
 import asyncio
 from types import SimpleNamespace

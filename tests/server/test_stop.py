@@ -1,4 +1,4 @@
-"""A stop of the server: health first, no new calls; those that run end and are answered; nothing holds it longer."""
+"""The stop of a server: readiness first, no new calls, running calls end and are answered, within a bound."""
 
 import asyncio
 import contextlib

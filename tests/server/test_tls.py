@@ -1,4 +1,4 @@
-"""The gRPC port of a real server: TLS, client certificates, principals; and files that change while it runs."""
+"""The gRPC port of a real server: TLS, client certificates, principals, and files that change while it runs."""
 
 import contextlib
 import hashlib

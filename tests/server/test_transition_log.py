@@ -1,4 +1,4 @@
-"""What the log says: one event for each transition, with the ids that tie them together, however often one is sent."""
+"""The transition log: one event for each transition, with connecting ids, however often a request is sent."""
 
 import asyncio
 import contextlib

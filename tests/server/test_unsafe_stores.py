@@ -1,4 +1,4 @@
-"""A store that would break the promises is refused at the start, with the setting to change."""
+"""A store that can lose data is refused at the start, with the setting to change."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""`WatchCalls`: whoever watches is told of each change of its own, in order, once, and from where it stopped."""
+"""`WatchCalls`: a watcher gets each event of its own, in order, once, and can resume where it stopped."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""A call of a case of its own, that runs while the test does something else."""
+"""A call of a new case, which runs while the test goes on."""
 
 import asyncio
 

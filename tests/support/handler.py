@@ -1,4 +1,4 @@
-"""A push handler of the tests' own: it counts what it is asked, and does what a test tells it to do."""
+"""A push handler for tests: it counts its calls and runs a script of the test."""
 
 import asyncio
 import contextlib

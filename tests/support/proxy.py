@@ -1,4 +1,4 @@
-"""Networks that lose replies, before a store or before anything else: what was asked is done, and nobody hears."""
+"""Proxies that lose replies, of a store or of anything else: the request is executed, and its reply is dropped."""
 
 import asyncio
 import contextlib

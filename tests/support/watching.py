@@ -1,4 +1,4 @@
-"""A watch of calls, with what it was told."""
+"""A watch of calls, with the events that it got."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client for measuring: it does so little that it measures the other side."""
+"""A minimal HTTP/1.1 client for measurements, so that the other side is measured."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Loading a store with many cases, by the scripts that a server runs, but many in one go."""
+"""Fills a store with many cases, with the scripts of a server, many per pipeline."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Plots of what was seen, as SVG."""
+"""Plots of the results, as SVG."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""What is measured, each part a process of its own: the floors, and ours with everything on."""
+"""The measured programs, each a process of its own: the floors, and Callback with every feature on."""
 
 import asyncio
 import contextlib

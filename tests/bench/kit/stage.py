@@ -1,4 +1,4 @@
-"""What is on the stage of a run: each subject is started when it is first asked for, and runs until the end."""
+"""The processes of a run: each is started when first asked for, and runs until the end."""
 
 from bench.kit import programs
 from support.store import free_port

@@ -1,4 +1,4 @@
-"""Where and with what it was measured: figures mean little without."""
+"""The machine and the versions of a measurement: results mean little without them."""
 
 import importlib.metadata
 import os
