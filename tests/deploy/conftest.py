@@ -17,7 +17,7 @@ async def handler():
 
 @pytest.fixture(scope="module")
 async def fleet(tmp_path_factory, handler):
-    """Two servers and two edges that nobody restarts, on a store of their own: servers sweep what they find in one."""
+    """Run two servers and two edges that no test restarts, on their own store: servers sweep every store they use."""
     directory = tmp_path_factory.mktemp("fleet")
     store = own_store(directory).start()
     try:

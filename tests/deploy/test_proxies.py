@@ -101,8 +101,8 @@ async def test_one_address_cannot_take_every_connection_of_haproxy(fleet, proxie
     """nginx counts an address's requests alone, not its idle connections."""
     proxy = proxies["haproxy"]
     greedy = ("127.0.0.5", 0)
-    # Plain sockets, which the system connects by itself: whoever is let in may be silent for 10 s, and to open streams
-    # takes longer on a busy machine.
+    # Plain sockets, because the system connects them by itself: an accepted connection may be silent for 10 s, and
+    # opening streams takes longer on a busy machine.
     held = [socket.create_connection(("127.0.0.1", proxy.port), source_address=greedy) for _ in range(520)]
     for each in held:
         each.setblocking(False)

@@ -1,4 +1,4 @@
-"""The samples in `docs/deploy`: each is accepted by the program that it is for, and says what it must."""
+"""The samples in `docs/deploy`: their programs accept them, and they contain the required settings."""
 
 import re
 import subprocess

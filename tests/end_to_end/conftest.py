@@ -17,7 +17,7 @@ async def world(tmp_path_factory):
     """The system and what is around it.
 
     `push` is served by `handler`, `hasty` as well but in 0.3 s, `mortal` at a target where a test starts a handler of
-    its own, and nobody listens for `nobody`.
+    its own, and no handler listens for `nobody`.
     """
     directory = tmp_path_factory.mktemp("system")
     store = own_store(directory).start()

@@ -24,7 +24,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 async def sites():
-    """The bank (or identity provider, or whoever sends the browser), and the own platform."""
+    """The bank (or another sender that redirects the browser), and the own platform."""
     async with site("127.0.0.2") as bank, site("127.0.0.3") as platform:
         platform.pages["/page/thankyou"] = "<title>Thank you</title>"
         yield bank, platform

@@ -73,7 +73,7 @@ async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, pro
 
 
 async def is_turned_away(page, world, case):
-    """The browser stays with the handler's words, and nobody is logged in."""
+    """Check that the browser shows the handler's message, and no user is logged in."""
     await page.wait_for_load_state()
     assert page.url.startswith(f"{world.url}/cbq/state")
     assert await page.inner_text("body") == "This login is not valid."

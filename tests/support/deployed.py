@@ -1,4 +1,4 @@
-"""What an operator deploys, made from the samples in `docs/deploy`: two servers and two edges on one store, each a
+"""A deployment made from the samples in `docs/deploy`: two servers and two edges on one store, each a
 process of its own, and a proxy in front of the edges."""
 
 import asyncio

@@ -134,7 +134,7 @@ def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
 def test_it_can_be_restarted_at_once_after_a_kill(up):
     up.start()
     up.options |= {"edge": up.edge, "grpc": up.grpc}
-    up.process.kill()  # and nobody waits for anything
+    up.process.kill()  # no process waits for it
     up.start()
     assert up.is_healthy()
 
