@@ -1,4 +1,4 @@
-"""A handler needs nothing of this library: the generated stubs alone are enough, with asyncio and with threads."""
+"""A handler needs only the generated stubs, and nothing else of this library, with asyncio and with threads."""
 
 import asyncio
 import subprocess
@@ -71,7 +71,7 @@ THREADS = (
 
 @pytest.fixture(params=[ASYNCIO, THREADS], ids=["asyncio", "threads"])
 async def handler_address(request):
-    """The address of such a handler, a program of its own."""
+    """The address of such a handler, which runs as a program."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(request.param), stdout=subprocess.PIPE
     )

@@ -19,7 +19,7 @@ from google.protobuf.json_format import MessageToDict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.carrying import EdgeCalls
+from support.edge_calls import EdgeCalls
 from support.handlers import accept, answering, override, reject, stub_handler
 from support.store import free_port
 from support.stored import dumped, marked, store_now_ms

@@ -1,4 +1,4 @@
-"""A handler that knows the generated stubs and nothing else of ours works in the whole system: all that it is told."""
+"""A handler that uses only the generated stubs works in the whole system, and gets every field."""
 
 import ast
 import json
@@ -85,7 +85,7 @@ PROGRAMS = {
 
 @pytest.fixture(params=PROGRAMS)
 def program(request, world):
-    """Such a handler, a program of its own, for the activity `mortal`."""
+    """Such a handler for the activity `mortal`, which runs as a program."""
     source = textwrap.dedent(PROGRAMS[request.param])
     with subprocess.Popen([sys.executable, "-c", source, world.mortal], stdout=subprocess.PIPE) as running:
         assert running.stdout.readline() == b"ready\n"

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 import redis
-from support.carrying import EdgeCalls
 from support.clients import run_callback
+from support.edge_calls import EdgeCalls
 from support.handler import handler_service
 from support.secrets import Haystack
 from support.store import StoreProcess

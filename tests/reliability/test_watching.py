@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from support.carrying import EdgeCalls
+from support.edge_calls import EdgeCalls
 from support.services import refusal, response
 from support.system import Process, own_store
 from support.watching import told, watch

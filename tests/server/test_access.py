@@ -1,4 +1,4 @@
-"""Who may do what: every method by every role on own and foreign cases, and with every credential that is none.
+"""Access control: every method by every role on own and foreign cases, and with every kind of invalid credential.
 
 The methods come from the contract, so one that is new and not in the table here fails the tests.
 """
@@ -13,7 +13,7 @@ import redis
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from support.carrying import answers_of, response_of
+from support.edge_calls import answers_of, response_of
 from support.services import response, running_services
 from support.wait import wait_until
 
@@ -101,7 +101,7 @@ async def case(services):
 
 
 def request(method, case):
-    """A request to a method about a case that anyone could send who knows its name."""
+    """Return a request about a case, as every client that knows its id can send it."""
     fields = {
         "GenerateCallbackUrl": {"callback_activity": "record", "response": response()},
         "SetResponse": {"callback_case_id": case.id, "response": pb.Response(response_code=202)},
@@ -127,7 +127,7 @@ def request(method, case):
 
 
 async def ask(services, method, message, metadata=()):
-    """The code and reason of what a method says; OK and nothing if it does as it is asked."""
+    """Return code, reason, metadata and text of the error of a method; OK and empty ones if it succeeds."""
     stub = services.edge if method.containing_service.name == "EdgeService" else services.callbacks
     try:
         asked = getattr(stub, method.name)(*(() if method.name == STREAM else (message,)), metadata=metadata)
@@ -170,7 +170,7 @@ OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
 
 
 def expected(method, principal):
-    """What a principal is told that asks about a case of `mine`."""
+    """Return the expected code and reason for a request of a principal about a case of `mine`."""
     if method in OF_EDGES:
         return OK if principal in ("edge", "both") else ROLE_MISSING
     if principal == "edge":
@@ -188,7 +188,7 @@ def expected(method, principal):
 
 @pytest.mark.parametrize("principal", TOKENS)
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-async def test_each_principal_may_do_what_its_roles_say_and_reach_its_own_cases(services, case, method, principal):
+async def test_each_principal_may_use_the_methods_of_its_roles_on_its_own_cases(services, case, method, principal):
     before = everything(services.store)
     code, reason, facts, _ = await ask(services, method, request(method, case), token(principal))
     assert (code, reason) == expected(method.name, principal)
@@ -197,7 +197,7 @@ async def test_each_principal_may_do_what_its_roles_say_and_reach_its_own_cases(
     if reason == "ROLE_MISSING":
         needed = "edge" if method.name in OF_EDGES else "admin" if method.name in OF_ADMINS else "owner"
         if method.name in ("ListCallbacks", "ListOwnerCalls") and principal != "edge":
-            needed = "admin"  # for somebody else's
+            needed = "admin"  # for the cases of another owner
         assert facts == {"role": needed}
 
 
@@ -216,7 +216,7 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-async def test_without_a_good_credential_every_method_refuses_and_nothing_changes(services, case, method, credential):
+async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(services, case, method, credential):
     before = everything(services.store)
     code, reason, _, text = await ask(services, method, request(method, case), CREDENTIALS[credential])
     assert (code, reason) == UNAUTHENTICATED
@@ -232,7 +232,7 @@ async def test_without_a_good_credential_every_method_refuses_and_nothing_change
         if name not in ("GenerateCallbackUrl", "ListCallbacks", "ListOwnerCalls", *OF_EDGES, *OF_ADMINS)
     ],
 )
-async def test_a_foreign_case_and_one_that_never_was_get_the_same_words(services, case, method):
+async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(services, case, method):
     foreign = request(METHODS[method], case)
     never = type(foreign)()
     never.CopyFrom(foreign)
@@ -245,7 +245,7 @@ async def test_a_foreign_case_and_one_that_never_was_get_the_same_words(services
     )
 
 
-async def test_a_held_call_is_answered_by_whom_its_case_belongs_to_and_by_nobody_else(services):
+async def test_a_held_call_can_be_answered_only_by_the_owner_of_its_case_and_administrators(services):
     made = await services.callbacks.GenerateCallbackUrl(
         rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response()), metadata=token("mine")
     )
@@ -310,7 +310,7 @@ async def test_two_owners_may_use_the_same_request_id(services):
     assert mine.callback_url != other.callback_url
 
 
-async def test_without_principals_everyone_is_local_and_may_do_everything(store_of):
+async def test_without_principals_every_caller_is_local_and_has_every_role(store_of):
     async with running_services(store_of()) as services:
         made = await services.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
@@ -322,7 +322,7 @@ async def test_without_principals_everyone_is_local_and_may_do_everything(store_
         await services.edge.Invoke(edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"))
 
 
-async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
+async def test_a_method_that_declares_no_role_cannot_be_served():
     class Forgetful:
         access = Authenticator(None)
 
@@ -335,7 +335,7 @@ async def test_a_method_that_does_not_say_whom_it_is_for_can_not_be_served():
         require_roles(SERVICES[1], Forgetful())
 
 
-async def test_a_principal_waits_for_its_own_lists_and_for_nobody_elses(services, monkeypatch):
+async def test_a_principal_waits_for_its_own_lists_and_not_for_those_of_others(services, monkeypatch):
     running, most, gate = [], [], asyncio.Event()
 
     async def slow(_scripts, *, owner, **_filters):

@@ -1,4 +1,4 @@
-"""GenerateCallbackUrl: what is made, what is refused, and that a refusal names every bad field at once."""
+"""GenerateCallbackUrl: the URL and the case that it creates, and errors that name every bad field at once."""
 
 import re
 
@@ -40,7 +40,7 @@ async def test_an_alternative_domain_is_the_base_of_the_url(services):
     assert made.callback_url == f"https://pay.example:8443/cb/{made.callback_state}"
 
 
-async def test_no_other_answer_contains_the_state(services):
+async def test_no_other_response_contains_the_state(services):
     made = await services.callbacks.GenerateCallbackUrl(request(request_id="once"))
     case = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
     shown = [
@@ -139,7 +139,7 @@ async def test_every_bad_field_is_named_at_once(services):
     }  # fmt: skip
 
 
-async def test_so_many_bad_fields_that_a_status_can_not_hold_them_still_say_what_is_wrong(services):
+async def test_an_error_with_more_bad_fields_than_a_status_can_hold_still_lists_some(services):
     headers = pb.ResponseHeaders(headers=[{"name": "bad name", "value": "\0"}] * 64)
     said = await refusal(services.callbacks.GenerateCallbackUrl(request(response=response(response_headers=headers))))
     assert said.reason == "INVALID_REQUEST"
@@ -147,7 +147,7 @@ async def test_so_many_bad_fields_that_a_status_can_not_hold_them_still_say_what
     assert said.rules[""] == "more"
 
 
-async def test_a_refusal_of_long_names_in_other_scripts_arrives(services):
+async def test_an_error_with_long_names_in_other_scripts_arrives(services):
     said = await refusal(services.callbacks.GenerateCallbackUrl(request(labels={"\u56de" * 3000: ""})))
     assert (said.code, said.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
@@ -155,7 +155,7 @@ async def test_a_refusal_of_long_names_in_other_scripts_arrives(services):
 @pytest.mark.parametrize(
     "url", ["/", "/page/thankyou", "https://shop.example", "HTTP://shop.example:8080/a//b?c#d", "https://[::1]/"]
 )
-async def test_a_good_redirect_is_taken(services, url):
+async def test_a_valid_redirect_is_accepted(services, url):
     made = await services.callbacks.GenerateCallbackUrl(request(response=redirect(response_redirect_url=url)))
     answer = await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
     expected = f"https://platform.example{url}" if url.startswith("/") else url
@@ -174,7 +174,7 @@ async def test_a_redirect_may_leave_its_url_to_a_handler(store_of):
         await services.callbacks.GenerateCallbackUrl(request(callback_activity="login", response=redirect()))
 
 
-async def test_the_operator_can_name_the_domains(store_of):
+async def test_the_configuration_can_restrict_the_domains(store_of):
     async with running_services(store_of(), alternative_domains=["https://pay.example"]) as services:
         await services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://pay.example"))
         said = await refusal(
@@ -183,7 +183,7 @@ async def test_the_operator_can_name_the_domains(store_of):
         assert said.rules == {"alternative_domain": "not_allowed"}
 
 
-async def test_the_operator_can_bound_the_time_to_live(store_of):
+async def test_the_configuration_can_limit_the_time_to_live(store_of):
     async with running_services(store_of(), default_time_to_live_s=60, max_time_to_live_s=120) as services:
 
         async def lives_s(**fields):
@@ -206,7 +206,7 @@ async def test_the_same_request_id_and_content_gives_the_same_url(services):
     assert len((await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks) == 1
 
 
-async def test_it_still_does_once_the_case_is_closed(services):
+async def test_the_same_request_id_gives_the_same_url_after_the_case_is_closed(services):
     first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
     await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
     assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == first

@@ -1,4 +1,4 @@
-"""HOLD: a caller waits, whoever knows answers, on whichever process; and the way out at the deadline, in every mode."""
+"""Held calls: the caller waits for AnswerCall at any process. The fallback at the answer deadline, in every mode."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ async def _invoke(services, made, **more):
 
 
 async def call_of(services, made, *, held=False):
-    """The newest call of a case, as soon as there is one; `held`: one that waits."""
+    """Return the newest call of a case, as soon as there is one; with `held`, one that waits."""
 
     async def there():
         asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
@@ -78,7 +78,7 @@ async def test_a_held_call_is_answered_from_another_process(store_of):
         assert await waiting(one) == []
 
 
-async def test_a_lost_letter_costs_a_second_and_no_answer(store_of):
+async def test_a_lost_replica_message_delays_the_answer_by_a_second(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
         other.control_plane.replica_bus.send = lambda *_message: None
@@ -88,7 +88,7 @@ async def test_a_lost_letter_costs_a_second_and_no_answer(store_of):
         assert (await caller).response.response_code == 201
 
 
-async def test_the_same_answer_again_is_fine_and_another_is_refused(services):
+async def test_the_same_answer_again_succeeds_and_another_answer_is_refused(services):
     made = await generate(services)
     caller = invoke(services, made)
     call = await call_of(services, made)
@@ -103,7 +103,7 @@ async def test_the_same_answer_again_is_fine_and_another_is_refused(services):
     assert (await caller).response.response_body == b"yes"
 
 
-async def test_the_same_answer_twice_at_once_is_one_end(store_of):
+async def test_concurrent_equal_answers_end_the_call_once(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
         for _ in range(20):
@@ -116,7 +116,7 @@ async def test_the_same_answer_twice_at_once_is_one_end(store_of):
             assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
 
 
-async def test_of_two_that_answer_at_once_one_is_told_that_it_came_second(store_of):
+async def test_one_of_two_concurrent_different_answers_is_refused(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
         for _ in range(20):
@@ -132,7 +132,7 @@ async def test_of_two_that_answer_at_once_one_is_told_that_it_came_second(store_
             assert (await caller).response.response_body == won.call.response.response_body
 
 
-async def test_a_rejection_and_keep_open_do_what_a_handlers_do(services):
+async def test_a_rejection_and_keep_open_have_the_effect_of_a_handler_s_decision(services):
     made = await generate(services, retryable_after_error=True)
     caller = invoke(services, made)
     await answer(services, await call_of(services, made, held=True), verdict=handler_pb.VERDICT_REJECTED)
@@ -144,7 +144,7 @@ async def test_a_rejection_and_keep_open_do_what_a_handlers_do(services):
     assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
 
 
-async def test_an_answer_that_can_not_be_rendered_is_refused_and_the_call_waits_on(services):
+async def test_an_answer_that_cannot_be_rendered_is_refused_and_the_call_still_waits(services):
     made = await generate(services)
     caller = invoke(services, made)
     call = await call_of(services, made)
@@ -179,7 +179,7 @@ async def test_a_call_that_its_handler_answers_is_not_held(services):
     assert (await refusal(answer(services, unknown))).reason == "CALL_NOT_FOUND"
 
 
-async def test_what_is_not_recorded_or_was_erased_reaches_the_caller_whole(store_of):
+async def test_the_caller_gets_the_whole_answer_although_it_is_not_recorded_or_was_erased(store_of):
     store = store_of()
     async with running_services(store, record_bodies=False, record_headers=False) as services:
         made = await generate(services, allow_multiple_calls=True)
@@ -204,7 +204,7 @@ async def with_handler(store, script, deadline_ms=5000):
         yield services, stub.play(script)
 
 
-async def test_nobody_answers_until_the_deadline(store_of):
+async def test_a_held_call_without_an_answer_fails_at_its_deadline(store_of):
     async with running_services(store_of(), activities={"act": Activity("act", deadline_ms=300)}) as services:
         made = await generate(services, callback_activity="act", answer_mode=pb.ANSWER_MODE_HOLD)
         caller = invoke(services, made)
@@ -217,7 +217,9 @@ async def test_nobody_answers_until_the_deadline(store_of):
 
 
 @pytest.mark.parametrize(("declared", "seconds"), [({}, 300), ({"deadline_s": 20}, 20)])
-async def test_declaring_an_activity_alone_takes_no_time_from_whoever_answers(store_of, declared, seconds):
+async def test_the_declaration_of_an_activity_alone_does_not_shorten_the_time_for_an_answer(
+    store_of, declared, seconds
+):
     store = store_of()
     activity = Activity("act", deadline_ms=ActivitySettings(**declared).deadline_ms)
     async with running_services(store, activities={"act": activity}) as services:
@@ -263,7 +265,7 @@ async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handl
         assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_CONSUMED
 
 
-async def test_a_handler_that_is_in_time_leaves_the_fallback_unsent(store_of):
+async def test_the_fallback_is_not_sent_if_the_handler_decides_in_time(store_of):
     async def script(_request, _context):
         return accept()
 
@@ -276,7 +278,7 @@ async def test_a_handler_that_is_in_time_leaves_the_fallback_unsent(store_of):
         assert (case.answer_deadline.seconds, case.fallback.response_body) == (5, b"later")
 
 
-async def test_a_held_call_whose_caller_got_the_fallback_is_answered_all_the_same(services):
+async def test_a_held_call_can_be_answered_after_its_caller_got_the_fallback(services):
     made = await generate(services, **WAY_OUT)
     assert (await invoke(services, made)).response.response_body == b"later"
     assert await waiting(services) == [(await call_of(services, made)).call_id]
@@ -286,7 +288,7 @@ async def test_a_held_call_whose_caller_got_the_fallback_is_answered_all_the_sam
 
 
 @pytest.mark.parametrize("mode", [pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_UNSPECIFIED])
-async def test_where_the_answer_does_not_wait_for_anyone_the_fallback_is_never_sent(services, mode):
+async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services, mode):
     activity = "act" if mode else "record"
     made = await generate(services, callback_activity=activity, answer_mode=mode, **WAY_OUT)
     assert (await invoke(services, made)).response.response_code == 201

@@ -1,4 +1,4 @@
-"""SetResponse, CloseCallback and the reads: masks, merged validity, closed and unknown cases."""
+"""SetResponse, CloseCallback and reads: masks, validity of the result, closed and unknown cases, pages."""
 
 import grpc
 import pytest
@@ -28,12 +28,12 @@ async def set_response(services, made, new, *paths):
     return (await services.callbacks.SetResponse(asked)).callback.response
 
 
-async def test_without_a_mask_what_is_given_is_replaced(services, made):
+async def test_without_a_mask_the_given_attributes_are_replaced(services, made):
     now = await set_response(services, made, pb.Response(response_body=b"second"))
     assert (now.response_body, now.response_code, now.response_headers) == (b"second", 201, HEADERS)
 
 
-async def test_a_mask_names_what_is_replaced_and_what_goes_back_to_its_default(services, made):
+async def test_a_mask_names_the_attributes_that_are_replaced_or_return_to_their_default(services, made):
     given = pb.Response(response_body=b"not named", response_code=202)
     now = await set_response(services, made, given, "response_code", "response_headers")
     assert (now.response_body, now.response_code) == (b"first", 202)
@@ -61,7 +61,7 @@ async def test_the_next_call_gets_the_new_response(services, made):
         (pb.Response(), ("nonsense",), "update_mask"),
     ],
 )
-async def test_what_would_not_be_valid_is_refused_and_changes_nothing(services, made, new, paths, field):
+async def test_a_change_with_an_invalid_result_is_refused_and_has_no_effect(services, made, new, paths, field):
     said = await refusal(set_response(services, made, new, *paths))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", [field])
     shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
@@ -100,7 +100,7 @@ async def test_an_unknown_call_is_not_found(services, made):
 
 
 @pytest.mark.parametrize("token", ["nonsense", "AA==", "\u20ac", "AQAAAAAAAAAA_w=="])
-async def test_a_page_token_of_another_s_making_is_refused(services, token):
+async def test_a_page_token_that_the_server_did_not_make_is_refused(services, token):
     said = await refusal(services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_token=token)))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
 
@@ -156,6 +156,6 @@ async def test_a_mask_names_whole_attributes_only(services, made, path):
 
 
 @pytest.mark.parametrize("token", ["-5", "0", " 1", "1_0", "1" * 17, "x"])
-async def test_a_page_token_of_calls_is_one_that_was_given(services, made, token):
+async def test_a_page_token_of_calls_that_the_server_did_not_make_is_refused(services, made, token):
     asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_token=token)
     assert (await refusal(services.callbacks.ListCalls(asked))).fields == ["page_token"]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from soak.counts import count
-from support.carrying import EdgeCalls
+from support.edge_calls import EdgeCalls
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.system import Process, System

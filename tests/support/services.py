@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from support.carrying import EdgeCalls
+from support.edge_calls import EdgeCalls
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub

@@ -1,4 +1,4 @@
-"""Who may work on what: a principal with the role worker, on the activities that its entry names."""
+"""Access of workers: a principal with the role worker, for the activities that its entry names."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ def token(name):
 
 
 async def ended(services, metadata, *activities):
-    """How the stream of a worker for these activities ended: nothing if it is welcome."""
+    """Return the error of a worker for these activities; None if it is welcome."""
     hello = pb.Hello(callback_activities=activities, max_calls=1)
     while True:
         async with raw_worker(services.worker_stub, metadata=metadata) as worker:
@@ -47,7 +47,7 @@ async def ended(services, metadata, *activities):
             await wait_until(lambda: worker.heard or worker.over.is_set(), what="an answer")
             if not worker.over.is_set():
                 return None
-            # INTERNAL: it ended while hello was written, and gRPC does not know why.
+            # INTERNAL: the stream ended while Hello was being sent, and gRPC does not report why.
             if worker.error.code() is not grpc.StatusCode.INTERNAL:
                 return await refusal(_raise(worker.error))
 
@@ -78,7 +78,7 @@ async def services(store_of):
         ("nobody", ["a"], "UNAUTHENTICATED"),
     ],
 )
-async def test_a_worker_is_let_in_for_what_its_entry_names(services, name, activities, reason):
+async def test_a_worker_is_accepted_for_the_activities_that_its_entry_names(services, name, activities, reason):
     said = await ended(services, token(name), *activities)
     assert (said and said.reason) == reason
     if reason == "ACTIVITY_NOT_ALLOWED":
@@ -86,21 +86,21 @@ async def test_a_worker_is_let_in_for_what_its_entry_names(services, name, activ
         assert said.code is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_without_credential_nobody_works(services):
+async def test_a_worker_without_a_credential_is_refused(services):
     assert (await ended(services, None, "a")).reason == "UNAUTHENTICATED"
 
 
-async def test_a_worker_does_nothing_else(services):
+async def test_a_worker_may_use_no_other_service(services):
     asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
     said = await refusal(services.callbacks.GenerateCallbackUrl(asked, metadata=token("every")))
     assert (said.reason, said.metadata) == ("ROLE_MISSING", {"role": "owner"})
 
 
-async def test_a_worker_whose_token_is_taken_away_gets_no_call_any_more(services):
+async def test_a_worker_whose_token_is_revoked_gets_no_more_calls(services):
     async with raw_worker(services.worker_stub, metadata=token("some")) as worker:
         await worker.hello("a")
         services.known["now"] = Principals({name: entry(name) for name in ROLES if name != "some"})
-        services.control_plane.workers.drain()  # whatever is said to it next
+        services.control_plane.workers.drain()  # any next message to the worker
         await worker.over.wait()
         assert (await refusal(_raise(worker.error))).reason == "UNAUTHENTICATED"
         assert not worker.of("drain")

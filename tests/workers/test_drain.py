@@ -1,4 +1,4 @@
-"""Going in good order, from either side: nothing new comes, what has begun is answered, then the stream ends well."""
+"""Draining, by the worker or the server: no new calls come, confirmed calls are answered, then the stream ends."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def begun(services, worker):
     return called, call
 
 
-async def test_a_worker_that_drains_gets_no_more_and_ends_when_it_has_answered(services):
+async def test_a_draining_worker_gets_no_more_calls_and_its_stream_ends_after_its_results(services):
     async with raw_worker(services.worker_stub, "act", max_calls=9) as leaving:
         called, call = await begun(services, leaving)
         await leaving.say(drain=pb.Drain())
@@ -48,14 +48,14 @@ async def test_a_worker_that_drains_gets_no_more_and_ends_when_it_has_answered(s
             await serving
 
 
-async def test_an_idle_worker_that_drains_is_let_go_at_once(services):
+async def test_the_stream_of_an_idle_draining_worker_ends_at_once(services):
     async with raw_worker(services.worker_stub, "act") as worker:
         await worker.say(drain=pb.Drain())
         await worker.over.wait()
     assert worker.error is None
 
 
-async def test_a_server_that_drains_says_so_and_ends_each_stream_when_its_calls_are_answered(services):
+async def test_a_draining_server_sends_drain_and_ends_each_stream_after_its_results(services):
     async with (
         raw_worker(services.worker_stub, "act") as busy,
         raw_worker(services.worker_stub, "other") as idle,
@@ -72,7 +72,7 @@ async def test_a_server_that_drains_says_so_and_ends_each_stream_when_its_calls_
         assert busy.error is None
 
 
-async def test_calls_that_wait_when_the_server_drains_are_handled_before_its_worker_goes(services):
+async def test_waiting_calls_of_a_draining_server_are_handled_before_its_worker_leaves(services):
     async with raw_worker(services.worker_stub, "act") as worker:
         called, call = await begun(services, worker)
         waiting = [await Called.make(services, "act") for _ in range(3)]
@@ -89,7 +89,7 @@ async def test_calls_that_wait_when_the_server_drains_are_handled_before_its_wor
     assert len(worker.of("drain")) == 1
 
 
-async def test_a_worker_that_comes_to_a_server_that_drains_is_sent_away(services):
+async def test_a_draining_server_refuses_new_workers(services):
     services.control_plane.workers.drain()
     async with raw_worker(services.worker_stub) as worker:
         await worker.say(hello=pb.Hello(callback_activities=["act"], max_calls=1))
@@ -97,7 +97,7 @@ async def test_a_worker_that_comes_to_a_server_that_drains_is_sent_away(services
     assert "stopping" in worker.error.details()
 
 
-async def test_a_drained_replica_gets_no_calls_of_others(store_of):
+async def test_a_drained_replica_gets_no_calls_of_other_replicas(store_of):
     store = store_of()
     async with (
         running_services(store, activities=ACTIVITIES) as one,
@@ -119,7 +119,7 @@ async def test_a_drained_replica_gets_no_calls_of_others(store_of):
             await serving
 
 
-async def test_a_stream_that_has_lasted_long_enough_is_drained(services, monkeypatch):
+async def test_a_stream_is_drained_at_its_maximum_age(services, monkeypatch):
     monkeypatch.setattr(worker_service, "MAX_STREAM_AGE_S", 0.2)
     async with raw_worker(services.worker_stub, "act") as worker:
         await worker.over.wait()

@@ -1,4 +1,4 @@
-"""Two server processes on one store, and workers that hang: kill -9 and SIGSTOP at every point of a conversation."""
+"""Two server processes on one store, and workers that hang: kill -9 and SIGSTOP at every step of a call."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio
 from soak.counts import SOAK, count
 from support.calls import Called
-from support.carrying import EdgeCalls
+from support.edge_calls import EdgeCalls
 from support.leases import end_leases
 from support.services import refusal
 from support.system import Process, own_store
@@ -31,7 +31,7 @@ CONFIG = "[activities.act]\ndeadline_s = 20\n"
 
 @contextlib.asynccontextmanager
 async def servers(directory, number, config=CONFIG):
-    """Server processes on a store of their own, each with stubs."""
+    """Run server processes on their own store, each with stubs."""
     store = own_store(directory).start()
     file = directory / "callback.toml"
     file.write_text(config)
@@ -60,7 +60,7 @@ async def servers(directory, number, config=CONFIG):
 
 
 async def is_lost(called):
-    """Whether a call has ended as one whose handler was lost; else it was answered."""
+    """Return whether a call has ended because its handler was lost; otherwise it was answered."""
     try:
         await called.answer
     except grpc.aio.AioRpcError:
@@ -71,7 +71,7 @@ async def is_lost(called):
 
 @pytest.mark.parametrize("point", ["offered", "started", "begun"])
 async def test_a_replica_that_is_killed_with_the_worker_of_a_call(tmp_path, point):
-    """Until the worker was told to begin, the call goes to another one; then it is lost, and nobody else has it."""
+    """Before the confirm, the call goes to another worker; after it, the call is lost and goes to no other."""
     async with (
         servers(tmp_path, 2) as (one, two),
         raw_worker(two.worker_stub, "act") as far,
@@ -86,7 +86,7 @@ async def test_a_replica_that_is_killed_with_the_worker_of_a_call(tmp_path, poin
         async with raw_worker(one.worker_stub, "act") as near:
             serving = asyncio.create_task(near.serve())
             lost = await asyncio.wait_for(is_lost(called), 60)
-            # Of one that has asked to begin nobody knows here whether its replica was to tell it so, or not yet.
+            # After the accept, the test does not know whether the confirm was already under way.
             assert lost in {"offered": (False,), "started": (False, True), "begun": (True,)}[point]
             assert bool(near.of("offer")) != lost
             await near.close()
@@ -107,7 +107,7 @@ async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_an
         with pytest.raises(grpc.aio.AioRpcError):
             await called.answer
         called._services = two
-        await worker.next("withdraw")  # nobody will wait for it at its deadline
+        await worker.next("withdraw")  # no process waits for the result any more
         await worker.result(call)
         again = await Called.make(two, "act")
         second = await worker.next("offer", 2)
@@ -157,7 +157,7 @@ async def stopped_with_calls(replicas, worker):
 
 
 async def goes_on_and_changes_nothing(replica, worker, called):
-    """Has it answer after all. What it says comes in its order, so a call that it answers is after all the others."""
+    """Let the worker answer. Its messages arrive in order, so a later call that it answers comes after all others."""
     before = [(await each.case(), await each.recorded()) for each in called]
     worker.stdin.write(b"\n")
     worker.send_signal(signal.SIGCONT)
@@ -166,7 +166,7 @@ async def goes_on_and_changes_nothing(replica, worker, called):
     print(f"\n{len(called)} late answers changed nothing")
 
 
-async def test_a_worker_that_is_stopped_past_the_deadline_and_goes_on_changes_nothing(tmp_path):
+async def test_results_of_a_worker_that_was_stopped_past_the_deadline_have_no_effect(tmp_path):
     async with (
         servers(tmp_path, 2, "[activities.act]\ndeadline_s = 3\n") as (one, two),
         late_worker(two.address) as worker,
@@ -178,7 +178,7 @@ async def test_a_worker_that_is_stopped_past_the_deadline_and_goes_on_changes_no
         assert {(await each.recorded()).failure for each in called} == {pb.CALL_FAILURE_DEADLINE_EXCEEDED}
 
 
-async def test_a_worker_that_is_stopped_past_the_lease_and_goes_on_changes_nothing(tmp_path):
+async def test_results_of_a_worker_that_was_stopped_past_the_lease_have_no_effect(tmp_path):
     async with (
         servers(tmp_path, 2, "[activities.act]\ndeadline_s = 100\n") as (one, two),
         late_worker(two.address) as worker,
@@ -206,7 +206,7 @@ async def test_a_worker_that_hangs_is_noticed_within_45_seconds(tmp_path):
         print(f"\na hung worker was noticed after {time.monotonic() - began:.0f} s")
 
 
-async def test_a_server_that_is_stopped_answers_all_that_it_has_and_its_workers_go_on_elsewhere(tmp_path):
+async def test_a_stopping_server_answers_its_calls_and_its_workers_connect_to_another(tmp_path):
     async with servers(tmp_path, 2) as (one, two), raw_worker(one.worker_stub, "act", max_calls=5) as worker:
         called = [await Called.make(each, "act") for each in (one, one, two, two)]
         await worker.next("offer", 4)
@@ -221,14 +221,14 @@ async def test_a_server_that_is_stopped_answers_all_that_it_has_and_its_workers_
         assert one.process.events("stopped")[0]["clean"]
 
 
-async def test_a_server_that_is_stopped_leaves_no_places_announced(tmp_path):
-    """Else the others offer it calls, for as long as what it said holds."""
+async def test_a_stopped_server_leaves_no_announced_slots(tmp_path):
+    """Otherwise other replicas would offer it calls until its announcement expires."""
     async with (
         servers(tmp_path, 1) as (one,),
         redis.asyncio.Redis(port=one.store.port) as client,
         raw_worker(one.worker_stub, "act", max_calls=5),
     ):
-        await wait_until(lambda: client.hlen(keys.WORKERS_KEY), what="places announced")
+        await wait_until(lambda: client.hlen(keys.WORKERS_KEY), what="announced slots")
         one.process.signal(signal.SIGTERM)
         assert await asyncio.to_thread(one.process.process.wait, 30) == 0
         assert await client.hlen(keys.WORKERS_KEY) == 0

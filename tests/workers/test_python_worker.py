@@ -1,4 +1,4 @@
-"""`callback.Worker`: handlers that connect to a server, lose it, are sent elsewhere, and go in good order."""
+"""`callback.Worker`: a worker that connects to a server, loses it, changes servers and stops."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ ACTIVITIES = {"act": Activity("act", 20_000), "soon": Activity("soon", 500)}
 
 
 class Work:
-    """A handler for tests: it notes what it is at, and goes on when it may."""
+    """A handler for tests: it records its calls, and waits until it may continue."""
 
     def __init__(self):
         self.begun = []
@@ -101,7 +101,7 @@ async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_
     assert (call.attempt, call.replayed, call.method) == (1, False, "post")
 
 
-async def test_what_a_handler_raises_is_in_the_log_and_said_to_no_one(services, caplog):
+async def test_the_exception_of_a_handler_is_logged_and_not_sent(services, caplog):
     async def broken(_call):
         raise RuntimeError("hunter2")
 
@@ -114,7 +114,7 @@ async def test_what_a_handler_raises_is_in_the_log_and_said_to_no_one(services, 
     assert call.call_id in caplog.text
 
 
-async def test_an_answer_that_no_message_can_carry_fails_its_call_and_no_other(services, work):
+async def test_an_answer_that_is_too_large_for_a_message_fails_its_call_and_no_other(services, work):
     async def handler(call):
         return await work(call) if call.activity_case == "other" else Response(bytes(17 << 20))
 
@@ -128,7 +128,7 @@ async def test_an_answer_that_no_message_can_carry_fails_its_call_and_no_other(s
         assert await code_of(other) == 201
 
 
-async def test_no_more_calls_run_at_a_time_than_it_takes(services, work):
+async def test_no_more_calls_run_at_a_time_than_the_worker_has_slots(services, work):
     async with worker(work, services.address, max_calls=2).working():
         calls = [await Called.make(services, "act") for _ in range(6)]
         await work.has_begun(2)
@@ -137,7 +137,7 @@ async def test_no_more_calls_run_at_a_time_than_it_takes(services, work):
     assert work.most == 2
 
 
-async def test_at_its_deadline_a_handler_is_cancelled_and_its_place_is_free_again(services, work):
+async def test_a_handler_is_cancelled_at_its_deadline_and_its_slot_is_free_again(services, work):
     async with worker(work, services.address, "act", "soon", max_calls=1).working():
         called = await Called.make(services, "soon")
         assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
@@ -146,7 +146,7 @@ async def test_at_its_deadline_a_handler_is_cancelled_and_its_place_is_free_agai
         assert await code_of(await Called.make(services, "act")) == 201
 
 
-async def test_a_handler_that_does_not_heed_its_deadline_keeps_its_place_and_changes_nothing(services):
+async def test_a_handler_that_ignores_its_cancellation_keeps_its_slot_and_has_no_effect(services):
     may_end, results = asyncio.Event(), []
 
     async def stubborn(call):
@@ -160,9 +160,7 @@ async def test_a_handler_that_does_not_heed_its_deadline_keeps_its_place_and_cha
         late = await Called.make(services, "soon")
         assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         next_one = await Called.make(services, "act")
-        await wait_until(
-            lambda: len(services.control_plane.workers._waiting) == 1, what="a call that waits for a place"
-        )
+        await wait_until(lambda: len(services.control_plane.workers._waiting) == 1, what="a call that waits for a slot")
         assert results == []
         may_end.set()
         assert (await next_one.answer).response.response_body == b"late"
@@ -170,7 +168,7 @@ async def test_a_handler_that_does_not_heed_its_deadline_keeps_its_place_and_cha
     assert (await late.case()).close_reason == pb.CLOSE_REASON_FAILED
 
 
-async def test_a_stream_that_breaks_cancels_its_calls_and_another_one_takes_its_place(services, work):
+async def test_a_broken_stream_cancels_its_calls_and_is_replaced(services, work):
     async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
         called = await Called.make(services, "act")
         await work.has_begun()
@@ -182,7 +180,7 @@ async def test_a_stream_that_breaks_cancels_its_calls_and_another_one_takes_its_
 
 
 @pytest.mark.timeout(120)
-async def test_a_server_that_is_gone_without_a_word_is_noticed_in_time(services, work):
+async def test_a_server_that_is_lost_silently_is_noticed_in_time(services, work):
     async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
         await Called.make(services, "act")
         await work.has_begun()
@@ -193,7 +191,7 @@ async def test_a_server_that_is_gone_without_a_word_is_noticed_in_time(services,
         assert await code_of(await Called.make(services, "act")) == 201
 
 
-async def test_a_server_that_drains_is_left_for_another_and_what_has_begun_is_answered(store_of, work):
+async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confirmed_calls(store_of, work):
     store = store_of()
     async with (
         running_services(store, activities=ACTIVITIES) as one,
@@ -212,7 +210,9 @@ async def test_a_server_that_drains_is_left_for_another_and_what_has_begun_is_an
         assert await code_of(await Called.make(other, "act")) == 201
 
 
-async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_still_has(services, work, monkeypatch):
+async def test_a_call_of_the_next_stream_waits_for_a_slot_that_a_call_of_the_last_one_occupies(
+    services, work, monkeypatch
+):
     monkeypatch.setattr(worker_service, "MAX_STREAM_AGE_S", 0.3)
     async with worker(work, services.address, max_calls=1).working():
         first = await Called.make(services, "act")
@@ -226,12 +226,12 @@ async def test_a_call_of_the_next_stream_waits_for_a_place_that_one_of_the_last_
 
 
 def sent(services):
-    """The calls that workers have which do not drain."""
+    """Return the calls of the workers that do not drain."""
     workers = services.control_plane.workers._workers
     return [call_id for each in workers if not each.draining for call_id in each._assignments]
 
 
-async def test_a_worker_that_stops_answers_what_it_has_begun_and_takes_no_more(services, work):
+async def test_a_stopping_worker_answers_confirmed_calls_and_accepts_no_more(services, work):
     async with contextlib.AsyncExitStack() as stack:
         stopping = asyncio.create_task(stopped(stack, services, work))
         await work.has_begun()
@@ -244,7 +244,7 @@ async def test_a_worker_that_stops_answers_what_it_has_begun_and_takes_no_more(s
 
 
 async def stopped(stack, services, work):
-    """A worker that is asked to stop while it has a call; returns the call when it has stopped."""
+    """Stop a worker while it has a call, and return the call when the worker has stopped."""
     await stack.enter_async_context(worker(work, services.address, "act", "soon").working())
     called = await Called.make(services, "act")
     await work.has_begun()
@@ -252,7 +252,7 @@ async def stopped(stack, services, work):
     return called
 
 
-async def test_what_does_not_end_within_the_grace_is_cancelled(services, work):
+async def test_calls_that_do_not_end_within_the_grace_are_cancelled(services, work):
     async with worker(work, services.address, grace=0.1).working():
         called = await Called.make(services, "act")
         await work.has_begun()
@@ -277,7 +277,7 @@ PROGRAM = """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, number):
+async def test_a_program_exits_at_a_signal_after_its_results(services, number):
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=services.address)),
         stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ,
@@ -297,7 +297,7 @@ async def test_a_program_ends_well_at_a_signal_when_it_has_answered(services, nu
             program.kill()
 
 
-async def test_a_program_that_can_not_start_says_why_in_one_line(guarded):
+async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(guarded):
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
     )
@@ -307,7 +307,7 @@ async def test_a_program_that_can_not_start_says_why_in_one_line(guarded):
     assert errors.startswith(b"UNAUTHENTICATED: ")
 
 
-async def test_a_stream_that_ends_while_hello_is_written_is_no_reason_that_is_told(work, caplog):
+async def test_a_stream_that_ends_while_hello_is_sent_is_not_logged(work, caplog):
     codes = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAUTHENTICATED)  # INTERNAL: what gRPC says then
     async with refusing(*codes) as server:
         with pytest.raises(UnauthenticatedError):
@@ -316,7 +316,7 @@ async def test_a_stream_that_ends_while_hello_is_written_is_no_reason_that_is_to
     assert caplog.messages == []
 
 
-async def test_a_server_that_does_not_say_why_again_and_again_is_told(work, caplog):
+async def test_repeated_ends_without_a_reason_are_logged(work, caplog):
     async with refusing(grpc.StatusCode.INTERNAL) as server:
         serving = asyncio.create_task(worker(work, server.address).serve())
         await wait_until(lambda: server.came >= 5, what="the fifth try")
@@ -326,7 +326,7 @@ async def test_a_server_that_does_not_say_why_again_and_again_is_told(work, capl
     assert len(caplog.messages) in (2, 3)
 
 
-async def test_it_logs_what_it_never_gets_and_gets_the_rest(store_of, work, caplog):
+async def test_the_worker_logs_its_unroutable_activities_and_gets_calls_of_the_others(store_of, work, caplog):
     caplog.set_level(logging.INFO, "callback.worker")
     work.may_end.set()
     settings = ActivitySettings(target=f"127.0.0.1:{free_port()}")
@@ -358,7 +358,7 @@ async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server
         assert await code_of(await Called.make(new, "act")) == 201
 
 
-async def test_workers_at_another_server_s_calls_share_them(store_of, work):
+async def test_workers_share_the_calls_of_another_server(store_of, work):
     store, other = store_of(), Work()
     work.may_end.set()
     other.may_end.set()
@@ -375,7 +375,7 @@ async def test_workers_at_another_server_s_calls_share_them(store_of, work):
 
 
 def principals(**tokens):
-    """Who may work on `act`, by name and token."""
+    """Principals that may serve `act`, by name and token."""
     return Principals(
         {
             name: PrincipalEntry(
@@ -406,7 +406,7 @@ async def guarded(store_of):
         ("refund", {"token": "let-me-in"}, PermissionDeniedError),
     ],
 )
-async def test_a_worker_that_is_refused_at_first_says_so_and_ends(guarded, work, activity, proof, error):
+async def test_a_worker_whose_first_connection_is_refused_raises_the_error(guarded, work, activity, proof, error):
     refused = worker(work, guarded.address, activity, **proof)
     with pytest.raises(error) as caught:
         await refused.serve()
@@ -444,13 +444,13 @@ async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded
 
 
 @pytest.mark.parametrize(("target", "warns"), [("127.0.0.1:1", False), ("callback.example:1", True)])
-def test_a_token_that_would_leave_the_machine_in_plain_text_is_warned_of(work, target, warns, caplog):
+def test_a_token_that_would_leave_the_machine_in_plain_text_causes_a_warning(work, target, warns, caplog):
     worker(work, target, token="let-me-in")
     assert ("in_plain_text" in caplog.text) is warns
     assert "let-me-in" not in caplog.text
 
 
-async def test_a_worker_can_come_before_its_server(services, work, caplog):
+async def test_a_worker_can_start_before_its_server(services, work, caplog):
     port = free_port()
     working = asyncio.create_task(worker(work, f"127.0.0.1:{port}").serve())
     await wait_until(lambda: "cannot reach" in caplog.text, what="a try")
@@ -462,7 +462,7 @@ async def test_a_worker_can_come_before_its_server(services, work, caplog):
 
 
 class Scripted(WorkerServiceServicer):
-    """A server that says what it was told, and then nothing; `came` has what the workers proved."""
+    """A server that sends given messages and then nothing; `came` has the credentials of the workers."""
 
     def __init__(self, *messages):
         self._messages = messages
@@ -484,7 +484,7 @@ class Refusing(WorkerServiceServicer):
 
     async def Work(self, request_iterator, context):
         self.came += 1
-        async for _hello in request_iterator:  # so that the worker hears why
+        async for _hello in request_iterator:  # so that the worker gets the status
             await context.abort(self._codes[min(self.came, len(self._codes)) - 1])
         yield pb_worker.WorkResponse()
 
@@ -522,7 +522,7 @@ async def test_a_server_that_does_not_welcome_the_worker_is_left(work, monkeypat
         await asyncio.wait((working,))
 
 
-async def test_over_tls_it_trusts_whom_it_is_told_to_and_shows_its_certificate(work, tmp_path, caplog):
+async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_certificate(work, tmp_path, caplog):
     authority, other = trustme.CA(), trustme.CA()
     ours, theirs = authority.issue_cert("worker.example"), authority.issue_cert("127.0.0.1")
     for name, pem in (

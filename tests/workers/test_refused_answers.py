@@ -1,4 +1,4 @@
-"""An answer that cannot be rendered: who wrote the handler reads in its log which call it was, and what is wrong."""
+"""Answers that cannot be rendered: the log of the handler names the call and says what is wrong."""
 
 import contextlib
 
@@ -83,7 +83,7 @@ async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_o
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_too_large_for_a_message_is_not_sent_and_logged(store_of, caplog, kind):
+async def test_an_answer_that_is_too_large_for_a_message_is_logged_and_not_sent(store_of, caplog, kind):
     async with KINDS[kind](store_of(), handlers_of(Response(bytes(17 << 20)))) as up:
         called = await Called.make(up, "act")
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
@@ -92,7 +92,7 @@ async def test_what_is_too_large_for_a_message_is_not_sent_and_logged(store_of, 
     assert call.call_id in told
 
 
-async def test_only_the_worker_that_answered_is_told_and_it_goes_on(store_of):
+async def test_only_the_worker_that_answered_is_told_and_it_continues(store_of):
     wrong = handler_pb.HandleCallbackResponse(
         verdict=handler_pb.VERDICT_ACCEPTED, response=pb.Response(response_code=302)
     )

@@ -1,4 +1,4 @@
-"""One table for every kind of handler: what it does is the same to callers, calls and cases, however it is reached."""
+"""One table for every kind of handler: its decisions have the same outcome for callers, calls and cases."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import grpc
 import pytest
-from model.life import FAILED, KEPT_OPEN, LIFE, NOT_STARTED, REJECTED, SUCCEEDED
 from support.calls import Called
 from support.handlers import stub_handler
 from support.services import refusal, running_services
@@ -18,6 +17,8 @@ from callback._converters import response_from_proto
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.domain.activity import Activity
+from callback_server.domain.case import CaseEffect, CaseStatus, Mode
+from callback_server.domain.life import LIFE, CallEnd
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 
@@ -39,15 +40,18 @@ def headers(name, value="1"):
 
 @dataclass
 class Scenario:
-    """What a handler does, and what comes of it."""
+    """What a handler does, and the outcome."""
 
     does: object
     ends: str
-    """How the call ends, in the words of the life table."""
+    """The end of the call, in the words of the life table."""
     gets: object
-    """The caller's code, or the reason why it has no answer."""
+    """The HTTP code for the caller, or the reason of the error."""
     failure: str = "UNSPECIFIED"
 
+
+FAILED, KEPT_OPEN, NOT_STARTED = CallEnd.FAILED, CallEnd.KEPT_OPEN, CallEnd.NOT_STARTED
+REJECTED, SUCCEEDED = CallEnd.REJECTED, CallEnd.SUCCEEDED
 
 SCENARIOS = {
     "accepts": Scenario(accepted(), SUCCEEDED, 200),
@@ -88,13 +92,13 @@ MODES = {
 
 @contextlib.asynccontextmanager
 async def pushed(store, does):
-    """The services, with a handler that is pushed to."""
+    """Run the services with a push handler."""
 
     async def script(_request, context):
         if does == ERROR:
             await context.abort(grpc.StatusCode.INTERNAL, "broke")
         if does == LOST:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")  # what a connection that breaks looks like
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")  # as if the connection broke
         if does == HANG:
             await asyncio.Event().wait()
         return does
@@ -112,7 +116,7 @@ async def pushed(store, does):
 
 @contextlib.asynccontextmanager
 async def worked(store, does, *, elsewhere=False):
-    """The services, with a worker, at another replica if it is `elsewhere`."""
+    """Run the services with a worker, at another replica if it is `elsewhere`."""
     async with contextlib.AsyncExitStack() as stack:
         up = await stack.enter_async_context(running_services(store, activities=activities()))
         at = await stack.enter_async_context(running_services(store)) if elsewhere else up
@@ -139,7 +143,7 @@ async def worked(store, does, *, elsewhere=False):
 
 @contextlib.asynccontextmanager
 async def client(store, does):
-    """The services, with the client library's worker. What no handler of its can answer, it is not asked for."""
+    """Run the services with the Python client's worker, for the decisions that its handlers can express."""
 
     async def act(_call):
         if does == ERROR:
@@ -180,7 +184,7 @@ CASES = [
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("name", "kind"), CASES)
-async def test_what_a_handler_does_has_the_same_outcome(store_of, name, kind, mode):
+async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of, name, kind, mode):
     scenario = SCENARIOS[name]
     async with KINDS[kind](store_of(), scenario.does) as (up, activity_case):
         called = await Called.make(up, "act", callback_activity_case=activity_case, **MODES[mode])
@@ -193,9 +197,9 @@ async def test_what_a_handler_does_has_the_same_outcome(store_of, name, kind, mo
             assert (answer.response_code or None) == scenario.gets
         call, case = await called.recorded(), await called.case()
     ended = SUCCEEDED if scenario.ends == KEPT_OPEN else scenario.ends
-    status, reason = LIFE[mode][scenario.ends]
+    effect = LIFE[Mode(mode)][scenario.ends] or CaseEffect(CaseStatus.OPEN)
     assert pb.CallStatus.Name(call.status) == f"CALL_STATUS_{ended}"
     assert pb.CallFailure.Name(call.failure) == f"CALL_FAILURE_{scenario.failure}"
     assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED")
-    assert pb.CallbackStatus.Name(case.status) == f"CALLBACK_STATUS_{status}"
-    assert pb.CloseReason.Name(case.close_reason) == f"CLOSE_REASON_{reason or 'UNSPECIFIED'}"
+    assert pb.CallbackStatus.Name(case.status) == f"CALLBACK_STATUS_{effect.status}"
+    assert pb.CloseReason.Name(case.close_reason) == f"CLOSE_REASON_{effect.close_reason or 'UNSPECIFIED'}"

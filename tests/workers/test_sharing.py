@@ -1,4 +1,4 @@
-"""Many calls and several workers: nobody gets more than it takes, everybody gets a share, and nothing is left over."""
+"""Many calls and several workers: no worker gets more calls than it has slots, and each gets a share."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def waiting():
 
 
 class Watched:
-    """How many calls each worker has now, had at most, and got. It holds them until the `gate` is open."""
+    """Counts the calls that each worker has now, had at most, and got. Calls wait until the `gate` is open."""
 
     def __init__(self):
         self.gate = asyncio.Event()
@@ -66,22 +66,22 @@ async def serving(stub, *activities, max_calls, handle):
         await task
 
 
-async def test_a_thousand_calls_wait_for_three_workers_and_none_has_more_than_it_takes(services):
+async def test_a_thousand_calls_wait_for_three_workers_and_none_gets_more_calls_than_it_has_slots(services):
     watched = Watched()
-    places = {"small": 1, "middle": 5, "large": 20}
+    slots = {"small": 1, "middle": 5, "large": 20}
     async with contextlib.AsyncExitStack() as stack:
-        for name, most in places.items():
+        for name, most in slots.items():
             await stack.enter_async_context(
                 serving(services.worker_stub, "act", max_calls=most, handle=watched.by(name))
             )
         called = await asyncio.gather(*(Called.make(services, "act") for _ in range(1000)))
-        await wait_until(lambda: sum(watched.now.values()) == 26, what="all places taken")
+        await wait_until(lambda: sum(watched.now.values()) == 26, what="all slots occupied")
         await wait_until(lambda: waiting() == 974, what="the others waiting")
         assert figure("callback_worker_slots_free") == 0
         assert figure("callback_workers") == 3
         watched.gate.set()
         await asyncio.gather(*(each.answer for each in called))
-    assert watched.most == places
+    assert watched.most == slots
     assert sum(watched.all.values()) == 1000
 
 
@@ -97,7 +97,7 @@ async def test_idle_workers_take_turns(services):
     assert watched.all == {"a": 10, "b": 10, "c": 10}
 
 
-async def test_the_least_busy_worker_gets_the_next_call(services):
+async def test_the_least_loaded_worker_gets_the_next_call(services):
     watched = Watched()
     async with (
         serving(services.worker_stub, "act", "other", max_calls=4, handle=watched.by("busy")),
@@ -112,7 +112,7 @@ async def test_the_least_busy_worker_gets_the_next_call(services):
         await asyncio.gather(*(each.answer for each in called))
 
 
-async def test_calls_get_a_worker_in_their_order_whatever_their_activity(services):
+async def test_calls_get_a_worker_in_order_whatever_their_activity(services):
     called, order = [], []
     for number in range(20):
         called.append(
@@ -129,7 +129,7 @@ async def test_calls_get_a_worker_in_their_order_whatever_their_activity(service
     assert order == list(range(20))
 
 
-async def test_a_call_that_comes_when_a_place_gets_free_does_not_overtake_those_that_wait(services):
+async def test_a_new_call_does_not_overtake_waiting_calls_when_a_slot_becomes_free(services):
     async with raw_worker(services.worker_stub, "act", "other", max_calls=1) as worker:
         called = [await Called.make(services, "act")]
         await worker.next("offer")
@@ -148,7 +148,7 @@ async def test_a_call_that_comes_when_a_place_gets_free_does_not_overtake_those_
         assert offered == [each.case_id for each in called[: len(offered)]]
 
 
-async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_told(store_of):
+async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_printed(store_of):
     store, calls, at_once = store_of(), count(200, 5000), 20
     async with (
         running_services(store, activities=ACTIVITIES, max_in_flight_calls=3000) as one,

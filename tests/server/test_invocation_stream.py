@@ -1,10 +1,10 @@
-"""Many calls over one stream of an edge: each has its own answer, and the stream ends once all have."""
+"""StreamInvocations: many calls over one stream of an edge. Each has its own result, and then the stream ends."""
 
 import hashlib
 
 import grpc
 import pytest
-from support.carrying import EdgeCalls, answers_of, response_of
+from support.edge_calls import EdgeCalls, answers_of, response_of
 from support.services import refusal, response, running_services
 from support.wait import wait_until
 
@@ -24,11 +24,11 @@ async def services(store_of):
 
 @pytest.fixture
 async def stream(services):
-    """A stream that the server has welcomed."""
-    carrying = services.edge.StreamInvocations()
-    assert (await carrying.read()).readiness == edge.READINESS_READY
-    yield carrying
-    carrying.cancel()
+    """A stream for which the server is ready."""
+    opened = services.edge.StreamInvocations()
+    assert (await opened.read()).readiness == edge.READINESS_READY
+    yield opened
+    opened.cancel()
 
 
 async def case(services, body=b"", activity="record", metadata=(), **more):
@@ -42,7 +42,7 @@ async def case(services, body=b"", activity="record", metadata=(), **more):
 
 
 async def send(stream, *states, first=1, **more):
-    """Sends a call to each case, in one message."""
+    """Send a call to each case, in one message."""
     requests = [edge.InvokeRequest(**{"state": state, "request_method": "post", **more}) for state in states]
     await stream.write(
         edge.StreamInvocationsRequest(
@@ -58,14 +58,14 @@ async def refused(answer):
     return await refusal(raise_it())
 
 
-async def test_answers_that_are_there_at_one_time_are_one_message(stream):
+async def test_results_that_are_ready_together_are_sent_in_one_message(stream):
     await send(stream, *(["none"] * 50))
     message = await stream.read()
     assert sorted(answer.number for answer in message.results) == [*range(1, 51)]
     assert {(await refused(answer)).reason for answer in message.results} == {"STATE_UNKNOWN"}
 
 
-async def test_large_answers_go_one_by_one(services, stream):
+async def test_large_results_are_sent_alone(services, stream):
     states = [await case(services, bytes(200_000)) for _ in range(3)]
     await send(stream, *states)
     await stream.done_writing()
@@ -75,7 +75,7 @@ async def test_large_answers_go_one_by_one(services, stream):
     assert sizes == [1, 1, 1]
 
 
-async def test_a_call_that_breaks_a_rule_is_refused_and_those_beside_it_are_made(services, stream):
+async def test_an_invalid_call_is_refused_and_the_others_in_its_batch_run(services, stream):
     states = [await case(services, b"one"), await case(services, b"two")]
     requests = [
         edge.InvokeRequest(state=states[0], request_method="get"),
@@ -93,7 +93,7 @@ async def test_a_call_that_breaks_a_rule_is_refused_and_those_beside_it_are_made
     )  # fmt: skip
 
 
-async def test_no_call_waits_for_another_and_the_stream_ends_once_all_are_answered(services, stream):
+async def test_calls_run_concurrently_and_the_stream_ends_after_all_results(services, stream):
     held = await case(services, activity="form")
     await send(stream, held, await case(services, b"at once"))
     await stream.done_writing()
@@ -111,7 +111,7 @@ async def waiting(services, metadata=()):
     return (await services.callbacks.ListOwnerCalls(listed, metadata=metadata)).calls
 
 
-async def test_a_call_is_made_to_its_end_where_its_stream_breaks(services, stream):
+async def test_a_call_runs_to_its_end_although_its_stream_breaks(services, stream):
     await send(stream, await case(services, activity="form"))
     (call,) = await wait_until(lambda: waiting(services))
     stream.cancel()
@@ -121,7 +121,7 @@ async def test_a_call_is_made_to_its_end_where_its_stream_breaks(services, strea
     assert got.call.HasField("end_time")
 
 
-async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch):
+async def test_the_server_does_not_read_from_an_edge_that_does_not_read(services, monkeypatch):
     monkeypatch.setattr(edge_service, "_MAX_UNSENT_BYTES", 1_000_000)
     state = await case(services, bytes(1_000_000), allow_multiple_calls=True)
     began, many = made(), 60
@@ -138,7 +138,7 @@ async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch
         seen.append(made() - began)
         return len(seen) > 100 and seen[-1] and len(set(seen[-100:])) == 1
 
-    small_window = [("grpc.http2.bdp_probe", 0)]  # else gRPC takes some 50 MB on its own account
+    small_window = [("grpc.http2.bdp_probe", 0)]  # otherwise gRPC buffers about 50 MB itself
     async with grpc.aio.insecure_channel(services.address, options=small_window) as channel:
         stream = EdgeCalls(channel).StreamInvocations(one_after_the_other())
         await wait_until(stays)
@@ -147,11 +147,11 @@ async def test_an_edge_that_does_not_read_is_not_read_from(services, monkeypatch
 
 
 def made():
-    """How many calls have had an answer in this process."""
+    """Return the number of calls that succeeded in this process."""
     return metrics.CALLS.labels("SUCCEEDED", "")._value.get()
 
 
-async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_that_it_waits_for(store_of):
+async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_results_of_running_ones(store_of):
     def entry(name, *roles):
         digest = hashlib.sha256(f"callback_{name}".encode()).hexdigest()
         return PrincipalEntry(roles=frozenset(roles), tokens=(TokenEntry(sha256=digest, expires=None),))
@@ -193,4 +193,4 @@ async def test_who_may_send_no_more_calls_has_each_refused_and_gets_the_answers_
         assert said.reason == "UNAUTHENTICATED"
         assert not services.control_plane.invoker._running
         listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
-        assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # as they were
+        assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # unchanged

@@ -36,14 +36,14 @@ class EdgeCalls:
 
 
 async def answers_of(stream):
-    """Give the answers that come by a stream, until it ends."""
+    """Yield the results of a stream until it ends."""
     while (message := await stream.read()) is not grpc.aio.EOF:
         for answer in message.results:
             yield answer
 
 
 def response_of(answer):
-    """The response that an answer holds; raises the refusal that it holds instead."""
+    """Return the response in a result, or raise the error in it."""
     if answer.HasField("response"):
         return answer.response
     details = grpc.aio.Metadata(("grpc-status-details-bin", answer.status.SerializeToString()))
