@@ -87,7 +87,7 @@ class PageCache:
 
         Only a person who has the link can press the button: no site can frame the page, and no cache keeps it
         (`Cache-Control: no-store`, as on every answer). There is no token against cross-site requests: a site that
-        makes a browser post needs the case's secret URL, and a caller that knows that URL needs no browser of another person.
+        makes a browser post needs the case's secret URL, and a caller who knows it needs no browser of another person.
         """
         directives = [
             "default-src 'none'",
