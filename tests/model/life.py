@@ -25,7 +25,7 @@ class ModelCall:
     attempt: int
     response: object
     version: int
-    """Which of the case's responses that is."""
+    """The version of the response."""
     status: str = RUNNING
     lease_due: int | None = None
     """When the lease ended; None while it lasts."""
@@ -34,28 +34,28 @@ class ModelCall:
     effect: object = None
     """The effect of its end on the case, a `CaseEffect`. None: the case is as it was."""
     answer: object = None
-    """What it was answered, if it succeeded. A recorded one is answered as the case said at its claim."""
-    answered: str = ""
-    """A digest of what somebody answered it, if it was held."""
+    """The answer, if the call succeeded. A recorded call is answered with the response at its claim."""
+    answer_digest: str = ""
+    """A digest of the answer to a held call."""
     partial: bool = False
-    """Its request is not kept whole."""
+    """Whether its request is not kept whole."""
     delivery: str | None = None
-    tries: int = 0
-    """How many attempts have begun."""
-    tried: int | None = None
-    """Which of them was the last that somebody ended."""
-    base: int = 0
-    """How many there were before it was replayed."""
-    unasked: int = 0
+    attempts_started: int = 0
+    """How many attempts have started."""
+    ended_attempt: int | None = None
+    """The number of the last attempt that was ended."""
+    attempts_before_replay: int = 0
+    """How many attempts there were before the replay."""
+    not_asked: int = 0
     due: str | None = None
-    """When something is due of its delivery: NOW or LATER; None: it waits behind another, or is not to be delivered."""
+    """When its delivery is due: NOW or LATER. None: it waits behind another one, or there is none."""
     at_once: bool = False
-    """Its first attempt began with it."""
+    """Whether its first attempt started with its claim."""
     replayed: bool = False
 
     @property
     def over(self):
-        """Nothing more becomes of it."""
+        """Whether it has ended and has no delivery to run."""
         return self.status != RUNNING and self.delivery not in (PENDING, RUNNING)
 
 
@@ -68,7 +68,7 @@ class ModelCase:
     keep: int
     """How many ended calls are kept."""
     labels: dict[str, str] = field(default_factory=dict)
-    """Those by which it is found."""
+    """The labels by which it is found."""
     status: str = OPEN
     reason: str | None = None
     attempts: int = 0
@@ -78,29 +78,29 @@ class ModelCase:
     expires_due: int | None = None
     """When it expired; None while it has not."""
     calls: dict[str, ModelCall] = field(default_factory=dict)
-    """Those that are kept, oldest first."""
+    """The calls that are kept, oldest first."""
     due: list[tuple] = field(default_factory=list)
-    """What time has brought, in order: (`LEASE_ENDED`, call id, what that made of the case), (`CASE_EXPIRED`,)."""
+    """The timeouts that were applied, in order: (`LEASE_ENDED`, call id, effect on the case), (`CASE_EXPIRED`,)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
-    """Ended ones that are no longer kept, and still known to a message that is sent again."""
+    """Deleted calls, which have tombstones."""
     profile: str = ""
     guard: str = "OFF"
     messages: dict[str, str] = field(default_factory=dict)
     """The call of each message whose window lasts."""
     left: int | None = None
-    """How many more calls are allowed in this time; None if any number is."""
+    """How many more calls the rate limit allows. None: any number."""
     answer_mode: str = "HANDLER"
     ordered: bool = False
     queue: list[str] = field(default_factory=list)
     """The calls of an ordered case that are to be delivered, in their order."""
     strips: bool = False
-    """What is kept of a request is not all of it."""
+    """Whether a part of a request is not kept."""
     events: list[tuple] = field(default_factory=list)
-    """What those who watch are told, in order: type, call id, and as they are then the case's status and reason, the
-    call's status, and its delivery's."""
+    """The events for watchers, in order: type, call id, and the status and close reason of the case, the status of the
+    call and of its delivery at that time."""
 
     def tell(self, what, call=None):
-        """An event."""
+        """Add an event."""
         delivery = call.delivery if what == "DELIVERY_CHANGED" else ""
         self.events.append(
             (what, call.id if call else "", self.status, self.reason or "", call.status if call else "", delivery)
@@ -109,7 +109,7 @@ class ModelCase:
     def claim(self, call_id, *, intent="CALL", profile="", message="", over=False, can_deliver=False):
         """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
 
-        `over`: the owner has made too many calls. `can_deliver`: who asks can run a delivery.
+        `over`: the owner is over its rate limit. `can_deliver`: the sender can run a delivery.
         """
         if self.profile and profile != self.profile:
             return "VERIFY", self.profile
@@ -121,7 +121,7 @@ class ModelCase:
                 return "CLAIMED", call
             answered = call.recorded and (not call.erased or call.version == self.version)
             return ("RECORDED", call) if answered else ("STALE", None)
-        self.settle()
+        self.apply_timeouts()
         if message in self.messages:
             earlier = self.calls.get(self.messages[message]) or self.gone[self.messages[message]]
             if earlier.status == RUNNING and earlier.lease_due is None:
@@ -154,39 +154,39 @@ class ModelCase:
         call.partial = self.strips and self.answer_mode != ACK
         if self.activity == "record" or self.answer_mode == ACK:
             call.recorded = True
-            self.end(call, SUCCEEDED, to_deliver=self.answer_mode == ACK)
+            self.end(call, SUCCEEDED, has_delivery=self.answer_mode == ACK)
             if self.answer_mode == ACK:
-                self.deliver(call, can_deliver=can_deliver)
+                self.start_delivery(call, can_deliver=can_deliver)
             return "RECORDED", call
         self.tell("CALL_STARTED", call)
         return "CLAIMED", call
 
     def answer_again(self, call):
-        """What a message gets that has come before: what its call was answered, or what the case says by now."""
+        """Return the answer to a repeated message: that of its call, or the present response of the case."""
         if call.erased:
             return self.response
         if call.recorded:
             return call.response
         return self.response if call.id in self.gone else call.answer
 
-    def finish(self, call_id, status, *, keep_open, answer=None, answered=""):
+    def finish(self, call_id, status, *, keep_open, answer=None, answer_digest=""):
         """`OK` | `STALE`."""
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
-            return "OK" if (call.status, call.answered) == (status, answered) else "STALE"
-        self.settle()
+            return "OK" if (call.status, call.answer_digest) == (status, answer_digest) else "STALE"
+        self.apply_timeouts()
         if call.status != RUNNING:
             return "STALE"
         if call.lease_due is not None:
             self.end(call, INTERRUPTED)
             return "STALE"
-        call.answer, call.answered = answer, answered
+        call.answer, call.answer_digest = answer, answer_digest
         self.end(call, status, keep_open=keep_open)
         return "OK"
 
     def set_response(self, response, version):
         """`OK` | `CONFLICT` | `CLOSED`."""
-        self.settle()
+        self.apply_timeouts()
         if self.status == CLOSED:
             return "CLOSED"
         if version != self.version:
@@ -198,7 +198,7 @@ class ModelCase:
 
     def close(self):
         """`OK` | `ALREADY`."""
-        self.settle()
+        self.apply_timeouts()
         if self.status == CLOSED:
             return "ALREADY"
         self._close("CLOSED_BY_OWNER")
@@ -206,17 +206,17 @@ class ModelCase:
         return "OK"
 
     def erase(self):
-        """How many calls had something recorded."""
+        """Erase all calls and return how many had something recorded."""
         had = [call for call in self.calls.values() if not call.erased]
         for call in had:
             call.erased = True
         for call in reversed(had):
             if call.delivery == PENDING:
-                self.conclude(call, DEAD, trims=False)
+                self.end_delivery(call, DEAD, trims=False)
         return len(had)
 
-    def deliver(self, call, *, can_deliver=False):
-        """A delivery begins."""
+    def start_delivery(self, call, *, can_deliver=False):
+        """Start a delivery."""
         call.delivery = PENDING
         if self.ordered:
             self.queue.append(call.id)
@@ -226,45 +226,45 @@ class ModelCase:
         call.due = NOW
         if can_deliver:
             call.at_once = True
-            self.run(call)
+            self.start_attempt(call)
         else:
             self.tell("DELIVERY_CHANGED", call)
 
-    def run(self, call):
-        """An attempt begins."""
+    def start_attempt(self, call):
+        """Start an attempt."""
         call.delivery, call.due = RUNNING, LATER
-        call.tries += 1
+        call.attempts_started += 1
         self.tell("DELIVERY_CHANGED", call)
 
     def take(self, order):
-        """The calls whose delivery is due, taken in the order of these ids."""
+        """Take the calls whose delivery is due, in the order of these ids."""
         taken = [self.calls[call_id] for call_id in order if call_id in self.calls and self.calls[call_id].due == NOW]
         for call in taken:
             if call.erased:
-                self.conclude(call, DEAD)
+                self.end_delivery(call, DEAD)
             else:
-                self.run(call)
+                self.start_attempt(call)
         return [call for call in taken if not call.erased]
 
     def finish_delivery(self, call_id, fence, status, *, asked, now):
-        """None if another attempt decides; else whether the next one is due by that."""
+        """Return whether the next delivery is due now. None: another attempt decides."""
         call = self.calls.get(call_id) or self.gone[call_id]
-        if call.tried == fence:
+        if call.ended_attempt == fence:
             return False
-        if call.delivery != RUNNING or call.tries != fence:
+        if call.delivery != RUNNING or call.attempts_started != fence:
             return None
-        call.tried = fence
-        call.unasked += not asked
+        call.ended_attempt = fence
+        call.not_asked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
             self.tell("DELIVERY_CHANGED", call)
             return False
         if status == DELIVERED and not call.erased:
             call.partial = call.partial or self.strips
-        return self.conclude(call, DELIVERED if status == DELIVERED else DEAD)
+        return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD)
 
-    def conclude(self, call, status, *, trims=True):
-        """A delivery is over. Whether the next of an ordered case is due by that."""
+    def end_delivery(self, call, status, *, trims=True):
+        """End a delivery and return whether the next one of an ordered case is due now."""
         call.delivery, call.due = status, None
         self.tell("DELIVERY_CHANGED", call)
         if trims:
@@ -296,20 +296,20 @@ class ModelCase:
                 call.due = NOW
                 self.tell("DELIVERY_CHANGED", call)
         else:
-            call.base = call.tries
-            self.deliver(call)
+            call.attempts_before_replay = call.attempts_started
+            self.start_delivery(call)
         return "OK"
 
     def sweep(self):
         due = [call for call in self.calls.values() if call.lease_due is not None]
         for call in sorted(due, key=lambda call: (call.lease_due, call.id)):
             if call.status == RUNNING:
-                self.settle()
+                self.apply_timeouts()
                 if call.status == RUNNING:
                     self.end(call, INTERRUPTED)
-        self.settle()
+        self.apply_timeouts()
 
-    def end(self, call, status, *, keep_open=False, to_deliver=False):
+    def end(self, call, status, *, keep_open=False, has_delivery=False):
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
             effect = call.effect = LIFE[Mode(self.mode)][end_of(CallStatus(status), keep_open=keep_open)]
@@ -321,21 +321,21 @@ class ModelCase:
         self.tell("CALL_ENDED", call)
         if status == INTERRUPTED:
             self.due.append(("LEASE_ENDED", call.id, call.effect))
-        if not to_deliver:
+        if not has_delivery:
             self.trim()
 
     def trim(self):
-        """Only the newest calls that are over are kept."""
+        """Keep only the newest ended calls."""
         over = [each for each in self.calls.values() if each.over]
         for each in over[: max(len(over) - self.keep, 0)]:
-            self.forget(each.id)
+            self.delete(each.id)
 
-    def forget(self, call_id):
-        """An ended call is no longer kept."""
+    def delete(self, call_id):
+        """Delete an ended call."""
         self.gone[call_id] = self.calls.pop(call_id)
 
-    def settle(self):
-        """What is due on a single case, in the order of its times."""
+    def apply_timeouts(self):
+        """Apply the timeouts that are due, in the order of their times."""
         holder = self.calls.get(self.holder) if self.status == IN_PROGRESS else None
         lease = holder.lease_due if holder else None
         expiry = self.expires_due if self.status != CLOSED else None

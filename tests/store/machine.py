@@ -53,7 +53,7 @@ from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.domain.timeouts import CaseExpired, LeaseEnded
 from callback_server.store import keys
 from callback_server.store.connection import client as connection
-from callback_server.store.connection import pipeline
+from callback_server.store.connection import pipelined_connection
 from callback_server.store.connection.client import connect
 from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 from callback_server.store.queries import read_events
@@ -86,7 +86,7 @@ from callback_server.store.transitions.take_deliveries import take_deliveries
 
 KEEP = 1
 RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
-FORGET = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
+DELETE_ALL = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
@@ -96,12 +96,12 @@ EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this o
 
 @contextlib.contextmanager
 def machine_on(store):
-    """The machine's class for a store."""
+    """Return the class of the machine for a store."""
     loop = asyncio.new_event_loop()
     with pytest.MonkeyPatch.context() as patch:
         # A disk that is slow once fails one example, which does not fail again: Hypothesis takes that for a strategy
         # that depends on more than what was drawn.
-        for module in (connection, pipeline):
+        for module in (connection, pipelined_connection):
             patch.setattr(module, "SOCKET_TIMEOUT_S", 60.0)
         client = connect(store.url)
         due = []
@@ -118,7 +118,7 @@ MOST_CASES = 4
 RECORDED = {b"request_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
-WAY_OUT = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
+FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
 DIGESTS = ("", "a" * 64, "b" * 64)
 
 
@@ -136,7 +136,7 @@ labels = st.dictionaries(st.sampled_from(["team", "a/b"]), st.sampled_from(["x",
 
 
 class LifeMachine(RuleBasedStateMachine):
-    """Cases of two owners. Made by `machine_on`; its store is emptied before each example."""
+    """Cases of two owners, on a store that is emptied before each example. Made by `machine_on`."""
 
     loop = client = scripts = due = None
 
@@ -158,7 +158,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     @property
     def strips(self):
-        """Whether something of a request is not kept."""
+        """Return whether a part of a request is not kept."""
         return not (self.retention.bodies and self.retention.headers)
 
     def do(self, awaitable):
@@ -204,7 +204,7 @@ class LifeMachine(RuleBasedStateMachine):
             answer = HOLD if activity == "form" else "HANDLER"
         self._create(
             mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard,
-            answer=answer, ordered=ordered and answer == ACK, fallback=WAY_OUT if fallback else None,
+            answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
         )  # fmt: skip
 
     def _create(
@@ -241,7 +241,7 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
     def set_response(self, data, body, stale):
-        """And the claims of the case's calls that run come again: they keep the response that they had."""
+        """Set a response, and send the claims of running calls again: they keep the response that they had."""
         case_id = self._any_case(data)
         self._set_response(case_id, body, stale=stale)
         for call_id in self.model[case_id].running if case_id in self.model else ():
@@ -292,7 +292,7 @@ class LifeMachine(RuleBasedStateMachine):
         self, case_id, call_id, *, parameter=None, intent="CALL", profile=None, message="", over=False, limited=False,
         can_deliver=False, sha=None,
     ):  # fmt: skip
-        """As one that passes what the case asks for, unless `profile` says otherwise."""
+        """Claim with the profile that the case requires, unless `profile` is given."""
         new = self.new[case_id]
         return self.do(
             claim_call(
@@ -315,7 +315,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert isinstance(reply, Grant), (reply, expected)
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
             assert reply.effect == (fact.effect if reply.recorded else None)
-            mine = fact.delivery == RUNNING and fact.tries == 1 and fact.at_once and fact.due == LATER
+            mine = fact.delivery == RUNNING and fact.attempts_started == 1 and fact.at_once and fact.due == LATER
             assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
             new = self.new[ids.case_id_of_call(reply.call_id)]
             assert (reply.answer, reply.fallback) == (new.answer, None if reply.recorded else new.fallback)
@@ -360,7 +360,7 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._running())
     @rule(data=st.data())
     def others_come_and_go(self, data):
-        """Two more calls where one runs, each made and ended if the case allows it."""
+        """Make two more calls while one runs, and end them, if the case allows it."""
         case_id = ids.case_id_of_call(data.draw(st.sampled_from(self._running())))
         for _ in range(2):
             call_id = self._claim_new(case_id)
@@ -493,12 +493,12 @@ class LifeMachine(RuleBasedStateMachine):
         for digest in answers:
             self._finish(call_id, status, False, body, digest=digest)
         held = self.do(read_held(self.scripts, call_id))
-        assert (held.status, held.answer_digest) == (self._known(call_id).status, self._known(call_id).answered)
+        assert (held.status, held.answer_digest) == (self._known(call_id).status, self._known(call_id).answer_digest)
         if ran and held.answer_digest and held.answer is not None:
             assert (held.answer.headers, held.answer.body) == (GAVE, body)
 
     def _held(self):
-        """Those that run; and those that ran, a little."""
+        """Return the held calls that are kept."""
         return [call.id for model in self.model.values() if model.answer_mode == HOLD for call in model.calls.values()]
 
     def _known(self, call_id):
@@ -524,7 +524,14 @@ class LifeMachine(RuleBasedStateMachine):
         assert sorted(
             (each.grant.call_id, each.fence, each.grant.attempt, each.number, each.grant.replayed) for each in taken
         ) == sorted(
-            (call.id, call.tries, call.tries - call.unasked, call.tries - call.base, call.replayed) for call in expected
+            (
+                call.id,
+                call.attempts_started,
+                call.attempts_started - call.not_asked,
+                call.attempts_started - call.attempts_before_replay,
+                call.replayed,
+            )
+            for call in expected
         )
         for each in taken:
             model = self.model[ids.case_id_of_call(each.grant.call_id)]
@@ -544,7 +551,7 @@ class LifeMachine(RuleBasedStateMachine):
     def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
         """In time; or after its lease, when another one has begun. Its end may be sent twice."""
         call = data.draw(st.sampled_from(self._delivering()))
-        fence = call.tries
+        fence = call.attempts_started
         if overtaken:
             self._make_due(call)
             self.take(paused=False)
@@ -555,7 +562,9 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING]), earlier=st.integers(0, 1), body=bodies)
     def finish_a_delivery_late_or_again(self, data, status, earlier, body):
         call_id = data.draw(st.sampled_from(self._delivered()))
-        self._finish_delivery(call_id, max(self._known(call_id).tries - earlier, 1), status, True, True, body)
+        self._finish_delivery(
+            call_id, max(self._known(call_id).attempts_started - earlier, 1), status, True, True, body
+        )
 
     def _finish_delivery(self, call_id, fence, status, asked, now, body):
         asked = asked or status != DEAD
@@ -574,7 +583,7 @@ class LifeMachine(RuleBasedStateMachine):
         return [call for model in self.model.values() for call in model.calls.values() if call.delivery == RUNNING]
 
     def _delivered(self):
-        return [call_id for call_id in self.granted if self._known(call_id).tries]
+        return [call_id for call_id in self.granted if self._known(call_id).attempts_started]
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
@@ -605,7 +614,7 @@ class LifeMachine(RuleBasedStateMachine):
         return [call for model in self.model.values() for call in model.calls.values() if call.due == LATER]
 
     def _due_by_time(self):
-        """The calls of which something is due, in the order of its times, by the store's clock."""
+        """Return the calls whose delivery is due, in the order of their times by the store's clock."""
         in_time = [
             (score, call_id.decode())
             for key in {self._due_key(new.id) for new in self.new.values()}
@@ -638,7 +647,7 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         answer = self._of_answer(outcome.response) if answered else None
-        expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answered=digest)
+        expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest)
         call = model.calls.get(call_id) or model.gone[call_id]
         assert reply == (FinishResult(call.effect, again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
@@ -708,11 +717,11 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(past=st.booleans())
     def drop(self, past):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            self.do(apply_retention(self.scripts, partition, retention=FORGET if past else RETENTION))
+            self.do(apply_retention(self.scripts, partition, retention=DELETE_ALL if past else RETENTION))
         if past:
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
-                    model.forget(call.id)
+                    model.delete(call.id)
                 if model.status == CLOSED and not model.calls:
                     self.dropped[case_id] = self.model.pop(case_id)
 
@@ -854,7 +863,10 @@ class LifeMachine(RuleBasedStateMachine):
         if model.delivery is None:
             assert (call.delivery, score) == (None, None)
             return
-        assert (call.delivery.status, call.delivery.attempts) == (model.delivery, model.tries - model.unasked)
+        assert (call.delivery.status, call.delivery.attempts) == (
+            model.delivery,
+            model.attempts_started - model.not_asked,
+        )
         assert (call.delivery.next_ms is not None) is (model.delivery == PENDING and model.due is not None)
         assert (score is not None) is (model.due is not None)
         if score is not None:

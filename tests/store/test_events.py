@@ -71,7 +71,7 @@ def behind(placed):
     return position
 
 
-async def test_events_of_all_partitions_are_read_from_a_place_on(store):
+async def test_events_of_all_partitions_are_read_from_a_position_on(store):
     made = [await store.new() for _ in range(100)]
     events, more = await read_events(store.scripts, behind([]))
     assert ([each.partition for each in events], more) == (sorted(made), False)
@@ -89,7 +89,7 @@ async def test_events_of_all_partitions_are_read_from_a_place_on(store):
     assert [(each.partition, each.number) for each in events] == [(another, made.count(another) + 1)]
 
 
-async def test_much_is_read_page_by_page(store):
+async def test_many_events_are_read_page_by_page(store):
     await store.fill(7, EVENTS_PER_READ + 50)
     numbers, position, more = [], behind([]), True
     while more:
@@ -102,7 +102,7 @@ async def test_much_is_read_page_by_page(store):
     assert numbers == [*range(1, EVENTS_PER_READ + 51)]
 
 
-async def test_the_last_ten_thousand_are_kept_and_a_place_before_them_is_known_to_be_lost(store):
+async def test_the_last_ten_thousand_events_are_kept_and_a_position_before_them_is_lost(store):
     partition = await store.new()
     await store.fill(partition, MOST - 1)
     beginning = behind([])
@@ -123,7 +123,7 @@ async def test_the_last_ten_thousand_are_kept_and_a_place_before_them_is_known_t
         assert (place is None) is (lost and not at_beginning)
 
 
-async def test_a_place_is_lost_where_other_events_have_its_numbers(store):
+async def test_a_position_is_lost_if_other_events_have_its_numbers(store):
     """As after a backup was restored, or a failover: the store has gone on from an earlier state."""
     partition = await store.new()
     key = keys.key(partition, "events")

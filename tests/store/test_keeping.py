@@ -74,7 +74,7 @@ async def cases(store_of, request):
     await client.aclose()
 
 
-async def test_calls_that_run_take_no_room_from_those_that_have_ended(cases):
+async def test_running_calls_do_not_count_among_the_recorded_bytes(cases):
     case, small = await cases.new(), Retention(bytes_per_case=10_000)
     running = [(await cases.claim(case, body=b"x" * 1000, retention=small)).call_id for _ in range(18)]
     for call_id in running[:3]:
@@ -82,7 +82,7 @@ async def test_calls_that_run_take_no_room_from_those_that_have_ended(cases):
         assert (await read_call(cases.scripts, call_id)).status is CallStatus.SUCCEEDED
 
 
-async def test_no_more_bytes_of_ended_calls_are_kept_than_may(cases):
+async def test_ended_calls_are_kept_within_the_limit_of_bytes(cases):
     case, small = await cases.new(), Retention(bytes_per_case=3500)
     for _ in range(6):
         call_id = (await cases.claim(case, body=b"x" * 1000, retention=small)).call_id
@@ -91,7 +91,7 @@ async def test_no_more_bytes_of_ended_calls_are_kept_than_may(cases):
     assert [call.attempt for call in kept] == [6, 5, 4]
 
 
-async def test_an_end_that_is_sent_again_is_the_same_though_its_call_is_kept_no_more(cases):
+async def test_an_end_sent_again_gets_the_same_result_after_its_call_was_deleted(cases):
     case, one = await cases.new(), Retention(calls_per_case=1)
     first = (await cases.claim(case, retention=one)).call_id
     assert await cases.finish(first, retention=one) == FinishResult(None)
@@ -101,7 +101,7 @@ async def test_an_end_that_is_sent_again_is_the_same_though_its_call_is_kept_no_
     assert await cases.finish(first, retention=one) == FinishResult(None, again=True)
 
 
-async def test_a_recorded_call_that_is_sent_again_is_not_made_twice_though_it_is_kept_no_more(cases):
+async def test_a_recorded_call_sent_again_is_not_made_twice_after_it_was_deleted(cases):
     case, one = await cases.new("record"), Retention(calls_per_case=1)
     first = await cases.claim(case, retention=one)
     await cases.claim(case, retention=one)
@@ -109,14 +109,14 @@ async def test_a_recorded_call_that_is_sent_again_is_not_made_twice_though_it_is
     assert (await read_case(cases.scripts, case.id)).calls == 2
 
 
-async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_where_nothing_is_kept(cases):
+async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_though_no_call_is_kept(cases):
     case, nothing = await cases.new("record", Mode.SINGLE), Retention(bytes_per_case=0)
     first = await cases.claim(case, retention=nothing)
     assert isinstance(first, Grant)
     assert await cases.claim(case, first.call_id, retention=nothing) == first
 
 
-def test_a_connection_that_uvloop_finds_closed_is_a_store_that_can_not_be_reached():
+def test_a_connection_that_uvloop_finds_closed_counts_as_an_unreachable_store():
     with pytest.raises(StoreError) as caught, store_errors():
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
     assert caught.value.maybe_done
@@ -139,7 +139,7 @@ async def test_many_lists_at_once_all_get_an_answer(cases):
     assert all(len(page) == 1 for page, _ in listed)
 
 
-async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(store_of):
+async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
     store = store_of()
     client = connect(store.url)
     cases = Cases(client)
@@ -181,7 +181,7 @@ async def test_a_case_that_is_broken_does_not_keep_the_others_from_what_is_due(s
     await client.aclose()
 
 
-async def test_cases_that_wait_for_a_delivery_do_not_keep_others_from_being_dropped(cases, monkeypatch):
+async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_others(cases, monkeypatch):
     monkeypatch.setattr(apply_retention, "LIMIT", 1)
     waits = await cases.new("push", Mode.SINGLE, answer=AnswerMode.ACK)
     await cases.claim(waits)
@@ -198,7 +198,7 @@ async def test_cases_that_wait_for_a_delivery_do_not_keep_others_from_being_drop
 
 
 @pytest.mark.parametrize("cases", KINDS, indirect=True)
-async def test_a_call_that_was_erased_is_dropped(cases):
+async def test_an_erased_call_is_deleted(cases):
     """Its size is 0, and the negative of that is no integer to Redis 7.0."""
     case = await cases.new()
     for _ in range(2):  # nothing is left of the second one either: it ends after it was erased
@@ -246,7 +246,7 @@ async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):
     assert due == await cases.client.zscore(keys.key(partition, "ended"), running) > closed
 
 
-async def test_a_message_is_known_for_its_window_though_its_call_is_kept_no_more(cases):
+async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(cases):
     case, day_ms = await cases.new(), 24 * 3600 * 1000
     one = Retention(calls_per_case=1)
     granted = await cases.claim(case, retention=one, verification=Verification("", "a" * 64, day_ms))

@@ -45,7 +45,7 @@ async def test_many_commands_take_few_connections_and_each_gets_its_reply(store_
         assert len(await plain.client_list()) - others <= CONNECTIONS_PER_NODE
 
 
-async def test_what_comes_while_a_command_is_under_way_goes_after_its_reply_in_one_write(store_of, monkeypatch):
+async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_reply(store_of, monkeypatch):
     monkeypatch.setattr(pipeline_module, "BATCH_WAIT_S", 10_000 * pipeline_module.BATCH_WAIT_S)
     store = store_of()
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
@@ -69,7 +69,7 @@ async def test_what_comes_while_a_command_is_under_way_goes_after_its_reply_in_o
         assert len(await plain.client_list()) == others + 1
 
 
-async def test_what_comes_behind_a_slow_command_is_soon_answered_on_another_connection(store_of):
+async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connection(store_of):
     store = store_of()
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         others = len(await plain.client_list())
@@ -107,7 +107,7 @@ def ways(tmp_path):
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("way", ["tls", "socket"])
-def test_by_any_way_replies_of_any_size_come_and_the_connections_end_with_the_client(ways, way, loop):
+def test_replies_of_any_size_arrive_over_every_transport_and_connections_close_with_the_client(ways, way, loop):
     async def use():
         async with connect(ways[way]) as client, redis.asyncio.Redis.from_url(ways["socket"]) as plain:
             others = len(await plain.client_list())
@@ -126,7 +126,7 @@ def test_by_any_way_replies_of_any_size_come_and_the_connections_end_with_the_cl
         runner.run(use())
 
 
-async def test_a_refusal_is_the_command_s_own(pipeline):
+async def test_a_refusal_belongs_to_one_command(pipeline):
     def wrong(n):
         return pipeline.send(KEY, "EVAL", "return redis.error_reply('ODD ' .. ARGV[1])", 1, KEY, n)
 
@@ -141,14 +141,14 @@ async def test_a_refusal_is_the_command_s_own(pipeline):
             assert reply == b"%d" % n
 
 
-async def test_what_can_not_be_sent_is_the_fault_of_who_asked(pipeline):
+async def test_a_command_that_cannot_be_packed_fails_alone(pipeline):
     right = pipeline.send(KEY, *ECHO, "x")
     with pytest.raises(TypeError):
         pipeline.send(KEY, *ECHO, None)
     assert await right == b"x"
 
 
-async def test_who_is_cancelled_disturbs_nobody(pipeline):
+async def test_a_cancelled_sender_does_not_disturb_others(pipeline):
     chance = random.Random(5)
     for _ in range(20):
         asked = [asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)) for n in range(40)]
@@ -161,7 +161,7 @@ async def test_who_is_cancelled_disturbs_nobody(pipeline):
         assert all(replies[n] == b"%d" % n for n in range(40) if n not in cancelled)
 
 
-async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and_nothing_is_sent_again(store_of):
+async def test_commands_on_a_connection_that_breaks_are_unknown_and_not_sent_again(store_of):
     store = store_of()
     async with (
         Tunnel(f"127.0.0.1:{store.port}") as tunnel,
@@ -186,7 +186,7 @@ async def test_of_what_was_sent_on_a_connection_that_breaks_nothing_is_known_and
         assert await pipeline.send(KEY, *COUNT) == 21
 
 
-async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_known(store_of, monkeypatch):
+async def test_commands_on_a_socket_that_times_out_are_unknown(store_of, monkeypatch):
     def gives_up(lane, _data):
         lane.connection_lost(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
 
@@ -202,7 +202,7 @@ async def test_of_what_a_socket_was_sent_that_gives_up_by_itself_nothing_is_know
 
 
 @pytest.mark.parametrize("wrong", [b"?no reply\r\n", b"+a reply to nothing\r\n"])
-async def test_a_connection_on_which_something_wrong_comes_is_closed(store_of, monkeypatch, wrong):
+async def test_a_connection_with_a_malformed_reply_is_closed(store_of, monkeypatch, wrong):
     receive = PipelinedConnection.data_received
     async with connect(store_of().url) as client:
         pipeline = Pipeline(client)
@@ -213,7 +213,7 @@ async def test_a_connection_on_which_something_wrong_comes_is_closed(store_of, m
         assert await pipeline.send(KEY, "CLIENT", "ID") > first
 
 
-async def test_of_what_is_answered_by_no_reply_nothing_is_known(store_of, monkeypatch):
+async def test_commands_without_a_reply_in_time_are_unknown(store_of, monkeypatch):
     receive = PipelinedConnection.data_received
     async with connect(store_of().url) as client:
         pipeline = Pipeline(client)
@@ -226,7 +226,7 @@ async def test_of_what_is_answered_by_no_reply_nothing_is_known(store_of, monkey
         assert await pipeline.send(KEY, *ECHO, "z") == b"z"
 
 
-async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_path):
+async def test_commands_that_wait_for_an_unreachable_store_were_certainly_not_sent(tmp_path):
     store = StoreProcess(tmp_path).start()
     async with connect(store.url) as client:
         pipeline = Pipeline(client)
@@ -245,7 +245,7 @@ async def test_what_waits_for_a_store_that_is_away_was_certainly_not_sent(tmp_pa
     store.stop()
 
 
-async def test_a_connection_that_was_closed_while_it_was_made_is_sent_nothing(store_of, monkeypatch):
+async def test_nothing_is_sent_on_a_connection_that_was_closed_while_it_was_made(store_of, monkeypatch):
     store = store_of()
     connect_it = StoreConnection.connect
     monkeypatch.setattr(client_module, "POOL_SIZE", 1)  # and it is kept, for the next try
@@ -271,7 +271,7 @@ async def test_a_connection_that_was_closed_while_it_was_made_is_sent_nothing(st
         assert await pipeline.send(KEY, *COUNT) == 1
 
 
-async def test_while_no_more_connections_can_be_opened_those_that_there_are_are_used(store_of, monkeypatch):
+async def test_existing_connections_are_used_while_no_more_can_be_opened(store_of, monkeypatch):
     store = store_of()
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
 
@@ -296,7 +296,7 @@ async def test_while_no_more_connections_can_be_opened_those_that_there_are_are_
         assert len(await plain.client_list()) == others + 1
 
 
-async def test_a_connection_that_is_silent_holds_up_only_what_was_sent_on_it(store_of):
+async def test_a_silent_connection_delays_only_its_own_commands(store_of):
     store = store_of()
     async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, connect(f"redis://{tunnel.address}") as client:
         pipeline = Pipeline(client)
@@ -340,7 +340,7 @@ async def move(slot, old, new, port):
 
 
 @pytest.mark.parametrize("left", [False, True])
-async def test_a_cluster_that_was_looked_at_anew_is_sent_to_on_new_connections(store_of, left):
+async def test_new_connections_are_used_after_the_client_reads_the_cluster_again(store_of, left):
     """`left`: the node was no part of it for a time."""
     store = store_of("valkey-cluster")
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
@@ -358,7 +358,7 @@ async def test_a_cluster_that_was_looked_at_anew_is_sent_to_on_new_connections(s
         await wait_until(is_gone, what="a store without the former connection")
 
 
-async def test_a_slot_that_has_moved_is_found_where_it_is_now(nodes):
+async def test_a_slot_that_has_moved_is_found(nodes):
     old, new = nodes
     async with (
         connect(old.url) as client,
@@ -398,7 +398,7 @@ async def pair(nodes):
         yield client, on_old, on_new
 
 
-async def test_a_node_that_is_cut_off_from_its_cluster_is_left_for_who_owns_the_slot_and_nobody_is_disturbed(pair):
+async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_slot(pair):
     client, on_old, on_new = pair
     pipeline = Pipeline(client)
     assert await pipeline.send(KEY, *ECHO, "x") == b"x"
@@ -424,7 +424,7 @@ async def test_a_node_that_is_cut_off_from_its_cluster_is_left_for_who_owns_the_
     assert await waiting is None
 
 
-async def test_what_is_for_a_node_that_is_away_and_has_no_heir_was_not_sent_and_the_other_goes_on(nodes, pair):
+async def test_commands_for_an_unreachable_node_without_successor_were_not_sent_and_the_other_node_works(nodes, pair):
     pipeline = Pipeline(pair[0])
     assert await pipeline.send(OTHER, *ECHO, "x") == b"x"
     nodes[1].kill()
@@ -434,7 +434,7 @@ async def test_what_is_for_a_node_that_is_away_and_has_no_heir_was_not_sent_and_
         assert await pipeline.send(KEY, *ECHO, "x") == b"x"
 
 
-async def test_while_a_whole_cluster_is_down_nothing_is_done(nodes):
+async def test_nothing_is_done_while_a_whole_cluster_is_down(nodes):
     store, _ = nodes
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         pipeline = Pipeline(client)
@@ -459,7 +459,7 @@ async def test_while_a_whole_cluster_is_down_nothing_is_done(nodes):
 
 
 @pytest.mark.parametrize("enough", [True, False])
-async def test_a_slot_that_moves_on_while_it_is_looked_for_is_found_or_nothing_was_done(pair, monkeypatch, enough):
+async def test_a_slot_that_moves_again_meanwhile_is_found_or_nothing_was_done(pair, monkeypatch, enough):
     client, on_old, on_new = pair
     pipeline = Pipeline(client)
     assert await pipeline.send(KEY, *ECHO, "x") == b"x"
@@ -485,7 +485,7 @@ async def test_a_slot_that_moves_on_while_it_is_looked_for_is_found_or_nothing_w
         assert not caught.value.maybe_done
 
 
-async def test_a_slot_that_nobody_owns_is_nowhere_and_nothing_was_done(pair):
+async def test_a_command_for_a_slot_without_owner_is_refused_and_not_done(pair):
     client, on_old, on_new = pair
     pipeline = Pipeline(client)
     assert await pipeline.send(KEY, *ECHO, "x") == b"x"
@@ -497,7 +497,7 @@ async def test_a_slot_that_nobody_owns_is_nowhere_and_nothing_was_done(pair):
         assert not caught.value.maybe_done
 
 
-async def test_the_connections_to_a_node_that_has_no_slots_any_more_are_closed(pair):
+async def test_connections_to_a_node_without_slots_are_closed(pair):
     client, on_old, on_new = pair
     pipeline = Pipeline(client)
     former = await pipeline.send(OTHER, "CLIENT", "ID")

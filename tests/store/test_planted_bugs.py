@@ -1,4 +1,4 @@
-"""The machine catches bugs: each of these, planted in the scripts, makes it fail. Every tenth one outside of a soak."""
+"""The machine catches bugs: each of these, planted in the scripts, makes it fail. Every tenth runs outside a soak."""
 
 import contextlib
 import hashlib
@@ -59,9 +59,9 @@ BUGS = {
                                 "  redis.call('ZADD'", "redis.call('ZADD'"),
     "an expired case stays open": ("if expires and expires <= now and", "if false and"),
     "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
-    "a running call is forgotten": ("if redis.call('ZSCORE', ended_key(), call_id) then return call_id end",
+    "a running call is deleted": ("if redis.call('ZSCORE', ended_key(), call_id) then return call_id end",
                                     "return call_id"),
-    "a case is dropped under its running call": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
+    "a case is deleted while its call runs": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
     "a foreign owner can close": (
         "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\nlocal now",
         "if not case then return reply('UNKNOWN') end\nlocal now"),
@@ -69,7 +69,7 @@ BUGS = {
     "a call sees the response as it is now": ("return grant('CLAIMED', known[2], left, known[3], known[4])",
                                               "return grant('CLAIMED', known[2], left, redis.call('GET', "
                                               "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
-    "another request's case is given again": (
+    "another request gets the same case": (
         " and existing.fingerprint == fingerprint", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
                                                     "redis.call('DEL', call_key(call_id))"),
@@ -79,15 +79,16 @@ BUGS = {
         "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
     "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
                                   "local calls", "if not case then return {'UNKNOWN'} end\n\nlocal calls"),
-    "a body outlives the erasing": ("redis.call('HDEL', call_key(call_id), 'request_body')", ""),
-    "what is to be delivered is forgotten": (
+    "a body outlives the erasure": ("redis.call('HDEL', call_key(call_id), 'request_body')", ""),
+    "a call with a delivery is deleted": (
         "if not has_delivery then retain_ended_call(case, call_id, now, limits) end",
                                              "retain_ended_call(case, call_id, now, limits)"),
-    "a delivery that is over is never forgotten": (
+    "a call whose delivery has ended is never deleted": (
         "  retain_ended_call(case, call_id, now, limits)\n  if case.ordered ~=",
                                                    "  if case.ordered ~="),
-    "a delivery begins in no inbox": ("redis.call('SADD', delivery_activities_key(), case.activity)", ""),
-    "a delivery that is over stays in the inbox": ("redis.call('ZREM', due_key(case.activity), call_id)\n  if", "if"),
+    "a delivery starts without its activity being listed": (
+        "redis.call('SADD', delivery_activities_key(), case.activity)", ""),
+    "a delivery that has ended stays scheduled": ("redis.call('ZREM', due_key(case.activity), call_id)\n  if", "if"),
     "a later call of an ordered case does not wait": (
         "if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then",
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
@@ -100,7 +101,8 @@ BUGS = {
         "    set_delivery_status(case, call_id, 'PENDING')\n    return false",
         "    redis.call('HSET', call_key(call_id), 'next', now)\n"
         "    set_delivery_status(case, call_id, 'PENDING')\n    return false"),
-    "a claim that is sent again delivers what is another's": ("or delivery[2] ~= '1' or not delivery[3] then", "then"),
+    "a claim that is sent again runs the delivery of another process": (
+        "or delivery[2] ~= '1' or not delivery[3] then", "then"),
     "an attempt that was overtaken counts": ("if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end",
                                              "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
     "the end of an attempt that is sent again counts twice": (
@@ -109,11 +111,11 @@ BUGS = {
         "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
         "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),
     "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts', 1)", ""),
-    "an attempt in which nobody was asked counts": (
+    "an attempt without a question to the handler counts": (
         "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'not_asked', 1) end", ""),
     "what was erased is delivered again": ("if status == 'PENDING' then status = 'DEAD' end", ""),
     "what was erased waits to be delivered": ("if call[5] == 'PENDING' then dead[#dead + 1] = call_id end", ""),
-    "an erasing drops what it would count again": ("end_delivery(case, call_id, 'DEAD', now, no_limits)",
+    "an erasure deletes what it would count again": ("end_delivery(case, call_id, 'DEAD', now, no_limits)",
                                                    "end_delivery(case, call_id, 'DEAD', now, {max_recorded_calls = 1,"
                                                    " max_recorded_bytes = 1e9})"),
     "a delivery counts as erased bytes": ("      if redis.call('ZSCORE', ended_key(), call_id) then\n"
@@ -128,7 +130,7 @@ BUGS = {
     "a foreign owner can replay": ("not call[2] or (owner ~= '' and case.owner ~= owner)", "not call[2]"),
     "a delivery that runs is replayed": ("or call[4] == 'RUNNING' then return {'RUNNING'} end",
                                          "then return {'RUNNING'} end"),
-    "a replayed call can be dropped": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
+    "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
                                        "redis.call('ZREM', dead_key"),
     "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
     "an erased call is listed as dead": ("if status == 'DEAD' and call[2] ~= '' then redis",
@@ -137,50 +139,50 @@ BUGS = {
         "\n    redis.call('ZREM', dead_key(case.owner), call_id)\n  end", "\n  end"),
     "a replayed call is still listed as dead": ("redis.call('ZREM', dead_key(case.owner), call_id)\nredis.call('HINC",
                                                 "redis.call('HINC"),
-    "a dead call that was dropped is still listed": (
+    "a dead call that was deleted is still listed": (
         "if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end", ""),
     "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
     "a held call is not listed": ("redis.call('ZADD', waiting_key(case.owner), now, call_id)", ""),
     "a held call waits after its end": (
         "if case.answer == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end", ""),
-    "two answer a held call": (" and (call[7] or '') == answer_digest then", " then"),
+    "a held call gets two answers": (" and (call[7] or '') == answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id))", ")"),
     "an acknowledged call holds its case": ("or case.answer == 'ACK' end", "end"),
-    "an erasing that is sent again counts nothing": (" or call[4] == erasure then", " then"),
-    "an answer outlives the erasing": ("erase_outcome(call_id)\n    end", "\n    end"),
-    "the erasing of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
+    "an erasure that is sent again counts nothing": (" or call[4] == erasure then", " then"),
+    "an answer outlives the erasure": ("erase_outcome(call_id)\n    end", "\n    end"),
+    "the erasure of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
     "the answer of a call that was erased while it ran stays": (
         "if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end", ""),
     "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])", ""),
-    "a running call loses its grant to the erasing": (
+    "a running call loses its grant to the erasure": (
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),
-    "an erased call is answered as the case answers by now": ("and known[5] == case.version then", "then"),
-    "a lease that ended is not told": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
-    "an expiry is not told": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
-    "an expiry is told of a case that was closed before": (
+    "an erased call gets the present response of the case": ("and known[5] == case.version then", "then"),
+    "the end of a lease is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
+    "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
+    "an expiry is reported for a case that was closed before": (
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, 'EXPIRED', now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
         "    if case.status ~= 'CLOSED' then close_case(case, 'EXPIRED', now) end"),
-    "an end that is sent again forgets what it made of the case": ("return reply('AGAIN', call[6] or '')",
+    "an end that is sent again forgets its effect on the case": ("return reply('AGAIN', call[6] or '')",
                                                                    "return reply('AGAIN', '')"),
     "a case that is closed again counts as closed now": (
         "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose_case(case, 'CLOSED_BY_OWNER', now)",
         "if case.status ~= 'CLOSED' then close_case(case, 'CLOSED_BY_OWNER', now) end"),
-    "a label is found after its case was dropped": (
+    "a label is found after its case was deleted": (
         "for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end", ""),
     "a label leads to a foreign owner's cases": ("return label_key(owner,", "return label_key('',"),
     "a lease outlives its call": (
         "'effect', effect)\n  redis.call('ZREM', leases_key(), call_id)", "'effect', effect)"),
-    "an end is not told to who watches": ("  emit_event(case, 'CALL_ENDED', call_id, call_status)\n", ""),
-    "an expiry is not told to who watches": ("    emit_event(case, 'CASE_CLOSED')\n", ""),
-    "a close is not told to who watches": ("\nemit_event(case, 'CASE_CLOSED')\n", "\n"),
-    "a claim is not told to who watches": ("emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')", ""),
-    "a response that is set is not told to who watches": ("emit_event(case, 'RESPONSE_SET')", ""),
-    "a delivery is not told to who watches": (
+    "watchers get no event of the end of a call": ("  emit_event(case, 'CALL_ENDED', call_id, call_status)\n", ""),
+    "watchers get no event of an expiry": ("    emit_event(case, 'CASE_CLOSED')\n", ""),
+    "watchers get no event of a close": ("\nemit_event(case, 'CASE_CLOSED')\n", "\n"),
+    "watchers get no event of a claim": ("emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')", ""),
+    "watchers get no event of a new response": ("emit_event(case, 'RESPONSE_SET')", ""),
+    "watchers get no event of a delivery": (
         "emit_event(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
-    "a replay that is sent again is told again to who watches": ("or 0) > now then schedule",
+    "watchers get two events of a replay that is sent again": ("or 0) > now then schedule",
                                                                  "or 0) > 0 then schedule"),
-    "an event tells what the case was before it": (
+    "an event has the status before the change": (
         "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
         " set_case_status(case, status) end\n"
         "  emit_event(case, 'CALL_ENDED', call_id, call_status)\n",
@@ -190,18 +192,18 @@ BUGS = {
     "the numbers of events have holes": ("MAX_EVENTS, '0-*'", "MAX_EVENTS, '*'"),
     "an event forgets the labels of its case": ("case.reason or '', call_status or '', delivery or '', case.marks",
                                                 "case.reason or '', call_status or '', delivery or '', ''"),
-    "a profile is not asked for": ("if case.profile and case.profile ~= profile then", "if false then"),
+    "a profile is not required": ("if case.profile and case.profile ~= profile then", "if false then"),
     "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
     "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),
     "a guard is forgotten": ("redis.call('HSET', case_key(case_id), 'guard', guard)", ""),
     "an OPTIONS makes a call": ("if intent == 'OPTIONS' then return reply('UNKNOWN') end", ""),
-    "a GET makes the call that a person must confirm": ("(intent == 'GET' or", "("),
-    "a confirmation is asked to be confirmed": ("intent == 'FORM')", "intent == 'FORM' or intent == 'CONFIRMED')"),
+    "a GET makes a call that a person must confirm": ("(intent == 'GET' or", "("),
+    "a confirmation must be confirmed again": ("intent == 'FORM')", "intent == 'FORM' or intent == 'CONFIRMED')"),
     "a POST that a person never saw makes the call": (" or intent == 'FORM')", ")"),
     "a program that opens links makes a call": (
         "if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end", ""),
     "a person is taken for a program": ("if case.guard == 'DETECT' and intent == 'GET'", "if case.guard == 'DETECT'"),
-    "a person who is no program need not confirm": ("intent == 'PERSON' or ", ""),
+    "a person need not confirm": ("intent == 'PERSON' or ", ""),
     "a call counts for nothing in its minute": (
         "if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end", ""),
     "a handshake makes a call": ("if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
@@ -211,14 +213,14 @@ BUGS = {
     "a message that has succeeded makes another call": ("if earlier then", "if false then"),
     "a message that has succeeded finds its case closed": ("if earlier then",
                                                            "if earlier and case.status ~= 'CLOSED' then"),
-    "a message at work makes another call": (
+    "a message whose call runs makes another call": (
         "tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then", "false then"),
-    "a message whose lease is over stays at work": ("tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then",
+    "a message whose lease has ended stays busy": ("tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then",
                                                     "true then"),
-    "a message that was interrupted is not told to be": (
+    "an interrupted message is not reported": (
         "if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, limits) end", ""),
     "a message that failed is not accepted again": ("elseif call[1] == 'SUCCEEDED' then", "else"),
-    "a repeated message is answered as the case answers by now": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
+    "a repeated message gets the present response of the case": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
     "a repeated message is answered for another call": ("reply('REPEATED', earlier,", "reply('REPEATED', case.call,"),
     "a message has no window": (", call_id, 'PX', window_ms)", ", call_id)"),
     "a case may have one call more in a minute": ("if early > 0 then", "if early > interval then"),

