@@ -47,9 +47,8 @@ BUGS = {
                             "if false then\n  if call[1] == status"),
     "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and case.call == call_id then",
                                                 "if case.call == call_id then"),
-    "a failed call can be tried again where it must not": (
-        "if call_status == 'FAILED' then return 'CLOSED', 'FAILED' end", "if call_status =="
-        " 'FAILED' then return 'OPEN' end"),
+    "a failed call can be tried again where it must not": ("then return 'CLOSED', 'FAILED' end",
+                                                           "then return 'OPEN' end"),
     "an interrupted call runs again": ("if call_status == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
                                        "if call_status == 'INTERRUPTED' then return 'OPEN' end"),
     "a call that never started closes its case": ("if call_status == 'NOT_STARTED' then return 'OPEN' end", ""),
