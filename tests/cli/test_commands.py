@@ -609,7 +609,7 @@ async def test_an_error_prints_its_facts_and_what_to_do(server, callback):
     assert ran.code == 4
     assert ran.errors.splitlines() == [
         "Error: the case is closed (CALLBACK_CLOSED, close_reason EXPIRED)",
-        "It stays closed: generate a new one.",
+        "A closed callback cannot be opened again. Generate a new one.",
     ]
 
 

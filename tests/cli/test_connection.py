@@ -25,7 +25,7 @@ from support.services import running_services
 from support.tools import require
 
 from callback.v1 import callbacks_service_pb2 as messages
-from callback_cli.connection import TOKEN_VARIABLE, AskingCommand
+from callback_cli.connection import TOKEN_VARIABLE, ServerCommand
 from callback_cli.main import COMMANDS, cli
 from callback_edge.settings import EdgeSettings
 from callback_server.access.principals import read_principals
@@ -69,7 +69,7 @@ def test_environment_variables_of_the_command_line_are_no_settings():
         option.envvar
         for command in COMMANDS
         for option in command.params
-        if isinstance(command, AskingCommand) and option.envvar
+        if isinstance(command, ServerCommand) and option.envvar
     }
     assert len(ours) == 7
     assert not (ours | {TOKEN_VARIABLE}) & settings
@@ -315,7 +315,7 @@ async def test_an_owner_sees_its_own_cases_and_an_admin_all_cases(guarded):
     assert (await guarded("root", "get", case)).code == 0
     ran = await guarded("orders", "list", "--owner", "shipping")
     assert ran.code == 1
-    assert ran.errors.splitlines()[1:] == ["The server's operator gives roles, in its principals_file."]
+    assert ran.errors.splitlines()[1:] == ["The operator of the server assigns roles in its principals_file."]
     assert "(ROLE_MISSING, role admin)" in ran.errors
     ran = await guarded("orders", "list", "--owner", "x" * 64)
     assert "  --owner (owner): " in ran.errors
@@ -325,8 +325,9 @@ async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded
     ran = await guarded(None, "list")
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines()[1:] == [
-        "Say who asks: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and --key-file.",
-        "The server's operator makes a token with `callback token NAME`.",
+        "Say who with_connection: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and "
+        "--key-file.",
+        "The operator of the server creates a token with `callback token NAME`.",
     ]
     (tmp_path / "nobody").write_text(TOKEN)
     ran = await guarded("nobody", "list")

@@ -299,9 +299,8 @@ async def test_calls_that_cannot_be_answered_replayed_or_awaited_are_reported_wi
     [call] = (await system.callback("calls", case, "--json")).json
     ran = await system.callback("answer", call["callId"])
     assert ran.errors.splitlines() == [
-        "Error: the call has ended, and was not one that waits for an answer from outside (CALL_NOT_HELD)",
-        "`callback list --waiting` shows the calls that wait: those of `callback generate` with --answer-mode hold, or "
-        "--activity form.",
+        "Error: the call has ended, and it was not a held call (CALL_NOT_HELD)",
+        "Only calls with --answer-mode hold or --activity form can be answered. `callback list --waiting` lists them.",
     ]
     case, path = await generate(system, "--activity", "broken")
     await system.http.post(path)
@@ -319,15 +318,15 @@ async def test_calls_that_cannot_be_answered_replayed_or_awaited_are_reported_wi
 
     assert await refused("--answer-deadline", "1s") == [
         "  --fallback-redirect-url, --fallback-body, --fallback-code or --fallback-header (fallback): "
-        "is missing: it is what the caller gets at the answer_deadline"
+        "is missing: answer_deadline needs the response to send then"
     ]
     assert await refused("--fallback-code", "202") == [
-        "  --answer-deadline (answer_deadline): is missing: it says when the caller gets the fallback"
+        "  --answer-deadline (answer_deadline): is missing: fallback needs the time at which it is sent"
     ]
     [told] = await refused("--fallback-code", "202", "--answer-deadline", "250s")
     assert re.fullmatch(
-        r"  --answer-deadline \(answer_deadline\): must be at most [0-9.]+ s, the deadline of the activity, "
-        r"which the server's operator sets: deadline_s in \[activities\.order-paid\]",
+        r"  --answer-deadline \(answer_deadline\): must be at most [0-9.]+ s, the deadline of the activity: "
+        r"deadline_s in \[activities\.order-paid\] of the server's configuration",
         told,
     )
 

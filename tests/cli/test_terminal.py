@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -28,6 +29,7 @@ COMMANDS_WITH_VALUES = {
     "calls": ([CASE], [CALL]),
     "call": ([CALL], [CALL, CASE, HEADER]),
     "replay": ([CALL], [CALL, CASE, HEADER]),
+    "answer": ([CALL, "--code", "200"], [CALL, CASE, HEADER]),
     "pause": ([ACTIVITY], [ACTIVITY]),
     "resume": ([ACTIVITY], [ACTIVITY]),
     "paused": ([], [ACTIVITY]),
@@ -112,7 +114,7 @@ async def test_wait_prints_what_it_waits_for_on_a_terminal(answering):
 def test_examples_in_help_can_be_copied_on_a_narrow_terminal(command):
     arguments = [command, "--help"] if command else ["--help"]
     narrow, wide = (CliRunner().invoke(cli, arguments, terminal_width=columns) for columns in (40, 200))
-    examples = [line for line in wide.stdout.splitlines() if "callback " in line and line.startswith("    ")]
+    examples = [line for line in wide.stdout.splitlines() if "callback " in line and re.match(r" {4,6}\S", line)]
     assert examples
     assert [line for line in examples if line not in narrow.stdout.splitlines()] == []
 

@@ -89,7 +89,7 @@ async def test_a_watch_that_cannot_resume_is_reported_with_advice(server, callba
     assert ran.code == 1
     assert ran.errors.splitlines() == [
         "Error: events are no longer kept (WATCH_POSITION_LOST)",
-        "See what is with `callback list`, then watch without --resume-token.",
+        "List the current state with `callback list`, then watch without --resume-token.",
     ]
     assert [request.resume_token for request in server.requests] == ["", "a", "b0", "c1"]
 
@@ -120,7 +120,7 @@ async def test_an_unknown_case_is_reported_at_once(server, callback):
     assert ran.code == 3
     assert ran.errors.splitlines() == [
         "Error: no such callback (CALLBACK_NOT_FOUND)",
-        "`callback list` shows the cases there are.",
+        "`callback list` lists your callbacks.",
     ]
 
 
