@@ -325,8 +325,7 @@ async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded
     ran = await guarded(None, "list")
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines()[1:] == [
-        "Say who with_connection: --token-file or CALLBACK_TOKEN_FILE, or a certificate with --cert-file and "
-        "--key-file.",
+        "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).",
         "The operator of the server creates a token with `callback token NAME`.",
     ]
     (tmp_path / "nobody").write_text(TOKEN)
