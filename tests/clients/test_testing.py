@@ -276,7 +276,7 @@ def test_a_reply_that_is_not_http_is_an_os_error():
 
         threads.submit(answer)
         edge = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(OSError, match="the answer is not HTTP"):
+        with pytest.raises(OSError, match="the reply is not HTTP"):
             call(edge, "http://x/", method="GET", headers=Headers(()), body=b"", timeout=30)
 
 
@@ -297,7 +297,7 @@ def test_a_handler_is_replaced_inside_a_block(system, url):
 def test_an_invalid_replacement_is_refused_at_once(system):
     with pytest.raises(TypeError, match="coroutine"), system.handling("echo", lambda _call: None):
         pass
-    with pytest.raises(ValueError, match="no activity 'ecco', but echo"), system.handling("ecco", echo):
+    with pytest.raises(ValueError, match="no activity 'ecco', only echo"), system.handling("ecco", echo):
         pass
 
 
