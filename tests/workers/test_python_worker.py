@@ -20,10 +20,10 @@ from support.store import free_port
 from support.wait import wait_until
 
 from callback import Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
-from callback import worker as module
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from callback.worker import _worker as module
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.domain.activity import Activity
@@ -536,7 +536,7 @@ async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_cert
         require_client_auth=True,
     )
     shown = {"cert_file": tmp_path / "cert", "key_file": tmp_path / "key"}
-    welcome = pb_worker.WorkResponse(welcome=pb_worker.Welcome())
+    welcome = pb_worker.WorkResponse(messages=[pb_worker.ServerMessage(welcome=pb_worker.Welcome())])
     async with scripted(welcome, credentials=credentials) as server:
         tls = Tls(ca_file=tmp_path / "ca", **shown)
         async with worker(work, server.address, tls=tls, token="let-me-in").working():
