@@ -17,7 +17,13 @@ import grpc
 
 from callback._converters import call_from_proto, callback_from_proto, event_from_proto
 from callback._decisions import Answer, Reject
-from callback._errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback._errors import (
+    CallbackError,
+    DeadlineExceededError,
+    RequestIdUnsupportedError,
+    UnavailableError,
+    from_rpc_error,
+)
 from callback._values import (
     AnswerMode,
     Call,
@@ -599,19 +605,29 @@ class AsyncCallbackClient:
         """
         backoff = wait_backoff(timeout, longest=1.0)
         while True:
-            each = min(self._timeout, max(backoff.remaining, 0.1))
-            callback = await self.get_callback(case_id, timeout=each)
-            calls: list[Call] = []
-            if callback.call_count > after:
-                async for call in self.list_calls(case_id, page_size=100, timeout=each):
-                    if call.attempt <= after:
-                        break
-                    calls.append(call)
-            if found := _requests.find_awaited_call(callback, calls):
-                return await self.get_call(found.call_id, timeout=each)
+            try:
+                if call := await self._find_ended_call(
+                    case_id, after, timeout=min(self._timeout, max(backoff.remaining, 0.1))
+                ):
+                    return call
+            except DeadlineExceededError:  # at the end of the wait, its own error says more
+                if backoff.remaining > 0:
+                    raise
             if backoff.remaining <= 0:
                 raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
             await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+
+    async def _find_ended_call(self, case_id: str, after: int, *, timeout: float) -> Call | None:
+        """Return the earliest stored call after the number `after` that has ended, with its body; None if none has."""
+        callback = await self.get_callback(case_id, timeout=timeout)
+        calls: list[Call] = []
+        if callback.call_count > after:
+            async for call in self.list_calls(case_id, page_size=100, timeout=timeout):
+                if call.attempt <= after:
+                    break
+                calls.append(call)
+        found = _requests.find_awaited_call(callback, calls)
+        return await self.get_call(found.call_id, timeout=timeout) if found else None
 
     def _connection(self) -> grpc.aio.Channel:
         """Return the channel. The first request creates it, and changed files of `tls` replace it.
