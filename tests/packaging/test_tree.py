@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 
 import pytest
 from packaging.requirements import Requirement
@@ -26,6 +27,11 @@ def test_no_file_contains(words):
     pattern = re.compile("|".join(map(re.escape, words)).encode())
     found = {str(path.relative_to(ROOT)): m[0] for path in tracked_files() if (m := pattern.search(path.read_bytes()))}
     assert found == {}
+
+
+def test_a_file_of_tests_has_a_name_of_its_own():
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def locked(name):

@@ -88,9 +88,3 @@ async def test_a_row_of_the_life_table_that_is_changed_changes_what_the_scripts_
         monkeypatch.setattr(script, "source", loaded.source)
         monkeypatch.setattr(script, "sha", hashlib.sha1(loaded.source.encode()).hexdigest())
     assert await case_after(cases, mode, end) == (changed.close_reason or changed.status) != expected
-
-
-def test_the_life_table_has_a_row_for_each_mode_and_each_end_of_a_call():
-    assert {mode: set(rows) for mode, rows in LIFE.items()} == {mode: set(CallEnd) for mode in Mode}
-    assert set(life.STATUS_DURING_CALL) == set(Mode)
-    assert {life.end_of(status, keep_open=keep) for status in life.ENDED for keep in (False, True)} == set(CallEnd)

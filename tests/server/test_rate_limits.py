@@ -10,9 +10,6 @@ from support.stored import dumped
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.limits.owner_rate import OwnerRateLimit
-
-SECOND = 10**9
 
 
 async def generate(services, **fields):
@@ -79,37 +76,3 @@ async def test_an_owner_that_made_too_many_calls_waits_on_all_of_its_cases(store
         for made in cases:
             said = await refusal(call(services, made))
             assert (said.reason, 1 <= said.retry_after_s <= 20) == ("TOO_MANY_REQUESTS", True)
-
-
-def test_an_owner_may_be_a_minutes_worth_ahead_and_then_goes_on_evenly():
-    now = 1000 * SECOND
-    rate = OwnerRateLimit(6, clock=lambda: now)
-    for _ in range(6):
-        assert not rate.limited()
-        rate.charge("shop")
-    rate.charge("other")
-    assert rate.limited() == [("shop", 10_000)]
-    now += 19 * SECOND // 2
-    assert rate.limited() == [("shop", 500)]
-    now += SECOND // 2 - 1
-    assert rate.limited() == [("shop", 1)]
-    now += 1
-    assert not rate.limited()
-    rate.charge("shop")
-    assert rate.limited() == [("shop", 10_000)]
-    now += 60 * SECOND
-    for _ in range(6):
-        assert not rate.limited()
-        rate.charge("shop")
-    assert rate.limited() == [("shop", 10_000)]
-
-
-def test_an_owner_without_calls_is_deleted_from_memory():
-    now = 1000 * SECOND
-    rate = OwnerRateLimit(1, clock=lambda: now)
-    for owner in map(str, range(1000)):
-        rate.charge(owner)
-    assert len(rate.limited()) == 1000
-    now += 60 * SECOND
-    assert not rate.limited()
-    assert not rate._limited

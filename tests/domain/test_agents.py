@@ -1,0 +1,62 @@
+"""Programs that open links, recognized by their `User-Agent`."""
+
+import pytest
+
+from callback_server.domain.agents import is_agent
+
+PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+SLACK = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        SLACK,
+        "Slackbot 1.0 (+https://api.slack.com/robots)",
+        "Twitterbot/1.0",
+        "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_11_1) AppleWebKit/601.2.4 (KHTML, like Gecko) Version/9.0.1 "
+        "Safari/601.2.4 facebookexternalhit/1.1 Facebot Twitterbot/1.0",
+        "WhatsApp/2.23.20.0 A",
+        "TelegramBot (like TwitterBot)",
+        "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+        "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+        "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5",
+        "Mozilla/5.0 (compatible; Yahoo Link Preview; https://help.yahoo.com/kb/mail/yahoo-link-preview-SLN23615.html)",
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0.5735.179 "
+        "Safari/537.36 (compatible; Google-Safety; +http://www.google.com/bot.html)",
+        "Barracuda Sentinel (EE)",
+        "Microsoft Office Existence Discovery",
+        "Pinterest/0.2 (+http://www.pinterest.com/bot.html)",
+    ],
+)
+def test_programs_that_open_links_are_known(agent):
+    assert is_agent(agent)
+    assert is_agent(agent.lower())
+
+
+def test_of_a_long_name_only_the_beginning_is_looked_at():
+    assert is_agent("x" * 500 + "Slackbot")
+    assert not is_agent("x" * 512 + "Slackbot")
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "",
+        PERSON,
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 "
+        "Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Linux; Android 16; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/146.0.7680.174 "
+        "Mobile Safari/537.36 MetaIAB Facebook",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        "Mobile/15E148 [Pinterest/iOS]",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/21A329 [FBAN/FBIOS;FBAV/1]",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Teams/1.6.00 Chrome/96.0 "
+        "Electron/16.0 Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36 WhatsApp/2.24",
+    ],
+)
+def test_a_person_in_a_browser_or_an_apps_own_is_taken_for_none(agent):
+    assert not is_agent(agent)
