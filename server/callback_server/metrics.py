@@ -73,5 +73,5 @@ for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
     DELIVERIES.labels(delivery)
 for failure in CallFailure:
-    not_started = failure in (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
+    not_started = failure is CallFailure.HANDLER_UNREACHABLE
     CALLS.labels(CallStatus.NOT_STARTED if not_started else CallStatus.FAILED, failure)

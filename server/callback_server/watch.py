@@ -85,7 +85,7 @@ class _Watcher:
             at += 1
             if number > position.numbers[partition]:
                 position.move(partition, number, mark)
-                if self.filter.keeps(event):
+                if self.filter.matches(event):
                     selected.append((event, position.token()))
         return selected, at
 

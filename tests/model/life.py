@@ -6,9 +6,8 @@ that has passed.
 
 from dataclasses import dataclass, field
 
-from callback_server.domain.call import CallStatus
 from callback_server.domain.case import Mode
-from callback_server.domain.life import LIFE, STATUS_DURING_CALL, end_of
+from callback_server.domain.life import LIFE, STATUS_DURING_CALL, CallEnd
 
 SINGLE, RETRYABLE, MULTIPLE = "SINGLE", "RETRYABLE", "MULTIPLE"
 OPEN, IN_PROGRESS, CLOSED = "OPEN", "IN_PROGRESS", "CLOSED"
@@ -17,6 +16,11 @@ ACK, HOLD = "ACK", "HOLD"
 PENDING, DELIVERED, DEAD = "PENDING", "DELIVERED", "DEAD"
 NOW, LATER = "NOW", "LATER"
 INTERRUPTED, NOT_STARTED = "INTERRUPTED", "NOT_STARTED"
+
+
+def end_of(status, *, keep_open):
+    """Return the row of the life table for a call that ended with a status."""
+    return CallEnd.KEPT_OPEN if keep_open and status == SUCCEEDED else CallEnd(status)
 
 
 @dataclass
@@ -280,7 +284,7 @@ class ModelCase:
         return True
 
     def replay(self, call_id):
-        """`OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `LOST`."""
+        """`OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE`."""
         call = self.calls.get(call_id)
         if call is None:
             return "UNKNOWN"
@@ -289,7 +293,7 @@ class ModelCase:
         if RUNNING in (call.status, call.delivery):
             return "RUNNING"
         if call.erased or call.partial:
-            return "LOST"
+            return "INCOMPLETE"
         call.replayed = True
         if call.delivery == PENDING:
             if call.due == LATER:
@@ -312,7 +316,7 @@ class ModelCase:
     def end(self, call, status, *, keep_open=False, has_delivery=False):
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
-            effect = call.effect = LIFE[Mode(self.mode)][end_of(CallStatus(status), keep_open=keep_open)]
+            effect = call.effect = LIFE[Mode(self.mode)][end_of(status, keep_open=keep_open)]
             self.holder = None
             if effect.status == CLOSED:
                 self._close(effect.close_reason)

@@ -747,7 +747,7 @@ class LifeMachine(RuleBasedStateMachine):
                 self.told[event.case_id].append((event.type, event.call_id, *after_it))
                 new = self.new[event.case_id]
                 assert (event.activity, event.owner) == (new.activity, new.owner)
-                assert EventFilter(owner=new.owner, labels=new.settings.labels).keeps(event)
+                assert EventFilter(owner=new.owner, labels=new.settings.labels).matches(event)
         for case_id, model in {**self.model, **self.dropped}.items():
             assert self.told[case_id] == model.events
 

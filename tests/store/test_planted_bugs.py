@@ -124,8 +124,8 @@ BUGS = {
     "a request is cut before it is delivered": (
         "if partial and case.answer == 'ACK' then request,", "if false then request,"),
     "a delivered request is kept whole": ("if status == 'DELIVERED' and request ~= '' then", "if false then"),
-    "a request that was cut is replayed": ("if call[2] == '' or call[3] then return {'LOST'} end",
-                                           "if call[2] == '' then return {'LOST'} end"),
+    "a request that was cut is replayed": ("if call[2] == '' or call[3] then return {'INCOMPLETE'} end",
+                                           "if call[2] == '' then return {'INCOMPLETE'} end"),
     "a foreign owner can replay": ("not call[2] or (owner ~= '' and case.owner ~= owner)", "not call[2]"),
     "a delivery that runs is replayed": ("or call[4] == 'RUNNING' then return {'RUNNING'} end",
                                          "then return {'RUNNING'} end"),

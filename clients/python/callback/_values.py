@@ -80,8 +80,6 @@ class CallFailure(StrEnum):
     """The handler's answer cannot be rendered."""
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
     """There was no connection to the handler, so it never started."""
-    NO_HANDLER = "NO_HANDLER"
-    """The activity no longer has a handler in the configuration."""
     UNKNOWN = "UNKNOWN"
     """A failure that this version of the client does not know."""
 

@@ -68,7 +68,6 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
     CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
     CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
-    CallFailure.NO_HANDLER: errors.HandlerNotStartedError,
 }
 
 

@@ -152,7 +152,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         erased=call.erased,
         verification_profile=request.verification_profile,
         message_id=request.message_id,
-        fallback_sent=outcome.fallback_sent,
+        fallback_sent=call.fallback_sent,
         caller_gone=call.caller_gone,
         delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )

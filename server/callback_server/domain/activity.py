@@ -9,7 +9,7 @@ from typing import Final
 from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 
 LEASE_SLACK_MS: Final = 10_000
-"""How much longer a lease is than the deadline of the handler (spec, "A case's life"), in milliseconds."""
+"""How much longer a lease is than the deadline of the handler, in milliseconds."""
 DEFAULT_DEADLINE_MS: Final = 8_000
 """The deadline of a handler whose activity declares none, in milliseconds."""
 HOLD_DEADLINE_MS: Final = 300_000

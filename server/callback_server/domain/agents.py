@@ -5,7 +5,7 @@ purpose. So this list avoids most openings by programs, and proves nothing. To b
 A name in the list must never be part of what a person's browser sends, the browser inside an app included: so
 "Pinterest/0." and not "Pinterest", and no "Teams" or "Outlook".
 
-Sources, as of 2026-07: the pages beside the names, and and for a program without a page the samples of
+Sources, as of 2026-07: the pages beside the names, and for a program without a page the samples of
 https://github.com/monperrus/crawler-user-agents (MIT).
 """
 

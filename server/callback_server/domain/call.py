@@ -6,12 +6,12 @@ import enum
 
 import msgspec
 
-from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Mode, Settings
+from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Settings
 from callback_server.domain.response import Response
 
 
 class CallStatus(enum.StrEnum):
-    """The status of a call (spec, "A case's life")."""
+    """The status of a call (see docs/life-of-a-callback.md)."""
 
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -22,14 +22,13 @@ class CallStatus(enum.StrEnum):
 
 
 class CallFailure(enum.StrEnum):
-    """Why a call has no result of its handler. A call that is NOT_STARTED has one of the last two."""
+    """Why a call has no result of its handler. A call that is NOT_STARTED has HANDLER_UNREACHABLE."""
 
     HANDLER_ERROR = "HANDLER_ERROR"
     HANDLER_LOST = "HANDLER_LOST"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INVALID_RESPONSE = "INVALID_RESPONSE"
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
-    NO_HANDLER = "NO_HANDLER"
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +72,6 @@ class Grant(msgspec.Struct, frozen=True):
     attempt: int
     owner: str
     activity: str
-    mode: Mode
     settings: Settings
     response: Response
     """The response of the case as it was at the claim."""
@@ -123,8 +121,6 @@ class Outcome(msgspec.Struct, frozen=True):
     failure: CallFailure | None = None
     detail: str = ""
     """A sentence for the owner about the failure."""
-    fallback_sent: bool = False
-    """The caller got the fallback at the answer deadline."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -143,3 +139,5 @@ class Call(msgspec.Struct, frozen=True):
     delivery: Delivery | None = None
     caller_gone: bool = False
     """The caller hung up before it was answered."""
+    fallback_sent: bool = False
+    """The caller got the fallback at the answer deadline."""

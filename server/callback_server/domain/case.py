@@ -16,7 +16,7 @@ FORM: Final = "form"
 
 
 class CaseStatus(enum.StrEnum):
-    """The status of a case (spec, "A case's life")."""
+    """The status of a case (see docs/life-of-a-callback.md)."""
 
     OPEN = "OPEN"
     IN_PROGRESS = "IN_PROGRESS"

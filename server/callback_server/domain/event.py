@@ -64,7 +64,7 @@ class EventFilter:
         self._marks = {_mark(name, value) for name, value in (labels or {}).items()}
         self._case_id = case_id
 
-    def keeps(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Return whether the watcher wants an event."""
         return (
             self.owner in (None, event.owner)

@@ -1,7 +1,7 @@
 """The life of a case, as a table: what a running call and the end of a call do to the status of its case.
 
-This is the only copy of the table (spec, "A case's life"). The Lua functions that decide are generated from it when the
-scripts are loaded, the model of the tests reads it, and `docs/life-of-a-callback.md` is drawn from it.
+This is the only copy of the table. The Lua functions that decide are generated from it when the scripts are loaded, the
+model of the tests reads it, and the diagram in `docs/life-of-a-callback.md` is drawn from it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
-from callback_server.domain.call import CallStatus
 from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Mode
 
 
@@ -74,11 +73,3 @@ CLOSED_WITHOUT_CALL: Final[Mapping[CloseReason, str]] = {
     CloseReason.EXPIRED: "time_to_live has passed",
 }
 """The close reasons that no call causes, and what causes them. They apply in every status but CLOSED."""
-
-ENDED: Final = frozenset(CallStatus) - {CallStatus.RUNNING}
-"""The statuses of a call that has ended. They are final."""
-
-
-def end_of(status: CallStatus, *, keep_open: bool) -> CallEnd:
-    """Return the row of the table for a call that ended with a status."""
-    return CallEnd.KEPT_OPEN if keep_open and status is CallStatus.SUCCEEDED else CallEnd(status)

@@ -22,7 +22,6 @@ log = get_logger()
 
 LATE_S: Final = 2.0
 """How long after the deadline to wait for a handler that should have ended by itself, in seconds: within the lease."""
-_NOT_STARTED: Final = (CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER)
 
 
 class HandlerDispatcher:
@@ -105,5 +104,5 @@ class HandlerDispatcher:
 
 def failed(failure: CallFailure, detail: str) -> Outcome:
     """Return the outcome of a call without a decision."""
-    status = CallStatus.NOT_STARTED if failure in _NOT_STARTED else CallStatus.FAILED
+    status = CallStatus.NOT_STARTED if failure is CallFailure.HANDLER_UNREACHABLE else CallStatus.FAILED
     return Outcome(status, failure=failure, detail=detail[:500])

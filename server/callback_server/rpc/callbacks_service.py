@@ -67,7 +67,7 @@ _MARKS: Final[Mapping[int, CallFilter]] = {
 }
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
-    ReplayResult.LOST: "its request is not kept whole",
+    ReplayResult.INCOMPLETE: "its request is not kept whole",
 }
 _ERASED: Final = "its recorded data was erased"
 
@@ -336,7 +336,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if replayed is ReplayResult.UNHANDLED:
             raise errors.CallNotReplayableError(f"its activity, {case.activity}, has no handler")
         if replayed is not ReplayResult.OK and not (unsure and replayed is ReplayResult.RUNNING):
-            erased = replayed is ReplayResult.LOST and call.erased
+            erased = replayed is ReplayResult.INCOMPLETE and call.erased
             raise errors.CallNotReplayableError(_ERASED if erased else _NOT_REPLAYABLE[replayed])
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
         return pb2.ReplayCallResponse(call=await self._shown_call(call_id, caller))

@@ -12,7 +12,7 @@ from callback_server.domain.response import Response
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of calls and closed cases (spec, "Kept")."""
+    """What is kept of calls and closed cases."""
 
     time_ms: int = 7 * 24 * 3600 * 1000
     """How long a closed case and an ended call are kept, in milliseconds."""

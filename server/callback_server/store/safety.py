@@ -1,6 +1,6 @@
 """Checks at start-up that the settings and the version of a store are safe.
 
-An acknowledged step must survive a crash and a power loss (spec, "What is promised"), which depends on the store. A
+An acknowledged step must survive a crash and a power loss (README, "What is promised"), which depends on the store. A
 store that may lose data is refused, and the error names the setting to change.
 """
 

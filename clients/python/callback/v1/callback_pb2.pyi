@@ -285,10 +285,6 @@ class _CallFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFailu
     """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, so it never started. The caller gets a
     503 with `Retry-After`.
     """
-    CALL_FAILURE_NO_HANDLER: _CallFailure.ValueType  # 6
-    """CALL_FAILURE_NO_HANDLER: no handler is configured for the activity any more. The caller gets a 503 with
-    `Retry-After`.
-    """
 
 class CallFailure(_CallFailure, metaclass=_CallFailureEnumTypeWrapper):
     """CallFailure is the reason why a call has no result of its handler."""
@@ -306,10 +302,6 @@ CALL_FAILURE_INVALID_RESPONSE: CallFailure.ValueType  # 4
 CALL_FAILURE_HANDLER_UNREACHABLE: CallFailure.ValueType  # 5
 """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, so it never started. The caller gets a
 503 with `Retry-After`.
-"""
-CALL_FAILURE_NO_HANDLER: CallFailure.ValueType  # 6
-"""CALL_FAILURE_NO_HANDLER: no handler is configured for the activity any more. The caller gets a 503 with
-`Retry-After`.
 """
 Global___CallFailure: _TypeAlias = CallFailure  # noqa: Y015
 

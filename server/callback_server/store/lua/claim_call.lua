@@ -14,8 +14,8 @@
 --       calls_per_minute (of a case; 0 = any number), can_deliver (whether the sender can run a delivery at once),
 --       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
 -- Returns: the timeouts that were applied, then one of
---          CLAIMED or RECORDED with attempt, owner, activity, mode, lease_left_ms (of RECORDED: of the delivery that the
---          sender is to run, 0 = none), content and body as they were at the claim, the effect of a recorded call on its
+--          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the sender
+--          is to run, 0 = none), content and body as they were at the claim, the effect of a recorded call on its
 --          case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason;
@@ -50,8 +50,8 @@ local now = math.floor(now_us() / 1000)
 
 local function grant(word, attempt, lease_left_ms, content, body, effect)
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
-  return reply(word, tonumber(attempt), case.owner, case.activity, case.mode, lease_left_ms, content, body or '',
-    effect or '', case.answer or '', fallback)
+  return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '', effect or '',
+    case.answer or '', fallback)
 end
 
 -- Returns what is left of the lease of the delivery's first attempt, which the sender of the claim runs.

@@ -4,8 +4,8 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), call_id
--- Returns: OK; UNKNOWN (no such call of this owner, or it is no longer kept); RUNNING (the call or its delivery runs); LOST
---          (its request is not kept whole); UNHANDLED (its activity has no handler).
+-- Returns: OK; UNKNOWN (no such call of this owner, or it is no longer kept); RUNNING (the call or its delivery runs);
+--          INCOMPLETE (its request is not kept whole); UNHANDLED (its activity has no handler).
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include lifecycle
 -- @include delivery
@@ -16,7 +16,7 @@ local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partia
 if not case or not call[2] or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
 if case.activity == 'record' or case.activity == 'form' then return {'UNHANDLED'} end
 if call[1] == 'RUNNING' or call[4] == 'RUNNING' then return {'RUNNING'} end
-if call[2] == '' or call[3] then return {'LOST'} end
+if call[2] == '' or call[3] then return {'INCOMPLETE'} end
 
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')

@@ -7,8 +7,8 @@
 --       turn (a number that differs each time: each activity comes first in its turn),
 --       max_recorded_calls, max_recorded_bytes, default_lease_ms, declared_leases... (pairs: activity, lease_ms)
 -- Returns: 1 if more may be due, else 0; then for each delivery call_id, attempt, the number of attempts in which no handler
---          was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner, activity, mode, content
---          and body (of an ACK call as they were at its claim, otherwise as they are), request, request_body, and '1' if it
+--          was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner, activity, content and
+--          body (of an ACK call as they were at its claim, otherwise as they are), request, request_body, and '1' if it
 --          was replayed.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include lifecycle
@@ -51,7 +51,7 @@ for i = 1, #activities do
       end
       bytes = bytes + #call[6] + #(call[7] or '')
       taken[#taken + 1] = {call_id, attempts, tonumber(call[9] or 0), attempts - tonumber(call[2] or 0), now - tonumber(call[3]),
-        lease, case.owner, activity, case.mode, content, body, call[6], call[7] or '', call[8] or ''}
+        lease, case.owner, activity, content, body, call[6], call[7] or '', call[8] or ''}
     end
   end
 end

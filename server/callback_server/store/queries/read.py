@@ -23,6 +23,7 @@ _CALL_FIELDS: Final = (
     "fallback_sent", "caller_gone", "delivery", "attempts", "not_asked", "next", "delivery_failure",
     "delivery_detail", "delivery_response",
 )  # fmt: skip
+_HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "response", "response_body")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
 
 
@@ -31,8 +32,6 @@ class HeldCall:
     """The state of a held call."""
 
     status: CallStatus
-    failure: CallFailure | None
-    detail: str
     replica: str
     """The replica where the caller waits. Empty: the call is not held."""
     answer_digest: str
@@ -170,16 +169,13 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     pipeline = scripts.client.pipeline(transaction=False)
-    pipeline.hmget(keys.key(partition, "call", call_id), "status", "failure", "detail", "replica", "answer_digest",
-                   "response", "response_body")  # fmt: skip
+    pipeline.hmget(keys.key(partition, "call", call_id), *_HELD_CALL_FIELDS)
     pipeline.get(keys.key(partition, "answer", call_id))
-    (status, failure, detail, replica, answer_digest, response, body), answer = await _replies(pipeline)
+    (status, replica, answer_digest, response, body), answer = await _replies(pipeline)
     if status is None:
         return None
     return HeldCall(
         status=CallStatus(status.decode()),
-        failure=CallFailure(failure.decode()) if failure else None,
-        detail=(detail or b"").decode(),
         replica=(replica or b"").decode(),
         answer_digest=(answer_digest or b"").decode(),
         response=unpack_content(response, body or b"")[1] if response else None,
@@ -231,7 +227,6 @@ def _call(
             keep_open=keep_open == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
-            fallback_sent=fallback_sent == b"1",
         ),
         erased=erased,
         delivery=Delivery(
@@ -245,6 +240,7 @@ def _call(
         if delivery
         else None,
         caller_gone=caller_gone == b"1",
+        fallback_sent=fallback_sent == b"1",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, HOLD_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import Grant, Request
-from callback_server.domain.case import AnswerMode, CloseReason, Mode
+from callback_server.domain.case import AnswerMode, CloseReason
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
@@ -184,14 +184,13 @@ async def claim_call(
         limited_owners=[value for pair in limited_owners for value in pair],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, mode, lease_left_ms, content, response_body, effect, answer, fallback = facts
+        attempt, owner, activity, lease_left_ms, content, response_body, effect, answer, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
             attempt=attempt,
             owner=owner.decode(),
             activity=activity.decode(),
-            mode=Mode(mode.decode()),
             settings=settings,
             response=response,
             lease_left_ms=lease_left_ms,

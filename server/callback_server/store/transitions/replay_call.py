@@ -21,7 +21,7 @@ class ReplayResult(enum.Enum):
     """The owner has no such call, or it is no longer kept."""
     RUNNING = b"RUNNING"
     """The call or its delivery runs."""
-    LOST = b"LOST"
+    INCOMPLETE = b"INCOMPLETE"
     """The request of the call is not kept whole."""
     UNHANDLED = b"UNHANDLED"
     """The activity has no handler."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.call import Grant, Request
-from callback_server.domain.case import AnswerMode, Mode
+from callback_server.domain.case import AnswerMode
 from callback_server.store.generated_lua import lists, numbers
 from callback_server.store.packing import unpack_content, unpack_request
 from callback_server.store.retention import Retention
@@ -82,7 +82,6 @@ def _attempt(
     lease_ms: int,
     owner: bytes,
     activity: bytes,
-    mode: bytes,
     content: bytes,
     body: bytes,
     request: bytes,
@@ -95,7 +94,6 @@ def _attempt(
         attempt=fence - unasked,
         owner=owner.decode(),
         activity=activity.decode(),
-        mode=Mode(mode.decode()),
         settings=settings,
         response=response,
         lease_left_ms=lease_ms,
