@@ -7,8 +7,8 @@ class ErrorReason(StrEnum):
     """Every reason for a refusal, with the gRPC status that it comes with."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
-    """The request is wrong in itself. A `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of
-    the violation. Returned by every RPC. (INVALID_ARGUMENT)"""
+    """The request is not valid, whatever the stored data. A `google.rpc.BadRequest` names every bad field, with the
+    rule as the `reason` of the violation. Returned by every RPC. (INVALID_ARGUMENT)"""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     """A case with this `request_id` and other content exists. Returned by GenerateCallbackUrl. (ALREADY_EXISTS)"""
     REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
@@ -52,7 +52,7 @@ class ErrorReason(StrEnum):
     """The server process stops and accepts no new calls, workers or watchers. Returned by StreamInvocations, WatchCalls
     and Work. (UNAVAILABLE)"""
     INTERNAL = "INTERNAL"
-    """A fault of the server, which only its log describes. Returned by every RPC. (INTERNAL)"""
+    """An internal error; the server's log has the details. Returned by every RPC. (INTERNAL)"""
     UNAUTHENTICATED = "UNAUTHENTICATED"
     """There is no token and no known certificate, or the token is wrong or expired. Returned by every RPC.
     (UNAUTHENTICATED)"""
@@ -71,7 +71,7 @@ class ErrorReason(StrEnum):
     CONFIRMATION_REQUIRED = "CONFIRMATION_REQUIRED"
     """A person must confirm first. Nothing has changed. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
     AGENT_DETECTED = "AGENT_DETECTED"
-    """The request comes from a program that inspects links. Nothing has changed. Returned by StreamInvocations.
+    """The request comes from a program that opens links. Nothing has changed. Returned by StreamInvocations.
     (FAILED_PRECONDITION)"""
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
     """There are more calls on the case, or on all cases of its owner, than the configured rate. Nothing has changed.
@@ -80,15 +80,15 @@ class ErrorReason(StrEnum):
     """The call already has another answer, or ended without one. Facts: `status`. Returned by AnswerCall.
     (FAILED_PRECONDITION)"""
     CALL_NOT_HELD = "CALL_NOT_HELD"
-    """The call is answered by its handler; its case does not hold calls. Returned by AnswerCall.
+    """The handler of the case decides on the call; the case does not hold calls. Returned by AnswerCall.
     (FAILED_PRECONDITION)"""
     CALL_NOT_REPLAYABLE = "CALL_NOT_REPLAYABLE"
     """The call runs, its request is not kept whole or was erased, or its activity has no handler. Returned by
     ReplayCall. (FAILED_PRECONDITION)"""
     WATCH_POSITION_LOST = "WATCH_POSITION_LOST"
     """Events after the resume token are no longer kept, the store has lost that position (a failover, or a restored
-    backup), or a server of a later release made the token. Read the state with ListCallbacks and ListCalls, then watch
-    without a token. Returned by WatchCalls. (OUT_OF_RANGE)"""
+    backup), or a server of a later release made the token. List the callbacks and their calls (ListCallbacks,
+    ListCalls), then watch without a token. Returned by WatchCalls. (OUT_OF_RANGE)"""
     WATCHER_TOO_SLOW = "WATCHER_TOO_SLOW"
     """The watcher reads more slowly than events come. Watch again with the last resume token. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""

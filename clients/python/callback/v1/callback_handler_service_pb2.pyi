@@ -134,7 +134,7 @@ class HandleCallbackRequest(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """deadline is the time after which an answer is too late. It is also the gRPC deadline."""
+        """deadline is the time after which a decision is too late. It is also the gRPC deadline."""
 
     def __init__(
         self,

@@ -55,17 +55,17 @@ class CallbackHandlerServiceServicer:
 
     def HandleCallback(self, request, context):
         """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
-        the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
-        and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
-        RPC continues.
+        the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
+        connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
+        disconnects, the RPC continues.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefuseAnswer(self, request, context):
-        """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
-        The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
+        """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
+        authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,13 +37,13 @@ class CallbackHandlerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallbackHandlerServiceAsyncStub: ...
     HandleCallback: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleCallbackRequest, _callback_handler_service_pb2.HandleCallbackResponse]
     """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
-    the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
-    and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
-    RPC continues.
+    the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
+    connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
+    disconnects, the RPC continues.
     """
     RefuseAnswer: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]
-    """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
-    The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
+    """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
+    authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
     """
 
 @_typing.type_check_only
@@ -55,13 +55,13 @@ class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     HandleCallback: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleCallbackRequest, _callback_handler_service_pb2.HandleCallbackResponse]  # type: ignore[assignment]
     """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
-    the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
-    and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
-    RPC continues.
+    the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
+    connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
+    disconnects, the RPC continues.
     """
     RefuseAnswer: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]  # type: ignore[assignment]
-    """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
-    The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
+    """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
+    authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
     """
 
 class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,9 +76,9 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callback_handler_service_pb2.HandleCallbackResponse, _abc.Awaitable[_callback_handler_service_pb2.HandleCallbackResponse]]:
         """HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
-        the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which cannot be told from a broken connection),
-        and a 502 for any other code. The message of the error is never shown to the caller. If the caller hangs up, the
-        RPC continues.
+        the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
+        connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
+        disconnects, the RPC continues.
         """
 
     @_abc_1.abstractmethod
@@ -87,8 +87,8 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_handler_service_pb2.RefuseAnswerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_handler_service_pb2.RefuseAnswerResponse, _abc.Awaitable[_callback_handler_service_pb2.RefuseAnswerResponse]]:
-        """RefuseAnswer tells a handler that its decision on a call cannot be rendered, for the log of the handler's authors.
-        The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
+        """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
+        authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
         """
 
 def add_CallbackHandlerServiceServicer_to_server(servicer: CallbackHandlerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

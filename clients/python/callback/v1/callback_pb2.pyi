@@ -41,7 +41,7 @@ class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode
     """
 
 class AnswerMode(_AnswerMode, metaclass=_AnswerModeEnumTypeWrapper):
-    """AnswerMode selects who answers a call, and when."""
+    """AnswerMode selects how a call gets its response: from a handler, from a person, or from the server."""
 
 ANSWER_MODE_UNSPECIFIED: AnswerMode.ValueType  # 0
 """ANSWER_MODE_UNSPECIFIED is HANDLER; for the activity `form` it is HOLD."""
@@ -66,7 +66,7 @@ class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.Val
     GET_GUARD_UNSPECIFIED: _GetGuard.ValueType  # 0
     """GET_GUARD_UNSPECIFIED is OFF."""
     GET_GUARD_OFF: _GetGuard.ValueType  # 1
-    """GET_GUARD_OFF: every GET is a call, as the return from a payment must be."""
+    """GET_GUARD_OFF: every GET is a call, except a browser's prefetch. The return from a payment needs this."""
     GET_GUARD_DETECT: _GetGuard.ValueType  # 2
     """GET_GUARD_DETECT: a program that is known to open links (preview, mail scanner) gets a page without content. Its
     GET is not a call.
@@ -78,14 +78,14 @@ class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.Val
     """
 
 class GetGuard(_GetGuard, metaclass=_GetGuardEnumTypeWrapper):
-    """GetGuard selects how a GET on a case is handled, which may come from a program that inspects links. Other methods are
-    always calls.
+    """GetGuard selects how a GET on a case is handled, because it may come from a program that opens links. POST, PUT,
+    PATCH and DELETE are always calls. HEAD, OPTIONS and prefetches never are.
     """
 
 GET_GUARD_UNSPECIFIED: GetGuard.ValueType  # 0
 """GET_GUARD_UNSPECIFIED is OFF."""
 GET_GUARD_OFF: GetGuard.ValueType  # 1
-"""GET_GUARD_OFF: every GET is a call, as the return from a payment must be."""
+"""GET_GUARD_OFF: every GET is a call, except a browser's prefetch. The return from a payment needs this."""
 GET_GUARD_DETECT: GetGuard.ValueType  # 2
 """GET_GUARD_DETECT: a program that is known to open links (preview, mail scanner) gets a page without content. Its
 GET is not a call.
@@ -136,9 +136,11 @@ class _CloseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CloseReas
     CLOSE_REASON_CONSUMED: _CloseReason.ValueType  # 1
     """CLOSE_REASON_CONSUMED: a call on a single-use case succeeded."""
     CLOSE_REASON_FAILED: _CloseReason.ValueType  # 2
-    """CLOSE_REASON_FAILED: the only call of a single-use case that is not retryable was rejected or failed."""
+    """CLOSE_REASON_FAILED: a call on a single-use case that is not retryable was rejected or failed."""
     CLOSE_REASON_INTERRUPTED: _CloseReason.ValueType  # 3
-    """CLOSE_REASON_INTERRUPTED: the process that ran that only call died. The call is never run again."""
+    """CLOSE_REASON_INTERRUPTED: the server process that ran a call on such a case died or lost the store before the
+    result was recorded. The call is not run again.
+    """
     CLOSE_REASON_CLOSED_BY_OWNER: _CloseReason.ValueType  # 4
     """CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback."""
     CLOSE_REASON_EXPIRED: _CloseReason.ValueType  # 5
@@ -152,9 +154,11 @@ CLOSE_REASON_UNSPECIFIED: CloseReason.ValueType  # 0
 CLOSE_REASON_CONSUMED: CloseReason.ValueType  # 1
 """CLOSE_REASON_CONSUMED: a call on a single-use case succeeded."""
 CLOSE_REASON_FAILED: CloseReason.ValueType  # 2
-"""CLOSE_REASON_FAILED: the only call of a single-use case that is not retryable was rejected or failed."""
+"""CLOSE_REASON_FAILED: a call on a single-use case that is not retryable was rejected or failed."""
 CLOSE_REASON_INTERRUPTED: CloseReason.ValueType  # 3
-"""CLOSE_REASON_INTERRUPTED: the process that ran that only call died. The call is never run again."""
+"""CLOSE_REASON_INTERRUPTED: the server process that ran a call on such a case died or lost the store before the
+result was recorded. The call is not run again.
+"""
 CLOSE_REASON_CLOSED_BY_OWNER: CloseReason.ValueType  # 4
 """CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback."""
 CLOSE_REASON_EXPIRED: CloseReason.ValueType  # 5
@@ -240,7 +244,7 @@ class _CallStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallStatus
     rendered.
     """
     CALL_STATUS_INTERRUPTED: _CallStatus.ValueType  # 5
-    """CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the process died or lost the store."""
+    """CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the server process died or lost the store."""
     CALL_STATUS_NOT_STARTED: _CallStatus.ValueType  # 6
     """CALL_STATUS_NOT_STARTED: the handler provably never started. The case is open again."""
 
@@ -260,7 +264,7 @@ CALL_STATUS_FAILED: CallStatus.ValueType  # 4
 rendered.
 """
 CALL_STATUS_INTERRUPTED: CallStatus.ValueType  # 5
-"""CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the process died or lost the store."""
+"""CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the server process died or lost the store."""
 CALL_STATUS_NOT_STARTED: CallStatus.ValueType  # 6
 """CALL_STATUS_NOT_STARTED: the handler provably never started. The case is open again."""
 Global___CallStatus: _TypeAlias = CallStatus  # noqa: Y015
@@ -282,8 +286,8 @@ class _CallFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFailu
     CALL_FAILURE_INVALID_RESPONSE: _CallFailure.ValueType  # 4
     """CALL_FAILURE_INVALID_RESPONSE: the response that the handler decided on cannot be rendered. The caller gets a 502."""
     CALL_FAILURE_HANDLER_UNREACHABLE: _CallFailure.ValueType  # 5
-    """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, so it never started. The caller gets a
-    503 with `Retry-After`.
+    """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, or no worker accepted the call before the
+    deadline, so the handler never started. The caller gets a 503 with `Retry-After`.
     """
 
 class CallFailure(_CallFailure, metaclass=_CallFailureEnumTypeWrapper):
@@ -300,15 +304,15 @@ CALL_FAILURE_DEADLINE_EXCEEDED: CallFailure.ValueType  # 3
 CALL_FAILURE_INVALID_RESPONSE: CallFailure.ValueType  # 4
 """CALL_FAILURE_INVALID_RESPONSE: the response that the handler decided on cannot be rendered. The caller gets a 502."""
 CALL_FAILURE_HANDLER_UNREACHABLE: CallFailure.ValueType  # 5
-"""CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, so it never started. The caller gets a
-503 with `Retry-After`.
+"""CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, or no worker accepted the call before the
+deadline, so the handler never started. The caller gets a 503 with `Retry-After`.
 """
 Global___CallFailure: _TypeAlias = CallFailure  # noqa: Y015
 
 @_typing.final
 class Callback(_message.Message):
-    """Callback is a case: one URL that an external system can call, and what happens on a call. It never contains the URL
-    or its state; only the response of GenerateCallbackUrl does.
+    """Callback is a case: one URL that an outside system can call, and what happens on a call. It never contains the URL or
+    its state; only the response of GenerateCallbackUrl does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -370,9 +374,13 @@ class Callback(_message.Message):
     state_query_parameter: _builtins.str
     """state_query_parameter is the name of the query or form field that carries the state. Empty for a `/cb/` URL."""
     retryable_after_error: _builtins.bool
-    """retryable_after_error says whether a single-use case stays open after a rejected or failed call."""
+    """retryable_after_error says whether a single-use case (a case without `allow_multiple_calls`) stays open after a
+    rejected, failed or interrupted call.
+    """
     allow_multiple_calls: _builtins.bool
-    """allow_multiple_calls says whether the case stays open whatever the results of its calls."""
+    """allow_multiple_calls says whether the case accepts any number of calls, whatever their results, until it is closed
+    or expires.
+    """
     alternative_domain: _builtins.str
     """alternative_domain is the `https://` origin of the URL. Empty for the `box_url` of the server."""
     call_count: _builtins.int
@@ -382,7 +390,7 @@ class Callback(_message.Message):
     get_guard: Global___GetGuard.ValueType
     """get_guard says how a GET that may come from a program is handled. OFF by default."""
     answer_mode: Global___AnswerMode.ValueType
-    """answer_mode says who answers a call, and when. HANDLER by default."""
+    """answer_mode is the answer mode: handler, person or server. HANDLER by default."""
     ordered: _builtins.bool
     """ordered says that the calls of an ACK case are delivered one after the other, in their order."""
     @_builtins.property
@@ -408,7 +416,7 @@ class Callback(_message.Message):
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
         """answer_deadline is the time after the start of a call at which the caller gets `fallback`. Unset: the caller waits
-        for the answer.
+        for the decision.
         """
 
     @_builtins.property
@@ -466,10 +474,10 @@ class Response(_message.Message):
     response_type: Global___ResponseType.ValueType
     """response_type is redirect or response. Required in a case."""
     response_redirect_url: _builtins.str
-    """response_redirect_url is the target of a redirect: `/path` on the platform (refused where no `platform_url` is
-    configured) or an absolute `http` or `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`,
-    `\\`, user info and other schemes are refused. A redirect must have a URL when it is sent; a case of the activity
-    `record` must have it from the start.
+    """response_redirect_url is the target of a redirect: `/path` on `platform_url` (refused where none is configured) or
+    an absolute `http` or `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\\`, user info
+    and other schemes are refused. A redirect must have a URL when it is sent; a case of the activity `record` must
+    have it from the start.
     """
     response_body: _builtins.bytes
     """response_body is the body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 have no body."""
@@ -692,7 +700,7 @@ class Call(_message.Message):
     decision of the handler, if there was one.
     """
     caller_gone: _builtins.bool
-    """caller_gone says that the caller hung up before it got the response."""
+    """caller_gone says that the caller disconnected before it got the response."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the header fields of the request in order, with repeated fields."""

@@ -65,8 +65,8 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     CALL_EVENT_TYPE_CASE_CLOSED: _CallEventType.ValueType  # 3
     """CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call."""
     CALL_EVENT_TYPE_CALL_STARTED: _CallEventType.ValueType  # 4
-    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case
-    itself answers (`record`, ACK) has only a CALL_ENDED event.
+    """CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the server
+    itself responds to (`record`, ACK) has only a CALL_ENDED event.
     """
     CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
@@ -87,8 +87,8 @@ CALL_EVENT_TYPE_RESPONSE_SET: CallEventType.ValueType  # 2
 CALL_EVENT_TYPE_CASE_CLOSED: CallEventType.ValueType  # 3
 """CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call."""
 CALL_EVENT_TYPE_CALL_STARTED: CallEventType.ValueType  # 4
-"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the case
-itself answers (`record`, ACK) has only a CALL_ENDED event.
+"""CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the server
+itself responds to (`record`, ACK) has only a CALL_ENDED event.
 """
 CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
@@ -152,10 +152,13 @@ class GenerateCallbackUrlRequest(_message.Message):
     URL is `{base}/cb/{state}`.
     """
     retryable_after_error: _builtins.bool
-    """retryable_after_error keeps a single-use case open after a rejected or failed call. Default false."""
+    """retryable_after_error keeps a single-use case (a case without `allow_multiple_calls`) open after a rejected, failed
+    or interrupted call. Default false.
+    """
     allow_multiple_calls: _builtins.bool
-    """allow_multiple_calls keeps the case open, whatever the results of its calls, until it is closed. Default false: the
-    first call that succeeds closes the case.
+    """allow_multiple_calls makes the case accept any number of calls, whatever their results, until it is closed or
+    expires. Default false: the case accepts one call at a time. A success closes it; without `retryable_after_error`,
+    so does a rejected, failed or interrupted call.
     """
     alternative_domain: _builtins.str
     """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, lower case, without path,
@@ -176,7 +179,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     verification_profile is refused: a person cannot sign a request.
     """
     answer_mode: _callback_pb2.AnswerMode.ValueType
-    """answer_mode selects who answers a call, and when. Default HANDLER; for the activity `form` it is always HOLD."""
+    """answer_mode selects how a call gets its response. Default HANDLER; for the activity `form` it is always HOLD."""
     ordered: _builtins.bool
     """ordered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until
     the call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`.
@@ -199,9 +202,9 @@ class GenerateCallbackUrlRequest(_message.Message):
 
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
-        """answer_deadline is the time after the start of a call at which a caller without an answer gets `fallback`. The call
-        continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default: none.
-        From 100 ms to the deadline of the activity. Needs a `fallback`.
+        """answer_deadline is the time after the start of a call at which a caller without a response gets `fallback`. The
+        call continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default:
+        none. From 100 ms to the deadline of the activity. Needs a `fallback`.
         """
 
     @_builtins.property
@@ -534,8 +537,8 @@ class ListCallbacksRequest(_message.Message):
     callback_activity: _builtins.str
     """callback_activity selects cases of this activity. Default empty: all."""
     owner: _builtins.str
-    """owner is the owner of the cases. Default empty: the caller. Another owner than the caller needs the role `admin`;
-    otherwise the RPC fails with ROLE_MISSING.
+    """owner is the owner of the cases. Default empty: the principal of the request. Any other owner needs the role
+    `admin`; otherwise the RPC fails with ROLE_MISSING.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -708,8 +711,8 @@ class ListOwnerCallsRequest(_message.Message):
     filter: Global___CallFilter.ValueType
     """filter selects the calls. Required."""
     owner: _builtins.str
-    """owner is the owner of the calls. Default empty: the caller. Another owner than the caller needs the role `admin`;
-    otherwise the RPC fails with ROLE_MISSING.
+    """owner is the owner of the calls. Default empty: the principal of the request. Any other owner needs the role
+    `admin`; otherwise the RPC fails with ROLE_MISSING.
     """
     page_size: _builtins.int
     """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
@@ -1006,8 +1009,8 @@ class WatchCallsRequest(_message.Message):
     """callback_activity selects events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
     """callback_case_id selects events of this case. Default empty: all. Without a resume_token the case must exist;
-    otherwise the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: its last
-    events still come.
+    otherwise the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: the remaining
+    events are still sent.
     """
     resume_token: _builtins.str
     """resume_token is the token of the last event that the client handled, or of the last message, in a watch with the
@@ -1035,9 +1038,9 @@ Global___WatchCallsRequest: _TypeAlias = WatchCallsRequest  # noqa: Y015
 
 @_typing.final
 class WatchCallsResponse(_message.Message):
-    """WatchCallsResponse is a batch of events and the position after them. The first message comes at once and has no
-    events: no event after it is missed. Later, a message without events comes from time to time, so that the resume
-    token of the client stays recent.
+    """WatchCallsResponse is a batch of events and the position after them. The first message is sent at once and has no
+    events. Every later event is sent. Without events, a message is sent about every 15 seconds, so that the resume token
+    of the client stays recent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -155,7 +155,7 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AnswerCall(self, request, context):
-        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
         has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -163,9 +163,9 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloseCallback(self, request, context):
-        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
-        closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-        STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
+        response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
+        or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,7 +221,7 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplayCall(self, request, context):
-        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+        """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
         delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
         CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
@@ -254,10 +254,11 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCalls(self, request, context):
-        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
-        It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
-        STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
+        """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+        administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
+        case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+        TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
+        WATCH_POSITION_LOST, without a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,13 +55,13 @@ class CallbacksServiceStub:
     or STORE_UNAVAILABLE.
     """
     AnswerCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]
-    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
     has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
-    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
-    closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-    STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
+    response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
+    or STORE_UNAVAILABLE.
     """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -87,7 +87,7 @@ class CallbacksServiceStub:
     CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
-    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+    """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
     delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
     CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
@@ -102,10 +102,11 @@ class CallbacksServiceStub:
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
-    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
-    It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
-    STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
+    """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+    administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
+    case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+    TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
+    WATCH_POSITION_LOST, without a token.
     """
 
 @_typing.type_check_only
@@ -135,13 +136,13 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     or STORE_UNAVAILABLE.
     """
     AnswerCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]  # type: ignore[assignment]
-    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+    """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
     has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
-    """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
-    closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-    STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
+    response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
+    or STORE_UNAVAILABLE.
     """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -167,7 +168,7 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
-    """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+    """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
     delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
     CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
@@ -182,10 +183,11 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
-    """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
-    It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
-    STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
+    """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+    administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
+    case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+    TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
+    WATCH_POSITION_LOST, without a token.
     """
 
 class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -230,7 +232,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.AnswerCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.AnswerCallResponse, _abc.Awaitable[_callbacks_service_pb2.AnswerCallResponse]]:
-        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. To send the same answer again
+        """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
         has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
         """
 
@@ -240,9 +242,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.CloseCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.CloseCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.CloseCallbackResponse]]:
-        """CloseCallback closes a case at once, whatever its status. Calls that run continue and are answered. To close a
-        closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-        STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
+        response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
+        or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -310,7 +312,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ReplayCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
-        """ReplayCall makes the handler of a recorded call decide again, soon and with retries, as in ACK mode. The result
+        """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
         delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
         CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
@@ -349,10 +351,11 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.WatchCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
-        """WatchCalls streams an event for each change of a case or call of the caller (for an administrator, of every owner).
-        It starts now, or continues after a resume token without a gap. The events of one case are in order. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW, TOO_MANY_WATCHERS, SERVER_STOPPING or
-        STORE_UNAVAILABLE. Then watch again with the last resume token; after WATCH_POSITION_LOST, without a token.
+        """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+        administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
+        case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+        TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
+        WATCH_POSITION_LOST, without a token.
         """
 
 def add_CallbacksServiceServicer_to_server(servicer: CallbacksServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

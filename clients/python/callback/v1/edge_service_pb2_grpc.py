@@ -60,17 +60,17 @@ class EdgeServiceServicer:
         after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
         under way.
 
-        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+        An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
         stream ends earlier, the outcome of the calls without a result is unknown.
 
-        Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
+        Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportCallerGone(self, request, context):
-        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+        """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
         nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

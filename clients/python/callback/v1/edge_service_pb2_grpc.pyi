@@ -42,13 +42,13 @@ class EdgeServiceStub:
     after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
     under way.
 
-    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+    An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
     stream ends earlier, the outcome of the calls without a result is unknown.
 
-    Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
+    Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
     """
     ReportCallerGone: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]
-    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+    """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
     nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
@@ -66,13 +66,13 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
     under way.
 
-    An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+    An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
     stream ends earlier, the outcome of the calls without a result is unknown.
 
-    Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
+    Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
     """
     ReportCallerGone: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]  # type: ignore[assignment]
-    """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+    """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
     nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
 
@@ -93,10 +93,10 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
         under way.
 
-        An edge that leaves closes its side of the stream. The server closes its side when it has sent all results. If the
+        An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
         stream ends earlier, the outcome of the calls without a result is unknown.
 
-        Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, the results of its calls say so.
+        Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
         """
 
     @_abc_1.abstractmethod
@@ -105,7 +105,7 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edge_service_pb2.ReportCallerGoneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edge_service_pb2.ReportCallerGoneResponse, _abc.Awaitable[_edge_service_pb2.ReportCallerGoneResponse]]:
-        """ReportCallerGone reports that the caller of a call hung up before it got the response. The server records it;
+        """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
         nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 

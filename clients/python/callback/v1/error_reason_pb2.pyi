@@ -25,8 +25,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """ERROR_REASON_UNSPECIFIED is never sent."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
-    """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is wrong in itself. A `google.rpc.BadRequest` names
-    every bad field, with the rule as the `reason` of the violation. Returned by every RPC.
+    """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
+    `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
+    RPC.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
     """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
@@ -91,7 +92,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Returned by StreamInvocations, WatchCalls and Work.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
-    """ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, which only its log describes. Returned by every RPC."""
+    """ERROR_REASON_INTERNAL (INTERNAL): an internal error; the server's log has the details. Returned by every RPC."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
     """ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong
     or expired. Returned by every RPC.
@@ -117,8 +118,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Returned by StreamInvocations.
     """
     ERROR_REASON_AGENT_DETECTED: _ErrorReason.ValueType  # 25
-    """ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that inspects links. Nothing
-    has changed. Returned by StreamInvocations.
+    """ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that opens links. Nothing has
+    changed. Returned by StreamInvocations.
     """
     ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 26
     """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
@@ -129,8 +130,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `status`. Returned by AnswerCall.
     """
     ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
-    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call is answered by its handler; its case does not hold
-    calls. Returned by AnswerCall.
+    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not
+    hold calls. Returned by AnswerCall.
     """
     ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
     """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
@@ -138,8 +139,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
     """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has
-    lost that position (a failover, or a restored backup), or a server of a later release made the token. Read the
-    state with ListCallbacks and ListCalls, then watch without a token. Returned by WatchCalls.
+    lost that position (a failover, or a restored backup), or a server of a later release made the token. List the
+    callbacks and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
     """
     ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
     """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again
@@ -164,8 +165,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """ERROR_REASON_UNSPECIFIED is never sent."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
-"""ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is wrong in itself. A `google.rpc.BadRequest` names
-every bad field, with the rule as the `reason` of the violation. Returned by every RPC.
+"""ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
+`google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
+RPC.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
 """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
@@ -230,7 +232,7 @@ ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
 Returned by StreamInvocations, WatchCalls and Work.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
-"""ERROR_REASON_INTERNAL (INTERNAL): a fault of the server, which only its log describes. Returned by every RPC."""
+"""ERROR_REASON_INTERNAL (INTERNAL): an internal error; the server's log has the details. Returned by every RPC."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
 """ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong
 or expired. Returned by every RPC.
@@ -256,8 +258,8 @@ ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 24
 Returned by StreamInvocations.
 """
 ERROR_REASON_AGENT_DETECTED: ErrorReason.ValueType  # 25
-"""ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that inspects links. Nothing
-has changed. Returned by StreamInvocations.
+"""ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that opens links. Nothing has
+changed. Returned by StreamInvocations.
 """
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
 """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
@@ -268,8 +270,8 @@ ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
 Metadata: `status`. Returned by AnswerCall.
 """
 ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
-"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the call is answered by its handler; its case does not hold
-calls. Returned by AnswerCall.
+"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not
+hold calls. Returned by AnswerCall.
 """
 ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
 """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
@@ -277,8 +279,8 @@ or its activity has no handler. Returned by ReplayCall.
 """
 ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
 """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has
-lost that position (a failover, or a restored backup), or a server of a later release made the token. Read the
-state with ListCallbacks and ListCalls, then watch without a token. Returned by WatchCalls.
+lost that position (a failover, or a restored backup), or a server of a later release made the token. List the
+callbacks and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
 """
 ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
 """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again

@@ -157,7 +157,9 @@ class Result(_message.Message):
     call_id: _builtins.str
     """call_id is the call. At most 200 characters; an unknown one has no effect."""
     error: _builtins.str
-    """error says in a sentence, for the owner, why there is no decision: the call is FAILED. Cut at 500 characters."""
+    """error says in a sentence, for the owner, why there is no decision: the call is FAILED. Truncated to 500
+    characters.
+    """
     @_builtins.property
     def response(self) -> _callback_handler_service_pb2.HandleCallbackResponse:
         """response is the decision of the handler."""
@@ -187,7 +189,7 @@ Global___Result: _TypeAlias = Result  # noqa: Y015
 @_typing.final
 class Declined(_message.Message):
     """Declined says that a worker does not handle a call. The worker gets no calls for one second. After Confirm, Declined
-    ends the call like a lost stream does.
+    ends the call with HANDLER_LOST.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -205,7 +207,7 @@ Global___Declined: _TypeAlias = Declined  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
-    """Drain asks the other side to send no more calls, or to take none."""
+    """Drain asks the other side to send no more calls, or to accept none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -276,9 +278,9 @@ class ServerMessage(_message.Message):
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """drain says that the server stops, or that the stream has reached its maximum age. No more calls come over this
-        stream, and the server closes it when the calls that run have ended. The worker connects again at once, and
-        reaches another server.
+        """drain says that the server stops, or that the stream has reached its maximum age. The server sends no more calls
+        over this stream, and closes it when the running calls have ended. The worker connects again at once, to another
+        server.
         """
 
     @_builtins.property

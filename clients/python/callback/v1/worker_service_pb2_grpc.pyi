@@ -44,7 +44,7 @@ class WorkerServiceStub:
     3. The worker sends Accept when it has a free slot for the call, and waits.
     4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another
        worker; after Confirm, it never does.
-    5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
+    5. The worker sends Result. The server withdraws the call at its deadline; a later Result has no effect.
 
     Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until
     then, also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more
@@ -74,7 +74,7 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     3. The worker sends Accept when it has a free slot for the call, and waits.
     4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another
        worker; after Confirm, it never does.
-    5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
+    5. The worker sends Result. The server withdraws the call at its deadline; a later Result has no effect.
 
     Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until
     then, also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more
@@ -107,7 +107,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         3. The worker sends Accept when it has a free slot for the call, and waits.
         4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another
            worker; after Confirm, it never does.
-        5. The worker sends Result. The call is given up at its deadline; a later Result has no effect.
+        5. The worker sends Result. The server withdraws the call at its deadline; a later Result has no effect.
 
         Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until
         then, also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more
