@@ -4,11 +4,10 @@ import json
 import tomllib
 
 import pytest
-from click.testing import CliRunner
 from support.clients import run_callback
+from support.command_line import command_line
 from support.system import running_system
 
-from callback_cli.main import cli
 from callback_edge.settings import EdgeSettings
 from callback_server.settings import ServerSettings
 
@@ -35,14 +34,16 @@ def write(tmp_path):
     return write
 
 
-def run(*arguments, **environment):
-    return CliRunner().invoke(cli, arguments, prog_name="callback", env=environment)
+@pytest.fixture(scope="module")
+def run():
+    with command_line() as run:
+        yield run
 
 
 # ---- config ----
 
 
-def test_config_prints_every_setting_as_equivalent_toml(write):
+def test_config_prints_every_setting_as_equivalent_toml(run, write):
     file = write(
         '[activities.order-paid]\ntarget = "orders:1"\n[activities."a b"]\ntarget = "x:1"\ntls.ca_file = "/ca"'
     )
@@ -62,19 +63,19 @@ def test_config_prints_every_setting_as_equivalent_toml(write):
             assert any(line.startswith((f"{name} = ", f"# {name} is not set")) for line in lines), name
 
 
-def test_config_in_json_is_a_list_of_all_with_table_value_and_origin():
+def test_config_in_json_is_a_list_of_all_with_table_value_and_origin(run):
     ran = run("config", "--json", CALLBACK_EDGE_BIND="127.0.0.1:1")
     settings = {(*each["table"], each["key"]): (each["value"], each["origin"]) for each in json.loads(ran.stdout)}
     assert settings["edge", "bind"] == ("127.0.0.1:1", "CALLBACK_EDGE_BIND")
     assert settings["server", "platform_url"] == (None, "default")
 
 
-def test_config_reads_the_file_of_the_process(write):
+def test_config_reads_the_file_of_the_process(run, write):
     file = write("[edge]\ngrace_s = 7")
     assert f"# {file}" in run("config", CALLBACK_CONFIG=str(file)).stdout
 
 
-def test_config_reports_invalid_settings_like_the_process(write):
+def test_config_reports_invalid_settings_like_the_process(run, write):
     file = write('[server]\ngrace_s = "long"\n[edge]\ncolour = "red"\n')
     ran = run("config", "--config", str(file))
     assert ran.exit_code == 2
@@ -83,7 +84,7 @@ def test_config_reports_invalid_settings_like_the_process(write):
     assert of_server.exit_code == of_edge.exit_code == 2
 
 
-def test_config_reports_a_shared_problem_once_and_shows_valid_settings(write):
+def test_config_reports_a_shared_problem_once_and_shows_valid_settings(run, write):
     ran = run("config", "--config", str(write("[colours]\n")))
     assert ran.stderr.count("colours") == 1
     ran = run("config", CALLBACK_EDGE_GRACE_S="long")
@@ -110,7 +111,7 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
     assert {each["process"] for each in checks} == {"server", "edge"}
 
 
-def test_doctor_exits_with_1_and_advice_after_a_problem():
+def test_doctor_exits_with_1_and_advice_after_a_problem(run):
     ran = run("doctor", **NOWHERE)
     assert (ran.exit_code, ran.stderr) == (1, "")
     problems = [line for line in ran.stdout.splitlines() if line.startswith("problem  ")]
@@ -125,12 +126,12 @@ def test_doctor_exits_with_1_and_advice_after_a_problem():
 
 
 @pytest.mark.parametrize("process", ["server", "edge"])
-def test_doctor_checks_only_the_named_process(process):
+def test_doctor_checks_only_the_named_process(run, process):
     ran = run("doctor", process, "--json", **NOWHERE)
     assert {each["process"] for each in json.loads(ran.stdout)} == {process}
 
 
-def test_a_file_that_everyone_can_read_is_a_warning(tmp_path):
+def test_a_file_that_everyone_can_read_is_a_warning(run, tmp_path):
     token = tmp_path / "token"
     token.write_text("callback_x")
     token.chmod(0o604)
@@ -164,7 +165,7 @@ def planted(process, name, folder):
 
 @pytest.mark.parametrize("origin", ["variable", "file"])
 @pytest.mark.parametrize("process", [ServerSettings, EdgeSettings], ids=lambda process: process.table)
-def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path, write):
+def test_a_secret_in_a_setting_is_never_printed(run, process, origin, tmp_path, write):
     said = {}
     for name in sorted(process.model_fields.keys() - process.shared_tables):
         value = planted(process, name, tmp_path)
@@ -189,6 +190,6 @@ def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path, write
 @pytest.mark.parametrize(
     "value", [SECRET, f'{{"{{": "{SECRET}"}}', f'{{"paid": {{"target": "dns://a:{SECRET}@b/c"}}}}']
 )
-def test_a_secret_in_a_table_is_never_printed(variable, value):
+def test_a_secret_in_a_table_is_never_printed(run, variable, value):
     for command in (["config"], ["config", "--json"], ["doctor"]):
         assert SECRET not in run(*command, **(NOWHERE | {variable: value})).output
