@@ -84,6 +84,15 @@ def test(*arguments: str) -> None:
     run("pytest", *arguments)
 
 
+def quick(*arguments: str) -> None:
+    """Set up, then run the tests that need no store and no browser: the loop while you write code. `quick PYTEST ARGS`.
+
+    It takes less than 20 seconds. The folders are in `tests/conftest.py`.
+    """
+    enter("dev")
+    run("pytest", "--quick", "--quiet", "--numprocesses=2", *arguments)
+
+
 def soak(*arguments: str) -> None:
     """Run all tests with full counts: `soak [PYTEST ARGS]`. It takes hours and uses the whole machine."""
     enter("dev")
@@ -168,7 +177,7 @@ def build() -> None:
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (up, test, soak, bench, lint, types, generate, lock, build)
+    task.__name__: task for task in (up, quick, test, soak, bench, lint, types, generate, lock, build)
 }
 
 

@@ -1,8 +1,32 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and the option `--quick`: the tests that need no store and no browser."""
+
+import os
+import sys
+from pathlib import Path
 
 import hypothesis
 import pytest
 from support.store import StoreProcess
+
+TESTS = Path(__file__).parent
+QUICK = (
+    "domain",
+    "verification",
+    "packaging/test_contract.py",
+    "packaging/test_language.py",
+    "packaging/test_links.py",
+    "packaging/test_tree.py",
+)
+"""Folders and files whose tests start no store and no browser. `python3 tasks.py quick` runs them."""
+SLOW_PROGRAMS = (
+    "valkey-server",
+    "redis-server",
+    "chromium",
+    "callback_cli up",
+    "-m callback_server",
+    "-m callback_edge",
+)
+"""Programs that these tests may not start, as parts of a command."""
 
 hypothesis.settings.register_profile(
     "callback",
@@ -10,7 +34,54 @@ hypothesis.settings.register_profile(
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
-hypothesis.settings.load_profile("callback")
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("callback"), max_examples=20)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="run only the tests that need no store and no browser")
+
+
+def pytest_configure(config):
+    if config.getoption("quick"):
+        os.environ["CALLBACK_QUICK"] = "1"  # for soak/counts.py, also in the workers of pytest-xdist
+    hypothesis.settings.load_profile("quick" if config.getoption("quick") else "callback")
+
+
+def is_quick(path):
+    return any(path.is_relative_to(TESTS / each) for each in QUICK)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out what is neither one of these folders and files, nor in one of them, nor above one."""
+    if not config.getoption("quick") or is_quick(collection_path):
+        return None
+    return not any((TESTS / each).is_relative_to(collection_path) for each in QUICK) or None
+
+
+_running_quick_test = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    global _running_quick_test  # the audit hook below cannot be removed, so it asks a variable
+    _running_quick_test = is_quick(item.path)
+    try:
+        return (yield)
+    finally:
+        _running_quick_test = False
+
+
+def _refuse_slow_programs(event, arguments):
+    """Fail a quick test that starts a store, a browser, or a process of the product that needs a store."""
+    if event == "subprocess.Popen" and _running_quick_test:
+        command = " ".join(map(str, arguments[1]))
+        found = [program for program in SLOW_PROGRAMS if program in command]
+        assert not found, (
+            f"this test is among the quick ones (tests/conftest.py) and may not start {found[0]}: {command}"
+        )
+
+
+sys.addaudithook(_refuse_slow_programs)
 
 
 @pytest.fixture(scope="session")

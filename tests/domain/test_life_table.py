@@ -1,8 +1,10 @@
-"""The life table has every row."""
+"""The life table: it has every row, and no row contradicts the meaning of its mode."""
+
+import pytest
 
 from callback_server.domain import life
 from callback_server.domain.call import CallStatus
-from callback_server.domain.case import Mode
+from callback_server.domain.case import CaseStatus, CloseReason, Mode
 from callback_server.domain.life import LIFE, CallEnd
 
 
@@ -10,3 +12,24 @@ def test_the_life_table_has_a_row_for_each_mode_and_each_end_of_a_call():
     assert {mode: set(rows) for mode, rows in LIFE.items()} == {mode: set(CallEnd) for mode in Mode}
     assert set(life.STATUS_DURING_CALL) == set(Mode)
     assert {*CallStatus} - {CallStatus.RUNNING} == {*CallEnd} - {CallEnd.KEPT_OPEN}
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_call_that_never_started_or_kept_the_case_open_does_not_close_it(mode):
+    for end in (CallEnd.NOT_STARTED, CallEnd.KEPT_OPEN):
+        effect = LIFE[mode][end]
+        assert effect is None or (effect.status, effect.close_reason) == (CaseStatus.OPEN, None)
+
+
+def test_only_a_success_closes_a_retryable_case_and_nothing_a_case_for_multiple_calls():
+    closing = {
+        mode: {end for end, effect in rows.items() if effect and effect.close_reason} for mode, rows in LIFE.items()
+    }
+    assert closing[Mode.RETRYABLE] == {CallEnd.SUCCEEDED}
+    assert closing[Mode.MULTIPLE] == set()
+    assert closing[Mode.SINGLE] == set(CallEnd) - {CallEnd.NOT_STARTED, CallEnd.KEPT_OPEN}
+
+
+def test_each_close_reason_has_one_cause():
+    by_calls = {effect.close_reason for rows in LIFE.values() for effect in rows.values() if effect}
+    assert by_calls - {None} == set(CloseReason) - set(life.CLOSED_WITHOUT_CALL)

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hmac
 import json
+from typing import get_args
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -18,6 +19,7 @@ from support.senders import BODY, SENDERS, whpk, whsec
 from support.verification import NOW, URL, profile_of, request, with_header
 
 from callback_server.verification.profile import VerificationError
+from callback_server.verification.settings import ProfileSettings
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -38,6 +40,9 @@ PROFILES = {
     "jwt by secret": (("s" * 32,), TOKEN | {"algorithms": ["HS256"], "header": "x-token"}),
     "jwt in a form": ((pem(RSA),), TOKEN | {"algorithms": ["RS256"], "parameter": "id_token"}),
     "address": ((), {"kind": "address", "networks": ["203.0.113.0/24"]}),
+}
+KINDS = {
+    kind for model in get_args(get_args(ProfileSettings)[0]) for kind in get_args(model.model_fields["kind"].annotation)
 }
 HANDSHAKES = [
     {"kind": "slack"},
@@ -107,6 +112,12 @@ requests = st.builds(
     st.sampled_from(["get", "post", "put", "options"]),
     st.sampled_from(["192.0.2.7", "::1", "::ffff:192.0.2.7"]) | st.text(max_size=8),
 )
+
+
+def test_every_kind_is_tested_here():
+    assert {declared["kind"] for _, declared in PROFILES.values()} == KINDS
+
+
 as_often = settings(
     max_examples=count(200, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -7,13 +7,9 @@ import subprocess
 import sys
 import tomllib
 
-import httpx
 import pytest
-from support.store import free_port
-from support.system import Process
 from support.tree import ROOT
 from support.verification import URL, profiles_of, refused, request
-from support.wait import wait_until
 
 from callback_process.credentials import CredentialsError
 from callback_process.effective import effective_settings
@@ -245,41 +241,6 @@ def test_a_file_with_a_token_of_a_hub_is_reloaded_too(tmp_path):
     file.write_text("two")
     profiles.reload()
     assert asks("two").body == b"5"
-
-
-async def test_a_server_reloads_the_files(store_of, tmp_path):
-    file, config = tmp_path / "secret", tmp_path / "callback.toml"
-    file.write_text("hunter2")
-    config.write_text(
-        f'[server]\nstore_url = "{store_of().url}"\ngrpc_bind = "127.0.0.1:{free_port()}"\n'
-        f'admin_bind = "127.0.0.1:0"\ndrain_s = 0\n'
-        f'[profiles.partner]\nkind = "github"\nsecret_files = ["{file}"]\n'
-    )
-    server = await Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config)).start()
-    try:
-        file.write_text("")
-        (event,) = await wait_until(lambda: server.events("profile_not_read"))
-        assert event["profile"] == "partner"
-        assert event["problem"] == f"profiles.partner.secret_files[0] {file}: is empty"
-        async with httpx.AsyncClient() as client:
-            text = (await client.get(f"http://{server.facts['admin']}/metrics")).text
-        assert 'callback_reloads_failed_total{file="profile"} 1.0' in text
-        file.write_text("other")
-        await wait_until(lambda: server.events("profile_read"))
-    finally:
-        assert server.stop() == 0
-    assert "hunter2" not in server.log.read_text()
-
-
-def test_a_server_with_an_unusable_file_does_not_start_and_names_the_file(tmp_path):
-    config = tmp_path / "callback.toml"
-    config.write_text('[profiles.partner]\nkind = "github"\nsecret_files = ["/none"]\n')
-    done = subprocess.run(
-        [sys.executable, "-m", "callback_server"],
-        env={"CALLBACK_CONFIG": str(config)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "callback server: profiles.partner.secret_files[0] /none: No such file or directory" in done.stderr
 
 
 # ---- The documentation ----

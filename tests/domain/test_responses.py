@@ -1,0 +1,76 @@
+"""Responses: the override of a handler, the rules between attributes, and the answer that results."""
+
+import pytest
+
+from callback_server.domain.response import (
+    FIELDS,
+    MAX_HEADERS_BYTES,
+    Response,
+    ResponseType,
+    complete,
+    masked_overlay,
+    overlay,
+    problems,
+)
+
+PLATFORM = "https://shop.example"
+BASE = Response(ResponseType.RESPONSE, "/page", 201, (("x-a", "1"),), b"body")
+NONE = Response()
+REDIRECT = Response(ResponseType.REDIRECT, "/page")
+
+
+def test_an_override_replaces_the_attributes_that_it_gives():
+    assert overlay(BASE, NONE) == BASE
+    override = Response(code=202, headers=())
+    assert overlay(BASE, override) == Response(ResponseType.RESPONSE, "/page", 202, (), b"body")
+    assert overlay(NONE, BASE) == BASE
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_mask_sets_its_attributes_and_resets_those_without_a_value(name):
+    given = masked_overlay(NONE, BASE, [name])
+    assert [getattr(given, FIELDS[each]) is not None for each in FIELDS] == [each == name for each in FIELDS]
+    assert getattr(masked_overlay(BASE, NONE, [name]), FIELDS[name]) is None
+
+
+def test_every_attribute_has_its_name_in_the_contract():
+    assert sorted(FIELDS.values()) == sorted(Response.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("response", "platform_url", "needs_url", "broken"),
+    [
+        (BASE, PLATFORM, True, []),
+        (NONE, PLATFORM, True, ["response_type"]),
+        (REDIRECT, PLATFORM, True, []),
+        (REDIRECT, None, True, ["response_redirect_url"]),
+        (Response(ResponseType.REDIRECT), PLATFORM, True, ["response_redirect_url"]),
+        (Response(ResponseType.REDIRECT), PLATFORM, False, []),
+        (Response(ResponseType.REDIRECT, "https://shop.example"), None, True, []),
+        (Response(ResponseType.RESPONSE, headers=(("a", "x" * (MAX_HEADERS_BYTES - 1)),)), None, True, []),
+        (
+            Response(ResponseType.RESPONSE, headers=(("a", "x" * MAX_HEADERS_BYTES),)),
+            None,
+            True,
+            ["response_headers"],
+        ),
+    ],
+)
+def test_the_rules_between_attributes(response, platform_url, needs_url, broken):
+    found = problems(response, platform_url=platform_url, needs_url=needs_url)
+    assert [violation.field for violation in found] == broken
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (BASE, Response(ResponseType.RESPONSE, None, 201, (("x-a", "1"),), b"body")),
+        (Response(ResponseType.RESPONSE), Response(ResponseType.RESPONSE, None, 200, (), b"")),
+        (Response(ResponseType.RESPONSE, code=204, body=b"x"), Response(ResponseType.RESPONSE, None, 204, (), b"")),
+        (REDIRECT, Response(ResponseType.REDIRECT, f"{PLATFORM}/page")),
+        (Response(ResponseType.REDIRECT, "https://a.example", 201, body=b"x"),
+         Response(ResponseType.REDIRECT, "https://a.example")),
+    ],
+)  # fmt: skip
+def test_an_answer_is_complete_and_has_only_what_its_type_uses(response, answer):
+    assert complete(response, platform_url=PLATFORM) == answer
