@@ -79,8 +79,9 @@ def test(*arguments: str) -> None:
         lint()
         types()
         generate("--check")
-        # Most tests wait rather than work. Tests of one file run together, because they share fixtures.
-        arguments = ("--numprocesses=2", "--dist=loadfile")
+        # Most tests wait rather than work. Tests of one file run together, because they share fixtures. A crash of a
+        # test process ends the run: xdist with loadfile would wait for the tests of the lost one without end.
+        arguments = ("--numprocesses=2", "--dist=loadfile", "--max-worker-restart=0")
     run("pytest", *arguments)
 
 
