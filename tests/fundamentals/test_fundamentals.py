@@ -41,7 +41,11 @@ CONFIG = """
 [server]
 platform_url = "https://shop.example"
 
+[activities.order-paid]
+deadline_s = 30   # how long the handler may take
+
 [activities.ship-order]
+deadline_s = 30
 retry = { initial_s = 0.001 }   # the longest wait before the second attempt, in seconds
 
 [profiles.partner]
@@ -204,7 +208,7 @@ def test_a_handler_overrides_the_response(system, client):
 
 async def test_the_server_can_connect_to_handlers_instead(up_with):
     async with handlers.listen("127.0.0.1:0") as listening:
-        up = await up_with(f'activities.order-paid.target = "{listening.address}"')
+        up = await up_with(f'activities.order-paid = {{ target = "{listening.address}", deadline_s = 30 }}')
         async with AsyncCallbackClient(up.grpc) as client, httpx.AsyncClient() as browser:
             made = await client.generate_callback_url("order-paid", Response("thank you"))
             assert (await browser.get(f"{made.url}?status=refunded")).text == "refunded"
