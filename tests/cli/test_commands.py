@@ -351,7 +351,7 @@ async def test_get_and_close_print_the_case(server, callback, command, method):
     assert server.requests == [getattr(messages, f"{method}Request")(callback_case_id=CASE)]
     ran = await callback(command, CASE)
     assert ran.code == 0
-    assert f"Case {CASE}\n" in ran.output
+    assert f"Callback {CASE}\n" in ran.output
     assert "redirect to /page/thankyou" in ran.output
 
 
@@ -457,7 +457,7 @@ async def test_empty_lists_print_an_empty_array_or_a_sentence(server, callback):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
     server.answers["ListCalls"] = messages.ListCallsResponse()
     assert (await callback("list", "--json")).json == []
-    assert (await callback("list")).output == "No cases.\n"
+    assert (await callback("list")).output == "No callbacks.\n"
     assert (await callback("calls", CASE, "--json")).json == []
     assert (await callback("calls", CASE)).output == "No calls.\n"
 

@@ -39,7 +39,7 @@ def shown(method, *arguments, **console):
 
 def test_a_case_is_printed_without_empty_fields():
     assert shown("callback", CALLBACK) == (
-        f"Case {CASE}\n"
+        f"Callback {CASE}\n"
         "  status         open\n"
         "  activity       order-paid\n"
         "  activity case  1:142:432\n"
@@ -80,7 +80,7 @@ def test_a_case_is_shown_in_words(changes, line):
 
 def test_a_call_is_printed_with_its_verification():
     shown_call = shown("call", replace(A_CALL, verification_profile="github", message_id="72d3162e"))
-    assert "  verified by  github\n  message      72d3162e\n" in shown_call
+    assert "  verified by  github\n  message id   72d3162e\n" in shown_call
 
 
 def test_a_call_is_printed_completely():
@@ -139,7 +139,7 @@ def test_a_call_has_its_delivery():
     output = shown("call", replace(A_CALL, delivery=waiting, caller_gone=True, fallback_sent=True))
     assert (
         "  delivery  pending, 1 attempt, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed\n"
-        "  caller    disconnected before its answer\n"
+        "  caller    disconnected before its response\n"
         "  fallback  sent at the answer deadline; `callback get` shows it\n"
     ) in output
     assert "\nDecided later, not sent\n" in output

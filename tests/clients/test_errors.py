@@ -162,7 +162,7 @@ async def test_a_missed_deadline_is_an_unavailable_error_and_a_timeout_error(ser
         await client.get_callback(CASE, timeout=0.2)
     assert isinstance(caught.value, UnavailableError)
     assert isinstance(caught.value, TimeoutError)
-    assert f"{server.address} did not answer in time" in str(caught.value)
+    assert f"{server.address} did not respond in time" in str(caught.value)
 
 
 @pytest.mark.parametrize(

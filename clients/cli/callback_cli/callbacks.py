@@ -1,4 +1,4 @@
-"""Commands about cases: generate, list, get, set-response, answer, close, erase."""
+"""Commands about callbacks: generate, list, get, set-response, answer, close, erase."""
 
 import sys
 from dataclasses import replace
@@ -26,7 +26,7 @@ from callback_cli.options import examples, fallback_options, response_options
 from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 1_000
-"""The number of cases that `list` prints without --limit: the size of one page."""
+"""The number of callbacks that `list` prints without --limit: the size of one page."""
 
 _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "header": "headers"}
 """The values of `--reset`, and the attribute of each."""
@@ -54,10 +54,13 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
 )
 @response_options(required=True)
 @click.option(
-    "--param", metavar="P", default="", help="Carry the state in this query or form parameter, as OAuth and SAML do."
+    "--param",
+    metavar="P",
+    default="",
+    help="Put the secret of the URL (the state) in this query or form parameter, as OAuth and SAML do.",
 )
-@click.option("--retryable", is_flag=True, help="Keep the callback open after a rejected or failed call.")
-@click.option("--multiple", is_flag=True, help="Accept any number of calls, until the callback is closed.")
+@click.option("--retryable", is_flag=True, help="Keep the callback open after a rejected, failed or interrupted call.")
+@click.option("--multiple", is_flag=True, help="Accept any number of calls, until the callback is closed or expires.")
 @click.option("--domain", metavar="https://…", default="", help="Use this origin in the URL.")
 @click.option("--activity-case", metavar="C", default="", help="A text that the handler receives unchanged.")
 @click.option(
@@ -78,23 +81,23 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
     "--verification-profile",
     metavar="NAME",
     default="",
-    help="Accept only calls that pass this profile of the server: a signature, a secret, an address.",
+    help="Accept only requests that pass this verification profile, which the server declares (a signature, a secret, "
+    "an address).",
 )
 @click.option(
     "--get-guard",
     type=click.Choice([each.lower() for each in GetGuard if each is not GetGuard.UNKNOWN], case_sensitive=False),
     default="off",
     show_default=True,
-    help="Guard against GET requests that no person made. detect: ignore those of programs that are known to open "
-    "links. confirm: show a page with a button, which makes the call.",
+    help="How to treat GET requests. off: every GET is a call. detect: a GET of a known link-opening program is not a "
+    "call. confirm: a GET gets a page with a button, which makes the call.",
 )
 @click.option(
     "--answer-mode",
     type=click.Choice([each.lower() for each in AnswerMode if each is not AnswerMode.UNKNOWN], case_sensitive=False),
-    help="How a call is answered. handler: by the handler, while the caller waits. hold: by `callback answer`, while "
-    "the "
-    "caller waits. ack: at once with the response of the callback; the handler runs later.  [default: handler; for the "
-    "activity form, hold]",
+    help="How a call gets its response. handler: from the handler, while the caller waits. hold: from `callback "
+    "answer`, while the caller waits. ack: the response of the callback, at once; the handler runs later.  "
+    "[default: handler; for the activity form, hold]",
 )
 @click.option(
     "--ordered", is_flag=True, help="With --answer-mode ack: handle the calls one after the other, in their order."
@@ -175,7 +178,12 @@ def generate(
 @options.activity_filter
 @options.label_filter
 @click.option("--waiting", is_flag=True, help="List the held calls that wait for an answer, instead of callbacks.")
-@click.option("--owner", metavar="NAME", default="", help="List those of this owner instead of your own (role admin).")
+@click.option(
+    "--owner",
+    metavar="NAME",
+    default="",
+    help="List the callbacks or calls of this owner (role admin).  [default: your own]",
+)
 @click.option(
     "--limit",
     metavar="N",
@@ -215,7 +223,7 @@ def list_callbacks(
 def _show_cases(
     connection: Connection, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
 ) -> bool:
-    """Print cases up to the limit, and return whether there are more."""
+    """Print callbacks up to the limit, and return whether there are more."""
 
     def first(client: CallbackClient) -> list[Callback]:
         found = client.list_callbacks(
@@ -315,7 +323,7 @@ def answer(connection: Connection, *, call_id: str, reject: bool, keep_open: boo
 def close(connection: Connection, *, case_id: str) -> None:
     """Close a callback immediately: its URL accepts no more calls.
 
-    Running calls continue and are answered. Closing a closed callback has no effect.
+    Running calls continue, and their callers get a response. Closing a closed callback has no effect.
     """
     _show(connection, connection.run(lambda client: client.close_callback(case_id)))
 

@@ -26,12 +26,12 @@ _show_secrets = click.option(
     epilog=examples("callback calls CASE", "callback calls CASE --json", "callback calls --dead"),
 )
 @click.argument("case_id", metavar="[CASE]", default="")
-@click.option("--dead", is_flag=True, help="List all calls whose delivery failed for good, instead of those of a CASE.")
+@click.option("--dead", is_flag=True, help="List all calls whose delivery is dead, instead of the calls of a CASE.")
 @click.option(
     "--owner",
     metavar="NAME",
     default="",
-    help="With --dead: list those of this owner instead of your own (role admin).",
+    help="With --dead: list the calls of this owner (role admin).  [default: your own]",
 )
 @_show_secrets
 @with_connection
@@ -99,8 +99,8 @@ def replay(connection: Connection, *, call_id: str, show_secrets: bool) -> None:
     "--resume-token",
     metavar="TOKEN",
     default="",
-    help="Continue after the line with this `resumeToken`, without a gap. A --case that does not exist is then no "
-    "error, because it may have been deleted.  [default: start now]",
+    help="Continue after the line with this `resumeToken`, without a gap. With a token, a --case that does not exist "
+    "is not an error: it may have been deleted.  [default: start now]",
 )
 @with_connection
 def watch(connection: Connection, *, activity: str, labels: dict[str, str], case_id: str, resume_token: str) -> None:
@@ -108,7 +108,7 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
 
     Each line has the time, the change, the callback or call, its activity, and its new status. --json prints one object
     per line, with a `resumeToken` for --resume-token. If no change matches, an object with only a new `resumeToken` is
-    printed about every 15 seconds, because the server forgets old ones. If the connection breaks, the command
+    printed about every 15 seconds, because the store deletes old events. If the connection breaks, the command
     reconnects and continues without a gap.
     """
     view = TextView()
@@ -145,7 +145,7 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
     cls=ServerCommand,
     epilog=examples(
         "callback wait CASE",
-        "callback wait CASE --after 0 --timeout 10m   # an earlier call counts too",
+        "callback wait CASE --after 0 --timeout 10m   # also returns an earlier call",
         "callback wait CASE --json | jq -r .requestBody",
     ),
 )
@@ -169,8 +169,8 @@ def wait(
 ) -> None:
     """Wait for the next call of a callback, and show it.
 
-    It waits until the call has been answered, shows it like `callback call`, and exits with code 0. It exits with code
-    124 after the timeout, and with code 4 if the callback is closed, so that no call can arrive. Ctrl-C stops it.
+    It waits until the call has ended, shows it like `callback call`, and exits with code 0. It exits with code 124
+    after the timeout, and with code 4 if the callback is closed, so that no call can arrive. Ctrl-C stops it.
     """
     if timeout is not None and not timeout:
         raise click.BadParameter("the timeout must be longer than 0", param_hint="--timeout")

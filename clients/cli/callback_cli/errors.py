@@ -16,7 +16,7 @@ EXIT_TIMED_OUT = 124
 
 EXIT_CODES = (
     (0, "success"),
-    (EXIT_REFUSED, "refused by the server, or not possible"),
+    (EXIT_REFUSED, "refused by the server, or failed"),
     (EXIT_USAGE, "invalid usage or settings"),
     (EXIT_NOT_FOUND, "the callback or call does not exist"),
     (EXIT_CLOSED, "the callback is closed"),
@@ -56,7 +56,7 @@ _OPTIONS: Mapping[str, str] = {
 
 _ADVICE: Mapping[str, str] = {
     ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or repeat the first request unchanged.",
-    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or configure a state_key at the server.",
+    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or configure a state_key on the server.",
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` lists your callbacks.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
     ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",
@@ -67,7 +67,7 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows its status and what is stored of its request.",
     ErrorReason.WATCH_POSITION_LOST: "List the current state with `callback list`, then watch without --resume-token.",
     ErrorReason.TOO_MANY_WATCHERS: "Stop another watch first, or use another server.",
-    ErrorReason.STORE_UNAVAILABLE: "The server is running, but its store does not answer. Try again later.",
+    ErrorReason.STORE_UNAVAILABLE: "The server is running, but its store does not respond. Try again later.",
     ErrorReason.UNAUTHENTICATED: (
         "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).\n"
         "The operator of the server creates a token with `callback token NAME`."

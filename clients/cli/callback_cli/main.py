@@ -51,7 +51,7 @@ FIVE_MINUTES = """\b
 Five minutes:
   callback up                      run everything on this machine; keep it running
   callback generate --activity record --type response --body 'thank you'
-  curl -d status=paid URL          call it, as the other system does
+  curl -d status=paid URL          call it, as the outside system does
   callback calls CASE              list the recorded calls
   callback call CALL               show one of them
 """

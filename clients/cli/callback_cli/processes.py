@@ -25,13 +25,15 @@ config_option = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The directory of all state.  [env var: CALLBACK_DATA_DIR; default: ~/.local/state/callback]",
+    help="The data directory.  [env var: CALLBACK_DATA_DIR; default: ~/.local/state/callback]",
 )
 @click.option("--edge", metavar="HOST:PORT", help="The listen address for calls.  [default: 127.0.0.1:8080]")
 @click.option("--grpc", metavar="HOST:PORT", help="The listen address of the server.  [default: 127.0.0.1:50051]")
 @click.option("--demo", is_flag=True, help="Generate two callbacks, and print what to try.")
 @click.option(
-    "--until-eof", is_flag=True, help="Stop also at the end of standard input, for programs that start this one."
+    "--until-eof",
+    is_flag=True,
+    help="Also stop at end of file on standard input. For programs that start this command.",
 )
 @config_option
 def up(
@@ -39,8 +41,8 @@ def up(
 ) -> None:
     """Run everything on this machine: store, server and edge.
 
-    The state is kept across restarts. Port 0 selects a free port, and the line that begins with `ready` shows it.
-    Ctrl-C stops everything.
+    The data is kept across restarts. Port 0 selects a free port, and the line that begins with `ready` shows it. Ctrl-C
+    stops everything.
     """
     with needs_extra("up"):
         from callback_up.main import run

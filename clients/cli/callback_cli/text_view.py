@@ -67,8 +67,8 @@ class TextView:
         self._facts([("URL", value.url), ("state", value.state), ("case", value.case_id)])
 
     def callback(self, value: Callback) -> None:
-        """Print a case."""
-        self._title("Case", value.case_id)
+        """Print a callback."""
+        self._title("Callback", value.case_id)
         self._facts(
             [
                 ("status", Text(_status(value), _STYLES.get(value.status, ""))),
@@ -93,7 +93,7 @@ class TextView:
             self._response(value.fallback, "Fallback")
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
-        """Print cases as a table, with their labels if there are any and the terminal is wide enough."""
+        """Print callbacks as a table, with their labels if there are any and the terminal is wide enough."""
         self._table(
             ("CASE", "STATUS", "AGE", "CALLS", "ACTIVITY", "LABELS"),
             [
@@ -107,7 +107,7 @@ class TextView:
                 )
                 for value in values
             ],
-            empty="No cases.",
+            empty="No callbacks.",
             last_if_it_fits=True,
         )
 
@@ -122,13 +122,13 @@ class TextView:
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
                 ("delivery", _delivery(value.delivery)),
-                ("caller", "disconnected before its answer" if value.caller_gone else ""),
+                ("caller", "disconnected before its response" if value.caller_gone else ""),
                 ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
                 ("verified by", value.verification_profile),
-                ("message", value.message_id),
+                ("message id", value.message_id),
                 ("started", _time(value.start_time)),
                 ("ended", f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else ""),
             ]
@@ -146,7 +146,7 @@ class TextView:
             self._response(value.delivery.response, "Decided by the handler, not sent")
 
     def calls(self, values: Sequence[Call], activities: Mapping[str, str]) -> None:
-        """Print calls as a table, with the activities of their cases, and with their deliveries if there are any."""
+        """Print calls as a table, with their activities, and with their deliveries if there are any."""
         head = ("CALL", "ACTIVITY", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
         self._table(
             head if any(value.delivery for value in values) else head[:-1],
@@ -168,7 +168,7 @@ class TextView:
         )
 
     def event(self, value: CallEvent) -> None:
-        """Print an event of a case or a call."""
+        """Print an event of a callback or a call."""
         status = value.delivery_status if value.type is CallEventType.DELIVERY_CHANGED else value.call_status
         case = _closed(value.case_status, value.close_reason)
         self._console.print(
@@ -328,7 +328,7 @@ def _delivery(value: Delivery | None) -> str | Text:
     facts = ["paused" if value.paused else _words(value.status)]
     facts.append(f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}")
     if value.status is DeliveryStatus.PENDING and value.next_attempt_time is None:
-        facts.append("after an earlier call of its case")
+        facts.append("after an earlier call of its callback")
     elif value.next_attempt_time and not value.paused:
         facts.append(f"next at {_time(value.next_attempt_time)}")
     why = " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))

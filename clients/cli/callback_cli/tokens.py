@@ -61,12 +61,12 @@ def token(
     """Create a bearer token for a principal.
 
     The token is printed only this once, alone on standard output. Its SHA-256 is added to the principals file, together
-    with NAME if it is new. A running server reads the change within a second. A principal can have several tokens. If
-    the settings name no principals file, the entry to add is printed on standard error.
+    with NAME if it is new. A running server reads the change within about two seconds. A principal can have several
+    tokens. If the settings name no principals file, the entry to add is printed on standard error.
 
-    Roles: an owner generates callbacks and sees its own; an edge passes calls to the server; an admin may do the same
-        as
-    an owner with the callbacks of all owners; a worker handles the calls of its activities.
+    Roles: an owner generates callbacks and sees its own; an edge passes calls to the server; an admin may do everything
+    that an owner may do, on the callbacks of every owner, and pauses, resumes and lists paused activities; a worker
+    handles the calls of its activities.
     """
     with needs_extra("server"):
         from callback_process.settings import SettingsError

@@ -1,7 +1,7 @@
 """The exceptions of this library, as one tree under `CallbackError`.
 
-Each error carries its reason and its facts as fields, so that a program never has to parse a message or know gRPC.
-`ErrorReason`, the list of reasons, is generated from the contract.
+Each error carries its reason and the metadata of the `ErrorInfo` as fields, so that a program never has to parse a
+message or know gRPC. `ErrorReason`, the list of reasons, is generated from the contract.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class FieldViolation:
 
 
 class CallbackError(Exception):
-    """Base class of every error of a request: the server refused it, or did not answer."""
+    """Base class of every error of a request: the server refused it, or did not respond."""
 
     reason: ErrorReason | str
     """The reason. A plain string if this version does not know it; empty if the error does not come from the server."""
@@ -43,7 +43,7 @@ class CallbackError(Exception):
     message: str
     """A sentence for people."""
     facts: Mapping[str, str]
-    """Facts about the reason, such as `close_reason`."""
+    """Metadata of the `ErrorInfo`, such as `close_reason`."""
     violations: tuple[FieldViolation, ...]
     """Every invalid field. Empty unless the reason is INVALID_REQUEST."""
     retry_after: timedelta | None
@@ -86,7 +86,7 @@ class CallbackClosedError(CallbackError):
 
     @property
     def close_reason(self) -> CloseReason:
-        """The reason for which the case closed."""
+        """The reason why the case closed."""
         word = self.facts.get("close_reason", "")
         return CloseReason(word) if word in set(CloseReason) else CloseReason.UNKNOWN
 
@@ -102,11 +102,11 @@ class CallAnsweredError(CallbackError):
 
 
 class CallNotHeldError(CallbackError):
-    """The call is answered by its handler: the answer mode of its case is not HOLD."""
+    """The handler decides on the call: the answer mode of its case is not HOLD."""
 
 
 class CallNotReplayableError(CallbackError):
-    """The call cannot be replayed: it is running, its request is not fully stored, or its activity has no handler."""
+    """The call cannot be replayed: it runs, its stored request is not complete, or its activity has no handler."""
 
 
 class RequestIdReusedError(CallbackError):
@@ -161,7 +161,7 @@ class UnavailableError(CallbackError):
 
 
 class DeadlineExceededError(UnavailableError, TimeoutError):
-    """No answer arrived in time. The server may or may not have executed the request."""
+    """No response arrived in time. The server may or may not have executed the request."""
 
 
 _BY_REASON: Mapping[str, type[CallbackError]] = {
@@ -231,7 +231,7 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
         case grpc.StatusCode.UNAVAILABLE:
             text = f"cannot reach {target}: {message}"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            text = f"{target} did not answer in time"
+            text = f"{target} did not respond in time"
         case grpc.StatusCode.UNIMPLEMENTED:
             text = f"{target} is not a Callback server of a compatible version: {message}"
         case _:

@@ -2,7 +2,7 @@
 
 Names are those of the contract without their prefixes: `callback_case_id` is `case_id`, `request_body` is `body`.
 Bodies are bytes. Times are aware datetimes in UTC. A `repr` omits every field that may hold a state or a credential
-(URL, state, headers, query, bodies), so that a value in a log reveals none.
+(URL, state, headers, query, bodies), so that a value in a log does not reveal secrets.
 """
 
 import json
@@ -24,7 +24,7 @@ class CallbackStatus(StrEnum):
     OPEN = "OPEN"
     """The case accepts calls."""
     IN_PROGRESS = "IN_PROGRESS"
-    """A call of a single-use case is running. Another call gets a 409."""
+    """A call is running on a single-use case (a case without `allow_multiple_calls`). Another call gets a 409."""
     CLOSED = "CLOSED"
     """The case accepts no more calls."""
     UNKNOWN = "UNKNOWN"
@@ -37,9 +37,10 @@ class CloseReason(StrEnum):
     CONSUMED = "CONSUMED"
     """A call on a single-use case succeeded."""
     FAILED = "FAILED"
-    """The only call of a single-use case that is not retryable was rejected or failed."""
+    """A call on a single-use case that is not retryable was rejected or failed."""
     INTERRUPTED = "INTERRUPTED"
-    """The process that ran the only call died. The call is never run again."""
+    """The server process that ran a call on such a case died or lost the store before the result was recorded. The call
+    is not run again."""
     CLOSED_BY_OWNER = "CLOSED_BY_OWNER"
     """The owner called `close_callback`."""
     EXPIRED = "EXPIRED"
@@ -58,11 +59,12 @@ class CallStatus(StrEnum):
     REJECTED = "REJECTED"
     """The handler rejected the call because of incorrect data."""
     FAILED = "FAILED"
-    """The handler raised an exception, was lost, missed its deadline, or gave an answer that cannot be rendered."""
+    """The handler raised an exception, was lost, missed its deadline, or decided on a response that cannot be
+    rendered."""
     INTERRUPTED = "INTERRUPTED"
-    """No result was recorded in time, because the process died or lost the store."""
+    """No result was recorded in time, because the server process died or lost the store."""
     NOT_STARTED = "NOT_STARTED"
-    """The handler certainly never started. The case is open again."""
+    """The handler provably never started. The case is open again."""
     UNKNOWN = "UNKNOWN"
     """A status that this version of the client does not know."""
 
@@ -71,15 +73,16 @@ class CallFailure(StrEnum):
     """Reason for which a call has no decision of its handler."""
 
     HANDLER_ERROR = "HANDLER_ERROR"
-    """The handler answered with an error."""
+    """The handler returned an error."""
     HANDLER_LOST = "HANDLER_LOST"
     """The connection broke after the handler received the call."""
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     """The handler missed its deadline."""
     INVALID_RESPONSE = "INVALID_RESPONSE"
-    """The handler's answer cannot be rendered."""
+    """The response that the handler decided on cannot be rendered."""
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
-    """There was no connection to the handler, so it never started."""
+    """There was no connection to the handler, or no worker accepted the call before the deadline, so the handler never
+    started."""
     UNKNOWN = "UNKNOWN"
     """A failure that this version of the client does not know."""
 
@@ -94,10 +97,13 @@ class ResponseType(StrEnum):
 
 
 class GetGuard(StrEnum):
-    """Treatment of a GET that may not come from a person. Requests with other methods are always calls."""
+    """Treatment of a GET that may not come from a person.
+
+    POST, PUT, PATCH and DELETE are always calls. HEAD, OPTIONS and prefetches never are.
+    """
 
     OFF = "OFF"
-    """Every GET is a call, as the return from a payment must be."""
+    """Every GET is a call, except a browser's prefetch. The return from a payment needs this."""
     DETECT = "DETECT"
     """A GET from a program that is known to open links, such as a preview or a mail scanner, is not a call."""
     CONFIRM = "CONFIRM"
@@ -107,7 +113,7 @@ class GetGuard(StrEnum):
 
 
 class AnswerMode(StrEnum):
-    """How a call is answered."""
+    """How a call gets its response."""
 
     HANDLER = "HANDLER"
     """The handler of the activity decides, while the caller waits."""
@@ -141,7 +147,7 @@ class CallFilter(StrEnum):
     WAITING = "WAITING"
     """Held calls that wait for an answer."""
     DEAD = "DEAD"
-    """Calls whose delivery is dead, without erased ones, which cannot be replayed."""
+    """Calls whose delivery is dead, except erased ones, which cannot be replayed."""
 
 
 class CallEventType(StrEnum):
@@ -154,8 +160,8 @@ class CallEventType(StrEnum):
     CASE_CLOSED = "CASE_CLOSED"
     """The case closed for another reason than the end of a call."""
     CALL_STARTED = "CALL_STARTED"
-    """A call claimed the case. A held call now waits for its answer. A call that the case itself answers (`record`,
-    ACK) has only an event for its end."""
+    """A call claimed the case. A held call now waits for its answer. A call that the server itself responds to
+    (`record`, ACK) has only an event for its end."""
     CALL_ENDED = "CALL_ENDED"
     """A call ended."""
     DELIVERY_CHANGED = "DELIVERY_CHANGED"
@@ -301,7 +307,7 @@ class Callback:
     case_id: str
     """The public id: 32 lower-case hexadecimal digits."""
     owner: str
-    """The service that generated the case. `local` if no principals are configured."""
+    """The principal that generated the case. `local` if no principals are configured."""
     status: CallbackStatus
     """The status of the case."""
     close_reason: CloseReason | None
@@ -313,9 +319,9 @@ class Callback:
     state_query_parameter: str
     """The query or form parameter that carries the state. Empty for a `/cb/` URL."""
     retryable_after_error: bool
-    """Whether a rejected or failed call leaves a single-use case open."""
+    """Whether a rejected, failed or interrupted call leaves a single-use case open."""
     allow_multiple_calls: bool
-    """Whether the case stays open after every call."""
+    """Whether the case accepts any number of calls, until it is closed or expires."""
     alternative_domain: str
     """The `https://` origin of the URL. Empty for the server's own origin."""
     response: Response
@@ -331,13 +337,13 @@ class Callback:
     call_count: int
     """The number of calls that started, with any result."""
     verification_profile: str = ""
-    """The profile that every call must pass. Empty if there is none."""
+    """The profile that every request must pass. Empty if there is none."""
     get_guard: GetGuard = GetGuard.OFF
     """The treatment of a GET that may not come from a person."""
     answer_mode: AnswerMode = AnswerMode.HANDLER
-    """How a call is answered."""
+    """How a call gets its response."""
     answer_deadline: timedelta | None = None
-    """The time after which the caller gets `fallback`. None if the caller waits for the answer."""
+    """The time after which the caller gets `fallback`. None if the caller waits for the decision."""
     fallback: Response | None = None
     """The response at the answer deadline. None if there is none. Without its body in a list."""
     ordered: bool = False
@@ -406,7 +412,7 @@ class IncomingCall(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The delivery of a call to its handler, after the caller was answered."""
+    """The delivery of a call to its handler, after the caller got its response."""
 
     status: DeliveryStatus
     """The status of the delivery."""
@@ -449,11 +455,12 @@ class Call(Request):
     end_time: datetime | None = None
     """The time at which the call ended. None while it is running."""
     delivery: Delivery | None = None
-    """The delivery after the answer. None unless the call was acknowledged (ACK) or replayed."""
+    """The delivery to the handler after the caller got its response. None unless the call was acknowledged (ACK) or
+    replayed."""
     fallback_sent: bool = False
     """Whether the caller got the case's fallback at the answer deadline. `response` is the later decision."""
     caller_gone: bool = False
-    """Whether the caller disconnected before it could be answered."""
+    """Whether the caller disconnected before it got its response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

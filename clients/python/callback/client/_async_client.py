@@ -73,8 +73,8 @@ class AsyncCallbackClient:
     all on the event loop of the first one.
 
     Every method takes a `timeout` in seconds, and raises `CallbackError` or a subclass, never an error of gRPC. While
-    the server or its store is unreachable, the client sends the request again, with growing pauses, until the timeout;
-    then it raises `UnavailableError`. All requests are safe to send twice (see `generate_callback_url` for its
+    the server or its store is unreachable, the client sends the request again with exponential backoff until the
+    timeout; then it raises `UnavailableError`. All requests are safe to send twice (see `generate_callback_url` for its
     condition). A value of the wrong type raises a `TypeError` that names it.
 
     Args:
@@ -156,29 +156,33 @@ class AsyncCallbackClient:
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
 
-        Without a `request_id` the client generates one, so that it can send the request again after a lost answer
+        Without a `request_id` the client generates one, so that it can send the request again after a lost response
         without creating a second case. That covers this one call of the method: to be safe across a restart of your
         program, give a `request_id` of your own, such as the order number.
 
         A server without a `state_key` refuses request ids. The client then sends the request without one, once: if that
-        answer is lost, a case may exist whose URL is lost too. A `time_to_live` closes such a case.
+        response is lost, a case may exist whose URL is lost too. A `time_to_live` closes such a case.
 
         Args:
             activity: Decides what happens on a call: `record`, `form`, or an activity of your handlers.
             response: The response to a call, unless its handler overrides it.
             activity_case: Passed to the handler unchanged.
             state_query_parameter: Makes the URL `/cbq/{param}?{param}={state}`, for OAuth, SAML and similar protocols.
-            retryable_after_error: Leaves a single-use case open after a rejected or failed call.
-            allow_multiple_calls: Leaves the case open after every call, until it is closed.
+            retryable_after_error: Leaves a single-use case (a case without `allow_multiple_calls`) open after a
+                rejected, failed or interrupted call.
+            allow_multiple_calls: Accepts any number of calls, whatever their results, until the case is closed or
+                expires. Default: one call at a time. A success closes the case; without `retryable_after_error`, so
+                does a rejected, failed or interrupted call.
             alternative_domain: `https://host[:port]` of the URL, instead of the server's own.
             request_id: The same id and content return the same URL for as long as the case is stored. Default: a new
                 id.
             time_to_live: Closes the case after this time. Default: the server's setting, otherwise never.
             labels: Names and values of your choice, by which to find the case.
-            verification_profile: The profile, declared at the server, that every call must pass. Default: none, so that
-                every caller who knows the URL can make the call.
+            verification_profile: The profile, declared in the server's configuration, that every request must pass.
+                Default: none, so that everyone who knows the URL can make the call.
             get_guard: How to treat a GET that may not come from a person. CONFIRM excludes a `verification_profile`.
-            answer_mode: How a call is answered. Default: by the handler, while the caller waits; for `form`, HOLD.
+            answer_mode: How a call gets its response. Default: from the handler, while the caller waits; for `form`,
+                HOLD.
             answer_deadline: The time after which the caller gets `fallback` while the call continues. Default: the
                 caller waits.
             fallback: The response at the answer deadline. Requires `answer_deadline`.
@@ -190,7 +194,7 @@ class AsyncCallbackClient:
             RequestIdReusedError: A case with this request id and different content exists.
             RequestIdUnsupportedError: A request id was given, and the server has no `state_key`.
             TooManyOpenCallbacksError: The owner has reached its quota of open cases.
-            UnavailableError: No answer arrived. Safe to send again with a `request_id`.
+            UnavailableError: No response arrived. Safe to send again with a `request_id`.
         """
         request = _requests.generate_request(
             activity,
@@ -238,7 +242,7 @@ class AsyncCallbackClient:
             InvalidRequestError: The resulting response is not valid.
             NotFoundError: The case does not exist.
             CallbackClosedError: The case is closed.
-            UnavailableError: No answer arrived. Safe to send again.
+            UnavailableError: No response arrived. Safe to send again.
             ValueError: `reset` names another attribute, or one that `response` sets.
         """
         request = _requests.set_response_request(case_id, response, reset)
@@ -265,8 +269,8 @@ class AsyncCallbackClient:
             InvalidRequestError: The resulting response is not valid.
             NotFoundError: The call does not exist.
             CallAnsweredError: The call already has another answer, or ended without one.
-            CallNotHeldError: The call is answered by its handler.
-            UnavailableError: No answer arrived. Safe to send again.
+            CallNotHeldError: The handler decides on the call.
+            UnavailableError: No response arrived. Safe to send again.
         """
         request = _requests.answer_call_request(call_id, answer)
         reply = await self._call(lambda stub: stub.AnswerCall, request, self._backoff(timeout))
@@ -275,28 +279,28 @@ class AsyncCallbackClient:
     async def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
         """Close a case immediately, in any status, and return it.
 
-        Running calls continue and are answered. Closing a closed case has no effect.
+        Running calls continue, and their callers get a response. Closing a closed case has no effect.
 
         Raises:
             NotFoundError: The case does not exist.
-            UnavailableError: No answer arrived. Safe to send again.
+            UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.CloseCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
         reply = await self._call(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
         return callback_from_proto(reply.callback)
 
     async def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
-        """Erase the recorded content of all calls of a case for good, and return how many calls had content.
+        """Erase the recorded content of all calls of a case permanently, and return how many calls had content.
 
         The headers, query, body, client address, failure detail and response of each call are deleted. The case with
         its response and labels stays, and so do the ids, times and status of the calls. Nothing will be recorded of a
         call that is running.
 
-        If the client sent the request again after a lost answer, the number is that of the last attempt and can be 0.
+        If the client sent the request again after a lost response, the number is that of the last attempt and can be 0.
 
         Raises:
             NotFoundError: The case does not exist.
-            UnavailableError: No answer arrived. Safe to send again.
+            UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.EraseCallsRequest(callback_case_id=_requests.require_text("case_id", case_id))
         reply = await self._call(lambda stub: stub.EraseCalls, request, self._backoff(timeout))
@@ -307,7 +311,7 @@ class AsyncCallbackClient:
 
         Raises:
             NotFoundError: The case does not exist.
-            UnavailableError: No answer arrived.
+            UnavailableError: No response arrived.
         """
         request = messages.GetCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
         reply = await self._call(lambda stub: stub.GetCallback, request, self._backoff(timeout))
@@ -334,14 +338,14 @@ class AsyncCallbackClient:
             status: Only cases in this status.
             activity: Only cases of this activity.
             labels: Only cases that have all of these labels.
-            owner: Only cases of this owner. Default: your own. Other owners require the role admin.
+            owner: Only cases of this owner. Default: your own callbacks. Other owners require the role admin.
             page_size: The number of cases per page. Default (0): 50. The server returns at most 1,000.
             timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
             InvalidRequestError: An argument is out of range.
-            PermissionDeniedError: The owner is another one, and the caller lacks the role admin.
-            UnavailableError: No answer arrived.
+            PermissionDeniedError: The owner is another one, and the principal lacks the role admin.
+            UnavailableError: No response arrived.
             ValueError: The status is UNKNOWN.
         """
         token = ""
@@ -394,7 +398,7 @@ class AsyncCallbackClient:
 
         Raises:
             NotFoundError: The call does not exist, or is past its retention.
-            UnavailableError: No answer arrived.
+            UnavailableError: No response arrived.
         """
         request = messages.GetCallRequest(call_id=_requests.require_text("call_id", call_id))
         reply = await self._call(lambda stub: stub.GetCall, request, self._backoff(timeout))
@@ -413,7 +417,7 @@ class AsyncCallbackClient:
         Raises:
             InvalidRequestError: An argument is out of range.
             NotFoundError: The case does not exist.
-            UnavailableError: No answer arrived.
+            UnavailableError: No response arrived.
         """
         token = ""
         while True:
@@ -445,15 +449,15 @@ class AsyncCallbackClient:
         """Yield calls of all cases of an owner, newest first, without their bodies. Pages are requested as needed.
 
         Args:
-            only: The calls to list: those that wait for an answer, or those whose delivery is dead.
+            only: The calls to list: held calls that wait for their answer, or those whose delivery is dead.
             owner: Only calls of this owner. Default: your own. Other owners require the role admin.
             page_size: The number of calls per page. Default (0): 50. The server returns at most 100.
             timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
             InvalidRequestError: An argument is out of range.
-            PermissionDeniedError: The owner is another one, and the caller lacks the role admin.
-            UnavailableError: No answer arrived.
+            PermissionDeniedError: The owner is another one, and the principal lacks the role admin.
+            UnavailableError: No response arrived.
             ValueError: The filter is UNKNOWN.
         """
         token = ""
@@ -490,16 +494,16 @@ class AsyncCallbackClient:
         return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
     async def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
-        """Schedule a recorded call for its handler again, and return the call in its current state.
+        """Run the handler of a recorded call again in the background, and return the call in its current state.
 
         The replay does not affect the original caller or the case. `delivery` shows its progress: as in ACK mode, the
         server retries until the handler succeeds. A delivery that waits for its next attempt is attempted now.
 
         Raises:
             NotFoundError: The call does not exist, or is past its retention.
-            CallNotReplayableError: The call is running, its request is not fully stored or was erased, or its activity
-                has no handler.
-            UnavailableError: No answer arrived. Safe to send again, but the call may then be handled twice.
+            CallNotReplayableError: The call is running, its stored request is not complete or was erased, or its
+                activity has no handler.
+            UnavailableError: No response arrived. Safe to send again, but the call may then be handled twice.
         """
         request = messages.ReplayCallRequest(call_id=_requests.require_text("call_id", call_id))
         reply = await self._call(lambda stub: stub.ReplayCall, request, self._backoff(timeout))
@@ -512,8 +516,8 @@ class AsyncCallbackClient:
 
         Raises:
             InvalidRequestError: The activity never has deliveries.
-            PermissionDeniedError: The caller lacks the role admin.
-            UnavailableError: No answer arrived. Safe to send again.
+            PermissionDeniedError: The principal lacks the role admin.
+            UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.PauseActivityRequest(callback_activity=_requests.require_text("activity", activity))
         await self._call(lambda stub: stub.PauseActivity, request, self._backoff(timeout))
@@ -522,8 +526,8 @@ class AsyncCallbackClient:
         """Resume the deliveries of an activity after `pause_activity`. Requires the role admin.
 
         Raises:
-            PermissionDeniedError: The caller lacks the role admin.
-            UnavailableError: No answer arrived. Safe to send again.
+            PermissionDeniedError: The principal lacks the role admin.
+            UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.ResumeActivityRequest(callback_activity=_requests.require_text("activity", activity))
         await self._call(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
@@ -532,8 +536,8 @@ class AsyncCallbackClient:
         """Return the paused activities, sorted by name. Requires the role admin.
 
         Raises:
-            PermissionDeniedError: The caller lacks the role admin.
-            UnavailableError: No answer arrived. Safe to send again.
+            PermissionDeniedError: The principal lacks the role admin.
+            UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.ListPausedActivitiesRequest()
         reply = await self._call(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
@@ -550,7 +554,8 @@ class AsyncCallbackClient:
     ) -> "AsyncCallWatch":
         """Watch cases and calls: receive an event for each change.
 
-        A caller with the role admin sees the events of all owners, every other caller its own.
+        A principal with the role admin receives the events of all owners, any other principal those of its own
+        callbacks.
 
         ::
 
@@ -563,8 +568,8 @@ class AsyncCallbackClient:
             labels: Only events of cases that have all of these labels.
             case_id: Only events of this case.
             resume_token: `resume_token` of an event or of a watch with the same filter. The watch continues after it. A
-                `case_id` that does not exist is then no error, because the case may have been deleted meanwhile.
-                Default: start now.
+                `case_id` that does not exist is then not an error, because the case may have been deleted. Default:
+                start now.
             timeout: How long to try to reconnect after each lost connection, in seconds. `math.inf` never gives up.
                 Default: the timeout of the client.
 
@@ -584,7 +589,7 @@ class AsyncCallbackClient:
         ::
 
             made = await client.generate_callback_url("record", Response("thank you"))
-            …  # give made.url to the other system
+            …  # give made.url to the outside system
             call = await client.wait_for_call(made.case_id, timeout=3600)
 
         No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait
@@ -600,7 +605,7 @@ class AsyncCallbackClient:
             TimeoutError: No such call ended in time.
             CallbackClosedError: The case is closed, and has no such call.
             NotFoundError: The case does not exist.
-            UnavailableError: No answer arrived within the timeout of the client.
+            UnavailableError: No response arrived within the timeout of the client.
             ValueError: The timeout is not a positive number.
         """
         backoff = wait_backoff(timeout, longest=1.0)

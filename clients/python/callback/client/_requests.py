@@ -72,7 +72,7 @@ def _member(name: str, value: StrEnum, kind: type[StrEnum]) -> StrEnum:
         article = "an" if kind.__name__.startswith("A") else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}")
     if value == "UNKNOWN":
-        raise ValueError(f"{name} cannot be UNKNOWN: that stands for a value of a newer server")
+        raise ValueError(f"{name} cannot be UNKNOWN: it represents a value that this client does not know")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The difference between a cancelled task, which must end, and a cancelled RPC, which is a failure like others."""
+"""The difference between a cancelled task, which must end, and a cancelled RPC, which is an ordinary failure."""
 
 import asyncio
 

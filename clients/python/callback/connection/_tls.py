@@ -46,17 +46,17 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """TLS of a handler server: its certificate, and the callers that it accepts.
+    """TLS of a handler server: its certificate, and the Callback servers that it accepts.
 
     Changed files take effect with the next connection.
 
     Args:
         cert_file: PEM file of the server's certificate, with its intermediate certificates.
         key_file: PEM file of its private key, without a password.
-        client_ca_file: PEM file of certificate authorities. Every caller must present a certificate of one of them
-            (mutual TLS). Default: callers need no certificate.
-        client_names: URIs or DNS names of the accepted callers. One of them must be among the subject alternative names
-            of the caller's certificate, exactly. Requires `client_ca_file`. Default: every caller with a certificate of
+        client_ca_file: PEM file of certificate authorities. Every client must present a certificate of one of them
+            (mutual TLS). Default: clients need no certificate.
+        client_names: URIs or DNS names of the accepted clients. One of them must be among the subject alternative names
+            of the client's certificate, exactly. Requires `client_ca_file`. Default: every client with a certificate of
             these authorities.
 
     Raises:
@@ -70,7 +70,7 @@ class ServerTls:
 
     def __post_init__(self) -> None:
         if self.client_names is not None and self.client_ca_file is None:
-            raise ValueError("client_names requires client_ca_file: without it, callers present no certificate")
+            raise ValueError("client_names requires client_ca_file: without it, clients present no certificate")
         if isinstance(self.client_names, str):
             raise ValueError("client_names must be a collection of names, such as a set, not a single text")
 

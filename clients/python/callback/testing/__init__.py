@@ -11,7 +11,7 @@ It requires `pip install 'callback[up]'` and, for the fixtures, pytest. In `conf
     def callback_handlers():
         return handlers
 
-and in a test, of handlers and of code that generates URLs alike::
+and in a test, for handlers and for code that generates URLs::
 
     def test_a_visitor_who_paid_is_redirected(callback_system):
         made = callback_system.client.generate_callback_url("order-paid", Redirect())

@@ -1,7 +1,7 @@
 r"""The names in a certificate that identify its holder.
 
 They are read from the certificate itself, because gRPC passes names as C strings that end at a NUL: the name
-`spiffe://shop/admin\0.evil` would become that of another caller. gRPC has already verified the certificate. This module
+`spiffe://shop/admin\0.evil` would become another client's name. gRPC has already verified the certificate. This module
 parses only one extension (X.690, RFC 5280), and strictly: a malformed certificate has no names.
 """
 
@@ -24,7 +24,7 @@ def names_of(certificate: bytes) -> frozenset[str]:
     """Return the URIs and DNS names in the subject alternative names of a certificate (RFC 5280, 4.2.1.6).
 
     Names that are not printable ASCII without spaces are ignored, and so are DNS names that look like URIs, and the
-    common name (RFC 9525, 6.3). Results are cached, because a caller presents the same certificate with every call.
+    common name (RFC 9525, 6.3). Results are cached, because a client presents the same certificate with every call.
 
     Args:
         certificate: One certificate, PEM.

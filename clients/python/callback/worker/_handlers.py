@@ -20,10 +20,10 @@ The result of a call is the same in both cases:
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    the call and keeps the case's response. `Accept` does either, and can keep the case open.
 2. A raised `Reject` rejects the call: the caller sent incorrect data. Only the response of the `Reject` is used.
-3. Any other exception, including `SystemExit`, fails the call. It is logged here with the id of the call, and nothing
-   of it leaves the process. `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program,
-   as always in asyncio.
-4. An answer that the server cannot render, such as one with the code 302 or a body larger than 1 MiB, fails the call.
+3. Any other exception, including `SystemExit`, fails the call. It is logged here with the id of the call; it is not
+   sent to the server. `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program, as
+   always in asyncio.
+4. A response that the server cannot render, such as one with the code 302 or a body larger than 1 MiB, fails the call.
    The server reports the problem, and it is logged here.
 5. A handler is cancelled at its deadline, or when its server is lost, and the call fails. It is not cancelled when the
    caller disconnects.
@@ -118,7 +118,8 @@ class Handlers:
 
         Args:
             server: The server, before its start.
-            client_names: The accepted callers, as in `ServerTls`. Default: every caller that the server accepts.
+            client_names: The accepted names of Callback servers, as in `ServerTls`. Default: every client that the gRPC
+                server accepts.
         """
         services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
 
@@ -151,7 +152,7 @@ class Handlers:
 
         Args:
             address: `host:port` (`[::1]:50061` for IPv6) or `unix:/path`.
-            tls: The server's certificate, and the callers that it accepts. Default: no TLS.
+            tls: The certificate of this server, and the Callback servers that it accepts. Default: no TLS.
             grace: How long running calls may continue after a stop, in seconds. Later they are cancelled.
 
         Raises:
@@ -202,7 +203,7 @@ class _Servicer(services.CallbackHandlerServiceServicer):
 
     Args:
         handlers: The handlers, by activity.
-        client_names: The accepted names of callers. None accepts every caller.
+        client_names: The accepted names of Callback servers. None accepts every client.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], client_names: Collection[str] | None) -> None:
@@ -232,21 +233,19 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         request: messages.RefuseAnswerRequest,
         context: grpc.aio.ServicerContext[messages.RefuseAnswerRequest, messages.RefuseAnswerResponse],
     ) -> messages.RefuseAnswerResponse:
-        """Log the problem of an answer."""
+        """Log the problem of a decision."""
         await self._require_client_name(context)
         log_answer_refused(request)
         return messages.RefuseAnswerResponse()
 
     async def _require_client_name(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Refuse a caller whose certificate has none of the accepted names."""
+        """Refuse a client whose certificate has none of the accepted names."""
         if self._client_names is not None:
             certificates = [*context.auth_context().get("x509_pem_cert", ())]
             names = names_of(certificates[0]) if len(certificates) == 1 else frozenset()
             if names.isdisjoint(self._client_names):
                 _log.warning("caller_refused names=%s", ",".join(sorted(names)) or "none")
-                await context.abort(
-                    grpc.StatusCode.PERMISSION_DENIED, "the certificate has none of the names that may call here"
-                )
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has none of the accepted names")
 
 
 def _is_coroutine_function(handler: Handler) -> bool:

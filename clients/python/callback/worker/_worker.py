@@ -17,16 +17,16 @@ The result of a call is described at `Handlers`. In addition:
    load balancer for single requests (round robin) does not apply to it. Run at least two workers; they share the calls.
 2. A worker starts a call only after the server has confirmed it, and the server confirms it to one worker only. If a
    worker is lost before that, nothing is lost: the server offers the call to another worker. If the stream is lost
-   during a call, the worker cancels the handler, because no server would take its answer, and the server ends the call
-   as one whose handler was lost.
+   during a call, the worker cancels the handler, because no server would accept its result, and the server ends the
+   call with HANDLER_LOST.
 3. A handler is cancelled at its deadline; a result after that has no effect. The handler occupies a slot of the worker
    until it has ended.
-4. The worker reconnects by itself, with growing, randomized pauses. It detects a server that vanished within ten
+4. The worker reconnects by itself, with exponential backoff and jitter. It detects a server that vanished within ten
    seconds.
 5. The worker logs which of its activities get no calls from the server, because its configuration has a handler server
    for them. It keeps running, because another server may have some.
 6. At SIGTERM the worker requests no more calls, and finishes those that it started. A server that stops asks its
-   workers to leave: the worker connects to another server, and meanwhile finishes the calls of the first one.
+   workers to connect to another server. The worker does so, and meanwhile finishes the calls of the first one.
 """
 
 import asyncio
@@ -99,8 +99,8 @@ class Worker:
         token: The bearer token, or a function that returns it and is called with every connection.
         token_file: A file with the bearer token. It is read with every connection, so that a new token takes effect
             without a restart. While the file is unusable, the last token stays in use.
-        max_calls: The number of concurrent calls, 1 to 1,000. Handlers share one event loop, so only their waiting runs
-            in parallel.
+        max_calls: The number of concurrent calls, 1 to 1,000. Handlers share one event loop, so only asynchronous
+            waiting overlaps.
         grace: How long running calls may continue after a stop, in seconds. Later they are cancelled.
         name: The name of the worker in the server's log. Default: the host name and the process id.
 
