@@ -28,6 +28,8 @@ EVENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*( [a-z_]+=.+)?")
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 LOGGERS = {"log", "_log", "logger", "_logger"}
 EXCEPTION = re.compile(r"#\s*(noqa|type: ignore)\b(?P<rest>.*)")
+FULL_LINE = 100
+"""A line of prose with more characters than this has no room for another word, or few."""
 WITH_REASON = re.compile(r"(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*|\[[a-z-]+(, [a-z-]+)*\])  # \S.*")
 
 
@@ -82,3 +84,22 @@ def test_a_lint_exception_names_its_rule_and_its_reason(name):
         if (match := EXCEPTION.search(line)) and "`#" not in line and not WITH_REASON.match(match["rest"])
     ]
     assert wrong == []
+
+
+def docstring_lines(path):
+    """Return each line of the docstrings of a module, with its number."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield from enumerate(node.value.value.splitlines(), node.lineno)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_a_reflow_of_docstrings_breaks_no_table_and_leaves_no_word_alone(name):
+    lines = list(docstring_lines(SOURCES[name]))
+    tables = [f"{number}: {line.strip()}" for number, line in lines if "| |---" in line]
+    words = [
+        f"{number}: {word.strip()}"
+        for (_, before), (number, word), (_, after) in zip(lines, lines[1:], lines[2:], strict=False)
+        if len(before) > FULL_LINE and re.fullmatch(r" *[a-z]+", word) and re.match(r" *[a-z`]", after)
+    ]
+    assert tables + words == []

@@ -111,15 +111,14 @@ def make_server(
     """Create the gRPC server with all its services. It does not listen yet.
 
     Args:
-        callbacks: the servicer of `CallbacksService`.
-        edge: the servicer of `EdgeService`.
-        workers: the servicer of `WorkerService`.
-        health_status: the health that health checks and edges get.
-        authenticator: finds the principal of each request.
-        reflect: whether clients can read the contract by server reflection.
-        max_in_flight: the maximum number of concurrent calls. One connection may have as many RPCs, and 1,000 more,
-            which
-            are refused with a reason.
+        callbacks: The servicer of `CallbacksService`.
+        edge: The servicer of `EdgeService`.
+        workers: The servicer of `WorkerService`.
+        health_status: The health that health checks and edges get.
+        authenticator: Finds the principal of each request.
+        reflect: Whether clients can read the contract by server reflection.
+        max_in_flight: The maximum number of concurrent calls. One connection may have as many RPCs, and 1,000 more,
+            which are refused with a reason.
     """
     hide_received_data()
     options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
