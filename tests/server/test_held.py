@@ -287,6 +287,30 @@ async def test_a_held_call_can_be_answered_after_its_caller_got_the_fallback(ser
     assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
 
 
+async def test_a_stop_cancels_the_decision_on_a_call_before_and_after_its_fallback(store_of):
+    cancelled, started = [], []
+
+    class Stuck:
+        async def handle(self, grant, _request, *, timeout_s):
+            started.append(grant.call_id)
+            try:
+                await asyncio.sleep(timeout_s)
+            except asyncio.CancelledError:
+                cancelled.append(grant.call_id)
+                raise
+
+    async with running_services(store_of(), handlers={"act": Stuck()}) as services:
+        for deadline in (WAY_OUT["answer_deadline"], {"seconds": 5}):
+            made = await generate(services, callback_activity="act", **WAY_OUT | {"answer_deadline": deadline})
+            caller = invoke(services, made)
+            caller.add_done_callback(lambda caller: caller.cancelled() or caller.exception())
+            if deadline is WAY_OUT["answer_deadline"]:
+                assert (await caller).response.response_code == 202
+        await wait_until(lambda: len(started) == 2, what="both calls")
+        await services.control_plane.invoker.cancel()
+        assert sorted(cancelled) == sorted(started)
+
+
 @pytest.mark.parametrize("mode", [pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_UNSPECIFIED])
 async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services, mode):
     activity = "act" if mode else "record"

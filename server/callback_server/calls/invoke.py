@@ -7,7 +7,7 @@
 4. A handler that provably did not get the call makes it NOT_STARTED. A handler that may have got it never does.
 5. The handler decides, or, for a held call, the person or program that answers it. In an ACK case the claim stores the
    whole call, and its delivery starts.
-6. A caller that has waited as long as the case says gets the fallback. The call goes on.
+6. A caller that has waited as long as the case says gets the fallback. The call continues.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ class CallInvoker:
         self._max_in_flight = max_in_flight
         self._max_per_minute_per_case = max_per_minute_per_case
         self._running: set[asyncio.Task[CallAnswer]] = set()
+        self._decisions: set[asyncio.Task[Outcome]] = set()
+        """The decisions on calls that have a fallback: each continues after the fallback was sent."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._is_stopping = False
 
@@ -174,7 +176,8 @@ class CallInvoker:
 
     async def cancel(self) -> None:
         """Cancel the calls that run. Each keeps its lease, so that a sweep ends it."""
-        await cancel_all(self._running)
+        # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
+        await cancel_all(self._running | self._decisions)
 
     def _ended(self, task: asyncio.Task[CallAnswer], answer: asyncio.Future[CallAnswer]) -> None:
         self._running.discard(task)
@@ -274,10 +277,12 @@ class CallInvoker:
     async def _with_fallback(
         self, grant: Grant, answer: asyncio.Future[CallAnswer], work: Coroutine[Any, Any, Outcome]
     ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, give the caller the fallback and go on."""
+        """Return the outcome of `work`. At the answer deadline, give the caller the fallback and continue."""
         if grant.fallback is None or self._dispatcher.problems(grant.fallback.response):
             return await work
         task = asyncio.create_task(work)
+        self._decisions.add(task)
+        task.add_done_callback(self._decisions.discard)
         done, _ = await asyncio.wait([task], timeout=grant.fallback.after_ms / 1000)
         if not done:
             answer.set_result(CallAnswer(grant.call_id, self._dispatcher.complete(grant.fallback.response)))
@@ -345,7 +350,8 @@ def _answer_again(repeated: RepeatedMessage) -> CallAnswer:
     log.info("message_repeated", call_id=repeated.call_id, case_id=case_id_of_call(repeated.call_id))
     response, platform_url = repeated.response, repeated.platform_url or None
     if problems(response, platform_url=platform_url, needs_url=True):
-        response = Response(type=ResponseType.RESPONSE)  # a case's own response, which its handler completes
+        # The response of the case alone cannot be rendered, for example a redirect whose URL its handler gives.
+        response = Response(type=ResponseType.RESPONSE)
     return CallAnswer(repeated.call_id, complete(response, platform_url=platform_url))
 
 
