@@ -1,10 +1,10 @@
 #!/bin/sh
-# Copies what the store has on disk, while it runs: backup.sh DATA_DIRECTORY COPY
+# Copies the append-only files of a running store: backup.sh DATA_DIRECTORY COPY
 #
-# DATA_DIRECTORY is the store's `dir`, in which it keeps `appendonlydir`; COPY must not be there yet. CLI is how to ask
-# the store, such as CLI="redis-cli -p 6380"; a password belongs in REDISCLI_AUTH.
+# DATA_DIRECTORY is `dir` of the store, which contains `appendonlydir`. COPY must not exist. CLI is the command that
+# connects to the store, for example CLI="redis-cli -p 6380". Put a password in REDISCLI_AUTH.
 #
-# The append-only file only grows, but for its rewriting: so that waits until the copy is made.
+# The append-only file only grows, except when the store rewrites it. So rewrites are off until the copy is complete.
 
 set -eu
 data=${1:?DATA_DIRECTORY} copy=${2:?COPY}
@@ -16,13 +16,13 @@ refuse() {
 }
 
 for path in "$copy" "$copy.part"; do
-    test ! -e "$path" || refuse "$path is there already"
+    test ! -e "$path" || refuse "$path already exists"
 done
 growth=$($cli --raw config get auto-aof-rewrite-percentage | tail -n 1)
-test "$growth" != 0 || refuse "auto-aof-rewrite-percentage is 0: another backup runs, or one was killed." \
-    "If none runs: $cli config set auto-aof-rewrite-percentage 100 (or what it was)"
+test "$growth" != 0 || refuse "auto-aof-rewrite-percentage is 0: another backup is running, or one was killed." \
+    "If none is running: $cli config set auto-aof-rewrite-percentage 100 (or its previous value)"
 trap 'rm -rf "$copy.part"; $cli config set auto-aof-rewrite-percentage "$growth" > /dev/null' EXIT
-trap 'exit 1' HUP INT TERM # which alone would end it without the line above
+trap 'exit 1' HUP INT TERM # a signal alone would skip the EXIT trap
 $cli config set auto-aof-rewrite-percentage 0 > /dev/null
 while $cli info persistence | grep -Eq '^aof_rewrite_(in_progress|scheduled):1'; do
     sleep 1
