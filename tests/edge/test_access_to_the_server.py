@@ -260,10 +260,10 @@ async def test_a_new_certificate_takes_over_and_running_calls_are_answered(soon,
         ({"server_token_file": "missing"}, "server_token_file missing: No such file or directory"),
         ({"server_token_file": "two words"}, "must contain one token and nothing else"),
         ({"server_tls": {"ca_file": "missing"}}, "server_tls.ca_file missing: No such file or directory"),
-        ({"server_tls": {"ca_file": "two words"}}, "server_tls.ca_file two words: there is nothing in PEM form"),
+        ({"server_tls": {"ca_file": "two words"}}, "server_tls.ca_file two words: no usable PEM content"),
         (
             {"server_tls": {"cert_file": "two words", "key_file": "two words"}},
-            "server_tls.cert_file two words with server_tls.key_file two words: there is nothing in PEM form",
+            "server_tls.cert_file two words with server_tls.key_file two words: no usable PEM content",
         ),
     ],
 )

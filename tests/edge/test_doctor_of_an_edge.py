@@ -84,8 +84,8 @@ async def server(directory, store_of):
 async def test_an_edge_with_access_to_its_server_has_no_problem(server, directory, token_file):
     file = token_file("callback_edge")
     assert await found(server_target=server, server_token_file=file, server_tls={"ca_file": directory / "ca.pem"}) == {
-        "edge server_token_file": (Level.OK, f"{file} can be read, and not by everyone"),
-        "edge server_tls.ca_file": (Level.OK, f"{directory / 'ca.pem'}, until 3000-01-01"),
+        "edge server_token_file": (Level.OK, f"{file} is readable, and not by everyone"),
+        "edge server_tls.ca_file": (Level.OK, f"{directory / 'ca.pem'}, valid until 3000-01-01"),
         "edge server_target": (Level.OK, f"{server} is serving"),
         "edge role": (Level.OK, f"{server} accepts calls from this edge"),
     }

@@ -235,6 +235,7 @@ async def test_zero_is_no_limit(plane):
     async with running_edge(plane.target, trusted_proxies=[], **any_number) as edge:
         plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
         assert {(await ask(edge, f"/cb/{new_state()}")).status for _ in range(700)} == {404}
+        await plane.until(lambda: plane.started == plane.ended)  # the last one is counted after its caller has it
         plane.reset()
         plane.script = answering_after(gate)
         calls = [asyncio.create_task(ask(edge, f"/cb/{new_state()}")) for _ in range(250)]

@@ -110,7 +110,14 @@ def tour(tmp_path):
 
 def test_every_block_of_the_readme_is_tested():
     known = {*(f"# {name}" for name in FILES)}
-    shells = ("python3 tasks.py up", "python3 tasks.py test", "callback generate", "umask", "callback server")
+    shells = (
+        "python3 tasks.py up",
+        "python3 tasks.py test",
+        "python3 tasks.py quick",
+        "callback generate",
+        "umask",
+        "callback server",
+    )
     for language, lines in BLOCKS:
         assert lines[0] in known or (language == "sh" and lines[0].startswith(shells)), lines[0]
 

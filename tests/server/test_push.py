@@ -370,10 +370,10 @@ async def test_other_tls_files_take_over_and_the_call_under_way_ends(soon, store
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("ca_file", "nonsense", "there is nothing in PEM form"),
-        ("ca_file", "", "there is nothing in PEM form"),
+        ("ca_file", "nonsense", "no usable PEM content"),
+        ("ca_file", "", "no usable PEM content"),
         ("ca_file", None, "No such file or directory"),
-        ("key_file", "nonsense", "there is nothing in PEM form"),
+        ("key_file", "nonsense", "no usable PEM content"),
     ],
 )
 async def test_unusable_tls_files_of_a_handler_stop_the_start(authority, tmp_path, name, content, said):

@@ -134,7 +134,7 @@ async def test_a_child_that_dies_soon_is_restarted_with_growing_delays(make, mon
     monkeypatch.setattr(supervision, "STABLE_S", float("inf"))  # on a busy machine a moment can be long
 
     def pauses(logs):
-        return [entry["pause_s"] for entry in logs if entry["event"] == "child_died"]
+        return [entry["delay_s"] for entry in logs if entry["event"] == "child_died"]
 
     with capture_logs() as logs:
         async with Run(make("child", "print('hello', flush=True)")):
