@@ -123,7 +123,7 @@ def test_a_backup_leaves_the_settings_of_the_store_as_they_were(tmp_path):
     try:
         assert back_up(store, tmp_path / "copy") == (0, "")
         assert rewriting(store) == "73"
-        assert back_up(store, tmp_path / "copy") == (1, f"backup.sh: {tmp_path / 'copy'} is there already\n")
+        assert back_up(store, tmp_path / "copy") == (1, f"backup.sh: {tmp_path / 'copy'} already exists\n")
         shutil.rmtree(store.directory / "appendonlydir")
         assert back_up(store, tmp_path / "other")[0] != 0
         assert rewriting(store) == "73"
