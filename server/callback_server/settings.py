@@ -266,8 +266,8 @@ class ServerSettings(ProcessSettings):
         """Return what is kept of calls, and for how long."""
         return Retention(
             time_ms=self.retention_s * 1000,
-            calls_per_case=self.recorded_calls_per_case,
-            bytes_per_case=self.recorded_bytes_per_case,
+            recorded_calls_per_case=self.recorded_calls_per_case,
+            recorded_bytes_per_case=self.recorded_bytes_per_case,
             bodies=self.record_bodies,
             headers=self.record_headers,
         )

@@ -149,8 +149,12 @@ class Release:
         """Make a call and return when its handler has it."""
         script = self.made[name][0].callback_activity_case
         before = len(self._handler.requests(script))
-        self._calls.add(asyncio.create_task(self.call(name, **more)))
+        self.start_call(name, **more)
         await wait_until(lambda: len(self._handler.requests(script)) > before, what=f"a call of {name}")
+
+    def start_call(self, name, **more):
+        """Make a call and do not wait for its end."""
+        self._calls.add(asyncio.create_task(self.call(name, **more)))
 
     async def set(self, name, answer, *paths):
         """Set the response of a case."""
@@ -261,6 +265,40 @@ async def lives(release, mode):
     await make(f"{mode}: expires later", "push", response(), script="accept", **seconds(86_400), **options)
 
 
+async def answer_modes(release):
+    """Create cases whose callers are answered by the case or by a person, and cases with a fallback."""
+    make, ack, hold = release.generate, {"answer_mode": pb.ANSWER_MODE_ACK}, {"answer_mode": pb.ANSWER_MODE_HOLD}
+    fallback = {"fallback": response(response_body=b"later"), "answer_deadline": {"nanos": 200_000_000}}
+    await make("ack", "push", response(), script="accept", **ack, **MODES["multiple"])
+    await make("ack, ordered", "push", response(), script="accept", ordered=True, **ack, **MODES["multiple"])
+    for script in ("accept", "reject"):
+        for mode in MODES:
+            name = await make(f"{mode}: ack, {script}", "push", response(response_body=b"ok"), script=script, **ack,
+                              **MODES[mode])  # fmt: skip
+            await release.call(name, request_method="post", request_body=b"body")
+
+            async def delivered(name=name):
+                (call,) = (await release.told(name))["calls"]
+                return call["delivery"]["status"] in ("DELIVERY_STATUS_DELIVERED", "DELIVERY_STATUS_DEAD")
+
+            await wait_until(delivered, what=f"the delivery of {name}")
+    await make("held", "push", response(), **hold)
+    await make("form", "form", response(), **MODES["multiple"])
+    for name in ("held, waiting", "held, answered"):
+        await make(name, "push", response(response_body=b"ok"), **hold)
+        release.start_call(name, request_method="post", request_body=b"body")
+
+        async def waiting(name=name):
+            return (await release.told(name))["calls"]
+
+        await wait_until(waiting, what=f"a call of {name}")
+    (call,) = await waiting()
+    await release.callbacks.AnswerCall(service.AnswerCallRequest(call_id=call["callId"], response=response()))
+    await make("fallback", "push", response(), script="accept", **fallback)
+    await make("fallback, sent", "push", response(), script="hang", **fallback)
+    await release.call("fallback, sent")
+
+
 async def running(release, mode, activity, what, **more):
     """Create a case with a call that runs, or with two where its mode allows it."""
     name = await release.generate(f"{mode}: {what}", activity, response(response_body=b"as it was"), script="hang",
@@ -313,6 +351,7 @@ async def write(checkout, target):
                 await running(release, mode, "brief", "lease due")
                 await running(release, mode, "brief", "expiry due before the lease", **seconds(DUE_S))
                 await running(release, mode, "brief", "lease due before the expiry", **seconds(LATE_S))
+            await answer_modes(release)
             told = [await release.told(name) for name in release.made]
         await asyncio.sleep(LATE_S + 1)
         now_ms = await store_now_ms(client)

@@ -11,8 +11,12 @@ import pytest
 import callback_server.store.queries
 import callback_server.store.transitions
 from callback_server.store import safety
-from callback_server.store.generated_lua import PARTS, Kind, flags, lists, numbers, text
+from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
+from callback_server.store.generated_lua import PARTS
+from callback_server.store.queries import read
+from callback_server.store.script_arguments import Kind, flags, group, lists, numbers, texts
 from callback_server.store.scripts import Script
+from callback_server.store.transitions.flag_call import CallFlag
 
 LUA = Path(callback_server.store.__path__[0]) / "lua"
 WRAPPERS = {
@@ -76,7 +80,7 @@ def test_every_include_is_used_and_none_is_left_open():
     assert not [name for name, script in ALL.items() if re.search(r"^-- @", script.source, re.MULTILINE)]
 
 
-EXAMPLE = Script("send_messages", [*text("a"), *numbers("b"), *flags("c", "d"), *lists("e", "f")], key="messages")
+EXAMPLE = Script("send_messages", [*texts("a"), *numbers("b"), *flags("c", "d"), *lists("e", "f")], key="messages")
 
 
 def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_behind_their_lengths():
@@ -96,3 +100,54 @@ def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_b
 def test_an_argument_that_is_missing_or_unknown_is_an_error(values, says):
     with pytest.raises(TypeError, match=re.escape(says)):
         EXAMPLE.pack(**values)
+
+
+def test_a_group_is_packed_between_single_arguments_and_lists_and_is_one_table_in_the_script():
+    script = Script("sync_pauses", [*texts("pauses_version"), *group("g", ["x", "y"]), *lists("paused_activities")])
+    assert script.pack(pauses_version="7", g=(1, 2), paused_activities=("a",)) == ("7", 1, 2, 1, "a")
+    assert "local g = {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}" in script.source
+    assert "local paused_activities_first = 4 + 1" in script.source
+
+
+def commands(code, hash_name):
+    """Return the arguments of each command on a hash of the store, in Lua: the command, then what follows the key."""
+    for match in re.finditer(rf"redis\.call\('(H[A-Z]+)', {hash_name}_key\(", code):
+        depth, start, arguments = 1, match.end(), []
+        for at in range(match.end(), len(code)):
+            depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(code[at], 0)
+            if depth < 0 or (depth == 0 and code[at] == ","):
+                arguments.append(code[start:at].strip())
+                start = at + 1
+            if depth < 0:
+                break
+        yield match[1], arguments[1:]
+
+
+def fields_in(code, hash_name):
+    """Return the names of the fields that Lua code reads or writes in a hash of the store."""
+    found = set()
+    for command, arguments in commands(code, hash_name):
+        names = {"HSET": arguments[::2], "HINCRBY": arguments[:1]}.get(command, arguments)
+        for name in names:
+            match name:
+                case "flag":
+                    found |= set(CallFlag)
+                case "unpack(CASE_FIELDS)":
+                    pass
+                case _:
+                    assert re.fullmatch(r"'\w+'", name), f"{command} with {name}"
+                    found.add(name.strip("'"))
+    return found
+
+
+@pytest.mark.parametrize(("hash_name", "table"), [("case", CASE_FIELDS), ("call", CALL_FIELDS)])
+def test_the_fields_in_the_scripts_are_those_of_the_table(hash_name, table):
+    code = "\n".join(re.sub(r"--.*", "", path.read_text()) for path in LUA.rglob("*.lua"))
+    assert fields_in(code, hash_name) == set(table)
+
+
+def test_the_fields_that_queries_read_are_in_the_tables():
+    assert {*read._CALL_FIELDS, *read._BODY_FIELDS, *read._HELD_CALL_FIELDS} <= set(CALL_FIELDS)
+    named = re.findall(r'fields(?:\.get\(|\[)b"(\w+)"', inspect.getsource(read._case))
+    assert named
+    assert set(named) <= set(CASE_FIELDS)

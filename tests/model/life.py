@@ -46,11 +46,11 @@ class ModelCall:
     delivery: str | None = None
     attempts_started: int = 0
     """How many attempts have started."""
-    ended_attempt: int | None = None
-    """The number of the last attempt that was ended."""
+    ended_fencing_token: int | None = None
+    """The fencing token of the last attempt that was ended."""
     attempts_before_replay: int = 0
     """How many attempts there were before the replay."""
-    not_asked: int = 0
+    attempts_not_asked: int = 0
     due: str | None = None
     """When its delivery is due: NOW or LATER. None: it waits behind another one, or there is none."""
     at_once: bool = False
@@ -75,7 +75,7 @@ class ModelCase:
     """The labels by which it is found."""
     status: str = OPEN
     reason: str | None = None
-    attempts: int = 0
+    call_count: int = 0
     version: int = 0
     holder: str | None = None
     """The call that holds a single-use case."""
@@ -150,8 +150,8 @@ class ModelCase:
             self.left -= 1
         if message:
             self.messages[message] = call_id
-        self.attempts += 1
-        call = self.calls[call_id] = ModelCall(call_id, self.attempts, self.response, self.version)
+        self.call_count += 1
+        call = self.calls[call_id] = ModelCall(call_id, self.call_count, self.response, self.version)
         self.status = STATUS_DURING_CALL[Mode(self.mode)]
         if self.status == IN_PROGRESS:
             self.holder = call_id
@@ -250,15 +250,15 @@ class ModelCase:
                 self.start_attempt(call)
         return [call for call in taken if not call.erased]
 
-    def finish_delivery(self, call_id, fence, status, *, asked, now):
+    def finish_delivery(self, call_id, fencing_token, status, *, asked, now):
         """Return whether the next delivery is due now. None: another attempt decides."""
         call = self.calls.get(call_id) or self.gone[call_id]
-        if call.ended_attempt == fence:
+        if call.ended_fencing_token == fencing_token:
             return False
-        if call.delivery != RUNNING or call.attempts_started != fence:
+        if call.delivery != RUNNING or call.attempts_started != fencing_token:
             return None
-        call.ended_attempt = fence
-        call.not_asked += not asked
+        call.ended_fencing_token = fencing_token
+        call.attempts_not_asked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
             self.tell("DELIVERY_CHANGED", call)

@@ -85,8 +85,8 @@ from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 
 KEEP = 1
-RETENTION = Retention(time_ms=3_600_000, calls_per_case=KEEP)
-DELETE_ALL = Retention(time_ms=-60_000, calls_per_case=KEEP)  # what ended just now is past its retention
+RETENTION = Retention(time_ms=3_600_000, recorded_calls_per_case=KEEP)
+DELETE_ALL = Retention(time_ms=-60_000, recorded_calls_per_case=KEEP)  # what ended just now is past its retention
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
@@ -217,7 +217,7 @@ class LifeMachine(RuleBasedStateMachine):
             mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
-            answer=AnswerMode(answer), ordered=ordered, fallback=fallback,
+            answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback,
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is CreateResult.OK
         self.new[case.id] = case
@@ -318,7 +318,7 @@ class LifeMachine(RuleBasedStateMachine):
             mine = fact.delivery == RUNNING and fact.attempts_started == 1 and fact.at_once and fact.due == LATER
             assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
             new = self.new[ids.case_id_of_call(reply.call_id)]
-            assert (reply.answer, reply.fallback) == (new.answer, None if reply.recorded else new.fallback)
+            assert (reply.answer_mode, reply.fallback) == (new.answer_mode, None if reply.recorded else new.fallback)
         elif word == "CLOSED":
             assert reply == CaseClosed(CloseReason(fact))
         elif word == "VERIFY":
@@ -522,12 +522,13 @@ class LifeMachine(RuleBasedStateMachine):
             taken += attempts
         expected = [call for model in self.model.values() if not paused for call in model.take(order)]
         assert sorted(
-            (each.grant.call_id, each.fence, each.grant.attempt, each.number, each.grant.replayed) for each in taken
+            (each.grant.call_id, each.fencing_token, each.grant.attempt, each.number_since_start, each.grant.replayed)
+            for each in taken
         ) == sorted(
             (
                 call.id,
                 call.attempts_started,
-                call.attempts_started - call.not_asked,
+                call.attempts_started - call.attempts_not_asked,
                 call.attempts_started - call.attempts_before_replay,
                 call.replayed,
             )
@@ -551,12 +552,12 @@ class LifeMachine(RuleBasedStateMachine):
     def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
         """In time; or after its lease, when another one has begun. Its end may be sent twice."""
         call = data.draw(st.sampled_from(self._delivering()))
-        fence = call.attempts_started
+        token = call.attempts_started
         if overtaken:
             self._make_due(call)
             self.take(paused=False)
         for _ in range(1 + again):
-            self._finish_delivery(call.id, fence, status, asked, now, body)
+            self._finish_delivery(call.id, token, status, asked, now, body)
 
     @precondition(lambda self: self._delivered())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING]), earlier=st.integers(0, 1), body=bodies)
@@ -566,18 +567,18 @@ class LifeMachine(RuleBasedStateMachine):
             call_id, max(self._known(call_id).attempts_started - earlier, 1), status, True, True, body
         )
 
-    def _finish_delivery(self, call_id, fence, status, asked, now, body):
+    def _finish_delivery(self, call_id, token, status, asked, now, body):
         asked = asked or status != DEAD
         outcome = Outcome(CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body))
         reply = self.do(
             finish_delivery(
-                self.scripts, call_id=call_id, fence=fence, request=CAME, outcome=outcome if asked else None,
+                self.scripts, call_id=call_id, fencing_token=token, request=CAME, outcome=outcome if asked else None,
                 status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, retention=self.retention,
             )
         )  # fmt: skip
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
-        assert reply is model.finish_delivery(call_id, fence, status, asked=asked, now=now)
+        assert reply is model.finish_delivery(call_id, token, status, asked=asked, now=now)
 
     def _delivering(self):
         return [call for model in self.model.values() for call in model.calls.values() if call.delivery == RUNNING]
@@ -775,12 +776,12 @@ class LifeMachine(RuleBasedStateMachine):
                 assert not await self.client.exists(keys.key(partition, "fallback", case_id))
                 continue
             assert case is not None
-            assert (case.status, case.close_reason, case.calls, case.version, case.response, case.owner) == (
-                model.status, model.reason, model.attempts, model.version, model.response, model.owner
+            assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
+                model.status, model.reason, model.call_count, model.version, model.response, model.owner
             )  # fmt: skip
             assert (case.expires_ms is None) is (new.time_to_live_ms is None)
             assert (case.profile, case.guard) == (model.profile, model.guard)
-            assert (case.answer, case.ordered, case.fallback) == (new.answer, new.ordered, new.fallback)
+            assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
             queue = await self.client.lrange(keys.key(partition, "queue", case_id), 0, -1)
             assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
@@ -795,7 +796,7 @@ class LifeMachine(RuleBasedStateMachine):
                 key = keys.key(partition, "message", case_id, message)
                 assert await self.client.get(key) == call_id.encode()
                 assert 0 < await self.client.pttl(key) <= WINDOW_MS
-            fields = await self.client.hmget(keys.key(partition, "case", case_id), "running", "bytes")
+            fields = await self.client.hmget(keys.key(partition, "case", case_id), "unfinished", "bytes")
             assert int(fields[0] or 0) == len([call for call in model.calls.values() if not call.over])
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
             for call in calls:
@@ -865,7 +866,7 @@ class LifeMachine(RuleBasedStateMachine):
             return
         assert (call.delivery.status, call.delivery.attempts) == (
             model.delivery,
-            model.attempts_started - model.not_asked,
+            model.attempts_started - model.attempts_not_asked,
         )
         assert (call.delivery.next_ms is not None) is (model.delivery == PENDING and model.due is not None)
         assert (score is not None) is (model.due is not None)

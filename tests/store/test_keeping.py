@@ -43,7 +43,13 @@ class Cases:
         self.scripts = Scripts(client, self.due.append)
 
     async def new(
-        self, activity="push", mode=Mode.MULTIPLE, time_to_live_ms=None, *, answer=AnswerMode.HANDLER, partition=None
+        self,
+        activity="push",
+        mode=Mode.MULTIPLE,
+        time_to_live_ms=None,
+        *,
+        answer_mode=AnswerMode.HANDLER,
+        partition=None,
     ):
         sha = ids.state_hash(ids.new_state())
         while partition not in (None, keys.partition_of(ids.case_id_of(sha))):
@@ -51,7 +57,7 @@ class Cases:
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity=activity, mode=mode,
             parameter="", time_to_live_ms=time_to_live_ms, settings=Settings(),
-            response=Response(type=ResponseType.RESPONSE), answer=answer,
+            response=Response(type=ResponseType.RESPONSE), answer_mode=answer_mode,
         )  # fmt: skip
         await create_case(self.scripts, case)
         return case
@@ -75,7 +81,7 @@ async def cases(store_of, request):
 
 
 async def test_running_calls_do_not_count_among_the_recorded_bytes(cases):
-    case, small = await cases.new(), Retention(bytes_per_case=10_000)
+    case, small = await cases.new(), Retention(recorded_bytes_per_case=10_000)
     running = [(await cases.claim(case, body=b"x" * 1000, retention=small)).call_id for _ in range(18)]
     for call_id in running[:3]:
         assert await cases.finish(call_id, retention=small) == FinishResult(None)
@@ -83,7 +89,7 @@ async def test_running_calls_do_not_count_among_the_recorded_bytes(cases):
 
 
 async def test_ended_calls_are_kept_within_the_limit_of_bytes(cases):
-    case, small = await cases.new(), Retention(bytes_per_case=3500)
+    case, small = await cases.new(), Retention(recorded_bytes_per_case=3500)
     for _ in range(6):
         call_id = (await cases.claim(case, body=b"x" * 1000, retention=small)).call_id
         await cases.finish(call_id, retention=small)
@@ -92,7 +98,7 @@ async def test_ended_calls_are_kept_within_the_limit_of_bytes(cases):
 
 
 async def test_an_end_sent_again_gets_the_same_result_after_its_call_was_deleted(cases):
-    case, one = await cases.new(), Retention(calls_per_case=1)
+    case, one = await cases.new(), Retention(recorded_calls_per_case=1)
     first = (await cases.claim(case, retention=one)).call_id
     assert await cases.finish(first, retention=one) == FinishResult(None)
     second = (await cases.claim(case, retention=one)).call_id
@@ -102,15 +108,15 @@ async def test_an_end_sent_again_gets_the_same_result_after_its_call_was_deleted
 
 
 async def test_a_recorded_call_sent_again_is_not_made_twice_after_it_was_deleted(cases):
-    case, one = await cases.new("record"), Retention(calls_per_case=1)
+    case, one = await cases.new("record"), Retention(recorded_calls_per_case=1)
     first = await cases.claim(case, retention=one)
     await cases.claim(case, retention=one)
     assert await cases.claim(case, first.call_id, retention=one) == first
-    assert (await read_case(cases.scripts, case.id)).calls == 2
+    assert (await read_case(cases.scripts, case.id)).call_count == 2
 
 
 async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_though_no_call_is_kept(cases):
-    case, nothing = await cases.new("record", Mode.SINGLE), Retention(bytes_per_case=0)
+    case, nothing = await cases.new("record", Mode.SINGLE), Retention(recorded_bytes_per_case=0)
     first = await cases.claim(case, retention=nothing)
     assert isinstance(first, Grant)
     assert await cases.claim(case, first.call_id, retention=nothing) == first
@@ -183,7 +189,7 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
 
 async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_others(cases, monkeypatch):
     monkeypatch.setattr(apply_retention, "LIMIT", 1)
-    waits = await cases.new("push", Mode.SINGLE, answer=AnswerMode.ACK)
+    waits = await cases.new("push", Mode.SINGLE, answer_mode=AnswerMode.ACK)
     await cases.claim(waits)
     partition = keys.partition_of(waits.id)
     other = await cases.new("record", Mode.SINGLE, partition=partition)
@@ -214,7 +220,7 @@ async def test_an_erased_call_is_deleted(cases):
 
 @pytest.mark.parametrize("cases", KINDS, indirect=True)
 async def test_an_erased_call_makes_room_for_a_newer_one(cases):
-    case, one = await cases.new(), Retention(calls_per_case=1)
+    case, one = await cases.new(), Retention(recorded_calls_per_case=1)
     erased = (await cases.claim(case, body=b"recorded")).call_id
     await cases.finish(erased)
     assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
@@ -248,7 +254,7 @@ async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):
 
 async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(cases):
     case, day_ms = await cases.new(), 24 * 3600 * 1000
-    one = Retention(calls_per_case=1)
+    one = Retention(recorded_calls_per_case=1)
     granted = await cases.claim(case, retention=one, verification=Verification("", "a" * 64, day_ms))
     await cases.finish(granted.call_id, retention=one)
     later = await cases.claim(case, retention=one)

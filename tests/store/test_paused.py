@@ -141,7 +141,7 @@ async def test_a_change_counts_though_the_store_has_lost_the_list(cases):
 
 
 async def test_an_older_list_does_not_resume_a_paused_activity(cases):
-    case = await cases.new(answer=AnswerMode.ACK)
+    case = await cases.new(answer_mode=AnswerMode.ACK)
     partition = keys.partition_of(case.id)
 
     async def take():

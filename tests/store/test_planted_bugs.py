@@ -34,7 +34,7 @@ SCRIPTS = [
 ]  # fmt: skip
 
 BUGS = {
-    "a second caller gets in": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end", ""),
+    "a second caller gets in": ("if case.status == IN_PROGRESS then return reply('BUSY') end", ""),
     "a resent claim is taken for another call's": ("if known[1] == 'RUNNING' then", "if known[1] == 'NEVER' then"),
     "a claim that comes late is granted": ("if left <= 0 then return reply('STALE') end", ""),
     "a case is reached by another state": ("case.sha ~= state_hash_half or ", ""),
@@ -102,27 +102,28 @@ BUGS = {
         "    set_delivery_status(case, call_id, 'PENDING')\n    return false"),
     "a claim that is sent again runs the delivery of another process": (
         "or delivery[2] ~= '1' or not delivery[3] then", "then"),
-    "an attempt that was overtaken counts": ("if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end",
-                                             "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
+    "an attempt that was overtaken counts": (
+        "if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end",
+        "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
     "the end of an attempt that is sent again counts twice": (
-        "if call[3] == attempt then return {'OK', 0} end", ""),
+        "if call[3] == fencing_token then return {'OK', 0} end", ""),
     "a lease of a delivery that ended is not taken": (
         "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
         "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),
-    "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts', 1)", ""),
+    "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)", ""),
     "an attempt without a question to the handler counts": (
-        "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'not_asked', 1) end", ""),
+        "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end", ""),
     "what was erased is delivered again": ("if status == 'PENDING' then status = 'DEAD' end", ""),
     "what was erased waits to be delivered": ("if call[5] == 'PENDING' then dead[#dead + 1] = call_id end", ""),
-    "an erasure deletes what it would count again": ("end_delivery(case, call_id, 'DEAD', now, no_limits)",
-                                                   "end_delivery(case, call_id, 'DEAD', now, {max_recorded_calls = 1,"
-                                                   " max_recorded_bytes = 1e9})"),
+    "an erasure deletes what it would count again": (
+        "end_delivery(case, call_id, 'DEAD', now, no_limits)",
+        "end_delivery(case, call_id, 'DEAD', now, {recorded_calls_per_case = 1, recorded_bytes_per_case = 1e9})"),
     "a delivery counts as erased bytes": ("      if redis.call('ZSCORE', ended_key(), call_id) then\n"
                                           "        redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])\n"
                                           "      end",
                                           "redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])"),
     "a request is cut before it is delivered": (
-        "if partial and case.answer == 'ACK' then request,", "if false then request,"),
+        "if partial and case.answer_mode == 'ACK' then request,", "if false then request,"),
     "a delivered request is kept whole": ("if status == 'DELIVERED' and request ~= '' then", "if false then"),
     "a request that was cut is replayed": ("if call[2] == '' or call[3] then return {'INCOMPLETE'} end",
                                            "if call[2] == '' then return {'INCOMPLETE'} end"),
@@ -143,10 +144,10 @@ BUGS = {
     "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
     "a held call is not listed": ("redis.call('ZADD', waiting_key(case.owner), now, call_id)", ""),
     "a held call waits after its end": (
-        "if case.answer == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end", ""),
+        "if case.answer_mode == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end", ""),
     "a held call gets two answers": (" and (call[7] or '') == answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id))", ")"),
-    "an acknowledged call holds its case": ("or case.answer == 'ACK' end", "end"),
+    "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),
     "an erasure that is sent again counts nothing": (" or call[4] == erasure then", " then"),
     "an answer outlives the erasure": ("erase_outcome(call_id)\n    end", "\n    end"),
     "the erasure of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
@@ -159,14 +160,14 @@ BUGS = {
     "the end of a lease is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
-        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, 'EXPIRED', now)",
+        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
-        "    if case.status ~= 'CLOSED' then close_case(case, 'EXPIRED', now) end"),
+        "    if case.status ~= 'CLOSED' then close_case(case, EXPIRED, now) end"),
     "an end that is sent again forgets its effect on the case": ("return reply('AGAIN', call[6] or '')",
                                                                    "return reply('AGAIN', '')"),
     "a case that is closed again counts as closed now": (
-        "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose_case(case, 'CLOSED_BY_OWNER', now)",
-        "if case.status ~= 'CLOSED' then close_case(case, 'CLOSED_BY_OWNER', now) end"),
+        "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose_case(case, CLOSED_BY_OWNER, now)",
+        "if case.status ~= 'CLOSED' then close_case(case, CLOSED_BY_OWNER, now) end"),
     "a label is found after its case was deleted": (
         "for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end", ""),
     "a label leads to a foreign owner's cases": ("return label_key(owner,", "return label_key('',"),
@@ -189,8 +190,9 @@ BUGS = {
         "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
         " set_case_status(case, status) end\n"),
     "the numbers of events have holes": ("MAX_EVENTS, '0-*'", "MAX_EVENTS, '*'"),
-    "an event forgets the labels of its case": ("case.reason or '', call_status or '', delivery or '', case.marks",
-                                                "case.reason or '', call_status or '', delivery or '', ''"),
+    "an event forgets the labels of its case": (
+        "case.reason or '', call_status or '', delivery or '', case.label_digests",
+        "case.reason or '', call_status or '', delivery or '', ''"),
     "a profile is not required": ("if case.profile and case.profile ~= profile then", "if false then"),
     "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
     "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),
@@ -206,8 +208,8 @@ BUGS = {
     "a call counts for nothing in its minute": (
         "if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end", ""),
     "a handshake makes a call": ("if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end", ""),
-    "a handshake is answered while a call runs": ("if case.status == 'IN_PROGRESS' then return reply('BUSY') end",
-                                                  "if case.status == 'IN_PROGRESS' and intent ~= 'HANDSHAKE' then "
+    "a handshake is answered while a call runs": ("if case.status == IN_PROGRESS then return reply('BUSY') end",
+                                                  "if case.status == IN_PROGRESS and intent ~= 'HANDSHAKE' then "
                                                   "return reply('BUSY') end"),
     "a message that has succeeded makes another call": ("if earlier then", "if false then"),
     "a message that has succeeded finds its case closed": ("if earlier then",

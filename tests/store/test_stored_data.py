@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from model.life import (
+    ACK,
     CLOSED,
     FAILED,
     IN_PROGRESS,
@@ -113,12 +114,13 @@ async def adopt(machine, version):
             id=case_id, state_sha256=bytes.fromhex(case_id) + fields[b"sha"],
             fingerprint=fields[b"fingerprint"], owner=case.owner,
             activity=case.activity, mode=case.mode, parameter=case.parameter, time_to_live_ms=case.expires_ms,
-            settings=case.settings, response=case.response,
+            settings=case.settings, response=case.response, answer_mode=case.answer_mode, ordered=case.ordered,
+            fallback=case.fallback,
         )  # fmt: skip
         model = machine.model[case_id] = ModelCase(
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
-            status=case.status, reason=case.close_reason, attempts=case.calls, version=case.version,
-            strips=machine.strips, labels=case.settings.labels,
+            status=case.status, reason=case.close_reason, call_count=case.call_count, version=case.version,
+            strips=machine.strips, labels=case.settings.labels, answer_mode=case.answer_mode, ordered=case.ordered,
         )  # fmt: skip
         if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
             model.expires_due = case.expires_ms
@@ -134,15 +136,18 @@ async def adopt(machine, version):
 
 async def model_call(client, case, call_id, now_ms):
     partition = keys.partition_of(case.id)
-    status, attempt, response, body, version, effect = await client.hmget(
-        keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "effect"
-    )
+    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim = await client.hmget(
+        keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "effect",
+        "answer_digest", "delivery", "attempts_started", "ended_fencing_token", "at_claim",
+    )  # fmt: skip
     lease = await client.zscore(keys.key(partition, "leases"), call_id)
     return ModelCall(
         id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
         status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,
-        recorded=case.activity == "record", version=version and int(version),
-        effect=unpack_effect(effect or b""),
+        recorded=case.activity == "record" or case.answer_mode == ACK, version=version and int(version),
+        effect=unpack_effect(effect or b""), answer_digest=(digest or b"").decode(),
+        delivery=delivery and delivery.decode(), attempts_started=int(started or 0),
+        ended_fencing_token=ended and int(ended), at_once=at_claim == b"1",
     )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class Deliveries:
 
     def start_first_attempt(self, grant: Grant, request: Request) -> None:
         """Run the first attempt of a call whose claim has also taken its delivery."""
-        self._start(DeliveryAttempt(replace(grant, attempt=1), request, fence=1))
+        self._start(DeliveryAttempt(replace(grant, attempt=1), request, fencing_token=1))
 
     def notify_due(self, partition: int) -> None:
         """Take what is due in a partition as soon as there is capacity."""
@@ -163,7 +163,7 @@ class Deliveries:
                 lambda: finish_delivery(
                     self._scripts,
                     call_id=grant.call_id,
-                    fence=attempt.fence,
+                    fencing_token=attempt.fencing_token,
                     request=attempt.request,
                     outcome=result.outcome,
                     status=result.status,
@@ -187,7 +187,10 @@ class Deliveries:
         grant, began = attempt.grant, time.monotonic()
         activity = self._activities.get(grant.activity, Activity(grant.activity))
         # An earlier attempt may have been the last one, but its process died before it recorded that.
-        if attempt.number > 1 and activity.retries.wait_ms(attempt.number - 1, attempt.age_ms, 0) is None:
+        if (
+            attempt.number_since_start > 1
+            and activity.retries.wait_ms(attempt.number_since_start - 1, attempt.age_ms, 0) is None
+        ):
             return _AttemptResult(DeliveryStatus.DEAD)
         outcome = await self._dispatcher.dispatch(grant, attempt.request)
         if outcome.status is CallStatus.SUCCEEDED:
@@ -196,7 +199,7 @@ class Deliveries:
             return _AttemptResult(DeliveryStatus.DEAD, outcome=outcome)
         age_ms = attempt.age_ms + round((time.monotonic() - began) * 1000)
         part = random.random()  # noqa: S311  # spreads retries
-        wait_ms = activity.retries.wait_ms(attempt.number, age_ms, part)
+        wait_ms = activity.retries.wait_ms(attempt.number_since_start, age_ms, part)
         if wait_ms is None:
             return _AttemptResult(DeliveryStatus.DEAD, outcome=outcome)
         return _AttemptResult(DeliveryStatus.PENDING, wait_ms, outcome)

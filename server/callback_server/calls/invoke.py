@@ -48,7 +48,7 @@ from callback_server.store.transitions.claim_call import (
     claim_call,
 )
 from callback_server.store.transitions.finish_call import FinishResult, finish_call
-from callback_server.store.transitions.mark_call import CallMark, mark_call
+from callback_server.store.transitions.flag_call import CallFlag, flag_call
 from callback_server.transition_log import log_call_ended
 
 log = get_logger()
@@ -165,7 +165,7 @@ class CallInvoker:
         Raises:
             StoreError: It is not known whether that was recorded.
         """
-        if await mark_call(self._scripts, call_id, CallMark.CALLER_GONE):
+        if await flag_call(self._scripts, call_id, CallFlag.CALLER_GONE):
             log.info("caller_gone", call_id=call_id, case_id=case_id_of_call(call_id))
 
     async def drain(self) -> None:
@@ -286,14 +286,14 @@ class CallInvoker:
         done, _ = await asyncio.wait([task], timeout=grant.fallback.after_ms / 1000)
         if not done:
             answer.set_result(CallAnswer(grant.call_id, self._dispatcher.complete(grant.fallback.response)))
-            await self._mark_fallback(grant)
+            await self._record_fallback(grant)
         return await task
 
-    async def _mark_fallback(self, grant: Grant) -> None:
+    async def _record_fallback(self, grant: Grant) -> None:
         left_s = grant.lease_left_ms / 1000
         try:
             await resend(
-                lambda: mark_call(self._scripts, grant.call_id, CallMark.FALLBACK_SENT),
+                lambda: flag_call(self._scripts, grant.call_id, CallFlag.FALLBACK_SENT),
                 unsent_s=left_s,
                 unsure_s=left_s,
             )
@@ -305,7 +305,7 @@ class CallInvoker:
     async def _decide_and_finish(self, grant: Grant, request: Request) -> Outcome:
         """Wait for the decision on a call, and record it."""
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
-        if grant.answer is AnswerMode.HOLD:
+        if grant.answer_mode is AnswerMode.HOLD:
             if held := await self._held.wait(grant.call_id, self._dispatcher.timeout_s(grant, held=True)):
                 return _outcome_of_held(grant.call_id, held)
             outcome = failed(CallFailure.DEADLINE_EXCEEDED, "the call was not answered before its deadline")
@@ -316,7 +316,7 @@ class CallInvoker:
             with metrics.FINISH_SECONDS.time():
                 finished = await self._finish(grant.call_id, outcome, lease_end)
         except errors.OutcomeUnknownError:
-            if grant.answer is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
+            if grant.answer_mode is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
                 return _outcome_of_held(grant.call_id, held)  # it was answered at the last moment
             raise
         log_call_ended(grant.call_id, grant.activity, outcome, finished.effect)

@@ -116,10 +116,10 @@ def case_to(case: Case) -> callback_pb2.Callback:
         create_time=timestamp(case.created_ms),
         expire_time=None if case.expires_ms is None else timestamp(case.expires_ms),
         close_time=None if case.closed_ms is None else timestamp(case.closed_ms),
-        call_count=case.calls,
+        call_count=case.call_count,
         verification_profile=case.profile,
         get_guard=_GET_GUARD[case.guard],
-        answer_mode=_ANSWER_MODE[case.answer],
+        answer_mode=_ANSWER_MODE[case.answer_mode],
         ordered=case.ordered,
     )
     if case.fallback is not None:

@@ -81,7 +81,7 @@ class Grant(msgspec.Struct, frozen=True):
     """The call has ended already, because the case answers it: activity `record`, or ACK."""
     effect: CaseEffect | None = None
     """The effect of a recorded call on the case. None: the case is as it was."""
-    answer: AnswerMode = AnswerMode.HANDLER
+    answer_mode: AnswerMode = AnswerMode.HANDLER
     fallback: Fallback | None = None
     replayed: bool = False
     """The owner asked for a replay of the call."""

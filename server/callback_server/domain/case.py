@@ -115,7 +115,7 @@ class NewCase(msgspec.Struct, frozen=True):
     profile: str = ""
     """The verification profile that every call must pass; empty for none."""
     guard: GetGuard = GetGuard.OFF
-    answer: AnswerMode = AnswerMode.HANDLER
+    answer_mode: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
@@ -136,14 +136,14 @@ class Case(msgspec.Struct, frozen=True):
     created_ms: int
     expires_ms: int | None
     closed_ms: int | None
-    calls: int
+    call_count: int
     """How many calls were started on it."""
     version: int
     """Counts the changes of its response."""
     profile: str = ""
     """The verification profile that every call must pass; empty for none."""
     guard: GetGuard = GetGuard.OFF
-    answer: AnswerMode = AnswerMode.HANDLER
+    answer_mode: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None

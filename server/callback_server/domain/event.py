@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-_MARK_LENGTH: Final = 12
+_LABEL_DIGEST_LENGTH: Final = 12
 
 
 class EventType(enum.StrEnum):
@@ -43,7 +43,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     close_reason: str
     call_status: str
     delivery_status: str
-    marks: str
+    label_digests: str
     """The beginnings of the digests of the case's labels, concatenated, so that an event stays small."""
 
     @property
@@ -61,7 +61,7 @@ class EventFilter:
         """Make a filter. `owner` None: all owners. An empty value matches everything."""
         self.owner = owner
         self._activity = activity
-        self._marks = {_mark(name, value) for name, value in (labels or {}).items()}
+        self._label_digests = {_label_digest(name, value) for name, value in (labels or {}).items()}
         self._case_id = case_id
 
     def matches(self, event: Event) -> bool:
@@ -70,16 +70,16 @@ class EventFilter:
             self.owner in (None, event.owner)
             and self._activity in ("", event.activity)
             and self._case_id in ("", event.case_id)
-            and (not self._marks or self._marks <= _marks(event.marks))
+            and (not self._label_digests or self._label_digests <= _split_digests(event.label_digests))
         )
 
 
-def _mark(name: str, value: str) -> str:
-    """Return the mark of a label, as `label_marks` in labels.lua does."""
+def _label_digest(name: str, value: str) -> str:
+    """Return the beginning of the digest of a label, as `label_digests_of` in labels.lua does."""
     text = name.encode()
     digest = hashlib.sha1(b"%d:%b%b" % (len(text), text, value.encode()), usedforsecurity=False)
-    return digest.hexdigest()[:_MARK_LENGTH]
+    return digest.hexdigest()[:_LABEL_DIGEST_LENGTH]
 
 
-def _marks(joined: str) -> set[str]:
-    return {joined[at : at + _MARK_LENGTH] for at in range(0, len(joined), _MARK_LENGTH)}
+def _split_digests(joined: str) -> set[str]:
+    return {joined[at : at + _LABEL_DIGEST_LENGTH] for at in range(0, len(joined), _LABEL_DIGEST_LENGTH)}

@@ -159,7 +159,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             merged = masked_overlay(case.response, new, names)
             if again and merged == case.response:
                 break  # our first attempt took effect, and the reply of the store was lost
-            broken = response_problems(merged, self._policy.platform_url, case.activity, case.answer)
+            broken = response_problems(merged, self._policy.platform_url, case.activity, case.answer_mode)
             if broken:
                 raise InvalidRequestError(broken)
             reply = await self._set(case, merged, caller)

@@ -36,9 +36,9 @@ class Policy:
     max_open_cases_per_owner: int | None
     """The quota of open cases per owner. None: no quota."""
 
-    def deadline_ms(self, activity: str, mode: AnswerMode) -> int:
+    def deadline_ms(self, activity: str, answer_mode: AnswerMode) -> int:
         """Return how long the decision on a call of an activity may take, in milliseconds."""
-        return deadline_ms(self.activities, activity, held=mode is AnswerMode.HOLD)
+        return deadline_ms(self.activities, activity, held=answer_mode is AnswerMode.HOLD)
 
 
 def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
@@ -49,7 +49,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         RequestIdUnsupportedError: there is a `request_id`, and the server has no `state_key`.
     """
     activity = request.callback_activity
-    mode = converters.answer_mode_from(request.answer_mode) or _default_mode(activity)
+    answer_mode = converters.answer_mode_from(request.answer_mode) or _default_answer_mode(activity)
     response = converters.response_from(request.response)
     fallback = (
         Fallback(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
@@ -59,11 +59,11 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     found = [
         *_guard_problems(request),
         *_policy_problems(request, policy),
-        *_answer_problems(request, mode),
-        *_fallback_problems(request, fallback, mode, policy),
+        *_answer_problems(request, answer_mode),
+        *_fallback_problems(request, fallback, answer_mode, policy),
     ]
     if request.HasField("response"):
-        found += response_problems(response, policy.platform_url, activity, mode)
+        found += response_problems(response, policy.platform_url, activity, answer_mode)
     found += violations(request)
     if found:
         # One violation per field, the last: the rules of the contract come last and matter most.
@@ -73,7 +73,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         if policy.state_key is None:
             raise RequestIdUnsupportedError
         state = ids.derived_state(policy.state_key, owner=owner, request_id=request.request_id)
-        fingerprint = _fingerprint(request, mode)
+        fingerprint = _fingerprint(request, answer_mode)
     state_sha256 = ids.state_hash(state)
     return NewCase(
         id=ids.case_id_of(state_sha256),
@@ -93,18 +93,20 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         response=response,
         profile=request.verification_profile,
         guard=converters.guard_from(request.get_guard),
-        answer=mode,
+        answer_mode=answer_mode,
         ordered=request.ordered,
         fallback=fallback,
     ), state
 
 
-def response_problems(response: Response, platform_url: str | None, activity: str, mode: AnswerMode) -> list[Violation]:
+def response_problems(
+    response: Response, platform_url: str | None, activity: str, answer_mode: AnswerMode
+) -> list[Violation]:
     """Return the violations in the response of a case.
 
     Where the case itself answers, its response must be complete: no handler adds the URL of a redirect.
     """
-    needs_url = activity == RECORD or mode is AnswerMode.ACK
+    needs_url = activity == RECORD or answer_mode is AnswerMode.ACK
     return [
         Violation(f"response.{each.field}", each.rule, each.message)
         for each in problems(response, platform_url=platform_url, needs_url=needs_url)
@@ -142,19 +144,19 @@ def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
     return found
 
 
-def _answer_problems(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> list[Violation]:
+def _answer_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode) -> list[Violation]:
     found, activity = [], request.callback_activity
-    if activity == FORM and mode is not AnswerMode.HOLD:
+    if activity == FORM and answer_mode is not AnswerMode.HOLD:
         found.append(Violation("answer_mode", "activity", "must be HOLD: calls of the activity form are held"))
-    if activity == RECORD and mode is not AnswerMode.HANDLER:
+    if activity == RECORD and answer_mode is not AnswerMode.HANDLER:
         found.append(Violation("answer_mode", "activity", "must be HANDLER: the activity record answers by itself"))
-    if request.ordered and mode is not AnswerMode.ACK:
+    if request.ordered and answer_mode is not AnswerMode.ACK:
         found.append(Violation("ordered", "answer_mode", "needs the answer_mode ACK"))
     return found
 
 
 def _fallback_problems(
-    request: pb2.GenerateCallbackUrlRequest, fallback: Fallback | None, mode: AnswerMode, policy: Policy
+    request: pb2.GenerateCallbackUrlRequest, fallback: Fallback | None, answer_mode: AnswerMode, policy: Policy
 ) -> list[Violation]:
     found, has_deadline = [], request.HasField("answer_deadline")
     if has_deadline != (fallback is not None):
@@ -166,7 +168,7 @@ def _fallback_problems(
         found.append(Violation(missing, "required", problem))
     if has_deadline:
         activity = request.callback_activity
-        longest_ms = policy.deadline_ms(activity, mode)
+        longest_ms = policy.deadline_ms(activity, answer_mode)
         if request.answer_deadline.ToMilliseconds() > longest_ms:
             problem = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
             if activity not in (RECORD, FORM):
@@ -180,7 +182,7 @@ def _fallback_problems(
     return found
 
 
-def _fingerprint(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> bytes:
+def _fingerprint(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode) -> bytes:
     """Return the hash that distinguishes a retried request from another request with the same `request_id`."""
     content = pb2.GenerateCallbackUrlRequest()
     content.CopyFrom(request)
@@ -188,7 +190,7 @@ def _fingerprint(request: pb2.GenerateCallbackUrlRequest, mode: AnswerMode) -> b
     # An explicit default is the same content as no value.
     if content.get_guard == pb.GET_GUARD_OFF:
         content.ClearField("get_guard")
-    if mode is _default_mode(content.callback_activity):
+    if answer_mode is _default_answer_mode(content.callback_activity):
         content.ClearField("answer_mode")
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
@@ -201,7 +203,7 @@ def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) ->
     return min(given) * 1000 if given else None
 
 
-def _default_mode(activity: str) -> AnswerMode:
+def _default_answer_mode(activity: str) -> AnswerMode:
     return AnswerMode.HOLD if activity == FORM else AnswerMode.HANDLER
 
 

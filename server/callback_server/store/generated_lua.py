@@ -1,4 +1,4 @@
-"""The parts of the Lua scripts that are generated from Python: key names, the life table, argument bindings.
+"""The parts of the Lua scripts that are generated from Python: key names, field names, and what the domain defines.
 
 Each of these facts has one home in Python, so that a script and its Python side cannot differ. The text is generated
 when a script is loaded. It builds no Lua tables where a script runs once per call: a function costs a script almost
@@ -7,81 +7,13 @@ nothing until it is called.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from callback_server.domain import life
-from callback_server.domain.case import CaseEffect, CaseStatus, Mode
+from callback_server.domain.case import FORM, RECORD, CaseEffect, CaseStatus, Mode, Settings
 from callback_server.domain.life import CallEnd
-from callback_server.store import keys
-
-
-class Kind(enum.Enum):
-    """How a script receives an argument."""
-
-    TEXT = "text"
-    """A string, as it was sent. Also a number that the script only stores, passes on, or compares with stored text."""
-    NUMBER = "number"
-    FLAG = "flag"
-    """A boolean: `'1'` or `''`."""
-    LIST = "list"
-    """Values behind all other arguments. The script gets `NAME_first` and `NAME_last`, their indexes in ARGV."""
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One argument of a script."""
-
-    name: str
-    kind: Kind = Kind.TEXT
-
-
-def text(*names: str) -> list[Argument]:
-    """Declare arguments that are text."""
-    return [Argument(name) for name in names]
-
-
-def numbers(*names: str) -> list[Argument]:
-    """Declare arguments that are numbers."""
-    return [Argument(name, Kind.NUMBER) for name in names]
-
-
-def flags(*names: str) -> list[Argument]:
-    """Declare arguments that are booleans."""
-    return [Argument(name, Kind.FLAG) for name in names]
-
-
-def lists(*names: str) -> list[Argument]:
-    """Declare arguments that are lists. They stand behind all others."""
-    return [Argument(name, Kind.LIST) for name in names]
-
-
-def argument_bindings(arguments: Sequence[Argument]) -> str:
-    """Return the Lua statements that bind the arguments of a script to locals of their names."""
-    plain = [argument for argument in arguments if argument.kind is not Kind.LIST]
-    statements = []
-    if plain:
-        names = ", ".join(argument.name for argument in plain)
-        statements.append(
-            f"local {names} = {', '.join(_value(argument, at) for at, argument in enumerate(plain, start=1))}"
-        )
-    count_at = str(len(plain) + 1)
-    for argument in arguments[len(plain) :]:
-        first, last = f"{argument.name}_first", f"{argument.name}_last"
-        statements += [f"local {first} = {count_at} + 1", f"local {last} = {count_at} + tonumber(ARGV[{count_at}])"]
-        count_at = f"{last} + 1"
-    return "\n".join(statements)
-
-
-def _value(argument: Argument, at: int) -> str:
-    match argument.kind:
-        case Kind.NUMBER:
-            return f"tonumber(ARGV[{at}])"
-        case Kind.FLAG:
-            return f"ARGV[{at}] == '1'"
-    return f"ARGV[{at}]"
+from callback_server.store import fields, keys
 
 
 def key_functions() -> str:
@@ -138,9 +70,36 @@ def status_lists() -> str:
     )
 
 
+def life_constants() -> str:
+    """Return the words of the domain that scripts name: a status, the close reasons without a call, the activities."""
+    words = [CaseStatus.IN_PROGRESS, *life.CLOSED_WITHOUT_CALL]
+    constants = {**{str(word): str(word) for word in words}, "RECORD": RECORD, "FORM": FORM}
+    return _constants({name: repr(value) for name, value in constants.items()})
+
+
+def case_fields() -> str:
+    """Return the names of the fields of a case that `load_case` reads, as a Lua table. The first is always present."""
+    names = [name for name in fields.CASE_FIELDS if name not in fields.NOT_LOADED]
+    return f"local CASE_FIELDS = {{{', '.join(map(repr, names))}}}"
+
+
+def setting_positions() -> str:
+    """Return the positions of the packed settings of a case, which is an array."""
+    return _constants(
+        {f"SETTING_{name.upper()}": str(at) for at, name in enumerate(Settings.__struct_fields__, start=1)}
+    )
+
+
+def _constants(values: Mapping[str, str]) -> str:
+    return f"local {', '.join(values)} = {', '.join(values.values())}"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "key_functions": key_functions,
     "life_functions": life_functions,
+    "life_constants": life_constants,
+    "case_fields": case_fields,
+    "setting_positions": setting_positions,
     "status_lists": status_lists,
 }
 """The parts that a script can include by name, as it includes a file."""

@@ -35,11 +35,11 @@ PROBE_KEY: Final = "cb:probe"
 """String: written to measure how long a write takes. It expires at once."""
 
 LAYOUT: Final = {
-    "case": "case:{}",  # hash: the fields of a case that change, and those that transitions read
+    "case": "case:{}",  # hash: the fields of a case that change, and those that transitions read (see fields.py)
     "content": "content:{}",  # string: settings and response of a case, packed, with a small body
     "body": "body:{}",  # string: the body of a case's response; absent if it is small
     "calls": "calls:{}",  # zset: the calls of a case by attempt
-    "call": "call:{}",  # hash: one call, or its tombstone
+    "call": "call:{}",  # hash: one call, or its tombstone (see fields.py)
     "message": "message:{}:{}",  # string: the call of a (case, SHA-256 of a message id), while its window lasts
     "index": "index:{}:{}:{}",  # zset: the cases of an (owner, status, activity) by creation, in microseconds
     "activities": "activities:{}",  # set: the activities that an owner's cases have named

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
 from callback_server.domain.call import Request
 from callback_server.domain.response import Response
+from callback_server.store.script_arguments import group
+
+LIMITS: Final = group("limits", ["recorded_calls_per_case", "recorded_bytes_per_case"])
+"""The argument of scripts that end calls: how much is kept of the ended calls of a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +21,19 @@ class Retention:
 
     time_ms: int = 7 * 24 * 3600 * 1000
     """How long a closed case and an ended call are kept, in milliseconds."""
-    calls_per_case: int = 100
+    recorded_calls_per_case: int = 100
     """How many ended calls of a case are kept."""
-    bytes_per_case: int = 16 * 1024 * 1024
+    recorded_bytes_per_case: int = 16 * 1024 * 1024
     """How many bytes of ended calls of a case are kept: requests and responses, packed."""
     bodies: bool = True
     """Whether the bodies of requests and answers are kept."""
     headers: bool = True
     """Whether the headers of requests and answers are kept."""
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The values of `LIMITS`."""
+        return self.recorded_calls_per_case, self.recorded_bytes_per_case
 
     def of_request(self, request: Request) -> Request:
         """Return what is kept of a request. It is the same object if all of it is kept."""

@@ -18,7 +18,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import StoreError, store_errors
-from callback_server.store.generated_lua import numbers
+from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script
 
 MIN_REDIS: Final = (7, 0)

@@ -26,8 +26,9 @@ from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.pipeline import Pipeline
-from callback_server.store.generated_lua import PARTS, Argument, Kind, argument_bindings
+from callback_server.store.generated_lua import PARTS
 from callback_server.store.packing import unpack_effect
+from callback_server.store.script_arguments import Argument, Kind, argument_bindings
 
 MAX_CONCURRENT_BATCHES: Final = 8
 PARTITIONS_PER_BATCH: Final = 16
@@ -52,7 +53,7 @@ class Script:
 
         Args:
             name: The name of the file in `lua/`, without its extension.
-            arguments: The arguments in the order in which the script receives them. Lists stand at the end.
+            arguments: The arguments in the order in which the script receives them: single ones, groups, lists.
             key: The one key that the script is about.
             applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied.
         """
@@ -60,11 +61,12 @@ class Script:
         self.arguments = arguments
         self.key = key
         self.applies_timeouts = applies_timeouts
-        plain = [argument.name for argument in arguments if argument.kind is not Kind.LIST]
+        plain = [argument.name for argument in arguments if argument.kind not in (Kind.GROUP, Kind.LIST)]
         self._get_plain = (
             operator.itemgetter(*plain) if len(plain) > 1 else lambda values: tuple(values[n] for n in plain)
         )
         self._flags = [argument.name for argument in arguments if argument.kind is Kind.FLAG]
+        self._groups = [argument.name for argument in arguments if argument.kind is Kind.GROUP]
         self._lists = [argument.name for argument in arguments if argument.kind is Kind.LIST]
         self.source = _load(name, arguments)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -79,6 +81,9 @@ class Script:
             for name in self._flags:
                 values[name] = "1" if values[name] else ""
             packed: tuple[Any, ...] = self._get_plain(values)
+            for name in self._groups:
+                numbers: Any = values[name]
+                packed += numbers
             for name in self._lists:
                 items: Any = values[name]
                 packed += (len(items), *items)

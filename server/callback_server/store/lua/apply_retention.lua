@@ -31,7 +31,7 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if not case then
     redis.call('ZREM', closed_key(), case_id)
-  elseif tonumber(case.running) > 0 then
+  elseif tonumber(case.unfinished) > 0 then
     -- It is due again when that one is, and does not stand in the way of others until then: a delivery can take days.
     redis.call('ZADD', closed_key(), now, case_id)
   elseif redis.call('EXISTS', calls_key(case_id)) == 0 then

@@ -10,8 +10,8 @@
 --       profile (the verification profile that was passed, '' = none),
 --       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
 --       window_ms (how long a message with this id counts as the same one),
---       lease_ms, hold_lease_ms (of a held call), max_recorded_calls, max_recorded_bytes,
---       calls_per_minute (of a case; 0 = any number), can_deliver (whether the sender can run a delivery at once),
+--       lease_ms, hold_lease_ms (of a held call), calls_per_minute (of a case; 0 = any number),
+--       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the sender
@@ -34,15 +34,13 @@
 -- @include delivery
 -- @arguments
 
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
-
 local case = load_case(case_id)
 local known = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
   'effect')
 if not case and known[1] then return reply('STALE') end
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
 if case.profile and case.profile ~= profile then
-  return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[2])
+  return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN])
 end
 if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
@@ -51,12 +49,12 @@ local now = math.floor(now_us() / 1000)
 local function grant(word, attempt, lease_left_ms, content, body, effect)
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
   return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '', effect or '',
-    case.answer or '', fallback)
+    case.answer_mode or '', fallback)
 end
 
 -- Returns what is left of the lease of the delivery's first attempt, which the sender of the claim runs.
 local function delivery_left_ms()
-  local delivery = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts', 'at_claim')
+  local delivery = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'at_claim')
   if delivery[1] ~= 'RUNNING' or delivery[2] ~= '1' or not delivery[3] then return 0 end
   return math.max(tonumber(redis.call('ZSCORE', due_key(case.activity), call_id)) - now, 0)
 end
@@ -94,7 +92,7 @@ end
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
 if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM') then return reply('CONFIRM') end
 if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
-if case.status == 'IN_PROGRESS' then return reply('BUSY') end
+if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 for i = limited_owners_first, limited_owners_last, 2 do
@@ -108,15 +106,15 @@ if calls_per_minute > 0 then -- GCRA: calls of a case may arrive up to one minut
   if early > 0 then return reply('LIMITED', math.ceil(early / 1000)) end
 end
 
-if case.answer == 'HOLD' then lease_ms = hold_lease_ms end
+if case.answer_mode == 'HOLD' then lease_ms = hold_lease_ms end
 for i = declared_leases_first, declared_leases_last, 2 do
   if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
 end
 local partial = whole_request ~= ''
-if partial and case.answer == 'ACK' then request, request_body, partial = whole_request, whole_body, false end
+if partial and case.answer_mode == 'ACK' then request, request_body, partial = whole_request, whole_body, false end
 local content = redis.call('GET', content_key(case_id))
 local body = redis.call('GET', body_key(case_id)) or ''
-local attempt = case.attempts + 1
+local attempt = case.call_count + 1
 local size = #request + #request_body + #content + #body
 
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, 'start', now, 'request', request,
@@ -127,9 +125,9 @@ if message_hash ~= '' then
   redis.call('HSET', call_key(call_id), 'message', message_hash)
   redis.call('SET', message_key(case_id, message_hash), call_id, 'PX', window_ms)
 end
-redis.call('HSET', case_key(case_id), 'attempts', attempt, 'call', call_id)
+redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id)
 if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
-redis.call('HINCRBY', case_key(case_id), 'running', 1)
+redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)
 case.call = call_id
 
@@ -140,14 +138,14 @@ if ends_at_claim(case) then
     effect = end_call(case, call_id, 'FAILED', false, now, limits)
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
-    effect = end_call(case, call_id, 'SUCCEEDED', false, now, limits, case.answer == 'ACK')
+    effect = end_call(case, call_id, 'SUCCEEDED', false, now, limits, case.answer_mode == 'ACK')
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
-    running = case.answer == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
+    running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, effect)
 end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
-if case.answer == 'HOLD' then
+if case.answer_mode == 'HOLD' then
   redis.call('HSET', call_key(call_id), 'replica', replica)
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end

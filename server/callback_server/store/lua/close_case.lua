@@ -2,19 +2,17 @@
 -- Closes a case, in any status. A closed case stays as it is.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), max_recorded_calls, max_recorded_bytes
+-- ARGV: case_id, owner ('' = any), limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this owner).
 -- Transition: OPEN, IN_PROGRESS -> CLOSED (CLOSED_BY_OWNER). Timeouts are applied first.
 -- @include lifecycle
 -- @arguments
-
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 if case.status == 'CLOSED' then return reply('ALREADY') end
-close_case(case, 'CLOSED_BY_OWNER', now)
+close_case(case, CLOSED_BY_OWNER, now)
 emit_event(case, 'CASE_CLOSED')
 return reply('OK')

@@ -4,7 +4,7 @@
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half), owner,
 --       activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the content),
---       profile ('' = none), guard ('' = OFF), answer ('' = HANDLER), fallback ('' = none),
+--       profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
 --       needs_platform (the response is a redirect to /path), is_ordered
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT (the case exists with another owner or content).
 -- Transition: nothing -> OPEN
@@ -17,20 +17,20 @@ if redis.call('EXISTS', case_key(case_id)) == 1 then -- rare: the request is sen
   return {same and 'KNOWN' or 'CONFLICT'}
 end
 
-local marks = label_marks(content)
+local label_digests = label_digests_of(content)
 -- Each case of a partition has another creation time, so that a page token can name a position between two cases.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
 redis.call('SET', newest_key(), string.format('%.0f', created))
-redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', state_hash_half,
-  'fingerprint', fingerprint, 'created', created)
-if marks ~= '' then redis.call('HSET', case_key(case_id), 'marks', marks) end
+redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode,
+  'sha', state_hash_half, 'fingerprint', fingerprint, 'created', created)
+if label_digests ~= '' then redis.call('HSET', case_key(case_id), 'label_digests', label_digests) end
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
 if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
-if answer ~= '' then redis.call('HSET', case_key(case_id), 'answer', answer) end
+if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
 if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
 if fallback ~= '' then
   redis.call('HSET', case_key(case_id), 'fallback', '1')
@@ -44,5 +44,6 @@ if time_to_live_ms ~= '' then
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
-emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', marks = marks}, 'CASE_CREATED')
+emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', label_digests = label_digests},
+  'CASE_CREATED')
 return {'OK'}

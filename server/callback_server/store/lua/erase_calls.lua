@@ -38,6 +38,6 @@ for i = 1, #calls, 2 do
 end
 local now = math.floor(now_us() / 1000)
 -- Without limits: a call that is deleted here would not be counted when the request is sent again.
-local no_limits = {max_recorded_calls = math.huge, max_recorded_bytes = math.huge}
+local no_limits = {recorded_calls_per_case = math.huge, recorded_bytes_per_case = math.huge}
 for _, call_id in ipairs(dead) do end_delivery(case, call_id, 'DEAD', now, no_limits) end
 return {'OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0}

@@ -7,14 +7,12 @@
 -- ARGV: case_id, call_id, status, failure, detail, response ('' = none), response_body,
 --       answer_digest (of the answer to a held call, '' = the call is not held),
 --       answer (the whole answer to a held call, '' = none), answer_ms (how long that is kept for the caller),
---       max_recorded_calls, max_recorded_bytes, keep_open
+--       keep_open, limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the case
 --          ('' = none); STALE (the call has ended otherwise, or is no longer kept).
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed.
 -- @include lifecycle
 -- @arguments
-
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',

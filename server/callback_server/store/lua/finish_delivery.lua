@@ -3,10 +3,10 @@
 -- changes nothing. A result that arrives after the lease counts, as long as no other attempt has started.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, attempt, status (DELIVERED, DEAD, or PENDING), failure, detail, response ('' = none),
+-- ARGV: case_id, call_id, fencing_token (of the attempt), status (DELIVERED, DEAD, or PENDING), failure, detail, response ('' = none),
 --       response_body, request, request_body (what is kept of them after the delivery, '' = as they are),
---       wait_ms (until the next attempt), max_recorded_calls, max_recorded_bytes,
---       was_asked (whether the handler was asked; otherwise the attempt was given up before)
+--       wait_ms (until the next attempt), was_asked (whether the handler was
+--       asked; otherwise the attempt was given up before), limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: OK, and 1 if the next delivery of an ordered case is due now, else 0; STALE (another attempt has started, or the
 --          call is no longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING.
@@ -14,23 +14,22 @@
 -- @include delivery
 -- @arguments
 
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
-
-local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts', 'ended_attempt', 'request', 'request_body',
-  'delivery_response', 'delivery_body', 'size')
-if call[3] == attempt then return {'OK', 0} end
-if call[1] ~= 'RUNNING' or call[2] ~= attempt then return {'STALE'} end
+local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',
+  'request_body', 'delivery_response', 'delivery_body', 'size')
+if call[3] == fencing_token then return {'OK', 0} end
+if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end
 local case = load_case(case_id)
 local now = math.floor(now_us() / 1000)
 
-redis.call('HSET', call_key(call_id), 'ended_attempt', attempt)
+redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)
 if was_asked then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
-if not was_asked then redis.call('HINCRBY', call_key(call_id), 'not_asked', 1) end
+if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end
 if call[4] == '' then
   if status == 'PENDING' then status = 'DEAD' end
 elseif was_asked then
   local size = call[8] + #response + #response_body - #(call[6] or '') - #(call[7] or '')
-  redis.call('HSET', call_key(call_id), 'delivery_detail', detail, 'delivery_response', response, 'delivery_body', response_body)
+  redis.call('HSET', call_key(call_id), 'delivery_detail', detail, 'delivery_response', response,
+    'delivery_body', response_body)
   if status == 'DELIVERED' and request ~= '' then
     size = size + #request + #request_body - #call[4] - #(call[5] or '')
     redis.call('HSET', call_key(call_id), 'request', request, 'request_body', request_body, 'partial', '1')

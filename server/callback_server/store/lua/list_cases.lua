@@ -77,22 +77,22 @@ for _, index in ipairs(walked) do
   if walk.created then walks[#walks + 1] = walk end
 end
 
-local reply = {0}
+local found = {0}
 for _ = 1, max_scanned do
   local newest
   for _, walk in ipairs(walks) do
     if walk.created and not (newest and newest.created > walk.created) then newest = walk end
   end
   if not newest then
-    reply[1] = 0
+    found[1] = 0
     break
   end
-  reply[1] = newest.created
+  found[1] = newest.created
   if fits(newest.case_id) then
-    reply[#reply + 1] = newest.created
-    reply[#reply + 1] = newest.case_id
-    if #reply > 2 * limit then break end
+    found[#found + 1] = newest.created
+    found[#found + 1] = newest.case_id
+    if #found > 2 * limit then break end
   end
   step(newest)
 end
-return reply
+return found

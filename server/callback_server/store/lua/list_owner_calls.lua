@@ -11,8 +11,8 @@
 local index = filter == 'WAITING' and waiting_key(owner) or dead_key(owner)
 local found, at = {}, 0
 while #found < 2 * limit do
-  local block = redis.call('ZRANGE', index, before_start == '' and '+inf' or before_start, '-inf', 'BYSCORE', 'REV', 'LIMIT', at, limit,
-    'WITHSCORES')
+  local block = redis.call('ZRANGE', index, before_start == '' and '+inf' or before_start, '-inf', 'BYSCORE', 'REV',
+    'LIMIT', at, limit, 'WITHSCORES')
   for i = 1, #block, 2 do
     if before_start == '' or tonumber(block[i + 1]) < tonumber(before_start) or block[i] < before_call_id then
       found[#found + 1] = tonumber(block[i + 1])

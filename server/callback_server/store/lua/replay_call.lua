@@ -12,9 +12,10 @@
 -- @arguments
 
 local case = load_case(case_id)
-local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size', 'attempts')
+local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size',
+  'attempts_started')
 if not case or not call[2] or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
-if case.activity == 'record' or case.activity == 'form' then return {'UNHANDLED'} end
+if case.activity == RECORD or case.activity == FORM then return {'UNHANDLED'} end
 if call[1] == 'RUNNING' or call[4] == 'RUNNING' then return {'RUNNING'} end
 if call[2] == '' or call[3] then return {'INCOMPLETE'} end
 
@@ -27,7 +28,7 @@ end
 redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0)
 redis.call('ZREM', ended_key(), call_id)
 redis.call('ZREM', dead_key(case.owner), call_id)
-redis.call('HINCRBY', case_key(case_id), 'running', 1)
+redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
 redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[5])
 start_delivery(case, call_id, now)
 return {'OK'}

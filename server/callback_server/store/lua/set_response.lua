@@ -2,15 +2,13 @@
 -- Replaces the response of a case that is not closed, if it still has the version that the new one was made from.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content), max_recorded_calls,
---       max_recorded_bytes, needs_platform (the response is a redirect to /path)
+-- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content),
+--       needs_platform (the response is a redirect to /path), limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT
 --          (the response has another version).
 -- Transition: none. Timeouts are applied first.
 -- @include lifecycle
 -- @arguments
-
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end

@@ -4,7 +4,8 @@
 -- updates the partition's copy of the paused activities.
 --
 -- KEYS: partition
--- ARGV: limit (of each kind), max_recorded_calls, max_recorded_bytes, pauses_version, paused_activities...
+-- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
+--       paused_activities...
 -- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit: nothing
 --          is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of a case to CLOSED (EXPIRED).
@@ -12,7 +13,6 @@
 -- @include pauses
 -- @arguments
 
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 local now = math.floor(now_us() / 1000)
 
 sync_pauses(pauses_version, paused_activities_first, paused_activities_last)

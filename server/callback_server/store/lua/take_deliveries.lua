@@ -5,9 +5,10 @@
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
 --       turn (a number that differs each time: each activity comes first in its turn),
---       max_recorded_calls, max_recorded_bytes, default_lease_ms, declared_leases... (pairs: activity, lease_ms)
--- Returns: 1 if more may be due, else 0; then for each delivery call_id, attempt, the number of attempts in which no handler
---          was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner, activity, content and
+--       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
+--       declared_leases... (pairs: activity, lease_ms)
+-- Returns: 1 if more may be due, else 0; then for each delivery call_id, fencing_token, the number of attempts in which no
+--          handler was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner, activity, content and
 --          body (of an ACK call as they were at its claim, otherwise as they are), request, request_body, and '1' if it
 --          was replayed.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
@@ -15,7 +16,6 @@
 -- @include delivery
 -- @arguments
 
-local limits = {max_recorded_calls = max_recorded_calls, max_recorded_bytes = max_recorded_bytes}
 local now = math.floor(now_us() / 1000)
 
 local lease_ms = {}
@@ -32,26 +32,27 @@ for i = 1, #activities do
   for _, call_id in ipairs(due) do
     if #taken == limit or bytes > max_bytes then return {1, unpack(taken)} end
     local case = load_case(string.sub(call_id, 1, 32))
-    local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start', 'response', 'response_body', 'request',
-      'request_body', 'replayed', 'not_asked')
+    local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',
+      'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked')
     if not case or not call[6] then
       redis.call('ZREM', due_key(activity), call_id)
     elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
       end_delivery(case, call_id, 'DEAD', now, limits)
     else
       if call[1] == 'RUNNING' then
-        redis.call('HSET', call_key(call_id), 'delivery_failure', 'HANDLER_LOST', 'delivery_detail', 'the server that asked the handler was lost')
+        redis.call('HSET', call_key(call_id), 'delivery_failure', 'HANDLER_LOST', 'delivery_detail',
+          'the server that asked the handler was lost')
       end
       local lease = lease_ms[activity] or default_lease_ms
       start_attempt(case, call_id, now + lease)
-      local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts'))
+      local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
       local content, body = call[4], call[5] or ''
-      if case.answer ~= 'ACK' then
+      if case.answer_mode ~= 'ACK' then
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')
-      taken[#taken + 1] = {call_id, attempts, tonumber(call[9] or 0), attempts - tonumber(call[2] or 0), now - tonumber(call[3]),
-        lease, case.owner, activity, content, body, call[6], call[7] or '', call[8] or ''}
+      taken[#taken + 1] = {call_id, attempts, tonumber(call[9] or 0), attempts - tonumber(call[2] or 0),
+        now - tonumber(call[3]), lease, case.owner, activity, content, body, call[6], call[7] or '', call[8] or ''}
     end
   end
 end

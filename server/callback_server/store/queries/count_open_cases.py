@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.generated_lua import text
+from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("count_open_cases", text("owner"))
+SCRIPT: Final = Script("count_open_cases", texts("owner"))
 
 
 async def count_open_cases(scripts: Scripts, owner: str) -> int:

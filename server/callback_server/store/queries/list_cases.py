@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 
 from callback_server.domain.case import CaseStatus
 from callback_server.store import keys
-from callback_server.store.generated_lua import lists, numbers, text
+from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "list_cases",
-    [*text("owner", "activity", "status", "before"), *numbers("limit", "max_scanned"), *lists("labels")],
+    [*texts("owner", "activity", "status", "before"), *numbers("limit", "max_scanned"), *lists("labels")],
 )
 SCAN: Final = 200
 """How many cases one script looks at, fewer if it compares many labels. It blocks the store meanwhile."""
@@ -82,22 +82,22 @@ async def list_cases(
     pairs = [text for pair in labels.items() for text in pair]
     # Known cases that are not on the page yet, newest first, and how far each partition is known.
     heap: list[_Known] = []
-    asked = 0
+    scripts_run = 0
 
-    async def ask(places: Mapping[int, PageCursor | None]) -> None:
-        nonlocal asked
-        asked += len(places)
+    async def read(positions: Mapping[int, PageCursor | None]) -> None:
+        nonlocal scripts_run
+        scripts_run += len(positions)
         arguments = {
             partition: SCRIPT.pack(
                 owner=owner,
                 activity=activity or "",
                 status=status or "",
-                before=_before(partition, place),
+                before=_before(partition, position),
                 limit=chunk,
                 max_scanned=scan,
                 labels=pairs,
             )
-            for partition, place in places.items()
+            for partition, position in positions.items()
         }
         for partition, (frontier, *flat) in (await scripts.run_on_partitions(SCRIPT, arguments)).items():
             for created, case_id in zip(flat[::2], flat[1::2], strict=True):
@@ -105,20 +105,20 @@ async def list_cases(
             if frontier:
                 heapq.heappush(heap, _Known(-frontier, -partition, True, ""))
 
-    await ask(dict.fromkeys(range(keys.PARTITIONS), after))
+    await read(dict.fromkeys(range(keys.PARTITIONS), after))
     taken: list[tuple[PageCursor, str]] = []
     while heap and len(taken) <= limit:
         known = heapq.heappop(heap)
         if not known.is_frontier:
-            taken.append((known.place, known.case_id))
-        elif asked >= MAX_SCRIPTS:
-            return [case_id for _, case_id in taken], known.place
+            taken.append((known.position, known.case_id))
+        elif scripts_run >= MAX_SCRIPTS:
+            return [case_id for _, case_id in taken], known.position
         else:  # also the others without a known case: they are needed soon
             with_cases = {each.minus_partition for each in heap if not each.is_frontier}
             waiting = [each for each in heap if each.is_frontier and each.minus_partition not in with_cases]
             heap = [each for each in heap if each not in waiting]
             heapq.heapify(heap)
-            await ask({each.place.partition: each.place for each in [known, *waiting]})
+            await read({each.position.partition: each.position for each in [known, *waiting]})
     more = taken[limit - 1][0] if len(taken) > limit else None
     return [case_id for _, case_id in taken[:limit]], more
 
@@ -132,7 +132,7 @@ class _Known(NamedTuple):
     case_id: str
 
     @property
-    def place(self) -> PageCursor:
+    def position(self) -> PageCursor:
         return PageCursor(-self.minus_created_us, -self.minus_partition)
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.generated_lua import numbers, text
+from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
-    "list_owner_calls", [*text("filter", "owner", "before_start", "before_call_id"), *numbers("limit")]
+    "list_owner_calls", [*texts("filter", "owner", "before_start", "before_call_id"), *numbers("limit")]
 )
 _TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
 

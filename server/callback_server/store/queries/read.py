@@ -20,7 +20,7 @@ from callback_server.store.scripts import Scripts
 
 _CALL_FIELDS: Final = (
     "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
-    "fallback_sent", "caller_gone", "delivery", "attempts", "not_asked", "next", "delivery_failure",
+    "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
     "delivery_detail", "delivery_response",
 )  # fmt: skip
 _HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "response", "response_body")
@@ -94,11 +94,11 @@ def _case(
         created_ms=int(fields[b"created"]) // 1000,
         expires_ms=_number(fields.get(b"expires")),
         closed_ms=_number(fields.get(b"closed")),
-        calls=int(fields.get(b"attempts", 0)),
+        call_count=int(fields.get(b"call_count", 0)),
         version=int(fields.get(b"version", 0)),
         profile=fields.get(b"profile", b"").decode(),
         guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
-        answer=AnswerMode(fields.get(b"answer", b"HANDLER").decode()),
+        answer_mode=AnswerMode(fields.get(b"answer_mode", b"HANDLER").decode()),
         ordered=b"ordered" in fields,
         fallback=unpack_fallback(fallback) if fallback else None,
     )
@@ -203,7 +203,7 @@ def _call(
 ) -> Call:
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,
-        fallback_sent, caller_gone, delivery, attempts, not_asked, next_ms, delivery_failure,
+        fallback_sent, caller_gone, delivery, attempts_started, attempts_not_asked, next_ms, delivery_failure,
         delivery_detail, delivery_response,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode())
@@ -231,7 +231,7 @@ def _call(
         erased=erased,
         delivery=Delivery(
             status=DeliveryStatus(delivery.decode()),
-            attempts=int(attempts or 0) - int(not_asked or 0),
+            attempts=int(attempts_started or 0) - int(attempts_not_asked or 0),
             next_ms=_number(next_ms),
             failure=CallFailure(delivery_failure.decode()) if delivery_failure else None,
             detail=(delivery_detail or b"").decode(),

@@ -19,10 +19,10 @@ import msgspec
 
 from callback_server.domain.event import Event
 from callback_server.store import keys
-from callback_server.store.generated_lua import numbers, text
+from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("read_events", [*text("first_number"), *numbers("limit")])
+SCRIPT: Final = Script("read_events", [*texts("first_number"), *numbers("limit")])
 EVENTS_PER_READ: Final = 200
 """How many events of a partition one script reads. It blocks the store meanwhile."""
 _TOKEN_VERSION: Final = 1

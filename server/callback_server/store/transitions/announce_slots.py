@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 
 from callback_server.store import keys
-from callback_server.store.generated_lua import numbers, text
+from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("announce_slots", [*text("replica", "slots"), *numbers("valid_ms")], key="workers")
+SCRIPT: Final = Script("announce_slots", [*texts("replica", "slots"), *numbers("valid_ms")], key="workers")
 VALID_MS: Final = 3_000
 """How long an announcement is valid, in milliseconds. A replica announces each second."""
 

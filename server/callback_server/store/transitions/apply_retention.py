@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.store.generated_lua import numbers
 from callback_server.store.retention import Retention
+from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("apply_retention", numbers("limit", "retention_ms"))

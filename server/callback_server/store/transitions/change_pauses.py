@@ -11,11 +11,11 @@ from typing import Final
 
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
-from callback_server.store.generated_lua import flags, text
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.sync_pauses import sync_pauses
 
-SCRIPT: Final = Script("change_pauses", [*text("activity"), *flags("is_paused")], key="paused")
+SCRIPT: Final = Script("change_pauses", [*texts("activity"), *flags("is_paused")], key="paused")
 
 
 async def change_pauses(scripts: Scripts, activity: str, *, is_paused: bool) -> None:

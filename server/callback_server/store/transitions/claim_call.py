@@ -14,18 +14,19 @@ from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
 from callback_server.store import keys
-from callback_server.store.generated_lua import flags, lists, numbers, text
 from callback_server.store.packing import pack_request, unpack_content, unpack_effect, unpack_fallback
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import flags, lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "claim_call",
     [
-        *text("case_id", "state_hash_half", "parameter", "call_id", "request", "request_body", "whole_request"),
-        *text("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "window_ms"),
-        *numbers("lease_ms", "hold_lease_ms", "max_recorded_calls", "max_recorded_bytes", "calls_per_minute"),
+        *texts("case_id", "state_hash_half", "parameter", "call_id", "request", "request_body", "whole_request"),
+        *texts("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "window_ms"),
+        *numbers("lease_ms", "hold_lease_ms", "calls_per_minute"),
         *flags("can_deliver"),
+        *LIMITS,
         *lists("declared_leases", "limited_owners"),
     ],
     applies_timeouts=True,
@@ -176,15 +177,14 @@ async def claim_call(
         window_ms=verification.window_ms,
         lease_ms=leases.default_ms,
         hold_lease_ms=HOLD_LEASE_MS,
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
         calls_per_minute=calls_per_minute or 0,
         can_deliver=can_deliver,
         declared_leases=leases.pairs,
         limited_owners=[value for pair in limited_owners for value in pair],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, lease_left_ms, content, response_body, effect, answer, fallback = facts
+        attempt, owner, activity, lease_left_ms, content, response_body, effect, answer_mode, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
@@ -196,7 +196,7 @@ async def claim_call(
             lease_left_ms=lease_left_ms,
             recorded=word == b"RECORDED",
             effect=unpack_effect(effect),
-            answer=AnswerMode(answer.decode() or AnswerMode.HANDLER),
+            answer_mode=AnswerMode(answer_mode.decode() or AnswerMode.HANDLER),
             fallback=unpack_fallback(fallback) if fallback else None,
         )
     if word == b"CLOSED":

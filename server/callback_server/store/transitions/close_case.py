@@ -6,13 +6,13 @@ import enum
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.generated_lua import numbers, text
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "close_case",
-    [*text("case_id", "owner"), *numbers("max_recorded_calls", "max_recorded_bytes")],
+    [*texts("case_id", "owner"), *LIMITS],
     applies_timeouts=True,
 )
 
@@ -39,7 +39,6 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, reten
         keys.partition_of(case_id),
         case_id=case_id,
         owner=owner or "",
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
     )
     return CloseResult(reply[0])

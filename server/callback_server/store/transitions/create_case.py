@@ -8,15 +8,17 @@ from typing import Final
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
-from callback_server.store.generated_lua import flags, text
 from callback_server.store.packing import pack_content, pack_fallback
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "create_case",
     [
-        *text("case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"),
-        *text("content", "body", "profile", "guard", "answer", "fallback"),
+        *texts(
+            "case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"
+        ),
+        *texts("content", "body", "profile", "guard", "answer_mode", "fallback"),
         *flags("needs_platform", "is_ordered"),
     ],
 )
@@ -55,7 +57,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult:
         body=body,
         profile=case.profile,
         guard="" if case.guard is GetGuard.OFF else case.guard,
-        answer="" if case.answer is AnswerMode.HANDLER else case.answer,
+        answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
         fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,

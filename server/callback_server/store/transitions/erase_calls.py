@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.generated_lua import numbers, text
+from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("erase_calls", [*text("case_id", "owner", "erasure", "before"), *numbers("limit")])
+SCRIPT: Final = Script("erase_calls", [*texts("case_id", "owner", "erasure", "before"), *numbers("limit")])
 LIMIT: Final = 100
 """How many calls one script erases. It blocks the store meanwhile."""
 

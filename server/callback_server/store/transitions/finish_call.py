@@ -9,18 +9,18 @@ from callback_server.domain.call import Outcome
 from callback_server.domain.case import CaseEffect, Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.generated_lua import flags, numbers, text
 from callback_server.store.packing import pack_answer, pack_content, unpack_effect
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "finish_call",
     [
-        *text("case_id", "call_id", "status", "failure", "detail", "response", "response_body", "answer_digest"),
-        *text("answer", "answer_ms"),
-        *numbers("max_recorded_calls", "max_recorded_bytes"),
+        *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body", "answer_digest"),
+        *texts("answer", "answer_ms"),
         *flags("keep_open"),
+        *LIMITS,
     ],
     applies_timeouts=True,
 )
@@ -74,8 +74,7 @@ async def finish_call(
         answer_digest=answer_digest,
         answer=pack_answer(outcome.response) if answer_digest and outcome.response is not None else b"",
         answer_ms=ANSWER_MS,
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
         keep_open=outcome.keep_open,
     )
     if reply[0] == b"STALE":

@@ -8,18 +8,19 @@ from callback_server.domain.call import DeliveryStatus, Outcome, Request
 from callback_server.domain.case import Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.generated_lua import flags, numbers, text
 from callback_server.store.packing import pack_content, pack_request
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "finish_delivery",
     [
-        *text("case_id", "call_id", "attempt", "status", "failure", "detail", "response", "response_body"),
-        *text("request", "request_body"),
-        *numbers("wait_ms", "max_recorded_calls", "max_recorded_bytes"),
+        *texts("case_id", "call_id", "fencing_token", "status", "failure", "detail", "response", "response_body"),
+        *texts("request", "request_body"),
+        *numbers("wait_ms"),
         *flags("was_asked"),
+        *LIMITS,
     ],
 )
 
@@ -28,7 +29,7 @@ async def finish_delivery(
     scripts: Scripts,
     *,
     call_id: str,
-    fence: int,
+    fencing_token: int,
     request: Request,
     outcome: Outcome | None,
     status: DeliveryStatus,
@@ -40,7 +41,7 @@ async def finish_delivery(
     Args:
         scripts: The scripts on the store.
         call_id: The id of the call that is delivered.
-        fence: The number of the attempt among all attempts of the delivery.
+        fencing_token: The fencing token of the attempt.
         request: The request that was delivered.
         outcome: What the handler decided. None: the attempt was given up before the handler was asked.
         status: The status of the delivery from now on.
@@ -63,7 +64,7 @@ async def finish_delivery(
         keys.partition_of(case_id_of_call(call_id)),
         case_id=case_id_of_call(call_id),
         call_id=call_id,
-        attempt=fence,
+        fencing_token=fencing_token,
         status=status,
         failure=outcome.failure or "" if outcome else "",
         detail=outcome.detail if outcome else "",
@@ -72,8 +73,7 @@ async def finish_delivery(
         request=kept_request,
         request_body=kept_body,
         wait_ms=wait_ms,
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
         was_asked=outcome is not None,
     )
     return bool(facts[0]) if word == b"OK" else None

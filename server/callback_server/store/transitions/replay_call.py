@@ -7,10 +7,10 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.generated_lua import text
+from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("replay_call", text("case_id", "owner", "call_id"))
+SCRIPT: Final = Script("replay_call", texts("case_id", "owner", "call_id"))
 
 
 class ReplayResult(enum.Enum):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.generated_lua import lists, numbers
+from callback_server.store.script_arguments import lists, numbers
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("send_messages", [*numbers("expire_ms", "max_messages"), *lists("messages")], key="messages")

@@ -8,18 +8,18 @@ from typing import Final
 from callback_server.domain.case import Case, CloseReason
 from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
-from callback_server.store.generated_lua import flags, numbers, text
 from callback_server.store.packing import pack_content
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 
 SCRIPT: Final = Script(
     "set_response",
     [
-        *text("case_id", "owner", "version", "content", "body"),
-        *numbers("max_recorded_calls", "max_recorded_bytes"),
+        *texts("case_id", "owner", "version", "content", "body"),
         *flags("needs_platform"),
+        *LIMITS,
     ],
     applies_timeouts=True,
 )
@@ -52,8 +52,7 @@ async def set_response(
         version=case.version,
         content=content,
         body=body,
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
         needs_platform=needs_platform(response),
     )
     if word == b"CLOSED":

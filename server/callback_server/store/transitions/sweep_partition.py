@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.activity import NONE_PAUSED, PausedActivities
-from callback_server.store.generated_lua import lists, numbers, text
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "sweep_partition",
     [
-        *numbers("limit", "max_recorded_calls", "max_recorded_bytes"),
-        *text("pauses_version"),
+        *numbers("limit"),
+        *texts("pauses_version"),
+        *LIMITS,
         *lists("paused_activities"),
     ],
     applies_timeouts=True,
@@ -50,8 +51,7 @@ async def sweep_partition(
         SCRIPT,
         partition,
         limit=LIMIT,
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
         pauses_version=paused.version,
         paused_activities=paused.names,
     )

@@ -8,10 +8,10 @@ from typing import Final
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.generated_lua import lists, text
+from callback_server.store.script_arguments import lists, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("sync_pauses", [*text("pauses_version"), *lists("paused_activities")])
+SCRIPT: Final = Script("sync_pauses", [*texts("pauses_version"), *lists("paused_activities")])
 
 
 async def sync_pauses(scripts: Scripts, paused: PausedActivities) -> None:

@@ -7,16 +7,17 @@ from typing import Final
 
 from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode
-from callback_server.store.generated_lua import lists, numbers
 from callback_server.store.packing import unpack_content, unpack_request
-from callback_server.store.retention import Retention
+from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.script_arguments import lists, numbers
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import Leases
 
 SCRIPT: Final = Script(
     "take_deliveries",
     [
-        *numbers("limit", "max_bytes", "turn", "max_recorded_calls", "max_recorded_bytes", "default_lease_ms"),
+        *numbers("limit", "max_bytes", "turn", "default_lease_ms"),
+        *LIMITS,
         *lists("declared_leases"),
     ],
 )
@@ -32,9 +33,10 @@ class DeliveryAttempt:
 
     grant: Grant
     request: Request
-    fence: int
-    """The number of the attempt among all. Its end names it, because a later attempt may have started meanwhile."""
-    number: int = 1
+    fencing_token: int
+    """The number of the attempt among all that have started. The end of an attempt counts only if no attempt with a
+    higher token has started."""
+    number_since_start: int = 1
     """The number of the attempt since the delivery started or was replayed."""
     age_ms: int = 0
     """How long ago the delivery started or was replayed, in milliseconds."""
@@ -65,8 +67,7 @@ async def take_deliveries(
         limit=min(limit, LIMIT),
         max_bytes=MAX_REQUEST_BYTES,
         turn=turn,
-        max_recorded_calls=retention.calls_per_case,
-        max_recorded_bytes=retention.bytes_per_case,
+        limits=retention.limits,
         default_lease_ms=leases.default_ms,
         declared_leases=leases.pairs,
     )
@@ -75,9 +76,9 @@ async def take_deliveries(
 
 def _attempt(
     call_id: bytes,
-    fence: int,
-    unasked: int,
-    number: int,
+    fencing_token: int,
+    attempts_not_asked: int,
+    number_since_start: int,
     age_ms: int,
     lease_ms: int,
     owner: bytes,
@@ -91,14 +92,14 @@ def _attempt(
     settings, response = unpack_content(content, body)
     grant = Grant(
         call_id=call_id.decode(),
-        attempt=fence - unasked,
+        attempt=fencing_token - attempts_not_asked,
         owner=owner.decode(),
         activity=activity.decode(),
         settings=settings,
         response=response,
         lease_left_ms=lease_ms,
         recorded=False,
-        answer=AnswerMode.ACK,
+        answer_mode=AnswerMode.ACK,
         replayed=replayed == b"1",
     )
-    return DeliveryAttempt(grant, unpack_request(request, request_body), fence, number, age_ms)
+    return DeliveryAttempt(grant, unpack_request(request, request_body), fencing_token, number_since_start, age_ms)

@@ -19,7 +19,7 @@ local function set_delivery_status(case, call_id, status)
 end
 
 local function start_attempt(case, call_id, lease_end)
-  redis.call('HINCRBY', call_key(call_id), 'attempts', 1)
+  redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)
   redis.call('HDEL', call_key(call_id), 'next')
   schedule(case, call_id, lease_end)
   set_delivery_status(case, call_id, 'RUNNING')

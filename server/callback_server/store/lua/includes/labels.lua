@@ -1,5 +1,6 @@
 -- The index of labels. A case stays in it from its creation until it is deleted, in every status.
 -- @include key_functions
+-- @include setting_positions
 
 -- Returns the name of a label in keys: a digest, because a value can be long and contain any character.
 local function label_digest(name, value) return redis.sha1hex(#name .. ':' .. name .. value) end
@@ -14,7 +15,7 @@ local function settings_of(content)
   return settings
 end
 
-local function labels_of(content) return settings_of(content)[3] end
+local function labels_of(content) return settings_of(content)[SETTING_LABELS] end
 
 -- Returns the keys of the label indexes that a case is in.
 local function label_indexes(owner, content)
@@ -26,8 +27,10 @@ local function label_indexes(owner, content)
 end
 
 -- Returns what an event has of the labels of its case: the first 12 digits of the digest of each.
-local function label_marks(content)
-  local marks = {}
-  for name, value in pairs(labels_of(content)) do marks[#marks + 1] = string.sub(label_digest(name, value), 1, 12) end
-  return table.concat(marks)
+local function label_digests_of(content)
+  local digests = {}
+  for name, value in pairs(labels_of(content)) do
+    digests[#digests + 1] = string.sub(label_digest(name, value), 1, 12)
+  end
+  return table.concat(digests)
 end

@@ -2,14 +2,12 @@
 -- no rollback.
 -- @include key_functions
 -- @include life_functions
+-- @include life_constants
+-- @include case_fields
 -- @include labels
 
-local FIELDS = {'status', 'reason', 'owner', 'activity', 'mode', 'sha', 'parameter', 'fingerprint', 'created', 'expires',
-                'attempts', 'running', 'version', 'call', 'path', 'profile', 'guard', 'arrival', 'answer', 'ordered',
-                'fallback', 'marks'}
-
 -- The values of fields that are absent.
-local ABSENT = {parameter = '', attempts = '0', running = '0', version = '0', marks = ''}
+local ABSENT = {parameter = '', call_count = '0', unfinished = '0', version = '0', label_digests = ''}
 
 -- How long the tombstone of a deleted call is kept: longer than any lease (310 s), in milliseconds.
 local TOMBSTONE_MS = 330000
@@ -34,10 +32,10 @@ end
 
 ---@return table|nil case the fields of a case, each a string or nil, with its id
 local function load_case(id)
-  local values = redis.call('HMGET', case_key(id), unpack(FIELDS))
+  local values = redis.call('HMGET', case_key(id), unpack(CASE_FIELDS))
   if not values[1] then return nil end
   local case = {id = id}
-  for i, name in ipairs(FIELDS) do case[name] = values[i] or ABSENT[name] end
+  for i, name in ipairs(CASE_FIELDS) do case[name] = values[i] or ABSENT[name] end
   return case
 end
 
@@ -49,7 +47,7 @@ local MAX_EVENTS = 10000
 local function emit_event(case, what, call_id, call_status, delivery)
   redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what, case.id,
     call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000), case.status,
-    case.reason or '', call_status or '', delivery or '', case.marks}))
+    case.reason or '', call_status or '', delivery or '', case.label_digests}))
 end
 
 -- Sets the status of a case: the field, and the index that goes with it.
@@ -76,7 +74,7 @@ local function erase_outcome(call_id)
 end
 
 -- Returns whether a call on this case ends in its claim, because the case answers it.
-local function ends_at_claim(case) return case.activity == 'record' or case.answer == 'ACK' end
+local function ends_at_claim(case) return case.activity == RECORD or case.answer_mode == 'ACK' end
 
 -- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent again, and
 -- a repeated message for as long as that is known.
@@ -96,7 +94,7 @@ end
 
 -- Returns the oldest call of a case that has ended and has no delivery to run.
 local function oldest_ended_call(case)
-  local others = tonumber(redis.call('HGET', case_key(case.id), 'running'))
+  local others = tonumber(redis.call('HGET', case_key(case.id), 'unfinished'))
   for from = 0, others, 64 do
     for _, call_id in ipairs(redis.call('ZRANGE', calls_key(case.id), from, math.min(from + 63, others))) do
       if redis.call('ZSCORE', ended_key(), call_id) then return call_id end
@@ -106,9 +104,9 @@ end
 
 -- Keeps only the newest ended calls of a case, within the limits. Calls that run or have a delivery are never deleted.
 local function trim_ended_calls(case, limits)
-  local running = tonumber(redis.call('HGET', case_key(case.id), 'running'))
-  local excess = redis.call('ZCARD', calls_key(case.id)) - running - limits.max_recorded_calls
-  while excess > 0 or tonumber(redis.call('HGET', case_key(case.id), 'bytes')) > limits.max_recorded_bytes do
+  local unfinished = tonumber(redis.call('HGET', case_key(case.id), 'unfinished'))
+  local excess = redis.call('ZCARD', calls_key(case.id)) - unfinished - limits.recorded_calls_per_case
+  while excess > 0 or tonumber(redis.call('HGET', case_key(case.id), 'bytes')) > limits.recorded_bytes_per_case do
     local oldest = oldest_ended_call(case)
     if not oldest then return end
     delete_call(case, oldest)
@@ -116,12 +114,12 @@ local function trim_ended_calls(case, limits)
   end
 end
 
--- Keeps a call that has ended, and has no delivery to run, for its retention. `running` of a case counts the other calls.
+-- Keeps a call that has ended, and has no delivery to run, for its retention. `unfinished` of a case counts the other calls.
 -- A closed case is kept as long as its last call, so both are due together.
 local function retain_ended_call(case, call_id, now, limits)
   redis.call('ZADD', ended_key(), now, call_id)
   if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
-  redis.call('HINCRBY', case_key(case.id), 'running', -1)
+  redis.call('HINCRBY', case_key(case.id), 'unfinished', -1)
   redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
   trim_ended_calls(case, limits)
 end
@@ -137,7 +135,7 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   local effect = reason or status or ''
   redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect)
   redis.call('ZREM', leases_key(), call_id)
-  if case.answer == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end
+  if case.answer_mode == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end
   if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
@@ -150,12 +148,12 @@ end
 -- expiry.
 local function apply_timeouts(case, now, limits)
   local expires = case.status ~= 'CLOSED' and tonumber(case.expires)
-  local lease = case.status == 'IN_PROGRESS' and tonumber(redis.call('ZSCORE', leases_key(), case.call))
+  local lease = case.status == IN_PROGRESS and tonumber(redis.call('ZSCORE', leases_key(), case.call))
   if lease and lease <= now and not (expires and expires < lease) then
     end_call(case, case.call, 'INTERRUPTED', false, now, limits)
   end
   if expires and expires <= now and case.status ~= 'CLOSED' then
-    close_case(case, 'EXPIRED', now)
+    close_case(case, EXPIRED, now)
     emit_event(case, 'CASE_CLOSED')
     TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED', case.id, case.activity}
   end

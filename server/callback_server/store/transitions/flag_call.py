@@ -7,13 +7,13 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.generated_lua import text
+from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_call", text("call_id", "mark"))
+SCRIPT: Final = Script("flag_call", texts("call_id", "flag"))
 
 
-class CallMark(enum.StrEnum):
+class CallFlag(enum.StrEnum):
     """A flag of a call."""
 
     CALLER_GONE = "caller_gone"
@@ -22,11 +22,11 @@ class CallMark(enum.StrEnum):
     """The caller got the fallback at the answer deadline."""
 
 
-async def mark_call(scripts: Scripts, call_id: str, mark: CallMark) -> bool:
+async def flag_call(scripts: Scripts, call_id: str, flag: CallFlag) -> bool:
     """Set a flag of a call, durably, and return whether the call is known. Safe to send again.
 
     Raises:
         StoreError: It is not known whether the flag was set.
     """
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id_of_call(call_id)), call_id=call_id, mark=mark)
+    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id_of_call(call_id)), call_id=call_id, flag=flag)
     return bool(word == b"OK")

@@ -1,0 +1,81 @@
+"""The fields of the two hashes of the store: what each holds, and in which unit.
+
+A flag is `1`, or absent. A time is in milliseconds since the epoch by the store's clock, unless its text says more.
+Scripts and queries use these names alone (tests/domain/test_scripts.py compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+CASE_FIELDS: Final[Mapping[str, str]] = {
+    "status": "the CaseStatus",
+    "reason": "the CloseReason; absent while the case is not closed",
+    "owner": "the owner",
+    "activity": "the activity",
+    "mode": "the Mode",
+    "sha": "the second half of the SHA-256 of the state; the case id is the first half",
+    "parameter": "the state query parameter; absent if the URL has the state in its path",
+    "fingerprint": "the first half of the SHA-256 of the request that created the case",
+    "created": "the creation, in microseconds; each case of a partition has another",
+    "expires": "when the case expires; absent if it never does",
+    "closed": "when the case was closed",
+    "call_count": "how many calls were started; the attempt of the newest",
+    "unfinished": "how many calls run or have a delivery to run",
+    "version": "how often the response was replaced",
+    "call": "the id of the newest call; while a single-use case is IN_PROGRESS, the call that holds it",
+    "path": "1: the response redirects to a `/path`, which needs a platform",
+    "profile": "the verification profile that every call must pass; absent for none",
+    "guard": "the GetGuard; absent for OFF",
+    "arrival": "the theoretical arrival time of the next call for the rate limit (GCRA), in microseconds",
+    "answer_mode": "the AnswerMode; absent for HANDLER",
+    "ordered": "flag: the calls are delivered in order, one after the other",
+    "fallback": "flag: the case has a fallback, at a key of its own",
+    "label_digests": "the first 12 digits of the digest of each label, concatenated, for events",
+    "bytes": "the sum of `size` of the ended calls that have no delivery to run",
+}
+"""The fields of a case (key `case:ID`)."""
+
+NOT_LOADED: Final = frozenset({"closed", "bytes"})
+"""The fields of a case that `load_case` of lifecycle.lua does not read."""
+
+CALL_FIELDS: Final[Mapping[str, str]] = {
+    "status": "the CallStatus",
+    "attempt": "the number of the call among all calls of its case, from 1",
+    "start": "when the call was claimed",
+    "end": "when the call ended",
+    "request": "the request, packed, without its body; empty once the call is erased, absent in a tombstone",
+    "request_body": "the body of the request",
+    "partial": "flag: the request is not kept whole, so it cannot be replayed",
+    "response": "packed: while the call runs, the response of the case at the claim; afterwards the answer,"
+    " which for a call that the case answers is the same",
+    "response_body": "the body of `response` if it is stored apart",
+    "version": "the `version` of the case at the claim",
+    "size": "the bytes of requests and responses of the call, for the limit of recorded bytes",
+    "platform_url": "the base of a `/path` in the answer, of a call that the case answered",
+    "failure": "the CallFailure; empty or absent for none",
+    "detail": "a sentence for the owner about the failure",
+    "keep_open": "1: the handler kept the case open; 0: it did not",
+    "effect": "the effect of the end on the case: OPEN, or the CloseReason; empty for none",
+    "message": "the SHA-256 of the message id, in hexadecimal digits",
+    "erasure": "the name of the erasure that erased the call",
+    "caller_gone": "flag: the caller hung up before it was answered",
+    "fallback_sent": "flag: the caller got the fallback",
+    "replica": "the replica where the caller of a held call waits; absent if the call is not held",
+    "answer_digest": "a digest of the answer to a held call",
+    "delivery": "the DeliveryStatus; absent if the call has no delivery",
+    "delivery_start": "when the delivery was started or last replayed",
+    "at_claim": "flag: the first attempt was started by the claim, whose sender runs it",
+    "attempts_started": "how many attempts of the delivery have started; the fencing token of the newest",
+    "ended_fencing_token": "the fencing token of the last attempt whose end was recorded",
+    "attempts_not_asked": "how many attempts ended before the handler was asked",
+    "attempts_before_replay": "the `attempts_started` at the last replay",
+    "replayed": "flag: the owner asked for a replay",
+    "next": "when the next attempt is due; absent if none is scheduled",
+    "delivery_failure": "the CallFailure of the last attempt; empty for none",
+    "delivery_detail": "a sentence for the owner about that failure",
+    "delivery_response": "the response of the handler in the last attempt, packed",
+    "delivery_body": "the body of `delivery_response` if it is stored apart",
+}
+"""The fields of a call (key `call:ID`). A tombstone keeps those that answer a claim or an end that is sent again."""
