@@ -30,13 +30,8 @@ from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_writes
-from callback_server.store.safety import (
-    UnsafeStoreError,
-    layout_problem,
-    refusals,
-    setting_problems,
-    stored_layout,
-)
+from callback_server.store.safety import UnsafeStoreError, refusals, setting_problems
+from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings import JwtSettings
 

@@ -10,7 +10,7 @@ import pytest
 
 import callback_server.store.queries
 import callback_server.store.transitions
-from callback_server.store import safety
+from callback_server.store import schema
 from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
 from callback_server.store.generated_lua import PARTS
 from callback_server.store.queries import read
@@ -25,7 +25,7 @@ WRAPPERS = {
     for _, name, _ in pkgutil.iter_modules(package.__path__)
 }
 SCRIPTS = {name: module.SCRIPT for name, module in WRAPPERS.items() if hasattr(module, "SCRIPT")}
-ALL = SCRIPTS | {"upgrade_schema": safety.UPGRADE_SCHEMA}
+ALL = SCRIPTS | {"upgrade_schema": schema.UPGRADE_SCHEMA}
 
 
 def header(name, field):

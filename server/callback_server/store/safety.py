@@ -7,23 +7,19 @@ store that may lose data is refused, and the error names the setting to change.
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import StoreError, store_errors
-from callback_server.store.script_arguments import numbers
-from callback_server.store.scripts import Script
+from callback_server.store.connection.nodes import NodeCommand, primaries
+from callback_server.store.schema import layout_problem, upgrade_schema
 
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
-UPGRADE_SCHEMA: Final = Script("upgrade_schema", numbers("version", "partitions"), key="schema")
 
 _HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
@@ -57,14 +53,7 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
         wrong = await setting_problems(client, durability)
         if wrong:
             raise UnsafeStoreError("; ".join(wrong))
-        stored = await client.execute_command(
-            "EVAL",
-            UPGRADE_SCHEMA.source,
-            1,
-            keys.SCHEMA_KEY,
-            *UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
-        )
-        if different := layout_problem(stored.decode(errors="replace")):
+        if different := layout_problem(await upgrade_schema(client)):
             raise UnsafeStoreError(different)
 
 
@@ -76,31 +65,6 @@ async def setting_problems(client: StoreClient, durability: Durability) -> list[
         if durability is not Durability.UNCHECKED:
             wrong += await _setting_problems(ask, durability)
     return list(dict.fromkeys(wrong))
-
-
-async def stored_layout(client: StoreClient) -> str | None:
-    """Return the layout of the store as `version:partitions`. None: the store is new. Call it within `refusals`."""
-    stored = cast("bytes | None", await client.get(keys.SCHEMA_KEY))
-    return None if stored is None else stored.decode(errors="replace")
-
-
-def layout_problem(stored: str | None) -> str | None:
-    """Return the problem with the layout of a store, if its version is not ours or next to ours."""
-    if stored is None:
-        return None
-    version, ours = re.fullmatch(r"([1-9]\d{0,8}):(\d{1,9})", stored), keys.SCHEMA_VERSION
-    if version is None or int(version[2]) != keys.PARTITIONS:
-        advice = "use another store"
-    elif int(version[1]) > ours + 1:
-        advice = "use the release that raised it, or the one before that"
-    elif int(version[1]) < ours - 1:
-        advice = "run the releases between first, one after the other"
-    else:
-        return None
-    return (
-        f"the store is laid out as {stored} (version:partitions) and this release works with "
-        f"{max(ours - 1, 1)} to {ours + 1}:{keys.PARTITIONS}; {advice}"
-    )
 
 
 @contextmanager
@@ -117,24 +81,6 @@ def refusals() -> Iterator[None]:
         # The store repeats a command that it does not know with its arguments. One of HELLO and AUTH is the password.
         said = str(error).partition(", with args")[0]
         raise UnsafeStoreError(f"it refuses a command: {said}") from None
-
-
-NodeCommand = Callable[..., Awaitable[Any]]
-
-
-async def primaries(client: StoreClient) -> list[tuple[str, NodeCommand]]:
-    """Return every node that accepts writes: its address ("" outside of a cluster), and how to send it a command."""
-    if not isinstance(client, RedisCluster):
-        return [("", client.execute_command)]
-    await client.initialize()  # before its first command the client knows no nodes
-
-    def on(node: Any) -> NodeCommand:
-        async def ask(*command: str) -> Any:
-            return await client.execute_command(*command, target_nodes=node)
-
-        return ask
-
-    return [(node.name, on(node)) for node in client.get_primaries()]
 
 
 def _version_problems(info: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
-from callback_server.store.safety import NodeCommand, primaries
+from callback_server.store.connection.nodes import NodeCommand, primaries
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""
@@ -47,7 +47,7 @@ class NodeStatus:
 
 async def read_node_status(client: StoreClient) -> list[NodeStatus]:
     """Return the status of every node that accepts writes. Only reads. Call it within `safety.refusals`."""
-    return [await _condition(name, ask) for name, ask in await primaries(client)]
+    return [await _read_status(name, ask) for name, ask in await primaries(client)]
 
 
 async def time_writes(client: StoreClient, count: int) -> list[float]:
@@ -64,7 +64,7 @@ async def time_writes(client: StoreClient, count: int) -> list[float]:
     return took
 
 
-async def _condition(name: str, ask: NodeCommand) -> NodeStatus:
+async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
     info: Mapping[str, Any] = {}
     for section in ("server", "replication", "memory", "persistence"):
         info = {**info, **await ask("INFO", section)}
@@ -86,7 +86,7 @@ async def _condition(name: str, ask: NodeCommand) -> NodeStatus:
 
 
 async def _clock_ahead(ask: NodeCommand) -> float:
-    asked = time.time()
+    sent = time.time()
     seconds, microseconds = await ask("TIME")
-    answered = time.time()
-    return float(seconds + microseconds / 1e6 - (asked + answered) / 2)
+    received = time.time()
+    return float(seconds + microseconds / 1e6 - (sent + received) / 2)
