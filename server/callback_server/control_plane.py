@@ -1,4 +1,4 @@
-"""The control plane of one process: the one place where its parts are made, connected, started and stopped.
+"""The control plane: create, connect, start and stop the parts of one process.
 
 `main.py` and every test use it::
 
@@ -6,13 +6,13 @@
         await stop_requested.wait()
         await control_plane.stop()
 
-Start order: the store (reached and safe), the connections to push handlers, the port, the messages between replicas,
-the gRPC server, readiness, background work. Readiness comes after the server, because an edge connects as soon as it
-sees it.
+Start order: the store (reachable and durable), the connections to push handlers, the port, the messages between
+replicas, the gRPC server, readiness, background work. Readiness comes after the server, because an edge connects as
+soon as the server is ready.
 
-Stop order (`stop`): readiness for edges, then after `drain_s` readiness for everyone, new work is refused, calls and
-deliveries end within `grace_s`, the other replicas are told. `async with` then cancels what still runs. A call that is
-cancelled keeps its lease, and the sweeper of another process ends it.
+Stop order (`stop`): readiness for edges ends; after `drain_s` readiness for all clients ends, new work is refused,
+calls and deliveries end within `grace_s`, other replicas are notified. `async with` then cancels what still runs. A
+call that is cancelled keeps its lease, and the sweeper of another process ends it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ControlPlane:
         profiles: Mapping[str, Profile] | None = None,
         sweeps: bool = True,
     ) -> None:
-        """Connect the parts. Only files are read; nothing is started.
+        """Create and connect the parts. Read files, but start nothing.
 
         Args:
             settings: The settings of the process.
@@ -182,7 +182,7 @@ class ControlPlane:
 
     @property
     def known_principals(self) -> int | None:
-        """How many principals the file has. None: no file is configured."""
+        """Number of principals in the file. None: no file is configured."""
         return None if self._principals_file is None else len(self._principals_file.current.entries)
 
     async def __aenter__(self) -> Self:
@@ -220,7 +220,7 @@ class ControlPlane:
                 await self.stop()
 
     async def stop(self) -> bool:
-        """Refuse new work and wait for the work that runs, as long as `drain_s` and `grace_s` allow.
+        """Refuse new work, and wait for running work for at most `drain_s` and `grace_s`.
 
         Returns:
             Whether all of it ended in that time.
@@ -232,10 +232,10 @@ class ControlPlane:
         self.workers.drain()
         self.watch_hub.stop()
         self.deliveries.stop()
-        # Both at once: a call whose caller has gone is no RPC any more, but must still be finished.
+        # Both at once: a call whose caller has disconnected is not an RPC any more, but must still be finished.
         work = [asyncio.create_task(self._stop_server()), asyncio.create_task(self.drain())]
         done, _ = await asyncio.wait(work, timeout=self._settings.grace_s)
-        # In any case: the messages tell other replicas how calls ended that their callers wait for.
+        # Always send the queued messages: callers on other replicas wait for them.
         await asyncio.gather(self.workers.announce_none(), self.replica_bus.flush())
         return len(done) == len(work)
 

@@ -1,4 +1,4 @@
-"""Every refusal of the control plane, with its reason and facts.
+"""Every error that the control plane returns to a client, with its reason and metadata.
 
 The reasons are those of `callback/v1/error_reason.proto`, and a test compares them. `rpc/status.py` maps them to gRPC
 codes, and the edge maps them to HTTP.
@@ -11,11 +11,11 @@ from typing import ClassVar
 
 
 class CallbackError(Exception):
-    """A refusal. Its text is for the client, and contains nothing internal and no secret."""
+    """An error for the client. Its text contains nothing internal and no secret."""
 
     reason: ClassVar[str]
     retry_after_s: int | None = None
-    """Time after which the same request may be sent again, in seconds. None: never."""
+    """Value of `RetryInfo`, in seconds. None: the error carries no retry advice."""
 
     def __init__(self, message: str, **facts: str) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class RequestIdUnsupportedError(CallbackError):
 
 
 class CaseNotFoundError(CallbackError):
-    """The case does not exist, or belongs to another owner: the two are not told apart."""
+    """The case does not exist, or belongs to another owner: the error is the same for both."""
 
     reason = "CALLBACK_NOT_FOUND"
 
@@ -92,12 +92,12 @@ class CaseClosedError(CallbackError):
 
 
 class StateUnknownError(CallbackError):
-    """The state, in this form of the URL, belongs to no case."""
+    """No case has this state with this kind of URL."""
 
     reason = "STATE_UNKNOWN"
 
     def __init__(self) -> None:
-        super().__init__("no callback has this state")
+        super().__init__("no callback has this state with this kind of URL")
 
 
 class CallInProgressError(CallbackError):
@@ -111,7 +111,7 @@ class CallInProgressError(CallbackError):
 
 
 class CallFailedError(CallbackError):
-    """A call was made, and its handler gave no result."""
+    """A call ran, and its handler returned no decision."""
 
     def __init__(self, call_id: str) -> None:
         super().__init__(self.text, call_id=call_id)
@@ -120,17 +120,17 @@ class CallFailedError(CallbackError):
 
 
 class HandlerFailedError(CallFailedError):
-    """The handler answered with an error."""
+    """The handler returned an error."""
 
     reason = "HANDLER_FAILED"
     text = "the handler failed"
 
 
 class ResponseInvalidError(CallFailedError):
-    """The handler's answer cannot be rendered."""
+    """The response that the handler decided on cannot be rendered."""
 
     reason = "RESPONSE_INVALID"
-    text = "the handler's answer cannot be rendered"
+    text = "the response that the handler decided on cannot be rendered"
 
 
 class HandlerDeadlineExceededError(CallFailedError):
@@ -149,14 +149,14 @@ class HandlerNotStartedError(CallFailedError):
 
 
 class HandlerLostError(CallFailedError):
-    """The connection broke after the handler was asked."""
+    """The connection broke after the handler got the call."""
 
     reason = "HANDLER_LOST"
-    text = "the handler was lost after it was asked"
+    text = "the connection to the handler broke during the call"
 
 
 class StoreUnavailableError(CallbackError):
-    """The store cannot be reached or refuses commands. No call was made."""
+    """The store cannot be reached or refuses commands. No call ran."""
 
     reason = "STORE_UNAVAILABLE"
     retry_after_s = 5
@@ -166,7 +166,7 @@ class StoreUnavailableError(CallbackError):
 
 
 class OutcomeUnknownError(CallbackError):
-    """The store did not answer in time. It is not known whether the call was made, or its result recorded."""
+    """The store did not reply in time. It is not known whether the call ran, or whether its result is recorded."""
 
     reason = "OUTCOME_UNKNOWN"
 
@@ -216,7 +216,7 @@ class TooManyOpenCasesError(CallbackError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{limit} callbacks are not closed, which is the limit; close some, or let them expire",
+            f"the limit of {limit} open callbacks is reached; close some, or let them expire",
             limit=str(limit),
         )
 
@@ -227,7 +227,7 @@ class VerificationFailedError(CallbackError):
     reason = "VERIFICATION_FAILED"
 
     def __init__(self, challenge: str) -> None:
-        """Create the refusal; `challenge` is the value of `WWW-Authenticate`."""
+        """Create the error; `challenge` is the value of `WWW-Authenticate`."""
         super().__init__("the request does not pass the verification", challenge=challenge)
 
 
@@ -256,7 +256,7 @@ class AgentDetectedError(CallbackError):
     reason = "AGENT_DETECTED"
 
     def __init__(self) -> None:
-        super().__init__("this callback is for people")
+        super().__init__("the request comes from a program that opens links")
 
 
 class CallAnsweredError(CallbackError):
@@ -269,7 +269,7 @@ class CallAnsweredError(CallbackError):
 
 
 class CallNotHeldError(CallbackError):
-    """The call is not held: its handler answers it, or has answered it."""
+    """The call is not held: its handler decides on it, or has decided."""
 
     reason = "CALL_NOT_HELD"
 
@@ -277,7 +277,7 @@ class CallNotHeldError(CallbackError):
         if has_ended:
             super().__init__("the call has ended, and it was not a held call")
         else:
-            super().__init__("the call is not held: its handler answers it")
+            super().__init__("the call is not held: its handler decides on it")
 
 
 class CallNotReplayableError(CallbackError):
@@ -295,7 +295,9 @@ class WatchPositionLostError(CallbackError):
     reason = "WATCH_POSITION_LOST"
 
     def __init__(self) -> None:
-        super().__init__("events after the resume_token are no longer kept; read the state, then watch without a token")
+        super().__init__(
+            "events after the resume_token are no longer kept; list the callbacks, then watch without a token"
+        )
 
 
 class WatcherTooSlowError(CallbackError):
@@ -308,7 +310,7 @@ class WatcherTooSlowError(CallbackError):
 
 
 class TooManyWatchersError(CallbackError):
-    """The process has its maximum number of watchers, in all or of this principal."""
+    """The process has its maximum number of watchers, in total or of this principal."""
 
     reason = "TOO_MANY_WATCHERS"
 

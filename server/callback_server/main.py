@@ -1,7 +1,7 @@
-"""The server process: settings in, exit code out.
+"""Run a server process until it stops, and return its exit code. The stop has a time limit.
 
-A stop has a bound. The first SIGTERM or SIGINT starts it, and the process ends at the latest `STOP_SLACK_S` after
-`drain_s` and `grace_s`, whatever is stuck.
+The first SIGTERM or SIGINT starts the stop. The process ends at the latest `STOP_SLACK_S` after `drain_s` and
+`grace_s`, even if a part of it hangs.
 """
 
 from __future__ import annotations

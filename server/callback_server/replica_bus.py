@@ -1,8 +1,8 @@
-"""Messages between replicas, through the store.
+"""Messages between replicas (a replica is one server process), through the store.
 
-1. Each process has a replica id of its own, for as long as it lives.
-2. Messages to one replica are sent in order, several at once if several wait. While the store is away they wait for a
-   moment, then they are dropped. A message can also arrive twice. Senders and receivers must tolerate both.
+1. Each process has its own replica id while it runs.
+2. Messages to one replica are sent in order, queued messages in one batch. While the store is unreachable, they wait up
+   to SEND_WAIT_S; then they are dropped. A message can also arrive twice. Senders and receivers must tolerate both.
 3. One reader has a connection of its own, because it waits in the store.
 """
 
@@ -27,11 +27,11 @@ from callback_server.store.transitions.send_messages import send_messages
 log = get_logger()
 
 SEND_WAIT_S: Final = 3.0
-"""How long messages wait for a store that is away, in seconds."""
+"""How long messages wait for an unreachable store, in seconds."""
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""How many bytes of messages are sent at once. A larger message is sent alone."""
+"""Maximum size of a batch of messages, in bytes. A larger message is sent alone."""
 READ_RETRY_S: Final = 0.2
-"""How long the reader waits before it asks a store again that was away, in seconds."""
+"""How long the reader waits before it reads again from a store that was unreachable, in seconds."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
@@ -135,7 +135,7 @@ class ReplicaBus:
 
 
 def _first_batch(messages: list[bytes]) -> list[bytes]:
-    """Return the first messages, as many as are sent at once: at least one."""
+    """Return the first queued messages that fit into one batch; at least one."""
     size, batch = 0, list[bytes]()
     for message in messages[:MESSAGES_PER_READ]:
         size += len(message)

@@ -1,12 +1,12 @@
 """Events of cases and calls, streamed to watchers.
 
 1. One reader serves all watchers of this process, and reads only while there are watchers. It reads every partition and
-   keeps the latest events. Each watcher goes through them at its own pace. A watcher that falls behind gets an error,
-   and does not delay the others.
+   keeps the latest events. Each watcher reads them at its own speed. A watcher that falls behind gets an error, and
+   does not delay the others.
 2. A new watcher first reads the store itself, from its position to the end. Then it follows the reader and skips the
-   events that it has seen already. So it misses no event and sees none twice.
+   events that it has already sent. So it misses no event and sends no event twice.
 3. The events of a partition, and so of a case, are in order. A position holds the number of the last event of each
-   partition. Each event carries the token of the position behind it; a watch from that token continues exactly there.
+   partition. Each event carries the token of the position after it; a watch from that token continues exactly there.
 """
 
 from __future__ import annotations
@@ -42,36 +42,37 @@ from callback_server.store.scripts import Scripts
 log = get_logger()
 
 READ_INTERVAL_S: Final = 0.1
-"""Interval between two looks of the reader for events, in seconds."""
+"""Interval between two reads of new events, in seconds."""
 STORE_RETRY_S: Final = 1.0
-"""How long the reader waits before it asks a store again that was away, in seconds."""
+"""How long the reader waits before it reads again from a store that was unreachable, in seconds."""
 STORE_WAIT_S: Final = 3.0
 """How long a new watcher waits for the store, in seconds."""
 HEARTBEAT_S: Final = 15.0
 """Time without events after which a watcher gets its position alone, in seconds."""
 MAX_KEPT_EVENTS: Final = 30_000
-"""How many events the reader keeps; each takes about half a kilobyte."""
+"""Maximum number of events that the reader keeps; each takes about half a kilobyte."""
 MAX_BATCH_EVENTS: Final = 500
-"""How many events are sent at once."""
+"""Maximum number of events in one batch."""
 MAX_WATCHERS: Final = 1000
-"""How many watchers this process serves."""
+"""Maximum number of watchers of this process."""
 MAX_WATCHERS_PER_PRINCIPAL: Final = 100
-"""How many of them may belong to one principal."""
+"""Maximum number of watchers of one principal."""
 
 EventBatch = tuple[list[tuple[Event, str]], str]
-"""Events, each with the token of the position behind it, and the token of the position behind all events examined."""
+"""Events, each with the token of the position after it, and the token of the position after all examined events."""
 
 
 class _Watcher:
-    """One watcher: its filter, and how far it has come."""
+    """One watcher: its filter, and its position."""
 
     def __init__(self, event_filter: EventFilter) -> None:
         self.filter = event_filter
         self.next: int | None = None
-        """The next of the reader's events for it, counted from the first one ever. None: it still reads the store."""
+        """Index of the reader's next event for this watcher, counted from the reader's first event. None: it still
+        reads the store."""
         self.wake = asyncio.Event()
         self.is_lost = False
-        """Whether the store has deleted events that it has not seen."""
+        """Whether the store has deleted events that it has not read."""
 
     def select(self, events: Sequence[StoredEvent], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
         """Select the next events for this watcher, and advance its position.
@@ -105,7 +106,7 @@ class WatchHub:
         self._kept_behind = Position([], [])
         """The position before the first kept event. No event is missing after it."""
         self._deleted = 0
-        """How many earlier events were kept once."""
+        """Number of events that were discarded."""
         self._is_stopping = False
 
     async def watch(
@@ -123,7 +124,7 @@ class WatchHub:
             WatcherTooSlowError: The events are read more slowly than they are written.
             TooManyWatchersError: There are too many watchers.
             ServerStoppingError: This process stops.
-            StoreError: The store did not answer at the start.
+            StoreError: The store did not reply at the start.
         """
         self._raise_if_stopping()
         if len(self._watchers) >= MAX_WATCHERS or self._of_principal[principal] >= MAX_WATCHERS_PER_PRINCIPAL:
@@ -219,7 +220,7 @@ class WatchHub:
             selected, examined = watcher.select(self._kept, watcher.next - self._deleted, position)
             watcher.next = self._deleted + examined
             if examined == len(self._kept) and self._position is not None:
-                position.advance(self._position)  # events that did not wake it are not for it
+                position.advance(self._position)  # it was not woken, because no event matches its filter
             left_s = sent_at + HEARTBEAT_S - time.monotonic()
             if selected or left_s <= 0:
                 yield selected, position.token()
@@ -230,7 +231,7 @@ class WatchHub:
                         await watcher.wake.wait()
 
     async def _read(self, position: Position) -> bool:
-        """Read on, and wake the watchers that new events may be for. Return whether there is more to read."""
+        """Read more events, and wake the watchers whose filter they may match. Return whether there is more to read."""
         read = await read_events(self._scripts, position)
         if read is None:
             for watcher in self._watchers:

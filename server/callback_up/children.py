@@ -186,7 +186,7 @@ async def _answers_ping(socket: Path) -> bool:
             reader, writer = await asyncio.open_unix_connection(socket)
             try:
                 writer.write(b"PING\r\n")
-                return await reader.readline() == b"+PONG\r\n"  # while it loads, the store answers -LOADING
+                return await reader.readline() == b"+PONG\r\n"  # while it loads, the store replies -LOADING
             finally:
                 writer.close()
     except TimeoutError:

@@ -265,8 +265,8 @@ async def test_a_waiting_delivery_shows_what_it_waits_for(server, callback):
     for more, shown in (
         ({"next_attempt_time": timestamp(CREATED)}, "pending, 1 attempt, next at 2026-11-25 09:30:15 UTC"),
         ({"next_attempt_time": timestamp(CREATED), "paused": True}, "paused, 1 attempt"),
-        ({}, "pending, 1 attempt, after an earlier call of its case"),
-        ({"paused": True}, "paused, 1 attempt, after an earlier call of its case"),
+        ({}, "pending, 1 attempt, after an earlier call of its callback"),
+        ({"paused": True}, "paused, 1 attempt, after an earlier call of its callback"),
     ):
         delivery = resources.Delivery(status=resources.DELIVERY_STATUS_PENDING, attempts=1, **more)
         server.answers["GetCall"] = messages.GetCallResponse(call=call_message(delivery=delivery))

@@ -173,7 +173,7 @@ async def test_a_call_that_its_handler_answers_is_not_held(services):
     handled = await generate(services, callback_activity="act")
     caller = invoke(services, handled)
     said = await refusal(answer(services, await call_of(services, handled)))
-    assert (said.reason, "its handler answers it" in said.text) == ("CALL_NOT_HELD", True)
+    assert (said.reason, "its handler decides on it" in said.text) == ("CALL_NOT_HELD", True)
     caller.cancel()
     unknown = edge.InvokeResponse(call_id=f"{'0' * 32}-{'0' * 16}")
     assert (await refusal(answer(services, unknown))).reason == "CALL_NOT_FOUND"

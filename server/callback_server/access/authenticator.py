@@ -30,7 +30,7 @@ class Authenticator:
         """Create an authenticator.
 
         Args:
-            principals: returns the principals that are known now. None: every caller is `local` and has every role.
+            principals: returns the principals that are known now. None: every client is `local` and has every role.
             asks_certificates: whether the gRPC port requests client certificates.
         """
         self._principals = principals
@@ -51,7 +51,7 @@ class Authenticator:
         return principal
 
     def early_refusal(self, metadata: Metadata) -> UnauthenticatedError | None:
-        """Return the error if the metadata alone show that there is no valid credential. None: they do not show it."""
+        """Return the error if the metadata alone shows that there is no valid credential. None: it does not."""
         if self._principals is None:
             return None
         try:

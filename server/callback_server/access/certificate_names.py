@@ -22,8 +22,8 @@ _UNREADABLE: Final = (
 def names_of(certificate: bytes) -> frozenset[str]:
     """Return the URIs and DNS names among a certificate's subject alternative names (RFC 5280, 4.2.1.6).
 
-    Names with other characters than printable ASCII, or with spaces, do not count; nor do DNS names that read like a
-    URI, nor common names (RFC 9525, 6.3). A client keeps its connection, so most certificates are read once.
+    Names with spaces, or with characters that are not printable ASCII, are ignored, and so are DNS names that look like
+    URIs, and common names (RFC 9525, 6.3). A client keeps its connection, so most certificates are read once.
 
     Args:
         certificate: One certificate, PEM.

@@ -2,8 +2,8 @@
 
 1. It holds the SHA-256 of each token, not the token. A token is 32 random bytes, so it needs no slow hash.
 2. A principal can have several tokens and certificates, so that a new one works before the old one is removed.
-3. A file that cannot be read, or is wrong, changes nothing: the principals that were known stay known, and the log says
-   so. Only a start refuses it.
+3. If a changed file is unreadable or invalid, the last valid principals stay in effect, and the error is logged. At
+   startup, such a file is an error.
 
 ::
 
@@ -43,7 +43,7 @@ from callback_server.errors import UnauthenticatedError
 log = get_logger()
 
 WATCH_INTERVAL_S: Final = 1.0
-"""Interval between two looks at the file, in seconds."""
+"""Interval between two checks of the file, in seconds."""
 
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 """The pattern of the name of a principal."""
@@ -70,7 +70,7 @@ class PrincipalEntry(BaseModel):
     roles: frozenset[Role] = Field(min_length=1)
     """Its roles."""
     activities: frozenset[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = frozenset()
-    """The activities that a worker may serve; `*` stands for all. Required with the role worker, and only then."""
+    """The activities that a worker may serve; `*` means all. Required with the role worker, and only then."""
     certificates: tuple[str, ...] = ()
     """Names in its client certificates: URIs or DNS names among the subject alternative names."""
     tokens: tuple[TokenEntry, ...] = ()
@@ -188,7 +188,7 @@ class PrincipalsFile:
     async def run(self) -> None:
         """Read the file again whenever it has changed, until cancelled.
 
-        A changed file is read only once it is the same at two looks: half a file can mean something else than the
+        A changed file is read only when two checks find it unchanged: half a file can mean something else than the
         whole.
         """
         while True:

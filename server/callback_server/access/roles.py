@@ -15,13 +15,14 @@ class Role(enum.StrEnum):
     EDGE = "edge"
     """Pass calls to the server. It cannot read or create callbacks."""
     ADMIN = "admin"
-    """Everything that an owner may do, on the callbacks of every owner."""
+    """Everything that an owner may do, on the callbacks of every owner. Also pause, resume and list paused
+    activities."""
     WORKER = "worker"
     """Handle the calls of the activities in its entry."""
 
 
 EVERY_ACTIVITY: Final = "*"
-"""Stands for every activity."""
+"""Means every activity."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ def new_token() -> str:
 
 
 def check_name(name: str) -> str:
-    """Return a name, if it can be the name of a principal.
+    """Return the name after validation.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: It cannot be the name of a principal.
     """
     if re.fullmatch(NAME, name) is None:
         raise ValueError("has 1 to 63 lower-case letters, digits, '.', '_' or '-', the first a letter or digit")

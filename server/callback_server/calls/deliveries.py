@@ -1,7 +1,7 @@
-"""Deliveries: calls that a handler gets after the caller was answered, with retries, at least once.
+"""Deliveries: run handlers after the caller got its response, with retries, at least once.
 
-Only the store knows what must be delivered. A process takes due deliveries while it has capacity, each for the time of
-a lease, and records the result. If the process dies, the lease ends and another process takes the delivery.
+The store has the list of deliveries. A process takes due deliveries while it has capacity, each with a lease, and
+records the result. If the process dies, the lease ends and another process takes the delivery.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _AttemptResult:
     status: DeliveryStatus
     wait_ms: int = 0
     outcome: Outcome | None = None
-    """None: no handler was asked."""
+    """None: no handler was called."""
 
 
 class Deliveries:
@@ -64,7 +64,7 @@ class Deliveries:
             activities: The declared activities, with their retries.
             leases: How long an attempt may take.
             retention: What is kept of calls.
-            max_in_flight: How many deliveries run at a time.
+            max_in_flight: Maximum number of deliveries that run at the same time.
         """
         self._scripts = scripts
         self._dispatcher = dispatcher
@@ -74,11 +74,12 @@ class Deliveries:
         self._max_in_flight = max_in_flight
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
-        """Partitions that have due deliveries, in the order in which that was noticed."""
+        """Partitions that have due deliveries, in order of detection."""
         self._turn = random.randrange(keys.PARTITIONS)  # noqa: S311  # spreads replicas
         self._wake = asyncio.Event()
         self._taking = asyncio.Lock()
-        """Held while deliveries are taken from the store. What the store gives runs, also during a stop."""
+        """Held while deliveries are taken from the store. Every delivery that was taken also runs, even during a
+        stop."""
         self._is_stopping = False
 
     @property

@@ -1,6 +1,6 @@
-"""What a claim needs established first: a verification, a confirmation, or that a person sends the request.
+"""Checks that a claim can require first: verification, confirmation, or that a person sent the request.
 
-A verification runs on the event loop. Over the largest body that an edge takes (8 MiB) an HMAC takes milliseconds, and
+A verification runs on the event loop. For the largest body that an edge accepts (8 MiB) an HMAC takes milliseconds, and
 so does the search for a message id in its JSON. That search runs only after the signature was found right.
 """
 
@@ -35,7 +35,7 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A request that is about to become a call, and what is established of it so far."""
+    """A request that is about to become a call, and the checks that it has passed so far."""
 
     call_id: str
     state: str
@@ -44,7 +44,7 @@ class PendingCall:
     intent: RequestIntent
     verification: Verification = UNVERIFIED
     handshake: Response | None = None
-    """The answer to a sender that asks whether it may use this URL. Such a request is no call."""
+    """Response to a handshake. A handshake is not a call."""
 
     @property
     def case_id(self) -> str:
@@ -53,7 +53,7 @@ class PendingCall:
 
 
 class Establisher:
-    """Establishes what the store asks for before it grants a claim. Each thing is established once."""
+    """Runs the checks that the store requires before it grants a claim. Each check runs once."""
 
     def __init__(self, profiles: Mapping[str, Profile], *, box_url: str) -> None:
         """Create an establisher.
@@ -66,10 +66,10 @@ class Establisher:
         self._box_url = box_url
 
     def establish(self, pending: PendingCall, result: ClaimResult) -> PendingCall | None:
-        """Establish what this result of a claim asks for.
+        """Run the check that this result of a claim requires.
 
         Returns:
-            The pending call to claim again, or None if nothing more can be established.
+            The pending call to claim again, or None if there are no more checks.
 
         Raises:
             VerificationFailedError: The request does not pass the verification.
@@ -117,7 +117,7 @@ class Establisher:
 
 
 def _verified(pending: PendingCall, name: str, profile: Profile, url: str) -> PendingCall:
-    """Return the pending call with what it proves to a profile. Raises VerificationError, as the profile does."""
+    """Return the pending call with the result of its verification. Raises VerificationError, as the profile does."""
     handshake = profile.handshake(pending.request, url)
     if handshake is not None:
         return dataclasses.replace(

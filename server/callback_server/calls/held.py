@@ -1,8 +1,8 @@
-"""Held calls: the caller waits at one process, and a person or program answers the call at any process.
+"""Held calls: the caller waits on one process, and a person or program answers the call on any process.
 
-The answer ends the call in the store. The caller's process learns of it by a message between replicas, and also looks
-into the store each second in case a message was lost. A held call therefore has exactly one end, even if two answers,
-the deadline, a close and a crash coincide.
+The answer ends the call in the store. The caller's process is notified by a message between replicas, and also polls
+the store each second in case a message was lost. A held call therefore has exactly one end, even if two answers, the
+deadline, a close and a crash coincide.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from callback_server.transition_log import log_call_ended
 log = get_logger()
 
 LOOK_INTERVAL_S: Final = 1.0
-"""Interval between two looks into the store, in seconds: much shorter than the time that an answer is kept there."""
+"""Interval between two polls of the store, in seconds: much shorter than the time that an answer is kept there."""
 ANSWER_WAIT_S: Final = 3.0
 """How long an answer waits for a store that does not reply, in seconds. It can be given again."""
 
@@ -48,7 +48,7 @@ class CallAnswered(ReplicaMessage, frozen=True, array_like=True):
 
 
 class HeldCalls:
-    """The held calls whose callers wait here, and the answers to held calls of any process."""
+    """The held calls whose callers wait on this process, and the answers to held calls on any process."""
 
     def __init__(
         self, scripts: Scripts, replica_bus: ReplicaBus, dispatcher: HandlerDispatcher, retention: Retention
@@ -66,7 +66,7 @@ class HeldCalls:
         return self._replica_bus.replica
 
     async def wait(self, call_id: str, timeout_s: float) -> HeldCall | None:
-        """Wait until a call has ended. Return None if it has not after `timeout_s` seconds."""
+        """Wait until a call has ended. Return None if it has not ended after `timeout_s` seconds."""
         end = time.monotonic() + timeout_s
         answered = self._waiting[call_id] = asyncio.Event()
         try:
@@ -91,7 +91,7 @@ class HeldCalls:
         return held if held is not None and held.status is not CallStatus.RUNNING else None
 
     async def answer(self, call_id: str, decision: Decision, *, activity: str) -> None:
-        """Answer a held call, wherever its caller waits.
+        """Answer a held call, on whichever process its caller waits.
 
         Raises:
             CallNotFoundError: There is no such call.

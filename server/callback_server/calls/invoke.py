@@ -1,13 +1,13 @@
 """The path of a call: establish and claim, decide, finish.
 
-1. The claim is durable before a handler starts. The end is durable before the caller is answered.
-2. A call runs in a task of its own. A caller that hangs up, an edge that dies or a deadline at the edge does not cancel
-   it; only the end of this process does.
-3. Claim and finish are sent again, with the same call_id, until the store answers or the lease is over.
+1. The claim is durable before a handler starts. The end is durable before the caller gets its response.
+2. A call runs in a task of its own. A caller that disconnects, an edge that dies or a deadline of the edge does not
+   cancel it; only the end of this process does.
+3. Claim and finish are sent again, with the same call_id, until the store replies or the lease ends.
 4. A handler that provably did not get the call makes it NOT_STARTED. A handler that may have got it never does.
 5. The handler decides, or, for a held call, the person or program that answers it. In an ACK case the claim stores the
    whole call, and its delivery starts.
-6. A caller that has waited as long as the case says gets the fallback. The call continues.
+6. At the answer deadline the caller gets the fallback. The call continues.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
 
 @dataclass(frozen=True, slots=True)
 class CallAnswer:
-    """The complete answer to a caller."""
+    """The complete response to a caller."""
 
     call_id: str
-    """Empty for a handshake, which is no call."""
+    """Empty for a handshake, which is not a call."""
     response: Response
 
 
@@ -110,8 +110,8 @@ class CallInvoker:
             retention: What is kept of calls.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             owner_rate: The limit on the calls of an owner. None: no limit.
-            max_in_flight: How many calls run at a time.
-            max_per_minute_per_case: How many calls a case gets in a minute. None: no limit.
+            max_in_flight: Maximum number of calls that run at the same time.
+            max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
         """
         self._scripts = scripts
         self._establisher = establisher
@@ -160,7 +160,7 @@ class CallInvoker:
         return answer
 
     async def caller_gone(self, call_id: str) -> None:
-        """Record that the caller of a call hung up before it was answered.
+        """Record that the caller of a call disconnected before it got its response.
 
         Raises:
             StoreError: It is not known whether that was recorded.
@@ -211,10 +211,10 @@ class CallInvoker:
         raise _refusal(result, pending.call_id)
 
     async def _establish_and_claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
-        """Claim the case; while the store asks for more, establish that and claim again.
+        """Claim the case; while the store requires a check, run it and claim again.
 
-        The first claim comes with nothing established, because only the store knows what a case asks for. A claim that
-        lacks something changes nothing. The loop ends, because each thing is established once.
+        The first claim has passed no checks, because only the store knows what a case requires. A claim without a
+        required check changes nothing. The loop ends, because each check runs once.
         """
         while True:
             result = await self._claim(pending)
@@ -277,7 +277,7 @@ class CallInvoker:
     async def _with_fallback(
         self, grant: Grant, answer: asyncio.Future[CallAnswer], work: Coroutine[Any, Any, Outcome]
     ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, give the caller the fallback and continue."""
+        """Return the outcome of `work`. At the answer deadline, send the caller the fallback and continue."""
         if grant.fallback is None or self._dispatcher.problems(grant.fallback.response):
             return await work
         task = asyncio.create_task(work)
@@ -340,7 +340,8 @@ class CallInvoker:
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
-    # There is no answer if the lease ended first, or if the store was away so long that the answer is no longer kept.
+    # There is no answer if the lease ended first, or if the store was unreachable so long that the answer is no longer
+    # kept.
     if held.answer is None:
         raise errors.OutcomeUnknownError(call_id)
     return Outcome(held.status, held.answer)
@@ -363,7 +364,8 @@ def _refusal(
             return errors.CaseClosedError(reason)
         case RateLimited(wait_ms):
             return errors.TooManyRequestsError(math.ceil(wait_ms / 1000))
-        case VerificationRequired():  # of another profile: the case was generated again since the verification
+        case VerificationRequired():
+            # The case has another profile now, because it was generated again after the verification.
             return errors.VerificationUnavailableError()
         case ClaimRefusal.STALE | ClaimRefusal.HANDSHAKE:
             log.error("claim_answered_too_late", call_id=call_id)

@@ -25,13 +25,13 @@ log = get_logger()
 SWEEP_INTERVAL_S: Final = 1.0
 """Interval between two sweeps of all partitions, in seconds."""
 RETENTION_INTERVAL_S: Final = 30.0
-"""Interval between two rounds that delete data past its retention, in seconds."""
+"""Interval between two retention runs, which delete data past its retention, in seconds."""
 
 
 class Sweeper:
-    """Sweeps all partitions of a store, again and again.
+    """Sweeps all partitions of a store periodically.
 
-    Retention runs apart from the sweeps, so that deleting much does not delay timeouts.
+    Retention runs separately from the sweeps, so that large deletions do not delay timeouts.
     """
 
     def __init__(self, scripts: Scripts, retention: Retention, notify_due: Callable[[int], None]) -> None:
@@ -63,8 +63,8 @@ class Sweeper:
     async def _read_pauses(self) -> None:
         """Read which activities are paused.
 
-        If that fails, as when a part of a cluster is away, sweeps go on with the version that is known: a partition
-        ignores a version older than its own.
+        If that fails, for example when a cluster node is unreachable, sweeps continue with the last known version: a
+        partition ignores a version older than its own.
         """
         try:
             self._paused = await read_pauses(self._scripts)
@@ -80,7 +80,7 @@ class Sweeper:
         return swept.more
 
     async def _apply_retention(self) -> None:
-        """Apply retention everywhere. A round logs one event for all that it deletes, which can be very much."""
+        """Apply retention in every partition. A run logs one event, because it can delete many calls and cases."""
         calls = cases = 0
 
         async def delete(partition: int) -> bool:
@@ -99,7 +99,7 @@ class Sweeper:
 async def _on_each_partition(work: Callable[[int], Awaitable[bool]]) -> None:
     """Do `work` on each partition, as long as it returns that there is more.
 
-    An error in one partition, such as a store that is away or a broken case, does not keep it from the others.
+    An error in one partition, such as an unreachable store or a broken case, does not affect the other partitions.
     """
     for partition in range(keys.PARTITIONS):
         try:

@@ -1,4 +1,4 @@
-"""Guarded GETs: the intent of a request, and the GET that a person's confirmation stands for."""
+"""Guarded GETs: the intent of a request, and the GET that a person confirms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from callback_server.domain.call import Request
 
 CONFIRM_PARAMETER: Final = "callback_confirm"
 """The only field of the form on the confirmation page. The state of a case with the guard CONFIRM is never in a
-parameter of this name, because the form would contradict it."""
+parameter of this name, because the form would conflict with it."""
 CONFIRMATION: Final = f"{CONFIRM_PARAMETER}=1".encode()
 """The whole body of that form."""
 
@@ -22,7 +22,7 @@ _OF_A_FORM: Final = re.compile(r"(content-.*|transfer-encoding|origin)\Z", re.IG
 
 
 class RequestIntent(enum.StrEnum):
-    """What a request asks for, as far as guards distinguish it."""
+    """Intent of a request, as far as guards distinguish it."""
 
     CALL = "CALL"
     """A call, whatever the guard."""
@@ -33,15 +33,15 @@ class RequestIntent(enum.StrEnum):
     FORM = "FORM"
     """A confirmation if the case has the guard CONFIRM, otherwise an ordinary POST."""
     CONFIRMED = "CONFIRMED"
-    """The GET that a confirmation stands for."""
+    """The GET that a person confirmed."""
     OPTIONS = "OPTIONS"
-    """Never a call. The verification profile of a case may answer it."""
+    """Never a call. The verification profile of a case may respond to it."""
     HANDSHAKE = "HANDSHAKE"
-    """No call. It only checks whether the case is open, so that a handshake can be answered."""
+    """Not a call. It only checks whether the case is open, so that the handshake can get a response."""
 
 
 def intent_of(request: Request) -> RequestIntent:
-    """Return the intent of a request of which nothing was established."""
+    """Return the intent of a request before any check."""
     if request.method == "options":
         return RequestIntent.OPTIONS
     if request.method == "get":
@@ -52,7 +52,7 @@ def intent_of(request: Request) -> RequestIntent:
 
 
 def confirmed(form: Request) -> Request:
-    """Return the GET that a confirmation stands for: without the form and its header fields."""
+    """Return the GET that a person confirmed: the request without the form and its header fields."""
     headers = tuple(pair for pair in form.headers if not _OF_A_FORM.match(pair[0]))
     return replace(form, method="get", headers=headers, body=b"")
 

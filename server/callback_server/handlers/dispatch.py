@@ -1,6 +1,7 @@
-"""Sends calls to their handlers, and turns decisions and failures into outcomes.
+"""Send calls to their handlers, and turn decisions and failures into outcomes.
 
-A call whose handler provably did not get it is NOT_STARTED. A call whose handler may have got it never is.
+If the handler provably did not get the call, the call is NOT_STARTED. If the handler may have got it, the call is never
+NOT_STARTED.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LATE_S: Final = 2.0
 
 
 class HandlerDispatcher:
-    """Finds the handler of a call, and decides what its reply makes of the call."""
+    """Finds the handler of a call, and maps its reply to an outcome."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class HandlerDispatcher:
         self._platform_url = platform_url
 
     def timeout_s(self, grant: Grant, *, held: bool = False) -> float:
-        """Return the time for the decision on a call, within its deadline and lease, in seconds; 0 or less: none."""
+        """Return the seconds left for the decision; 0 or less if none are left."""
         deadline = deadline_ms(self._activities, grant.activity, held=held)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
@@ -58,7 +59,7 @@ class HandlerDispatcher:
         handler = self._handlers.get(grant.activity, self._workers)
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:
-            return failed(CallFailure.HANDLER_UNREACHABLE, "the store answered too late for the handler to be asked")
+            return failed(CallFailure.HANDLER_UNREACHABLE, "the store replied too late to start the handler")
         reply: Reply | None = None
         try:
             async with asyncio.timeout(timeout_s + LATE_S):

@@ -1,4 +1,4 @@
-"""The interface of a handler, and the ways in which it fails."""
+"""The interface of a handler, and its failures."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Decision:
     override: Response
     """The attributes that replace those of the case's response; None for each that does not."""
     keep_open: bool = False
-    """The call succeeded, but it was not the one that the case waits for."""
+    """Whether to keep the case open after this success."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply of a handler. It is a decision only if it keeps the contract."""
+    """The reply of a handler. It is a decision only if it is valid."""
 
     answer: handler_pb2.HandleCallbackResponse
     refuse: Callable[[handler_pb2.RefuseAnswerRequest], None]
-    """Tells the handler that its answer was refused. It does not wait, and delivery is not guaranteed."""
+    """Reports to the handler that its decision cannot be rendered. It does not wait, and delivery is not guaranteed."""
 
 
 class HandlerError(Exception):
@@ -45,7 +45,7 @@ class Handler(Protocol):
     """Decides what happens on the calls of one activity."""
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
-        """Decide one call. It is asked at most once for each call, and not cancelled.
+        """Decide on one call. It is called at most once for each call, and not cancelled.
 
         Raises:
             HandlerError: The handler failed, was lost, was late, or was never started.

@@ -1,8 +1,8 @@
 """Push handlers: the server calls the handler of an activity, a gRPC `CallbackHandlerService` in another process.
 
-A call that never left this process is told apart from one that may have left it. The connection is therefore made
-first, and the handler is asked, once, only when the connection is ready. gRPC's own retries are off. When the TLS files
-change, a new connection is made and takes over once it is ready; the old one still gets the answers to its calls.
+A call that never left this process is distinguished from one that may have left it. The connection is therefore made
+first, and the call is sent, once, only when the connection is ready. gRPC's own retries are off. When the TLS files
+change, a new connection is made and takes over once it is ready; the old one still receives the decisions on its calls.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from callback_server.settings import ActivitySettings
 log = get_logger()
 
 REFUSE_TIMEOUT_S: Final = 5.0
-"""Deadline of the RPC that tells a handler that its answer was refused, in seconds."""
+"""Deadline of the RPC that reports to a handler that its decision cannot be rendered, in seconds."""
 FILES_INTERVAL_S: Final = 1.0
-"""Interval between two looks at the TLS files, in seconds."""
+"""Interval between two checks of the TLS files, in seconds."""
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),  # the proxy in the environment is for the web, and handlers are internal
@@ -144,7 +144,7 @@ class _HandlerConnection:
         return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
 
     async def close(self, *, grace_s: float = 0) -> None:
-        """Close once every call is answered, or after `grace_s` seconds."""
+        """Close once every call has ended, or after `grace_s` seconds."""
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
         try:
@@ -167,7 +167,7 @@ async def _refuse(connection: _HandlerConnection, refusal: handler_pb2.RefuseAns
 
 
 def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.ChannelCredentials | None]:
-    """Return credentials that follow the files of the TLS settings; None stands for plain text.
+    """Return credentials that follow the files of the TLS settings; None means plain text.
 
     Raises:
         CredentialsError: A file cannot be used.
@@ -187,7 +187,7 @@ def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.
 
 def make_channel(settings: ActivitySettings, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Return a channel to a handler; without credentials it is in plain text."""
-    # In spite of its name this option bounds how long one attempt to connect may take.
+    # In spite of its name, this option limits the duration of one attempt to connect.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
     if credentials is None:
         return grpc.aio.insecure_channel(settings.target or "", options=options)

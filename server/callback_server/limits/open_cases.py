@@ -1,13 +1,13 @@
-"""Open-case quota: the limit on an owner's cases that are not closed, kept by each process for itself.
+"""Open-case quota: the limit on an owner's cases that are not closed. Each process enforces it separately.
 
-The cases of an owner lie in all partitions, so no script can count them and create one in the same step. A process
-therefore counts them now and then, and adds the cases that it has created since.
+The cases of an owner are spread over all partitions, so no script can count them and create one in the same step. A
+process therefore counts them periodically, and adds the cases that it has created since.
 
 1. Every case of this process is in its estimate. A case that is being stored when a count starts is added to that
    count, whether or not the count saw it. So one process alone does not exceed the limit.
 2. A count is used for `COUNT_AGE_S`. When the limit seems reached, the cases are counted again, at most once in
-   `RECOUNT_S`, so that a closed case makes room within about a second.
-3. Several processes do not know what the others have created since the last count. Together they can exceed the limit
+   `RECOUNT_S`, so that a closed case frees quota within about a second.
+3. A process does not know which cases the others have created since its last count. Together they can exceed the limit
    by that number.
 """
 
@@ -33,7 +33,7 @@ class OpenCaseQuota:
         """Create a quota.
 
         Args:
-            limit: How many cases of an owner may be open.
+            limit: Maximum number of open cases of an owner.
             count: Counts the open cases of an owner in the store.
         """
         self._limit = limit
@@ -41,7 +41,7 @@ class OpenCaseQuota:
         self._owners: dict[str, _OwnerCount] = {}
 
     async def reserve(self, owner: str) -> None:
-        """Reserve room for a case of an owner. `settle` must follow, whatever becomes of the case.
+        """Reserve quota for a case of an owner. `settle` must follow, whether or not the case is created.
 
         Raises:
             TooManyOpenCasesError: The limit is reached.
@@ -58,7 +58,7 @@ class OpenCaseQuota:
         known.unsettled += 1
 
     def settle(self, owner: str, *, created: bool) -> None:
-        """Settle a reservation: `created` is False only if the case is certainly not stored."""
+        """Settle a reservation: `created` is False only if the case is provably not stored."""
         known = self._owners[owner]
         known.unsettled -= 1
         if not created:

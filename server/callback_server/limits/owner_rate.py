@@ -1,9 +1,9 @@
-"""Per-owner rate limiter, kept by each process for itself.
+"""Per-owner rate limiter. Each process enforces it separately.
 
-The cases of an owner lie in all partitions, so no script can count the owner's calls. A call is charged after its
-claim, because only the claim shows whose case it is. Each later claim carries the owners that are over their limit.
-Calls that arrive at the same moment can therefore exceed the limit by their number, and each process has a limit of its
-own.
+The cases of an owner are spread over all partitions, so no script can count the owner's calls. A call is charged after
+its claim, because only the claim shows whose case it is. Later claims include the list of owners that are over their
+limit. Calls that arrive at the same moment can therefore exceed the limit by their number, and each process has its own
+limit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One call at one worker: offered, accepted, confirmed, completed. Local and remote workers use the same protocol.
 
-1. The coordinator offers the call, and the worker accepts it. Until the call is confirmed, nothing has happened: if the
-   worker declines, does not reply in time, or is lost, the call may go to another worker.
+1. The coordinator offers the call, and the worker accepts it. Until the call is confirmed, the handler has not started:
+   if the worker declines, does not reply in time, or is lost, the call may go to another worker.
 2. The coordinator confirms the call once, and the worker runs its handler. From then on the worker's result decides. If
    the worker is lost, the result is lost too. A confirmed call never goes to another worker.
 3. At the deadline the coordinator withdraws the call. A later result has no effect.
@@ -75,7 +75,7 @@ class Assignment(ABC):
         self._send_offer(request, timeout_s)
 
     def accept(self) -> None:
-        """Take note that the worker accepts the call."""
+        """Record that the worker accepts the call."""
         if not (self.accepted or self.completed.done()):
             self.accepted = True
             self.step_deadline = min(self._loop.time() + STEP_TIMEOUT_S, self._call_deadline)
@@ -92,7 +92,7 @@ class Assignment(ABC):
             self._send_confirm()
 
     def complete(self, result: worker_pb2.Result | None) -> None:
-        """Take note of the worker's result; None if the worker was lost."""
+        """Record the worker's result; None if the worker was lost."""
         if not self.completed.done():
             self.completed.set_result(result)
 
@@ -121,10 +121,10 @@ async def wait_for_result(assignment: Assignment) -> worker_pb2.Result:
     if result is not None and result.WhichOneof("outcome") != "declined":
         if not assignment.confirmed:
             # The handler may have run without a confirmation, so no other worker may get the call.
-            raise HandlerError(CallFailure.HANDLER_ERROR, "the worker answered before the call was confirmed")
+            raise HandlerError(CallFailure.HANDLER_ERROR, "the worker sent a result before the call was confirmed")
         return result
     if not assignment.confirmed:
         raise NotConfirmedError
     if is_late:
-        raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "the worker did not answer until the deadline")
+        raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "the worker sent no result before the deadline")
     raise HandlerError(CallFailure.HANDLER_LOST, "the worker was lost after the call was confirmed")

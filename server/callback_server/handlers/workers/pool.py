@@ -1,7 +1,7 @@
 """The worker pool: which worker gets which call, and when. Calls wait here, in order, for a worker with a free slot.
 
 Workers of this process have priority over workers of other replicas. Among several, the least loaded worker gets the
-call; among equally loaded ones, the worker whose last call is the longest ago.
+call; among equally loaded ones, the worker that has waited longest for a call.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from callback_server.store.transitions.announce_slots import announce_slots
 log = get_logger()
 
 ANNOUNCE_S: Final = 1.0
-"""How often this process announces its free slots to other replicas, in seconds."""
+"""Interval between two announcements of the free slots to other replicas, in seconds."""
 CHANGE_S: Final = 0.1
-"""How soon it announces an activity that has free slots again, or none any more, in seconds."""
+"""Time until it announces an activity that has free slots again, or has no more, in seconds."""
 
 
 class _WaitingCall:
@@ -47,7 +47,7 @@ class _WaitingCall:
 
 
 class WorkerPool:
-    """The handler of every activity that has no other: the workers of all replicas."""
+    """The handler of every activity without a push handler: the workers of all replicas."""
 
     def __init__(self, scripts: Scripts, replica_bus: ReplicaBus) -> None:
         self._scripts = scripts
@@ -86,11 +86,11 @@ class WorkerPool:
         self._assign_waiting()
 
     def on_slot_free(self, _worker: Worker) -> None:
-        """Take note that a worker may have a free slot."""
+        """Assign waiting calls, because a worker may have a free slot."""
         self._assign_waiting()
 
     def drain(self) -> None:
-        """Ask every worker to connect to another server, as soon as no call waits here that it could take."""
+        """Ask every worker to connect to another server, once no queued call could use it."""
         self.draining = True
         self._assign_waiting()
 
@@ -101,7 +101,7 @@ class WorkerPool:
         message = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
         while (left_s := until - loop.time()) > 0:
-            # This overtakes no waiting call: a waiting call gets a free slot at the moment when the slot becomes free.
+            # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
             assignment = self._assign(grant.activity, grant.call_id)
             if assignment is None:
                 assignment = await self._wait_for_slot(_WaitingCall(order, grant.activity, grant.call_id), left_s)
@@ -116,7 +116,7 @@ class WorkerPool:
                 raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
             return Reply(result.response, assignment.refuse_answer)
         raise HandlerError(
-            CallFailure.HANDLER_UNREACHABLE, f"no worker took a call of {grant.activity} in {timeout_s:g} s"
+            CallFailure.HANDLER_UNREACHABLE, f"no worker accepted a call of {grant.activity} in {timeout_s:g} s"
         )
 
     async def run_announcements(self) -> None:

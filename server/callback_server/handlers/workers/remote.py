@@ -1,8 +1,8 @@
 """Workers of other replicas, and local workers for calls of other replicas: the same protocol over the replica bus.
 
 1. A replica reads the free slots of the others from the store, only while a call needs one, and at most every
-   DISCOVERY_S. This knowledge is never exact: a replica that has no free slot after all declines.
-2. A lost message costs a call only time: each side gives up by its own clock. A repeated message has no effect, because
+   DISCOVERY_S. The counts are never exact. A replica whose slots are full declines.
+2. A lost message only delays a call: each side times out by its own clock. A repeated message has no effect, because
    the name of an assignment is used once.
 3. A replica that has not announced itself for a while is dead, and the confirmed calls of its workers are lost.
 """

@@ -115,7 +115,7 @@ class Worker:
         self._close_if_drained()
 
     def disconnect(self) -> None:
-        """Take note that the stream has ended: all calls of the worker are lost."""
+        """Record that the stream has ended: all calls of the worker are lost."""
         self.draining = True
         assignments, self._assignments = self._assignments, {}
         self.calls_lost += sum(not assignment.withdrawn for assignment in assignments.values())
