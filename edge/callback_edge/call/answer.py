@@ -1,7 +1,7 @@
 """Answer of a call: renders the server's response as HTTP. Pure.
 
 A response is checked before its first byte is written: by the rules in the proto, and by the few rules between its
-fields. So an answer is always complete and well-formed, and a response that cannot be rendered becomes a clean 502.
+fields. So a response is always complete and well-formed, and a response that cannot be rendered becomes a clean 502.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ from callback_edge.http_answer import FIXED_HEADERS, HttpAnswer
 
 _FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS)
 _MAX_HEADERS_BYTES: Final = 8192
-"""Most bytes of names and values together. The proto states this rule in words, because it is between fields."""
+"""Maximum number of bytes of names and values together. The proto states this rule in words, because it is between
+fields."""
 
 _VALIDATOR: Final = protovalidate.Validator()
 _MAX_VALID_DIGESTS: Final = 4096

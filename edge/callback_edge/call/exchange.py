@@ -1,12 +1,12 @@
-"""Exchange of one request and its answer: the rules for every request, and the path of a call.
+"""Exchange of one request and its response: the rules for every request, and the path of a call.
 
 1. A body has a limit, with or without a `Content-Length`, and the edge never holds more of it. All bodies together have
    a limit too.
 2. A caller has a limit of requests in flight.
-3. An answer before the end of its request says `Connection: close`. The edge then reads and discards the rest for a
-   moment before it closes the connection; without that the client may get a reset in place of the answer.
-4. An answer is complete before its first byte is sent.
-5. Every error, also one in the framework, is answered as a problem.
+3. A response before the end of its request says `Connection: close`. The edge then reads and discards the rest for a
+   moment before it closes the connection; without that the client may get a reset in place of the response.
+4. A response is complete before its first byte is sent.
+5. Every error, also one in the framework, becomes a problem response.
 
 A call is answered here, directly from its ASGI scope: Quart's request object costs several times as much as the rest.
 """
@@ -49,7 +49,8 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 _METHODS: Final = frozenset((*CALL_METHODS, "OPTIONS"))
 _NOT_LOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
-"""Problems that are not faults; metrics count them. Under overload a line for each would be much of its cost."""
+"""Problems that are expected; metrics count them, and they are not logged: under overload a log line each would be
+expensive."""
 
 
 class ExchangeFactory:
@@ -73,7 +74,7 @@ class ExchangeFactory:
 
 
 class Exchange(ASGIHTTPConnection):
-    """Exchange of one request, from its head to the end of its answer. It is cancelled when its caller hangs up."""
+    """Exchange of one request, until the end of its response. It is cancelled when its caller disconnects."""
 
     _receive: _Receive
     _send: _Send
@@ -112,7 +113,7 @@ class Exchange(ASGIHTTPConnection):
             return self._answer_problem(problems.INTERNAL)
 
     async def _call(self, target: Target) -> HttpAnswer:
-        """Answer a request at a callback URL: first what needs no server, then read the body, then ask a server."""
+        """Respond to a request at a callback URL: without a server if possible, else read the body and call one."""
         method, headers = self.scope["method"], cast(list[tuple[bytes, bytes]], self.scope["headers"])
         if method == "HEAD":
             return HttpAnswer(200)
@@ -128,13 +129,17 @@ class Exchange(ASGIHTTPConnection):
         try:
             shared.limits.check_unknown_states(caller)
             if method == "OPTIONS":
-                shared.limits.count_unknown_state(caller)  # for any state, so that a later 429 reveals none
+                shared.limits.count_unknown_state(
+                    caller
+                )  # for any state, so that a later 429 does not reveal whether the state exists
             invoked = await shared.upstream.invoke(to_invoke(target, request), self._body)
             self._record.call_id = invoked.call_id
             return _handshake_answer(invoked) if method == "OPTIONS" else render(invoked, method)
         except problems.ProblemError as error:
             if method == "OPTIONS":
-                return HttpAnswer(204, [("allow", ALLOW)])  # as without a handshake, so that it reveals no state
+                return HttpAnswer(
+                    204, [("allow", ALLOW)]
+                )  # as without a handshake: it does not reveal whether the state exists
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:
                 shared.limits.count_unknown_state(caller)  # by the visible problem, so that a later 429 reveals no more

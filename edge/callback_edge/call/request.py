@@ -1,4 +1,4 @@
-"""Request of a call: makes the message for the server of an HTTP request. Pure.
+"""Request of a call: converts an HTTP request to a message for the server. No I/O.
 
 1. A path is compared as it was sent. Only the canonical spelling reaches a case, so each case has one address, and a
    proxy's or log's rule for `/cb/` applies to every call.
@@ -20,7 +20,7 @@ from callback_edge import problems
 CALL_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 """Methods that make a call."""
 ALLOW: Final = ", ".join((*CALL_METHODS, "HEAD", "OPTIONS"))
-"""Value of `Allow` in a 405 and in the answer to OPTIONS."""
+"""Value of `Allow` in a 405 and in the response to OPTIONS."""
 
 _CB_PATH: Final = re.compile(rb"/cb/([^/]+)/?")
 _CBQ_PATH: Final = re.compile(rb"/cbq/([A-Za-z][A-Za-z0-9_.-]{0,63})/?")

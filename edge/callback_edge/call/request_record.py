@@ -14,11 +14,11 @@ _log = logs.get_logger()
 
 _METHODS: Final = frozenset((*CALL_METHODS, "HEAD", "OPTIONS"))
 _CALLER_GONE: Final = 499
-"""Status of a request whose caller hung up before the answer. It is never sent; nginx uses the same."""
+"""Status of a request whose caller disconnected before the response. It is never sent; nginx uses the same."""
 
 
 class RequestRecord:
-    """Record of one request, from its head to the end of its answer. The connection creates it.
+    """Record of one request, from its head to the end of its response. The connection creates it.
 
     Args:
         caller: the caller.
@@ -40,17 +40,17 @@ class RequestRecord:
         metrics.REQUESTS_IN_FLIGHT.inc()
 
     def set_problem(self, problem: Problem) -> None:
-        """Record that the answer is this problem."""
+        """Record that the response is this problem."""
         self._code = problem.code
 
     def set_answer(self, status: int, size: int) -> None:
-        """Record the status of the answer and the size of its body."""
+        """Record the status of the response and the size of its body."""
         self._status = status
         self._response_bytes = size
         self._answered_at = time.perf_counter()
 
     def set_sent(self) -> None:
-        """Record that the complete answer was sent."""
+        """Record that the complete response was sent."""
         self._answered_at = time.perf_counter()
 
     def end(self, request_bytes: int, access_log_sample: float) -> None:

@@ -23,16 +23,16 @@ from callback_process import logs
 _log = logs.get_logger()
 
 WRITE_TIMEOUT_S: Final = 30
-"""How long a client may take to make room for an answer, in seconds, and again for its last 64 KiB."""
+"""How long a client may take to read a response, in seconds, and again for its last 64 KiB."""
 _HANG_UP_DELAY_S: Final = 0.1
-"""How long after the end of the client's side its request is cancelled, in seconds. A client may end its side when it
-has sent all. With this delay a request that arrived completely becomes a call."""
+"""How long after the client half-closes the connection its request is cancelled, in seconds. A client may half-close
+the connection when it has sent everything. With this delay a request that arrived completely becomes a call."""
 _FIRST_REQUEST_S: Final = 0.5
 """How long a first request may take to arrive after the socket was closed, in seconds."""
 
 
 class _AppTasks(TaskGroup):
-    """Hypercorn's task group, which also cancels the application when its caller hangs up.
+    """Hypercorn's task group, which also cancels the application when its caller disconnects.
 
     By ASGI the application has to wait for that beside its work, which needs another task for each request.
     """
@@ -72,7 +72,7 @@ class Connection(TCPServer):
 
     protocol: StrictHttpProtocol  # type: ignore[assignment]  # narrower than in the base class
     group = ""
-    """Group of callers whose limit it counts for. Empty if there is none."""
+    """Group of callers whose limit includes this connection. Empty if there is none."""
     refusal: problems.Problem | None = None
     """Problem that answers a connection beyond a limit, which then closes."""
     _request_timer: asyncio.TimerHandle | None = None

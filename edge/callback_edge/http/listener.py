@@ -2,7 +2,7 @@
 
 The stop:
 
-1. The edge drains: it accepts and serves connections as before, but each answer is the last of its connection. So a
+1. The edge drains: it accepts and serves connections as before, but each response is the last of its connection. So a
    proxy that keeps connections for later requests uses another edge, and sends no request on a connection that closes
    at that moment.
 2. It closes the socket, after it has accepted every connection that the system had established.
@@ -35,11 +35,11 @@ _REFUSALS: Final = {
 }
 """Problem that a connection beyond each limit gets."""
 _MAX_REFUSED: Final = 256
-"""Connections beyond the limit that get an answer at a time. The edge aborts any more."""
+"""Maximum number of over-limit connections that get a response at the same time. The edge aborts the others."""
 _ACCEPT_SETTLE_S: Final = 0.05
 """How long the loop may take to hand over accepted connections, in seconds."""
 _FLUSH_S: Final = 0.3
-"""How long after the grace period connections may flush the answers given at its end, in seconds."""
+"""How long after the grace period connections may flush the responses sent at its end, in seconds."""
 
 
 class HttpListener:
@@ -47,7 +47,7 @@ class HttpListener:
 
     Args:
         app: the application.
-        views: answers what no application sees; also in each scope's state.
+        views: renders responses that are sent before the application runs; also in each scope's state.
         settings: the limits.
     """
 
@@ -74,14 +74,14 @@ class HttpListener:
         self._server = await asyncio.start_server(self._connected, sock=listening, backlog=_BACKLOG)
 
     def drain(self) -> None:
-        """End each connection with its next answer, from now on."""
+        """End each connection with its next response, from now on."""
         self._context.is_draining = True
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more connections, wait for running requests, and close every connection.
 
         Args:
-            grace_s: how long requests may run, in seconds. Then connections have a moment to flush their answers, and
+            grace_s: how long requests may run, in seconds. Then connections have a moment to flush their responses, and
                 the rest is cut. Idle connections close at once.
         """
         self.drain()

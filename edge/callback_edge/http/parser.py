@@ -1,4 +1,4 @@
-"""Strict HTTP/1.1 parser: h11, without its tolerance.
+"""Strict HTTP/1.1 parser: h11 with stricter checks.
 
 h11 accepts input that a proxy in front may read differently. Two parsers that disagree about where a request ends can
 see different requests (request smuggling), so ambiguous input is refused. h11 has no settings for that: this module
@@ -23,14 +23,14 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 FIXED_FIELDS: Final = [(name.encode(), value.encode()) for name, value in FIXED_HEADERS]
 
 _COMMON_FIELDS: Final = frozenset((b"content-type", b"content-length"))
-"""Fields that most answers have, without any other. They have no secret, so their check can be cached."""
+"""Fields that most responses have, without any other. They have no secret, so their check can be cached."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _BARE_LF_OR_FOLD: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _NOT_IN_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
 
 
 class StrictConnection(h11.Connection):
-    """h11's connection with strict reading (rules 3, 5 and 6), and a faster way to send a complete answer."""
+    """h11's connection with strict reading (rules 3, 5 and 6), and a faster way to send a complete response."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
@@ -58,7 +58,7 @@ class StrictConnection(h11.Connection):
     def complete_answer(
         self, status_code: int, fields: list[tuple[bytes, bytes]], body: bytes, *, is_last: bool = False
     ) -> bytes:
-        """Return a complete answer as it is sent. h11 needs three events for it, and five times as long.
+        """Return a complete response as it is sent. h11 needs three events for it, and takes five times as long.
 
         Args:
             status_code: 200 or more.
@@ -88,12 +88,12 @@ class StrictConnection(h11.Connection):
 
     @property
     def answers_head(self) -> bool:
-        """Whether the current request is a HEAD, whose answer has no body."""
+        """Whether the current request is a HEAD, whose response has no body."""
         return self._request_method == b"HEAD"
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """Buffer that refuses lines before h11 tidies them (rules 3 and 5)."""
+    """Buffer that refuses lines before h11 normalizes them (rules 3 and 5)."""
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
         """Take a head, or the trailers after the last chunk, which may be absent."""
@@ -134,14 +134,14 @@ def date(seconds: float) -> bytes:
 
 @lru_cache(maxsize=1)
 def _common_lines(second: int) -> bytes:
-    """Return the lines that every answer has, at a time in whole seconds."""
+    """Return the lines that every response has, at a time in whole seconds."""
     fields = [(b"date", date(second)), *FIXED_FIELDS]
     return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 
 @lru_cache(maxsize=1024)
 def _check_fields(fields: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Refuse fields that h11 would not send. The check is slow, and most answers have the fields of an earlier one.
+    """Refuse fields that h11 would not send. The check is slow, and most responses have the fields of an earlier one.
 
     Raises:
         LocalProtocolError: a field is malformed.

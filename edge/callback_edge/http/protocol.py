@@ -9,13 +9,13 @@ reason.
 3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2), also between chunks. Anything else gets a
    400.
 4. The target begins with `/`. Absolute form, authority form and `*` get a 400. CONNECT gets a 405 before the
-   application sees it, because a 2xx to it leaks a connection. So does a method in lower case, which Hypercorn would
-   change to upper case.
+   application sees it, because a 2xx to it leaks a connection. A lower-case method also gets a 405, because Hypercorn
+   would change it to upper case.
 5. A head has at most 16 KiB (431), however it arrives. h11's own limit applies only to a head that arrives in pieces.
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
-7. Every refusal is a problem, as the application's are. Every answer has the four fixed headers and no `Server`.
+7. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no `Server`.
 
-Each request, refused or not, has its `RequestRecord` from its head until the stream of its answer ends.
+Each request, refused or not, has its `RequestRecord` from its head until the stream of its response ends.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class StrictHttpProtocol(H11Protocol):
         self.connection_state["answer"] = self.answer
 
     async def refuse_connection(self, problem: problems.Problem) -> None:
-        """Answer a connection beyond a limit with a problem, whatever it asks, and close it."""
+        """Send a problem on a connection beyond a limit, whatever its request, and close it."""
         await self._refuse(problem, retry_after_s=BUSY_RETRY_S)
         await self.send(Closed())
 
@@ -61,7 +61,7 @@ class StrictHttpProtocol(H11Protocol):
         return self.keep_alive_requests > 0
 
     async def answer(self, answer: HttpAnswer, *, is_last: bool = False) -> None:
-        """Send the answer to the current request. Anything that its application sends later by other ways is ignored.
+        """Send the response to the current request. Ignore anything that the application sends for it later.
 
         Args:
             answer: the answer.

@@ -1,6 +1,6 @@
 """Budget for request bodies: the bytes that this process keeps in memory, over all connections.
 
-The exchange of a request holds its body, and so does its call, which continues when the caller hangs up.
+The exchange of a request holds its body, and so does its call, which continues when the caller disconnects.
 """
 
 from callback_edge import metrics

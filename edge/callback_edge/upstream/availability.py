@@ -28,11 +28,11 @@ class ServerAvailability:
     def __init__(self, has_token: Callable[[], bool]) -> None:
         self._has_token = has_token
         self.why_unavailable = "no server has answered yet"
-        """Why no server accepts calls, in a few words. Without meaning while one does."""
+        """Why no server accepts calls, in a few words. Not set while a server accepts calls."""
         self.is_refused = False
         """Whether the reason is that a server refuses this edge."""
         self._logged: set[str] = set()
-        """Problems in the log since it last said that a server accepts calls."""
+        """Problems logged since the last time a server accepted calls."""
         self._refused_at = -math.inf
 
     def server_ready(self) -> None:

@@ -93,7 +93,7 @@ class ServerChannel:
         self._timeout_s = timeout_s
         self._observer = observer
         self._streams: deque[InvocationStream] = deque()
-        """Streams in use, in their turn."""
+        """Streams in use, in round-robin order."""
         self._all_streams: set[InvocationStream] = set()
         """Also the streams that only wait for results."""
         self._retry_now = asyncio.Event()
@@ -108,7 +108,7 @@ class ServerChannel:
         return any(stream.is_ready for stream in self._streams)
 
     def next_free_stream(self) -> InvocationStream | None:
-        """Return the next stream in turn that can send a message now. None if there is none."""
+        """Return the next stream in round-robin order that can send a message now. None if there is none."""
         for _ in range(len(self._streams)):
             self._streams.rotate(-1)
             if self._streams[-1].can_send:
@@ -122,7 +122,7 @@ class ServerChannel:
         self._wake_retries()
 
     async def report_caller_gone(self, call_id: str, *, timeout_s: float) -> None:
-        """Report to a server that the caller of a call has hung up.
+        """Report to a server that the caller of a call has disconnected.
 
         Raises:
             AioRpcError: it is unknown whether the server has received the report.

@@ -5,11 +5,11 @@
 2. The edge sends a call only on a stream whose server is ready. If there is none for a second, the call was not sent
    and never will be, and the caller may try again. Once a call was sent and has no result, its outcome is unknown, and
    the edge does not advise the caller to try again.
-3. A call continues to its result when its caller hangs up.
+3. A call continues to its result when its caller disconnects.
 4. A server that is not ready (it stops, or has lost its store) gets no more calls, and returns the results of those
    that it has.
-5. If a caller hung up before its call had a result, the edge reports that to the server, once it knows the call's ID.
-   It tries once and waits for nothing.
+5. If a caller disconnected before its call had a result, the edge reports that to the server, once it knows the call's
+   ID. It tries once and waits for nothing.
 6. Changed TLS files make a new channel. It takes over once it is ready; the earlier one returns the results that it
    owes.
 7. Concurrent calls are batched: they go in one message on one stream.
@@ -40,13 +40,13 @@ _log = logs.get_logger()
 _STREAM_WAIT_S: Final = 1.0
 """How long a call waits for a stream: enough to replace a lost one, and short for the caller."""
 _MAX_REFUSALS: Final = 6
-"""Number of servers that may refuse one call. Servers take turns, but all calls share the turns, so the next server may
+"""Number of servers that may refuse one call. Servers are selected round-robin across all calls, so the next server may
 be the same again."""
 _FILE_CHECK_S: Final = 1.0
 """Interval, in seconds, at which the edge reads its files again."""
 _REPORT_TIMEOUT_S: Final = 5.0
 _MAX_REPORTS: Final = 100
-"""Most reports at a time; the edge drops more."""
+"""Maximum number of reports at the same time; the edge drops the others."""
 
 
 class ServerClient:
@@ -91,7 +91,7 @@ class ServerClient:
     async def invoke(
         self, request: edge_service_pb2.InvokeRequest, body: BodyReservation
     ) -> edge_service_pb2.InvokeResponse:
-        """Make a call. If the caller hangs up, this is cancelled and the call continues.
+        """Make a call. If the caller disconnects, this is cancelled and the call continues.
 
         Args:
             request: the call.
@@ -120,7 +120,7 @@ class ServerClient:
             _set_result(call, problems.ProblemError(problems.OUTCOME_UNKNOWN))
 
     async def wait_idle(self, timeout_s: float) -> None:
-        """Wait until no call runs, also of callers that hung up, at most for this time in seconds."""
+        """Wait until no call runs, also of callers that disconnected, at most for this time in seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
@@ -228,7 +228,7 @@ class ServerClient:
 
 
 def _set_result(call: PendingCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
-    """Give a call its result, unless it has one or its caller has hung up."""
+    """Give a call its result, unless it has one or its caller has disconnected."""
     if call.result.done():
         return
     if isinstance(result, problems.ProblemError):

@@ -8,13 +8,13 @@ from callback.v1 import edge_service_pb2
 from callback_edge.limits.body_budget import BodyReservation
 
 MAX_BATCH_CALLS: Final = 64
-"""Most calls in one message."""
+"""Maximum number of calls in one message."""
 MAX_BATCH_BYTES: Final = 256 * 1024
 """Largest message of several calls. A larger call has a message of its own."""
 
 
 class PendingCall:
-    """Call without a result. A caller that hangs up cancels `result` and nothing else."""
+    """Call without a result. A caller that disconnects cancels `result` and nothing else."""
 
     __slots__ = ("added_at", "body", "encoded", "number", "refusals", "result")
 
@@ -30,7 +30,7 @@ class PendingCall:
         self.refusals = 0
         """Number of servers that refused this edge."""
         self.added_at = 0.0
-        """Time, by the loop's clock, at which the last queue got it."""
+        """Time at which the call was added to its current queue, by the loop's clock."""
 
 
 class PendingCalls:

@@ -1,4 +1,4 @@
-"""gRPC stream to one server: calls go out, results come back.
+"""gRPC stream to one server: sends calls and receives results.
 
 1. The edge sends no call before the server is ready, and none after the server is not ready or has refused this edge.
 2. One message is being written at a time. Calls that arrive meanwhile are batched in the next one.
