@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import os
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -298,6 +299,17 @@ def test_client_names_without_an_authority_or_as_a_single_text_are_refused(ours)
         ServerTls(ours.cert_file, ours.key_file, client_names={"callback.example"})
     with pytest.raises(ValueError, match="collection"):
         ServerTls(ours.cert_file, ours.key_file, ours.ca_file, client_names="callback.example")
+
+
+async def test_client_names_without_cryptography_are_refused_with_the_command_that_installs_it(ours, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    monkeypatch.delitem(sys.modules, "callback.certificate_names", raising=False)
+    every = ServerTls(ours.cert_file, ours.key_file, ours.ca_file)
+    async with handlers().listen("127.0.0.1:0", tls=every):
+        pass
+    with pytest.raises(ImportError, match=r"pip install 'callback\[client-names\]'"):
+        async with handlers().listen("127.0.0.1:0", tls=dataclasses.replace(every, client_names={"callback.example"})):
+            pass
 
 
 async def test_changed_files_of_a_handler_server_take_effect(ours, theirs, caplog):

@@ -1,4 +1,4 @@
-"""The names in a client certificate that can authenticate a principal, read from real certificates."""
+"""The names in a certificate that identify its holder, read from real certificates."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -9,21 +9,23 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
-from callback_server.access.certificate_names import names_of
+from callback.certificate_names import names_of
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "orders.example")])
 
 
-def certificate(*names, extensions=()):
+def certificate(*names, extensions=(), critical=False):
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME).public_key(KEY.public_key()).serial_number(1)
         .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
     )  # fmt: skip
     if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=critical)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(KEY, hashes.SHA256()).public_bytes(Encoding.PEM)
@@ -37,9 +39,18 @@ def dns(text):
     return x509.DNSName._init_without_validation(text)
 
 
-def test_uris_and_dns_names_are_names():
-    assert names_of(certificate(dns("orders.example"), uri("spiffe://shop.example/orders"), dns("b.example"))) == {
-        "orders.example", "spiffe://shop.example/orders", "b.example",
+@pytest.mark.parametrize("critical", [True, False])
+def test_only_uris_and_dns_names_are_names(critical):
+    names = [
+        dns("orders.example"),
+        uri("spiffe://shop.example/orders"),
+        dns("*.example"),
+        x509.RFC822Name("a@b.example"),
+    ]
+    # A name in an extension whose object identifier only begins like the right one.
+    other = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17.1"), b"\x30\x0b\x82\x09evil.test")
+    assert names_of(certificate(*names, extensions=[other], critical=critical)) == {
+        "orders.example", "spiffe://shop.example/orders", "*.example",
     }  # fmt: skip
 
 
@@ -50,6 +61,9 @@ def test_uris_and_dns_names_are_names():
         dns("admin.example\0.evil.example"),
         dns("spiffe://shop.example/admin"),  # a URI, where whoever signed looked for a host
         uri("admin.example"),  # the other way round
+        uri("spiffe://shop.example/a b"),
+        uri("spiffe://shop.example/\x7f"),
+        uri(""),
         dns("admin.example\n"),
         dns("admin.example "),
         dns(""),
@@ -59,6 +73,7 @@ def test_uris_and_dns_names_are_names():
 )
 def test_a_malformed_name_does_not_count(name):
     assert names_of(certificate(name)) == frozenset()
+    assert names_of(certificate(name, dns("good.example"))) == {"good.example"}
 
 
 def test_a_common_name_is_none():
@@ -73,3 +88,37 @@ def test_unreadable_names_do_not_authenticate():
     assert names_of(ssl.DER_cert_to_PEM_cert(version_9).encode()) == frozenset()
     for garbage in (b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         assert names_of(garbage) == frozenset()
+
+
+WHOLE = x509.load_pem_x509_certificate(certificate(dns("a.example"))).public_bytes(Encoding.DER)
+
+
+def pem(der):
+    return ssl.DER_cert_to_PEM_cert(der).encode()
+
+
+@given(st.integers(0, len(WHOLE) - 1))
+def test_a_truncated_or_extended_certificate_has_no_names(at):
+    assert names_of(pem(WHOLE)) == {"a.example"}
+    assert names_of(pem(WHOLE[:at])) == names_of(pem(WHOLE + WHOLE[: at + 1])) == frozenset()
+
+
+@given(st.binary())
+def test_bytes_that_are_not_a_certificate_have_no_names(junk):
+    assert names_of(junk) == names_of(pem(junk)) == frozenset()
+
+
+def test_a_certificate_with_two_name_extensions_has_no_names():
+    end = b"\x55\x1d\x12\x04"  # the issuer's alternative names, changed to the holder's
+    issuer = x509.IssuerAlternativeName([dns("b.example")])
+    der = x509.load_pem_x509_certificate(certificate(dns("a.example"), extensions=[issuer])).public_bytes(Encoding.DER)
+    assert names_of(pem(der)) == {"a.example"}
+    assert der.count(end) == 1
+    assert names_of(pem(der.replace(end, b"\x55\x1d\x11\x04"))) == frozenset()
+
+
+@pytest.mark.parametrize("length", [0x10, 0x08, 0x80, 0xFF])
+def test_a_certificate_with_a_wrong_length_has_no_names(length):
+    name = b"\x82\x09a.example"
+    assert WHOLE.count(name) == 1
+    assert names_of(pem(WHOLE.replace(name, bytes([0x82, length]) + b"a.example"))) == frozenset()

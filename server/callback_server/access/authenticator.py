@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import grpc
 
-from callback_server.access.certificate_names import names_of
+from callback.certificate_names import names_of
 from callback_server.access.principals import Principals
 from callback_server.access.roles import LOCAL, Principal, Role
 from callback_server.errors import RoleMissingError, UnauthenticatedError

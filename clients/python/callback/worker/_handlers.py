@@ -49,7 +49,6 @@ from callback.connection._channel_options import SERVER_OPTIONS
 from callback.connection._tls import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_handler_service_pb2_grpc as services
-from callback.worker._certificate_names import names_of
 from callback.worker._execution import HandlerFailedError, decide, log_answer_refused
 from callback.worker._listen_address import check_listen_address, is_unix
 from callback.worker._process import log_to_standard_error, stop_signals
@@ -120,6 +119,9 @@ class Handlers:
             server: The server, before its start.
             client_names: The accepted names of Callback servers, as in `ServerTls`. Default: every client that the gRPC
                 server accepts.
+
+        Raises:
+            ImportError: `client_names` is given, and cryptography is not installed.
         """
         services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
 
@@ -204,11 +206,18 @@ class _Servicer(services.CallbackHandlerServiceServicer):
     Args:
         handlers: The handlers, by activity.
         client_names: The accepted names of Callback servers. None accepts every client.
+
+    Raises:
+        ImportError: `client_names` is given, and cryptography is not installed.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], client_names: Collection[str] | None) -> None:
         self._handlers = handlers
         self._client_names = None if client_names is None else frozenset(client_names)
+        if client_names is not None:
+            from callback.certificate_names import names_of  # requires the extra `client-names`
+
+            self._names_of = names_of
 
     async def HandleCallback(  # noqa: N802  # the contract's name
         self,
@@ -242,7 +251,7 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         """Refuse a client whose certificate has none of the accepted names."""
         if self._client_names is not None:
             certificates = [*context.auth_context().get("x509_pem_cert", ())]
-            names = names_of(certificates[0]) if len(certificates) == 1 else frozenset()
+            names = self._names_of(certificates[0]) if len(certificates) == 1 else frozenset()
             if names.isdisjoint(self._client_names):
                 _log.warning("caller_refused names=%s", ",".join(sorted(names)) or "none")
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has none of the accepted names")
