@@ -56,7 +56,7 @@ def test_its_metadata_has_the_entry_point_and_the_license(wheel):
     assert files["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     metadata = email.message_from_bytes(files["METADATA"])
     assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("Apache-2.0", ">=3.11")
-    assert metadata.get_all("Provides-Extra") == ["server", "up"]
+    assert metadata.get_all("Provides-Extra") == ["client-names", "server", "up"]
 
 
 def test_everything_can_be_imported_from_it_alone(wheel, tmp_path):
