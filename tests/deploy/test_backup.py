@@ -150,7 +150,7 @@ def test_only_one_backup_runs_at_a_time_and_after_a_kill_it_explains_how_to_cont
         first.kill()
     code, said = back_up(rewriting_store, tmp_path / "third")
     assert code == 1
-    remedy = re.search(r"If none runs: (.+) \(or what it was\)\n", said)
+    remedy = re.search(r"If none is running: (.+) \(or its previous value\)\n", said)
     subprocess.run(remedy[1].split(), check=True, stdout=subprocess.DEVNULL)
     assert rewriting(rewriting_store) == "100"
 
