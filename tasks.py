@@ -498,6 +498,7 @@ def _life_diagram() -> str:
 def _life_table() -> str:
     from callback_server.domain.life import CLOSED_WITHOUT_CALL, LIFE, CallEnd
 
+    head = "Each cell is the new status of the case, or the close reason of the CLOSED case.\n\n"
     lines = [f"| how the call ended | {' | '.join(f'`{mode}`' for mode in LIFE)} |", "|---" * (len(LIFE) + 1) + "|"]
     for end in CallEnd:
         cells = [rows[end] for rows in LIFE.values()]
@@ -506,7 +507,7 @@ def _life_table() -> str:
         lines.append(f"| {name} | {' | '.join(words)} |")
     lines += ["", "| close reason without a call | cause |", "|---|---|"]
     lines += [f"| `{reason}` | {cause} |" for reason, cause in CLOSED_WITHOUT_CALL.items()]
-    return "".join(f"{line}\n" for line in lines)
+    return head + "".join(f"{line}\n" for line in lines)
 
 
 # ---- Running programs ----

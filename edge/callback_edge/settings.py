@@ -69,39 +69,41 @@ class EdgeSettings(ProcessSettings):
     """Largest request body, in bytes. A caller gets a 413 for a larger one. At most 8 MiB, because a body travels in
     one message."""
     body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
-    """How long a complete request body may take to arrive, in seconds. After that the caller gets a 408."""
+    """Time for a complete request body to arrive, in seconds. After that the caller gets a 408."""
     invoke_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 330
-    """How long the edge waits for the server's answer, in seconds. The longest lease is 310 seconds."""
+    """Time for which the edge waits for the server's response, in seconds. The longest lease (deadline plus 10 s) is
+    310 seconds."""
     drain_s: StopSeconds = 2
-    """How long, after a signal to stop, `/readyz` answers 503 while the edge still accepts and serves requests, in
+    """Time after a stop signal in which `/readyz` returns 503 while the edge still accepts and serves requests, in
     seconds. It must be long enough for a proxy in front to notice."""
     grace_s: StopSeconds = 25
-    """How long running calls may continue after that, in seconds."""
+    """Time for running calls to finish after `drain_s`, in seconds."""
     trusted_proxies: list[_Network] | None = None
     """Proxies in front of the edge, as addresses or networks (`10.0.0.0/24`). The edge trusts `X-Forwarded-For` and
     `X-Forwarded-Proto` only from these. `[]`: there is no proxy, and callers connect directly. None: unknown. Then each
     peer counts as the caller, and the limits per address do not apply, because a peer may be a proxy for all
     callers."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
-    """Most open connections. One more gets a 503 and is closed."""
+    """Maximum number of open connections. A further connection gets a 503 and is closed."""
     max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
-    """Most bytes of request bodies in memory, of all callers together. A request whose body does not fit gets a 503
+    """Maximum bytes of request bodies in memory, of all callers. A request whose body does not fit gets a 503
     before the edge reads more of it. At least `body_limit_bytes`."""
     max_connections_per_address: Annotated[int, Field(ge=0)] = 512
-    """Most open connections of one caller (an IPv4 address or a /64 of IPv6). One more gets a 429 and is closed.
-    Applies only if `trusted_proxies` is set, and never to those proxies. 0: no limit."""
+    """Maximum number of open connections of one caller (an IPv4 address or a /64 of IPv6). A further connection gets a
+    429 and is closed. Applies only if `trusted_proxies` is set, and never to those proxies. 0: no limit."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
-    """Most requests that wait for the servers, including those of callers that have hung up. One more gets a 503."""
+    """Maximum number of requests that wait for the servers, including those of callers that disconnected. A further
+    request gets a 503."""
     max_requests_in_flight_per_address: Annotated[int, Field(ge=0)] = 200
-    """Most requests in flight of one caller (an IPv4 address or a /64 of IPv6), each from its head to the end of its
-    answer. One more gets a 429. Applies only if `trusted_proxies` is set. 0: no limit."""
+    """Maximum requests in flight of one caller (an IPv4 address or a /64 of IPv6), each from its head to the end of its
+    response. A further request gets a 429. Applies only if `trusted_proxies` is set. 0: no limit."""
     unknown_states_per_minute_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 600
-    """Most requests for unknown states per minute of one caller (an IPv4 address or a /64 of IPv6). The limit of a /48
+    """Maximum unknown states per minute of one caller (an IPv4 address or a /64 of IPv6). The limit of a /48
     of IPv6 is 16 times as high. A caller beyond it gets a 429 for every call until some time has passed. A WebHook
     handshake (`OPTIONS` with `WebHook-Request-Origin`) counts too, for any state. A state cannot be guessed; this limit
     protects the store from load. Applies only if `trusted_proxies` is set. 0: no limit."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
-    """Part of all requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
+    """Fraction of requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
     address, and never a path or a query."""
     templates_dir: Folder | None = None
     """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `style.css` and

@@ -108,7 +108,7 @@ class ServerSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="CALLBACK_")
 
     grpc_bind: Bind = "127.0.0.1:50051"
-    """The address of the gRPC services. Port 0 picks a free port."""
+    """Address of the gRPC services. Port 0 picks a free port."""
     principals_file: Path | None = None
     """A TOML file with the principals, their roles, tokens and certificates; read again when it changes. None: every
     client may do everything, so the port must be on loopback."""
@@ -120,9 +120,10 @@ class ServerSettings(ProcessSettings):
     tls_client_ca_file: Path | None = None
     """Authorities of client certificates, PEM; every client must then have one. None: clients need no certificate."""
     allow_plaintext: bool = False
-    """Whether other machines may reach the gRPC port without TLS, because a mesh or a sidecar encrypts."""
+    """Whether requests and tokens may come from other machines without TLS. Set it only if a mesh or a sidecar
+    encrypts."""
     admin_bind: Bind = "127.0.0.1:8082"
-    """The address of `/healthz`, `/readyz` and `/metrics`. Keep it away from callers. Port 0 picks a free port."""
+    """Address of `/healthz`, `/readyz` and `/metrics`. Callers must not reach it. Port 0 picks a free port."""
     box_url: Origin = "http://127.0.0.1:8080"
     """The base of the generated URLs: the public address of the edge."""
     platform_url: Origin | None = None
@@ -140,37 +141,41 @@ class ServerSettings(ProcessSettings):
     store_durability: Durability = Durability.ALWAYS
     """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
-    """The time to live of a callback that asks for none, in seconds. None: it does not expire."""
+    """Time to live of a callback that is generated without one, in seconds. None: it does not expire."""
     max_time_to_live_s: int | None = Field(default=None, ge=1)
-    """The longest time to live of a callback, in seconds; also for a callback that asks for none. None: no limit."""
+    """Longest time to live of a callback, in seconds; also for a callback that is generated without one. None: no
+    limit."""
     max_open_cases_per_owner: int | None = Field(default=None, ge=1)
-    """The number of callbacks of an owner that may be open or in progress. Further ones are not generated.
-    Several servers together can exceed it by what they generate within 10 seconds. None: no limit."""
+    """Maximum number of callbacks of an owner that are open or in progress. Further ones are not generated. Several
+    servers together can exceed it by the number of callbacks that they generate within 10 seconds. None: no limit."""
     max_calls_per_minute_per_case: int | None = Field(default=None, ge=1)
-    """The number of calls of a callback a minute, in a burst or evenly. Further callers get a 429. None: no limit."""
+    """Maximum calls per minute of one callback. A burst may use the whole limit. Further callers get a 429. None: no
+    limit."""
     max_calls_per_minute_per_owner: int | None = Field(default=None, ge=1)
-    """The same for all callbacks of an owner together. Each server counts for itself, and calls that arrive at the same
-    moment can exceed it. None: no limit."""
+    """Maximum calls per minute of all callbacks of an owner together. Each server counts for itself, and calls that
+    arrive at the same moment can exceed it. None: no limit."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=0)
-    """How long closed callbacks and ended calls are kept, in seconds."""
+    """Time for which closed callbacks and ended calls are kept, in seconds."""
     recorded_calls_per_case: int = Field(default=100, ge=1)
-    """The number of ended calls of a callback that are kept."""
+    """Maximum number of ended calls of a callback that are kept."""
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
-    """The number of bytes of ended calls of a callback that are kept."""
+    """Maximum number of bytes of ended calls of a callback that are kept."""
     record_bodies: bool = True
-    """Whether the bodies of requests and of handlers' answers are kept. Handlers and callers get them anyway. A request
-    is kept whole until it is delivered; a dead one, which can be replayed, as long as it is kept at all."""
+    """Whether the bodies of requests and of handlers' decisions are recorded. Handlers and callers still receive them.
+    A complete request is kept until its delivery succeeds; if the delivery is dead, until retention ends, so that it
+    can be replayed."""
     record_headers: bool = True
-    """Whether the headers of requests and of handlers' answers are kept, in the same way. Query strings are always
-    kept."""
+    """Whether the headers of requests and of handlers' decisions are recorded, in the same way. Query strings are
+    always recorded."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
-    """The number of calls that this process runs at a time. Further callers get a 503."""
+    """Maximum number of calls that this process runs at a time. Further callers get a 503."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
-    """The number of deliveries that this process runs at a time. Further ones wait."""
+    """Maximum number of deliveries that this process runs at a time. Further ones wait."""
     drain_s: StopSeconds = 2
-    """How long after a stop signal everything is still served while edges move to other servers, in seconds."""
+    """Time after a stop signal in which the server still accepts calls, while edges move to other servers, in
+    seconds."""
     grace_s: StopSeconds = 25
-    """How long running calls may go on after `drain_s`, in seconds."""
+    """Time for running calls to finish after `drain_s`, in seconds."""
     reflection: bool = False
     """Whether gRPC reflection is served, for development."""
     log_level: LogLevel = "INFO"
