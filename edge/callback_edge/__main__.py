@@ -1,10 +1,21 @@
-"""Run the edge with the settings of the environment: `python -m callback_edge`."""
+"""Entry point of `python -m callback_edge`, with settings from the environment and the file in CALLBACK_CONFIG."""
 
 import sys
 
-from callback_edge.main import main
+from callback_edge.main import run
+from callback_edge.settings import EdgeSettings
+from callback_process.settings import SettingsError
 
-__all__ = ["main"]
+
+def main() -> int:
+    """Run the edge, and return the exit code: 2 if a setting is wrong."""
+    try:
+        settings = EdgeSettings.load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return run(settings)
+
 
 if __name__ == "__main__":
     sys.exit(main())

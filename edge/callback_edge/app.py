@@ -6,7 +6,7 @@ from werkzeug.routing import MapAdapter
 
 from callback_edge.call.exchange import ExchangeFactory
 from callback_edge.pages import views
-from callback_edge.pages.page_cache import JINJA_OPTIONS
+from callback_edge.pages.pages import JINJA_OPTIONS
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 
@@ -20,15 +20,24 @@ def create_app(settings: EdgeSettings, upstream: ServerClient) -> Quart:
     application is an ordinary one: register blueprints and error handlers here, and put templates beside them.
 
     Args:
-        settings: the limits, and the operator's templates.
-        upstream: makes the calls. The caller opens and closes it.
+        settings: The limits, and the operator's templates.
+        upstream: Makes the calls. The caller opens and closes it.
+    """
+    app = create_page_app(settings)
+    app.asgi_http_class = ExchangeFactory(upstream, settings)  # type: ignore[assignment]  # called as a class is
+    return app
+
+
+def create_page_app(settings: EdgeSettings) -> Quart:
+    """Create the application without the path of a call: its views and its one Jinja environment.
+
+    `app.jinja_env` finds a template in the operator's folder first, then in the folder of the blueprint.
     """
     overrides = settings.templates_dir and settings.templates_dir.absolute()  # Quart looks below the package otherwise
     app = _App("callback_edge", static_folder=None, template_folder=overrides)
     app.config["PROPAGATE_EXCEPTIONS"] = True  # to the exchange, which answers; Quart would log the path
     app.jinja_options = {**JINJA_OPTIONS}
     app.register_blueprint(views.blueprint)
-    app.asgi_http_class = ExchangeFactory(upstream, settings)  # type: ignore[assignment]  # called as a class is
     return app
 
 

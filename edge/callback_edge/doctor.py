@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
-from callback_edge.pages.page_cache import PageCache
+from callback_edge.app import create_page_app
+from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
 from callback_edge.settings import EdgeSettings
 from callback_process import findings
@@ -77,7 +78,7 @@ async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if settings.templates_dir is not None:
         check = "edge templates_dir"
         try:
-            PageCache(settings.templates_dir)
+            await Pages.render(create_page_app(settings))
         except TemplatesError as error:
             yield Finding.problem(check, str(error), "correct the file, or remove it to use the built-in one")
         else:

@@ -1,17 +1,24 @@
 """Pages without an edge: their texts, the choice of the language, and the checks of templates of the operator."""
 
+import asyncio
 import tomllib
 
 import pytest
 from support.tree import PACKAGES
 
 from callback_edge import problems
+from callback_edge.app import create_page_app
 from callback_edge.pages.languages import best_language
-from callback_edge.pages.page_cache import PageCache
+from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
+from callback_edge.settings import EdgeSettings
 
 TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
 LANGUAGES = ("en", "nl")
+
+
+def pages(folder=None):
+    return asyncio.run(Pages.render(create_page_app(EdgeSettings(templates_dir=folder))))
 
 
 def texts(language):
@@ -22,7 +29,7 @@ def test_every_language_has_all_texts_and_no_others():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
     assert texts("en").keys() == {problem.text_key for problem in problems.ALL}
-    assert tuple(PageCache().languages) == LANGUAGES
+    assert tuple(pages().languages) == LANGUAGES
     for entry, english in texts("en").items():
         dutch = texts("nl")[entry]
         assert english["text"] != dutch["text"]
@@ -96,7 +103,7 @@ def folder(tmp_path):
 def test_broken_templates_are_refused_with_the_reason(folder, files, problem):
     theirs = folder(**files)
     with pytest.raises(TemplatesError) as caught:
-        PageCache(theirs)
+        pages(theirs)
     assert str(caught.value).startswith(f"templates_dir {theirs}: {problem}")
     assert "\n" not in str(caught.value)
 
@@ -128,7 +135,7 @@ BUTTON = '<button name="callback_confirm" value="1">x</button>'
 )
 def test_a_page_whose_button_does_not_confirm_is_refused(folder, page):
     with pytest.raises(TemplatesError, match=r"confirmation\.html: the confirmation page needs one form"):
-        PageCache(folder(page__html=page))
+        pages(folder(page__html=page))
 
 
 @pytest.mark.parametrize(
@@ -140,18 +147,18 @@ def test_a_page_whose_button_does_not_confirm_is_refused(folder, page):
     ],
 )
 def test_a_button_that_confirms_may_be_written_in_any_way(folder, page):
-    assert PageCache(folder(page__html=page)).page(problems.CONFIRMATION_REQUIRED, "en").decode() == page
+    assert pages(folder(page__html=page)).page(problems.CONFIRMATION_REQUIRED, "en").decode() == page
 
 
 def test_a_missing_folder_is_reported(tmp_path):
     for path in (tmp_path / "none", tmp_path / "file"):
         (tmp_path / "file").touch()
         with pytest.raises(TemplatesError, match=f"templates_dir {path}: does not exist, or is not a folder"):
-            PageCache(path)
+            pages(path)
 
 
 def test_an_unreadable_file_is_named(folder):
     theirs = folder()
     (theirs / "style.css").write_bytes(b"\xff")
     with pytest.raises(TemplatesError, match=r"style\.css: 'utf-8' codec can't decode"):
-        PageCache(theirs)
+        pages(theirs)

@@ -115,13 +115,13 @@ async def test_a_proxy_that_follows_readiness_and_keeps_connections_loses_no_req
 
 
 async def test_a_connection_that_was_not_accepted_before_the_stop_is_answered(plane):
-    async with running_edge(plane.target) as edge:
+    async with running_edge(plane.target, grace_s=DEADLINE_S) as edge:
         waiting = []
         for _ in range(50):  # all at once, while the loop cannot accept
             peer = socket.create_connection(("127.0.0.1", edge.port))
             peer.sendall(http_request(f"/cb/{new_state()}", close=False))
             waiting.append(peer)
-        stop = asyncio.create_task(edge.stop(grace_s=DEADLINE_S))
+        stop = asyncio.create_task(edge.listener.stop(DEADLINE_S))
         for peer in waiting:
             reader, writer = await asyncio.open_connection(sock=peer)
             (answer,) = parse_answers(await reader.read())
@@ -132,12 +132,12 @@ async def test_a_connection_that_was_not_accepted_before_the_stop_is_answered(pl
 
 async def test_a_first_request_that_arrives_during_the_stop_is_answered(plane, monkeypatch):
     monkeypatch.setattr(connection, "_FIRST_REQUEST_S", DEADLINE_S)
-    async with running_edge(plane.target) as edge:
+    async with running_edge(plane.target, grace_s=DEADLINE_S) as edge:
         reader, writer = await edge.connect()
         idle = await edge.connect()
         idle[1].write(http_request(f"/cb/{new_state()}", close=False))
         await one_answer(idle[0])
-        stop = asyncio.create_task(edge.stop(grace_s=DEADLINE_S))
+        stop = asyncio.create_task(edge.stop())
         assert await idle[0].read() == b""  # an idle connection closes at once
         writer.write(http_request(f"/cb/{new_state()}"))
         assert parse_answers(await edge.rest(reader, writer))[0].status == 200
@@ -146,10 +146,10 @@ async def test_a_first_request_that_arrives_during_the_stop_is_answered(plane, m
 
 
 async def test_a_connection_without_a_request_does_not_delay_the_stop(plane):
-    async with running_edge(plane.target) as edge:
+    async with running_edge(plane.target, grace_s=FOR_EVER) as edge:
         silent, half = await edge.connect(), await edge.connect()
         half[1].write(b"GET /cb/")
         async with asyncio.timeout(DEADLINE_S):
-            await edge.stop(grace_s=FOR_EVER)
+            await edge.stop()
         for reader, writer in (silent, half):
             assert await edge.rest(reader, writer) == b""

@@ -6,6 +6,7 @@ import json
 import pytest
 from support.edge import (
     EdgeProcess,
+    FailingUpstream,
     answering,
     answering_after,
     ask,
@@ -17,12 +18,9 @@ from support.edge import (
     refusing,
     running_edge,
     send_raw,
-    serving,
 )
 
 from callback_edge import problems
-from callback_edge.app import create_app
-from callback_edge.settings import EdgeSettings
 
 PATH = f"/cb/{new_state()}"
 MINE = [
@@ -142,11 +140,7 @@ async def test_an_answer_when_the_server_refuses_the_edge(plane, log):
 
 
 async def test_an_internal_error(log):
-    class Broken:
-        async def invoke(self, _request, _body):
-            raise RuntimeError
-
-    async with serving(create_app(EdgeSettings(), Broken())) as edge:
+    async with running_edge(upstream=FailingUpstream()) as edge:
         answer = await ask(edge, PATH)
         assert answer.status == 500
         answer.assert_fixed_headers()

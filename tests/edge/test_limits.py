@@ -222,7 +222,7 @@ async def test_a_stop_cuts_a_client_that_does_not_read(plane):
     async with running_edge(plane.target) as edge:
         with lazy_client(edge.port, requests=8):
             await plane.until(lambda: plane.ended)
-            await edge.stop(0)
+            await edge.stop()
             assert not edge.listener._running
 
 

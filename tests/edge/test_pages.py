@@ -17,12 +17,8 @@ from support.edge import (
     refusing,
     running_edge,
     send_raw,
-    serving,
 )
 from support.tree import PACKAGES
-
-from callback_edge.app import create_app
-from callback_edge.settings import EdgeSettings
 
 BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
@@ -182,18 +178,18 @@ async def test_a_single_page_of_the_operator_keeps_the_built_in_layout(plane, fo
 
 async def test_a_view_renders_a_template_of_the_operator_first(folder, monkeypatch):
     theirs = folder(
-        waiting__html='{% extends "page.html" %}', page__html="<p>{{ text }} {% block more %}{% endblock %}"
+        waiting__html='{% extends "page.html" %}',
+        page__html="<p>{{ text }} {% block more %}{% endblock %}",
+        confirmation__html=CONFIRMATION,
     )
     monkeypatch.chdir(theirs.parent)
-    app = create_app(EdgeSettings(templates_dir=theirs.name), None)
+    async with running_edge(templates_dir=theirs.name) as edge:
 
-    @app.get("/waiting")
-    async def waiting():
-        return await render_template("waiting.html", text="<wait>")
+        @edge.app.get("/waiting")
+        async def waiting():
+            return await render_template("waiting.html", text="<wait>")
 
-    async with serving(app) as edge:
         assert (await ask(edge, "/waiting")).body == b"<p>&lt;wait&gt; "
-        assert b"error.html" in app.jinja_env.loader.get_source(app.jinja_env, "error.html")[1].encode()
 
 
 async def test_an_edge_with_broken_templates_does_not_start(plane, folder):

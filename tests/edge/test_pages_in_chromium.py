@@ -4,10 +4,9 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import count
 from support.browser import chromium, site
-from support.edge import new_state, redirect, refusing, serving
+from support.edge import new_state, redirect, refusing, running_edge
 
 from callback_edge import problems
-from callback_edge.pages.views import views_of
 
 LANGUAGES = ("en", "nl")
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
@@ -31,12 +30,13 @@ async def gallery():
 
     async def app(scope, _receive, send):
         problem = by_path.get(scope["path"], problems.NOT_FOUND)
-        answer = views_of(scope).answer(problem, scope["headers"])
+        answer = edge.pages.answer(problem, scope["headers"])
         headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-    async with serving(app) as edge:
+    async with running_edge() as edge:
+        edge.app.asgi_app = app
         yield f"http://127.0.0.1:{edge.port}"
 
 

@@ -26,12 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.system import assert_events
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
-from callback_edge.app import create_app
-from callback_edge.http.listener import HttpListener
-from callback_edge.pages.page_cache import PageCache
-from callback_edge.pages.views import PageViews
+from callback_edge.edge import Edge
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream.client import ServerClient
 
 PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
 """Options of the real server. By default gRPC disconnects an edge that pings every 30 s."""
@@ -256,12 +252,12 @@ async def control_plane(credentials=None) -> AsyncIterator[ControlPlane]:
         await plane.stop()
 
 
-@dataclass
-class RunningEdge:
-    port: int
-    listener: HttpListener
-    upstream: ServerClient | None = None
-    stopped: bool = False
+class RunningEdge(Edge):
+    """Edge in this process, with a client of its connections."""
+
+    @property
+    def port(self):
+        return self.address.port
 
     async def connect(self):
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -274,38 +270,34 @@ class RunningEdge:
         finally:
             writer.close()
 
-    async def stop(self, grace_s=0):
-        if not self.stopped:
-            self.stopped = True
-            await self.listener.stop(grace_s)
+
+class FailingUpstream:
+    """Upstream whose calls fail with an error that nothing expects."""
+
+    def __init__(self, text=""):
+        self._text = text
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_error):
+        pass
+
+    async def invoke(self, _request, _body):
+        raise RuntimeError(self._text)
 
 
 @contextlib.asynccontextmanager
-async def running_edge(target: str, *, send_buffer_bytes=None, **settings) -> AsyncIterator[RunningEdge]:
-    """Run an edge in this process, on a port of its own."""
-    values = EdgeSettings(server_target=target, **settings)
-    async with (
-        ServerClient(values) as upstream,
-        serving(create_app(values, upstream), values, send_buffer_bytes=send_buffer_bytes) as edge,
-    ):
-        edge.upstream = upstream
-        yield edge
-
-
-@contextlib.asynccontextmanager
-async def serving(app, settings=None, *, send_buffer_bytes=None) -> AsyncIterator[RunningEdge]:
-    """Serve an ASGI application as the edge serves its own."""
+async def running_edge(
+    target="127.0.0.1:1", *, send_buffer_bytes=None, upstream=None, **settings
+) -> AsyncIterator[RunningEdge]:
+    """Run an edge in this process, on ports of its own."""
     listening = socket.create_server(("127.0.0.1", 0))
     if send_buffer_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    settings = settings or EdgeSettings()
-    problems = PageViews(PageCache(settings.templates_dir))
-    edge = RunningEdge(listening.getsockname()[1], HttpListener(app, problems, settings))
-    await edge.listener.start(listening)
-    try:
+    own = {"server_target": target, "admin_bind": "127.0.0.1:0", "drain_s": 0, "grace_s": 0}
+    async with RunningEdge(EdgeSettings(**own | settings), listening=listening, upstream=upstream) as edge:
         yield edge
-    finally:
-        await edge.stop()
 
 
 @dataclass
@@ -428,7 +420,7 @@ class EdgeProcess:
         settings = {**own, **settings}
         if loop == "asyncio":
             first = "import sys; sys.modules['uvloop'] = None"
-        code = f"{first}\nimport sys; from callback_edge.main import main; sys.exit(main())"
+        code = f"{first}\nimport sys; from callback_edge.__main__ import main; sys.exit(main())"
         self._arguments = ["-c", code] if first else ["-m", "callback_edge"]
         self._passed = passed
         if passed is not None:

@@ -23,6 +23,7 @@ from quart.asgi import ASGIHTTPConnection
 from callback.v1 import edge_service_pb2
 from callback_edge import problems
 from callback_edge.call.answer import render
+from callback_edge.call.exchange_context import context_of
 from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
@@ -33,11 +34,10 @@ from callback_edge.call.request import (
     parse_path,
     to_invoke,
 )
-from callback_edge.call.request_record import record_of
 from callback_edge.http_answer import LINGER_S, HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
-from callback_edge.pages.views import ProblemResponse, views_of
+from callback_edge.pages.views import ProblemResponse
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 from callback_process import logs
@@ -82,7 +82,8 @@ class Exchange(ASGIHTTPConnection):
     def __init__(self, shared: ExchangeFactory, app: Quart, scope: Any) -> None:
         super().__init__(app, scope)
         self._shared = shared
-        self._record = record_of(scope)
+        context = context_of(scope)
+        self._record, self._pages, self._send_to_caller = context.record, context.pages, context.send_answer
         self._body = BodyReservation(shared.body_budget)
         headers = dict(scope["headers"])
         self._declared_bytes = int(headers.get(b"content-length", b"0"))  # h11 ensures that it has only digits
@@ -191,10 +192,10 @@ class Exchange(ASGIHTTPConnection):
     ) -> HttpAnswer:
         self._record.set_problem(problem)
         request_headers = cast(list[tuple[bytes, bytes]], self.scope["headers"])
-        return views_of(self.scope).answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
+        return self._pages.answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
 
     async def _send_answer(self, answer: HttpAnswer) -> None:
-        await self.scope["state"]["answer"](answer, is_last=not self._is_complete)
+        await self._send_to_caller(answer, is_last=not self._is_complete)
         if not self._is_complete:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):

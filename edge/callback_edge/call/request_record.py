@@ -2,11 +2,11 @@
 
 import random
 import time
-from typing import Any, Final
+from typing import Final
 
 from callback_edge import metrics
 from callback_edge.call.request import CALL_METHODS
-from callback_edge.limits.callers import Caller
+from callback_edge.callers import Caller
 from callback_edge.problems import Problem
 from callback_process import logs
 
@@ -84,9 +84,3 @@ class RequestRecord:
                 client=self.caller.address,
                 scheme="https" if self.caller.is_https else "http",
             )
-
-
-def record_of(scope: Any) -> RequestRecord:
-    """Return the record of the request with this ASGI scope."""
-    record: RequestRecord = scope["state"]["record"]
-    return record

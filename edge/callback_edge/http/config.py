@@ -6,8 +6,9 @@ import time
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 
+from callback_edge.callers import CallerResolver
 from callback_edge.http.parser import FIXED_FIELDS, MAX_HEAD_BYTES, date
-from callback_edge.limits.callers import CallerResolver
+from callback_edge.pages.pages import Pages
 
 
 class EdgeConfig(Config):
@@ -30,11 +31,13 @@ class EdgeContext(WorkerContext):
     """State of the process that all connections share.
 
     Args:
-        callers: finds the caller of a request.
+        callers: Finds the caller of a request.
+        pages: Answers what no application sees.
     """
 
-    def __init__(self, callers: CallerResolver) -> None:
+    def __init__(self, callers: CallerResolver, pages: Pages) -> None:
         super().__init__(max_requests=None)
         self.callers = callers
+        self.pages = pages
         self.is_draining = False
         """Whether each answer is the last of its connection."""

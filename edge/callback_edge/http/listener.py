@@ -19,10 +19,10 @@ from typing import Any, Final
 from hypercorn.typing import ASGIFramework, LifespanState
 
 from callback_edge import metrics, problems
+from callback_edge.callers import CallerResolver
 from callback_edge.http.config import EdgeConfig, EdgeContext
 from callback_edge.http.connection import Connection
-from callback_edge.limits.callers import CallerResolver
-from callback_edge.pages.views import PageViews
+from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
@@ -47,17 +47,17 @@ class HttpListener:
 
     Args:
         app: the application.
-        views: renders responses that are sent before the application runs; also in each scope's state.
+        pages: Answers to problems.
         settings: the limits.
     """
 
-    def __init__(self, app: ASGIFramework, views: PageViews, settings: EdgeSettings) -> None:
+    def __init__(self, app: ASGIFramework, pages: Pages, settings: EdgeSettings) -> None:
         self._app: Any = app
-        self._state: LifespanState = {"views": views}
+        self._state: LifespanState = {}
         self._config = EdgeConfig()
         self._config.access_log_sample = settings.access_log_sample
         self._callers = CallerResolver(settings.trusted_proxies or ())
-        self._context = EdgeContext(self._callers)
+        self._context = EdgeContext(self._callers, pages)
         self._max_connections = settings.max_connections
         applies = settings.trusted_proxies is not None  # else any peer may be a proxy for all callers
         self._max_per_group = settings.max_connections_per_address if applies else 0

@@ -27,13 +27,13 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from callback_edge import problems
+from callback_edge.call.exchange_context import STATE_KEY, ExchangeContext
 from callback_edge.call.request import ALLOW
 from callback_edge.call.request_record import RequestRecord
 from callback_edge.http.config import EdgeConfig, EdgeContext
 from callback_edge.http.parser import StrictConnection, head_problem
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.per_address import BUSY_RETRY_S
-from callback_edge.pages.views import PageViews
 
 
 class StrictHttpProtocol(H11Protocol):
@@ -48,7 +48,8 @@ class StrictHttpProtocol(H11Protocol):
         self.connection = StrictConnection()
         self._peer = self.context.callers.peer(self.client[0] if self.client else "")
         self._record: RequestRecord | None = None
-        self.connection_state["answer"] = self.answer
+        self._exchange = ExchangeContext(self.answer, self.context.pages)
+        self.connection_state[STATE_KEY] = self._exchange
 
     async def refuse_connection(self, problem: problems.Problem) -> None:
         """Send a problem on a connection beyond a limit, whatever its request, and close it."""
@@ -124,7 +125,7 @@ class StrictHttpProtocol(H11Protocol):
             self.stream_send,
             STREAM_ID,
         )
-        self.connection_state["record"] = self._record
+        self._exchange.record = self._record
         version = request.http_version.decode()
         self.keep_alive_requests += 1
         await self.stream.handle(Request(STREAM_ID, headers, version, method, request.target, self.connection_state))
@@ -141,8 +142,7 @@ class StrictHttpProtocol(H11Protocol):
         retry_after_s: int | None = None,
     ) -> None:
         headers = [("allow", ALLOW)] if problem is problems.METHOD_NOT_ALLOWED else []
-        views: PageViews = self.connection_state["views"]
-        answer = views.answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
+        answer = self.context.pages.answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
         self._record = self._record or RequestRecord(self._peer.caller)
         self._record.set_problem(problem)
         await self.answer(answer, is_last=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from callback_edge import metrics, problems
-from callback_edge.limits.callers import Caller
+from callback_edge.callers import Caller
 from callback_edge.settings import EdgeSettings
 from callback_process.rate_limiter import RateLimiter
 

@@ -31,8 +31,8 @@ from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.availability import ServerAvailability
 from callback_edge.upstream.channel import ServerChannel
-from callback_edge.upstream.pending import PendingCall, PendingCalls
 from callback_edge.upstream.status import REFUSAL_CODES, UNREACHABLE_RETRY_S, problem_error_from, reason_of
+from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 from callback_process import logs
 
 _log = logs.get_logger()
@@ -64,8 +64,8 @@ class ServerClient:
         self._tls = credentials.tls(settings.server_tls)
         self._availability = ServerAvailability(lambda: bool(self._token.value))
         self._numbers = itertools.count(1)
-        self._calls: set[PendingCall] = set()
-        self._unsent = PendingCalls(_STREAM_WAIT_S, self._stream_wait_expired)
+        self._calls: set[UnansweredCall] = set()
+        self._unsent = UnansweredCalls(_STREAM_WAIT_S, self._stream_wait_expired)
         self._is_flush_scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Task[None]] = set()
@@ -103,7 +103,7 @@ class ServerClient:
         if len(self._calls) >= self._max_in_flight:
             metrics.limited("max_requests_in_flight").inc()
             raise problems.ProblemError(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
-        call = PendingCall(next(self._numbers), request, body)
+        call = UnansweredCall(next(self._numbers), request, body)
         body.retain()
         self._calls.add(call)
         self._is_idle.clear()
@@ -132,7 +132,7 @@ class ServerClient:
         self._streams_changed.clear()
         self._flush()
 
-    def call_ended(self, call: PendingCall, result: edge_service_pb2.InvocationResult) -> None:
+    def call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult) -> None:
         """End a call with the server's result."""
         metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
         if result.HasField("response"):
@@ -146,7 +146,7 @@ class ServerClient:
                 return
         self._end(call, problem_error_from(result.status))
 
-    def call_lost(self, call: PendingCall) -> None:
+    def call_lost(self, call: UnansweredCall) -> None:
         """End a call that was sent and will have no result."""
         metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
         self._end(call, problems.ProblemError(problems.OUTCOME_UNKNOWN))
@@ -159,7 +159,7 @@ class ServerClient:
         """Record that a stream failed."""
         self._availability.stream_failed(error, is_ready=self._channel.is_ready)
 
-    def _enqueue(self, call: PendingCall) -> None:
+    def _enqueue(self, call: UnansweredCall) -> None:
         """Queue a call for the next message. The message leaves at the end of this turn of the loop."""
         self._unsent.add(call)
         if not self._is_flush_scheduled:
@@ -174,11 +174,11 @@ class ServerClient:
         while self._unsent and (stream := self._channel.next_free_stream()):
             stream.send(self._unsent.take_batch())
 
-    def _stream_wait_expired(self, call: PendingCall) -> None:
+    def _stream_wait_expired(self, call: UnansweredCall) -> None:
         problem = problems.EDGE_REFUSED if self._availability.is_refused else problems.SERVER_UNREACHABLE
         self._end(call, problems.ProblemError(problem, retry_after_s=UNREACHABLE_RETRY_S))
 
-    def _end(self, call: PendingCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
+    def _end(self, call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
         self._calls.discard(call)
         call.body.release()
         if not self._calls:
@@ -227,7 +227,7 @@ class ServerClient:
         return task
 
 
-def _set_result(call: PendingCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
+def _set_result(call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
     """Give a call its result, unless it has one or its caller has disconnected."""
     if call.result.done():
         return

@@ -15,8 +15,8 @@ import grpc
 import grpc.aio
 
 from callback.v1 import edge_service_pb2
-from callback_edge.upstream.pending import PendingCall, PendingCalls
 from callback_edge.upstream.status import REFUSAL_CODES
+from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 
 
 class StreamObserver(Protocol):
@@ -25,10 +25,10 @@ class StreamObserver(Protocol):
     def stream_changed(self) -> None:
         """React to a stream that became ready, stopped being ready, or can send a message."""
 
-    def call_ended(self, call: PendingCall, result: edge_service_pb2.InvocationResult) -> None:
+    def call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult) -> None:
         """React to the result of a call."""
 
-    def call_lost(self, call: PendingCall) -> None:
+    def call_lost(self, call: UnansweredCall) -> None:
         """React to a call that was sent and will have no result."""
 
 
@@ -44,7 +44,7 @@ class InvocationStream:
     def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver) -> None:
         self._rpc = rpc
         self._observer = observer
-        self._calls = PendingCalls(timeout_s, observer.call_lost)
+        self._calls = UnansweredCalls(timeout_s, observer.call_lost)
         self._outgoing = b""
         self._is_stopped = False
         self._has_work = asyncio.Event()
@@ -62,7 +62,7 @@ class InvocationStream:
         """Whether a message can be sent now."""
         return self.is_ready and not self._outgoing and not self._rpc.done()
 
-    def send(self, calls: Iterable[PendingCall]) -> None:
+    def send(self, calls: Iterable[UnansweredCall]) -> None:
         """Send calls in one message. Requires `can_send`."""
         encoded = []
         for call in calls:

@@ -13,7 +13,7 @@ MAX_BATCH_BYTES: Final = 256 * 1024
 """Largest message of several calls. A larger call has a message of its own."""
 
 
-class PendingCall:
+class UnansweredCall:
     """Call without a result. A caller that disconnects cancels `result` and nothing else."""
 
     __slots__ = ("added_at", "body", "encoded", "number", "refusals", "result")
@@ -33,7 +33,7 @@ class PendingCall:
         """Time at which the call was added to its current queue, by the loop's clock."""
 
 
-class PendingCalls:
+class UnansweredCalls:
     """Queue of calls in the order of their arrival, with a timeout for each.
 
     Args:
@@ -41,16 +41,16 @@ class PendingCalls:
         on_timeout: called with each call that stays longer, which leaves the queue.
     """
 
-    def __init__(self, timeout_s: float, on_timeout: Callable[[PendingCall], None]) -> None:
+    def __init__(self, timeout_s: float, on_timeout: Callable[[UnansweredCall], None]) -> None:
         self._timeout_s = timeout_s
         self._on_timeout = on_timeout
-        self._calls: dict[int, PendingCall] = {}
+        self._calls: dict[int, UnansweredCall] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, call: PendingCall) -> None:
+    def add(self, call: UnansweredCall) -> None:
         """Append a call."""
         loop = asyncio.get_running_loop()
         call.added_at = loop.time()
@@ -58,13 +58,13 @@ class PendingCalls:
         if self._timer is None:
             self._timer = loop.call_later(self._timeout_s, self._remove_expired)
 
-    def remove(self, number: int) -> PendingCall | None:
+    def remove(self, number: int) -> UnansweredCall | None:
         """Remove the call with this number and return it. Return None if it is not here."""
         return self._calls.pop(number, None)
 
-    def take_batch(self) -> list[PendingCall]:
+    def take_batch(self) -> list[UnansweredCall]:
         """Remove the first calls, as many as fit into one message, and return them."""
-        batch: list[PendingCall] = []
+        batch: list[UnansweredCall] = []
         size = 0
         for call in self._calls.values():
             size += len(call.encoded)
@@ -75,7 +75,7 @@ class PendingCalls:
             del self._calls[call.number]
         return batch
 
-    def take_all(self) -> list[PendingCall]:
+    def take_all(self) -> list[UnansweredCall]:
         """Remove all calls and return them."""
         calls = [*self._calls.values()]
         self._calls.clear()

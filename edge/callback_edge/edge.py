@@ -1,0 +1,109 @@
+"""Edge: the one place where its parts are wired. The process and every test use it.
+
+The start: render the pages, connect to the servers, accept callers, then answer operators.
+
+The stop:
+
+1. `/readyz` answers 503, and each answer is the last of its connection. This lasts `drain_s`, so that a proxy in front
+   notices and uses another edge.
+2. The listener accepts no more connections, and waits for running requests until the end of `grace_s`.
+3. Calls whose callers hung up may continue until the same time. Then every call ends with OUTCOME_UNKNOWN.
+4. The connections to the servers close.
+"""
+
+import asyncio
+import contextlib
+import socket
+from types import TracebackType
+from typing import Self
+
+from callback_edge.app import create_app
+from callback_edge.http.activation import passed_socket
+from callback_edge.http.listener import HttpListener
+from callback_edge.pages.pages import Pages
+from callback_edge.pages.template_errors import TemplatesError
+from callback_edge.settings import EdgeSettings
+from callback_edge.upstream.client import ServerClient
+from callback_process.addresses import Address
+from callback_process.admin import AdminServer
+from callback_process.credentials import CredentialsError
+from callback_process.listener import address_of, listen
+
+
+class StartError(Exception):
+    """An edge cannot start. The message is one line for an operator."""
+
+
+class Edge:
+    """One edge, from `async with` to its end.
+
+    Args:
+        settings: The settings.
+        listening: Bound socket for callers. None: the one that systemd passed, or a new one at `bind`.
+        upstream: Makes the calls, in place of the client of the servers in the settings.
+
+    Raises:
+        StartError: A file of the settings cannot be used.
+    """
+
+    def __init__(
+        self, settings: EdgeSettings, *, listening: socket.socket | None = None, upstream: ServerClient | None = None
+    ) -> None:
+        self._settings = settings
+        self._listening = listening
+        try:
+            self.upstream = upstream or ServerClient(settings)
+        except CredentialsError as error:
+            raise StartError(str(error)) from error
+        self.app = create_app(settings, self.upstream)
+        self.listener: HttpListener
+        """Server of the callers, from the start on."""
+        self.pages: Pages
+        """Rendered pages, from the start on."""
+        self.address: Address
+        """Address for callers, from the start on."""
+        self.admin_address: Address
+        """Address for operators, from the start on."""
+        self._is_stopping = False
+        self._is_listener_stopped = False
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as parts:
+            try:
+                self.pages = await Pages.render(self.app)
+                public = parts.enter_context(self._listening or passed_socket() or listen(self._settings.bind))
+                admin = parts.enter_context(listen(self._settings.admin_bind))
+            except (TemplatesError, OSError) as error:
+                raise StartError(str(error)) from error
+            self.address, self.admin_address = address_of(public), address_of(admin)
+            await parts.enter_async_context(self.upstream)
+            self.listener = HttpListener(self.app, self.pages, self._settings)
+            await self.listener.start(public)
+            parts.push_async_callback(self._stop_listener, 0)
+            parts.enter_context(AdminServer(admin, self._why_not_ready))
+            self._parts = parts.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._parts.aclose()
+
+    async def stop(self) -> None:
+        """Drain, and wait for running requests and calls. `async with` then closes what is left."""
+        self._is_stopping = True
+        self.listener.drain()
+        await asyncio.sleep(self._settings.drain_s)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.grace_s
+        loop.call_at(end, self.upstream.give_up)
+        await self._stop_listener(self._settings.grace_s)
+        await self.upstream.wait_idle(max(0, end - loop.time()))  # calls whose callers hung up
+
+    async def _stop_listener(self, grace_s: float) -> None:
+        if not self._is_listener_stopped:
+            self._is_listener_stopped = True
+            await self.listener.stop(grace_s)
+
+    async def _why_not_ready(self) -> str:
+        return "stopping" if self._is_stopping else self.upstream.why_not_ready()

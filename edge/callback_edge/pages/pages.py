@@ -1,0 +1,234 @@
+"""Pages of problems: rendered at the start in every language, and answered from memory.
+
+The pages are Jinja templates in the one environment of the Quart application, `app.jinja_env`. `Pages` renders each of
+them once in each language when the edge starts, because an answer from memory costs a fraction of Quart's request and a
+rendering, and refusals must be cheap. The path of a call, the connection (for requests that no application sees) and
+Quart's error handlers in `views` all answer from here. For the same reason a broken template stops the start and not an
+answer, and nothing of a request can reach a page.
+
+1. A file in the operator's folder replaces the built-in file of the same name. Texts are replaced one by one.
+2. A page is self-contained: no script, no external resource, and a policy that forbids both.
+3. A later page that depends on its request (such as a waiting page) is not one of these: it is a Quart view with
+   `render_template`, see `views`.
+"""
+
+import base64
+import functools
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, Self
+
+import jinja2
+from markupsafe import Markup
+from quart import Quart
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from callback_edge import problems
+from callback_edge.http_answer import HttpAnswer
+from callback_edge.pages.languages import DEFAULT, best_language
+from callback_edge.pages.page_checks import check_confirmation, check_style
+from callback_edge.pages.template_errors import TemplatesError, template_errors
+from callback_edge.pages.texts import Texts, read_texts, source_of
+from callback_edge.problems import Problem
+
+JINJA_OPTIONS: Final[Mapping[str, Any]] = {
+    "undefined": jinja2.StrictUndefined,  # a misspelt name is an error, not a gap on the page
+    "trim_blocks": True,
+}
+"""Options of `app.jinja_env`."""
+
+LAYOUT: Final = "page.html"
+CONFIRMATION: Final = "confirmation.html"
+NOTICE: Final = "notice.html"
+ERROR: Final = "error.html"
+_STYLE: Final = "style.css"
+_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, _STYLE)
+BLUEPRINT: Final = "pages"
+"""Name of the blueprint whose folder has the built-in files."""
+_EXTENSION: Final = "callback_pages"
+_WAIT: Final = frozenset(
+    ("body_timeout", "busy", "call_in_progress", "prefetch_refused", "too_many_requests", "unavailable")
+)
+"""Text keys of the errors that ask for patience."""
+
+_JSON: Final = "application/problem+json"
+_HTML: Final = "text/html"
+_MAX_ACCEPT_CHARS: Final = 1024
+"""How many characters of an accept header are parsed. Browsers send fewer, and each entry costs time."""
+_OFFERED: Final = (_JSON, "application/json", _HTML)  # a client that accepts any JSON gets the problem
+
+_Headers = Iterable[tuple[bytes, bytes]]
+"""Headers of a request, with names in lower case."""
+
+
+class Pages:
+    """Answers to problems: pages for people, problem+json for programs. `render` makes it."""
+
+    def __init__(self, pages: Mapping[tuple[Problem, str], bytes], texts: Mapping[str, Texts], style: str) -> None:
+        self._pages = pages
+        self._languages = texts.keys()
+        self._documents = {each: _document(each, texts[DEFAULT][f"{each.text_key}.text"]) for each in problems.ALL}
+        self._style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+    @classmethod
+    async def render(cls, app: Quart) -> Self:
+        """Render all pages, and make them the application's: `Pages.of(app)` returns them.
+
+        Raises:
+            TemplatesError: A file of the operator's folder cannot be used, or no file of it is a template.
+        """
+        environment = app.jinja_env
+        folder = app.template_folder
+        builtin = app.blueprints[BLUEPRINT].jinja_loader
+        loaders = [each for each in (builtin, app.jinja_loader) if each]
+        try:
+            _check_folder(folder)
+            texts = read_texts(environment, loaders, _FILES)
+            with template_errors(_STYLE):
+                style = source_of(environment, environment.loader or loaders[0], _STYLE)
+                if "</" in style:
+                    raise ValueError("must not have </")  # it would end the style
+            environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
+            rendered = {key: page async for key, page in _render_all(environment, texts, style)}
+        except TemplatesError as error:
+            raise TemplatesError(f"templates_dir {folder}: {error}") from None
+        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style)
+        return pages
+
+    @staticmethod
+    def of(app: Quart) -> "Pages":
+        """Return the pages of an application."""
+        pages: Pages = app.extensions[_EXTENSION]
+        return pages
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """Languages of the pages, the default first."""
+        return tuple(self._languages)
+
+    def answer(
+        self,
+        problem: Problem,
+        request_headers: _Headers = (),
+        *,
+        retry_after_s: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> HttpAnswer:
+        """Return the answer to a problem.
+
+        A problem with the status 200 is a page for every client. Any other is a page for a client that prefers HTML,
+        and problem+json (RFC 9457) for the rest.
+
+        Args:
+            problem: The problem.
+            request_headers: Headers of the request.
+            retry_after_s: Value of `Retry-After`, in seconds; None omits it.
+            headers: More headers of the answer, such as `allow`.
+        """
+        if retry_after_s is not None:
+            headers = [*headers, ("retry-after", str(retry_after_s))]
+        if problem.status < 400:
+            return self._page(problem, request_headers, headers, vary="accept-language")
+        if _prefers_html(_joined(request_headers, b"accept")):
+            return self._page(problem, request_headers, headers, vary="accept, accept-language")
+        own = [("content-type", _JSON), ("vary", "accept")]
+        return HttpAnswer(problem.status, [*own, *headers], self._documents[problem])
+
+    def page(self, problem: Problem, language: str) -> bytes:
+        """Return the page of a problem."""
+        return self._pages[problem, language]
+
+    def policy(self, problem: Problem) -> str:
+        """Return the `Content-Security-Policy` of a problem's page.
+
+        Only a person who has the link can press the button: no site can frame the page, and no cache keeps it
+        (`Cache-Control: no-store`, as on every answer). There is no token against cross-site requests: a site that
+        makes a browser post needs the case's secret URL, and a caller who knows it needs no browser of another person.
+        """
+        directives = [
+            "default-src 'none'",
+            f"style-src 'sha256-{self._style_hash}'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ]
+        if problem is not problems.CONFIRMATION_REQUIRED:
+            # Chromium applies form-action also to a redirect that answers a form. The button leads to its own address,
+            # and from there to the case's redirect, which can be any: every restriction would stop it.
+            directives.append("form-action 'none'")
+        return "; ".join(directives)
+
+    def _page(
+        self, problem: Problem, request_headers: _Headers, headers: Sequence[tuple[str, str]], *, vary: str
+    ) -> HttpAnswer:
+        language = best_language(_joined(request_headers, b"accept-language"), self._languages)
+        own = [
+            ("content-type", f"{_HTML}; charset=utf-8"),
+            ("content-language", language),
+            ("vary", vary),
+            ("content-security-policy", self.policy(problem)),
+        ]
+        return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language])
+
+
+def _check_folder(folder: str | os.PathLike[str] | None) -> None:
+    if folder is not None and not Path(folder).is_dir():
+        raise TemplatesError("does not exist, or is not a folder")
+
+
+async def _render_all(
+    environment: jinja2.Environment, texts: Mapping[str, Texts], style: str
+) -> AsyncIterator[tuple[tuple[Problem, str], bytes]]:
+    for problem, (language, found) in itertools.product(problems.ALL, texts.items()):
+        name, kind = _template_of(problem)
+        with template_errors(name):
+            page = await environment.get_template(name).render_async(
+                language=language,
+                kind=kind,
+                heading=found[f"{problem.text_key}.heading"],
+                text=found[f"{problem.text_key}.text"],
+                button=found.get(f"{problem.text_key}.button", ""),
+                status=problem.status,
+                code=problem.code,
+            )
+            if problem is problems.CONFIRMATION_REQUIRED:
+                check_confirmation(page)
+        with template_errors(LAYOUT):
+            check_style(page, style)
+        yield (problem, language), page.encode()
+
+
+def _template_of(problem: Problem) -> tuple[str, str]:
+    """Return the template of a problem's page, and the kind of page: question, note, wait, fault or refused."""
+    if problem is problems.CONFIRMATION_REQUIRED:
+        return CONFIRMATION, "question"
+    if problem.status < 400:
+        return NOTICE, "note"
+    if problem.text_key in _WAIT:
+        return ERROR, "wait"
+    return ERROR, "fault" if problem.status >= 500 else "refused"
+
+
+def _joined(headers: _Headers, name: bytes) -> str:
+    return ",".join(value.decode("latin-1") for each, value in headers if each == name)[:_MAX_ACCEPT_CHARS]
+
+
+@functools.lru_cache(maxsize=256)  # most callers send the same, and to parse it is a good part of a refusal's cost
+def _prefers_html(accept: str) -> bool:
+    return parse_accept_header(accept, MIMEAccept).best_match(_OFFERED, default=_JSON) == _HTML
+
+
+def _document(problem: Problem, detail: str) -> bytes:
+    # Without `type` it is `about:blank`, whose title is the status's own phrase. `code` says the rest.
+    document = {
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": detail,
+        "code": problem.code,
+    }
+    return json.dumps(document).encode() + b"\n"
