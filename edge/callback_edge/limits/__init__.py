@@ -1,1 +1,1 @@
-"""Limits per caller and of this process, and who a caller is."""
+"""Limits per caller and of this process."""
