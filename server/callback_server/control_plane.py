@@ -172,7 +172,6 @@ class ControlPlane:
         )
         self.port = 0
         """The port of the gRPC server, once started."""
-        self._server_stop: asyncio.Task[None] | None = None
         self._is_stopped = False
 
     @property
@@ -204,7 +203,7 @@ class ControlPlane:
             self._tasks.start(self.replica_bus.run())
             self._tasks.start(self.workers.run_announcements())
             self._tasks.start(self.workers.run_discovery())
-            stack.push_async_callback(self._stop_server)
+            stack.push_async_callback(self._server.stop, self._settings.grace_s)
             await self._server.start()
             await self._report_store(is_up=True)
             self._start_background_work()
@@ -233,7 +232,7 @@ class ControlPlane:
         self.watch_hub.stop()
         self.deliveries.stop()
         # Both at once: a call whose caller has disconnected is not an RPC any more, but must still be finished.
-        work = [asyncio.create_task(self._stop_server()), asyncio.create_task(self.drain())]
+        work = [asyncio.create_task(self._server.stop(self._settings.grace_s)), asyncio.create_task(self.drain())]
         done, _ = await asyncio.wait(work, timeout=self._settings.grace_s)
         # Always send the queued messages: callers on other replicas wait for them.
         await asyncio.gather(self.workers.announce_none(), self.replica_bus.flush())
@@ -280,12 +279,6 @@ class ControlPlane:
 
     async def _report_store(self, is_up: bool) -> None:
         await self.health.set(store_up=is_up)
-
-    async def _stop_server(self) -> None:
-        """Stop the gRPC server, once: grpc.aio crashes where one server is stopped twice at the same time."""
-        if self._server_stop is None:
-            self._server_stop = asyncio.create_task(self._server.stop(self._settings.grace_s))
-        await asyncio.shield(self._server_stop)
 
     async def _cancel_work(self) -> None:
         """Cancel the calls and deliveries that did not end within the grace."""

@@ -63,6 +63,19 @@ async def waiting(services):
     return [call.call_id for call in page.calls]
 
 
+async def test_a_held_call_can_be_answered_after_the_server_of_its_caller_has_gone(store_of):
+    store = store_of()
+    async with running_services(store) as other:
+        async with running_services(store, grace_s=0) as one:
+            made = await generate(one)
+            caller = invoke(one, made)
+            call = await call_of(other, made)
+        (caller_got,) = await asyncio.gather(caller, return_exceptions=True)
+        assert isinstance(caller_got, Exception)
+        said = await answer(other, call)
+        assert (said.call.status, said.callback.close_reason) == (pb.CALL_STATUS_SUCCEEDED, pb.CLOSE_REASON_CONSUMED)
+
+
 async def test_a_held_call_is_answered_from_another_process(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:

@@ -3,6 +3,9 @@
 The answer ends the call in the store. The caller's process is notified by a message between replicas, and also polls
 the store each second in case a message was lost. A held call therefore has exactly one end, even if two answers, the
 deadline, a close and a crash coincide.
+
+If the process of the caller dies, the caller gets a 503. The call stays RUNNING until its lease ends, and can be
+answered until then: the answer is recorded, and decides about the case, although no caller receives it.
 """
 
 from __future__ import annotations

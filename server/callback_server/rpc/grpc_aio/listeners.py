@@ -30,6 +30,7 @@ class Listeners:
     def __init__(self, make_server: Callable[[Options], grpc.aio.Server]) -> None:
         """Create the servers. `make_server` creates one, with these options besides its own."""
         self._servers = [make_server([("grpc.so_reuseport", int(LISTENERS > 1))]) for _ in range(LISTENERS)]
+        self._stopping: asyncio.Task[None] | None = None
 
     def bind(self, address: str, credentials: Callable[[], grpc.ServerCredentials] | None) -> int:
         """Listen on `HOST:PORT`, and return the port.
@@ -55,7 +56,15 @@ class Listeners:
             await server.start()
 
     async def stop(self, grace_s: float | None) -> None:
-        """Accept no more RPCs, and return when the running ones have ended, at the latest after the grace."""
+        """Accept no more RPCs, and return when the running ones have ended, at the latest after the grace.
+
+        A second call waits for the first one: grpc.aio crashes if a server is stopped twice at the same time.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(grace_s))
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self, grace_s: float | None) -> None:
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
 
