@@ -1,4 +1,4 @@
-"""Fixtures for what is deployed."""
+"""Fixtures of the deployment tests: servers, edges, and the proxies in front of them."""
 
 import contextlib
 
@@ -10,14 +10,14 @@ from support.system import own_store
 
 @pytest.fixture(scope="module")
 async def handler():
-    """A handler service of the samples' activity, `order-paid`."""
+    """Run a handler service for the activity of the samples, `order-paid`."""
     async with handler_service("order-paid") as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 async def fleet(tmp_path_factory, handler):
-    """Run two servers and two edges that no test restarts, on their own store: servers sweep every store they use."""
+    """Run two servers and two edges that no test restarts. They have their own store, as servers sweep their store."""
     directory = tmp_path_factory.mktemp("fleet")
     store = own_store(directory).start()
     try:
@@ -29,7 +29,7 @@ async def fleet(tmp_path_factory, handler):
 
 @pytest.fixture(scope="module")
 async def proxies(tmp_path_factory, fleet):
-    """Each kind of proxy, before those edges."""
+    """Run one proxy of each kind in front of the edges of `fleet`."""
     directory = tmp_path_factory.mktemp("proxies")
     async with contextlib.AsyncExitStack() as stack:
         yield {
@@ -40,12 +40,12 @@ async def proxies(tmp_path_factory, fleet):
 
 @pytest.fixture(params=PROXIES)
 def proxy(request, proxies):
-    """nginx, then haproxy."""
+    """Return the proxy under test: nginx, then haproxy."""
     return proxies[request.param]
 
 
 @pytest.fixture
 async def http(proxy):
-    """A caller of the proxy, in HTTP/1.1."""
+    """Return an HTTP/1.1 client of the proxy."""
     async with proxy.browser() as client:
         yield client

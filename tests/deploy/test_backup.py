@@ -1,4 +1,4 @@
-"""A backup as the page on operations says, while calls go on; the loss of the store; and what a restore brings."""
+"""Backup and restore as the page on operations describes them: a backup under load, loss of the store, a restore."""
 
 import asyncio
 import os
@@ -19,16 +19,16 @@ from callback import CallbackStatus, Response
 
 
 def start_backup(store, copy):
-    """Start the sample, as the page says."""
-    # redis-cli comes with the redis-server that tests have anyway, and is the same to either store.
+    """Start the sample script in the way that the page describes."""
+    # The tests already need redis-server, which includes redis-cli. It works with Redis and with Valkey.
     cli = f"{require('redis-cli')} -p {store.port}"
-    # A shell cannot trap what is ignored when it starts, as SIGINT is where tests run in the background.
+    # A shell cannot trap a signal that is ignored when it starts. SIGINT is ignored if the tests run in the background.
     command = ["env", "--default-signal", "sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
     return subprocess.Popen(command, env={**os.environ, "CLI": cli}, stderr=subprocess.PIPE, text=True)
 
 
 def back_up(store, copy):
-    """Run the sample to its end: gives its exit code and what it said on standard error."""
+    """Run the sample script to its end, and return its exit code and its standard error."""
     with start_backup(store, copy) as backup:
         said = backup.communicate()[1]
     return backup.returncode, said
@@ -36,7 +36,7 @@ def back_up(store, copy):
 
 @pytest.fixture
 def rewriting_store(tmp_path):
-    """A store whose append-only file is being rewritten, for as long as the test: so long waits every backup."""
+    """Run a store that rewrites its append-only file during the whole test, so that every backup waits."""
     store = own_store(tmp_path, settings=("--auto-aof-rewrite-percentage", "73", "--rdb-key-save-delay", "10000000"))
     store.start()
     with redis.Redis(port=store.port) as client:
@@ -47,7 +47,7 @@ def rewriting_store(tmp_path):
 
 
 class Business:
-    """An owner who makes cases, some of which are called, one after the other; `calls` are what was acknowledged."""
+    """Owner that creates cases and calls them one after the other. `calls` has the acknowledged calls."""
 
     def __init__(self, system):
         self._system = system
@@ -55,7 +55,7 @@ class Business:
         """(case, body) of calls that were answered."""
 
     async def go_on(self):
-        """Works until it is cancelled."""
+        """Create and call cases until the task is cancelled."""
         while True:
             case = await self._system.client.generate_callback_url("record", Response("ok"))
             body = os.urandom(2000)
@@ -104,7 +104,7 @@ async def test_a_restore_brings_back_everything_from_the_start_of_the_backup(tmp
                 assert (await system.client.get_call(call.call_id)).body == body
             answer = await system.http.post(url(waiting), content=b"after all")
             assert (answer.status_code, answer.text) == (200, "thank you")
-            # What the page warns of: of what came after the backup, nothing is known.
+            # The page warns of this: the restored store has nothing that came after the backup.
             assert (await system.http.get(url(since))).status_code == 404
             assert (await system.client.get_callback(consumed_later.case_id)).status is CallbackStatus.OPEN
             assert (await system.http.get(url(consumed_later))).status_code == 200
@@ -113,7 +113,7 @@ async def test_a_restore_brings_back_everything_from_the_start_of_the_backup(tmp
 
 
 def rewriting(store):
-    """At which growth the store rewrites its append-only file, in percent."""
+    """Return the growth, in percent, at which the store rewrites its append-only file."""
     command = [require("redis-cli"), "-p", str(store.port), "--raw", "config", "get", "auto-aof-rewrite-percentage"]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[-1]
 

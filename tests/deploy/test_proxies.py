@@ -1,5 +1,7 @@
-"""nginx and haproxy, started from the samples: what callers send and get passes through, its secret reaches no log, and
-no request is sent twice."""
+"""nginx and haproxy, started from the samples.
+
+Requests and responses pass through unchanged, the state of a callback reaches no log, and no request is sent twice.
+"""
 
 import asyncio
 import contextlib
@@ -27,12 +29,12 @@ def test_the_sample_is_accepted_by_its_program(tmp_path, kind):
     code, words = proxy.check()
     assert code == 0, words
     warnings = [line for line in words.splitlines() if "warn" in line.lower()]
-    # The one that a newer nginx has for what an older one needs.
+    # A newer nginx warns of this directive, which an older nginx needs.
     assert [line for line in warnings if 'the "listen ... http2" directive is deprecated' not in line] == []
 
 
 async def the_call(fleet, case):
-    """The one call of a case, whole."""
+    """Return the only call of a case, with its body."""
     (call,) = [call async for call in fleet.client.list_calls(case.case_id)]
     return await fleet.client.get_call(call.call_id)
 
@@ -98,15 +100,15 @@ async def test_a_caller_that_bypasses_the_proxy_cannot_choose_an_address(fleet):
 
 
 async def test_one_address_cannot_take_every_connection_of_haproxy(fleet, proxies):
-    """nginx counts an address's requests alone, not its idle connections."""
+    """Test haproxy only: nginx limits the requests of an address, not its idle connections."""
     proxy = proxies["haproxy"]
     greedy = ("127.0.0.5", 0)
-    # Plain sockets, because the system connects them by itself: an accepted connection may be silent for 10 s, and
-    # opening streams takes longer on a busy machine.
+    # The test uses plain sockets, because the kernel connects them by itself. An accepted connection may be silent
+    # for 10 s, and opening streams takes longer than that on a busy machine.
     held = [socket.create_connection(("127.0.0.1", proxy.port), source_address=greedy) for _ in range(520)]
     for each in held:
         each.setblocking(False)
-    # Which 8 are turned away is for its threads to say.
+    # The threads of haproxy decide which 8 connections it refuses.
     await wait_until(lambda: sum(map(is_over, held)) == 8)
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     async with proxy.browser(local_address=CALLER) as http:
@@ -125,7 +127,7 @@ def is_over(connected):
 
 
 async def test_a_caller_that_tries_states_is_limited_by_its_own_address_and_not_the_proxys(fleet, proxy):
-    # An address for each proxy: the edges are the same, and remember.
+    # Each proxy has its own address, because both use the same edges, which count the attempts of an address.
     guesser = {"nginx": "127.0.0.3", "haproxy": "127.0.0.4"}[proxy.kind]
     async with proxy.browser(local_address=guesser) as http:
         for n in range(1000):
@@ -215,7 +217,7 @@ async def test_a_body_has_the_limit_of_the_edge(fleet, proxy, http):
 
 
 async def raw(proxy, data):
-    """Send bytes over TLS, waits for the first of what comes back, and hangs up."""
+    """Send bytes over TLS, wait for the first bytes of the response, and close the connection."""
     reader, writer = await proxy.connect()
     try:
         writer.write(data)
@@ -227,7 +229,7 @@ async def raw(proxy, data):
 
 
 def faulty(state):
-    """Requests that are wrong in ways that tempt a proxy to write them down."""
+    """Return malformed requests of kinds that a proxy is likely to log."""
     path = f"/cb/{state}"
     host = f"Host: {HOST}\r\n"
     return [
@@ -249,7 +251,7 @@ def faulty(state):
 
 
 def states_in(proxy, *states):
-    """Where a proxy has written one of these states: in logs, or in any other file but those that it was given."""
+    """Return the logs and other files in which a proxy wrote one of these states, except its input files."""
     haystack = Haystack({"words": proxy.said().encode()})
     haystack.add_files(proxy.directory, "*")
     return haystack.names_with(states)
@@ -283,9 +285,9 @@ async def test_without_an_edge_nothing_happens_and_the_caller_can_retry(tmp_path
 
 
 class Breaking:
-    """Stands for an edge: takes requests and answers each with `answer`, or hangs up if there is none.
+    """Stand-in for an edge. It sends `answer` for each request, or closes the connection if `answer` is empty.
 
-    `requests` are the first lines that it got; `ready` is what its admin port says.
+    `requests` has the request lines that it received. `ready` is the readiness that its admin port reports.
     """
 
     def __init__(self):
@@ -293,7 +295,7 @@ class Breaking:
         self.answer = b""
         self.ready = True
         self.ended_by = []
-        """Who closed each connection that was answered: "proxy" or, as idle for too long, "edge"."""
+        """The side that closed each answered connection: "proxy", or "edge" after the idle timeout."""
 
     async def serve(self, reader, writer):
         try:
@@ -304,7 +306,7 @@ class Breaking:
                 if not self.answer:
                     break
                 writer.write(self.answer)
-        except (asyncio.IncompleteReadError, ConnectionResetError):  # haproxy resets what it needs no more
+        except (asyncio.IncompleteReadError, ConnectionResetError):  # haproxy resets unneeded connections
             self.ended_by.append("proxy")
         except TimeoutError:
             self.ended_by.append("edge")
@@ -320,7 +322,7 @@ class Breaking:
 
 @contextlib.asynccontextmanager
 async def two_breaking(kind, directory, gone=0):
-    """A proxy before two `Breaking` edges, of which the last `gone` are not there: gives (edges, proxy)."""
+    """Run a proxy in front of two `Breaking` edges, and yield (edges, proxy). The last `gone` edges do not listen."""
     edges = [Breaking(), Breaking()]
     async with contextlib.AsyncExitStack() as stack:
         addresses = []
@@ -346,7 +348,7 @@ async def test_a_request_that_an_edge_received_is_never_resent(tmp_path, kind, m
 @pytest.mark.parametrize("kind", PROXIES)
 async def test_while_one_edge_refuses_connections_the_other_gets_every_request(tmp_path, kind):
     async with two_breaking(kind, tmp_path, gone=1) as ((one, _), proxy), proxy.browser() as http:
-        assert (await http.post("/cb/x")).status_code == 502  # so one has just failed: there is no other all the same
+        assert (await http.post("/cb/x")).status_code == 502  # the proxy still tries the only edge that listens
         one.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
         answers = await asyncio.gather(*(http.post("/cb/x", content=b"x" * 50_000) for _ in range(20)))
         assert [answer.text for answer in answers] == ["ok"] * 20

@@ -1,7 +1,7 @@
-"""Requests that invite a proxy and an edge to read them differently: what is called is what was asked, once each.
+"""Ambiguous requests, which a proxy and an edge could parse differently. Each valid one makes exactly one call.
 
-Every payload goes to an edge directly, through nginx, and through haproxy, each time to a case of its own. All of one
-way are sent at the same time: some take until a timeout.
+Every payload goes to an edge directly, through nginx, and through haproxy, each time to its own case. All payloads of
+one way are sent at the same time, because some of them last until a timeout.
 """
 
 import asyncio
@@ -26,26 +26,26 @@ ANSWER = b"the case's own answer"
 
 
 class Became(NamedTuple):
-    """What became of one payload."""
+    """Result of one payload."""
 
     raw: bytes
-    """All that came back."""
+    """All bytes of the response."""
     calls: list[tuple[str, bytes]]
-    """Which calls its case had, in order: of each the query and the body."""
+    """Query and body of each call of its case, in order."""
 
 
 class Sent(dict[str, Became]):
-    """What became of each payload on one way, by its name."""
+    """Results of all payloads on one way, by the name of the payload."""
 
     by_proxy = False
-    """Whether a proxy was there, to refuse what an edge takes, or to make sense of what an edge refuses."""
+    """Whether a proxy was on the way. It can refuse what an edge accepts, and repair what an edge refuses."""
 
     def calls(self, names):
         return {name: self[name].calls for name in names}
 
 
 async def answered(connect, payload):
-    """Send a payload, and once there is an answer what ends the connection. Returns all that comes."""
+    """Send a payload and, after the first response, `END`, which ends the connection. Return all received bytes."""
     raw = b""
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -56,14 +56,14 @@ async def answered(connect, payload):
                 writer.write(END)
                 while data := await reader.read(65_536):
                     raw += data
-    except (OSError, TimeoutError):  # reset, over what was sent after the refusal; TimeoutError: it waits for more
+    except (OSError, TimeoutError):  # a reset after a refusal, or the peer waits for more
         pass
     return raw
 
 
 @pytest.fixture(scope="module", params=WAYS)
 async def sent(request, fleet, proxies):
-    """Every payload, sent on one way."""
+    """Send every payload on one way, and return the results."""
     host, port = fleet.addresses[0][0].split(":")
     proxy = proxies.get(request.param)
     connect = proxy.connect if proxy else lambda: asyncio.open_connection(host, port)

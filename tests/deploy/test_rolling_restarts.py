@@ -1,6 +1,6 @@
-"""Every process is restarted, one after the other, under load: no call is lost, and none is made twice.
+"""Rolling restarts of every process under load: no call is lost, and no call is made twice.
 
-Full: `CALLBACK_SOAK=1`, ten rounds over two servers and two edges; reduced: one.
+With `CALLBACK_SOAK=1` the test runs ten rounds over two servers and two edges, otherwise one round.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ CASES = 8
 
 @pytest.fixture
 async def handler():
-    """A handler that answers with what it was sent."""
+    """Run a handler that responds with the body it received."""
     async with handler_service("order-paid") as service:
 
         async def echo(call):
@@ -33,7 +33,7 @@ async def handler():
 
 @pytest.fixture
 async def fleet(tmp_path, handler):
-    """Two servers and two edges, on a store of their own."""
+    """Run two servers and two edges on their own store."""
     store = own_store(tmp_path).start()
     options = {"activities": handler.config, "server": {"CALLBACK_RECORDED_CALLS_PER_CASE": "1000000"}}
     try:

@@ -18,17 +18,17 @@ from callback_server.settings import ServerSettings
 
 @pytest.fixture(scope="session")
 def composed():
-    """What Compose makes of the compose file."""
+    """Return the compose file as Compose resolves it."""
     program, text = require("docker-compose"), (SAMPLES / "compose.yaml").read_text()
     version = subprocess.run([program, "version", "--short"], capture_output=True, check=True, text=True).stdout
-    if version.startswith("1."):  # Debian 12's: it does not know this line
+    if version.startswith("1."):  # the Compose of Debian 12 does not know this line
         text = text.replace("name: callback\n", "")
     command = [program, "--project-directory", str(SAMPLES), "-f", "-", "config"]
     return yaml.safe_load(subprocess.run(command, input=text, capture_output=True, check=True, text=True).stdout)
 
 
 def ours(composed):
-    """The services that run our own image."""
+    """Return the services that run the image of this repository."""
     return {name: service for name, service in composed["services"].items() if service["image"].startswith("callback")}
 
 
@@ -51,7 +51,7 @@ def test_the_principals_are_one_for_each_kind_of_client():
 
 
 def variables(text):
-    """Names of our environment variables in a text."""
+    """Return the names of Callback's environment variables in a text."""
     return set(re.findall(r"\bCALLBACK_[A-Z_]+\b", text)) - {"CALLBACK_CONFIG"}
 
 
@@ -124,7 +124,7 @@ def test_the_store_keeps_its_promises_and_its_data(composed):
     assert options == {
         "--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction", "--save": "",
     }  # fmt: skip
-    # Compose 1 writes it in short.
+    # Compose 1 writes the short form.
     (volume,) = store["volumes"]
     assert volume == "store:/data:rw" or (volume["type"], volume["target"]) == ("volume", "/data")
 

@@ -1,4 +1,4 @@
-"""The systemd units: systemd accepts them, they can do little beyond their work, and can do all of that."""
+"""The systemd units: systemd accepts them, and their permissions suffice for their process with little to spare."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ UNITS = ("callback-server@.service", "callback-edge@.service")
 
 @pytest.fixture
 def units(tmp_path):
-    """The units in a folder, with the program of this environment; systemd looks whether it is there."""
+    """Write the units with the path of this environment's program, as systemd checks that the program exists."""
     program = Path(sys.executable).with_name("callback")
     for unit in SAMPLES.glob("callback-*@.*"):
         changes = {"/opt/callback/bin/callback": program} if unit.suffix == ".service" else {}
@@ -39,7 +39,7 @@ def test_systemd_accepts_the_units(units):
 
 @pytest.mark.parametrize("name", UNITS)
 def test_a_unit_has_few_permissions_beyond_its_work(units, name):
-    """systemd's own measure, from 0.0 (nothing) to 10.0 (everything); the bound is in tenths."""
+    """Check the exposure level that systemd computes, from 0.0 to 10.0 (everything); the threshold is in tenths."""
     command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=12", str(units / name)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
@@ -53,7 +53,7 @@ def test_a_unit_has_more_time_to_stop_than_its_process_needs(name):
 
 
 def calls_of(group):
-    """The system calls of one of systemd's groups, those of groups in it too."""
+    """Return the system calls of a systemd group, including its nested groups."""
     listed = subprocess.run(
         [require("systemd-analyze"), "syscall-filter", group], capture_output=True, check=True, text=True
     ).stdout
@@ -63,7 +63,7 @@ def calls_of(group):
 
 
 def allowed(name):
-    """The system calls that a unit allows."""
+    """Return the system calls that a unit allows."""
     calls = set()
     for words in re.findall(r"^SystemCallFilter=(.*)$", (SAMPLES / name).read_text(), re.MULTILINE):
         groups = {call for word in words.removeprefix("~").split() for call in calls_of(word)}
@@ -72,8 +72,8 @@ def allowed(name):
 
 
 def traced(process, trace):
-    """Make a process count its system calls, from its start to its end, in `trace`."""
-    # The tracer is the grandchild: signals reach the process itself.
+    """Run a process under strace, which writes the count of its system calls to `trace`."""
+    # With -D the tracer is a grandchild, so signals reach the process itself.
     process._command = [require("strace"), "-D", "-f", "-c", "-U", "name", "-o", str(trace), *process._command]
 
 

@@ -1,4 +1,4 @@
-"""One running system for all of these tests, with a handler that does what a test tells it to."""
+"""One running system for all end-to-end tests, with a handler that follows the script of a test."""
 
 from types import SimpleNamespace
 
@@ -14,10 +14,10 @@ HASTY_S = 0.3
 
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory):
-    """The system and what is around it.
+    """Run the system and its handlers.
 
-    `push` is served by `handler`, `hasty` as well but in 0.3 s, `mortal` at a target where a test starts a handler of
-    its own, and no handler listens for `nobody`.
+    `handler` serves `push`, and `hasty` with a deadline of 0.3 s. A test starts its own handler at the target of
+    `mortal`. No handler listens for `nobody`.
     """
     directory = tmp_path_factory.mktemp("system")
     store = own_store(directory).start()
@@ -37,14 +37,14 @@ async def world(tmp_path_factory):
 
 
 class World(SimpleNamespace):
-    """A running system and its handlers."""
+    """Running system and its handlers."""
 
     def __init__(self, system, handler, mortal):
         super().__init__(system=system, client=system.client, handler=handler, mortal=mortal)
         self.port = int(system.url.rpartition(":")[2])
 
     async def ask(self, url, method="GET", headers=(), body=b""):
-        """One request on a connection of its own; the answer as it was on the wire."""
+        """Send one request on its own connection, and return the response as it was on the wire."""
         path = url.removeprefix(self.system.url)
         raw = await send_raw(self.port, http_request(path, method, headers, body))
         (answer,) = parse_answers(raw, [method])
@@ -52,6 +52,6 @@ class World(SimpleNamespace):
         return answer
 
     async def last_call(self, case):
-        """The newest recorded call of a case, with its body; None if there is none."""
+        """Return the newest recorded call of a case, with its body, or None if the case has no call."""
         page = await self.client.list_calls_page(case.case_id, page_size=1)
         return await self.client.get_call(page.items[0].call_id) if page.items else None

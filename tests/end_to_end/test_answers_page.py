@@ -1,4 +1,4 @@
-"""docs/answers.md: its commands and programs, unchanged, against a running system."""
+"""The page docs/answers.md: tests run its commands and programs, unchanged, against a running system."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ async def test_the_program_of_the_page_answers_a_held_call_and_its_watch_shows_i
     )
     try:
         made, seen = [], b""
-        while not seen:  # until it has begun to watch
+        while not seen:  # wait until it watches
             reply, call = await calling(
                 system, system.client.generate_callback_url("form", Response()).url, form={"name": "Ada"}
             )

@@ -1,4 +1,4 @@
-"""What a real browser does: sent back by a bank, or made to post by another origin, it arrives where it should."""
+"""Callbacks in a real browser: redirected by a bank, or posted by another origin, it lands on the right page."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 async def sites():
-    """The bank (or another sender that redirects the browser), and the own platform."""
+    """Run two sites: the bank (or another sender that redirects the browser), and the platform of the owner."""
     async with site("127.0.0.2") as bank, site("127.0.0.3") as platform:
         platform.pages["/page/thankyou"] = "<title>Thank you</title>"
         yield bank, platform
@@ -32,7 +32,7 @@ async def sites():
 
 @pytest.fixture(scope="module")
 async def around(sites, world, tmp_path_factory):
-    """A system whose platform is one of these sites; with the handler of `world`."""
+    """Run a system whose platform is one of these sites, with the handler of `world`."""
     directory = tmp_path_factory.mktemp("browser")
     store = own_store(directory).start()
     config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
@@ -53,7 +53,7 @@ async def browser():
 
 @pytest.fixture
 async def page(browser, sites):
-    """A page of a browser without history; the sites forget whom they saw."""
+    """Open a page in a browser without history, and clear the requests that the sites recorded."""
     for each in sites:
         each.requests.clear()
     context = await browser.new_context()
@@ -66,7 +66,7 @@ def link(url):
 
 
 def form(action, **fields):
-    """A page that posts a form by itself, as OAuth's `form_post` and SAML's POST binding do."""
+    """Return a page that submits a form by itself, as OAuth's `form_post` and SAML's POST binding do."""
     inputs = "".join(f"<input type=hidden name='{name}' value='{value}'>" for name, value in fields.items())
     return f"<body onload='document.forms[0].submit()'><form method=post action='{action}'>{inputs}</form>"
 
@@ -105,7 +105,7 @@ async def test_a_bank_sends_the_browser_back_and_it_lands_on_the_platform(page, 
 
 
 def assert_tells_nothing(headers, case):
-    """A site that a callback leads to learns neither its URL nor who sent the browser there."""
+    """Check that the target site of a callback learns neither the callback's URL nor the site before it."""
     assert case.state not in json.dumps(headers)
     assert "referer" not in headers
 
@@ -252,7 +252,7 @@ async def test_a_person_confirms_and_the_handler_gets_the_confirmed_get(browser,
 
 
 async def test_a_second_click_does_nothing_twice_and_the_pages_say_so(browser, around):
-    """Without a script nothing keeps a person from it."""
+    """Click twice with JavaScript disabled, as only a script could prevent a second click."""
     gate = asyncio.Event()
 
     async def script(_request, _context):
@@ -268,7 +268,7 @@ async def test_a_second_click_does_nothing_twice_and_the_pages_say_so(browser, a
     await page.goto(case.url)
     box = await page.locator("button").bounding_box()
     place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    await page.mouse.click(*place)  # page.click would wait for the answer
+    await page.mouse.click(*place)  # page.click would wait for the response
     await wait_until(lambda: around.handler.requests(name))
     async with page.expect_response(lambda answer: answer.status == 409) as refused:
         await page.mouse.click(*place)

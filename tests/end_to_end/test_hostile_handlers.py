@@ -1,4 +1,4 @@
-"""Whatever a handler answers: on the wire it is as the model says, or a clean 502. Never a hang, never a split."""
+"""Arbitrary answers of a handler: the response equals the model or is a clean 502, without hang or split."""
 
 import json
 
@@ -31,7 +31,7 @@ answers = st.builds(
 
 
 def model(own, answer, method):
-    """What must be on the wire: (status, headers, body), or None for a 502."""
+    """Return the expected response on the wire: (status, headers, body), or None for a 502."""
     if answer.verdict not in (1, 2) or not _allowed(answer.response):
         return None
     type_, url, code, headers, body = own if answer.verdict == 1 else REJECTION
@@ -57,7 +57,7 @@ def model(own, answer, method):
 
 
 def _allowed(response):
-    """Whether each attribute that is given is allowed for itself."""
+    """Return whether each present attribute is valid by itself."""
     code, fields = response.response_code, response.response_headers.headers
     return (
         response.response_type in (0, 1, 2)
@@ -74,7 +74,7 @@ async def assert_rendered(world, case_name, method, answer, expected, problem="r
     response, _ = CASES[case_name]
     name = world.handler.play(answering(answer))
     case = await world.client.generate_callback_url("push", response, activity_case=name)
-    got = await world.ask(case.url, method)  # read until the connection ends: a second answer would be seen
+    got = await world.ask(case.url, method)  # reads to the end of the connection, so a second response would be seen
     recorded = await world.last_call(case)
     if expected is None:
         assert (got.status, json.loads(got.body)["code"]) == (502, problem)
@@ -95,7 +95,7 @@ async def test_a_hostile_answer_matches_the_model_or_is_a_502(world, case_name, 
 
 @st.composite
 def damaged(draw):
-    """The bytes of an answer, with some of them changed, cut off or put in."""
+    """Generate the bytes of an answer, with some of them changed, cut off or inserted."""
     raw = bytearray(draw(answers).SerializeToString())
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(raw)))

@@ -16,9 +16,9 @@ CASES = 120
 
 @pytest.fixture(scope="module")
 async def listed(tmp_path_factory):
-    """A client of a system with these cases alone, and [(case_id, activity, status, labels)], newest first.
+    """Return a client of a system that has only these cases, and [(case_id, activity, status, labels)], newest first.
 
-    Every third is of another activity; every fourth was closed by a call, every fourth by its owner.
+    Every third case has another activity. A call closed every fourth case, and the owner closed another fourth.
     """
     directory = tmp_path_factory.mktemp("lists")
     store = own_store(directory).start()

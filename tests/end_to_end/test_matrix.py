@@ -1,6 +1,6 @@
-"""Every end of a call, in every mode of a case, with both types and both URL families, over HTTP.
+"""Every outcome of a call, in every mode of a case, with both response types and both URL families, over HTTP.
 
-The life table has the effect on the case. The table here has the answer for the caller.
+The life table defines the effect on the case. The table here defines the response to the caller.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ _REDIRECT, _RESPONSE = resources.RESPONSE_TYPE_REDIRECT, resources.RESPONSE_TYPE
 
 @dataclass(frozen=True)
 class Http:
-    """What a caller gets. None for a status: the method decides between 302 and 303."""
+    """Response that a caller gets. A status of None means 302 or 303, depending on the method."""
 
     status: int | None
     headers: dict[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ CLOSED_HERE = {"cb": Http(410, problem="callback_closed"), "cbq": Http(404, prob
 
 @dataclass(frozen=True)
 class Outcome:
-    """One way in which a call ends. `script` is the handler's, `http` what the caller gets (by type, if a dict)."""
+    """One outcome of a call: the `script` of the handler, and the caller's response `http` (by type, if a dict)."""
 
     name: str
     ends: str
@@ -131,7 +131,7 @@ def invalid(name, answer, **more):
 
 
 def one_of_many(name, **attributes):
-    """A value of those that are refused alike: only a soak tries each in all combinations."""
+    """Return one of many equally refused values. Only a soak run tries each of them in all combinations."""
     return invalid(name, accept(override(**attributes)), combinations=count(DIAGONAL, COMBINATIONS))
 
 
@@ -293,7 +293,7 @@ def call_status(ends):
 
 
 class Tried:
-    """One case of one combination, ready to be called."""
+    """One case of one combination, ready for a call."""
 
     def __init__(self, world, outcome, flags, type_, family):
         self.world, self.outcome = world, outcome
@@ -334,7 +334,7 @@ class Tried:
         return status
 
     async def assert_called_again(self, status):
-        """What a second call gets, and that a closed case's handler hears nothing of it."""
+        """Check the response to a second call. A second call of a closed case does not reach its handler."""
         before = len(self.world.handler.requests(self.script))
         answer = await self.call()
         if status == CLOSED:

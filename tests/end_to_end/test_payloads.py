@@ -1,4 +1,4 @@
-"""What providers really send reaches a handler, and is read back from the record, byte for byte."""
+"""Real payloads of providers: the handler and the record get them byte for byte."""
 
 import asyncio
 import gzip
@@ -50,7 +50,7 @@ PAYLOADS = {
 
 @pytest.fixture
 async def called(world):
-    """Make a call on a multi-use case of `record` or `push`; gives what its handler got and what was recorded."""
+    """Call a multi-use case of `record` or `push`, and return the handler's request and the recorded call."""
     name = world.handler.play(answering(accept()))
     cases = {
         activity: await world.client.generate_callback_url(

@@ -30,7 +30,7 @@ ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061")
 
 
 class Tour:
-    """A new user in an own directory, with the environment of the README."""
+    """New user in their own directory, with the environment of the README."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -96,7 +96,7 @@ def listens(address):
         except httpx.ConnectError:
             return False
         except httpx.TransportError:
-            return True  # it speaks gRPC
+            return True  # the port speaks gRPC
         return True
 
     return connects

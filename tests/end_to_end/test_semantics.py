@@ -1,4 +1,4 @@
-"""What a caller sees of the life of a case: while it runs, when it is changed under way, and by whom it is reached."""
+"""The life of a case as callers see it: during a call, when a case changes during a call, and what reaches a case."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ FAMILIES = ["", "state"]
 
 
 class MethodRouter:
-    """A script that waits until it is opened."""
+    """Handler script that waits until the test opens it."""
 
     def __init__(self):
         self.opened = asyncio.Event()
@@ -51,7 +51,7 @@ async def gate():
 
 
 async def start(world, case, gate, **request):
-    """A call that is running."""
+    """Start a call, wait until the handler has it, and return its task."""
     call = asyncio.create_task(world.ask(case.url, **request))
     await gate.until_entered()
     return call

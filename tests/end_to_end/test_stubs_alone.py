@@ -1,4 +1,4 @@
-"""A handler that uses only the generated stubs works in the whole system, and gets every field."""
+"""A handler that uses only the generated stubs: it works in the whole system, and gets every field."""
 
 import ast
 import json
@@ -85,7 +85,7 @@ PROGRAMS = {
 
 @pytest.fixture(params=PROGRAMS)
 def program(request, world):
-    """Such a handler for the activity `mortal`, which runs as a program."""
+    """Run such a handler as a program, for the activity `mortal`."""
     source = textwrap.dedent(PROGRAMS[request.param])
     with subprocess.Popen([sys.executable, "-c", source, world.mortal], stdout=subprocess.PIPE) as running:
         assert running.stdout.readline() == b"ready\n"
