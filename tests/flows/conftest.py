@@ -1,4 +1,4 @@
-"""One system for all flows, a platform that browsers land on, and a browser."""
+"""Fixtures of the flows: one system, a platform that browsers land on, and a browser."""
 
 import contextlib
 import json
@@ -17,15 +17,15 @@ ACTIVITIES = ("openid-login", "saml-login", "payment-webhook", "payment-return")
 
 @pytest.fixture(scope="session")
 def handler_address():
-    """Where the handlers of the recipe that is tried listen."""
+    """Return the address at which the handlers of the tested recipe listen."""
     return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory, handler_address):
-    """The system: `client` asks it for URLs, its edge is at `url`; browsers are sent on to `platform`.
+    """Run the system. `client` generates URLs, the edge is at `url`, and redirects lead browsers to `platform`.
 
-    Its profiles are those for senders with a kind of their own, as the recipes declare them; all know `SECRET`.
+    It has the profiles that the recipes declare for senders with their own kind. All of them have `SECRET`.
     """
     directory = tmp_path_factory.mktemp("flows")
     (presets,) = [text for language, text in BLOCKS if language == "toml" and text.startswith("[profiles.github]")]
@@ -50,7 +50,7 @@ async def world(tmp_path_factory, handler_address):
 
 @pytest.fixture
 def listening(handler_address, tmp_path, monkeypatch):
-    """`async with listening(file, NAME=value, …) as names`: a recipe with these variables, its handlers listening."""
+    """Run a recipe with variables while its handlers listen: `async with listening(file, NAME=value, …) as names`."""
 
     @contextlib.asynccontextmanager
     async def listen(file, **variables):
@@ -71,7 +71,7 @@ async def browser():
 
 @pytest.fixture
 async def page(browser, world):
-    """A page of a browser that has a session with the platform, and notes the requests to callbacks as `arrivals`."""
+    """Open a browser page with a session at the platform. It records the requests to callbacks as `arrivals`."""
     world.platform.pages.clear()
     world.platform.requests.clear()
     context = await browser.new_context()
@@ -87,8 +87,10 @@ async def page(browser, world):
 
 @pytest.fixture
 def lands_on(page, world):
-    """Wait until the browser has landed on a page of the platform, which knows its session, and learns nothing of
-    where it came from."""
+    """Wait until the browser has landed on a page of the platform.
+
+    The platform gets the session of the browser, and does not learn where the browser came from.
+    """
 
     async def landed(path, state):
         await page.wait_for_url(world.platform.origin + path)

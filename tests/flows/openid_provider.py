@@ -1,4 +1,4 @@
-"""An OpenID provider, made of Authlib's own: one client, one user, who agrees on a page."""
+"""OpenID provider, built with Authlib's server: one client, and one user, who consents on a page."""
 
 from dataclasses import dataclass, field
 from time import time
@@ -18,7 +18,7 @@ USER = "user-7"
 
 
 def new_key():
-    """A key to sign with; they all have the same name."""
+    """Return a new signing key. All keys have the same key id."""
     return RSAKey.generate_key(2048, {"kid": "key-1", "use": "sig", "alg": "RS256"})
 
 
@@ -72,7 +72,7 @@ class Code(AuthorizationCodeMixin):
 
 
 class Provider:
-    """The provider; `app` serves it once `issuer` is known."""
+    """OpenID provider. `app` serves it as soon as `issuer` is set."""
 
     def __init__(self):
         self.issuer = self.client = None
@@ -88,7 +88,7 @@ class Provider:
         self.reset()
 
     def reset(self):
-        """Forgets what was done, and is honest again."""
+        """Clear the recorded actions, and restore the honest behavior."""
         self.codes, self.asked_for_tokens = {}, 0
         self.signs_with, self.lies = self.published, {}
 
@@ -133,7 +133,7 @@ def _grant(provider):
             return USER
 
         def create_authorization_response(self, redirect_uri, grant_user):
-            """The library's answer, in the mode that was asked for: the library minds that in its other grants only."""
+            """Return the library's response in the requested response mode, which this grant of the library ignores."""
             _, _, headers = super().create_authorization_response(redirect_uri, grant_user)
             answer = parse_qsl(urlsplit(dict(headers)["Location"]).query)
             return create_response_mode_response(redirect_uri, answer, self.request.payload.data["response_mode"])

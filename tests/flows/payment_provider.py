@@ -1,4 +1,4 @@
-"""A payment provider as Mollie is one: an API that knows, a page to pay on, and a webhook that only says `id=…`."""
+"""Payment provider similar to Mollie: an API with the status, a checkout page, and a webhook with only `id=…`."""
 
 import itertools
 import secrets
@@ -11,7 +11,7 @@ KEY = "test_key"
 
 
 class PaymentProvider:
-    """The provider; `app` serves it once `origin` is known."""
+    """Payment provider. `app` serves it as soon as `origin` is set."""
 
     def __init__(self):
         self.origin = None
@@ -23,7 +23,7 @@ class PaymentProvider:
         self.reset()
 
     def reset(self):
-        """Forgets its payments."""
+        """Delete all payments."""
         self.payments, self.asked, self.down = {}, [], False
         self.outcome, self.webhook_first = "paid", True
         self.told = []
@@ -55,7 +55,7 @@ class PaymentProvider:
         return redirect(payment["redirectUrl"])
 
     def finish(self, name):
-        """The payment comes to its end, and the webhook says so."""
+        """End a payment, and call its webhook."""
         self.payments[name]["status"] = self.outcome
         self.tell(name)
 

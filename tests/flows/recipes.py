@@ -1,4 +1,4 @@
-"""The recipes of docs/providers.md. Every flow runs the code of that page."""
+"""Recipes of docs/providers.md. Every flow runs the code of that page."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""A SAML 2.0 identity provider, made of pysaml2's own: one user, who agrees on a page."""
+"""SAML 2.0 identity provider, built with pysaml2's server: one user, who consents on a page."""
 
 import warnings
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from saml2.metadata import entity_descriptor
 from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
-with warnings.catch_warnings():  # pysaml2 names a mode of a cipher that cryptography is about to move
+with warnings.catch_warnings():  # pysaml2 uses a cipher mode that cryptography will move
     warnings.simplefilter("ignore")
     from saml2.server import Server
 
@@ -24,7 +24,7 @@ USER = "user-7"
 
 
 def write_key(directory, name):
-    """Write a key and its certificate; returns what the library is told of them."""
+    """Write a key and its certificate, and return the library's settings for them."""
     key = rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity provider")])
     now = datetime.now(UTC)
@@ -43,14 +43,14 @@ def write_key(directory, name):
 
 
 def write_service_metadata(path, entity, consumer):
-    """Write what an identity provider knows of a service: its name, and where it takes responses."""
+    """Write the metadata of a service for the identity provider: its name, and its URL for responses."""
     endpoints = {"assertion_consumer_service": [(consumer, BINDING_HTTP_POST)]}
     config = SPConfig().load({"entityid": entity, "service": {"sp": {"endpoints": endpoints}}})
     path.write_text(str(entity_descriptor(config)))
 
 
 class IdentityProvider:
-    """The identity provider; `app` serves it once `start` was told where, and which services it knows."""
+    """SAML identity provider. `app` serves it after `start`, which sets its origin and its known services."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -60,7 +60,7 @@ class IdentityProvider:
         self.app.add_url_rule("/sso", view_func=self.agree, methods=["POST"])
 
     def start(self, origin, services):
-        """Write its metadata and makes two of it: one honest, one whose key is another."""
+        """Write the metadata, and create two servers: an honest one, and an impostor with another key."""
         self.entity = f"{origin}/metadata"
 
         def server(key):
@@ -88,13 +88,13 @@ class IdentityProvider:
         self.reset()
 
     def reset(self):
-        """Is honest again."""
+        """Restore the honest behavior."""
         self.signer = self.honest
         self.audience = self.relay_state = None
         self.tamper = lambda response: response
 
     def agree(self):
-        """The answer to a request for a login, as a form that posts itself."""
+        """Return the response to a login request, as a form that submits itself."""
         asked = self.honest.parse_authn_request(request.args["SAMLRequest"], BINDING_HTTP_REDIRECT)
         to = self.honest.response_args(asked.message)
         response = self.signer.create_authn_response(

@@ -1,4 +1,4 @@
-"""What providers are made of here: a Flask application on an address of loopback, a site of its own to a browser."""
+"""Parts of the providers: a Flask application on its own loopback address, which a browser treats as its own site."""
 
 import contextlib
 from threading import Thread
@@ -8,7 +8,7 @@ from werkzeug.serving import make_server
 
 @contextlib.contextmanager
 def serving(application, host):
-    """Serve it in a thread, and gives its origin."""
+    """Serve an application in a thread, and yield its origin."""
     server = make_server(host, 0, application, threaded=True)
     thread = Thread(target=server.serve_forever, name=f"site at {host}")
     thread.start()
@@ -21,5 +21,5 @@ def serving(application, host):
 
 
 def button(text, title):
-    """A page with one button, which posts to the page's own address."""
+    """Return a page with one button, which posts to the page's own address."""
     return f"<title>{title}</title><form method=post><button id=go>{text}</button></form>"

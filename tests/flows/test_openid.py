@@ -1,5 +1,7 @@
-"""A login at an OpenID provider, in a browser: the code arrives by query or by form, and the handler believes no more
-than it has checked."""
+"""Login at an OpenID provider, in a browser.
+
+The code arrives in the query or in a form, and the handler trusts only what it has checked.
+"""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit
 

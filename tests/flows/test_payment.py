@@ -1,5 +1,7 @@
-"""A payment, in a browser: a webhook that proves nothing, a visitor who comes back, and a handler that asks before it
-believes either."""
+"""Payment, in a browser.
+
+Neither the webhook nor the returning visitor is proof of a payment, so the handler asks the provider.
+"""
 
 import asyncio
 
@@ -36,7 +38,7 @@ async def shop(provider, listening):
 
 @pytest.fixture
 async def payment(shop, world, provider):
-    """A payment that was begun, as the provider knows it; `checkout` is where the visitor is sent."""
+    """Payment that was started, as the provider knows it. `checkout` is the URL for the visitor."""
     checkout = await shop["begin"](world.client, ORDER, "10.00")
     (payment,) = provider.payments.values()
     return payment | {"checkout": checkout, "state": payment["redirectUrl"].rpartition("/")[2]}

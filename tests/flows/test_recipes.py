@@ -28,7 +28,7 @@ TABLES = {
     for name, table in tomllib.loads(text)["profiles"].items()
 }
 PUBLISHED = [
-    # From the tests of Adyen's own client: test/UtilTest.py of github.com/Adyen/adyen-python-api-library.
+    # From the tests of Adyen's client: test/UtilTest.py of github.com/Adyen/adyen-python-api-library.
     (
         "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056",
         {
@@ -88,7 +88,7 @@ ADYEN = """
                 "status": "PreActive"
             }
         }
-        """  # from the same tests of Adyen's
+        """  # from the same tests of Adyen
 SENT = {
     "mollie": Request("post", (("x-mollie-signature", DIGEST),), body=BODY),
     "meta": Request("post", (("x-hub-signature-256", DIGEST),), body=BODY),
@@ -153,7 +153,7 @@ async def test_a_url_with_a_profile_accepts_only_signed_requests(world, tmp_path
             answer = await sender.post(url, content=BODY, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Signature")
         assert (await sender.post(url, content=BODY + b" ", headers=sent)).status_code == 401
-        for _ in range(2):  # sent again, it is the same delivery
+        for _ in range(2):  # a repeated message is the same delivery
             assert (await sender.post(url, content=BODY, headers=sent)).status_code == 204
     newest = await world.client.list_callbacks_page(activity="record", page_size=1)
     assert newest.items[0].call_count == 1

@@ -1,5 +1,7 @@
-"""A login at a SAML identity provider, in a browser: the signed assertion arrives by form, and the handler believes it
-only if it is whole, and the answer to what was asked."""
+"""Login at a SAML identity provider, in a browser.
+
+The signed assertion arrives in a form. The handler accepts it only if it is intact and belongs to the login request.
+"""
 
 import re
 from urllib.parse import parse_qsl, urlsplit
@@ -53,7 +55,7 @@ def state_of(url):
 
 
 async def statuses(world, case):
-    """What became of the case's calls, the first one first."""
+    """Return the statuses of the calls of the case, oldest first."""
     return [call.status async for call in world.client.list_calls(case)][::-1]
 
 

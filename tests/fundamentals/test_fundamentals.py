@@ -1,4 +1,4 @@
-"""What Callback does, in twenty-four short tests on one running system. Read them from top to bottom.
+"""The functions of Callback, in twenty-four short tests on one running system. Read them from top to bottom.
 
 The system is the real one, in `system`: a store, a server, an edge, and a worker with the handlers of this file.
 
@@ -119,7 +119,7 @@ def in_background():
         yield threads.submit
 
 
-# ---- A URL, and how often it can be called ----
+# ---- URLs, single-use and multi-use ----
 
 
 def test_a_generated_url_can_be_called(system, client):
@@ -163,7 +163,7 @@ def test_the_secret_can_be_a_parameter_of_the_query_or_of_a_form_as_oauth_and_sa
     assert system.visit(path).status == 400
 
 
-# ---- What is recorded ----
+# ---- Records of calls ----
 
 
 def test_a_request_is_recorded_byte_for_byte(system, client):
@@ -184,7 +184,7 @@ def test_recorded_content_can_be_erased(system, client):
     assert (kept.erased, kept.body, kept.status) == (True, b"", CallStatus.SUCCEEDED)
 
 
-# ---- Who decides the response ----
+# ---- Decision on the response ----
 
 
 def test_a_handler_decides_while_the_caller_waits(system, client):
@@ -260,7 +260,7 @@ def test_a_recorded_call_can_be_replayed_to_its_handler(system, client):
     assert (replayed.call_id, replayed.body, replayed.replayed) == (call.call_id, b"3 pens", True)
 
 
-# ---- Who may call ----
+# ---- Verification of callers ----
 
 
 def test_a_callback_with_a_profile_accepts_only_signed_webhooks(system, client):
@@ -281,7 +281,7 @@ def test_a_confirm_guard_shows_a_page_and_only_its_button_makes_the_call(system,
     assert client.get_callback(made.case_id).call_count == 1
 
 
-# ---- What the owner does with a callback ----
+# ---- Operations of the owner ----
 
 
 def test_the_owner_closes_a_callback(system, client):

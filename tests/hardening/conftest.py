@@ -1,4 +1,4 @@
-"""One system for all of these tests: a server and an edge, each in its own process."""
+"""One system for all hardening tests: a server and an edge, each in its own process."""
 
 import re
 
@@ -28,7 +28,7 @@ async def system(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def nothing_went_wrong(system):
-    """Fail a test in which a process ended, or logged an error or anything but events."""
+    """Fail a test in which a process ended, logged an error, or wrote a line that is not a log event."""
     yield
     for process in (system.edge, system.server):
         assert process.process.poll() is None, f"{process.log.stem} has ended"

@@ -1,7 +1,7 @@
-"""Malformed and unusual requests: a number determines each, so that it can be repeated.
+"""Malformed and unusual requests. The seed and a number determine each request, so it can be repeated.
 
-Most begin as a good request of which a few things are then wrong: so they get as deep as what is wrong lets them. Some
-are nonsense throughout.
+Most of them are valid requests with a few errors, so that they pass as many checks as possible. Some are random bytes
+from start to end.
 """
 
 import random
@@ -65,12 +65,12 @@ SIZES = ["", "-", "+", "0x", " ", "0", "f" * 16, "f" * 21, "\x00"]
 
 
 def payload(seed, n, targets):
-    """Return the bytes of connection `n` of a run, in the pieces in which to send them, and whether to end it after.
+    """Return the pieces to send on connection `n` of a run, and whether to end the connection after them.
 
     Args:
-        seed: of the run.
-        n: which of the run's.
-        targets: paths, with their query, of cases that are there.
+        seed: Seed of the run.
+        n: Number of the connection in the run.
+        targets: Paths, with query, of existing cases.
     """
     rng = random.Random(f"{seed} {n}")
     data = b"".join(_request(rng, targets) for _ in range(rng.choice((1, 1, 1, 1, 2, 3))))

@@ -1,4 +1,4 @@
-"""Verification profiles of these tests."""
+"""Verification profiles of the hardening tests."""
 
 SECRET = "a-secret-of-a-sender"
 PROFILES = {

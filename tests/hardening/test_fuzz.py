@@ -1,6 +1,6 @@
-"""For any bytes the edge answers or closes in time, and nothing breaks behind it.
+"""Fuzz test of the edge: for any bytes it responds or closes the connection in time, and no process breaks.
 
-`CALLBACK_FUZZ_SEED` has a run repeated. Every connection can be made again by itself: `payload(seed, n, targets)`.
+`CALLBACK_FUZZ_SEED` repeats a run. `payload(seed, n, targets)` repeats a single connection.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 async def cases_of(client):
-    """Return addresses of cases of every kind, most of which stay open."""
+    """Return the addresses of cases of every kind. Most of these cases stay open."""
     kinds = [
         {"allow_multiple_calls": True},
         {"allow_multiple_calls": True, "state_query_parameter": "state"},
@@ -54,7 +54,7 @@ async def answered(port, pieces, is_ended):
             writer.write_eof()
         return await reader.read()
     except OSError:
-        return b""  # closed while the client was still sending
+        return b""  # the edge closed while the client was still sending
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ async def test_no_bytes_break_or_block_the_edge(system):
     megabytes = [[size >> 20 for size in each] for each in zip(*sizes, strict=True)]
     print(f"{CONNECTIONS} connections in {took:.0f} s: {dict(statuses.most_common())}")
     print(f"MiB of the edge {megabytes[0]}, of the server {megabytes[1]}")
-    assert statuses[200] > CONNECTIONS / 20  # enough requests are valid
+    assert statuses[200] > CONNECTIONS / 20  # the run has enough valid requests
     warm = len(sizes) // 4
     for each in megabytes:
         assert max(each) - each[warm] < 64

@@ -1,6 +1,6 @@
-"""A request that is not a call leaves its case open and uncalled.
+"""Requests that are not calls: each leaves its case open and uncalled.
 
-Each kind of request is made on many cases, each of which could be called once; then one of them is called.
+The test sends each kind of request to many single-use cases, and then calls one of these cases.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The files of the contract: generated code, and the third-party files."""
+"""Files of the contract: generated code, and the third-party files."""
 
 import importlib.util
 import re
@@ -43,18 +43,18 @@ def as_protoc_reads(folder, name):
 
 @pytest.fixture(scope="module")
 def excerpt(tmp_path_factory):
-    """The excerpt, as protoc reads it."""
+    """Return the excerpt as protoc reads it."""
     return as_protoc_reads(tmp_path_factory.mktemp("proto"), EXCERPT)
 
 
 @pytest.fixture(scope="module")
 def original():
-    """The original file, as the installed protovalidate has it."""
+    """Return the original file from the installed protovalidate."""
     return descriptor_pb2.FileDescriptorProto.FromString(validate_pb._DESC.proto.to_binary())
 
 
 def facts(file):
-    """Return all that decides about the wire format and names: each element with its number, type and place."""
+    """Return everything that determines the wire format and names: each element with its number, type and location."""
     found = {f"file {file.name}": (file.package, file.syntax)}
 
     def fields(place, within, oneofs=()):
@@ -111,7 +111,7 @@ def test_every_file_has_the_options_of_every_language():
 
 
 def test_each_shared_rule_reaches_the_generated_stubs():
-    """A field names a rule of rules.proto; the stub of the field contains what the rule says."""
+    """Check that the stub of a field contains the rule of rules.proto that the field names."""
     rules = dict(re.findall(r"optional bool (\w+) = \d+ .*?message: \"(.*?)\"", RULES.read_text(), re.DOTALL))
     fields = callbacks_service_pb2.GenerateCallbackUrlRequest(
         callback_activity="a\nb", state_query_parameter="1", verification_profile="A", labels={"": "x" * 201}

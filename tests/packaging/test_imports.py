@@ -52,7 +52,7 @@ MAY_IMPORT = {
 """Allowed besides itself and the standard library. The longest matching name applies to a module."""
 
 MAY_IMPORT_LATE = {
-    "callback": {"callback.certificate_names"},  # which requires an extra
+    "callback": {"callback.certificate_names"},  # it requires an extra
     "callback_cli": {"callback_up", "callback_server", "callback_edge", "callback_process"},
 }
 """Also allowed inside functions, for imports that only this function needs."""
@@ -139,7 +139,7 @@ SERVER_ROOMS = {
 
 
 def imported_modules(package):
-    """Each module of a package, with the modules of the same package that it imports at its top level or inside."""
+    """Return, for each module of a package, the modules of that package it imports at the top level or inside."""
     found = {name: path for name, path in modules() if within(name, [package])}
     graph = {}
     for module, path in found.items():

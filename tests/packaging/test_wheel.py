@@ -1,4 +1,4 @@
-"""The built distribution: what is in it, and that it works without the tree."""
+"""The built distribution: its content, and its use without the source tree."""
 
 import email
 import subprocess
@@ -11,7 +11,7 @@ from support.tree import PACKAGES, ROOT
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The path of a wheel of this tree."""
+    """Build a wheel of this tree, and return its path."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

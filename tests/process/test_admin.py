@@ -1,4 +1,4 @@
-"""What a process tells its operators, asked by peers of every kind."""
+"""The admin port of a process, with well-behaved and hostile peers."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ async def serving(why_not_ready=""):
 
 @pytest.fixture
 def short_connections(monkeypatch):
-    """A connection takes half a second at the most."""
+    """Limit each connection to half a second."""
     monkeypatch.setattr(admin, "_CONNECTION_TIMEOUT_S", 0.5)
 
 
@@ -36,7 +36,7 @@ async def get(address, path="/healthz", **more):
 
 
 async def is_closed(reader):
-    """Whether the other side ended the connection, in good order or not."""
+    """Return whether the peer ended the connection, by a close or a reset."""
     try:
         return await asyncio.wait_for(reader.read(), 30) == b""
     except ConnectionError:
@@ -75,7 +75,7 @@ async def test_any_bytes_are_answered_in_http_or_not_at_all(sent, status, capfd,
         reader, writer = await asyncio.open_connection(*address)
         writer.write(sent)
         writer.write_eof()
-        with contextlib.suppress(ConnectionError):  # what it did not want to read
+        with contextlib.suppress(ConnectionError):  # a reset, because of unread bytes
             assert (await reader.readexactly(len(status))) == status
         writer.close()
         assert (await get(address)).text == "ok\n"

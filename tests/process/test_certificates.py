@@ -1,4 +1,4 @@
-"""What is said of the files of TLS, as one finds them on a machine."""
+"""Checks of TLS files, with certificates and keys as they occur on real machines."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def issue(authority: trustme.CA, tmp_path: Path):
-    """Write a certificate and its key, and returns their paths."""
+    """Write a certificate and its key, and return their paths."""
 
     def issue(*names: str, name: str = "it", **options: object) -> tuple[Path, Path]:
         made = authority.issue_cert(*names, **options)
@@ -73,7 +73,7 @@ def test_a_key_of_another_certificate_is_a_problem(issue):
 
 
 def test_a_server_without_a_name_is_a_problem_and_a_client_without_one_is_warned_of(issue):
-    files = issue("someone@example.org")  # an address of mail names neither
+    files = issue("someone@example.org")  # a mail address names neither
     assert said(*files) == (Level.PROBLEM, f"{files[0]} names no host (subjectAltName), so clients do not accept it")
     level, seen = said(*files, of_server=False)
     assert (level, "identifies no principal" in seen) == (Level.WARNING, True)

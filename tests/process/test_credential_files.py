@@ -1,4 +1,4 @@
-"""Files of tokens and TLS: unusable ones are refused at startup, and changes are reloaded later."""
+"""Files of tokens and TLS: startup refuses unusable files, and later changes are reloaded."""
 
 import pytest
 import trustme
@@ -9,7 +9,7 @@ from callback_process.settings import TlsSettings
 
 
 class Files:
-    """An authority, a certificate and its key, in files of a folder; `replace` makes new ones of some of them."""
+    """Files of a CA, a certificate and its key, in one folder. `replace` creates some of them anew."""
 
     def __init__(self, folder):
         self.ca, self.cert, self.key = (folder / f"{name}.pem" for name in ("ca", "cert", "key"))
@@ -25,7 +25,7 @@ class Files:
 
     @property
     def contents(self):
-        """In the order in which gRPC takes them."""
+        """Contents of the files, in the order of gRPC's parameters."""
         return self.ca.read_bytes(), self.key.read_bytes(), self.cert.read_bytes()
 
     def follow(self, tell=pytest.fail):
@@ -39,7 +39,7 @@ def files(tmp_path):
 
 
 def encrypted(files):
-    """The key, under a passphrase."""
+    """Return the key, encrypted with a passphrase."""
     key = pem.load_pem_private_key(files.key.read_bytes(), None)
     return key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.BestAvailableEncryption(b"secret"))
 
@@ -90,7 +90,7 @@ def test_an_unusable_file_is_an_error_at_startup_and_is_reported_once_later(file
     assert told == [str(refused.value)]
     assert followed.value == before
 
-    file.write_bytes(good)  # as it was: nothing to take over, and the same problem would be another one
+    file.write_bytes(good)  # same content: no reload, and a repeated problem counts as new
     assert not followed.reload()
     file.unlink()
     assert not any(followed.reload() for _ in range(2))

@@ -1,4 +1,4 @@
-"""What is shown of settings: all of them, with their origins, and nothing secret."""
+"""Display of the effective settings: all of them, with their origins, and without secrets."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal

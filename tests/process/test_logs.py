@@ -1,4 +1,4 @@
-"""Logs, as a real process writes them to its standard error."""
+"""Logs that a real process writes to its standard error."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The stop, in real processes with real signals, on both event loops."""
+"""Shutdown of real processes by real signals, on both event loops."""
 
 import signal
 import subprocess

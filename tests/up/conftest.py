@@ -9,7 +9,7 @@ from callback.v1 import callbacks_service_pb2_grpc
 
 @pytest.fixture
 def make_up(tmp_path, monkeypatch):
-    """Make a `callback up`, not yet started, on `tmp_path / "data"` unless told otherwise."""
+    """Return a factory of `callback up` processes, not yet started. The default data is at `tmp_path / "data"`."""
     monkeypatch.delenv("CALLBACK_CONFIG", raising=False)
     made = []
 
@@ -24,13 +24,13 @@ def make_up(tmp_path, monkeypatch):
 
 @pytest.fixture
 def up(make_up):
-    """A `callback up`, not yet started."""
+    """Return a `callback up` process, not yet started."""
     return make_up()
 
 
 @pytest.fixture
 def service():
-    """Give the stub of `CallbacksService` at a target."""
+    """Yield the stub of `CallbacksService` at a target."""
     channels = []
 
     def stub(target):

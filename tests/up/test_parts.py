@@ -1,4 +1,4 @@
-"""The parts of `callback up` that stand alone: data directory, addresses, questions about health, the store's lines."""
+"""Independent parts of `callback up`: data directory, addresses, health checks, output of the store."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ def refused(path, because):
 
 
 def test_a_directory_is_used_by_one_process_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "ORPHANS_S", 3600)  # there are none to wait for
+    monkeypatch.setattr(data, "ORPHANS_S", 3600)  # there are no orphans to wait for
     with data.open_directory(tmp_path / "data"):
         refused(tmp_path / "data", f"in use by another `callback up` (process {os.getpid()})")
     with data.open_directory(tmp_path / "data"):
@@ -36,7 +36,7 @@ def test_a_directory_is_used_by_one_process_at_a_time(tmp_path, monkeypatch):
 def test_the_wait_for_orphans_of_a_dead_holder_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "ORPHANS_S", 0.2)
     with data.open_directory(tmp_path / "data") as held:
-        ended = subprocess.Popen(["true"])  # a fork of this process would take its threads' locks along
+        ended = subprocess.Popen(["true"])  # a fork of this process would inherit its threads' locks
         ended.wait()
         dead = ended.pid
         os.ftruncate(held.lock, 0)
@@ -106,7 +106,7 @@ def test_the_directory_is_the_given_one_else_among_the_users_state(monkeypatch):
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("CALLBACK_DATA_DIR", raising=False)
     assert data.default_path() == Path("/home/me/.local/state/callback")
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # as the specification has it: ignored
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # ignored, as the specification requires
     assert data.default_path() == Path("/home/me/.local/state/callback")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert data.default_path() == Path("/state/callback")
@@ -146,7 +146,7 @@ def test_an_address_without_permission_is_reported():
 
 
 async def serving(answer, start, *where):
-    """A server that gives one answer to whatever it is sent first."""
+    """Run a server that sends one fixed answer after the first bytes it receives."""
 
     async def handle(reader, writer):
         await reader.readline()

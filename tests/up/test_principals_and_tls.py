@@ -1,4 +1,4 @@
-"""`callback up` with principals and TLS in its configuration: as in production, on one machine."""
+"""`callback up` with principals and TLS in its configuration, as in production but on one machine."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ from callback_server.access.tokens import add_token
 
 @pytest.fixture
 def directory(tmp_path):
-    """Files of principals, tokens and certificates, and `callback.toml`, which names them all."""
+    """Write files of principals, tokens and certificates, and the `callback.toml` that names them."""
     principals = tmp_path / "principals.toml"
     for name, role in (("orders", Role.OWNER), ("edge", Role.EDGE)):
         (tmp_path / f"{name}.token").write_text(add_token(principals, name, [role], None))

@@ -41,7 +41,7 @@ def short_pauses(monkeypatch):
 
 @pytest.fixture
 def lines():
-    """What the children print, as pairs of name and line."""
+    """Return the list of lines that the children print, as pairs of name and line."""
     return []
 
 
@@ -62,7 +62,7 @@ def make(lines):
 
 @pytest.fixture
 def polite(make, lines):
-    """Make a child that says hello, is healthy from then on, and says bye when it is asked to stop."""
+    """Make a child that prints hello, is healthy from then on, and prints bye when it gets the signal to stop."""
 
     def polite(name, **fields):
         async def has_said_hello():
@@ -74,7 +74,7 @@ def polite(make, lines):
 
 
 class Run:
-    """A supervisor that runs in a task."""
+    """Supervisor that runs in a task."""
 
     def __init__(self, *children, **options):
         self.supervisor = Supervisor(children, **options)
@@ -131,7 +131,7 @@ async def test_a_child_that_dies_is_restarted(make, number):
 
 
 async def test_a_child_that_dies_soon_is_restarted_with_growing_delays(make, monkeypatch):
-    monkeypatch.setattr(supervision, "STABLE_S", float("inf"))  # on a busy machine a moment can be long
+    monkeypatch.setattr(supervision, "STABLE_S", float("inf"))  # a short wait can take long on a busy machine
 
     def pauses(logs):
         return [entry["delay_s"] for entry in logs if entry["event"] == "child_died"]
@@ -208,7 +208,7 @@ async def test_a_child_waits_for_the_child_it_needs_at_each_start(make, lines):
         await wait_until(lambda: lines.count(("needed", "hello")) == 2)
         await wait_until(lambda: not is_running(before[0]))
         asked.clear()
-        await wait_until(lambda: len(asked) > 4)  # time enough for a start that did not wait
+        await wait_until(lambda: len(asked) > 4)  # enough time for a start that does not wait
         assert run.pid(child) == before[0]
         open_gate.set()
         await wait_until(lambda: run.pid(child) != before[0])

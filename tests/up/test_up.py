@@ -1,4 +1,4 @@
-"""`callback up`: everything is real, and is started, called, killed and started again."""
+"""`callback up` with real processes, which the tests start, call, kill and restart."""
 
 import errno
 import json
@@ -83,7 +83,7 @@ def test_a_stop_before_the_ready_line_is_clean(up):
 
 def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
     up.start()
-    up.process.send_signal(signal.SIGSTOP)  # both are then delivered before it does anything else
+    up.process.send_signal(signal.SIGSTOP)  # both signals are then delivered before it does anything else
     up.process.send_signal(signal.SIGTERM)
     up.process.send_signal(signal.SIGINT)
     up.process.send_signal(signal.SIGCONT)
@@ -154,7 +154,7 @@ def test_it_stops_at_the_end_of_standard_input_with_until_eof(make_up):
 
 
 def test_by_default_it_ignores_the_end_of_standard_input(up):
-    up.start()  # there is nothing in it
+    up.start()  # its standard input is empty
     assert up.is_healthy()
 
 

@@ -1,4 +1,4 @@
-"""What senders ask before they call is answered, to those who may ask, with nothing that could be more than text."""
+"""Handshakes of senders before their first call: only a permitted one gets a response, which is always plain text."""
 
 import json
 
@@ -39,7 +39,7 @@ def slack(tmp_path):
 
 @pytest.fixture
 def meta(tmp_path):
-    """Meta signs as GitHub does, and asks first."""
+    """Return a profile of Meta, which signs as GitHub does and starts with a handshake."""
     for index, token in enumerate(["mytoken", "other"]):
         (tmp_path / f"token-{index}").write_text(token + "\n")
     files = [tmp_path / "token-0", tmp_path / "token-1"]

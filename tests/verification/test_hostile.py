@@ -1,6 +1,6 @@
-"""Whatever is sent, a profile lets it pass, or refuses it as forged: nothing else comes out, nothing passes by chance.
+"""Arbitrary requests: a profile accepts a request or refuses it as forged, and raises no other exception.
 
-What is fuzzed is the verifier itself, within what would catch any other exception.
+The tests fuzz the verifier itself, without the code around it that would catch any other exception.
 """
 
 import base64
@@ -125,13 +125,13 @@ as_often = settings(
 
 @pytest.fixture(scope="module", params=sorted(PROFILES))
 def fuzzed(request, tmp_path_factory):
-    """The verifier of a profile."""
+    """Return the verifier of a profile."""
     secrets, declared = PROFILES[request.param]
     return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared)._verifier
 
 
 def refused(verifier, sent, url=URL):
-    """It is, and the reason has nothing of what was sent."""
+    """Check that the verifier refuses a request, and that the reason contains no part of the request."""
     with pytest.raises(VerificationError) as caught:
         verifier.verify(sent, url, float(NOW))
     why = str(caught.value)
@@ -148,7 +148,7 @@ def test_no_hostile_input_passes_and_each_raises_verification_error(fuzzed, sent
 
 @pytest.fixture(scope="module", params=sorted(SENDERS))
 def nearly(request, tmp_path_factory):
-    """A verifier, a request that is right, and the headers of it that are proven."""
+    """Return a verifier, a valid request, and the names of its signed headers."""
     sender = SENDERS[request.param]
     profile = profile_of(tmp_path_factory.mktemp("secrets"), sender.secrets[0], **sender.settings)
     return profile._verifier, sender.sign(sender.secrets[0], BODY, NOW), sender.signed
@@ -185,7 +185,7 @@ def by_secret(tmp_path_factory):
 )
 @as_often
 def test_a_signed_token_with_any_claims_passes_or_is_refused(by_secret, claims, head):
-    """It is the issuer's fault, and no reason to break."""
+    """Sign arbitrary claims: wrong ones are an error of the issuer, and must not break the verifier."""
 
     def part(value):
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
@@ -200,7 +200,7 @@ def test_a_signed_token_with_any_claims_passes_or_is_refused(by_secret, claims, 
 
 @pytest.fixture(scope="module", params=HANDSHAKES, ids=lambda declared: declared["kind"])
 def asked(request, tmp_path_factory):
-    """A handshake of a profile that nothing passes."""
+    """Return the handshake of a profile that refuses every request."""
     folder = tmp_path_factory.mktemp("secrets")
     return profile_of(folder, "one", kind="github", handshake=request.param)._handshake
 

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: who signed them, for whom, and until when; what the configuration does not take does not pass."""
+"""JSON Web Tokens: signature, audience and expiry are checked, and only configured tokens pass."""
 
 import base64
 import datetime
@@ -74,7 +74,7 @@ def test_every_bit_of_a_token_is_checked(profile):
 
 
 def test_the_library_itself_accepts_the_same_input(profile):
-    """So that the flips above are flips of something that is right for others."""
+    """Check with PyJWT that the token whose bits the test above flips is valid."""
     token = signed().headers[0][1].partition(" ")[2]
     options = {"verify_exp": False, "verify_iat": False}
     assert jwt.decode(token, pem(RSA), ["RS256"], audience="callback", options=options)["sub"] == "42"
@@ -174,7 +174,7 @@ def test_an_algorithm_that_is_not_configured_is_never_taken(profile, algorithm):
 
 @pytest.mark.parametrize("secret", [pem(RSA), pem(RSA).strip(), jwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key())])
 def test_a_public_key_is_never_used_as_an_hmac_secret(profile, secret):
-    """Who knows the public key signs with it as if it were a secret, and says so."""
+    """Sign a token by HMAC with the public key as the secret, as an attacker who knows that key can do."""
     key = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
     head, claims = (
         base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=") for each in ({"alg": "HS256"}, CLAIMS)

@@ -1,4 +1,4 @@
-"""Profiles are declared in the configuration, and their secrets followed in files."""
+"""Profiles: their declaration in the configuration, and the reload of their secrets from files."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ def problems(tmp_path, text):
     return [each.replace(f" ({file})", "") for each in caught.value.problems]
 
 
-# ---- What is declared ----
+# ---- Declaration ----
 
 HMAC = 'kind = "hmac"\nsecret_files = ["s"]\nheader = "x"\n'
 JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'

@@ -1,4 +1,4 @@
-"""Secrets that are sent as they are, and addresses: what is right passes, and no secret is handed on."""
+"""Secrets that a request contains in clear, and addresses: a correct one passes, and no handler gets the secret."""
 
 import base64
 
@@ -27,7 +27,7 @@ def basic(tmp_path):
 
 
 def as_header(octets):
-    """Each byte is a character."""
+    """Return bytes as the text of a header, one character for each byte."""
     return octets.decode("latin-1")
 
 

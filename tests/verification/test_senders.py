@@ -1,4 +1,4 @@
-"""What senders sign, by their own libraries and published examples, passes; what differs in a bit of it does not."""
+"""Requests signed by the libraries of senders, or published as examples: they pass, and one wrong bit fails them."""
 
 import base64
 import hmac
@@ -161,7 +161,7 @@ SLACK = (
 
 
 def specified(secret, signature):
-    """The example of the libraries of Standard Webhooks."""
+    """Return the example from the libraries of Standard Webhooks."""
     sent = request(
         ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
         ("webhook-timestamp", "1614265330"),
@@ -173,8 +173,8 @@ def specified(secret, signature):
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/go/webhook_symmetric_test.go
 V1 = specified("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
-# https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/go/webhook_asymmetric_test.go, whose key is
-# private: here is the public one that belongs to it.
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/go/webhook_asymmetric_test.go. The key
+# there is private; this is its public key.
 V1A = specified(
     "whpk_"
     + base64.b64encode(
@@ -258,11 +258,11 @@ def test_a_repeated_time_in_a_list_is_refused(tmp_path):
         )
 
 
-# ---- What an id may be ----
+# ---- Allowed ids ----
 
 
 def test_an_id_cannot_be_moved_into_the_time(tmp_path):
-    """`a.1.2.x` could be the id `a` at 1, or the id `a.1` at 2."""
+    """Check the ambiguous `a.1.2.x`, which could be the id `a` at time 1, or the id `a.1` at time 2."""
     secret = whsec(b"1")
     signed = f"msg.{NOW}.{NOW}.{BODY}"
     signature = base64.b64encode(hmac.digest(base64.b64decode(secret[6:]), signed.encode(), "sha256")).decode()
@@ -298,7 +298,7 @@ def test_a_signed_body_without_a_valid_id_passes_without_an_id(body, tmp_path):
     assert profile.verify(by_stripe("one", body, NOW), URL) == VerifiedMessage()
 
 
-# ---- An HMAC of one's own ----
+# ---- Custom HMAC ----
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
@@ -338,7 +338,7 @@ FORM_CASE = "https://box.example/cbq/RelayState?RelayState=3fae4a0e-6c0f-4d0a-9f
 
 @pytest.mark.parametrize(("url", "body"), [(CASE, "?amount=5&to=me"), (FORM_CASE, "&amount=5&to=me")])
 def test_a_signed_body_never_passes_as_a_part_of_the_url(tmp_path, url, body):
-    """Square signs so: https://developer.squareup.com/docs/webhooks/step3validate."""
+    """Check the scheme of Square: https://developer.squareup.com/docs/webhooks/step3validate."""
     profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", encoding="base64", signed="{url}{body}")
     sent = request(("x-sign", base64.b64encode(by_openssl("one", url + body)).decode()), body=body.encode())
     profile.verify(sent, url)
