@@ -1,4 +1,4 @@
-"""Fixtures of the reliability proofs: a handler service, and a store and system that a test can break."""
+"""Fixtures of the reliability tests: a handler service, and a store and system that a test can break."""
 
 import pytest
 from support.handler import handler_service
@@ -14,7 +14,7 @@ async def handler():
 
 @pytest.fixture
 def store(tmp_path):
-    """A running store of this test alone."""
+    """A running store for one test."""
     process = own_store(tmp_path).start()
     yield process
     process.stop()

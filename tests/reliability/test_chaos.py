@@ -1,7 +1,7 @@
-"""Anything dies at any moment, again and again, while calls come: what is promised of each mode holds all the same.
+"""Processes die at random, repeatedly, while calls arrive: the promises of each mode hold.
 
-Two servers, two edges, four workers and their store, each a process of its own. Every two seconds one of them is killed
-and started again: any but the store, or the store and any other in turn.
+Two servers, two edges, four workers and their store run as separate processes. Every two seconds one of them is killed
+and restarted: a random process other than the store, or alternately such a process and the store.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ OVER = {DeliveryStatus.DELIVERED, DeliveryStatus.DEAD}
 
 @dataclass
 class Victim:
-    """A process that is killed, and started again at once."""
+    """A process that is killed and restarted at once."""
 
     kind: str
     kill: Callable
@@ -75,20 +75,20 @@ class Victim:
     starting: asyncio.Task | None = None
 
     async def fall(self):
-        """Kills it, once it runs, and begins to start it."""
+        """Kill the process once it runs, and start it again without waiting for it."""
         await self.up()
         await asyncio.to_thread(self.kill)
         self.starting = asyncio.create_task(self.start())
 
     async def up(self):
-        """Waits until it runs."""
+        """Wait until the process runs."""
         if self.starting:
             await self.starting
 
 
 @dataclass
 class Case:
-    """A case, and what its callers were answered: codes and texts."""
+    """A case, and the status codes and texts that its callers received."""
 
     mode: str
     case_id: str
@@ -96,12 +96,12 @@ class Case:
 
     @property
     def good(self):
-        """The texts of the answers of success."""
+        """Return the texts of the successful answers."""
         return [text for code, text in self.answers if code in (200, 202)]
 
 
 class Load:
-    """Callers, and somebody who answers the calls that are held."""
+    """Callers, and a task that answers held calls."""
 
     def __init__(self, client, edges):
         self._client = client
@@ -111,7 +111,7 @@ class Load:
         """The ids of the held calls that were answered, as far as who answers has heard."""
 
     async def come(self, mode, stopping):
-        """Makes cases and has each called by two at a time, until `stopping` is set."""
+        """Create cases and make two concurrent calls to each, until `stopping` is set."""
         while not stopping.is_set():
             try:
                 made = await self._client.generate_callback_url(
@@ -134,10 +134,10 @@ class Load:
             case.answers.append((code, text))
             if code in (200, 202, 410):
                 return
-            await asyncio.sleep(random.uniform(0, 0.3))  # as callers do
+            await asyncio.sleep(random.uniform(0, 0.3))  # retry as callers do
 
     async def answer_held_for_ever(self):
-        """Answers each held call with its id, until it is cancelled."""
+        """Answer each held call with its id, until the task is cancelled."""
         while True:
             with contextlib.suppress(UnavailableError):
                 page = await self._client.list_owner_calls_page(CallFilter.WAITING, timeout=AT_MOST_S)
@@ -145,13 +145,13 @@ class Load:
             await asyncio.sleep(0.1)
 
     async def _answer(self, call_id):
-        with contextlib.suppress(UnavailableError, CallAnsweredError):  # CallAnsweredError: it came too late
+        with contextlib.suppress(UnavailableError, CallAnsweredError):  # CallAnsweredError: the answer came too late
             await self._client.answer_call(call_id, Response(call_id, 200), timeout=AT_MOST_S)
             self.answered.add(call_id)
 
 
 def in_turn(rng, *groups):
-    """One of each group in turn, for ever; of a group each comes as often, in any order."""
+    """Yield a member of each group in turn, without end. Members of a group come equally often, in random order."""
 
     def shuffled(group):
         while True:
@@ -161,7 +161,7 @@ def in_turn(rng, *groups):
 
 
 async def recorded(client, cases):
-    """Of each case what the store says: the case, and its calls."""
+    """Return what the store has of each case: the case and its calls."""
     found = {}
     for first in range(0, len(cases), AT_ONCE):
         some = cases[first : first + AT_ONCE]
@@ -175,7 +175,7 @@ async def recorded(client, cases):
 
 
 async def until_nothing_runs(client):
-    """Waits until no case has a running call: the longest lease, and a sweep."""
+    """Wait until no case has a running call: the longest lease, and a sweep."""
 
     async def nothing_runs():
         return not (await client.list_callbacks_page(status=CallbackStatus.IN_PROGRESS)).items
@@ -184,7 +184,7 @@ async def until_nothing_runs(client):
 
 
 async def until_delivered(client, cases):
-    """Waits until each delivery is over."""
+    """Wait until every delivery has ended."""
     left = list(cases)
 
     async def all_over():
@@ -197,12 +197,12 @@ async def until_delivered(client, cases):
 
 
 def broken_promises(case, callback, calls, runs, answered):
-    """What does not hold of a case, in words. `runs` are those of workers, in their order."""
+    """Return the broken promises of a case, in words. `runs` are the runs of its workers, in order."""
     succeeded = [call.call_id for call in calls if call.status is CallStatus.SUCCEEDED]
     if callback.status is CallbackStatus.IN_PROGRESS or any(call.status is CallStatus.RUNNING for call in calls):
         yield "it is stuck"
     took = max(((call.end_time - call.start_time).total_seconds() for call in calls if call.end_time), default=0)
-    if took > LEASE_S + SLACK_S + DEADLINE_OF_STARTS_S:  # there may have been no server
+    if took > LEASE_S + SLACK_S + DEADLINE_OF_STARTS_S:  # there may have been no server at that moment
         yield "it was stuck"
     if odd := {code for code, _ in case.answers} - CODES:
         yield f"its callers were told {odd}"
@@ -230,7 +230,7 @@ def broken_promises(case, callback, calls, runs, answered):
 
 
 def broken_deliveries(calls, runs):
-    """The same of what is delivered."""
+    """Return the broken promises of a case with deliveries."""
     for call in calls:
         attempts = [run.attempt for run in runs if run.call_id == call.call_id]
         if any(first >= second for first, second in itertools.pairwise(attempts)):
@@ -279,7 +279,7 @@ async def test_the_guarantees_hold_while_any_process_is_killed_at_any_moment(tmp
             for victim in itertools.islice(in_turn(random.Random(5), *groups), KILLS):
                 await victim.fall()
                 kills[victim.kind] += 1
-                await asyncio.sleep(EVERY_S)  # not for a condition: it is the pace of what happens
+                await asyncio.sleep(EVERY_S)  # not a wait for a condition: this sets the rate of kills
             for victim in itertools.chain(*groups):
                 await victim.up()
             stopping.set()
@@ -305,7 +305,7 @@ async def test_the_guarantees_hold_while_any_process_is_killed_at_any_moment(tmp
 
 
 def told(cases, kept, runs, kills):
-    """Prints what happened, in figures."""
+    """Print the counts of what happened."""
     print(f"\n{sum(kills.values())} kills: {dict(kills)}")
     for mode in MODES:
         those = [case for case in cases if case.mode == mode]

@@ -1,4 +1,4 @@
-"""A server is killed during and between attempts: each acknowledged call is delivered, or dead."""
+"""A server is killed during and between attempts: each acknowledged call is delivered or dead."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 @contextlib.asynccontextmanager
 async def deliveries(directory, store, stub, retry):
-    """A system whose activity `act` is served by a stub, with these retries."""
+    """Run a system whose activity `act` is served by a stub, with these retries."""
     config = f'[activities.act]\ntarget = "{stub.target}"\ndeadline_s = 200\nretry = {{ {retry} }}\n'
     async with (
         running_system(directory, store, config=config) as system,
@@ -35,7 +35,7 @@ async def restart(system):
 
 
 async def acknowledged(system, name):
-    """The id of a call that was acknowledged."""
+    """Make a call, check that it is acknowledged, and return its id."""
     made = await system.callbacks.GenerateCallbackUrl(
         rpc.GenerateCallbackUrlRequest(
             callback_activity="act", callback_activity_case=name, answer_mode=pb.ANSWER_MODE_ACK,
@@ -81,7 +81,7 @@ async def test_a_server_that_is_killed_in_an_attempt_and_between_two_loses_nothi
             return (await delivery(system, call_id)).status == pb.DELIVERY_STATUS_DELIVERED
 
         async def due_again():
-            """Where the second attempt's end died with its server, its lease ends too."""
+            """If the end of the second attempt was lost with its server, end the lease of that attempt too."""
             await end_leases_of_deliveries(store)
             return await delivered()
 
@@ -128,7 +128,7 @@ async def test_a_server_that_is_killed_between_attempts_leaves_their_number_and_
         call_ids = [await acknowledged(system, name) for _ in range(10)]
 
         async def waiting():
-            """Those of which none is tried while the server is killed."""
+            """Deliveries that are all waiting when the server is killed."""
             found = {call_id: await delivery(system, call_id) for call_id in call_ids}
             return {call_id: each for call_id, each in found.items() if due(each) > time.time() + 0.5}
 
@@ -149,5 +149,5 @@ async def test_a_server_that_is_killed_between_attempts_leaves_their_number_and_
 
 
 def due(found):
-    """When a delivery is tried next: long ago, if it is not."""
+    """Return when the next attempt of a delivery is due; a past time if none is."""
     return found.next_attempt_time.ToNanoseconds() / 1e9

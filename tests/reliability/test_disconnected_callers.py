@@ -48,7 +48,7 @@ async def test_callers_that_hang_up_at_any_moment_leave_every_handler_with_a_rec
                 calls = (await system.client.list_calls_page(case_id)).items
                 if any(call.status is CallStatus.RUNNING for call in calls):
                     return False
-                # Some hung up before they were heard: then there was no call at all.
+                # Some callers hung up before the server read their requests, so these made no call.
                 assert [call.status for call in calls] == [CallStatus.SUCCEEDED] * handler.starts[case_id]
                 assert (case.status is CallbackStatus.CLOSED) is (bool(calls) and not multiple)
                 ended += len(calls)

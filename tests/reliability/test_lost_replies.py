@@ -1,4 +1,4 @@
-"""Lost replies of the store: no transition happens twice, and none is taken for another request's."""
+"""Lost replies of the store: no transition happens twice, and no reply is taken for that of another request."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ AT_ONCE = 6
 
 
 async def in_turn(work, total):
-    """Runs `work(n)` for each number below `total`, some at once."""
+    """Run `work(n)` for each number below `total`, some at the same time."""
     numbers = iter(range(total))
 
     async def worker():
@@ -63,7 +63,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
             ]
             assert handler.starts[case.case_id] == (0 if kind == "recorded" else made)
 
-        await in_turn(one, calls // 2)  # each makes at least two calls
+        await in_turn(one, calls // 2)  # each one makes at least two calls
         print(f"\n{calls} calls; replies lost: {dict(proxy.lost)}")
     assert len(handler.calls) == len(set(handler.calls))
     for script in ("create_case", "set_response", "claim_call", "close_case"):

@@ -1,4 +1,4 @@
-"""States, tokens and other secrets, a thousand of them: none in logs, metrics, configuration output or errors."""
+"""A thousand states, tokens and other secrets: none appears in logs, metrics, configuration output or errors."""
 
 import hashlib
 import json
@@ -85,7 +85,7 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
                 )
                 haystack.add(f"client {number}", repr(client))
             states.append(made.state)
-            # A caller can have one of our tokens too, from wherever; it is recorded for the owner, as it came.
+            # A caller may also have one of the server's tokens. It is recorded for the owner unchanged.
             answer = await system.http.get(made.url, headers={"authorization": f"Bearer {good[-number]}"})
             assert answer.status_code == 200
         for number in range(200):
@@ -140,7 +140,7 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
     assert not hidden.names_with_texts(texts)
     assert not in_store.names_with_texts([edge_token, state_key, password, *expired])
     events = [json.loads(line) for line in system.edge.log.read_text().splitlines()]
-    assert [event for event in events if event["event"] == "request_ended"]  # so the log was searched
+    assert [event for event in events if event["event"] == "request_ended"]  # the search did read the log
 
 
 def test_the_search_finds_a_secret_that_is_planted():

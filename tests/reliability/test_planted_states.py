@@ -1,4 +1,4 @@
-"""The secret in a URL appears only where its owner alone can read it: in the request that contained it."""
+"""The secret in a URL appears only where only its owner can read it: in the request that contained it."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ def fails(call):
 
 
 async def made_and_called(system, handler, haystack):
-    """Cases of all kinds, called in all ways. Returns those of `/cb/` and those of `/cbq/`."""
+    """Create cases of all kinds, and call them in all ways. Return those of `/cb/` and those of `/cbq/`."""
 
     async def script(call):
         if call.activity_case == "fails":
@@ -65,7 +65,7 @@ async def made_and_called(system, handler, haystack):
         await system.client.close_callback(closed.case_id)
         keep(await system.http.get(closed.url, headers=BROWSER))
 
-    # Malformed, unknown and in the wrong form.
+    # Malformed and unknown states, and states in the wrong form of URL.
     state, other = plain[0].state, shared[0].state
     for path in (f"/cb/{state.upper()}", f"/cb/{state}x", f"/cb//{state}", f"/cb/{state}%00", f"/{state}",
                  f"/cb/{state.replace('-', '%2D')}",
@@ -84,7 +84,7 @@ async def made_and_called(system, handler, haystack):
 
 
 async def shown(system, cases, haystack):
-    """What clients and the command line show of cases and calls."""
+    """Return what clients and the command line show of cases and calls."""
     for case in cases:
         haystack.add(f"case {case.case_id}", repr(await system.client.get_callback(case.case_id)))
         calls = (await system.client.list_calls_page(case.case_id)).items
@@ -96,7 +96,7 @@ async def shown(system, cases, haystack):
 
 
 async def said_by_the_command_line(system, cases, haystack):
-    """What the command line shows of some cases, in both forms."""
+    """Return what the command line shows of some cases, in both output formats."""
     called = [
         (case, (await system.client.list_calls_page(case.case_id)).items[-1])
         for case in cases
@@ -134,7 +134,7 @@ async def test_a_state_is_found_nowhere_but_in_the_request_that_brought_it(tmp_p
         await asyncio.to_thread(store.start)
     haystack.add_files(tmp_path, "*.log")
     haystack.add_files(tmp_path / "store", "log")
-    # What a handler itself writes about a request of /cbq/ is its own affair; of /cb/ it never learns the state.
+    # A handler may log a request of /cbq/ with its state. It never gets the state of a /cb/ request.
     recorded, hidden = Haystack(haystack.pieces), Haystack(haystack.pieces)
     hidden.add("the handlers' log", caplog.text)
     hidden.add_files(tmp_path / "store" / "appendonlydir", "*")
@@ -143,11 +143,11 @@ async def test_a_state_is_found_nowhere_but_in_the_request_that_brought_it(tmp_p
     print(f"\n{len(plain)} + {len(shared)} cases, looked for in {len(hidden.pieces)} and {len(recorded.pieces)} places")
     assert not hidden.names_with(case.state for case in plain)
     assert not recorded.names_with(case.state for case in shared)
-    assert hidden.names_with(case.state for case in shared)  # where it may be, the search does find it
+    assert hidden.names_with(case.state for case in shared)  # the search finds the state where it is allowed
 
 
 def is_recorded_request(key, field):
-    """Whether a field of a hash is the request of a call as it came."""
+    """Return whether a field of a hash is the request of a call as received."""
     return b":call:" in key and field in (b"request", b"request_body")
 
 

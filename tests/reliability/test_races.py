@@ -1,4 +1,4 @@
-"""Of any number of simultaneous calls on a single-use case exactly one runs."""
+"""Of simultaneous calls on a single-use case, exactly one runs."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ which is after 5 s without a request; on a busy machine too."""
 
 @pytest.fixture
 async def handler():
-    """One that is in no hurry: its deadline is not the subject here, and it shares a busy process with the callers."""
+    """A client with a long timeout: deadlines are not tested here, and it shares a busy process with the callers."""
     async with handler_service("work", deadline_s=60) as service:
         yield service
 

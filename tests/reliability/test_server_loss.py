@@ -1,4 +1,4 @@
-"""The server dies during calls, or stands still past their leases: the life table holds, and no answer changes."""
+"""A server dies during calls, or hangs past their leases: the life table holds, and no answer changes."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ MODES = {
 
 @dataclass
 class Running:
-    """A case with a call that is in its handler's hands."""
+    """A case with a call that its handler is processing."""
 
     mode: str
     case: GeneratedCallback
@@ -31,7 +31,7 @@ class Running:
 
 @pytest.fixture
 async def handler():
-    """A handler service whose deadline is beyond what the test takes."""
+    """A handler service whose deadline is longer than the test."""
     async with handler_service("work", deadline_s=200) as service:
         yield service
         service.gate.set()
@@ -39,7 +39,7 @@ async def handler():
 
 @pytest.fixture
 async def system(tmp_path, store, handler):
-    """A system, and beside it a second server with an edge of its own, on the same store."""
+    """A system, and a second server with its own edge on the same store."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     async with (
@@ -51,7 +51,7 @@ async def system(tmp_path, store, handler):
 
 
 async def calls_that_run(system, handler, each):
-    """`each` cases of every mode, with a call that waits at the handler's gate, through the first server."""
+    """Create `each` cases of every mode, each with a call through the first server that waits at the handler's gate."""
     handler.script = handler.wait_at_the_gate
     running = []
     for n in range(each * len(MODES)):
@@ -63,7 +63,7 @@ async def calls_that_run(system, handler, each):
 
 
 async def until_interrupted(system, running):
-    """Waits until the second server's sweeper has ended every call, and compares each case with the life table."""
+    """Wait until the second server's sweeper has ended every call, and compare each case with the life table."""
 
     async def ended():
         for each in running:
@@ -83,7 +83,7 @@ async def until_interrupted(system, running):
 
 
 async def call_again(system, each):
-    """Calls a case of `running` once more, through the second server's edge."""
+    """Call a case of `running` again, through the second server's edge."""
     return await system.other.http.post(each.case.url.replace(system.url, system.other.url), content=b"second")
 
 
@@ -94,7 +94,7 @@ async def test_a_server_that_is_killed_leaves_its_calls_to_another_ones_sweeper(
     for each in running:
         answer = await each.answer
         assert answer.status_code == 503
-        assert "retry-after" not in answer.headers  # nobody knows what became of the call
+        assert "retry-after" not in answer.headers  # the outcome of the call is unknown
     assert await end_leases(store) == len(running)
     await until_interrupted(system, running)
 
@@ -116,7 +116,7 @@ async def test_a_late_holder_changes_nothing_and_its_caller_gets_no_success(syst
     try:
         assert await end_leases(store) == len(running)
         await until_interrupted(system, running)
-        handler.gate.set()  # the handlers of the first calls answer as well; their server does not hear it yet
+        handler.gate.set()  # the handlers of the first calls answer too; their stopped server does not read it yet
         second = {each.case.case_id: await call_again(system, each) for each in running if each.mode != "single"}
         assert {answer.status_code for answer in second.values()} == {200}
         before = [await kept(system, each) for each in running]
@@ -135,7 +135,7 @@ async def test_a_late_holder_changes_nothing_and_its_caller_gets_no_success(syst
 
 
 async def kept(system, each):
-    """All that is kept of a case."""
+    """Return all stored data of a case."""
     return (
         await system.other.client.get_callback(each.case.case_id),
         (await system.other.client.list_calls_page(each.case.case_id)).items,

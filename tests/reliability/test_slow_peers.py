@@ -23,11 +23,11 @@ pytestmark = pytest.mark.timeout(180)
 
 ANSWER = os.urandom(128 * 1024)
 ATTACKS = {
-    # A head that never ends: a field each second.
+    # A head without an end: one field each second.
     "-H": (1, ["-i", "1"]),
-    # A body that never ends: a few bytes each second, of the 512 KiB that were announced.
+    # A body without an end: a few bytes each second, of 512 KiB that were announced.
     "-B": (4, ["-i", "1", "-s", str(512 * 1024)]),
-    # An answer that is hardly taken: 5 bytes a second, through a small window.
+    # An answer that is read slowly: 5 bytes a second, through a small window.
     "-X": (count(4, 10), ["-n", "1", "-z", "5", "-w", "256", "-y", "512"]),
 }
 """In how many seconds all connect, and how they go on. A head has 5 s to come."""
@@ -38,12 +38,12 @@ OWN = 64 * 1024
 
 
 async def connections(edge):
-    """How many connections an edge has open."""
+    """Return the number of open connections of an edge."""
     return (await edge.metrics())[("callback_edge_connections",)]
 
 
 async def honest(url, served):
-    """Calls without end, each on a connection of its own; `served` gets when each was answered, and in how long."""
+    """Make calls until cancelled, each on its own connection. Add the time and duration of each answer to `served`."""
     async with httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), timeout=PATIENCE_S) as http:
         while True:
             began = time.monotonic()
@@ -54,7 +54,7 @@ async def honest(url, served):
 
 
 def longest_gap(began, served, ended):
-    """How long nobody was served, at the longest."""
+    """Return the longest time without an answer."""
     return max(later - earlier for earlier, later in pairwise([began, *served, ended]))
 
 
@@ -63,7 +63,7 @@ async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_p
     program, many, lasting_s = require("slowhttptest"), count(200, 1000), count(8, 45)
     connect_s, options = ATTACKS[attack]
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    # So that an answer waits in the edge, and not in the system's buffers, which hold a megabyte and more.
+    # The answer must wait in the edge, and not in the buffers of the operating system, which hold more than a megabyte.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with running_system(tmp_path, store) as system, EdgeProcess(system.grpc, passed=listening) as edge:

@@ -1,4 +1,4 @@
-"""A store that answers with errors: callers get a retryable error, nothing changes, and service resumes."""
+"""A store that returns errors: callers get a retryable error, nothing changes, and service resumes."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from callback_server.store.scripts import Scripts
 
 
 async def contents(client):
-    """Every key of a store with its value."""
+    """Return every key of a store with its value."""
     return {key: await client.dump(key) async for key in client.scan_iter()}
 
 
@@ -38,7 +38,7 @@ async def read_only(client, _store):
 
 @contextlib.asynccontextmanager
 async def can_not_save(client, _store):
-    # A store that is to write snapshots and cannot, as on a full disk: here it may open no file.
+    # A store that cannot write snapshots, as on a full disk: here it may open no file.
     await client.config_set("save", "3600 1")
     await client.set("unrelated", "change")
     pid = (await client.info("server"))["process_id"]
@@ -134,7 +134,7 @@ async def test_a_call_that_runs_meanwhile_ends_well(tmp_path, store, handler, fa
         await handler.until_started()
         async with failing(client, store):
             handler.gate.set()
-            if failing is out_of_memory:  # work that ends needs no room
+            if failing is out_of_memory:  # the end of a call needs no memory
                 assert (await calling).status_code == 200
         assert (await calling).status_code == 200
         (call,) = (await system.client.list_calls_page(case.case_id)).items
@@ -169,7 +169,7 @@ async def test_a_store_that_is_still_loading_is_waited_for(tmp_path, handler):
 
             await wait_until(loading, what="a store that loads")
             answer = await system.http.post(cases[0].url)
-            if await loading():  # else it was just ready in time
+            if await loading():  # otherwise the store became ready just in time
                 assert answer.status_code == 503
                 assert "retry-after" in answer.headers
                 assert not handler.calls

@@ -1,4 +1,4 @@
-"""The store dies, or its machine: nothing that was acknowledged is lost."""
+"""The store or its machine dies: nothing that was acknowledged is lost."""
 
 import asyncio
 from collections import Counter
@@ -16,18 +16,18 @@ CALLERS = 16
 
 @dataclass
 class Acknowledged:
-    """What was promised to somebody, to be compared with what is kept."""
+    """Acknowledged steps, to be compared with the stored data."""
 
     FINE = frozenset({"no URL", 200, 503})
     """All that somebody who asks a system without a store can meet."""
 
-    cases: dict = field(default_factory=dict)  # case id -> its URL, once that was given
+    cases: dict = field(default_factory=dict)  # case id -> its URL, once it was returned
     answered: dict = field(default_factory=dict)  # case id -> the body of the call that got a 2xx
-    untouched: set = field(default_factory=set)  # cases whose caller was told that nothing was done
+    untouched: set = field(default_factory=set)  # cases whose caller was told that the call did not run
     answers: Counter = field(default_factory=Counter)
 
     async def callers(self, system, stopping):
-        """Generates cases and calls each once, until `stopping` is set."""
+        """Create cases and call each once, until `stopping` is set."""
 
         async def caller(number):
             n = 0
@@ -53,7 +53,7 @@ class Acknowledged:
         await asyncio.gather(*(caller(number) for number in range(CALLERS)))
 
     async def lost(self, system):
-        """Which of the acknowledged steps are not there any more."""
+        """Return the acknowledged steps that are no longer stored."""
         missing = []
         for case_id in self.cases:
             try:
@@ -74,7 +74,7 @@ class Acknowledged:
         return missing
 
     async def until_nothing_runs(self, system):
-        """Waits until no call runs any more: long before the end of a lease, as the server still lives."""
+        """Wait until no call runs. This is long before the end of a lease, because the server is alive."""
 
         async def nothing_runs():
             page = await system.client.list_callbacks_page(status=CallbackStatus.IN_PROGRESS)
@@ -84,7 +84,7 @@ class Acknowledged:
 
 
 async def healthy(system):
-    """Waits until the server reaches its store again."""
+    """Wait until the server reaches its store again."""
 
     async def reached():
         try:
@@ -105,7 +105,7 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged
             goal = seen.answers[200] + 40
             await wait_until(lambda goal=goal: load.done() or seen.answers[200] >= goal, what="calls that are answered")
             store.kill()
-            if n % 2:  # long enough away for callers to be told so
+            if n % 2:  # long enough for callers to get errors
                 known = seen.answers[503]
                 await wait_until(lambda known=known: load.done() or seen.answers[503] > known, what="a 503")
             await asyncio.to_thread(store.start)
@@ -123,9 +123,9 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged
 
 
 async def power_loss(directory, handler, fsync):
-    """One power loss under load.
+    """Cause one power loss under load.
 
-    Returns what was acknowledged, what of it was lost, and which starts of handlers have no claim any more.
+    Return what was acknowledged, what of it was lost, and the starts of handlers whose claim is lost.
     """
     directory.mkdir()
     seen = Acknowledged()

@@ -1,4 +1,4 @@
-"""Timeouts without a request: expiry, and retention."""
+"""Timeouts that need no request: expiry and retention."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ async def test_a_case_expires_by_itself(tmp_path, store):
         async def closed():
             return (await system.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
 
-        await wait_until(closed, what="the expiry")  # a look changes nothing: the sweeper did it
+        await wait_until(closed, what="the expiry")  # a read changes nothing, so the sweeper did it
         assert (await system.client.get_callback(case.case_id)).close_reason is CloseReason.EXPIRED
         assert (await system.http.get(case.url)).status_code == 410
         assert (await system.http.get(later.url)).status_code == 200
@@ -44,7 +44,7 @@ async def test_data_past_its_retention_is_deleted_completely(tmp_path, store):
 
             async def keys_of(case):
                 found = [key async for key in client.scan_iter(f"*{case.case_id}*")]
-                # What answers a message that is sent again goes by itself, some minutes later.
+                # The data for answering a repeated message expires by itself after some minutes.
                 return [key for key in found if not 0 < await client.ttl(key) <= 330]
 
             async def forgotten():

@@ -1,4 +1,4 @@
-"""Two server processes on one store: a watch gets the events of both, and resumes at the one that is left."""
+"""Two server processes on one store: a watch gets the events of both, and resumes on the one that still runs."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ CALLS = 20
 
 @contextlib.asynccontextmanager
 async def server(directory, store, name):
-    """A server process with stubs."""
+    """Run a server process, and yield it with stubs."""
     process = Process(
         "callback_server", directory / f"{name}.log", CALLBACK_GRPC_BIND="127.0.0.1:0",
         CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL=store.url, CALLBACK_DRAIN_S="0",
@@ -41,7 +41,7 @@ def store(tmp_path):
 
 
 async def much(*services):
-    """A case whose calls come to all of these servers; returns what a watch is to be told of it."""
+    """Create a case and send calls to it through each of these servers. Return the events that a watch should get."""
     made = await services[0].callbacks.GenerateCallbackUrl(
         pb2.GenerateCallbackUrlRequest(callback_activity="record", allow_multiple_calls=True, response=response())
     )

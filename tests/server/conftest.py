@@ -6,6 +6,6 @@ from support.services import running_services
 
 @pytest.fixture
 async def services(store_of):
-    """Both services with the default policy and no activities."""
+    """Run both services with the default policy and no activities."""
     async with running_services(store_of()) as running:
         yield running

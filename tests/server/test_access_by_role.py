@@ -1,6 +1,6 @@
 """Access control: every method by every role on own and foreign cases, and with every kind of invalid credential.
 
-The methods come from the contract, so one that is new and not in the table here fails the tests.
+The methods come from the contract. A new method that is missing from the table here fails the tests.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ async def services(store_of):
 
 
 class Case:
-    """A case of `mine` with one recorded call, which can be replayed."""
+    """Create a case of `mine` with one recorded call, which can be replayed."""
 
     def __init__(self, made, call_id):
         self.id, self.state, self.call_id = made.callback_case_id, made.callback_state, call_id

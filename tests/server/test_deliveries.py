@@ -1,4 +1,4 @@
-"""ACK: the caller is answered once the call is stored; the handler is asked until it accepts or the call is dead."""
+"""ACK: the caller is answered once the call is stored; the handler is retried until it accepts or the call is dead."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ DELIVERED, DEAD = pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
 
 @contextlib.asynccontextmanager
 async def delivering_on(store, stub, *, retries=QUICK, sweeps=True, delivers=True, **more):
-    """Services whose activity `act` is served by a stub handler, and which look for what is due."""
+    """Run services that deliver: a stub handler serves their activity `act`."""
     activity = ActivitySettings(target=stub.target, deadline_s=5, retry=retries)
     async with running_services(store, activities={"act": activity}, sweeps=sweeps, **more) as services:
         services.stub = stub
@@ -71,7 +71,7 @@ async def delivery_at(services, call_id, *statuses):
 
 
 def failing(times, then):
-    """Script: fails so many times, then gives an answer."""
+    """Return a script that fails the given number of times, then gives an answer."""
     asked = []
 
     async def script(request, context):
@@ -158,7 +158,7 @@ async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
 
 async def test_an_unreachable_handler_costs_an_attempt_and_is_retried(store_of):
     async with stub_handler() as gone:
-        pass  # nothing listens there any more
+        pass  # the handler no longer listens
     async with delivering_on(
         store_of(), gone, retries=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2)
     ) as services:
@@ -213,7 +213,7 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
         made = await generate(here, name, allow_multiple_calls=True)
         await pause(here)
         answers = [await invoke(services, made) for services in (there, here, there)]
-        for partition in range(keys.PARTITIONS):  # as if each had been swept
+        for partition in range(keys.PARTITIONS):  # as if a sweep had found a due delivery in each partition
             await here.control_plane.deliveries._take(partition)
         for answer in answers:
             assert (await call_of(there, answer.call_id)).delivery.status == PENDING
@@ -263,7 +263,7 @@ async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can
 
 
 async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
-    """A handler that is taken out of service: its calls are not to be spent on attempts that find none."""
+    """Set up a handler that is out of service. Attempts that do not reach a handler must not use up its calls."""
     store, name = store_of(), stub.play(failing(0, accept()))
     async with delivering_on(store, stub) as before:
         await pause(before)
@@ -362,7 +362,7 @@ async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, s
         answer = await invoke(closed, made)
     async with delivering_on(store, stub, sweeps=False) as services:
         taking = asyncio.create_task(services.control_plane.deliveries._take(keys.partition_of(made.callback_case_id)))
-        await asyncio.sleep(0)  # the store is asked, and has not answered
+        await asyncio.sleep(0)  # the store has the request and has not answered
         services.control_plane.deliveries.stop()
         await services.control_plane.deliveries.drain()
         assert (await call_of(services, answer.call_id)).delivery.status == DELIVERED
@@ -380,7 +380,7 @@ async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delive
     made = await generate(delivering, name)
     invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post"))
     for _ in range(5):
-        await asyncio.sleep(0)  # its claim is on its way
+        await asyncio.sleep(0)  # the claim is under way
     delivering.control_plane.deliveries.stop()
     draining = asyncio.create_task(delivering.control_plane.drain())
     answer = await invoking

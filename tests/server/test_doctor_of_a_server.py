@@ -25,7 +25,7 @@ NOW = datetime.now(UTC)
 
 
 async def found(look, **settings):
-    """What one of the checks finds: by name, level and the rest of the line."""
+    """Return the findings of one check: level and text, by name."""
     return {
         each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
         async for each in look(ServerSettings(**settings))
@@ -34,7 +34,7 @@ async def found(look, **settings):
 
 @contextlib.contextmanager
 def set_up(store, **settings):
-    """The store with other settings, for a while. Names have `_` for `-`."""
+    """Run the body with other settings of the store. Names have `_` for `-`."""
     with redis.Redis(port=store.port, decode_responses=True) as client:
         before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
         for name, value in settings.items():
@@ -109,9 +109,9 @@ async def test_a_store_that_refuses_the_password_is_a_problem(store_of):
 
 
 async def test_a_store_that_repeats_the_password_is_not_repeated(tmp_path):
-    """It does so of a command that it does not know, and HELLO is one of an old store."""
+    """The store repeats the command that it does not know, with its arguments. An old store does not know HELLO."""
     store = StoreProcess(tmp_path, settings=("--rename-command", "HELLO", ""))
-    with contextlib.suppress(redis.ResponseError):  # by which it answers
+    with contextlib.suppress(redis.ResponseError):  # the reply of this store
         store.start()
     try:
         seen = await found(doctor.check_store, store_url=f"redis://me:hunter2@127.0.0.1:{store.port}")
@@ -203,7 +203,7 @@ async def test_a_replica_is_a_problem(store_of, tmp_path):
 
 @contextlib.contextmanager
 def limited(store, limit, value):
-    """The store under a limit of the system, for a while."""
+    """Run the body with the store under a limit of the operating system."""
     before = resource.prlimit(store.process.pid, limit)
     resource.prlimit(store.process.pid, limit, (value, before[1]))
     yield
@@ -211,7 +211,7 @@ def limited(store, limit, value):
 
 
 async def test_a_store_that_cannot_write_its_file_is_a_problem(tmp_path):
-    """As on a full disk: its file may grow no more. With `appendfsync always` it ends itself then."""
+    """As on a full disk: the file of the store cannot grow. With `appendfsync always` the store would exit at once."""
     store = StoreProcess(tmp_path, fsync="everysec", wrapper=("env", "--ignore-signal=XFSZ")).start()
     try:
         with redis.Redis(port=store.port) as client, limited(store, resource.RLIMIT_FSIZE, 4096):
@@ -250,7 +250,7 @@ async def test_a_clock_that_is_off_is_warned_of_with_why_it_matters(store_of):
     client = connect(store_of().url)
     (node,) = await read_node_status(client)
     await client.aclose()
-    assert abs(node.clock_ahead_s) < 1  # one machine, one clock
+    assert abs(node.clock_ahead_s) < 1  # the same machine and so the same clock
     for ahead, word in ((1.5, "1.5 s ahead of"), (-90.0, "90.0 s behind")):
         finding = doctor.check_clock(dataclasses.replace(node, clock_ahead_s=ahead))
         assert finding.level is Level.WARNING
@@ -320,7 +320,7 @@ def token(text, expires=None):
 
 @pytest.fixture
 def principals(tmp_path):
-    """Writes a file of principals, each with what follows its name."""
+    """Write a principals file. Each value follows the name of its principal."""
 
     def write(**entries):
         file = tmp_path / "principals.toml"
@@ -419,7 +419,7 @@ async def test_each_profile_is_made_from_its_files_or_has_a_finding(tmp_path):
     assert (await seen(partner))["profiles.x.secret_files[0]"][0] is Level.WARNING
 
     assert (await seen(token))["profiles.x.key_files[0]"][0] is Level.PROBLEM
-    keys.write_text("{}")  # a public key is no secret: everyone may read it
+    keys.write_text("{}")  # a public key is not secret, so every user may read it
     keys.chmod(0o604)
     assert [(name, level) for name, (level, _) in (await seen(token)).items()] == [("profiles.x", Level.PROBLEM)]
 
@@ -458,7 +458,7 @@ async def test_a_handler_that_speaks_no_tls_is_not_reached_over_it(tmp_path):
         assert {level for level, _ in seen.values()} == {Level.PROBLEM}
 
 
-# ---- All of it ----
+# ---- All checks ----
 
 
 async def test_wrong_settings_are_listed_and_no_other_check_runs(tmp_path):

@@ -1,4 +1,4 @@
-"""The files of verification profiles, at a running server."""
+"""Files of verification profiles, read by a running server."""
 
 import subprocess
 import sys

@@ -34,7 +34,7 @@ def principals(*tokens):
 
 
 class Tls:
-    """Certificates of one authority in a directory, and a server that uses them."""
+    """A server, and a folder with the certificates of one authority that it uses."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -46,14 +46,14 @@ class Tls:
         self.grpc = f"localhost:{free_port()}"
 
     def renew(self):
-        """Gives the server a new certificate; returns it."""
+        """Replace the certificate of the server, and return the new one."""
         certificate = self.authority.issue_cert("localhost", "127.0.0.1")
         certificate.private_key_pem.write_to_path(self.directory / "server.key")
         (self.directory / "server.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
         return certificate.cert_chain_pems[0].bytes()
 
     def credentials(self, *names, authority=None):
-        """What a client has: a certificate with these names, or none."""
+        """Return the credentials of a client, with a certificate for these names or without one."""
         ca = self.authority.cert_pem.bytes()
         if not names:
             return grpc.ssl_channel_credentials(ca)
@@ -89,7 +89,7 @@ def mutual(tls):
 
 
 async def asked(tls, credentials, token=None):
-    """The code that a list is answered with, over a connection of its own."""
+    """List callbacks over a new connection, and return the status code."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     channel = grpc.aio.secure_channel(tls.grpc, credentials) if credentials else grpc.aio.insecure_channel(tls.grpc)
     async with channel:
@@ -108,7 +108,7 @@ async def test_over_tls_a_token_is_enough_and_plain_text_gets_nowhere(tls, store
     async with running(tls, store_of()):
         assert await asked(tls, tls.credentials(), "callback_first") is OK
         assert await asked(tls, tls.credentials()) is UNAUTHENTICATED
-        assert await asked(tls, tls.credentials("orders.example")) is UNAUTHENTICATED  # nobody asked for it
+        assert await asked(tls, tls.credentials("orders.example")) is UNAUTHENTICATED  # not requested from the client
         assert await asked(tls, None, "callback_first") is REFUSED
         assert (
             await asked(tls, grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes()), "callback_first") is REFUSED
@@ -162,7 +162,7 @@ async def test_tokens_come_and_go_while_the_server_runs(tls, store_of):
 
 
 def shown(tls):
-    """The certificate that the server shows at this moment, PEM."""
+    """Return the certificate that the server presents now, as PEM."""
     host, port = tls.grpc.split(":")
     return ssl.get_server_certificate((host, int(port)))
 
@@ -177,12 +177,12 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(tls, store_of):
         second = tls.renew()
         assert shown(tls) == as_pem(second) != first
         assert len(server.events("certificate_read")) == 1
-        assert {shown(tls) for _ in range(8 * LISTENERS)} == {as_pem(second)}  # whichever takes a connection
+        assert {shown(tls) for _ in range(8 * LISTENERS)} == {as_pem(second)}  # of any of the listeners
         assert len(server.events("certificate_read")) == 1
 
 
 async def failed_reloads(server, file):
-    """How often that was counted."""
+    """Return the value of this counter."""
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"http://{server.facts['admin']}/metrics")).text
     found = re.search(rf'callback_reloads_failed_total{{file="{file}"}} (\S+)', text)
@@ -227,7 +227,7 @@ async def test_a_pair_that_is_replaced_file_by_file_is_taken_over_when_it_is_one
         first = shown(tls)
         second = tls.authority.issue_cert("localhost")
         (tls.directory / "server.pem").write_bytes(second.cert_chain_pems[0].bytes())
-        assert [shown(tls), shown(tls)] == [first, first]  # its key is not there yet
+        assert [shown(tls), shown(tls)] == [first, first]  # the key file is not replaced yet
         assert await asked(tls, tls.credentials(), "callback_first") is OK
         second.private_key_pem.write_to_path(tls.directory / "server.key")
         assert shown(tls) == as_pem(second.cert_chain_pems[0].bytes())

@@ -1,4 +1,4 @@
-"""Guarded GETs: a program that opens links makes no call, and a confirmation is the GET that it confirms."""
+"""Guarded GETs: a link scanner makes no call, and a confirmation counts as the GET that it confirms."""
 
 import asyncio
 
@@ -144,7 +144,7 @@ async def test_a_confirmation_on_a_case_without_one_is_a_post_as_any_other(servi
 
 @pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
 async def test_the_name_of_the_pages_field_is_taken_where_there_is_that_page(services, guard):
-    """The state would be in the query under this name and 1 in the form, so nobody could confirm."""
+    """The query has the state and the form has 1 under the same name, so no confirmation could succeed."""
     asked = generate(services, guard, state_query_parameter="callback_confirm")
     if guard == pb.GET_GUARD_CONFIRM:
         assert (await refusal(asked)).rules == {"state_query_parameter": "reserved"}

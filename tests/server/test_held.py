@@ -1,4 +1,4 @@
-"""Held calls: the caller waits for AnswerCall at any process. The fallback at the answer deadline, in every mode."""
+"""Held calls: the caller waits for AnswerCall at any process, and at the deadline gets the fallback, in every mode."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ async def _invoke(services, made, **more):
 
 
 async def call_of(services, made, *, held=False):
-    """Return the newest call of a case, as soon as there is one; with `held`, one that waits."""
+    """Return the newest call of a case as soon as it exists; with `held`, a call that waits."""
 
     async def there():
         asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)

@@ -24,7 +24,7 @@ async def services(store_of):
 
 @pytest.fixture
 async def stream(services):
-    """A stream for which the server is ready."""
+    """Open a stream for which the server is ready."""
     opened = services.edge.StreamInvocations()
     assert (await opened.read()).readiness == edge.READINESS_READY
     yield opened

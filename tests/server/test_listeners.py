@@ -26,7 +26,7 @@ def make_server(options):
 
 @pytest.fixture
 async def listeners():
-    """Started listeners, and their port."""
+    """Run listeners, and yield them with their port."""
     some = Listeners(make_server)
     port = some.bind("127.0.0.1:0", None)
     await some.start()

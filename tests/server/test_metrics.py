@@ -1,4 +1,4 @@
-"""The metrics on the admin port: they agree with the events, and name no case and no owner."""
+"""Metrics on the admin port: they agree with the events, and contain no case id and no owner."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from callback_server.domain.call import CallFailure
 
 
 class Figures:
-    """The samples of a process at one moment, by name and labels."""
+    """Samples of a process at one moment, by name and labels."""
 
     def __init__(self, text):
         self.families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -88,7 +88,7 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
         assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED") == 2
         assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN") == 1
         assert now("callback_refused_total", method="StreamInvocations", reason="HANDLER_FAILED") == 1
-        # 13 Invokes asked for a claim; 6 calls were asked of a handler and have an end of their own.
+        # 13 Invokes requested a claim; 6 calls were sent to a handler and have an end of their own.
         assert now("callback_call_stage_seconds_count", stage="claim") == 13
         assert now("callback_call_stage_seconds_count", stage="handler") == 6
         assert now("callback_call_stage_seconds_count", stage="finish") == 6
@@ -169,7 +169,7 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
         for process in (system.server, system.edge):
             for name, family in (await figures(system, process)).families.items():
                 if not name.startswith("callback_"):
-                    continue  # the library's own: of Python and of the process
+                    continue  # metrics of the library itself, about Python and the process
                 assert re.fullmatch("callback(_[a-z]+)+", name)
                 assert family.documentation
                 assert family.type in ("counter", "gauge", "histogram")

@@ -21,7 +21,7 @@ def asked(**fields):
 
 
 async def made_of(services, requests):
-    """What was made of these, all sent at once, and not refused."""
+    """Send all requests at once, and return the results of those that were not refused."""
 
     sent = [services.callbacks.GenerateCallbackUrl(request) for request in requests]
     answers = await asyncio.gather(*sent, return_exceptions=True)
@@ -104,11 +104,11 @@ async def test_a_second_server_counts_the_cases_of_the_first(store_of):
             assert len(await made_of(second, [asked() for _ in range(5)])) == 1
 
 
-# --- the estimate by itself: what a count may or may not have seen
+# --- the estimate alone: cases that a count may or may not have seen
 
 
 class Cases:
-    """Stored cases. A count of them waits for its gate, before it looks or after."""
+    """Stored cases. A count of them waits for the gate, either before or after it reads the number."""
 
     def __init__(self):
         self.stored = self.counts = 0
@@ -132,9 +132,9 @@ async def test_a_case_being_stored_during_a_count_is_counted(monkeypatch, looks_
     for _ in range(2):
         await quota.reserve("shop")
     cases.gate.clear()
-    third = asyncio.create_task(quota.reserve("shop"))  # the limit seems reached, so it counts
+    third = asyncio.create_task(quota.reserve("shop"))  # the limit seems to be reached, so the quota counts
     await wait_until(lambda: cases.counts == 2, what="the count")
-    for _ in range(2):  # stored after the count has looked, or before
+    for _ in range(2):  # stored before or after the count reads the number
         cases.stored += 1
         quota.settle("shop", created=True)
     cases.gate.set()

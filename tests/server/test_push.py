@@ -1,4 +1,4 @@
-"""Push handlers: the request that they get, how they fail, and TLS to them."""
+"""Push handlers: the request that they receive, their failures, and TLS."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED
 
 
 class Service(CallbackHandlerServiceServicer):
-    """Answers with what `answer(request, context)` gives; keeps what it was asked."""
+    """A service that answers with the result of `answer(request, context)` and records its requests."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -54,7 +54,7 @@ async def listening(service, credentials=None, address="127.0.0.1:0"):
 
 @contextlib.asynccontextmanager
 async def one_activity(store, **settings):
-    """The services with one activity, `act`; `call(**request)` makes a case of it and calls it."""
+    """Services with one activity, `act`. `call(**request)` creates a case of it and calls it."""
     async with running_services(store, activities={"act": ActivitySettings(**settings)}) as up:
 
         async def call(case=None, **request):
@@ -160,7 +160,7 @@ async def test_a_handler_that_is_back_is_reached_again(store_of):
         server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
         reached = None
-        while reached is None:  # gRPC connects again by its own clock
+        while reached is None:  # gRPC reconnects at intervals of its own
             _, answer = await up.call()
             with contextlib.suppress(grpc.aio.AioRpcError):
                 reached = await answer
@@ -237,7 +237,7 @@ async def test_no_more_calls_run_than_may(store_of):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A certificate authority, and files of its own, of ours and of a stranger's certificate."""
+    """A certificate authority, with the files of its own certificate, of ours, and of one of another authority."""
     folder = tmp_path_factory.mktemp("certificates")
     ours, other = trustme.CA(), trustme.CA()
     ours.cert_pem.write_to_path(folder / "ca.pem")
@@ -289,12 +289,12 @@ async def test_a_handler_with_the_wrong_certificate_is_not_asked(store_of, autho
         assert (await refusal(answer)).reason in {"HANDLER_NOT_STARTED", "HANDLER_LOST"}
         case = await up.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
     assert not service.asked
-    if wrong != "no_certificate":  # a handler that wants one can refuse us only after the connection stood
+    if wrong != "no_certificate":  # a handler refuses a client without one only after it connects
         assert case.callback.status == pb.CALLBACK_STATUS_OPEN
 
 
 def write(folder, certificate, *parts):
-    """Write these parts of a certificate, `cert` and `key`, where the settings of `tls` find them."""
+    """Write these parts of a certificate, `cert` and `key`, to the files that the settings of `tls` name."""
     content = {"cert": certificate.cert_chain_pems[0].bytes(), "key": certificate.private_key_pem.bytes()}
     for part in parts:
         (folder / part).write_bytes(content[part])
@@ -302,13 +302,13 @@ def write(folder, certificate, *parts):
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Files are looked at without much waiting."""
+    """Shorten the interval at which files are checked."""
     monkeypatch.setattr(push, "FILES_INTERVAL_S", 0.02)
 
 
 @pytest.fixture
 def told():
-    """Gives a function that returns the events of one name so far."""
+    """Return a function that returns all events with a name so far."""
     with capture_logs() as entries:
         yield lambda name: [entry for entry in entries if entry["event"] == name]
 
@@ -342,7 +342,7 @@ async def test_other_tls_files_take_over_and_the_call_under_way_ends(soon, store
 
         waiting = asyncio.create_task(seen(request_query_string="held"))
         await held.wait()
-        # Half of a pair, nonsense, and a certificate that the handler does not trust: what is, goes on.
+        # Half of a pair, garbage, then an untrusted certificate: the current connection and its call continue.
         write(tmp_path, second, "cert")
         await wait_until(lambda: len(told("handler_tls_not_read")) == 1)
         (tmp_path / "key").write_text("nonsense")

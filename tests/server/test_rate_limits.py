@@ -1,4 +1,4 @@
-"""Rate limits of calls: of a case, counted in the store; of an owner, counted by each server."""
+"""Rate limits of calls: per case, counted in the store; per owner, counted by each server."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The answer to a recorded call: complete, and unchanged by later changes of the configuration."""
+"""The answer to a recorded call is complete, and later changes of the configuration do not change it."""
 
 import pytest
 from support.services import redirect, refusal, response, running_services

@@ -1,4 +1,4 @@
-"""The recorded data of a call: nothing that the settings exclude, and nothing that the owner erased."""
+"""Recorded data of a call: it excludes what the settings exclude and what the owner erased."""
 
 import asyncio
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ def store(store_of):
 
 @pytest.fixture
 async def pushing(store):
-    """Starts services whose activity `push` has a handler: it answers `GAVE_…` once its gate is open, or fails."""
+    """Return a function that starts services. The handler of `push` answers `GAVE_…` once its gate opens, or fails."""
     async with stub_handler() as stub:
 
         def start(**settings):
@@ -80,7 +80,7 @@ def erase(services, made):
 
 
 async def in_the_store(store):
-    """Everything that the store keeps, as one text."""
+    """Return all data of the store as one text."""
     texts = []
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter():
@@ -89,7 +89,7 @@ async def in_the_store(store):
     return "\n".join(texts)
 
 
-# --- what the operator says
+# --- exclusion by the settings
 
 
 async def test_without_bodies_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
@@ -147,7 +147,7 @@ async def test_a_recorded_call_keeps_the_response_of_its_case_in_any_case(store)
     assert [header.value for header in ended.response.response_headers.headers] == [OWN_HEADER]
 
 
-# --- what the owner erases
+# --- erasure by the owner
 
 
 async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):

@@ -1,4 +1,4 @@
-"""The stop of a server: readiness first, no new calls, running calls end and are answered, within a bound."""
+"""Stop of a server: it is not ready first, takes no new calls, and answers running calls within a time limit."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
     ]
 )  # fmt: skip
 def python(request):
-    """The interpreter that server and edge run on."""
+    """The interpreter that runs server and edge."""
     return request.param
 
 
@@ -53,7 +53,7 @@ async def handler():
 
 @pytest.fixture
 async def system(tmp_path, store, handler, python):
-    """Makes a running system whose server has the given grace."""
+    """Return a function that runs a system whose server has the given grace period."""
     made = []
 
     async def make(grace_s, drain_s=0):
@@ -75,12 +75,12 @@ async def system(tmp_path, store, handler, python):
 
 
 async def exit_of(process):
-    """Its exit code, once it has ended."""
+    """Wait until a process has ended, and return its exit code."""
     return await asyncio.to_thread(process.process.wait, 60)
 
 
 async def begin_call(system, handler):
-    """A call that waits at the handler's gate, and its case."""
+    """Start a call that waits at the handler's gate, and return the call and its case."""
     case = await system.client.generate_callback_url("work", Response("done"))
     calling = asyncio.create_task(system.http.post(case.url))
     await handler.until_started(len(handler.calls) + 1)
@@ -109,9 +109,9 @@ async def test_running_calls_are_answered_and_new_ones_refused(system, handler):
 
     async def again():
         answer = await system.http.post(unused.url)
-        return None if answer.status_code == 503 else answer  # the edge has not found it yet
+        return None if answer.status_code == 503 else answer  # the edge has not connected to it yet
 
-    assert (await wait_until(again)).status_code == 200  # what was refused is as it was
+    assert (await wait_until(again)).status_code == 200  # the refused call left its case unchanged
 
 
 async def test_health_says_first_that_no_new_work_is_taken(system, handler):
@@ -182,7 +182,7 @@ async def test_a_stuck_handler_holds_it_no_longer_than_the_grace_and_two_seconds
     system.server.signal(signal.SIGTERM)
     await exit_of(system.server)
     took = time.monotonic() - began
-    assert grace_s <= took < grace_s + count(8, 2)  # 2 is what is promised, on a machine that has time for it
+    assert grace_s <= took < grace_s + count(8, 2)  # the promised margin is 2 s, on a machine that is not overloaded
     assert (await calling).status_code == 503
 
 
@@ -205,7 +205,7 @@ async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, pyth
         )  # fmt: skip
         server._command[0] = python
         try:
-            await server.start()  # the sweeper is on its first round
+            await server.start()  # the sweeper is in its first round
             server.signal(signal.SIGTERM)
             assert await exit_of(server) == 0
             assert server.events("stopped")[0]["clean"]
@@ -214,7 +214,7 @@ async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, pyth
 
 
 async def test_work_in_the_background_is_ended_even_if_a_cancellation_is_lost():
-    """A cancellation that met a reply of the store was lost in redis-py: the stop then hung until its hard exit."""
+    """redis-py lost a cancellation that coincided with a reply of the store; the stop then hung until the hard exit."""
     ended = asyncio.Event()
 
     async def stubborn():

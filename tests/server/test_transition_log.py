@@ -1,4 +1,4 @@
-"""The transition log: one event for each transition, with connecting ids, however often a request is sent."""
+"""Transition log: one event per transition, with ids that connect the events, even if a request is sent again."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ TELLING = {
 
 @pytest.fixture
 def told():
-    """Gives a function that returns the events since it was last asked, without their level."""
+    """Return a function that returns the events since its last use, without their level."""
     with capture_logs() as entries:
 
         def since():
@@ -43,7 +43,7 @@ def told():
 
 @pytest.fixture
 async def pushing(store_of):
-    """Services whose activity `push` has a handler of scripts: `gated`, `accepts`, `rejects`."""
+    """Services whose activity `push` has a handler with scripts: `gated`, `accepts`, `rejects`."""
     store, gate = store_of(), asyncio.Event()
 
     async def gated(_request, _context):
@@ -85,7 +85,7 @@ def close(services, made):
 
 @contextlib.asynccontextmanager
 async def sweeping(services, retention=Retention()):  # noqa: B008  # frozen
-    """A sweeper at work, as in a server."""
+    """Run a sweeper, as a server does."""
     sweeper = Sweeper(services.control_plane.scripts, retention, lambda _: None)
     async with TaskSet() as tasks:
         tasks.start(sweeper.run_sweeps())
@@ -178,7 +178,7 @@ async def test_an_ended_lease_is_logged_once_by_the_transition_that_applies_it(p
         await wait_until(lambda: events.extend(told()) or "lease_ended" in str(events), what="the event")
         pushing.gate.set()
         assert (await calling).reason == "OUTCOME_UNKNOWN"
-        await generate(services)  # and whatever else may come
+        await generate(services)  # and any event that may still follow
     ended = [event for event in events + told() if event["event"] in ("lease_ended", "call_ended", "case_closed")]
     assert ended == [
         {
@@ -227,7 +227,7 @@ async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
                 "case_created", "response_set", "call_ended", "case_closed", "calls_erased"
             ]  # fmt: skip
             assert events[-1]["calls"] == 1
-    # More than twice where the store did not know the script yet: that reply was lost as well.
+    # More than twice if the store did not know the script yet, because that reply was lost as well.
     assert all(proxy.lost[script] >= 2 for script in scripts)
 
 

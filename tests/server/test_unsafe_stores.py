@@ -1,4 +1,4 @@
-"""A store that can lose data is refused at the start, with the setting to change."""
+"""A store that can lose data is refused at the start, with a message that names the setting to change."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def server(tmp_path, store):
-    """Makes a server on the store, not yet started."""
+    """Return a function that makes a server on the store and does not start it."""
     made = []
 
     def make(**environment):
@@ -50,7 +50,7 @@ def server(tmp_path, store):
 
 @contextlib.contextmanager
 def set_up(store, **settings):
-    """The store with other settings, for a while. Names have `_` for `-`."""
+    """Run the body with other settings of the store. Names have `_` for `-`."""
     with redis.Redis(port=store.port, decode_responses=True) as client:
         before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
         for name, value in settings.items():
@@ -63,8 +63,8 @@ def set_up(store, **settings):
 
 
 async def refusal(server):
-    """Starts a server that is to refuse; returns what it said, after its exit with 1."""
-    with pytest.raises(AssertionError):  # it ended before it was ready
+    """Start a server that must refuse its store, and return its output after it exits with 1."""
+    with pytest.raises(AssertionError):  # the server ended before it was ready
         await server.start()
     assert await asyncio.to_thread(server.process.wait, 60) == 1
     (line,) = [line for line in server.log.read_text().splitlines() if not line.startswith("{")]
@@ -96,7 +96,7 @@ async def refusal(server):
 async def test_an_unsafe_setting_is_refused_with_its_name_and_its_cure(store, server, settings, text):
     with set_up(store, **settings):
         assert (await refusal(server())).startswith(f"callback server: the store is not safe: {text}")
-    assert (await server().start()).stop() == 0  # and nothing but that was wrong
+    assert (await server().start()).stop() == 0  # and this was the only problem
 
 
 async def test_all_that_is_wrong_is_said_at_once(store, server):
@@ -124,7 +124,7 @@ async def test_an_unsafe_cluster_is_refused_like_a_store_alone(store_of):
 
 
 async def checked(url, durability):
-    """Checks a store as a start does."""
+    """Check a store as the server does at its start."""
     client = connect(url)
     try:
         await check_store(client, durability)
@@ -142,7 +142,7 @@ async def test_everysec_is_accepted_if_configured_and_no_sync_never(store, serve
 
 @pytest.fixture
 def version_five(monkeypatch):
-    """The schema version is 5 in this process, so that it has versions before and after it."""
+    """The schema version is 5 in this process, so that earlier and later versions exist."""
     monkeypatch.setattr(keys, "SCHEMA_VERSION", 5)
 
 
@@ -213,7 +213,7 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     starting = asyncio.create_task(waiting.start())
     await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
     waiting.signal(signal.SIGTERM)
-    with pytest.raises(AssertionError):  # it ended before it was ready
+    with pytest.raises(AssertionError):  # the server ended before it was ready
         await starting
     assert await asyncio.to_thread(waiting.process.wait, 60) == 0
 
@@ -247,7 +247,7 @@ async def test_a_store_that_comes_late_is_found(tmp_path, server):
         ({"redis_version": "6.2.14"}, ["Redis 6.2.14 is too old; use 7.0 or newer"]),
         ({"redis_version": "7.0.0"}, []),
         ({"redis_version": "10.0.1"}, []),
-        # Valkey says that it is Redis 7.2.4, for those who do not know it.
+        # Valkey reports Redis 7.2.4 to clients that do not know Valkey.
         ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "7.2.5"},
          ["Valkey 7.2.5 is too old; use 8.0 or newer"]),
         ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1"}, []),

@@ -1,4 +1,4 @@
-"""A case with a verification profile: what passes is a call, what does not changes nothing; a message is one call."""
+"""Verification profiles: a verified request is a call, any other changes nothing, and each message is one call."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def store(store_of, request):
 
 @pytest.fixture
 async def up(store, tmp_path):
-    """Services with the profile `it` (Standard Webhooks) and a handler of `push` that counts, at a gate."""
+    """Services with the profile `it` (Standard Webhooks) and a `push` handler with a gate that counts its calls."""
     gate, asked = asyncio.Event(), []
     gate.set()
 
@@ -81,7 +81,7 @@ async def generate(up, script="counts", activity="push", profile="it", **fields)
 
 
 def sent(made, secret, **changes):
-    """A message of a sender who signs, as an edge hands it over."""
+    """Deliver a signed message of a sender, as an edge passes it on."""
     request = by_standard_webhooks(secret, BODY, NOW)
     return edge.InvokeRequest(
         state=made.callback_state, request_method=changes.pop("method", "post"),
@@ -100,7 +100,7 @@ async def calls_of(up, made):
 
 
 async def dump(store):
-    """All that is in a store."""
+    """Return all data of a store."""
     async with redis.asyncio.Redis(port=store.port) as client:
         return await dumped(client, 0)
 
@@ -174,7 +174,7 @@ async def test_a_profile_that_this_server_does_not_know_is_no_call_and_no_refusa
 
 
 class Broken:
-    """A profile with a fault."""
+    """A profile that raises an exception."""
 
     challenge = "Broken"
 
@@ -336,7 +336,7 @@ async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up)
         (key,) = [key async for key in client.scan_iter("*:message:*")]
         assert 590_000 < await client.pttl(key) <= 600_000
         await client.pexpire(key, 60_000)
-        assert (await deliver(up, made)).call_id == first.call_id  # which does not make it longer
+        assert (await deliver(up, made)).call_id == first.call_id  # a repetition does not extend the window
         assert await client.pttl(key) <= 60_000
         await client.pexpire(key, 1)
 
@@ -374,11 +374,11 @@ async def test_a_lost_reply_makes_no_second_call_of_a_verified_message(store_of,
         first = await deliver(up, made)
         assert (await deliver(up, made)).call_id == first.call_id
         assert len(await calls_of(up, made)) == 1
-    assert proxy.lost["claim_call"] >= 3  # of the claim with nothing, with what is proven, and of the message again
+    assert proxy.lost["claim_call"] >= 3  # of the unverified claim, the verified one, and the repeated message
 
 
 class Seen(Broken):
-    """A profile that passes all, and keeps the URLs; it shakes hands with whoever says so."""
+    """A profile that accepts every request and records the URLs. It performs a handshake if a request asks for one."""
 
     def __init__(self):
         super().__init__("", verified=VerifiedMessage())
@@ -496,6 +496,6 @@ async def test_a_profile_and_a_guard_belong_to_what_a_request_id_stands_for(up):
         )
 
     first = await asked()
-    assert await asked(get_guard=pb.GET_GUARD_OFF) == first  # which is what was meant
+    assert await asked(get_guard=pb.GET_GUARD_OFF) == first  # OFF is the default, so the request is the same
     for fields in ({"verification_profile": "it"}, {"get_guard": pb.GET_GUARD_DETECT}):
         assert (await refusal(asked(**fields))).reason == "REQUEST_ID_REUSED"

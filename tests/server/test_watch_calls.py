@@ -1,4 +1,4 @@
-"""`WatchCalls`: a watcher gets each event of its own, in order, once, and can resume where it stopped."""
+"""`WatchCalls`: a watcher gets each event of its owner once and in order, and can resume where it stopped."""
 
 import asyncio
 import base64
@@ -49,7 +49,7 @@ def cases(events):
 
 @contextlib.asynccontextmanager
 async def plain(store):
-    """The store, by its own client."""
+    """A client of the store for the test."""
     async with redis.asyncio.Redis(port=store.port) as client:
         yield client
 
@@ -136,7 +136,7 @@ async def test_watches_that_start_and_end_under_load_get_each_event_once(store_o
                     for _ in range(chance.randrange(1, 8)):
                         events = await watching.read()
                         token = watching.token
-                        if events and chance.random() < 0.5:  # one that breaks off in the middle of a message
+                        if events and chance.random() < 0.5:  # a watch that breaks off in the middle of a message
                             del events[chance.randrange(len(events)) + 1 :]
                             token = events[-1].resume_token
                         seen += events
@@ -191,7 +191,7 @@ async def test_a_position_that_the_store_lost_ends_running_watches_too(store_of)
 
 
 async def test_a_position_is_lost_if_the_store_was_reset_to_an_earlier_state(store_of):
-    """As after a failover or the restoring of a backup: its numbers are given to other events."""
+    """As after a failover or a restored backup: the store gives the same numbers to other events."""
     store = store_of()
     async with running_services(store) as services, plain(store) as client:
         made = await generate(services, allow_multiple_calls=True)
@@ -261,7 +261,7 @@ async def test_events_are_kept_by_activity_by_case_and_by_all_labels(services):
 
 
 class _Known:
-    """Principals whose token is their name."""
+    """Principals whose token equals their name."""
 
     def __init__(self, **roles):
         self.roles = roles
@@ -299,7 +299,7 @@ async def test_an_owner_gets_its_own_events_and_an_administrator_all(store_of):
         assert cases(await watches["bank"].events(1)) == [made["bank"].callback_case_id]
         error = await refusal(Watch(services.callbacks, metadata=by("edge")).read())
         assert error.reason == "ROLE_MISSING"
-        # The one that names a foreign case was told of nothing, and so its next message is the heartbeat.
+        # The watch of a foreign case got no events, so its next message is the heartbeat.
         for each in (*watches.values(), foreign):
             each.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -386,7 +386,7 @@ async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on
 
 
 async def reads(client):
-    """How often the events of a partition were looked at."""
+    """Return how often the events of a partition were read."""
     return (await client.info("commandstats")).get("cmdstat_xrange", {"calls": 0})["calls"]
 
 
@@ -402,7 +402,7 @@ async def test_events_are_not_read_without_watchers(store_of):
         await wait_until(lambda: services.control_plane.watch_hub._position is None, what="a reader that has stopped")
         before = await reads(client)
         assert before > 0
-        # While it read, it looked at each partition about ten times a second.
+        # An active watch reads each partition about ten times a second.
         began = time.monotonic()
         while time.monotonic() - began < 0.5:
             await generate(services)
@@ -457,7 +457,7 @@ async def test_a_watch_that_has_nothing_to_tell_gives_its_place_now_and_then(ser
 
         await wait_until(moved, what="a place that goes on")
     async with watch(services.callbacks, resume_token=watching.token) as watching:
-        assert await watching.read() == []  # what happened before that place is not told
+        assert await watching.read() == []  # events before that position are not sent
 
 
 async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
