@@ -30,7 +30,7 @@ SLOW_PROGRAMS = (
 
 hypothesis.settings.register_profile(
     "callback",
-    deadline=None,  # machines are shared: a slow example is no failure
+    deadline=None,  # machines are shared: a slow example is not a failure
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
@@ -52,7 +52,7 @@ def is_quick(path):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what is neither one of these folders and files, nor in one of them, nor above one."""
+    """Ignore a path unless it is one of these folders and files, inside one, or a parent of one."""
     if not config.getoption("quick") or is_quick(collection_path):
         return None
     return not any((TESTS / each).is_relative_to(collection_path) for each in QUICK) or None
@@ -86,7 +86,7 @@ sys.addaudithook(_refuse_slow_programs)
 
 @pytest.fixture(scope="session")
 def store_of(tmp_path_factory):
-    """Gives a running store of a kind, the same for the whole session, and empty."""
+    """Return a running, empty store of a kind. The session uses the same one throughout."""
     stores = {}
 
     def get(kind="valkey"):

@@ -1,4 +1,4 @@
-"""A real browser, and the sites around it: each an origin of its own on loopback, made of pages that a test writes."""
+"""A real browser, and sites for it: each site is an origin of its own on loopback, with pages that a test writes."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ async def chromium():
 
 
 class Site:
-    """Serves `pages` (path: HTML) and keeps the `requests` that it got: (method, target, header fields in a dict)."""
+    """HTTP server of `pages` (path: HTML). `requests` records (method, target, header fields in a dict)."""
 
     def __init__(self):
         self.pages = {}
@@ -35,7 +35,7 @@ class Site:
         self.origin = None
 
     def visits(self):
-        """The requests, without the browser's own for an icon."""
+        """Return the requests, except the browser's own requests for an icon."""
         return [request for request in self.requests if request[1] != "/favicon.ico"]
 
     async def answer(self, reader, writer):
@@ -69,8 +69,10 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def site(host):
-    """A running `Site` on an address of loopback, 127.0.0.x, so that it is another site to a browser, not only another
-    origin."""
+    """Run a `Site` on a loopback address, 127.0.0.x.
+
+    A separate address makes it another site to a browser, not only another origin.
+    """
     it = Site()
     server = await asyncio.start_server(it.answer, host, 0)
     it.origin = f"http://{host}:{server.sockets[0].getsockname()[1]}"

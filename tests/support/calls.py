@@ -1,4 +1,4 @@
-"""A call of a new case, which runs while the test goes on."""
+"""A call of a new case that runs in the background of a test."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from callback.v1 import edge_service_pb2 as edge
 
 
 class Called:
-    """A call. `answer` is what its caller gets, sooner or later."""
+    """A call in progress. `answer` is an awaitable of the caller's answer."""
 
     def __init__(self, services, made, answer):
         self._services = services
@@ -19,7 +19,7 @@ class Called:
 
     @classmethod
     async def make(cls, services, activity, *, edge_stub=None, body=b"", **case):
-        """Make a case and calls it, with this body."""
+        """Create a case, and call it with this body."""
         made = await services.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **case)
         )
@@ -29,13 +29,13 @@ class Called:
         return cls(services, made, asyncio.ensure_future(_of(invoked)))
 
     async def recorded(self):
-        """The call as it is recorded."""
+        """Return the recorded call."""
         calls = await self._services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=self.case_id))
         (call,) = calls.calls
         return call
 
     async def case(self):
-        """The case as it is."""
+        """Return the case as it is now."""
         got = await self._services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=self.case_id))
         return got.callback
 

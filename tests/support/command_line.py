@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 @contextlib.contextmanager
 def command_line():
-    """Give a function that runs a command with arguments and environment variables, and returns its output."""
+    """Return a function that runs a command with arguments and environment variables, and returns its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLBACK_")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])
     with subprocess.Popen(
@@ -36,8 +36,8 @@ def command_line():
 
 
 def serve():
-    """Run the commands that arrive on standard input, one in a line."""
-    # The commands import these when they run: here once for all, because each import would cost a second.
+    """Run the commands that arrive on standard input, one per line."""
+    # Import the modules of the commands once, before the forks: each import would cost a second.
     import callback_edge.doctor  # noqa: F401  # see above
     import callback_server.doctor  # noqa: F401  # see above
     from callback_cli.main import cli

@@ -1,4 +1,4 @@
-"""A power loss: what the store had written but not yet forced to disk is gone. A log of its syncs shows what."""
+"""Power loss of a store: data that was written but not yet synced to disk is lost. A log of the syncs shows which."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ from support.tools import require
 
 
 def logging_syncs(directory):
-    """What to start a store with, as its `wrapper`, so that each of its syncs is a line of `directory/syncs`.
+    """Return the `wrapper` that makes a store log each of its syncs as a line of `directory/syncs`.
 
-    The library that writes them (`syncs.c`) is compiled into the directory. It is part of the store's own process, so
-    no sync is missed, however busy the machine is.
+    The library that writes the lines (`syncs.c`) is compiled into the directory. It runs inside the store's process, so
+    no sync is missed, even on a busy machine.
     """
     library, source = directory / "syncs.so", Path(__file__).with_name("syncs.c")
     options = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
@@ -20,18 +20,18 @@ def logging_syncs(directory):
 
 
 def synced_size(syncs, name):
-    """How much of the append-only file `name` was on disk for certain, in bytes.
+    """Return the number of bytes of the append-only file `name` that were certainly on disk.
 
-    That is what was written before a sync began that came to its end.
+    These are the bytes that were written before the start of a sync that completed.
     """
     lines = [line.split(" ", 1) for line in syncs.read_text().splitlines()]
     return max((int(size) for size, path in lines if path.endswith(f"/{name}")), default=0)
 
 
 def lose_power(store, directory):
-    """Kill a store that logs its syncs in a directory, and cuts its append-only file back to what was on disk.
+    """Kill a store that logs its syncs in a directory, and truncate its append-only file to the synced size.
 
-    Returns how many bytes went.
+    Return the number of bytes that were lost.
     """
     store.kill()
     (file,) = (store.directory / "appendonlydir").glob("*.incr.aof")

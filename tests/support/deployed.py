@@ -1,5 +1,7 @@
-"""A deployment made from the samples in `docs/deploy`: two servers and two edges on one store, each a
-process of its own, and a proxy in front of the edges."""
+"""A deployment made from the samples in `docs/deploy`.
+
+It has two servers and two edges on one store, each in its own process, and a proxy in front of the edges.
+"""
 
 import asyncio
 import contextlib
@@ -22,16 +24,16 @@ from callback_server.access.tokens import add_token
 
 SAMPLES = ROOT / "docs" / "deploy"
 HOST = "callback.example"
-"""The name that the samples give to what callers reach."""
+"""Public host name of the samples."""
 PROXIES = ("nginx", "haproxy")
 PAUSE_S = 3
-"""How long an operator is to wait, after one process is ready, before the next one goes."""
+"""Seconds that an operator waits between the readiness of one process and the restart of the next."""
 
 
 def sample(name, changes):
-    """The text of a sample with each key of `changes` replaced by its value.
+    """Return the text of a sample with each key of `changes` replaced by its value.
 
-    Each key must be in it: what a sample no longer says is not tested by accident.
+    Each key must be in the sample. So a test fails when the sample changes, instead of testing outdated text.
     """
     text = (SAMPLES / name).read_text()
     for old, new in changes.items():
@@ -43,8 +45,8 @@ def sample(name, changes):
 class Fleet:
     """Two `servers` and two `edges`, with the configuration and the principals of the samples.
 
-    `client` is the sample's service `orders`, `operator` its administrator. Between the two servers it finds its way as
-    edges do. Who has what is in `worker_token_file` may work on every activity.
+    `client` is the sample's service `orders`, `operator` its administrator. The client balances between the two servers
+    as edges do. The token in `worker_token_file` allows work on every activity.
     """
 
     def __init__(self, directory, store, *, activities="", server=()):
@@ -72,7 +74,7 @@ class Fleet:
             for n, address in enumerate(grpc, 1)
         ]  # fmt: skip
         self.addresses = [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(2)]
-        """Of each edge: where callers reach it, and its admin port."""
+        """By edge: the address for callers, and the admin port."""
         self.edges = [
             Process(
                 "callback_edge", directory / f"edge-{n}.log", CALLBACK_EDGE_BIND=address,
@@ -85,15 +87,15 @@ class Fleet:
         self.client = self.operator = None
 
     async def start(self, process):
-        """Start one of the processes and waits until its admin port says that it is ready."""
+        """Start one of the processes, and wait until its admin port reports that it is ready."""
         await process.start()
         await wait_until(lambda: self._is_ready(process), what=f"{process.log.stem} to be ready")
 
     async def restart(self, process):
-        """Do what the page on operations says to do to each process in turn. Returns its exit code."""
+        """Restart a process by the steps of the operations page, and return its exit code."""
         code = await asyncio.to_thread(process.stop)
         await self.start(process)
-        await asyncio.sleep(PAUSE_S)  # not for a condition: nobody outside can see whether edges have found a server
+        await asyncio.sleep(PAUSE_S)  # a fixed pause: from outside one cannot see whether edges have found a server
         return code
 
     async def _is_ready(self, process):
@@ -106,11 +108,11 @@ class Fleet:
 
 @contextlib.asynccontextmanager
 async def running_fleet(directory, store, **options):
-    """A running `Fleet` on a store, with its files in an empty directory.
+    """Run a `Fleet` on a store, with its files in an empty directory.
 
     Args:
-        directory: for configuration and logs.
-        store: a `StoreProcess` that runs.
+        directory: Directory for configuration and logs.
+        store: A running `StoreProcess`.
         options: `activities` (TOML), and `server` (environment of the servers).
     """
     fleet = Fleet(directory, store, **options)
@@ -128,9 +130,9 @@ async def running_fleet(directory, store, **options):
 
 
 class Proxy:
-    """nginx or haproxy, from its sample, before the edges of these addresses (as in `Fleet`).
+    """nginx or haproxy, configured by its sample, in front of the edges at these addresses (as in `Fleet`).
 
-    Its logs and all that it writes are in its directory, which is its own.
+    Its logs and all other files that it writes are in a directory of its own.
     """
 
     def __init__(self, kind, directory, addresses):
@@ -150,7 +152,7 @@ class Proxy:
         configuration = directory / f"{kind}.conf"
         self.command = [require(kind), "-f", str(configuration), "-db"]
         if kind == "nginx":
-            user = " user root;" if os.geteuid() == 0 else ""  # the directories of tests are for their maker alone
+            user = " user root;" if os.geteuid() == 0 else ""  # only the owner can read the directories of tests
             self.command = [
                 require(kind), "-c", str(configuration), "-e", str(directory / "start.log"), "-g", f"daemon off;{user}",
             ]  # fmt: skip
@@ -175,7 +177,7 @@ class Proxy:
         )
 
     def _haproxy(self, addresses):
-        # Only root can become somebody else.
+        # Only root can switch to another user.
         changes = {} if os.geteuid() == 0 else {"    user haproxy\n": "", "    group haproxy\n": ""}
         for n, (address, admin) in enumerate(addresses, 1):
             changes[f'"${{EDGE_{n}-127.0.0.1}}:808{n}"'] = address
@@ -183,7 +185,7 @@ class Proxy:
         return sample("haproxy.cfg", changes)
 
     def check(self):
-        """What its own linter says of its configuration: exit code and words."""
+        """Check the configuration with the proxy's own linter, and return the exit code and the output."""
         flag = {"nginx": "-t", "haproxy": "-c"}[self.kind]
         ran = subprocess.run(
             [*self.command, flag], env={**os.environ, **self._environment}, capture_output=True, text=True, check=False
@@ -191,7 +193,7 @@ class Proxy:
         return ran.returncode, ran.stdout + ran.stderr
 
     async def start(self):
-        """Start it and waits until it accepts connections."""
+        """Start it, and wait until it accepts connections."""
         with (self.directory / "output.log").open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, env={**os.environ, **self._environment}, stdin=subprocess.DEVNULL, stdout=output,
@@ -209,7 +211,7 @@ class Proxy:
         return True
 
     def said(self):
-        """All that it has logged or written, as text; not what it was started with."""
+        """Return all text that it has logged or written, without its configuration."""
         logs = sorted(self.directory.glob("*.log"))
         return "".join(log.read_text(errors="backslashreplace") for log in logs)
 
@@ -220,23 +222,23 @@ class Proxy:
             self.process.wait(30)
 
     async def connect(self):
-        """Open a connection over TLS. Returns its reader and its writer."""
+        """Open a connection over TLS, and return its reader and writer."""
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
 
     def browser(self, **options):
-        """An HTTP client whose every connection leads to the proxy, and which knows it as the host of the samples."""
-        # Idle connections go before the proxy closes them: a request on one that is being closed fails.
+        """Return an HTTP client that connects only to the proxy, and calls it by the host name of the samples."""
+        # Idle connections expire before the proxy closes them: a request on a closing connection fails.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=5)
         transport = httpx.AsyncHTTPTransport(verify=self.trust, limits=limits, trust_env=False, **options)
         return httpx.AsyncClient(base_url=f"https://127.0.0.1:{self.port}", transport=_Named(transport), timeout=60)
 
     def own(self, url):
-        """A URL that a server generated, without its host: what a `browser` is asked for."""
+        """Return a URL that a server generated, without its host: the form that a `browser` requests."""
         return re.sub(r"^https://[^/]+", "", url)
 
 
 class _Named(httpx.AsyncBaseTransport):
-    """Says the samples' host in TLS and in the request, whatever address is asked."""
+    """Transport that names the samples' host in TLS and in the request, whatever the address."""
 
     def __init__(self, inner):
         self._inner = inner
@@ -252,7 +254,7 @@ class _Named(httpx.AsyncBaseTransport):
 
 @contextlib.asynccontextmanager
 async def running_proxy(kind, directory, addresses):
-    """A running `Proxy`, in a directory that is not there yet."""
+    """Run a `Proxy`, in a directory that does not exist yet."""
     directory.mkdir()
     proxy = Proxy(kind, directory, addresses)
     try:

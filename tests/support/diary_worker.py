@@ -1,7 +1,7 @@
-"""A worker, as a program of its own, that keeps a diary: `diary_worker.py TARGET TOKEN_FILE`.
+"""A worker program that keeps a diary: `diary_worker.py TARGET TOKEN_FILE`.
 
-It says on standard output, a line each, what it begins and how that ended: done, failed, rejected, cancelled. The rest
-is for who starts it, kills it again and again, and reads the diary.
+It writes a line to standard output when a call begins, and when it ends: done, failed, rejected or cancelled. The rest
+of the module is for the test that starts the program, kills it again and again, and reads the diary.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _ENDS = {"done": 8, "failed": 1, "rejected": 1}
 
 
 def main(target, token_file):
-    """Works until it is killed."""
+    """Work until the process is killed."""
     handlers = Handlers()
 
     def note(what, call):
@@ -49,16 +49,16 @@ def main(target, token_file):
 
 @dataclass
 class Run:
-    """What a handler did with a call, from one moment to another."""
+    """One run of a handler for a call, from its start to its end."""
 
     call_id: str
     case_id: str
     attempt: int
     began: float
     ended: float
-    """At its deadline at the latest: what it does later, nobody waits for."""
+    """End of the run, at the latest the call's deadline: the server does not wait for a later result."""
     how: str = "killed"
-    """Else in the words of the diary."""
+    """Outcome: `killed`, or the word in the diary."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ class _Life:
 
 
 class DiaryWorker:
-    """The program, and a diary of each of its lives."""
+    """The program, and one diary for each of its starts."""
 
     def __init__(self, directory, name, *arguments):
         self._command = [sys.executable, "-m", "support.diary_worker", *arguments]
@@ -90,7 +90,7 @@ class DiaryWorker:
         self._process = None
 
     def start(self):
-        """Start it. It finds its servers by itself."""
+        """Start the program. It finds its servers by itself."""
         life = _Life(self._directory / f"{self._name}-{len(self._lives)}.diary")
         self._lives.append(life)
         with life.diary.open("wb") as diary, (self._directory / f"{self._name}.log").open("ab") as log:
@@ -99,13 +99,13 @@ class DiaryWorker:
             )
 
     def kill(self):
-        """Kill it as a crash does."""
+        """Kill the program as a crash does."""
         self._lives[-1].killed = time.time()
         self._process.kill()
         assert self._process.wait(30) == -signal.SIGKILL, f"{self._name} had ended by itself"
 
     def runs(self):
-        """All that it has begun in its lives. The last is over."""
+        """Return all runs that began in any of its starts. The last start must be over."""
         return [run for life in self._lives for run in life.runs()]
 
 

@@ -10,17 +10,20 @@ from callback import Handlers
 
 
 class HandlerService:
-    """Serves the given activities with `script`, a coroutine function of the call; by default it accepts."""
+    """Handler service that answers calls of the given activities with `script`, by default `accept`.
+
+    `script` is a coroutine function of the call.
+    """
 
     def __init__(self):
         self.starts = Counter()
-        """How often a handler was started, by case."""
+        """Number of handler starts, by case."""
         self.calls = []
-        """The ids of the calls that a handler was started for."""
+        """Ids of the calls that a handler was started for."""
         self.config = ""
-        """The activities for the server's configuration, in TOML."""
+        """Activities for the server's configuration, in TOML."""
         self.gate = asyncio.Event()
-        """What `wait_at_the_gate` waits for."""
+        """Gate of `wait_at_the_gate`."""
         self.script = self.accept
 
     async def accept(self, _call):
@@ -42,7 +45,7 @@ class HandlerService:
 
 @contextlib.asynccontextmanager
 async def handler_service(*activities, deadline_s=8):
-    """A running `HandlerService` for these activities."""
+    """Run a `HandlerService` for these activities."""
     service, handlers = HandlerService(), Handlers()
     for name in activities:
         handlers.activity(name)(service._handle)

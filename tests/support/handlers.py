@@ -1,6 +1,6 @@
-"""Push handlers made of the generated stubs alone, without the client library: any answer at all, bytes included.
+"""Push handlers made of the generated stubs alone, without the client library, so that a test can send any answer.
 
-What a handler does is said by the case: its `callback_activity_case` names the script.
+An answer can even be arbitrary bytes. The case's `callback_activity_case` names the script that the handler runs.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ _names = itertools.count(1)
 
 
 def accept(response=None, **more):
-    """The answer ACCEPTED."""
+    """Return the answer ACCEPTED."""
     return messages.HandleCallbackResponse(verdict=messages.VERDICT_ACCEPTED, response=response, **more)
 
 
 def reject(response=None):
-    """The answer REJECTED."""
+    """Return the answer REJECTED."""
     return messages.HandleCallbackResponse(verdict=messages.VERDICT_REJECTED, response=response)
 
 
 def override(headers=None, **attributes):
-    """A response with some attributes; `headers` are pairs."""
+    """Return a response with some attributes; `headers` are pairs."""
     if headers is not None:
         attributes["response_headers"] = resources.ResponseHeaders(
             headers=[resources.ResponseHeader(name=name, value=value) for name, value in headers]
@@ -34,7 +34,7 @@ def override(headers=None, **attributes):
 
 
 def answering(answer):
-    """Script: give this answer, a message or bytes in its place."""
+    """Return a script that gives this answer: a message, or bytes in its place."""
 
     async def script(_request, _context):
         return answer
@@ -43,7 +43,7 @@ def answering(answer):
 
 
 class StubHandler:
-    """A gRPC server with `CallbackHandlerService`; `target` says where."""
+    """gRPC server with `CallbackHandlerService`, listening at `target`."""
 
     def __init__(self):
         self._scripts = {}
@@ -51,14 +51,14 @@ class StubHandler:
         self.target = None
 
     def play(self, script):
-        """The `callback_activity_case` for cases whose calls are handled by this coroutine function."""
+        """Return the `callback_activity_case` for cases whose calls this coroutine function handles."""
         name = f"script-{next(_names)}"
         self._scripts[name] = script
         self._requests[name] = []
         return name
 
     def requests(self, name):
-        """What the script of this name was asked, in order."""
+        """Return the requests to the script of this name, in order."""
         return self._requests[name]
 
     async def handle(self, request, context):
@@ -69,7 +69,7 @@ class StubHandler:
 
 @contextlib.asynccontextmanager
 async def stub_handler():
-    """A running `StubHandler`."""
+    """Run a `StubHandler`."""
     handler = StubHandler()
     method = grpc.unary_unary_rpc_method_handler(
         handler.handle,

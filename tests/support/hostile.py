@@ -1,6 +1,6 @@
-"""Responses of all kinds, most of them hostile, and what each must be on the wire.
+"""Responses of all kinds, most of them hostile, and the expected bytes of each on the wire.
 
-The model is written from the specification and the proto's comments, apart from the code of edge and server.
+The model follows the specification and the proto's comments. It shares no code with the edge and the server.
 """
 
 import re
@@ -99,7 +99,7 @@ def responses(draw):
 
 
 def rendered(response, method):
-    """Return (status, headers, body) as it must be on the wire, or None if it must be a 502."""
+    """Return (status, headers, body) as expected on the wire, or None if the expected status is 502."""
     url = response.response_redirect_url
     if response.HasField("response_redirect_url") and not allowed_url(url):
         return None

@@ -1,7 +1,7 @@
-"""A worker, as a program of its own, that answers late: `late_worker.py ADDRESS`.
+"""A worker program that answers late: `late_worker.py ADDRESS`.
 
-It answers no call until it is told to, by a line on standard input; then all of them, whatever has become of them. It
-says on standard output what it is at: `welcome`, then `begun CALL`.
+It answers no call until it reads a line from standard input. Then it answers all of them, whatever their state is by
+then. It writes its progress to standard output: `welcome`, then `begun CALL`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 
 async def main(address):
-    """Works until it is killed."""
+    """Work until the process is killed."""
     async with (
         grpc.aio.insecure_channel(address) as channel,
         raw_worker(WorkerServiceStub(channel), "act", max_calls=1000) as worker,

@@ -6,7 +6,7 @@ LONG_AGO_MS = 10
 
 
 async def end_leases(store):
-    """End the lease of every call that runs, as the passing of time does; returns how many there were."""
+    """End the lease of every running call, and return how many there were."""
     ended = 0
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter("*:leases"):
@@ -18,7 +18,7 @@ async def end_leases(store):
 
 
 async def expire_cases(store):
-    """Make every case expire that can, as time does, and return how many there were."""
+    """Make every case expire that can expire, and return how many there were."""
     expired = 0
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter("*:expiries"):
@@ -31,7 +31,7 @@ async def expire_cases(store):
 
 
 async def end_leases_of_deliveries(store):
-    """Make every delivery due, as time does, and return how many there are."""
+    """Make every delivery due, and return how many there are."""
     due = 0
     async with redis.asyncio.Redis(port=store.port) as client:
         async for key in client.scan_iter("*:due:*"):

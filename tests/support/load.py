@@ -1,6 +1,6 @@
-"""Requests at a steady rate, whether or not those before them were answered: what callers do while things restart.
+"""Load at a steady rate that does not wait for answers: requests of callers while processes restart.
 
-A client that does little: on a busy machine one that takes milliseconds for each request would measure itself.
+The client is minimal: on a busy machine, a client that needs milliseconds for each request would measure itself.
 """
 
 import asyncio
@@ -8,14 +8,14 @@ import contextlib
 import re
 
 _IDLE_S = 5
-"""How long a connection may be idle to be used again: a request on one that is being closed fails."""
+"""Maximum idle time of a connection that is used again, in seconds: a request on a closing connection fails."""
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 class Load:
-    """Sends `request(n)`, the bytes of an HTTP/1.1 request, for n = 0, 1, … over connections that `connect()` opens.
+    """Sender of `request(n)`, the bytes of an HTTP/1.1 request, for n = 0, 1, … over connections from `connect()`.
 
-    `answers` has, by n, the status and the body; or 0 and the error in words. `sent` is how many were sent.
+    `answers` has, by n, the status and the body; or 0 and the error as text. `sent` is the number of sent requests.
     """
 
     def __init__(self, connect, request, *, per_second):
@@ -29,7 +29,7 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def running(self):
-        """Send for the time of the block; then waits for the answers that are still to come."""
+        """Send requests while the block runs, then wait for the outstanding answers."""
         sending = asyncio.create_task(self._send())
         try:
             yield self
@@ -74,7 +74,7 @@ class Load:
             since, connection = self._idle.pop()
             if asyncio.get_running_loop().time() - since < _IDLE_S:
                 return connection
-            for _, (_, writer) in self._idle:  # those below it are older
+            for _, (_, writer) in self._idle:  # the connections below it have been idle for longer
                 writer.close()
             self._idle.clear()
             connection[1].close()

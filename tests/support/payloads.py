@@ -1,7 +1,7 @@
-"""Requests that somebody may read otherwise than somebody else, byte for byte as they are sent.
+"""Ambiguous HTTP requests, byte for byte, that two implementations may parse differently (request smuggling).
 
-Each is for the case of `STATE`, in whose place another state of the same length can be put. `HIDDEN` is a request that
-is none: it stands in a body, or behind what ends its connection, and only who reads wrongly sees it.
+Each calls the case of `STATE`; a test can replace it by another state of the same length. `HIDDEN` looks like a request
+but is none: it stands in a body, or after bytes that end the connection. Only a wrong parser sees it.
 """
 
 STATE = b"3f2b8c1e-9d4a-4b6f-8e21-7c5d0a9b1e34"
@@ -10,22 +10,22 @@ HIDDEN = b"GET " + PATH + b"?hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def get(*fields, target=PATH, version=b"HTTP/1.1", method=b"GET", end=b"\r\n"):
-    """A request without a body, of exactly these fields."""
+    """Return a request without a body, with exactly these fields."""
     return end.join([b" ".join([method, target, version]), *fields, b"", b""])
 
 
 def post(*fields, body=b"", host=b"Host: a", target=PATH):
-    """A POST of exactly these fields, and what follows them."""
+    """Return a POST with exactly these fields and this body."""
     return get(host, *fields, method=b"POST", target=target) + body
 
 
 def sized(body):
-    """The field that says how long a body is."""
+    """Return the field for the length of a body."""
     return b"Content-Length: %d" % len(body)
 
 
 def chunked(*lines, method=b"POST"):
-    """A request whose body is these bytes, which should be chunks."""
+    """Return a request with a chunked body of these bytes."""
     return get(b"Host: a", b"Transfer-Encoding: chunked", method=method) + b"".join(lines)
 
 
@@ -35,12 +35,15 @@ _HIDDEN_CHUNK = b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
 
 
 def doubtful(*fields):
-    """A body that ends at once, or is as long as it says, as one takes the `Transfer-Encoding` in the fields."""
+    """Return a POST whose body ends at once when read as chunks, or has the given length.
+
+    A parser's treatment of the `Transfer-Encoding` in the fields decides which of the two it reads.
+    """
     return post(*fields, sized(END_AND_HIDDEN), body=END_AND_HIDDEN)
 
 
 BAD = {
-    # two ways to say where the message ends
+    # conflicting message lengths
     "TE and CL": (post(b"Transfer-Encoding: chunked", b"Content-Length: 3", body=CHUNKS), 400),
     "CL and TE": (post(b"Content-Length: 3", b"Transfer-Encoding: chunked", body=CHUNKS), 400),
     "TE and CL: 0": (post(b"Transfer-Encoding: chunked", b"Content-Length: 0", body=CHUNKS), 400),
@@ -95,7 +98,7 @@ BAD = {
     "TE behind a bare LF": (doubtful(b"X: y\nTransfer-Encoding: chunked"), 400),
     "TE behind a bare CR": (doubtful(b"X: y\rTransfer-Encoding: chunked"), 400),
     "TE with a bare LF after": (doubtful(b"Transfer-Encoding: chunked\nX: y"), 400),
-    # lines
+    # line ends and field lines
     "bare LF": (get(b"Host: a", end=b"\n"), 400),
     "bare CR": (get(b"Host: a", end=b"\r") + HIDDEN, 400),
     "one bare LF": (b"GET " + PATH + b" HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),
@@ -187,7 +190,7 @@ BAD = {
     "endless head": (b"GET " + PATH + b" HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 300 * 1024, 431),
     "endless request line": (b"GET /" + b"x" * 100 * 1024, 431),
     "many fields": (get(b"Host: a", *[b"a: b"] * 4000), 431),
-    # after the head
+    # bytes after the head
     "bad chunk size": (chunked(b"zz\r\nabc\r\n0\r\n\r\n"), 400),
     "no chunk size": (chunked(b"\r\nabc\r\n0\r\n\r\n"), 400),
     "negative chunk size": (chunked(b"-3\r\nabc\r\n0\r\n\r\n"), 400),
@@ -220,8 +223,10 @@ BAD = {
     "trailer folded": (chunked(b"0\r\nX: y\r\n z\r\n\r\n"), 400),
     "trailer without a colon": (chunked(b"0\r\n", HIDDEN), 400),
 }
-"""What is refused, with a status: the connection ends, and nothing was called. A proxy in front may refuse it as well,
-or make sense of it: then it is one request, never two."""
+"""Requests that are refused, with the status: the connection ends, and no call is made.
+
+A proxy in front may refuse such a request too, or repair it; then it is one request, never two.
+"""
 
 TOLERATED = {
     "CL twice, the same": (post(b"Content-Length: 3", b"Content-Length: 3", body=b"abc"), [("", b"abc")]),
@@ -249,8 +254,10 @@ TOLERATED = {
         [("", b"abc")],
     ),
 }
-"""What is taken, with what it means: of each call the query and the body. A proxy in front may refuse it, but not read
-it otherwise."""
+"""Requests that are accepted, with the query and the body of each call.
+
+A proxy in front may refuse such a request, but must not read it differently.
+"""
 
 GOOD = {
     "plain": (get(b"Host: a"), [("", b"")]),
@@ -278,7 +285,7 @@ GOOD = {
     "chunks, then another": (chunked(CHUNKS) + get(b"Host: a", target=PATH + b"?2"), [("", b"abc"), ("2", b"")]),
     "the last of its connection": (get(b"Host: a", b"Connection: close") + HIDDEN, [("", b"")]),
 }
-"""What is plain however unusual, with what it means: of each call the query and the body. Everyone reads it so."""
+"""Unusual but unambiguous requests, with the query and the body of each call. Every parser reads them the same way."""
 
 NOWHERE = {
     "HEAD": get(b"Host: a", method=b"HEAD"),
@@ -317,4 +324,4 @@ NOWHERE = {
     "root": get(b"Host: a", target=b"/"),
     "very long": get(b"Host: a", target=PATH + b"x" * 12_000),
 }
-"""What is read without a doubt and is no call of this case."""
+"""Unambiguous requests that are not calls of this case."""

@@ -1,4 +1,4 @@
-"""Proxies that lose replies, of a store or of anything else: the request is executed, and its reply is dropped."""
+"""Proxies that lose replies of a store or another server: the request is executed, and its reply is dropped."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ _NAMES = {module.SCRIPT.sha.encode(): module.SCRIPT.name for module in _MODULES}
 
 
 def script_of(command):
-    """The name of the script that a command runs, or None."""
+    """Return the name of the script that a command runs, or None."""
     word = command[0].upper()
     if word == b"EVALSHA":
         return _NAMES.get(command[1])
@@ -40,14 +40,14 @@ def script_of(command):
 
 
 def each_once(*names):
-    """Says, to the proxy, to lose the first reply to each different command that runs one of these scripts."""
+    """Return a `lose` function that drops the first reply to each different command that runs one of these scripts."""
     seen = set()
 
     def lose(command):
         script = script_of(command)
         if script not in names:
             return False
-        # Each try to set a response names the version it was made from; they are one command all the same.
+        # Each attempt to set a response names the version that it is based on; all attempts count as one command.
         same = command[:6] + command[7:] if script == "set_response" else command
         known = hashlib.sha256(repr(same).encode()).digest()
         if known in seen:
@@ -59,9 +59,9 @@ def each_once(*names):
 
 
 class StoreProxy:
-    """Forwards commands to a store. The reply to one that `lose` chooses is dropped, and the connection with it.
+    """Proxy in front of a store. It drops the reply to each command that `lose` selects, and the connection.
 
-    `lost` counts, by script, the replies that were dropped.
+    `lost` counts the dropped replies by script.
     """
 
     def __init__(self, store, lose):
@@ -94,7 +94,7 @@ class StoreProxy:
 
     async def _serve(self, reader, writer):
         store_reader, store_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        waiting = deque()  # for each command that has no reply yet: None, or the script whose reply nobody will hear
+        waiting = deque()  # for each command without a reply yet: None, or the script whose reply is to be dropped
 
         async def commands():
             while True:
@@ -106,7 +106,7 @@ class StoreProxy:
         async def replies():
             while True:
                 reply = await read_reply(store_reader)
-                if waiting[0] is not None:  # with it goes what was sent behind it
+                if waiting[0] is not None:  # the replies to the commands after it are lost too
                     self.lost.update(script for script in waiting if script is not None)
                     return
                 waiting.popleft()
@@ -124,9 +124,9 @@ class StoreProxy:
 
 
 class Tunnel:
-    """Forwards bytes to an address. While `is_losing_answers`, what comes back goes nowhere; `cut` ends connections.
+    """TCP proxy to an address. While `is_losing_answers`, it drops returned bytes; `cut` ends connections.
 
-    `lost_bytes` counts what went nowhere.
+    `lost_bytes` counts the dropped bytes.
     """
 
     def __init__(self, address, *, port=0):
@@ -147,7 +147,7 @@ class Tunnel:
         await self._server.wait_closed()
 
     def cut(self):
-        """End every connection as a network does that breaks."""
+        """End every connection, as a network failure does."""
         for connection in self._connections:
             connection.transport.abort()
 
@@ -174,7 +174,7 @@ class Tunnel:
 
 
 async def read_command(reader):
-    """One command as a client sends it: an array of strings."""
+    """Read one command as a client sends it: an array of strings."""
     head = await reader.readuntil(b"\r\n")
     assert head[:1] == b"*", head
     command = []
@@ -185,7 +185,7 @@ async def read_command(reader):
 
 
 async def read_reply(reader):
-    """The bytes of one reply, RESP2 or RESP3."""
+    """Read the bytes of one reply, RESP2 or RESP3."""
     reply = await reader.readuntil(b"\r\n")
     kind, rest = reply[:1], reply[1:-2]
     if kind in b"$=!" and int(rest) >= 0:
@@ -197,5 +197,5 @@ async def read_reply(reader):
 
 
 def encoded(command):
-    """The bytes of a command."""
+    """Return the bytes of a command."""
     return b"".join([b"*%d\r\n" % len(command), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in command)])

@@ -1,4 +1,4 @@
-"""Senders who sign what they send: by their own libraries, or by a program that knows nothing of ours."""
+"""Senders that sign their requests, with the specifications' libraries or programs independent of Callback."""
 
 import base64
 import hashlib
@@ -22,15 +22,15 @@ ID = "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"
 
 @dataclass(frozen=True)
 class Sender:
-    """Somebody who signs."""
+    """A sender that signs its requests."""
 
     settings: dict
     secrets: tuple[str, str]
-    """What is in the file of a profile: two of them."""
+    """Texts for a profile's secret files, two of them."""
     sign: Callable[[str, str, int], Request]
-    """Makes a request of a secret, a body and a time."""
+    """Function that makes a request from a secret, a body and a time."""
     signed: tuple[str, ...]
-    """The headers of which every bit is proven."""
+    """Headers of which the signature covers every bit."""
     message_id: str = ""
     timed: bool = True
 
@@ -56,7 +56,7 @@ def by_standard_webhooks(secret, body, time):
 
 
 def by_ed25519(public_key, body, time):
-    """The library of the specification signs `v1` only."""
+    """Sign with the specification's library, which supports `v1` only."""
     signature = PRIVATE_KEYS[public_key].sign(f"{ID}.{time}.{body}".encode())
     return standard_webhook("v1a," + base64.b64encode(signature).decode(), body, time)
 
@@ -78,7 +78,7 @@ def by_slack(secret, body, time):
 
 
 def by_openssl(secret, body, algorithm="sha256"):
-    """The HMAC that the program makes, which knows nothing of ours."""
+    """Compute the HMAC with the program `openssl`, independent of Callback's code."""
     command = ["openssl", "dgst", f"-{algorithm}", "-hmac", secret, "-binary"]
     return subprocess.run(command, input=body.encode(), capture_output=True, check=True).stdout
 
@@ -100,7 +100,7 @@ def by_shopify(secret, body, _time):
 
 
 def by_everything(secret, body, time):
-    """A sender of one's own, who signs all that there is."""
+    """Sign every part of a request, as a custom sender does."""
     signed = f"POST {URL} {ID};{time};{body}".encode()
     signature = base64.b64encode(hmac.digest(secret.encode(), signed, "sha512")).decode()
     return request(("X-Id", ID), ("X-Time", str(time)), ("X-Sign", f"k1={signature}"), body=body.encode())

@@ -25,11 +25,11 @@ SETTINGS = {
     "drain_s": 0,
     "grace_s": 0,
 }
-"""Settings of every control plane of the tests, where a test gives none of its own."""
+"""Default settings of the control planes in tests."""
 
 
 class Services(SimpleNamespace):
-    """A control plane that serves: `control_plane`, its `address`, a `channel` and the stubs on it.
+    """A serving control plane: `control_plane`, its `address`, a `channel` and the stubs on it.
 
     `callbacks`, `worker_stub` and `edge` call its services.
     """
@@ -79,11 +79,11 @@ def _activity_settings(activity):
 
 
 class Refusal(SimpleNamespace):
-    """What a refused RPC said."""
+    """Code and details of a refused RPC."""
 
 
 async def refusal(awaitable):
-    """The refusal of an RPC: `code`, `reason`, `metadata`, `fields` (a list), `rules` (by field), `retry_after_s`."""
+    """Return an RPC's refusal: `code`, `reason`, `metadata`, `fields` (list), `rules` (by field), `retry_after_s`."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await awaitable
     status = rpc_status.from_call(caught.value)
@@ -105,10 +105,10 @@ async def refusal(awaitable):
 
 
 def response(**attributes):
-    """A response of type response."""
+    """Return a response of type response."""
     return pb.Response(response_type=pb.RESPONSE_TYPE_RESPONSE, **attributes)
 
 
 def redirect(**attributes):
-    """A response of type redirect."""
+    """Return a response of type redirect."""
     return pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT, **attributes)

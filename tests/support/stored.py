@@ -1,8 +1,8 @@
 """The data that a release has stored, as a readable file: `tests/data/stored-*`. Dumps it, and loads it into a store.
 
-A string holds bytes, one character for each. A long string that repeats itself is `{"repeat": unit, "times": n}`. A
-time is relative to the moment of the dump, `{"ms": n}` or `{"us": n}`, so that a lease that ran then runs now. Every
-number that looks like a time of these years is one.
+A string holds bytes, one character for each. A long repetitive string is `{"repeat": unit, "times": n}`. A time is
+relative to the moment of the dump, `{"ms": n}` or `{"us": n}`, so that a lease that was active then is active after the
+load. Every number that looks like a present-day time is taken for one.
 """
 
 import json
@@ -10,19 +10,19 @@ import re
 from datetime import datetime
 
 YEARS_MS = 11 * 366 * 24 * 3600 * 1000
-"""How far a time can be from the moment of the dump."""
+"""Maximum distance of a time from the moment of the dump."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _REPEATED = re.compile(r"(.{1,4}?)\1{200,}", re.DOTALL)
 
 
 def marked(value, now_ms):
-    """Return `value` as a file has it: times relative to `now_ms`, bytes as text, long repetitions short."""
+    """Return `value` as in a file: times relative to `now_ms`, bytes as text, long repetitions short."""
     if isinstance(value, dict):
         return {marked_text(name): marked(each, now_ms) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [marked(each, now_ms) for each in value]
     text = marked_text(value)
-    if _TIME.fullmatch(text):  # as protobuf's JSON has it
+    if _TIME.fullmatch(text):  # in the format of protobuf's JSON
         return {"ms": round(datetime.fromisoformat(text).timestamp() * 1000) - now_ms}
     if re.fullmatch(r"\d{13,16}", text):
         for unit, per_ms in (("ms", 1), ("us", 1000)):
@@ -50,7 +50,7 @@ def whole(value):
 
 
 def unmarked(value, now_ms):
-    """Return the bytes of what :func:`marked` made of a text or a number."""
+    """Return the bytes from which :func:`marked` made a text or a number."""
     value = whole(value)
     if isinstance(value, dict):
         value = value["us"] + now_ms * 1000 if "us" in value else value["ms"] + now_ms
@@ -114,6 +114,6 @@ async def load(client, directory):
 
 
 def expected(directory):
-    """Return what the release said of its cases, by name. See the README beside the data."""
+    """Return the release's expected answers about its cases, by name. See the README beside the data."""
     lines = (directory / "expected.jsonl").read_text().splitlines()
     return {case["name"]: case for case in map(json.loads, lines)}

@@ -1,7 +1,7 @@
-"""The whole of it, each part a process of its own: a store, a server, an edge; and handlers that tests write.
+"""A complete system in separate processes: a store, a server and an edge, with handlers that tests write.
 
-`running_system` is for tests that break things: each process can be killed, stopped and started again on the same
-address, and what it logged can be read.
+`running_system` is for tests of failures: each process can be killed, stopped and restarted on the same address, and
+its log can be read.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from callback import AsyncCallbackClient
 
 
 def assert_events(lines):
-    """Each line of a log is an event: no library wrote one by itself. Of a process that has started."""
+    """Assert that each line of a started process's log is an event: no library wrote to the log by itself."""
     for line in lines:
         assert line.startswith(b"{"), line
         json.loads(line)
 
 
 class Process:
-    """`python -m module` with settings from the environment; `facts` is what its `ready` event said."""
+    """`python -m module` with settings from the environment; `facts` are the fields of its `ready` event."""
 
     def __init__(self, module, log, **environment):
         self._command = [sys.executable, "-m", module]
@@ -40,7 +40,7 @@ class Process:
         self._seen = 0
 
     async def start(self):
-        """Start it and waits until it says that it is ready."""
+        """Start it, and wait until it logs that it is ready."""
         self._seen = self.log.stat().st_size if self.log.exists() else 0
         self.facts = {}
         with self.log.open("ab") as log:
@@ -53,7 +53,7 @@ class Process:
         return next((event for event in self.events() if event["event"] == "ready"), None)
 
     def events(self, name=None):
-        """The events that it logged since its last start."""
+        """Return the events that it logged since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._seen)
             lines = log.read().splitlines()
@@ -69,7 +69,7 @@ class Process:
         self._end(signal.SIGKILL)
 
     def stop(self):
-        """Stop it in good order; returns its exit code."""
+        """Stop it gracefully, and return its exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number):
@@ -82,7 +82,7 @@ class Process:
 
 
 class System:
-    """A running system. `http` calls the edge, `client` is an internal service's."""
+    """A running system. `http` calls the edge, `client` is the client of an internal service."""
 
     def __init__(self, directory, store, *, store_url=None, config="", server=(), edge=()):
         self.directory = directory
@@ -110,18 +110,18 @@ class System:
 
 @contextlib.asynccontextmanager
 async def running_system(directory, store, **options):
-    """A `System` on a running store, in an empty directory.
+    """Run a `System` on a running store, in an empty directory.
 
     Args:
-        directory: where its logs and its configuration go.
-        store: a `StoreProcess` that runs.
+        directory: Directory for logs and configuration.
+        store: A running `StoreProcess`.
         options: `config` (TOML: activities), `store_url` (a proxy before the store), `server` and `edge` (environment).
     """
     system = System(directory, store, **options)
     try:
         await system.server.start()
         await system.edge.start()
-        # Idle connections go before the edge closes them: a request on one that is being closed fails.
+        # Idle connections expire before the edge closes them: a request on a closing connection fails.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
         async with (
             httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
@@ -129,13 +129,13 @@ async def running_system(directory, store, **options):
         ):
             yield system
     finally:
-        # Not in this thread: handlers of a test that failed may still have calls to answer before the two can end.
+        # Use another thread: handlers of a failed test may still have calls to answer before the two can end.
         await asyncio.to_thread(system.edge.stop)
         await asyncio.to_thread(system.server.stop)
 
 
 async def is_idle(edge):
-    """Whether an edge, a `Process`, has no request."""
+    """Return whether an edge, a `Process`, has no request in progress."""
     async with httpx.AsyncClient() as http:
         text = (await http.get(f"http://{edge.facts['admin']}/metrics")).text
     (family,) = (
@@ -145,7 +145,7 @@ async def is_idle(edge):
 
 
 def own_store(directory: Path, **options):
-    """A store for one test alone, to be killed and cut; in a directory of its own."""
+    """Run a store for one test alone, in a directory of its own. The test may kill and truncate it."""
     home = directory / "store"
     home.mkdir()
     return StoreProcess(home, **options)

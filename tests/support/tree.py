@@ -14,11 +14,11 @@ PACKAGES = {
     "callback_server": ROOT / "server/callback_server",
     "callback_up": ROOT / "server/callback_up",
 }
-"""Every package that we ship, and where it lives."""
+"""Every published package, and its folder."""
 
 
 def tracked_files():
-    """Every file that is, or with the next commit would be, in the repository."""
+    """Return every file that is in the repository, or would be with the next commit."""
     git = [require("git"), "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(git, capture_output=True, check=True, text=True).stdout.split("\0")
     return [path for name in names if name and (path := ROOT / name).is_file()]

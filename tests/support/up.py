@@ -1,4 +1,4 @@
-"""`callback up` as a real process, with what tests ask of it."""
+"""`callback up` as a real process, and helpers to inspect and control it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)\n")
 
 
 def is_running(pid):
-    """Whether a process runs; one that has ended and waits for its parent to ask does not."""
+    """Return whether a process runs. A zombie, which waits for its parent, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def is_running(pid):
 
 
 class Up:
-    """One `callback up` on a data directory. It begins with `start()`; `log` is the standard error of all its runs.
+    """A `callback up` on a data directory. `start()` starts it; `log` is the standard error of all its runs.
 
     Options are those of the command line: `edge="127.0.0.1:0"`, `demo=True`; None leaves one out.
     """
@@ -38,7 +38,7 @@ class Up:
         self._seen = 0
 
     def spawn(self):
-        """Start it, in a process group of its own, as a shell does, and does not wait. What it was before is over."""
+        """Start it in a process group of its own, as a shell does, without waiting. Forget the run before."""
         self.close()
         self._seen = self.log.stat().st_size if self.log.exists() else 0
         options = [
@@ -55,7 +55,7 @@ class Up:
         return self
 
     def start(self):
-        """Start it and waits for its ready line."""
+        """Start it, and wait for its ready line."""
         self.spawn()
         found = READY.fullmatch(line := self.process.stdout.readline())
         assert found, f"{line!r}\n{self.said()}"
@@ -63,26 +63,26 @@ class Up:
         return self
 
     def said(self):
-        """What the present run and its children have written to standard error so far."""
+        """Return the standard error of the present run and its children so far."""
         with self.log.open() as log:
             log.seek(self._seen)
             return log.read()
 
     def events(self, name=None):
-        """The log lines of the present run, as mappings; those of one event if it is named."""
+        """Return the log lines of the present run as mappings, optionally only those of one event."""
         lines = [json.loads(line) for line in self.said().splitlines() if line.startswith("{") and line.endswith("}")]
         return [line for line in lines if name in (None, line["event"])]
 
     def child(self, name):
-        """The process id of a child, as last started."""
+        """Return the process id of a child, as last started."""
         return [event["child_pid"] for event in self.events("child_started") if event["child"] == name][-1]
 
     def children(self):
-        """The process ids of all children that were ever started in this run."""
+        """Return the process ids of all children that were ever started in this run."""
         return [event["child_pid"] for event in self.events("child_started")]
 
     def is_healthy(self):
-        """Whether store, server and edge answer: a state that nobody has is looked up, and not found."""
+        """Return whether store, server and edge answer: a lookup of an unknown state must give "not found"."""
         try:
             answer = httpx.get(f"http://{self.edge}/cb/00000000-0000-4000-8000-000000000000", timeout=5)
         except httpx.TransportError:
@@ -90,22 +90,22 @@ class Up:
         return answer.status_code == 404
 
     def wait_healthy(self):
-        """Wait until everything answers."""
+        """Wait until store, server and edge answer."""
         wait_until_sync(self.is_healthy, what="callback up")
 
     def kill(self):
-        """Kill the supervisor as a crash does, and waits until no child is left."""
+        """Kill the supervisor as a crash does, and wait until no child is left."""
         self.process.kill()
         self.process.wait(30)
         wait_until_sync(lambda: not any(map(is_running, self.children())), what="the end of all children")
 
     def interrupt(self):
-        """Presses Ctrl-C: the whole group of the terminal gets the signal. Returns the exit code."""
+        """Press Ctrl-C: the terminal's whole process group gets the signal. Return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(60)
 
     def close(self):
-        """Kill the supervisor if it still runs, and waits for nothing else."""
+        """Kill the supervisor if it still runs, and wait for nothing else."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(30)

@@ -1,4 +1,4 @@
-"""Profiles with secrets in files, requests as the edge gives them, and a clock that stands still."""
+"""Verification profiles with secrets in files, requests as the edge sends them, and a clock that a test sets."""
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11?order=5"
 
 
 class Clock:
-    """The time, which passes when it is told to."""
+    """Clock that moves only when a test moves it."""
 
     now = float(NOW)
 
@@ -23,7 +23,7 @@ class Clock:
 
 
 def profiles_of(folder, clock=None, /, *secrets, **settings):
-    """Profiles with one that is called `it`. Each of the secrets is in a file, that the settings name."""
+    """Return profiles with one named `it`. Each secret is in a file that the settings name."""
     files = []
     for index, secret in enumerate(secrets):
         file = folder / f"secret-{index}"
@@ -49,19 +49,19 @@ def changed(request, **changes):
 
 
 def with_header(request, name, value):
-    """The request with another value of a header."""
+    """Return the request with another value of a header."""
     return changed(request, headers=tuple((each, value if each == name else old) for each, old in request.headers))
 
 
 def refused(profile, request, url=URL):
-    """Why a request does not pass."""
+    """Return why a request is refused."""
     with pytest.raises(VerificationError) as caught:
         profile.verify(request, url)
     return str(caught.value)
 
 
 def flips(octets):
-    """Every text that differs in one bit, or in one byte altogether."""
+    """Yield every text that differs in one bit, or in one whole byte."""
     for index in range(len(octets)):
         for mask in (1, 2, 4, 8, 16, 32, 64, 128, 255):
             yield octets[:index] + bytes([octets[index] ^ mask]) + octets[index + 1 :]

@@ -8,7 +8,7 @@ _PAUSE_S = 0.01
 
 
 async def wait_until(condition, *, deadline_s=DEADLINE_S, what="the condition"):
-    """Return what `condition()` (a function, or one that gives an awaitable) gives as soon as that is true."""
+    """Call `condition()`, a plain or async function, until its result is true, and return the result."""
     end = time.monotonic() + deadline_s
     while True:
         value = condition()
@@ -21,7 +21,7 @@ async def wait_until(condition, *, deadline_s=DEADLINE_S, what="the condition"):
 
 
 def wait_until_sync(condition, *, deadline_s=DEADLINE_S, what="the condition"):
-    """As `wait_until`, outside a loop."""
+    """Do as `wait_until`, without an event loop."""
     end = time.monotonic() + deadline_s
     while True:
         value = condition()

@@ -1,4 +1,4 @@
-"""A watch of calls, with the events that it got."""
+"""A watch of calls, and the events that it received."""
 
 import contextlib
 
@@ -8,7 +8,7 @@ from callback.v1 import callbacks_service_pb2 as pb2
 
 
 class Watch:
-    """A watch that has begun; `token` is the place behind what it was told."""
+    """An active watch; `token` is the position after the last received event."""
 
     def __init__(self, callbacks, metadata=None, **request):
         self._stream = callbacks.WatchCalls(pb2.WatchCallsRequest(**request), metadata=metadata)
@@ -16,12 +16,12 @@ class Watch:
         self._early = []
 
     async def begin(self):
-        """Wait until what happens is not missed."""
+        """Wait until the watch is active: it misses no later event."""
         assert not await self.read()
         return self
 
     async def read(self):
-        """The events of the next message. Raises EOFError if there is none, for it has ended well."""
+        """Return the events of the next message. Raise EOFError if the watch has ended without an error."""
         message = await self._stream.read()
         if message is grpc.aio.EOF:
             raise EOFError
@@ -29,7 +29,7 @@ class Watch:
         return list(message.events)
 
     async def events(self, count):
-        """The next events, so many and no more."""
+        """Return exactly this many next events."""
         got = []
         while len(got) < count:
             got += await self.read()
@@ -37,18 +37,18 @@ class Watch:
         return got
 
     async def end_of(self):
-        """Read to the end, which raises how it ended."""
+        """Read to the end, and raise the error that ended the watch."""
         while True:
             await self.read()
 
     def cancel(self):
-        """End it."""
+        """End the watch."""
         self._stream.cancel()
 
 
 @contextlib.asynccontextmanager
 async def watch(callbacks, **request):
-    """A watch for as long as the block."""
+    """Watch calls while the block runs."""
     watching = await Watch(callbacks, **request).begin()
     try:
         yield watching
@@ -57,7 +57,7 @@ async def watch(callbacks, **request):
 
 
 def told(event):
-    """An event in short: its type, and what it says of the case's status and reason, the call's, and the delivery's."""
+    """Return an event in short: its type, the case's status and reason, the call's status, and the delivery's."""
     words = [pb2.CallEventType.Name(event.type).removeprefix("CALL_EVENT_TYPE_")]
     for field, prefix in _WORDS:
         names = event.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number

@@ -1,4 +1,4 @@
-"""A worker made of the generated stubs alone: it sends what a test tells it to send, right or wrong."""
+"""A worker made of the generated stubs alone: it sends any message that a test chooses, valid or not."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED
 
 
 class RawWorker:
-    """One stream. `heard` has the messages of the server in order; `read` has the batches as they came."""
+    """One stream. `heard` has the server's messages in order; `read` has the batches as they arrived."""
 
     def __init__(self, stub, metadata=None):
         self._stream = stub.Work(metadata=metadata)
@@ -26,7 +26,7 @@ class RawWorker:
         """By accepted call: `confirm` or `withdraw`, whichever came first."""
         self.over = asyncio.Event()
         self.error = None
-        """What the stream ended with: None as long as it has not, or if it ended well."""
+        """Error that ended the stream: None while it is open, or if it ended without an error."""
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self):
@@ -52,11 +52,11 @@ class RawWorker:
             self._told.setdefault(getattr(message, kind).call_id, kind)
 
     def of(self, kind):
-        """The messages of one kind."""
+        """Return the messages of one kind."""
         return self._by_kind[kind]
 
     async def next(self, kind, number=1, *, wait_s=30):
-        """The message of a kind with this number, as soon as it is there."""
+        """Wait for the message of a kind with this index, and return it."""
         async with asyncio.timeout(wait_s), self._heard:
             await self._heard.wait_for(lambda: len(self.of(kind)) >= number or self.over.is_set())
         assert len(self.of(kind)) >= number, f"the stream is over: {self.error!r}"
@@ -68,7 +68,7 @@ class RawWorker:
 
     async def send(self, request):
         """Send a batch."""
-        async with self._writing:  # two writes at a time are the end of a stream
+        async with self._writing:  # two concurrent writes end a stream
             await self._stream.write(request)
 
     async def hello(self, *activities, max_calls=1, name="raw"):
@@ -93,7 +93,7 @@ class RawWorker:
         await self.say(result=pb.Result(call_id=call.call_id, declined=pb.Declined()))
 
     async def serve(self, handle=None):
-        """Handle every call by the rules until the stream is over; `handle(call)` gives the answer."""
+        """Handle every call by the protocol until the stream is over; `handle(call)` returns the answer."""
         tasks, taken = set(), 0
 
         async def one(call):
@@ -133,7 +133,7 @@ class RawWorker:
 
 @contextlib.asynccontextmanager
 async def raw_worker(stub, *activities, max_calls=1, metadata=None):
-    """A `RawWorker` that has said Hello for these activities, if there are any."""
+    """Run a `RawWorker` that has sent Hello for these activities, if there are any."""
     worker = RawWorker(stub, metadata)
     try:
         if activities:
