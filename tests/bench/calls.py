@@ -1,9 +1,9 @@
-"""What a call costs beside the floors: a hello world, a hand-written chain, a bare gRPC echo. `calls.py --help`.
+"""Call benchmark against baselines: a hello world, a hand-written chain, a bare gRPC echo. `calls.py --help`.
 
-Every ratio is of one run: floor and ours take turns on the same machine, in rounds, each the other way round than the
-one before. Ours has everything on: access control, limits, recording, metrics, logs at info into a file; all stores
-are durable (`appendfsync always`). Printed are the median of the rounds' ratios, and the least and the greatest. All
-that was seen, with the machine and the versions, goes into a file, with plots beside it.
+Every ratio is from one run: the baseline and Callback take turns on the same machine, in rounds of alternating order.
+Callback has every feature on: access control, limits, recording, metrics, logs at info into a file. All stores are
+durable (`appendfsync always`). The output is the median, the least and the greatest of the rounds' ratios. All results,
+with the machine and the versions, go into a file, with plots beside it.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Row:
     measure: object
     what: str
     required: float | None = None
-    """What it must be; None if it is only to be known."""
+    """Requirement for the value; None if the row is only informative."""
     aim: float | None = None
     lower_is_better: bool = False
 
@@ -60,7 +60,7 @@ RIVALS = {
 
 
 async def measure(rows, options, keep):
-    """Finds the values of these rows, by name, and gives them to `keep` as they come, with all that was seen."""
+    """Measure the values of these rows, and pass them by name to `keep` as they arrive, with all raw results."""
     with tempfile.TemporaryDirectory() as folder:
         async with contextlib.AsyncExitStack() as stack:
             stage = Stage(
@@ -71,7 +71,7 @@ async def measure(rows, options, keep):
 
 
 def runs_of(path):
-    """The runs of a file; ends this program, with a line, where it is none of those that are written now."""
+    """Return the runs in a file, or exit with a message if its format is not the current one."""
     runs = json.loads(path.read_text())
     if not isinstance(runs, list):
         sys.exit(f"{path} is of an older form, with one run alone: measure anew what is to be compared")
@@ -79,12 +79,12 @@ def runs_of(path):
 
 
 def merged(runs, part):
-    """A part of what several runs found, by name: of what was measured again, the last."""
+    """Merge a part of the results of several runs, by name. The last result of a repeated measurement counts."""
     return {name: each for run in runs for name, each in run[part].items()}
 
 
 def table(values, earlier):
-    """Prints the table. Returns whether everything is as it must be."""
+    """Print the table, and return whether every requirement is met."""
     all_met = True
     for name, row in (TABLE | RIVALS).items():
         if name not in values:
@@ -106,7 +106,7 @@ def table(values, earlier):
 
 
 def main(options):
-    """Measures, prints and writes. Returns the exit code: 1 if something is not as it must be."""
+    """Measure, print and write the results. Return the exit code: 1 if a requirement is not met."""
     runs = runs_of(options.resume) if options.resume and options.resume.exists() else []
     earlier = runs_of(options.compare) if options.compare else []
     names = options.only or [*TABLE, *(RIVALS if options.rivals else ())]
@@ -139,7 +139,7 @@ def main(options):
 
 
 def arguments():
-    """What was asked for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each takes its turn (default 5)")
     parser.add_argument("--seconds", type=int, default=5, metavar="S", help="how long a turn takes (default 5)")
@@ -163,5 +163,5 @@ def arguments():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # exit in the normal way, so that started processes are ended
     sys.exit(main(arguments()))

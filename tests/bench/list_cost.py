@@ -1,9 +1,9 @@
-"""What a page of `ListCallbacks` costs with many cases, as a ratio to the cost with 1,000: `list_cost.py [MANY]`.
+"""Cost of a `ListCallbacks` page with many cases, relative to the cost with 1,000: `list_cost.py [MANY]`.
 
-Two stores, each with a server before it, on this machine and in one run: what differs is how many cases there are. A
-fifth of them is closed, a quarter is of activity `b`, each has two labels and every hundredth one of its own. The calls
-alternate between the two. Printed are the medians and their ratio, with the least and the greatest ratio of five parts
-of the run. It fails where a page costs more than twice as much.
+Two stores, each with its own server, run on this machine at the same time and differ only in the number of cases. A
+fifth of the cases is closed, a quarter is of activity `b`, each has two labels, and every hundredth has one of its own.
+The calls alternate between the two stores. The output is the medians and their ratio, with the least and the greatest
+ratio of five parts of the run. The program fails if a page costs more than twice as much.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ FEW = 1_000
 MANY = 1_000_000
 PARTS = 5
 ROUNDS = 40
-"""In each part."""
+"""Number of rounds in each part of the run."""
 MAX_RATIO = 2
 PAGE = 50
 RESPONSE = Response(type=ResponseType.RESPONSE, code=200, body=b"ok")
 CLOSED = CallbackStatus.CLOSED
 SEARCHES = {
-    # name: (what is asked for, which page, how many cases it has)
+    # name: (search, page number, number of cases on the page)
     "owner": ({}, 1, PAGE),
     "owner, page 2": ({}, 2, PAGE),
     "status": ({"status": CLOSED}, 1, PAGE),
@@ -50,7 +50,7 @@ SEARCHES = {
 
 
 def case(number):
-    """One of the cases."""
+    """Return one of the cases."""
     sha = hashlib.sha256(b"%d" % number).digest()
     labels = {"team": f"t{number % 3}", "shop": f"s{number % 4}"}
     if number % 100 == 0:
@@ -63,7 +63,7 @@ def case(number):
 
 
 async def page_seconds(client, chosen, number, count):
-    """How long one page takes, in seconds."""
+    """Return the time of one page, in seconds."""
     token = ""
     for _ in range(number):
         began = time.perf_counter()
@@ -75,7 +75,7 @@ async def page_seconds(client, chosen, number, count):
 
 
 async def compare(few, many):
-    """Prints the cost of a page for each search, with few cases and with many; returns the greatest ratio."""
+    """Print the cost of a page for each search, with few and with many cases, and return the greatest ratio."""
     ratios = []
     async with AsyncCallbackClient(few.grpc) as few_client, AsyncCallbackClient(many.grpc) as many_client:
         for name, search in SEARCHES.items():
@@ -96,7 +96,7 @@ async def compare(few, many):
 
 
 async def main(many):
-    """Loads, measures, prints; returns the exit code."""
+    """Load the stores, measure, print, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         systems = []
         try:

@@ -1,8 +1,8 @@
-"""How long it takes from nothing to a running system, and to its end: `start_up.py [ROUNDS]`.
+"""Start-up benchmark: the time from nothing to a running system, and to its end. `start_up.py [ROUNDS]`.
 
-Each round starts `callback up` on an empty directory, waits for its ready line and stops it; then the same is done by
-`callback.testing`, whose system also has a handler. Printed are the median and the best, and the processor time of a
-round, all processes together: the figure to compare where the machine is not idle.
+Each round starts `callback up` on an empty directory, waits for its ready line and stops it. Then it does the same with
+`callback.testing`, whose system also has a handler. The output is the median and the best time, and the processor time
+of a round over all processes. Compare the processor time if the machine is not idle.
 """
 
 import os
@@ -27,7 +27,7 @@ async def paid(_call):
 
 
 def up():
-    """Start and stop `callback up`; returns the seconds to its ready line, and to its end after that."""
+    """Start and stop `callback up`, and return the seconds to its ready line and from there to its end."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "callback_cli", "up", f"--data-dir={folder}/data"]
         command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0"]
@@ -41,7 +41,7 @@ def up():
 
 
 def fixture():
-    """The same through `running_system`."""
+    """Do as `up` with `running_system`."""
     began = time.perf_counter()
     with running_system(handlers):
         ready = time.perf_counter()
@@ -49,13 +49,13 @@ def fixture():
 
 
 def processor_s():
-    """The processor time of all processes that were started here and have ended, in seconds."""
+    """Return the processor time of all child processes that have ended, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def main(rounds):
-    """Measure and print."""
+    """Measure, and print the results."""
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     for name, once in (("callback up", up), ("callback.testing", fixture)):
         used = processor_s()

@@ -1,8 +1,8 @@
-"""Writes the data that a release stores: `python tests/data/write_stored.py CHECKOUT tests/data/stored-N`.
+"""Write the data that a release stores: `python tests/data/write_stored.py CHECKOUT tests/data/stored-N`.
 
-CHECKOUT is the source tree of the release. Its server does all the work, on a Valkey of its own, through the contract.
-So this program knows nothing of how a release stores data, and writes the data of the next release without a change. It
-kills the server where a call is to be left running.
+CHECKOUT is the source tree of the release. The release's server does all the work, on a Valkey of its own, through the
+gRPC contract. So this program is independent of the storage format, and writes the data of the next release without a
+change. It kills the server to leave a call running.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ from callback.v1 import callbacks_service_pb2_grpc as callbacks_grpc
 from callback.v1 import edge_service_pb2 as edge
 
 KEPT_CALLS = 3
-"""How many ended calls of a case are kept. Of the calls before, tombstones are left."""
+"""Number of ended calls kept for each case. Earlier calls leave tombstones."""
 BRIEF_S = 5
-"""The deadline of the activity `brief`, whose leases are over when the dump is made; until then all is read."""
+"""Deadline of the activity `brief`. Its leases end after all reads and before the dump."""
 LEASE_SLACK_S = 10
 DUE_S = 9
-"""When those cases expire that are due and not yet swept: after what they said was read, and before the dump."""
+"""Time to live of cases that are due but not yet swept: they expire after the reads and before the dump."""
 LATE_S = BRIEF_S + LEASE_SLACK_S + 2
-"""The same, for those that expire after the lease of their call."""
+"""The same for cases that expire after the lease of their call."""
 MODES = {
     "single": {},
     "retryable": {"retryable_after_error": True},
@@ -58,12 +58,12 @@ def response(**attributes):
 
 
 def redirect(url=None):
-    """Return a redirect to a URL, or to one that the handler will give."""
+    """Return a redirect to a URL, or without one to a URL that the handler generates."""
     return override(response_type=pb.RESPONSE_TYPE_REDIRECT, response_redirect_url=url)
 
 
 class Release:
-    """A release's server on a store, and what was made with it."""
+    """A release's server on a store, and the cases and calls made with it."""
 
     def __init__(self, checkout, directory, store, handler):
         self._checkout, self._directory, self._store, self._handler = checkout, directory, store, handler
@@ -92,7 +92,7 @@ class Release:
 
     @contextlib.asynccontextmanager
     async def running(self, *, without=()):
-        """Run the server, and kill it at the end of the block. The activities `without` are not configured."""
+        """Run the server, and kill it at the end of the block. The activities in `without` are not configured."""
         dead = f"127.0.0.1:{free_port()}"
         activities = {
             "push": {"target": self._handler.target, "deadline_s": 300},
@@ -134,7 +134,7 @@ class Release:
         return name
 
     async def call(self, name, **more):
-        """Make a call and wait for its end, whatever that is."""
+        """Make a call, and wait until it ends, with any outcome."""
         request, made = self.made[name]
         with contextlib.suppress(grpc.aio.AioRpcError):
             answer = await self.edge.Invoke(
@@ -146,14 +146,14 @@ class Release:
             self.answered.append(answer.call_id)
 
     async def begin(self, name, **more):
-        """Make a call and return when its handler has it."""
+        """Make a call, and return when its handler has received it."""
         script = self.made[name][0].callback_activity_case
         before = len(self._handler.requests(script))
         self.start_call(name, **more)
         await wait_until(lambda: len(self._handler.requests(script)) > before, what=f"a call of {name}")
 
     def start_call(self, name, **more):
-        """Make a call and do not wait for its end."""
+        """Make a call without waiting for its end."""
         self._calls.add(asyncio.create_task(self.call(name, **more)))
 
     async def set(self, name, answer, *paths):
@@ -171,7 +171,7 @@ class Release:
         return self.made[name][1].callback_case_id
 
     async def told(self, name):
-        """Return what the server says of a case and its calls."""
+        """Return the server's answers about a case and its calls."""
         request, made = self.made[name]
         case = await self.callbacks.GetCallback(service.GetCallbackRequest(callback_case_id=made.callback_case_id))
         listed = await self.callbacks.ListCalls(service.ListCallsRequest(callback_case_id=made.callback_case_id))
@@ -203,7 +203,7 @@ def seconds(number):
 
 
 async def contents(release):
-    """Create cases that nothing happens to, with everything that a case can hold."""
+    """Create cases without calls or changes, with every kind of content that a case can hold."""
     make = release.generate
     await make("plain", "record", response(response_body=b"ok"))
     await make("nothing but a type", "record", response())
@@ -233,7 +233,7 @@ async def contents(release):
 
 
 async def lives(release, mode):
-    """Create cases of a mode in each part of their lives, except for timeouts."""
+    """Create cases of a mode in each stage of their lives, except for timeouts."""
     make, options = release.generate, MODES[mode]
     single = mode == "single"
 
@@ -266,7 +266,7 @@ async def lives(release, mode):
 
 
 async def answer_modes(release):
-    """Create cases whose callers are answered by the case or by a person, and cases with a fallback."""
+    """Create cases whose callers get an answer from the case or from a person, and cases with a fallback."""
     make, ack, hold = release.generate, {"answer_mode": pb.ANSWER_MODE_ACK}, {"answer_mode": pb.ANSWER_MODE_HOLD}
     fallback = {"fallback": response(response_body=b"later"), "answer_deadline": {"nanos": 200_000_000}}
     await make("ack", "push", response(), script="accept", **ack, **MODES["multiple"])
@@ -300,7 +300,7 @@ async def answer_modes(release):
 
 
 async def running(release, mode, activity, what, **more):
-    """Create a case with a call that runs, or with two where its mode allows it."""
+    """Create a case with one running call, or with two if its mode allows it."""
     name = await release.generate(f"{mode}: {what}", activity, response(response_body=b"as it was"), script="hang",
                                   **MODES[mode], **more)  # fmt: skip
     for number in range(2 if mode == "multiple" else 1):

@@ -1,7 +1,7 @@
-"""What our processes use of the processors for a call, beside the floors of `tests/bench`: in turns, in one run.
+"""Processor time of Callback's processes per call, relative to the baselines of `tests/bench`, in alternating turns.
 
-Processor time, unlike rates, says the same on a machine that has other things to do. The limits are wide: they are for
-what makes a call dearer without anybody meaning it. How fast it is, `python3 tasks.py bench calls` says.
+Unlike rates, processor time is stable on a machine that has other work. The limits are wide: they detect unintended
+increases in the cost of a call. To measure the speed, run `python3 tasks.py bench calls`.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.timeout(300)
 
 ROUNDS = 5
 EACH = 400
-"""How many calls a turn has."""
+"""Number of calls in a turn."""
 AT_ONCE = 32
 MOST_OF_CHAIN = 0.9
-"""Of the processor time of the hand-written chain, for a recorded call."""
+"""Limit for a recorded call, as a multiple of the processor time of the hand-written chain."""
 MOST_OF_ECHO = 6
-"""Of the processor time of a bare gRPC echo, for a `GenerateCallbackUrl`."""
+"""Limit for a `GenerateCallbackUrl`, as a multiple of the processor time of a bare gRPC echo."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def ours(tmp_path):
 
 
 async def keep_on(once_of):
-    """Does what each of `AT_ONCE` functions does, one after the other, `EACH` times all together."""
+    """Run each of the `AT_ONCE` functions repeatedly and concurrently, `EACH` times in total."""
     left = iter(range(EACH))
 
     async def repeat(once):
@@ -52,9 +52,12 @@ async def keep_on(once_of):
 
 
 async def shares(floor, ours):
-    """The processor time of ours as a part of the floor's, one a round. Each is its processes and its functions."""
+    """Return Callback's processor time divided by the baseline's, one ratio per round.
+
+    Each side is given as its processes and its functions.
+    """
     found = []
-    for _ in range(ROUNDS + 1):  # the first is to warm up
+    for _ in range(ROUNDS + 1):  # the first round is the warm-up
         used = [
             sum((await programs.charged(processes, keep_on(functions)))["processor_us"].values())
             for processes, functions in (floor, ours)
@@ -66,7 +69,7 @@ async def shares(floor, ours):
 
 @contextlib.asynccontextmanager
 async def callers(subject):
-    """Functions that each call the subject over a connection of their own."""
+    """Return functions that each call the subject over a connection of their own."""
     connections = [await Connection.to(subject.port) for _ in range(AT_ONCE)]
     requests = itertools.cycle([get(path) for path in subject.paths])
 

@@ -1,6 +1,7 @@
-"""The outer half of the chain that one writes by hand: Quart on Hypercorn, and one unary gRPC call for each request.
+"""Outer half of the hand-written chain, a baseline: Quart on Hypercorn, with one unary gRPC call for each request.
 
-`chain_edge.py PORT SERVER_PORT`. No access control, limits, verification, recording rules, metrics or logs.
+Usage: `chain_edge.py PORT SERVER_PORT`. It has no access control, limits, verification, recording rules, metrics or
+logs.
 """
 
 import asyncio

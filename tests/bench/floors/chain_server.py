@@ -1,7 +1,7 @@
-"""The inner half of the chain that one writes by hand: a grpc.aio server, and one EVALSHA for each call.
+"""Inner half of the hand-written chain, a baseline: a grpc.aio server that runs one EVALSHA for each call.
 
-`chain_server.py PORT STORE_PORT`. The script finds the answer of the state and keeps the call, of each state the last
-100. The states that it answers are `CASES` many, `/0` and on.
+Usage: `chain_server.py PORT STORE_PORT`. The script looks up the answer of the state and records the call; it keeps the
+last 100 calls of each state. There are `CASES` states with an answer: `/0`, `/1` and so on.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ return answer
 
 
 async def main(port, store_port):
-    """Serves until it is killed."""
+    """Serve until the process is killed."""
     store = redis.asyncio.Redis(port=store_port, max_connections=1000)
     script = await store.script_load(SCRIPT)
     for number in range(CASES):

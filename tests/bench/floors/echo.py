@@ -1,4 +1,4 @@
-"""The bare gRPC server: grpc.aio on uvloop, which sends back the message that it got. `echo.py PORT`."""
+"""Bare gRPC server, a baseline: grpc.aio on uvloop, which returns each message unchanged. `echo.py PORT`."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from google.rpc.http_pb2 import HttpRequest
 
 
 async def main(port):
-    """Serves until it is killed."""
+    """Serve until the process is killed."""
 
     async def echo(request, _context):
         return request

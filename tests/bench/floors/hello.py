@@ -1,4 +1,4 @@
-"""The bare framework: a hello world of Quart on Hypercorn and uvloop, one process. `hello.py PORT`."""
+"""Bare web framework, a baseline: a hello world of Quart on Hypercorn and uvloop, one process. `hello.py PORT`."""
 
 import asyncio
 import sys

@@ -1,4 +1,7 @@
-"""A handler that accepts: `accepting.py push PORT` listens for calls, `accepting.py pull SERVER TOKEN_FILE` works."""
+"""A handler that accepts every call, as a push handler or a worker.
+
+Usage: `accepting.py push PORT` listens for calls, `accepting.py pull SERVER TOKEN_FILE` pulls them.
+"""
 
 import sys
 
@@ -10,7 +13,7 @@ how = sys.argv[1]
 
 @handlers.activity(how)
 async def accept(_call):
-    """Gives the answer that was set."""
+    """Accept with the response that was set for the case."""
 
 
 if __name__ == "__main__":

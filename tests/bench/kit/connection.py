@@ -1,4 +1,4 @@
-"""A minimal HTTP/1.1 client for measurements, so that the other side is measured."""
+"""A minimal HTTP/1.1 client for measurements: it is cheap, so that a measurement shows the cost of the other side."""
 
 import asyncio
 import re
@@ -8,12 +8,12 @@ _CLOSE = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
 
 def get(path):
-    """The bytes of a GET."""
+    """Return the bytes of a GET."""
     return b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n" % path.encode()
 
 
 class Connection(asyncio.Protocol):
-    """A connection with one request at a time. `status` is of the last answer, `is_open` whether there can be more."""
+    """A connection with one request at a time. `status` is the last answer's; `is_open`: it accepts another request."""
 
     def __init__(self):
         self.is_open = False
@@ -24,25 +24,25 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def to(cls, port, address=None):
-        """A new one to a port of this machine, if need be from another address of loopback."""
+        """Open a connection to a port of this machine, optionally from another loopback address."""
         origin = (address, 0) if address else None
         loop = asyncio.get_running_loop()
         return (await loop.create_connection(cls, "127.0.0.1", port, local_addr=origin))[1]
 
     def send(self, request, done):
-        """Sends a request. `done()` is called once: when its answer is here, or when none comes, with the status 0."""
+        """Send a request. `done()` is called once, when the answer is here or cannot come; then `status` is 0."""
         self._done = done
         self._received = b""
         self._transport.write(request)
 
     async def ask(self, request):
-        """Sends a request and waits. Returns the status."""
+        """Send a request, wait for its answer, and return the status."""
         waiter = asyncio.get_running_loop().create_future()
         self.send(request, lambda: waiter.set_result(self.status))
         return await waiter
 
     def close(self):
-        """Closes it."""
+        """Close the connection."""
         self._transport.abort()
 
     def connection_made(self, transport):

@@ -1,7 +1,7 @@
-"""A program that keeps so many gRPC calls, or lives of a case, in flight: see `arguments`. Says as JSON what it saw.
+"""Load generator that keeps a number of gRPC calls, or lives of a case, in flight: see `arguments`.
 
-A life is three steps, one after the other: a case for one call is generated, its URL is called over HTTP, and the 200
-says that the call is on disk and the case closed.
+It prints its results as JSON. A life has three sequential steps: generate a case for one call, call its URL over HTTP,
+and get the 200. The 200 means that the call is on disk and the case is closed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlRequest
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 CONNECTIONS = 4
-"""As many as h2load makes."""
+"""The same number as h2load opens."""
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 GENERATE = GenerateCallbackUrlRequest(
     callback_activity="record", response=Response(response_type=RESPONSE_TYPE_RESPONSE, response_body=b"thank you")
@@ -30,7 +30,7 @@ ECHO = HttpRequest(method="POST", uri="record", body=b"thank you")
 
 
 async def main(options):
-    """Keeps them in flight for the time; returns what was seen."""
+    """Keep the calls in flight for the given time, and return the results."""
     async with contextlib.AsyncExitStack() as stack:
         channels = [
             await stack.enter_async_context(grpc.aio.insecure_channel(options.target, [OWN_CONNECTION]))
@@ -55,7 +55,7 @@ async def main(options):
 
 
 def echo(channel):
-    """One call of the echo."""
+    """Make one call of the echo."""
     call = channel.unary_unary("/echo.Echo/Echo", HttpRequest.SerializeToString, HttpRequest.FromString)
 
     async def once(_state):
@@ -65,7 +65,7 @@ def echo(channel):
 
 
 def life(channel, options):
-    """One life of a case."""
+    """Run one life of a case."""
     generate = CallbacksServiceStub(channel).GenerateCallbackUrl
     metadata = (("authorization", f"Bearer {options.token}"),)
 
@@ -79,7 +79,7 @@ def life(channel, options):
 
 
 def arguments():
-    """What was asked for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["echo", "life"])
     parser.add_argument("target")

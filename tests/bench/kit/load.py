@@ -1,6 +1,7 @@
-"""The programs that make load. But for the open loop they send the next request when the last one is answered.
+"""The load generators. All except the open loop send the next request when the last one is answered.
 
-Two are written in C, for a load generator in Python takes more of a small machine than what it measures.
+Two are written in C: on a small machine, a Python load generator takes more processor time than the program it
+measures.
 """
 
 import asyncio
@@ -12,15 +13,15 @@ import sys
 from pathlib import Path
 
 _PATIENCE_S = 30
-"""How long an answer may take: what is slow is measured, not a failure."""
+"""Maximum time of an answer, in seconds. It is long because a slow answer is measured, not counted as a failure."""
 _WARM_UP_S = 3
-"""How long an overload lasts before it counts: until what queues there are have the length that they keep."""
+"""Duration of an overload before it counts, in seconds: until queues have reached their stable length."""
 _TESTS = Path(__file__).parents[2]
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 async def wrk(subject, *, connections, seconds, directory):
-    """Calls the paths of a subject in turn over so many connections. Returns what was seen."""
+    """Call the paths of a subject in turn over this many connections, and return the results."""
     said = await _run(
         "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--timeout={_PATIENCE_S}s",
         f"--script={_SCRIPT}", f"http://127.0.0.1:{subject.port}", "--", _paths(subject, directory),
@@ -32,7 +33,7 @@ async def wrk(subject, *, connections, seconds, directory):
 
 
 async def overload(subject, *, per_second, connections, seconds, directory):
-    """Calls the paths of a subject so many times a second, answered or not: see `overload.lua`."""
+    """Call the paths of a subject at this rate, answered or not: see `overload.lua`."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection is a file
     said = await _run(
@@ -52,9 +53,9 @@ async def overload(subject, *, per_second, connections, seconds, directory):
 
 
 async def h2load(address, method, message, *, token="", in_flight, seconds, directory):
-    """Calls a unary method of a gRPC server with the same message again and again. Returns what was seen.
+    """Call a unary method of a gRPC server repeatedly with the same message, and return the results.
 
-    It looks at no gRPC status: whoever uses it checks that the calls did what they should.
+    h2load ignores the gRPC status, so the caller must check that the calls succeeded.
     """
     frame = directory / "frame"
     body = message.SerializeToString()
@@ -74,12 +75,12 @@ async def h2load(address, method, message, *, token="", in_flight, seconds, dire
 
 
 async def in_flight(what, target, *options, in_flight, seconds):
-    """The same by our own driver, where an answer is needed to go on: see `in_flight.py`."""
+    """Generate load with Callback's own driver, for steps that need the previous answer: see `in_flight.py`."""
     return await _driver("in_flight", what, target, f"--seconds={seconds}", f"--in-flight={in_flight}", *options)
 
 
 async def open_loop(subject, *, per_second, connections, seconds, directory):
-    """Calls the paths of a subject so many times a second, answered or not: see `open_loop.py`."""
+    """Call the paths of a subject at this rate, answered or not: see `open_loop.py`."""
     return await _driver(
         "open_loop", subject.port, _paths(subject, directory), f"--per-second={per_second}",
         f"--connections={connections}", f"--seconds={seconds}",

@@ -1,4 +1,4 @@
-"""Fills a store with many cases, with the scripts of a server, many per pipeline."""
+"""Loads many cases into a store, through the scripts of a server, with many commands per pipeline."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ _REWRITE_AT = "auto-aof-rewrite-percentage"
 
 
 class _Batch:
-    """Stands for `Scripts`: keeps what is to be run, and sends it in one go."""
+    """Stand-in for `Scripts` that collects script runs, and sends them in one pipeline."""
 
     def __init__(self, client):
         self._pipeline = client.pipeline(transaction=False)
@@ -29,10 +29,11 @@ class _Batch:
 
 
 async def load(store, numbers, case, *, is_closed=lambda number: False):
-    """Stores `case(number)`, a `NewCase`, for each of a range of numbers, and closes those that `is_closed(number)`.
+    """Store `case(number)`, a `NewCase`, for each of a range of numbers, and close those that `is_closed(number)`.
 
-    Meanwhile the store does not write its file anew each time it has doubled: it does so once, at the end, and this
-    returns when it has. It would share the processor, and have each page copied that a call changes.
+    Meanwhile the store does not rewrite its append-only file each time that it doubles. It rewrites the file once at
+    the end, and this function returns after that. A rewrite during the measurement would share the processor, and each
+    page that a call changes would be copied.
     """
     batches = iter(range(numbers.start, numbers.stop, _BATCH))
 

@@ -1,4 +1,4 @@
-"""The measurements. Each gives the ratios of its rows of the table, by name and one a round, and what was seen."""
+"""The measurements. Each returns the ratios of its table rows, by name and one per round, and the raw results."""
 
 import asyncio
 import contextlib
@@ -21,14 +21,14 @@ from callback_server.domain.response import Response, ResponseType
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128)
 FEW = 1_000
-"""How many open cases are few; and how many of many are called in turn."""
+"""Small number of open cases, and the number of cases that are called in turn when there are many."""
 MEMORY_CASES = 100_000
-"""With how many the memory of one is measured, if nothing else is."""
+"""Number of cases for the memory of one case, if no other number is measured."""
 SOME_CONNECTIONS, MANY_CONNECTIONS = 256, 2_000
-"""How many connections callers have at most in an open loop: where each is served in time, and where they are not."""
+"""Maximum number of caller connections in an open loop: at a load that is served in time, and in overload."""
 CONTENT = Response(type=ResponseType.RESPONSE, code=200, body=bytes(range(200)))
 IN_FLIGHT = 64
-"""How many gRPC calls, or lives of cases, are on their way at a time."""
+"""Number of gRPC calls, or lives of cases, in flight."""
 
 COMPARED = {
     "full-path": ("record", "hello", "per_second", 32),
@@ -39,11 +39,11 @@ COMPARED = {
     "restate": (PUSH, "restate", "per_second", 32),
     "latency": ("record", "chain", "p50_us", 1),
 }
-"""Which figure of ours is divided by which floor's, and over how many connections they are called."""
+"""By row: the subject, the subject to compare it with, the compared figure, and the number of connections."""
 
 
 async def calls(stage, rows):
-    """Whole calls beside the floors, those with the same number of connections in the same rounds."""
+    """Measure whole calls and the baselines, those with the same number of connections in the same rounds."""
     values, seen = {}, {}
     compared = {row: COMPARED[row] for row in rows}
     for connections in sorted({each[-1] for each in compared.values()}, reverse=True):
@@ -56,7 +56,7 @@ async def calls(stage, rows):
 
 
 async def rivals(stage, rows):
-    """The same beside other programs, one after the other. One that cannot be installed has no values."""
+    """Measure whole calls and rival programs, one after the other. A rival that cannot be installed has no values."""
     values, seen = {}, {}
     for row in rows:
         try:
@@ -72,7 +72,7 @@ async def rivals(stage, rows):
 
 
 async def connections(stage, _rows):
-    """Calls and floors over ever more connections. The value is that of the most."""
+    """Measure calls and baselines over an increasing number of connections. The value is that of the largest number."""
     seen = {}
     for count in CONNECTIONS:
         seen[str(count)] = rounds = await stage.take_turns(
@@ -90,7 +90,7 @@ def _turn(stage, subject, connections):
 
 
 async def generate(stage, _rows):
-    """Generating cases beside the echo of a message of the same size."""
+    """Measure the generation of cases, and the echo of a message of the same size."""
     ours = await stage.deployment()
     echo, port = await stage.echo()
     alike = HttpRequest(body=GENERATE.SerializeToString())
@@ -120,7 +120,7 @@ async def generate(stage, _rows):
 
 
 async def life(stage, _rows):
-    """Whole lives of cases for one call, beside the echo, both by the same driver."""
+    """Measure whole lives of cases for one call, and the echo, both with the same driver."""
     ours = await stage.deployment()
     echo, port = await stage.echo()
     options = f"--token={ours.tokens['service']}", f"--edge-port={ours.ports[0]}"
@@ -138,10 +138,10 @@ async def life(stage, _rows):
 
 
 async def cases(stage, rows):
-    """What open cases cost: their memory, and how much slower calls are. One store has few, the other ever more.
+    """Measure the cost of open cases: their memory, and the slowdown of calls.
 
-    The values are those with the most. Stores are started anew before calls are measured, for what loading left of its
-    own in their memory is not the matter here.
+    One store has few cases, the other an increasing number. The values are those of the largest number. Stores are
+    restarted before calls are measured, to exclude the memory that loading left behind.
     """
     values, seen = {}, {}
     few, many = (
@@ -187,12 +187,12 @@ def _called_turn(stage, deployment, numbers):
 
 
 def state(number):
-    """The state of one of the loaded cases."""
+    """Return the state of one of the loaded cases."""
     return str(uuid.UUID(int=random.Random(number).getrandbits(128), version=4))
 
 
 def open_case(number):
-    """One of them: 200 bytes of content, no labels, for any number of calls."""
+    """Return one of the loaded cases: 200 bytes of content, no labels, any number of calls allowed."""
     sha = state_hash(state(number))
     return NewCase(
         id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record", mode=Mode.MULTIPLE,
@@ -201,9 +201,9 @@ def open_case(number):
 
 
 async def rates(stage, rows):
-    """What becomes of calls that come faster than they can be served, and of those at half of that rate.
+    """Measure calls that arrive faster than they can be served, and calls at half of the peak rate.
 
-    The peak is that of a closed loop, in the same round.
+    The peak is that of a closed loop in the same round.
     """
     subject, ours = await stage.subject("record"), await stage.deployment()
     peak = 0
@@ -253,7 +253,7 @@ async def rates(stage, rows):
 
 
 async def replicas(stage, _rows):
-    """Two servers and two edges beside one of each, on this machine."""
+    """Measure two servers and two edges, and one of each, on this machine."""
     turns = {}
     for count in (1, 2):
         store = stage.stack.enter_context(running_store(stage.directory / f"store-of-{count}"))

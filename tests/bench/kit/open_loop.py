@@ -1,7 +1,7 @@
-"""A program that calls at random moments, so many a second, answered or not, as callers do who do not know each other.
+"""Open-loop load generator: it calls at random moments at a given average rate, as independent callers do.
 
-No answer holds a later request back. The time of each is counted from the moment at which it was due, so that a wait
-for the driver, or for a free connection, counts as well. It says as JSON what it saw.
+No answer delays a later request. Latency is counted from the moment at which a request was due, so it includes a wait
+for the load generator or for a free connection. It prints its results as JSON.
 """
 
 import argparse
@@ -17,19 +17,19 @@ from pathlib import Path
 from bench.kit.connection import Connection, get
 
 WARM_UP_S = 3
-"""How long it calls, at the same rate, before it counts: until what queues there are have the length that they keep."""
+"""Duration of the warm-up at the same rate, in seconds: until queues have reached their stable length."""
 PATIENCE_S = 10
-"""How long it waits for the last answers."""
+"""Maximum wait for the last answers, in seconds."""
 SOURCES = 10
-"""From how many addresses of loopback the connections come: limits that hold for one caller are not the matter here."""
+"""Number of loopback addresses of the callers, so that limits of one caller do not affect the results."""
 
 
 class OpenLoop:
-    """The requests of a run, on connections that are open before it begins, and are opened again where they end.
+    """The requests of a run, on connections that are open before it begins and are reopened when they end.
 
     Args:
-        port: where they go.
-        paths: what is asked for, in turn.
+        port: Port to call.
+        paths: Paths to request, in turn.
     """
 
     def __init__(self, port, paths):
@@ -44,12 +44,12 @@ class OpenLoop:
         self._answers = []
 
     async def open(self, count):
-        """Opens so many connections, which is how many requests there can be at a time: the next one waits."""
+        """Open this many connections. Their number limits the concurrent requests; a further request waits."""
         for number in range(count):
             await self._open(f"127.0.0.{2 + number % SOURCES}")
 
     async def run(self, per_second, seconds):
-        """Calls for so long, after the warm-up, then waits for the last answers. Returns what was seen."""
+        """Send requests for this time after the warm-up, wait for the last answers, and return the results."""
         loop = asyncio.get_running_loop()
         chance = random.Random(per_second)
         due = loop.time()
@@ -57,7 +57,7 @@ class OpenLoop:
         ended = began + seconds
         used = time.process_time()
         while due < ended:
-            await asyncio.sleep(due - loop.time())  # answers have their turn even if it is late
+            await asyncio.sleep(due - loop.time())  # let answers be processed even when the loop is late
             while due <= loop.time():
                 self._due.append(due)
                 due += chance.expovariate(per_second)
@@ -114,14 +114,14 @@ class OpenLoop:
 
 
 async def main(options):
-    """Calls, and returns what was seen."""
+    """Send the requests, and return the results."""
     calls = OpenLoop(options.port, options.paths.read_text().split())
     await calls.open(options.connections)
     return await calls.run(options.per_second, options.seconds)
 
 
 def arguments():
-    """What was asked for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("paths", type=Path)
@@ -132,7 +132,7 @@ def arguments():
 
 
 def new_loop():
-    """A loop that wakes to the microsecond: what can watch more than a thousand connections does to the millisecond."""
+    """Return an event loop with microsecond timers: the one for over a thousand connections has millisecond timers."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 

@@ -9,7 +9,7 @@ mpl.rcParams.update({"svg.hashsalt": "callback", "figure.figsize": (9, 4), "axes
 
 
 def plots(seen, stem):
-    """Writes those that there are figures for. Returns their paths, which begin with the stem."""
+    """Write the plots for which there are figures, and return their paths, which begin with the stem."""
     made = []
     if points := seen.get("connections"):
         made.append(_plot(points, "connections", f"{stem}-connections.svg"))
@@ -19,7 +19,7 @@ def plots(seen, stem):
 
 
 def _plot(points, what, path):
-    """Throughput and latency against a number: for each of the numbers, the rounds of each subject."""
+    """Plot throughput and latency against a number: for each number, the rounds of each subject."""
     figure, (rate, latency) = pyplot.subplots(ncols=2, layout="constrained")
     numbers = [int(number) for number in points]
     for name in (name for name, rounds in next(iter(points.values())).items() if isinstance(rounds, list)):

@@ -1,4 +1,4 @@
-"""The measured programs, each a process of its own: the floors, and Callback with every feature on."""
+"""The measured programs, each a process of its own: the baselines, and Callback with every feature on."""
 
 import asyncio
 import contextlib
@@ -28,12 +28,12 @@ ANSWER = Response(b"thank you")
 
 
 def processor_s(pid):
-    """The processor time that a process has used, in seconds: Linux has a clock of each (`clock_getcpuclockid(3)`)."""
+    """Return the processor time of a process, in seconds, from its Linux CPU clock (`clock_getcpuclockid(3)`)."""
     return time.clock_gettime(~pid << 3 | 2)
 
 
 async def charged(processes, load):
-    """Awaits a load, and adds to what it saw the processor time of a request, in each of the processes by name."""
+    """Await a load, and add to its results the processor time per request of each process, by name."""
     before = {name: processor_s(pid) for name, pid in processes.items()}
     seen = await load
     used_us = {name: (processor_s(pid) - before[name]) * 1e6 for name, pid in processes.items()}
@@ -41,13 +41,13 @@ async def charged(processes, load):
 
 
 def resident_bytes(pid):
-    """The memory that a process has in use."""
+    """Return the resident memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Something that can be called: where, by which paths, and which processes it consists of, by name."""
+    """A program to call: its address, its paths, and its processes by name."""
 
     name: str
     port: int
@@ -56,11 +56,11 @@ class Subject:
 
 
 class NotInstalledError(Exception):
-    """A rival cannot be had here; the message says why."""
+    """A rival program is not available here; the message says why."""
 
 
 class Program:
-    """A program of another kind than ours, started; ends with `stop`. What it says goes into the log."""
+    """A running program other than Callback; `stop` ends it. Its output goes to the log."""
 
     def __init__(self, command, log):
         with log.open("ab") as output:
@@ -68,7 +68,7 @@ class Program:
         self._log = log
 
     async def listens(self, port):
-        """Waits until it accepts connections."""
+        """Wait until it accepts connections."""
         await wait_until(lambda: self._accepts(port), what=f"{self._log.stem} to listen")
 
     async def _accepts(self, port):
@@ -81,14 +81,14 @@ class Program:
         return True
 
     def stop(self):
-        """Ends it at once."""
+        """End it at once."""
         self.process.kill()
         self.process.wait(30)
 
 
 @contextlib.contextmanager
 def running(program, *arguments, directory):
-    """A running `Program`, which logs into the directory: on the path, or a Python file of this folder."""
+    """Run a `Program` that logs into the directory: a program on the PATH, or a Python file of this folder."""
     command = [sys.executable, BENCH / program] if program.endswith(".py") else [program]
     started = Program([*command, *map(str, arguments)], directory / f"{Path(program).stem}.log")
     try:
@@ -99,7 +99,7 @@ def running(program, *arguments, directory):
 
 @contextlib.asynccontextmanager
 async def listening(file, *arguments, directory):
-    """The same of a file that listens on a port, its first argument. Gives the program and the port."""
+    """Run a file that listens on a port, its first argument. Yield the program and the port."""
     port = free_port()
     with running(file, port, *arguments, directory=directory) as program:
         await program.listens(port)
@@ -108,7 +108,7 @@ async def listening(file, *arguments, directory):
 
 @contextlib.contextmanager
 def running_store(directory):
-    """A store of its own, durable: `appendonly yes`, `appendfsync always`. The directory is made."""
+    """Run a store of its own, durable: `appendonly yes`, `appendfsync always`. Create the directory."""
     directory.mkdir()
     store = StoreProcess(directory).start()
     try:
@@ -119,14 +119,14 @@ def running_store(directory):
 
 @contextlib.asynccontextmanager
 async def hello(directory):
-    """The bare framework."""
+    """Run the bare framework."""
     async with listening("floors/hello.py", directory=directory) as (program, port):
         yield Subject("hello", port, ["/"], {"hello": program.process.pid})
 
 
 @contextlib.asynccontextmanager
 async def chain(directory):
-    """The chain that one writes by hand."""
+    """Run the hand-written chain."""
     with running_store(directory / "chain-store") as store:
         async with (
             listening("floors/chain_server.py", store.port, directory=directory) as (server, server_port),
@@ -138,21 +138,24 @@ async def chain(directory):
 
 @contextlib.asynccontextmanager
 async def webhook(directory):
-    """A rival, adnanh/webhook. It keeps nothing, and starts a program for each call: here the one that does nothing."""
+    """Run a rival, adnanh/webhook.
+
+    It stores nothing, and starts a program for each call: here one that does nothing.
+    """
     if shutil.which("webhook") is None:
         raise NotInstalledError("webhook is not installed")
     hooks, port = directory / "hooks.json", free_port()
     hooks.write_text(json.dumps([{"id": "bench", "execute-command": "/bin/true", "response-message": "thank you"}]))
     with running("webhook", "-ip", "127.0.0.1", "-port", port, "-hooks", hooks, directory=directory) as program:
         await program.listens(port)
-        yield Subject("webhook", port, ["/hooks/bench"], {})  # most of its processor time is of what it starts
+        yield Subject("webhook", port, ["/hooks/bench"], {})  # the programs that it starts use most of the time
 
 
 @contextlib.asynccontextmanager
 async def restate(directory):
-    """A rival, Restate: its server, and a handler of its SDK, which it calls as ours calls a push handler.
+    """Run a rival, Restate: its server, and a handler of its SDK that it calls as Callback calls a push handler.
 
-    Both come from npm, and are as they come: an invocation is on disk when it is answered.
+    Both come from npm and run with their defaults: an invocation is on disk when it is answered.
     """
     home = directory / "restate"
     shutil.copytree(BENCH / "rivals" / "restate", home)
@@ -186,7 +189,7 @@ admin.bind-address = "127.0.0.1:{admin}"
 
 
 def _npm_install(home):
-    """Installs what the `package.json` of a folder names; runs nothing of it."""
+    """Install the packages in a folder's `package.json`, without running any of their scripts."""
     if shutil.which("npm") is None:
         raise NotInstalledError("npm is not installed")
     command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-progress"]
@@ -196,9 +199,9 @@ def _npm_install(home):
 
 
 class Deployment:
-    """Ours on a store that runs: servers and edges with access control, limits, recording, metrics and logs at info.
+    """Callback on a running store: servers and edges with access control, limits, recording, metrics and info logs.
 
-    `client` is an internal service; `token` gives the tokens by principal.
+    `client` is the client of an internal service; `token` returns the token of a principal.
     """
 
     def __init__(self, directory, store, *, servers=1, edges=1, config=""):
@@ -237,7 +240,7 @@ class Deployment:
 
     @property
     def processes(self):
-        """The processes by name; where there are several of a kind, with their numbers."""
+        """Return the processes by name, with a number if there are several of a kind."""
         named = {"store": self.store.process.pid}
         for kind, processes in (("edge", self.edges), ("server", self.servers)):
             for number, each in enumerate(processes, 1):
@@ -245,7 +248,7 @@ class Deployment:
         return named
 
     async def metric(self, name, **labels):
-        """The value of a metric, of all processes together; 0 for one that is not there yet."""
+        """Return the sum of a metric over all processes; 0 if it does not exist yet."""
         found = []
         async with httpx.AsyncClient(timeout=60) as http:
             for process in (*self.servers, *self.edges):
@@ -254,7 +257,7 @@ class Deployment:
         return sum(each.value for each in found if each.name == name and labels.items() <= each.labels.items())
 
     async def paths(self, activity, count):
-        """The paths of that many new cases, which allow any number of calls."""
+        """Create this many cases that allow any number of calls, and return their paths."""
         made = await asyncio.gather(
             *(self.client.generate_callback_url(activity, ANSWER, allow_multiple_calls=True) for _ in range(count))
         )
@@ -263,7 +266,7 @@ class Deployment:
 
 @contextlib.asynccontextmanager
 async def running_deployment(directory, store, **options):
-    """A running `Deployment`. Its directory is made."""
+    """Run a `Deployment`. Create its directory."""
     directory.mkdir()
     deployment = Deployment(directory, store, **options)
     try:

@@ -1,11 +1,11 @@
-"""The processes of a run: each is started when first asked for, and runs until the end."""
+"""The processes of a run: each starts at its first use, and runs until the end."""
 
 from bench.kit import programs
 from support.store import free_port
 from support.wait import wait_until
 
 CASES = 64
-"""How many cases are called in turn, where it is not their number that matters."""
+"""Number of cases that are called in turn, unless their number is what is measured."""
 WARM_UP_S = 2
 PUSH, PULL = "push", "pull"
 _OTHERS = {
@@ -17,16 +17,16 @@ _OTHERS = {
 
 
 class Stage:
-    """The subjects of a run: floors and rivals, and those of ours, which are the activities of one deployment.
+    """The subjects of a run: baselines, rivals, and Callback's activities, which share one deployment.
 
-    `record` is the activity of that name, `push` has a handler that listens, and `pull` one that is a worker.
+    The activity `record` has no handler, `push` has a handler that listens, and `pull` has a worker.
 
     Args:
-        directory: for whatever files there are.
-        stack: an `AsyncExitStack`, which ends all that was started.
-        rounds: how often each subject takes its turn.
-        seconds: how long a turn takes.
-        case_counts: with how many open cases calls are measured, one after the other.
+        directory: Directory for all files.
+        stack: `AsyncExitStack` that ends all started processes.
+        rounds: Number of turns of each subject.
+        seconds: Duration of a turn.
+        case_counts: Numbers of open cases to measure calls with, one after the other.
     """
 
     def __init__(self, directory, stack, *, rounds, seconds, case_counts):
@@ -40,7 +40,7 @@ class Stage:
         self._echo = None
 
     async def subject(self, name):
-        """The subject of that name, running."""
+        """Return the subject of that name, started if necessary."""
         if name not in self._subjects:
             if name in _OTHERS:
                 self._subjects[name] = await self.stack.enter_async_context(_OTHERS[name](self.directory))
@@ -64,7 +64,7 @@ class Stage:
         return programs.Subject(activity, ours.ports[0], await ours.paths(activity, CASES), processes)
 
     async def echo(self):
-        """The bare gRPC server, running: its process and its port."""
+        """Return the process and the port of the bare gRPC server, started if necessary."""
         if self._echo is None:
             program, port = await self.stack.enter_async_context(
                 programs.listening("floors/echo.py", directory=self.directory)
@@ -73,7 +73,7 @@ class Stage:
         return self._echo
 
     async def deployment(self):
-        """Ours, running: one server and one edge."""
+        """Return the Callback deployment, one server and one edge, started if necessary."""
         if self._deployment is None:
             port = free_port()
             self._handler = self.stack.enter_context(
@@ -89,14 +89,14 @@ class Stage:
         return self._deployment
 
     async def take_turns(self, turns, *, in_order=False):
-        """Has each turn taken once a round, after a round that warms up.
+        """Take each turn once per round, after a warm-up round.
 
         Args:
-            turns: by name, functions of the seconds to take that give what was seen.
-            in_order: whether each round has the same order; else every other round has it the other way round.
+            turns: By name, functions of the turn's duration in seconds that return its results.
+            in_order: Whether each round has the same order; otherwise every other round is reversed.
 
         Returns:
-            By name, what was seen in each round.
+            By name, the results of each round.
         """
         rounds = {name: [] for name in turns}
         for number in range(self.rounds + 1):
@@ -109,7 +109,7 @@ class Stage:
 
 
 def in_words(seen):
-    """What was seen in a turn, as one line."""
+    """Return the results of a turn as one line of text."""
     words = [f"{seen['per_second']:8.1f}/s"]
     words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
     if "answered" in seen:
@@ -126,5 +126,5 @@ def in_words(seen):
 
 
 def quotients(ours, floor, figure="per_second"):
-    """Of each round, a figure of ours divided by the floor's."""
+    """Return, for each round, Callback's figure divided by the baseline's."""
     return [a[figure] / b[figure] for a, b in zip(ours, floor, strict=True)]

@@ -1,4 +1,4 @@
-"""The machine and the versions of a measurement: results mean little without them."""
+"""The machine and the versions of a measurement, which the results depend on."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ _ROOT = Path(__file__).parents[3]
 
 
 def surroundings():
-    """The time, the machine, the versions, and how durable the stores are."""
+    """Return the time, the machine, the versions, and the durability of the stores."""
     return {
         "began": time.strftime("%Y%m%d-%H%M%S", time.gmtime()),
         "machine": {
