@@ -52,7 +52,7 @@ class Business:
     def __init__(self, system):
         self._system = system
         self.calls = []
-        """(case, body) of calls that were answered."""
+        """(case, body) of each answered call."""
 
     async def go_on(self):
         """Create and call cases until the task is cancelled."""

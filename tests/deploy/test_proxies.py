@@ -74,7 +74,7 @@ async def test_only_the_proxy_names_the_caller(fleet, proxy, http):
 
 
 CALLER = "127.0.0.2"
-"""Another address of this machine, which is not the proxy's."""
+"""Address of this machine that differs from the address of the proxy."""
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ async def test_a_request_that_an_edge_received_is_never_resent(tmp_path, kind, m
 @pytest.mark.parametrize("kind", PROXIES)
 async def test_while_one_edge_refuses_connections_the_other_gets_every_request(tmp_path, kind):
     async with two_breaking(kind, tmp_path, gone=1) as ((one, _), proxy), proxy.browser() as http:
-        assert (await http.post("/cb/x")).status_code == 502  # the proxy still tries the only edge that listens
+        assert (await http.post("/cb/x")).status_code == 502  # the proxy must still try this failed edge
         one.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
         answers = await asyncio.gather(*(http.post("/cb/x", content=b"x" * 50_000) for _ in range(20)))
         assert [answer.text for answer in answers] == ["ok"] * 20

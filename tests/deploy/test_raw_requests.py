@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(180)
 WAYS = ("directly", *PROXIES)
 END = f"GET /the-end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 PATIENCE_S = 13
-"""A little longer than an edge and nginx wait for the rest of a body; haproxy waits longer still."""
+"""Slightly longer than the body timeouts of an edge and of nginx. The timeout of haproxy is longer."""
 ANSWER = b"the case's own answer"
 
 

@@ -11,14 +11,15 @@ from callback import CallbackStatus, InvalidRequestError, Response
 
 OPEN, CLOSED = CallbackStatus.OPEN, CallbackStatus.CLOSED
 CASES = 120
-"""More than there are partitions, and than a page holds by default."""
+"""More cases than the store has partitions, and than a page has by default."""
 
 
 @pytest.fixture(scope="module")
 async def listed(tmp_path_factory):
     """Return a client of a system that has only these cases, and [(case_id, activity, status, labels)], newest first.
 
-    Every third case has another activity. A call closed every fourth case, and the owner closed another fourth.
+    Every third case has the activity `push`. Every second case is closed: by a call if its number is a multiple of 4
+    and its activity is `record`, otherwise by its owner.
     """
     directory = tmp_path_factory.mktemp("lists")
     store = own_store(directory).start()

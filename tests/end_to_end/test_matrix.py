@@ -52,10 +52,10 @@ TYPES = {
 FAMILIES = {"cb": "GET", "cbq": "POST"}
 COMBINATIONS = list(itertools.product(FLAGS, TYPES, FAMILIES))
 DIAGONAL = COMBINATIONS[::5]
-"""Each of the four modes once, each type and family twice."""
+"""Combinations that have each of the four modes once, and each type and family twice."""
 
 CASES_OWN = object()
-"""The caller gets the case's own response."""
+"""Marker: the caller gets the case's own response."""
 _REDIRECT, _RESPONSE = resources.RESPONSE_TYPE_REDIRECT, resources.RESPONSE_TYPE_RESPONSE
 
 
@@ -100,7 +100,7 @@ class Outcome:
     """The case's response, by type."""
     combinations: list = field(default_factory=lambda: COMBINATIONS)
     again: bool = True
-    """Whether a second call, where there can be one, is accepted. False: it ends as the first one did."""
+    """Whether a second call, if the mode permits one, is accepted. False: it ends in the same way as the first one."""
 
     def __str__(self):
         return self.name

@@ -27,7 +27,7 @@ class PaymentProvider:
         self.payments, self.asked, self.down = {}, [], False
         self.outcome, self.webhook_first = "paid", True
         self.told = []
-        """How its webhooks were answered."""
+        """Status codes of the responses to its webhooks."""
         self._numbers = itertools.count(1)
 
     def _check_key(self):

@@ -43,13 +43,13 @@ class Kind:
     """Kind of request that is not a call."""
 
     request: Callable[[Any], bytes]
-    """Create the bytes for a case."""
+    """Function that creates the bytes for a case."""
     status: int = 0
-    """Status of the answer. 0: the caller hangs up before it."""
+    """Status of the response. 0: the caller closes the connection before it."""
     options: dict[str, Any] = field(default_factory=dict)
     """Settings of the case."""
     call: Callable[[Any], bytes] = get
-    """Create the request that is the call. By default a GET of its address."""
+    """Function that creates the request of the actual call. The default is a GET of the case's address."""
 
 
 def asks(method="GET", *headers, body=b"", at=path, **more):

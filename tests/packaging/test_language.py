@@ -24,12 +24,12 @@ PROSE = {name: path for name, path in TEXTS.items() if path.suffix in {".md", ".
 CANNOT = re.compile(r"\bcan\s+not\b", re.IGNORECASE)
 PRONOUNS = re.compile(r"\b(nobody|somebody|whoever)\b", re.IGNORECASE)
 EVENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*( [a-z_]+=.+)?")
-"""A name; in a library, which logs by `logging`, with its fields behind it."""
+"""Form of a log event: a name. In a library, which uses `logging`, the fields follow the name."""
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 LOGGERS = {"log", "_log", "logger", "_logger"}
 EXCEPTION = re.compile(r"#\s*(noqa|type: ignore)\b(?P<rest>.*)")
 FULL_LINE = 100
-"""A line of prose with more characters than this has no room for another word, or few."""
+"""Length in characters from which a line of prose counts as full."""
 WITH_REASON = re.compile(r"(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*|\[[a-z-]+(, [a-z-]+)*\])  # \S.*")
 
 

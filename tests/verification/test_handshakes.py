@@ -1,4 +1,4 @@
-"""Handshakes of senders before their first call: only a permitted one gets a response, which is always plain text."""
+"""Handshakes of senders before their first call: a valid one gets a response, which is short text and never HTML."""
 
 import json
 
