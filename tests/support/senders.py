@@ -56,7 +56,7 @@ def by_standard_webhooks(secret, body, time):
 
 
 def by_ed25519(public_key, body, time):
-    """Sign with the specification's library, which supports `v1` only."""
+    """Sign as `v1a`. The specification's library signs `v1` only."""
     signature = PRIVATE_KEYS[public_key].sign(f"{ID}.{time}.{body}".encode())
     return standard_webhook("v1a," + base64.b64encode(signature).decode(), body, time)
 

@@ -42,7 +42,7 @@ async def running_services(
     """Run a control plane, and yield `Services`.
 
     Args:
-        store: What it works on: a `StoreProcess`, or a proxy in front of one.
+        store: Its store: a `StoreProcess`, or a proxy in front of one.
         handlers: Handlers in this process, by activity.
         principals: Returns the known principals. None: every caller is `local`.
         profiles: Verification profiles by name.

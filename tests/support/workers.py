@@ -56,7 +56,7 @@ class RawWorker:
         return self._by_kind[kind]
 
     async def next(self, kind, number=1, *, wait_s=30):
-        """Wait for the message of a kind with this index, and return it."""
+        """Wait for the message of a kind with this number, counted from 1, and return it."""
         async with asyncio.timeout(wait_s), self._heard:
             await self._heard.wait_for(lambda: len(self.of(kind)) >= number or self.over.is_set())
         assert len(self.of(kind)) >= number, f"the stream is over: {self.error!r}"
