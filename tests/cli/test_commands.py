@@ -465,7 +465,7 @@ async def test_empty_lists_print_an_empty_array_or_a_sentence(server, callback):
 async def test_calls_prints_an_array_without_the_bodies_that_a_list_leaves_out(server, callback):
     call = call_message()
     call.ClearField("request_body")
-    call.response.response_body = b""  # there was one: a server keeps the field
+    call.response.response_body = b""  # the message exists, because the server keeps the field
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     server.answers["ListCalls"] = [
         messages.ListCallsResponse(calls=[call], next_page_token="a"),

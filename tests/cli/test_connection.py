@@ -108,7 +108,7 @@ async def test_a_token_sent_in_plain_text_prints_a_warning_on_one_line(server, t
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=1))
     server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
     server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
-    elsewhere = server.address.replace("127.0.0.1", "0.0.0.0")  # this machine, by no address of its own
+    elsewhere = server.address.replace("127.0.0.1", "0.0.0.0")  # this machine, but not by an address of its own
     text = f"the token is sent to {elsewhere} in plain text. Use --tls."
     for asked, environment, said in (
         ([], {"CALLBACK_TOKEN": TOKEN}, f"Warning: {text}\n"),
@@ -116,7 +116,7 @@ async def test_a_token_sent_in_plain_text_prints_a_warning_on_one_line(server, t
         (["--json"], {"CALLBACK_TOKEN": TOKEN}, json.dumps({"warning": text}) + "\n"),
         ([], {}, ""),
     ):
-        # It makes two clients, each of which would say it.
+        # The command makes two clients, each of which would log the warning.
         ran = await run_callback("wait", CASE, "--after", "0", "--target", elsewhere, *asked, **environment)
         assert (ran.code, ran.errors) == (0, said)
     ran = await run_callback("get", CASE, "--target", server.address, CALLBACK_TOKEN=TOKEN)
@@ -272,7 +272,7 @@ def test_unusable_files_are_invalid_usage(files, monkeypatch, arguments, says):
             Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS", facts={"limit": "7"}),
             ["(TOO_MANY_OPEN_CALLBACKS, limit 7)", "Close some first"],
         ),
-        # of a proxy in between, which has no reasons of ours
+        # from a proxy in between, which sends no error reasons of Callback
         (grpc.StatusCode.UNAUTHENTICATED, ["says gRPC (UNAUTHENTICATED)", "--token-file"]),
     ],
 )

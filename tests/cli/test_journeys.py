@@ -378,11 +378,11 @@ async def test_events_are_watched(system):
     )  # fmt: skip
     try:
         lines, cases = [], []
-        while not lines:  # until it has begun to watch
+        while not lines:  # until the watch has begun
             cases.append(await generate(system, "--activity", "record", "--label", "watched=yes"))
             with contextlib.suppress(TimeoutError):
                 line = json.loads(await asyncio.wait_for(program.stdout.readline(), 0.5))
-                lines += [line] if "type" in line else []  # else it says only where to go on
+                lines += [line] if "type" in line else []  # otherwise the message has only a resume token
         assert lines[0]["callbackCaseId"] in [case for case, _ in cases]
     finally:
         program.terminate()

@@ -22,7 +22,7 @@ GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
 
 def run(*arguments, **environment):
-    # No server listens there: a command that asks one ends with 69.
+    # No server listens there: a command that sends a request exits with 69.
     return CliRunner().invoke(
         cli, arguments, prog_name="callback", env={"CALLBACK_TARGET": "127.0.0.1:1"} | environment
     )

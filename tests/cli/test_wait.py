@@ -105,7 +105,7 @@ async def test_an_interrupted_wait_prints_nothing(case, waiting):
     program = await waiting()
     program.send_signal(signal.SIGINT)
     output, errors = await asyncio.wait_for(program.communicate(), 60)
-    # By the signal itself: a shell shows that as 130, and ends its own loop.
+    # Killed by the signal itself: a shell reports 130 and ends its own loop.
     assert (program.returncode, output, errors) == (-signal.SIGINT, b"", b"")
 
 

@@ -19,7 +19,7 @@ def client_type(request):
 
 @pytest.fixture
 async def client(server, client_type):
-    """A client of the scripted server, without retries."""
+    """Run a client of the scripted server, without retries."""
     async with client_type(server.address, retry=False) as client:
         yield client
 

@@ -101,7 +101,7 @@ def test_that_takes_long(callback_system):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Write a project with handlers and a `conftest.py`, without tests, and return its path."""
-    monkeypatch.setenv("CALLBACK_CONFIG", "/nowhere")  # what the environment says must not matter
+    monkeypatch.setenv("CALLBACK_CONFIG", "/nowhere")  # the environment must not influence the test
     monkeypatch.setenv("CALLBACK_EDGE_GRACE_S", "nonsense")
     path = tmp_path / "project"
     (path / "shop").mkdir(parents=True)
@@ -326,7 +326,7 @@ def test_settings_and_deadlines_are_those_of_the_configuration(tmp_path):
         made = system.client.generate_callback_url("other", Redirect("/thankyou"), retryable_after_error=True)
         with system.handling("other", stuck):
             assert system.visit(made.url, timeout=5).status == 504
-        assert system.visit(made.url).status == 502  # it has no handler of its own
+        assert system.visit(made.url).status == 502  # the system has no other handler for it
         assert "other" in system.log.read_text()
         system.client.generate_callback_url("echo", Response())
         with pytest.raises(ValueError, match="no activity 'unknown'"), system.handling("unknown", stuck):

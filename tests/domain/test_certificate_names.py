@@ -47,7 +47,7 @@ def test_only_uris_and_dns_names_are_names(critical):
         dns("*.example"),
         x509.RFC822Name("a@b.example"),
     ]
-    # A name in an extension whose object identifier only begins like the right one.
+    # A name in an extension whose object identifier only has the right prefix.
     other = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17.1"), b"\x30\x0b\x82\x09evil.test")
     assert names_of(certificate(*names, extensions=[other], critical=critical)) == {
         "orders.example", "spiffe://shop.example/orders", "*.example",
@@ -59,8 +59,8 @@ def test_only_uris_and_dns_names_are_names(critical):
     [
         uri("spiffe://shop.example/admin\0.evil.example"),
         dns("admin.example\0.evil.example"),
-        dns("spiffe://shop.example/admin"),  # a URI, where whoever signed looked for a host
-        uri("admin.example"),  # the other way round
+        dns("spiffe://shop.example/admin"),  # a URI at the place of a host
+        uri("admin.example"),  # a host at the place of a URI
         uri("spiffe://shop.example/a b"),
         uri("spiffe://shop.example/\x7f"),
         uri(""),

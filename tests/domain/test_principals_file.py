@@ -85,7 +85,7 @@ def test_a_token_works_until_it_expires(path, after, works):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "principals: must be given"),  # as while it is being written
+        ("", "principals: must be given"),  # as while the file is being written
         ("[principals.a", "at end of document"),
         ("[principals.a]\n", "principals.a.roles: must be given"),
         ("[principals.a]\nroles = []\n", "principals.a.roles: "),
@@ -161,7 +161,7 @@ def test_a_further_token_leaves_all_else_as_it_is(path):
     other = add_token(path, "a.new-one_", [Role.ADMIN], None)
     assert of(other, path).name == "a.new-one_"
     left = iter(path.read_text().splitlines())
-    assert all(line in left for line in WRITTEN.splitlines())  # every line of before, in its order
+    assert all(line in left for line in WRITTEN.splitlines())  # every earlier line, in its order
     assert path.stat().st_mode & 0o777 == 0o640
     first, made, expiring = tomllib.loads(path.read_text())["principals"]["orders"]["tokens"]
     assert first == {"sha256": SHA256, "created": datetime(2026, 11, 25, 10, tzinfo=UTC)}
@@ -265,7 +265,7 @@ def test_an_entry_added_by_hand_works_the_same(path):
 
 @pytest.fixture
 async def watched(path, monkeypatch):
-    """A file that is watched, its log."""
+    """A file that is watched, and its log."""
     monkeypatch.setattr(module, "WATCH_INTERVAL_S", 0.01)
     path.write_text(WRITTEN)
     file = PrincipalsFile(path)

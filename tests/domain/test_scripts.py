@@ -1,4 +1,4 @@
-"""Each script, its header, its declaration and its Python wrapper say the same."""
+"""Each script, its header, its declaration and its Python wrapper agree."""
 
 import importlib
 import inspect
@@ -29,13 +29,13 @@ ALL = SCRIPTS | {"upgrade_schema": schema.UPGRADE_SCHEMA}
 
 
 def header(name, field):
-    """Return what the header comment of a script says after a field name, on one line."""
+    """Return the text that the header comment of a script has after a field name, on one line."""
     (found,) = re.findall(rf"^-- {field}: (.*(?:\n--   .*)*)", (LUA / f"{name}.lua").read_text(), re.MULTILINE)
     return re.sub(r"\n--\s+", " ", found)
 
 
 def names_in(listed):
-    """Return the argument names of a header: what stands outside parentheses, between commas."""
+    """Return the argument names of a header: the text outside parentheses, split at commas."""
     bare = re.sub(r"\([^()]*\)", "", listed)
     return [name.strip() for name in bare.split(",")]
 

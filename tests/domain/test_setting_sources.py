@@ -1,4 +1,4 @@
-"""Settings: which source wins, and what is said when one is wrong."""
+"""Settings: the precedence of their sources, and the messages about invalid ones."""
 
 from pathlib import Path
 from typing import ClassVar

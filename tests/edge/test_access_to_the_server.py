@@ -134,7 +134,7 @@ async def test_while_one_of_two_servers_refuses_the_other_runs_every_call_once_a
 
 
 async def test_a_refusal_by_a_proxy_in_front_of_the_server_is_reported_in_the_same_way(soon, log):
-    """The proxy of a mesh knows no reasons of Callback."""
+    """The proxy of a service mesh sends no error reasons of Callback."""
 
     async with control_plane() as plane:
         plane.unwelcome = Refused(grpc.StatusCode.PERMISSION_DENIED)

@@ -91,7 +91,7 @@ async def test_an_endless_chunked_body_is_refused_soon_after_the_limit(plane, ed
     "chunks", [b"10000\r\n" + b"x" * 65_536 + b"\r\n", b"1\r\nx\r\n" * 10_000], ids=["large", "tiny"]
 )
 async def test_a_client_that_never_stops_sending_is_cut(plane, chunks):
-    """It does not matter how much waits to be read, and where."""
+    """The amount of unread data, and where it waits, make no difference."""
 
     async def send(path):
         _, writer = await edge.connect()
@@ -187,7 +187,7 @@ async def test_a_refused_call_whose_body_was_read_keeps_its_connection(plane, ed
 
 
 def lazy_client(port, *, requests, close=False):
-    """Connect, ask, and read nothing."""
+    """Connect, send a request, and read nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Pages in a real browser: accessible, and with a button that works without a script."""
+"""Pages in a real browser: they are accessible, and their button works without a script."""
 
 import pytest
 from axe_playwright_python.async_playwright import Axe

@@ -86,7 +86,7 @@ from callback_server.store.transitions.take_deliveries import take_deliveries
 
 KEEP = 1
 RETENTION = Retention(time_ms=3_600_000, recorded_calls_per_case=KEEP)
-DELETE_ALL = Retention(time_ms=-60_000, recorded_calls_per_case=KEEP)  # what ended just now is past its retention
+DELETE_ALL = Retention(time_ms=-60_000, recorded_calls_per_case=KEEP)  # past the retention of all that has ended
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
@@ -114,7 +114,7 @@ def machine_on(store):
 CAME = Request("post", headers=(("x-came", "1"),), body=b"body")
 GAVE = (("x-gave", "1"),)
 MOST_CASES = 4
-# The fields of a call. What it was answered stands for the grant while it runs.
+# The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
@@ -142,18 +142,18 @@ class LifeMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.do(self.client.flushall())  # the scripts stay: to send them anew takes longer than an example
+        self.do(self.client.flushall())  # the scripts stay loaded: sending them again takes longer than an example
         self.due.clear()
         self.model = {}  # case id -> ModelCase
-        self.dropped = {}  # the same, of those that were dropped
-        self.new = {}  # case id -> NewCase, also of those that were dropped
+        self.dropped = {}  # the same, of deleted cases
+        self.new = {}  # case id -> NewCase, also of deleted cases
         self.granted = []  # call ids
-        self.adopted = set()  # call ids, of calls that were there before
-        self.numbers = itertools.count()  # ids are made of it: chance would decide what comes first, and where
+        self.adopted = set()  # call ids, of calls that the store had before
+        self.numbers = itertools.count()  # for ids: random ids would make the order and the partitions random
         self.retention = RETENTION
-        self.told = collections.defaultdict(list)  # case id -> what those who watch were told of it
+        self.told = collections.defaultdict(list)  # case id -> events that a watcher got
         self.heard = collections.Counter()  # partition -> number of the last event that was read
-        self.paused = False  # whether "push" is; another activity always
+        self.paused = False  # whether "push" is paused; a second activity is always paused
         self.do(change_pauses(self.scripts, "other", is_paused=True))
 
     @property
@@ -164,7 +164,7 @@ class LifeMachine(RuleBasedStateMachine):
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
 
-    # --- what the owner does
+    # --- actions of the owner
 
     @initialize(
         modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
@@ -286,7 +286,7 @@ class LifeMachine(RuleBasedStateMachine):
     def _erase(self, case_id, owner, erasure):
         return self.do(erase_calls(self.scripts, case_id, owner=owner, erasure=erasure, before=None))
 
-    # --- what callers and handlers do
+    # --- actions of callers and handlers
 
     def _claim(
         self, case_id, call_id, *, parameter=None, intent="CALL", profile=None, message="", over=False, limited=False,
@@ -388,7 +388,7 @@ class LifeMachine(RuleBasedStateMachine):
         body=bodies,
     )
     def a_message_comes_twice(self, data, message, between, body):
-        """Its call, if it runs, ends so in between; or its window does; or nothing happens."""
+        """Repeat a message after its call has ended (if it runs), after its window has ended, or at once."""
         case_id = self._any_case(data)
         self._claim_new(case_id, message=message)
         call_id = self.model[case_id].messages.get(message) if case_id in self.model else None
@@ -404,7 +404,7 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._multiple())
     @rule(data=st.data())
     def claim_more_than_a_minute_allows(self, data):
-        """As one whose pace is at its even start, so many that the last comes too early."""
+        """Start at an even rate, and make so many calls that the last one exceeds the limit."""
         case_id = data.draw(st.sampled_from(self._multiple()))
         self.do(self.client.hdel(keys.key(keys.partition_of(case_id), "case", case_id), "arrival"))
         model = self.model[case_id]
@@ -451,7 +451,7 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._recorded())
     @rule(data=st.data(), body=st.sampled_from([None, b"", b"another"]))
     def a_recorded_call_that_was_erased_comes_again(self, data, body):
-        """With another response meanwhile (None: with the same), where the case allows that."""
+        """Set another response before (None: keep the response), if the case allows that."""
         call_id = data.draw(st.sampled_from(self._recorded()))
         case_id = ids.case_id_of_call(call_id)
         model = self.model[case_id]
@@ -473,7 +473,7 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(data=st.data())
     def claim_with_another_state(self, data):
-        """One whose hash begins with the case's id, and goes on otherwise."""
+        """Claim with a hash that begins with the case's id and continues differently."""
         case_id = self._any_case(data)
         sha = bytes.fromhex(case_id) + bytes(16)
         assert self._claim(case_id, self._new_call_id(case_id), sha=sha) is ClaimRefusal.UNKNOWN
@@ -487,7 +487,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), status=st.sampled_from([SUCCEEDED, REJECTED]), body=bodies,
           answers=st.lists(st.sampled_from(DIGESTS), min_size=1, max_size=2))  # fmt: skip
     def answer_a_held_call(self, data, status, body, answers):
-        """Once, or by two."""
+        """Answer once, or with two answers."""
         call_id = data.draw(st.sampled_from(self._held()))
         ran = self._known(call_id).status == RUNNING
         for digest in answers:
@@ -505,7 +505,7 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
         return model.calls.get(call_id) or model.gone[call_id]
 
-    # --- what becomes of deliveries
+    # --- deliveries
 
     @rule(paused=st.booleans())
     def take(self, paused):
@@ -550,7 +550,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
           now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies)  # fmt: skip
     def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
-        """In time; or after its lease, when another one has begun. Its end may be sent twice."""
+        """End an attempt in time, or after its lease when another one has started. The end may be sent twice."""
         call = data.draw(st.sampled_from(self._delivering()))
         token = call.attempts_started
         if overtaken:
@@ -603,7 +603,7 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._due_later())
     @rule(data=st.data())
     def something_is_due_of_a_delivery(self, data):
-        """The next attempt; or the end of the lease of the one that runs."""
+        """Make the next attempt due, or end the lease of the attempt that runs."""
         call = data.draw(st.sampled_from(self._due_later()))
         self._make_due(call)
 
@@ -671,7 +671,7 @@ class LifeMachine(RuleBasedStateMachine):
     def _running(self):
         return [call_id for model in self.model.values() for call_id in model.running]
 
-    # --- what time brings
+    # --- timeouts
 
     def _partition_key(self, case_id, name):
         return keys.key(keys.partition_of(case_id), name)
@@ -726,7 +726,7 @@ class LifeMachine(RuleBasedStateMachine):
                 if model.status == CLOSED and not model.calls:
                     self.dropped[case_id] = self.model.pop(case_id)
 
-    # --- what must be so at any time
+    # --- invariants
 
     @invariant()
     def store_and_model_agree(self):

@@ -1,4 +1,4 @@
-"""What is kept of events, and how it is read, on every kind of store."""
+"""Stored events and how they are read, on every kind of store."""
 
 import msgspec
 import pytest
@@ -27,14 +27,14 @@ START = [0] * keys.PARTITIONS
 
 
 class Store:
-    """A store with its own client beside ours."""
+    """A store, with a plain client beside the one under test."""
 
     def __init__(self, client, plain):
         self.scripts = Scripts(client, lambda _due: None)
         self.plain = plain
 
     async def new(self):
-        """Makes a case, which is one event; returns its partition."""
+        """Create a case, which makes one event, and return its partition."""
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity="push",
@@ -45,7 +45,7 @@ class Store:
         return keys.partition_of(case.id)
 
     async def fill(self, partition, count):
-        """Makes events as if much had happened."""
+        """Add events to a partition, as after many changes."""
         event = Event("CALL_ENDED", "0" * 32, "0" * 16, "push", "shop", 1, "OPEN", "", "FAILED", "", "")
         fields = {"event": msgspec.msgpack.encode(event)}
         pipeline = self.plain.pipeline(transaction=False)
@@ -64,7 +64,7 @@ async def store(store_of, request):
 
 
 def behind(placed):
-    """The place behind these events, from the beginning on."""
+    """Return the position after these events, starting at the beginning."""
     position = Position(START, START)
     for partition, number, mark, _ in placed:
         position.move(partition, number, mark)
@@ -115,16 +115,16 @@ async def test_the_last_ten_thousand_events_are_kept_and_a_position_before_them_
     assert await store.plain.xlen(key) == MOST
     oldest, newest = (await store.plain.xrange(key, count=1))[0][0], (await store.plain.xrevrange(key, count=1))[0][0]
     assert (oldest, newest) == (b"0-2", b"0-%d" % (MOST + 1))
-    # That of an event which is itself gone counts as lost too: nobody can tell any more which event it was.
+    # A position whose last event is no longer kept counts as lost too, because that event cannot be verified.
     for position, lost in ((beginning, True), (behind([first]), True), (behind([second]), False), (ends, False)):
         assert (await read_events(store.scripts, position) is None) is lost
-        at_beginning = position is beginning  # where no event is known, the place is found, and what is after it is not
+        at_beginning = position is beginning  # if the position knows no event, it is found, but later events are lost
         place = await resolve_token(store.scripts, ResumeToken.from_text(position.token()))
         assert (place is None) is (lost and not at_beginning)
 
 
 async def test_a_position_is_lost_if_other_events_have_its_numbers(store):
-    """As after a backup was restored, or a failover: the store has gone on from an earlier state."""
+    """As after a failover or a restored backup: the store has continued from an earlier state."""
     partition = await store.new()
     key = keys.key(partition, "events")
     while await store.new() != partition:

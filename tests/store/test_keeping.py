@@ -1,4 +1,4 @@
-"""What is kept of ended calls, and that a message sent again is known though its call is kept no more."""
+"""Retention of ended calls. A repeated message is recognized although its call is no longer kept."""
 
 import asyncio
 import re
@@ -155,8 +155,8 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
         for partition in range(keys.PARTITIONS):
             await plain.zadd(keys.key(partition, "expiries"), {"f" * 32: 1})
             await plain.zadd(keys.key(partition, "leases"), {f"{'f' * 32}-{'0' * 16}": 1})
-        await plain.set(keys.key(0, "closed"), "not a sorted set")  # a fault that no script can mend
-        lost = ids.new_call_id(made[0].id)  # in the list of ended calls, with no call, or with no case
+        await plain.set(keys.key(0, "closed"), "not a sorted set")  # an error that no script can repair
+        lost = ids.new_call_id(made[0].id)  # listed as ended: without its call, or without its case
         stray = f"{'f' * 32}-{'0' * 16}"
         for call_id in (lost, stray):
             partition = keys.partition_of(ids.case_id_of_call(call_id))
@@ -205,9 +205,9 @@ async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_othe
 
 @pytest.mark.parametrize("cases", KINDS, indirect=True)
 async def test_an_erased_call_is_deleted(cases):
-    """Its size is 0, and the negative of that is no integer to Redis 7.0."""
+    """Its size is 0, and Redis 7.0 does not accept the negative of that as an integer."""
     case = await cases.new()
-    for _ in range(2):  # nothing is left of the second one either: it ends after it was erased
+    for _ in range(2):  # the second one is empty too: it ends after its erasure
         call_id = (await cases.claim(case, body=b"recorded")).call_id
         assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
         await cases.finish(call_id)
@@ -235,7 +235,7 @@ LUA = sorted((Path(scripts.__file__).parent / "lua").rglob("*.lua"))
 
 @pytest.mark.parametrize("source", LUA, ids=lambda path: path.stem)
 def test_no_script_gives_a_negated_value_to_the_store(source):
-    """Of 0 that is -0, which Redis 7.0 does not take for an integer."""
+    """The negative of 0 is -0, which Redis 7.0 does not accept as an integer."""
     assert re.findall(r"[(,=] *-[a-z(#].*", re.sub("--.*", "", source.read_text())) == []
 
 

@@ -55,7 +55,7 @@ async def cases(store_of):
 
 
 async def case_after(cases, mode, end):
-    """Return what a case is after its call ended so: its close reason if it is CLOSED, else its status."""
+    """Return the state of a case after its call ended with a status: the close reason if CLOSED, else the status."""
     case = await cases.new(mode=mode)
     grant = await cases.claim(case)
     if end is CallEnd.INTERRUPTED:

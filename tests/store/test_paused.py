@@ -133,7 +133,7 @@ async def test_the_last_change_stays_in_whatever_order_changes_reach_a_partition
 
 
 async def test_a_change_counts_though_the_store_has_lost_the_list(cases):
-    """A node of a cluster can lose it in a failover, while the partitions on other nodes keep their copies."""
+    """A node of a cluster can lose the list in a failover, while the partitions on other nodes keep their copies."""
     await pause(cases, "push")
     await cases.client.delete(keys.PAUSED_KEY)
     await resume(cases, "push")

@@ -1,4 +1,4 @@
-"""Commands on their way to the store: many at a time on few connections, each with its own reply or error."""
+"""Pipelined commands to the store: many at a time on few connections, each with its own reply or error."""
 
 import asyncio
 import contextlib
@@ -58,14 +58,14 @@ async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_re
         await pipeline.send(KEY, *ECHO, "x")
         first, asked = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0)), []
         for n in range(20):
-            await plain.ping()  # each comes by itself
+            await plain.ping()  # so that each command arrives alone
             asked.append(asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)))
         before = await reads()
         assert not any(each.done() for each in asked)
         await plain.rpush(KEY, "go")
         assert await asyncio.gather(*asked) == [b"%d" % n for n in range(20)]
         assert await first == [KEY.encode(), b"go"]
-        assert await reads() == before + 3  # what ends the first, all that waited for it, and who asks
+        assert await reads() == before + 3  # one for RPUSH, one for all waiting commands, one for this query
         assert len(await plain.client_list()) == others + 1
 
 
@@ -75,10 +75,10 @@ async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connectio
         others = len(await plain.client_list())
         pipeline = Pipeline(client)
         await pipeline.send(KEY, *ECHO, "x")
-        async with asyncio.timeout(5):  # a hundred times as long as they wait
+        async with asyncio.timeout(5):  # a hundred times the expected wait
             for n in range(10):
                 slow = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0))
-                await asyncio.sleep(0)  # it is sent
+                await asyncio.sleep(0)  # the command is sent
                 assert await pipeline.send(KEY, *ECHO, n) == b"%d" % n
                 assert not slow.done()
                 await plain.rpush(KEY, n)
@@ -88,7 +88,7 @@ async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connectio
 
 @pytest.fixture
 def ways(tmp_path):
-    """A store that is reached by TLS and by a socket of the file system, and its URLs."""
+    """A store that listens on TLS and on a Unix socket, and its URLs."""
     authority, port = trustme.CA(), free_port()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "store.pem")
@@ -232,7 +232,7 @@ async def test_commands_that_wait_for_an_unreachable_store_were_certainly_not_se
         pipeline = Pipeline(client)
         await pipeline.send(KEY, *ECHO, "x")
         for _ in range(CONNECTIONS_PER_NODE + 1):
-            await asyncio.to_thread(store.kill)  # meanwhile the pipeline learn of it
+            await asyncio.to_thread(store.kill)  # the pipeline notices this with the next commands
             for error in await asyncio.gather(
                 *(pipeline.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True
             ):
@@ -248,7 +248,7 @@ async def test_commands_that_wait_for_an_unreachable_store_were_certainly_not_se
 async def test_nothing_is_sent_on_a_connection_that_was_closed_while_it_was_made(store_of, monkeypatch):
     store = store_of()
     connect_it = StoreConnection.connect
-    monkeypatch.setattr(client_module, "POOL_SIZE", 1)  # and it is kept, for the next try
+    monkeypatch.setattr(client_module, "POOL_SIZE", 1)  # the connection is kept for the next attempt
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         pipeline = Pipeline(client)
         former = await pipeline.send(KEY, "CLIENT", "ID")
@@ -288,7 +288,7 @@ async def test_existing_connections_are_used_while_no_more_can_be_opened(store_o
             for _ in range(3):
                 replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, n) for n in range(1000)))
                 assert replies == [b"%d" % n for n in range(1000)]
-            assert await refused() == before + 1  # and it was not tried again at once
+            assert await refused() == before + 1  # the pipeline did not retry at once
         finally:
             await plain.config_set("maxclients", limit)
         monkeypatch.setattr(pipeline_module, "REOPEN_DELAY_S", 0)
@@ -314,7 +314,7 @@ async def test_a_silent_connection_delays_only_its_own_commands(store_of):
 
 @pytest.fixture
 def nodes(tmp_path_factory):
-    """Two nodes of which each is a cluster."""
+    """Two nodes, each a cluster of its own."""
     nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster").start() for _ in range(2)]
     yield nodes
     for node in nodes:
@@ -322,7 +322,7 @@ def nodes(tmp_path_factory):
 
 
 async def move(slot, old, new, port):
-    """Has the cluster of one node give a slot to the other node, which joins it."""
+    """Add the new node to the cluster of the old one, and move a slot to it."""
     await new.execute_command("CLUSTER FLUSHSLOTS")
     await new.execute_command("CLUSTER MEET", "127.0.0.1", *port)
     name = await new.execute_command("CLUSTER MYID")
@@ -341,7 +341,7 @@ async def move(slot, old, new, port):
 
 @pytest.mark.parametrize("left", [False, True])
 async def test_new_connections_are_used_after_the_client_reads_the_cluster_again(store_of, left):
-    """`left`: the node was no part of it for a time."""
+    """`left`: the node was not part of the cluster for a time."""
     store = store_of("valkey-cluster")
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
         pipeline = Pipeline(client)
@@ -375,7 +375,7 @@ async def test_a_slot_that_has_moved_is_found(nodes):
 
 
 async def give(slot, owner, *nodes):
-    """Has these nodes know who owns a slot."""
+    """Set the owner of a slot at these nodes."""
     name = await owner.execute_command("CLUSTER MYID")
     for node in nodes:
         await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
@@ -383,9 +383,9 @@ async def give(slot, owner, *nodes):
 
 @pytest.fixture
 async def pair(nodes):
-    """A cluster of two nodes: a client that knows both, a connection to each, and a slot that the second owns.
+    """A cluster of two nodes: a client that knows both, a connection to each, and a slot of the second node.
 
-    The first owns all others.
+    The first node owns all other slots.
     """
     old, new = nodes
     async with (
@@ -405,7 +405,7 @@ async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_s
     slot = client.keyslot(KEY)
     await give(slot, on_new, on_new, on_old)
     await on_old.execute_command("CLUSTER FORGET", await on_new.execute_command("CLUSTER MYID"))
-    with contextlib.suppress(ResponseError):  # forgotten with its node
+    with contextlib.suppress(ResponseError):  # the node forgot the slot with its owner
         await on_old.execute_command("CLUSTER DELSLOTS", slot)
     with pytest.raises(ResponseError, match=r"^(Hash slot not served|The cluster is down)"):
         await on_old.get(KEY)
@@ -418,7 +418,7 @@ async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_s
     await wait_until(is_waiting, what="a command under way")
     counted = await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True)
     found = [each for each in counted if isinstance(each, int)]
-    assert found  # who looks; the others are refused meanwhile
+    assert found  # the commands that look at the cluster; the others are refused meanwhile
     assert all(isinstance(each, ClusterDownError) for each in counted if each not in found)
     assert await pipeline.send(KEY, *COUNT) == len(found) + 1
     assert await waiting is None
@@ -474,7 +474,7 @@ async def test_a_slot_that_moves_again_meanwhile_is_found_or_nothing_was_done(pa
     async with pipeline._refreshing:
         asked = [asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)) for n in range(20)]
         await wait_until(are_sent_elsewhere, what="a node that says where the slot is")
-        assert await client.get(KEY) is None  # so the client knows where it is now
+        assert await client.get(KEY) is None  # so the client knows the new owner
         await give(slot, on_old, on_old, on_new)
     replies = await asyncio.gather(*asked, return_exceptions=True)
     if enough:

@@ -1,4 +1,4 @@
-"""The machine catches bugs: each of these, planted in the scripts, makes it fail. Every tenth runs outside a soak."""
+"""The machine catches bugs: it fails with each of these planted in the scripts. Every tenth runs outside a soak."""
 
 import contextlib
 import hashlib
@@ -246,12 +246,12 @@ def planted(old, new):
 
 
 @pytest.mark.parametrize("bug", [*BUGS][:: count(10, 1)])
-@pytest.mark.timeout(300)  # chance finds some of them late, on a busy machine very late
+@pytest.mark.timeout(300)  # random examples find some bugs late, and very late on a busy machine
 def test_a_planted_bug_is_caught(store_of, bug):
     counts = settings(
         max_examples=2000,
         stateful_step_count=40,
-        phases=[Phase.generate],  # the first failure will do: no replay, no shrinking, no search for more
+        phases=[Phase.generate],  # the first failure is enough: no replay, no shrinking, no further search
         report_multiple_bugs=False,
         database=None,
         print_blob=False,
@@ -259,6 +259,6 @@ def test_a_planted_bug_is_caught(store_of, bug):
     with (
         machine_on(store_of()) as machine,
         planted(*BUGS[bug]),
-        pytest.raises((AssertionError, ResponseError)),  # a difference, or a broken invariant that a script ran into
+        pytest.raises((AssertionError, ResponseError)),  # a difference, or a violated invariant that stopped a script
     ):
         run_state_machine_as_test(machine, settings=counts)

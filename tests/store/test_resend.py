@@ -1,4 +1,4 @@
-"""What is sent again until the store answers: whether what was sent before may have done it, and for how long."""
+"""Resending until the store answers: whether an earlier attempt may have taken effect, and the time limit."""
 
 import itertools
 from types import SimpleNamespace
@@ -14,10 +14,10 @@ UNSENT, UNSURE = False, True
 
 @pytest.fixture
 def sends(monkeypatch):
-    """Gives what sends and fails in these ways, one after another, and then is answered."""
-    now = itertools.count()  # seconds: one passes whenever it is looked at
+    """Return a function that makes a send: it fails in these ways, one after another, and then succeeds."""
+    now = itertools.count()  # seconds: each reading advances the clock by one
     monkeypatch.setattr(resend_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    monkeypatch.setattr(resend_module, "FIRST_PAUSE_S", 0)  # and so none is any longer
+    monkeypatch.setattr(resend_module, "FIRST_PAUSE_S", 0)  # the first pause is 0, so all later ones are 0 too
 
     def failing(failures):
         outcomes = iter(failures)

@@ -1,4 +1,4 @@
-"""Searches by label: they find what fits, in order and once, however much there is to look through."""
+"""Searches by label: they find every match once and in order, whatever the number of other cases."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ CASES = 400
 
 
 class Cases:
-    """Cases on one store, and what is known of them."""
+    """Cases on one store, and their expected data."""
 
     def __init__(self, client):
         self.client = client
@@ -65,7 +65,7 @@ class Cases:
 
 @pytest.fixture(scope="module", params=["valkey", "redis", "valkey-cluster"])
 async def many(request, tmp_path_factory):
-    """Cases of two owners, activities, statuses; a third has a team, few are of a rare tier, some in two halves."""
+    """Cases of two owners, activities and statuses: a third has a team, few a rare tier; older and newer overlap."""
     store = StoreProcess(tmp_path_factory.mktemp("search"), kind=request.param).start()
     client = connect(store.url)
     cases = Cases(client)

@@ -1,4 +1,4 @@
-"""Stored data of this schema version, and of every version before, is read as it was meant: `tests/data/stored-N`.
+"""Stored data of this schema version and of every earlier one keeps its meaning: `tests/data/stored-N`.
 
 A store can still hold cases of each of these versions, so every transition is tried on all of them.
 """
@@ -46,7 +46,7 @@ STATE_KEY, BOX_URL = "k" * 32, "https://box.example"
 
 
 def told_by(version):
-    """Return what the release said of its cases."""
+    """Return the expected data of the cases, as the release wrote it."""
     return [told for (by, _), told in CASES.items() if by == version]
 
 
@@ -152,7 +152,7 @@ async def model_call(client, case, call_id, now_ms):
 
 
 class Chosen:
-    """Stands for the data of Hypothesis: a rule of the machine draws this value."""
+    """A stand-in for the data of Hypothesis: a rule of the machine draws this value."""
 
     def __init__(self, value):
         self._value = value

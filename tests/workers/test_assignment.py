@@ -17,7 +17,7 @@ LONG_S, SHORT_S = 60, 0.05
 
 
 class Recorded(Assignment):
-    """An assignment between a coordinator and a worker that the test plays. `sent` is what was sent to them."""
+    """An assignment between a coordinator and a worker that the test plays. `sent` has the messages sent to both."""
 
     def __init__(self):
         super().__init__("call")

@@ -124,7 +124,7 @@ async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_an
 
 @contextlib.asynccontextmanager
 async def late_worker(address):
-    """The program of that name; `said(word)` waits for a line that begins so."""
+    """Run the program `late_worker`; `said(word)` waits for a line that begins with this word."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "support.late_worker", address, stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parents[1]
     )
@@ -146,7 +146,7 @@ async def late_worker(address):
 
 
 async def stopped_with_calls(replicas, worker):
-    """A worker that is stopped after it has begun with calls of both replicas: those."""
+    """Stop a worker that has calls of both replicas, and return these calls."""
     called = [
         await Called.make(replicas[n % 2], "act", retryable_after_error=n % 3 == 0) for n in range(count(20, 200))
     ]

@@ -56,7 +56,7 @@ class Work:
         return Response(b"done", code=201)
 
     async def has_begun(self, count=1):
-        """Waits until so many calls were begun with."""
+        """Wait until so many calls have begun."""
         await wait_until(lambda: len(self.begun) >= count, what=f"{count} calls that have begun")
 
 
@@ -308,7 +308,7 @@ async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(guarded
 
 
 async def test_a_stream_that_ends_while_hello_is_sent_is_not_logged(work, caplog):
-    codes = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAUTHENTICATED)  # INTERNAL: what gRPC says then
+    codes = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAUTHENTICATED)  # INTERNAL: the status that gRPC reports then
     async with refusing(*codes) as server:
         with pytest.raises(UnauthenticatedError):
             await worker(work, server.address).serve()
@@ -390,7 +390,7 @@ def principals(**tokens):
 
 @pytest.fixture
 async def guarded(store_of):
-    """Services that want a token; `who` is who may."""
+    """Services that require a token; `who` has the principals that are allowed."""
     who = {"now": principals(worker="let-me-in", edge="edge", owner="owner")}
     async with running_services(store_of(), activities=ACTIVITIES, principals=lambda: who["now"]) as up:
         up.who = who
@@ -462,7 +462,7 @@ async def test_a_worker_can_start_before_its_server(services, work, caplog):
 
 
 class Scripted(WorkerServiceServicer):
-    """A server that sends given messages and then nothing; `came` has the credentials of the workers."""
+    """A server that sends the given messages and then nothing. `came` has the credentials of the workers."""
 
     def __init__(self, *messages):
         self._messages = messages
@@ -476,7 +476,7 @@ class Scripted(WorkerServiceServicer):
 
 
 class Refusing(WorkerServiceServicer):
-    """A server that ends each stream with the next of these codes, and then with the last of them."""
+    """A server that ends each stream with the next of these codes, and repeats the last one."""
 
     def __init__(self, *codes):
         self._codes = codes

@@ -244,7 +244,7 @@ async def test_a_replica_that_declines_is_not_flooded_with_offers(up):
     offer = await up.other.got(Offer, 4)
     assert (
         time.monotonic() - began > 2 * DISCOVERY_S
-    )  # its slots were read before each offer, and that happens at most once in DISCOVERY_S
+    )  # slots are read before each offer, and at most once in DISCOVERY_S
     up.other.replica_bus.send(up.ours, Accept(offer.assignment))
     await up.other.got(Confirm)
     up.other.end(offer, up.ours, response=ACCEPTED)
@@ -301,7 +301,7 @@ async def test_unknown_and_unreadable_messages_are_ignored(store_of):
 
 
 async def test_a_reader_continues_after_an_error_of_the_store(store_of):
-    """A store fails so when it becomes a replica of another."""
+    """A store fails in this way when it becomes a replica of another store."""
     store = store_of()
     async with replica(store) as one, replica(store) as two, redis.asyncio.Redis(port=store.port) as client:
 

@@ -37,7 +37,7 @@ def waiting():
 
 
 class Watched:
-    """Counts the calls that each worker has now, had at most, and got. Calls wait until the `gate` is open."""
+    """Counters of the calls that each worker has now, had at most, and received. Calls wait for the `gate` to open."""
 
     def __init__(self):
         self.gate = asyncio.Event()
