@@ -1,5 +1,6 @@
 #!lua
--- Announces how many free slots the workers of a replica have, by activity. Removes what replicas announced that are dead.
+-- Announces the number of free slots that the workers of a replica have, by activity. Removes announcements of dead
+-- replicas.
 --
 -- KEYS: workers
 -- ARGV: replica, slots (packed), valid_ms (0: the replica has no workers any more)

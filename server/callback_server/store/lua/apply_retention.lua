@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- Deletes what is past its retention in a partition: ended calls and closed cases. A case waits for its calls: for the end
--- of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after its own. An entry
--- without its call or case can only come from outside. It is removed from the list, so that it does not block the others.
+-- Deletes the ended calls and closed cases of a partition that are past their retention. A case waits for its calls:
+-- for the end of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after
+-- its own. An entry without its call or case can only come from outside. It is removed, so that it does not block the
+-- other entries.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
@@ -24,7 +25,7 @@ for _, call_id in ipairs(calls) do
   end
 end
 
--- A case goes when its calls have gone: so one script never has more to do than the limit says.
+-- A case is deleted after its calls, in a later step, so that one script never does more work than the limit allows.
 local dropped = 0
 local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit - #calls)
 for _, case_id in ipairs(cases) do
@@ -32,7 +33,7 @@ for _, case_id in ipairs(cases) do
   if not case then
     redis.call('ZREM', closed_key(), case_id)
   elseif tonumber(case.unfinished) > 0 then
-    -- It is due again when that one is, and does not stand in the way of others until then: a delivery can take days.
+    -- The case is due again with its last call, and does not block other cases until then: a delivery can take days.
     redis.call('ZADD', closed_key(), now, case_id)
   elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
     local content = redis.call('GET', content_key(case_id))

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Pauses or resumes the deliveries of an activity, in the store's list of paused activities. The list gets a new version,
--- also where it stays the same. A version is a time, so that versions grow even if the store has lost the newest one.
+-- Pauses or resumes the deliveries of an activity, in the store's list of paused activities. The list gets a new
+-- version, also where it stays the same. A version is a time, so that versions grow even if the store has lost the
+-- newest one.
 --
 -- KEYS: paused
 -- ARGV: activity, is_paused

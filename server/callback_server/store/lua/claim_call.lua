@@ -1,6 +1,7 @@
 #!lua
--- Claims a case for one call. A call on a case that answers its calls itself (activity `record`, or ACK) ends in the same
--- step; with ACK its delivery starts. Sent twice with the same call_id, the script claims once and returns the same grant.
+-- Claims a case for one call. A call on a case that answers its calls itself (activity `record`, or ACK) ends in the
+-- same step; with ACK its delivery starts. Sent twice with the same call_id, the script claims once and returns the
+-- same grant.
 --
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter, call_id,
@@ -11,25 +12,28 @@
 --       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
 --       window_ms (how long a message with this id counts as the same one),
 --       lease_ms, hold_lease_ms (of a held call), calls_per_minute (of a case; 0 = any number),
---       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case, recorded_bytes_per_case),
+--       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case,
+--       recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
 -- Returns: the timeouts that were applied, then one of
---          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the sender
---          is to run, 0 = none), content and body as they were at the claim, the effect of a recorded call on its
---          case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
+--          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
+--          sender is to run, 0 = none), content and body as they were at the claim, the effect of a recorded call on
+--          its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason;
 --          BUSY: another call runs on a single-use case;
---          STALE: this call has ended already, or it is a recorded call that was erased, and the case has another response;
+--          STALE: this call has ended already, or it is a recorded call that was erased, and the case has another
+--          response;
 --          VERIFY with profile and alternative_domain: the case needs a profile that was not passed;
 --          CONFIRM: a person must confirm;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LIMITED with wait_ms;
---          REPEATED with the call_id of the earlier call of this message, and content, body and platform_url of its answer,
---          or of the case's own response if the answer is no longer kept.
--- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A redirect
---             to /path without a platform fails. Timeouts are applied first, except where a profile was not passed.
+--          REPEATED with the call_id of the earlier call of this message, and content, body and platform_url of its
+--          answer, or of the case's own response if the answer is no longer kept.
+-- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
+--             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
+--             passed.
 -- @include lifecycle
 -- @include delivery
 -- @arguments
@@ -74,8 +78,9 @@ end
 
 apply_timeouts(case, now, limits)
 
--- A message that came before makes no other call while its call runs or once its call has succeeded, whatever the status of
--- the case is. The lease of that call may have ended: apply_timeouts does not end it on a case for multiple calls.
+-- A message that came before makes no other call while its call runs or once its call has succeeded, whatever the
+-- status of the case is. The lease of that call may have ended: apply_timeouts does not end it on a case for multiple
+-- calls.
 local earlier = message_hash ~= '' and redis.call('GET', message_key(case_id, message_hash))
 if earlier then
   local call = redis.call('HMGET', call_key(earlier), 'status', 'response', 'response_body', 'platform_url')

@@ -3,7 +3,8 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), limits (recorded_calls_per_case, recorded_bytes_per_case)
--- Returns: the timeouts that were applied, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this owner).
+-- Returns: the timeouts that were applied, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this
+--          owner).
 -- Transition: OPEN, IN_PROGRESS -> CLOSED (CLOSED_BY_OWNER). Timeouts are applied first.
 -- @include lifecycle
 -- @arguments

@@ -2,9 +2,9 @@
 -- Stores a new case. Sent twice, the script stores it once.
 --
 -- KEYS: partition
--- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half), owner,
---       activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the content),
---       profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
+-- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half),
+--       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
+--       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
 --       needs_platform (the response is a redirect to /path), is_ordered
 -- Returns: OK; KNOWN (the same request stored it before); CONFLICT (the case exists with another owner or content).
 -- Transition: nothing -> OPEN

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Erases what was recorded of the calls of a case: a number of calls at a time, newest first. An erased call stays erased:
--- the end of a call that runs then records only its status. A delivery that waits is DEAD, because nothing is left of it.
+-- Erases the recorded data of the calls of a case, newest first, up to `limit` calls at a time. An erased call stays
+-- erased: if it still runs, its end records only its status. A waiting delivery becomes DEAD, because its request is
+-- erased.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), erasure (a unique name, the same when the request is sent again),
@@ -25,7 +26,7 @@ for i = 1, #calls, 2 do
   if call[3] ~= '' then
     redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
     redis.call('HDEL', call_key(call_id), 'request_body')
-    -- The response of a running call is the case's, for a claim that is sent again. The end of the call removes it.
+    -- A running call keeps the response of its case, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
       if redis.call('ZSCORE', ended_key(), call_id) then
         redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])

@@ -1,9 +1,10 @@
 #!lua flags=no-writes
--- Finds how many free slots the workers of all replicas have.
+-- Returns the number of free slots that the workers of each replica have.
 --
 -- KEYS: workers
 -- ARGV: none
--- Returns: replica, valid_ms (how long the announcement is valid) and slots (packed), for each replica that has workers.
+-- Returns: replica, valid_ms (how long the announcement is valid) and slots (packed), for each replica that has
+--          workers.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

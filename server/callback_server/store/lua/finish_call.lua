@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- Records the end of a call. Only the holder of the call_id can, once; a held call ends with its first answer. Sent again
--- with the same status and answer, the script changes nothing. A call whose lease has ended is INTERRUPTED, whatever its
--- holder reports.
+-- Records the end of a call. Only the holder of the call_id can do so, once; a held call ends with its first answer.
+-- Sent again with the same status and answer, the script changes nothing. A call whose lease has ended is INTERRUPTED,
+-- whatever its holder reports.
 --
 -- KEYS: partition
 -- ARGV: case_id, call_id, status, failure, detail, response ('' = none), response_body,
 --       answer_digest (of the answer to a held call, '' = the call is not held),
 --       answer (the whole answer to a held call, '' = none), answer_ms (how long that is kept for the caller),
 --       keep_open, limits (recorded_calls_per_case, recorded_bytes_per_case)
--- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the case
---          ('' = none); STALE (the call has ended otherwise, or is no longer kept).
+-- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
+--          case ('' = none); STALE (the call has ended otherwise, or is no longer kept).
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed.
 -- @include lifecycle
 -- @arguments

@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
--- Records the end of an attempt of a delivery. Only the process that runs the attempt can, once; sent again, the script
--- changes nothing. A result that arrives after the lease counts, as long as no other attempt has started.
+-- Records the end of an attempt of a delivery. Only the process that runs the attempt can do so, once; sent again, the
+-- script changes nothing. A result that arrives after the lease counts, as long as no other attempt has started.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, fencing_token (of the attempt), status (DELIVERED, DEAD, or PENDING), failure, detail, response ('' = none),
+-- ARGV: case_id, call_id, fencing_token (of the attempt), status (DELIVERED, DEAD, or PENDING), failure, detail,
+--       response ('' = none),
 --       response_body, request, request_body (what is kept of them after the delivery, '' = as they are),
 --       wait_ms (until the next attempt), was_asked (whether the handler was
 --       asked; otherwise the attempt was given up before), limits (recorded_calls_per_case, recorded_bytes_per_case)
--- Returns: OK, and 1 if the next delivery of an ordered case is due now, else 0; STALE (another attempt has started, or the
---          call is no longer kept).
+-- Returns: OK, and 1 if the next delivery of an ordered case is due now, else 0; STALE (another attempt has started, or
+--          the call is no longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING.
 -- @include lifecycle
 -- @include delivery

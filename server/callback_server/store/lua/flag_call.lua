@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sets a flag of a call that changes nothing else.
+-- Sets a flag of a call, and changes nothing else.
 --
 -- KEYS: partition
 -- ARGV: call_id, flag (the name of a field: caller_gone or fallback_sent)

@@ -1,12 +1,13 @@
 #!lua flags=no-writes
--- Lists the newest cases of an owner in a partition, from a position on: of a status, of an activity, with labels.
--- Walks the indexes by status and activity, or the index of a label if that has fewer cases, and looks up the rest.
+-- Lists the newest cases of an owner in a partition, from a position on. Filters by status, activity and labels. Walks
+-- the indexes by status and activity, or the index of a label if that has fewer cases, and checks the other filters per
+-- case.
 --
 -- KEYS: partition
 -- ARGV: owner, activity ('' = all), status ('' = all), before (creation in microseconds, '' = all),
 --       limit (cases to return), max_scanned (cases to look at), labels... (pairs: name, value)
--- Returns: how far the script came (the creation of the last case that it looked at; 0 if that was the last of all), then
---          creation and case_id in turn, newest first.
+-- Returns: how far the script came (the creation of the last case that it looked at; 0 if that was the last of all),
+--          then creation and case_id in turn, newest first.
 -- @include labels
 -- @include status_lists
 -- @arguments
@@ -45,7 +46,8 @@ local function fits(case_id)
   return (status == '' or case[1] == status) and (activity == '' or case[2] == activity)
 end
 
--- Returns the next cases of an index, with their creations. Most walks need only the newest one, which is cheap to read.
+-- Returns the next cases of an index, with their creations. Most walks need only the newest one, which is cheap to
+-- read.
 local function next_block(walk)
   if not walk.block then
     local newest = redis.call('ZRANGE', walk.index, 0, 0, 'REV', 'WITHSCORES')
@@ -55,7 +57,8 @@ local function next_block(walk)
     'WITHSCORES')
 end
 
--- Moves one case down an index, newest first. The index is read in blocks that grow, because most walks end after a step.
+-- Moves one case down an index, newest first. The index is read in blocks that grow, because most walks end after a
+-- step.
 local function step(walk)
   if not walk.block or walk.at >= #walk.block and walk.size > 0 then
     walk.block, walk.at = next_block(walk), 0

@@ -1,9 +1,10 @@
 #!lua flags=no-writes
--- Lists the newest calls of an owner in a partition, from a position on: held calls that wait, or calls whose delivery is
--- DEAD.
+-- Lists the newest calls of an owner in a partition, from a position on: held calls that wait, or calls whose delivery
+-- is DEAD.
 --
 -- KEYS: partition
--- ARGV: filter (WAITING or DEAD), owner, before_start ('' = all), before_call_id (the position: only older calls), limit
+-- ARGV: filter (WAITING or DEAD), owner, before_start ('' = all), before_call_id (the position: only older calls),
+--       limit
 -- Returns: start and call_id in turn, newest first.
 -- @include key_functions
 -- @arguments

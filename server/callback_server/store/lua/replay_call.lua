@@ -1,6 +1,6 @@
 #!lua
--- Makes the delivery of a call due now: a new delivery of a recorded call, or the next attempt of a delivery that waits.
--- The delivery counts as replayed from then on.
+-- Makes the delivery of a call due now: a new delivery of a recorded call, or the next attempt of a delivery that
+-- waits. The delivery counts as replayed from then on.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), call_id

@@ -1,11 +1,11 @@
 #!lua
--- Replaces the response of a case that is not closed, if it still has the version that the new one was made from.
+-- Replaces the response of a case that is not closed, if its version is still the one that the sender has read.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content),
 --       needs_platform (the response is a redirect to /path), limits (recorded_calls_per_case, recorded_bytes_per_case)
--- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; CONFLICT
---          (the response has another version).
+-- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
+--          CONFLICT (the response has another version).
 -- Transition: none. Timeouts are applied first.
 -- @include lifecycle
 -- @arguments

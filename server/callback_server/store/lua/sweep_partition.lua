@@ -6,8 +6,8 @@
 -- KEYS: partition
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       paused_activities...
--- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit: nothing
---          is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
+-- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit:
+--          nothing is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of a case to CLOSED (EXPIRED).
 -- @include lifecycle
 -- @include pauses

@@ -1,16 +1,16 @@
 #!lua flags=allow-oom
--- Takes deliveries of a partition that the sender runs at once: those that are due, and those whose lease has ended.
--- Deliveries of paused activities are left. An entry without its case can only come from outside, and is removed.
+-- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
+-- Skips deliveries of paused activities. An entry without its case can only come from outside, and is removed.
 --
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
 --       turn (a number that differs each time: each activity comes first in its turn),
 --       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms)
--- Returns: 1 if more may be due, else 0; then for each delivery call_id, fencing_token, the number of attempts in which no
---          handler was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner, activity, content and
---          body (of an ACK call as they were at its claim, otherwise as they are), request, request_body, and '1' if it
---          was replayed.
+-- Returns: 1 if more may be due, else 0; then for each delivery call_id, fencing_token, the number of attempts in which
+--          no handler was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner,
+--          activity, content and body (for an ACK call the values at its claim, otherwise the present values),
+--          request, request_body, and '1' if it was replayed.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include lifecycle
 -- @include delivery

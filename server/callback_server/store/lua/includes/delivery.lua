@@ -1,6 +1,6 @@
--- A delivery: the processing of a call by its handler after the caller was answered. While a delivery is PENDING or RUNNING,
--- its call stands in the list of its activity by the time when something is due: the next attempt, or the end of the lease of
--- the attempt that runs. Of an ordered case only the first call stands there; the others wait behind it.
+-- A delivery: the processing of a call by its handler after the caller was answered. While a delivery is PENDING or
+-- RUNNING, its call is in the list of its activity, by the time of the next attempt or of the end of the running
+-- attempt's lease. An ordered case has only its first call there; the other calls wait behind it.
 
 local function schedule(case, call_id, at)
   redis.call('ZADD', due_key(case.activity), at, call_id)
@@ -48,8 +48,8 @@ local function start_delivery(case, call_id, now, lease_ms)
   return true
 end
 
--- Ends a delivery as DELIVERED or DEAD, keeps its call for the retention, and makes the next call of an ordered case due. An
--- erased call is not listed as dead, because nothing is left to replay.
+-- Ends a delivery as DELIVERED or DEAD, keeps its call for the retention, and makes the next call of an ordered case
+-- due. An erased call is not listed as dead, because nothing is left to replay.
 ---@return boolean is_next_due
 local function end_delivery(case, call_id, status, now, limits)
   redis.call('HDEL', call_key(call_id), 'next')

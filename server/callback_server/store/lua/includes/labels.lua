@@ -8,8 +8,8 @@ local function label_digest(name, value) return redis.sha1hex(#name .. ':' .. na
 -- Returns the key of the index of an owner's cases with one label.
 local function label_index(owner, name, value) return label_key(owner, label_digest(name, value)) end
 
--- Returns the settings of a case (see packing.py and the domain's Settings). The content is an array of two values, so they
--- begin behind the first byte. The response is not unpacked: its body may have a type that cmsgpack does not know.
+-- Returns the settings of a case (see packing.py and the domain's Settings). The content is an array of two values, so
+-- they begin behind the first byte. The response is not unpacked: its body may have a type that cmsgpack does not know.
 local function settings_of(content)
   local _, settings = cmsgpack.unpack_one(content, 1)
   return settings
@@ -26,7 +26,7 @@ local function label_indexes(owner, content)
   return indexes
 end
 
--- Returns what an event has of the labels of its case: the first 12 digits of the digest of each.
+-- Returns the labels of a case as an event has them: the first 12 digits of the digest of each label.
 local function label_digests_of(content)
   local digests = {}
   for name, value in pairs(labels_of(content)) do

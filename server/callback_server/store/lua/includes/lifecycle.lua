@@ -1,5 +1,5 @@
--- What several transitions do to a case and its calls. A transition reads everything, decides, and only then writes: Lua has
--- no rollback.
+-- Functions on a case and its calls that several transitions share. A transition reads everything, decides, and only
+-- then writes: Lua has no rollback.
 -- @include key_functions
 -- @include life_functions
 -- @include life_constants
@@ -12,8 +12,8 @@ local ABSENT = {parameter = '', call_count = '0', unfinished = '0', version = '0
 -- How long the tombstone of a deleted call is kept: longer than any lease (310 s), in milliseconds.
 local TOMBSTONE_MS = 330000
 
--- The timeouts that this execution has applied, whatever the script was asked for: leases that ended, cases that expired.
--- They stand before the answer, so that each is reported exactly once.
+-- The timeouts that this execution has applied, whatever the script was asked for: leases that ended, cases that
+-- expired. They stand before the answer, so that each is reported exactly once.
 local TIMEOUTS = {}
 
 ---@return table reply the applied timeouts, then the answer
@@ -42,8 +42,8 @@ end
 -- How many events a partition keeps.
 local MAX_EVENTS = 10000
 
--- Appends an event: one change of a case or a call, for watchers (see the domain's Event). The ids of events are 0-1, 0-2 and
--- so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
+-- Appends an event: one change of a case or a call, for watchers (see the domain's Event). The ids of events are 0-1,
+-- 0-2 and so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
 local function emit_event(case, what, call_id, call_status, delivery)
   redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what, case.id,
     call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000), case.status,
@@ -76,8 +76,8 @@ end
 -- Returns whether a call on this case ends in its claim, because the case answers it.
 local function ends_at_claim(case) return case.activity == RECORD or case.answer_mode == 'ACK' end
 
--- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent again, and
--- a repeated message for as long as that is known.
+-- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent
+-- again, and a repeated message for as long as that is known.
 local function delete_call(case, call_id)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'message', 'delivery')
   -- `0 -`, here and elsewhere: the negative of 0 is -0, which Redis 7.0 does not accept as an integer.
@@ -114,8 +114,8 @@ local function trim_ended_calls(case, limits)
   end
 end
 
--- Keeps a call that has ended, and has no delivery to run, for its retention. `unfinished` of a case counts the other calls.
--- A closed case is kept as long as its last call, so both are due together.
+-- Keeps a call that has ended, and has no delivery to run, for its retention. `unfinished` of a case counts the other
+-- calls. A closed case is kept as long as its last call, so both are due together.
 local function retain_ended_call(case, call_id, now, limits)
   redis.call('ZADD', ended_key(), now, call_id)
   if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
@@ -124,8 +124,8 @@ local function retain_ended_call(case, call_id, now, limits)
   trim_ended_calls(case, limits)
 end
 
--- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless a
--- delivery follows (`has_delivery`).
+-- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
+-- a delivery follows (`has_delivery`).
 ---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
 local function end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
   local status, reason
@@ -144,8 +144,8 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   return effect
 end
 
--- Applies the timeouts of a single case in the order of their times: the end of the lease of the call that holds it, and its
--- expiry.
+-- Applies the timeouts of a single case in the order of their times: the end of the lease of the call that holds it,
+-- and its expiry.
 local function apply_timeouts(case, now, limits)
   local expires = case.status ~= 'CLOSED' and tonumber(case.expires)
   local lease = case.status == IN_PROGRESS and tonumber(redis.call('ZSCORE', leases_key(), case.call))
