@@ -40,7 +40,7 @@ COMMANDS_WITH_VALUES = {
 
 @pytest.fixture
 def answering(server):
-    """A server that answers every request; `terminal` and `pipe` run a command against it."""
+    """Run a server that answers every request; `terminal` and `pipe` run a command against it."""
     case = callback_message(callback_activity=ACTIVITY, call_count=1)
     call = call_message()
     call.request_headers.add(name="x-long", value="v" * 200)

@@ -13,7 +13,7 @@ async def server():
 
 @pytest.fixture(params=CLIENTS)
 def client_type(request):
-    """Each of the two clients. A test that uses it, or `client`, runs for both."""
+    """Return each of the two clients. A test that uses it, or `client`, runs for both."""
     return CLIENTS[request.param]
 
 

@@ -71,7 +71,7 @@ THREADS = (
 
 @pytest.fixture(params=[ASYNCIO, THREADS], ids=["asyncio", "threads"])
 async def handler_address(request):
-    """The address of such a handler, which runs as a program."""
+    """Return the address of such a handler, which runs as a program."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(request.param), stdout=subprocess.PIPE
     )

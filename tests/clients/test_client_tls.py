@@ -44,13 +44,13 @@ class Files:
 
 @pytest.fixture
 def ours(tmp_path):
-    """The TLS settings of the server."""
+    """Return the TLS settings of the server."""
     return Files(tmp_path / "ours")
 
 
 @pytest.fixture
 def theirs(tmp_path):
-    """The TLS settings of the caller."""
+    """Return the TLS settings of the caller."""
     return Files(tmp_path / "theirs", "client.example")
 
 

@@ -23,14 +23,14 @@ async def services(store_of):
 
 @pytest.fixture
 async def asking(services, client_type):
-    """A client of a real server."""
+    """Connect a client to a real server."""
     async with client_type(services.address) as client:
         yield client
 
 
 @pytest.fixture
 async def made(asking):
-    """A callback that accepts many calls."""
+    """Create a callback that accepts many calls."""
     return await asking.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
 
 

@@ -265,7 +265,7 @@ def test_an_entry_added_by_hand_works_the_same(path):
 
 @pytest.fixture
 async def watched(path, monkeypatch):
-    """A file that is watched, and its log."""
+    """Watch a file, and return it with its log."""
     monkeypatch.setattr(module, "WATCH_INTERVAL_S", 0.01)
     path.write_text(WRITTEN)
     file = PrincipalsFile(path)

@@ -59,7 +59,7 @@ class ModelCall:
 
     @property
     def over(self):
-        """Whether it has ended and has no delivery to run."""
+        """Return whether the call has ended and has no delivery to run."""
         return self.status != RUNNING and self.delivery not in (PENDING, RUNNING)
 
 
@@ -174,7 +174,7 @@ class ModelCase:
         return self.response if call.id in self.gone else call.answer
 
     def finish(self, call_id, status, *, keep_open, answer=None, answer_digest=""):
-        """`OK` | `STALE`."""
+        """Finish a call: `OK` | `STALE`."""
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
             return "OK" if (call.status, call.answer_digest) == (status, answer_digest) else "STALE"
@@ -189,7 +189,7 @@ class ModelCase:
         return "OK"
 
     def set_response(self, response, version):
-        """`OK` | `CONFLICT` | `CLOSED`."""
+        """Set the response: `OK` | `CONFLICT` | `CLOSED`."""
         self.apply_timeouts()
         if self.status == CLOSED:
             return "CLOSED"
@@ -201,7 +201,7 @@ class ModelCase:
         return "OK"
 
     def close(self):
-        """`OK` | `ALREADY`."""
+        """Close the case: `OK` | `ALREADY`."""
         self.apply_timeouts()
         if self.status == CLOSED:
             return "ALREADY"
@@ -284,7 +284,7 @@ class ModelCase:
         return True
 
     def replay(self, call_id):
-        """`OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE`."""
+        """Replay a call: `OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE`."""
         call = self.calls.get(call_id)
         if call is None:
             return "UNKNOWN"

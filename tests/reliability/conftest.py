@@ -7,14 +7,14 @@ from support.system import own_store
 
 @pytest.fixture
 async def handler():
-    """A handler service for the activity `work`."""
+    """Run a handler service for the activity `work`."""
     async with handler_service("work", deadline_s=5) as service:
         yield service
 
 
 @pytest.fixture
 def store(tmp_path):
-    """A running store for one test."""
+    """Run a store for one test."""
     process = own_store(tmp_path).start()
     yield process
     process.stop()

@@ -197,7 +197,7 @@ async def until_delivered(client, cases):
 
 
 def broken_promises(case, callback, calls, runs, answered):
-    """Return the broken promises of a case, in words. `runs` are the runs of its workers, in order."""
+    """Yield the broken promises of a case, in words. `runs` are the runs of its workers, in order."""
     succeeded = [call.call_id for call in calls if call.status is CallStatus.SUCCEEDED]
     if callback.status is CallbackStatus.IN_PROGRESS or any(call.status is CallStatus.RUNNING for call in calls):
         yield "it is stuck"
@@ -230,7 +230,7 @@ def broken_promises(case, callback, calls, runs, answered):
 
 
 def broken_deliveries(calls, runs):
-    """Return the broken promises of a case with deliveries."""
+    """Yield the broken promises of a case with deliveries."""
     for call in calls:
         attempts = [run.attempt for run in runs if run.call_id == call.call_id]
         if any(first >= second for first, second in itertools.pairwise(attempts)):

@@ -18,7 +18,7 @@ which is after 5 s without a request; on a busy machine too."""
 
 @pytest.fixture
 async def handler():
-    """A client with a long timeout: deadlines are not tested here, and it shares a busy process with the callers."""
+    """A handler with a long deadline: deadlines are not tested here, and it shares a busy process with the callers."""
     async with handler_service("work", deadline_s=60) as service:
         yield service
 

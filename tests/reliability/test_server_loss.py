@@ -31,7 +31,7 @@ class Running:
 
 @pytest.fixture
 async def handler():
-    """A handler service whose deadline is longer than the test."""
+    """Run a handler service whose deadline is longer than the test."""
     async with handler_service("work", deadline_s=200) as service:
         yield service
         service.gate.set()
@@ -39,7 +39,7 @@ async def handler():
 
 @pytest.fixture
 async def system(tmp_path, store, handler):
-    """A system, and a second server with its own edge on the same store."""
+    """Run a system, and a second server with its own edge on the same store."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     async with (

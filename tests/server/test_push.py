@@ -54,7 +54,7 @@ async def listening(service, credentials=None, address="127.0.0.1:0"):
 
 @contextlib.asynccontextmanager
 async def one_activity(store, **settings):
-    """Services with one activity, `act`. `call(**request)` creates a case of it and calls it."""
+    """Run services with one activity, `act`. `call(**request)` creates a case of it and calls it."""
     async with running_services(store, activities={"act": ActivitySettings(**settings)}) as up:
 
         async def call(case=None, **request):
@@ -237,7 +237,7 @@ async def test_no_more_calls_run_than_may(store_of):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A certificate authority, with the files of its own certificate, of ours, and of one of another authority."""
+    """Create a certificate authority, with files of its own certificate, of ours, and of one of another authority."""
     folder = tmp_path_factory.mktemp("certificates")
     ours, other = trustme.CA(), trustme.CA()
     ours.cert_pem.write_to_path(folder / "ca.pem")

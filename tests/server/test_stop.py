@@ -32,7 +32,7 @@ OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
     ]
 )  # fmt: skip
 def python(request):
-    """The interpreter that runs server and edge."""
+    """Return the interpreter that runs server and edge."""
     return request.param
 
 

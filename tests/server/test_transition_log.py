@@ -43,7 +43,7 @@ def told():
 
 @pytest.fixture
 async def pushing(store_of):
-    """Services whose activity `push` has a handler with scripts: `gated`, `accepts`, `rejects`."""
+    """Run services whose activity `push` has a handler with scripts: `gated`, `accepts`, `rejects`."""
     store, gate = store_of(), asyncio.Event()
 
     async def gated(_request, _context):

@@ -142,7 +142,7 @@ async def test_everysec_is_accepted_if_configured_and_no_sync_never(store, serve
 
 @pytest.fixture
 def version_five(monkeypatch):
-    """The schema version is 5 in this process, so that earlier and later versions exist."""
+    """Set the schema version of this process to 5, so that earlier and later versions exist."""
     monkeypatch.setattr(keys, "SCHEMA_VERSION", 5)
 
 

@@ -38,7 +38,7 @@ def store(store_of, request):
 
 @pytest.fixture
 async def up(store, tmp_path):
-    """Services with the profile `it` (Standard Webhooks) and a `push` handler with a gate that counts its calls."""
+    """Run services with the profile `it` (Standard Webhooks) and a gated `push` handler that counts its calls."""
     gate, asked = asyncio.Event(), []
     gate.set()
 

@@ -49,7 +49,7 @@ def cases(events):
 
 @contextlib.asynccontextmanager
 async def plain(store):
-    """A client of the store for the test."""
+    """Connect a client of the store for the test."""
     async with redis.asyncio.Redis(port=store.port) as client:
         yield client
 

@@ -88,7 +88,7 @@ async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connectio
 
 @pytest.fixture
 def ways(tmp_path):
-    """A store that listens on TLS and on a Unix socket, and its URLs."""
+    """Run a store that listens on TLS and on a Unix socket, and yield its URLs."""
     authority, port = trustme.CA(), free_port()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "store.pem")
@@ -314,7 +314,7 @@ async def test_a_silent_connection_delays_only_its_own_commands(store_of):
 
 @pytest.fixture
 def nodes(tmp_path_factory):
-    """Two nodes, each a cluster of its own."""
+    """Run two nodes, each a cluster of its own."""
     nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster").start() for _ in range(2)]
     yield nodes
     for node in nodes:

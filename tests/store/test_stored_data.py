@@ -52,7 +52,7 @@ def told_by(version):
 
 @pytest.fixture(scope="module")
 async def read(tmp_path_factory):
-    """The services on the data of each version, on a store that is not swept, and the time when it was loaded."""
+    """Run the services on the data of each version, without sweeps, and return them with the time of loading."""
     async with contextlib.AsyncExitStack() as stack:
         found = {}
         for version, data in STORED.items():

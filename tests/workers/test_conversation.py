@@ -24,7 +24,7 @@ ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 1_000)}
 
 @pytest.fixture(params=["local", "remote"])
 async def services(request, store_of):
-    """The services that get the calls; `worker_stub` leads to the replica of the workers."""
+    """Run the services that get the calls; `worker_stub` leads to the replica of the workers."""
     store = store_of()
     async with contextlib.AsyncExitStack() as stack:
         up = await stack.enter_async_context(running_services(store, activities=ACTIVITIES))

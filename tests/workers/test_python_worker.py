@@ -375,7 +375,7 @@ async def test_workers_share_the_calls_of_another_server(store_of, work):
 
 
 def principals(**tokens):
-    """Principals that may serve `act`, by name and token."""
+    """Return principals that may serve `act`, by name and token."""
     return Principals(
         {
             name: PrincipalEntry(
@@ -390,7 +390,7 @@ def principals(**tokens):
 
 @pytest.fixture
 async def guarded(store_of):
-    """Services that require a token; `who` has the principals that are allowed."""
+    """Run services that require a token; `who` has the principals that are allowed."""
     who = {"now": principals(worker="let-me-in", edge="edge", owner="owner")}
     async with running_services(store_of(), activities=ACTIVITIES, principals=lambda: who["now"]) as up:
         up.who = who

@@ -83,7 +83,7 @@ async def replica(store):
 
 @pytest.fixture
 async def up(store_of):
-    """A replica of ours, `services`, and one of the test's, `other`."""
+    """Run a replica of ours, `services`, and one of the test's, `other`."""
     store = store_of()
     async with (
         running_services(store, activities=ACTIVITIES) as services,
