@@ -27,7 +27,7 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 FAMILIES = ["", "state"]
 
 
-class MethodRouter:
+class HeldHandler:
     """Handler script that waits until the test opens it."""
 
     def __init__(self):
@@ -45,7 +45,7 @@ class MethodRouter:
 
 @pytest.fixture
 async def gate():
-    it = MethodRouter()
+    it = HeldHandler()
     yield it
     it.opened.set()
 
