@@ -8,7 +8,7 @@ import json
 import pytest
 from pydantic import ValidationError
 from soak.counts import count
-from support.edge import ControlPlane, answering_after, ask, control_plane, new_state, plain, running_edge
+from support.edge import ScriptedEdgeService, answering_after, ask, control_plane, new_state, plain, running_edge
 from support.wait import wait_until
 
 from callback_edge.settings import EdgeSettings
@@ -17,7 +17,7 @@ from callback_edge.upstream import channel, client
 
 @contextlib.asynccontextmanager
 async def two_planes():
-    planes = [ControlPlane(), ControlPlane()]
+    planes = [ScriptedEdgeService(), ScriptedEdgeService()]
     for plane in planes:
         await plane.start()
     try:

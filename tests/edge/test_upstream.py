@@ -9,8 +9,8 @@ import sys
 import grpc
 import pytest
 from support.edge import (
-    ControlPlane,
     Refused,
+    ScriptedEdgeService,
     answering,
     answering_after,
     ask,
@@ -61,7 +61,7 @@ async def test_the_edge_reconnects_to_a_restarted_server():
     port = free_port()
     async with running_edge(f"127.0.0.1:{port}") as edge:
         assert told(await ask(edge, f"/cb/{new_state()}")) == UNREACHABLE
-        plane = ControlPlane()
+        plane = ScriptedEdgeService()
         for _ in range(2):
             await plane.start(port)
             await wait_until(lambda: not edge.upstream.why_not_ready())
@@ -73,7 +73,7 @@ async def test_the_edge_reconnects_to_a_restarted_server():
 
 async def test_a_call_waits_a_moment_for_a_starting_server():
     port = free_port()
-    plane = ControlPlane()
+    plane = ScriptedEdgeService()
     async with running_edge(f"127.0.0.1:{port}") as edge:
         call = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
         await plane.start(port)

@@ -124,7 +124,7 @@ def seconds(whole, nanos=0) -> duration_pb2.Duration:
     return duration_pb2.Duration(seconds=whole, nanos=nanos)
 
 
-class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
+class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     """gRPC server with an EdgeService that runs `script` and records the requests."""
 
     def __init__(self):
@@ -243,8 +243,8 @@ class ControlPlane(edge_service_pb2_grpc.EdgeServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def control_plane(credentials=None) -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane()
+async def control_plane(credentials=None) -> AsyncIterator[ScriptedEdgeService]:
+    plane = ScriptedEdgeService()
     await plane.start(credentials=credentials)
     try:
         yield plane
