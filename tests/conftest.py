@@ -1,9 +1,12 @@
 """Fixtures for all tests, and the option `--quick`: the tests that need no store and no browser."""
 
+import asyncio
+import functools
 import os
 import sys
 from pathlib import Path
 
+import grpc.aio
 import hypothesis
 import pytest
 from support.store import StoreProcess
@@ -98,3 +101,36 @@ def store_of(tmp_path_factory):
     yield get
     for store in stores.values():
         store.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def no_grpc_loop_is_closed():
+    """Fail a test that closes an event loop on which it used grpc.aio.
+
+    grpc.aio has one completion queue per process. An event that arrives for a closed loop raises in another loop: it
+    fails a test that runs then, or ends the process. A program with a loop of its own runs in a process of its own.
+    """
+    loops = {}
+    session_loop = asyncio.get_running_loop()
+
+    def noting(make):
+        @functools.wraps(make)
+        def note(*args, **kwargs):
+            loop = asyncio.get_running_loop()
+            loops[id(loop)] = loop  # held, so that no other loop gets its id
+            return make(*args, **kwargs)
+
+        return note
+
+    def close(loop):
+        assert loop is session_loop or id(loop) not in loops, (
+            "a test closes an event loop on which it used grpc.aio: run it in a process of its own"
+        )
+        close_before(loop)
+
+    close_before = asyncio.SelectorEventLoop.close
+    with pytest.MonkeyPatch.context() as patch:
+        for made in (grpc.aio._channel.Channel, grpc.aio._server.Server):
+            patch.setattr(made, "__init__", noting(made.__init__))
+        patch.setattr(asyncio.SelectorEventLoop, "close", close)
+        yield

@@ -19,7 +19,7 @@ import threading
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -268,6 +268,18 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
+@functools.cache
+def _worker_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of all workers, which runs in a thread until the process ends.
+
+    It is never closed: grpc.aio has one completion queue per process, and delivers events of a closed channel late.
+    Where their loop is closed, the error "Event loop is closed" ends up in another loop, whose own events are lost.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="callback-handlers", daemon=True).start()
+    return loop
+
+
 class _HandlerThread:
     """A worker in a thread, with the handlers under test and their temporary replacements."""
 
@@ -275,28 +287,24 @@ class _HandlerThread:
         self.activities = tuple(dict.fromkeys([*under_test.activities, *declared]))
         self._under_test = under_test
         self._replacements: dict[str, Handler] = {}
-        self._thread: threading.Thread | None = None
+        self._working: Future[None] | None = None
+        self._stopping = asyncio.Event()  # used on the worker's loop
 
     def start(self, target: str) -> None:
-        """Start the worker in a thread with its own event loop. Return when it is connected."""
+        """Start the worker on its loop. Return when it is connected."""
         if not self.activities:
             return
         started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._work(target, started)), name="callback-handlers", daemon=True
-        )
-        self._thread.start()
+        self._working = asyncio.run_coroutine_threadsafe(self._work(target, started), _worker_loop())
         started.result()
 
     def stop(self) -> None:
         """Stop the worker, and cancel running handlers. A second call has no effect."""
-        if self._thread is not None:
-            with suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
+        if self._working is not None:
+            _worker_loop().call_soon_threadsafe(self._stopping.set)
+            self._working.result()
 
     async def _work(self, target: str, started: Future[None]) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         dispatching = Handlers()
         for name in self.activities:
             dispatching.activity(name)(self._decide)
@@ -305,8 +313,9 @@ class _HandlerThread:
                 started.set_result(None)
                 await self._stopping.wait()
         except Exception as error:
+            if started.done():
+                raise
             started.set_exception(error)
-            raise
 
     @contextmanager
     def replaced(self, activity: str, handler: Handler) -> Iterator[None]:
