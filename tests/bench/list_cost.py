@@ -20,7 +20,7 @@ from bench.kit.loading import load
 from support.system import System, own_store
 
 from callback import AsyncCallbackClient, CallbackStatus
-from callback_server.domain.case import Mode, NewCase, Settings
+from callback_server.domain.case import CallMode, NewCase, Settings
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response, ResponseType
 
@@ -57,8 +57,8 @@ def case(number):
         labels["order"] = str(number)
     return NewCase(
         id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="local",
-        activity="b" if number % 4 == 0 else "acd"[number % 3], mode=Mode.MULTIPLE, parameter="", time_to_live_ms=None,
-        settings=Settings(labels=labels), response=RESPONSE,
+        activity="b" if number % 4 == 0 else "acd"[number % 3], mode=CallMode.MULTIPLE, parameter="",
+        time_to_live_ms=None, settings=Settings(labels=labels), response=RESPONSE,
     )  # fmt: skip
 
 

@@ -4,17 +4,17 @@ import pytest
 
 from callback_server.domain import life
 from callback_server.domain.call import CallStatus
-from callback_server.domain.case import CaseStatus, CloseReason, Mode
+from callback_server.domain.case import CallMode, CaseStatus, CloseReason
 from callback_server.domain.life import LIFE, CallEnd
 
 
 def test_the_life_table_has_a_row_for_each_mode_and_each_end_of_a_call():
-    assert {mode: set(rows) for mode, rows in LIFE.items()} == {mode: set(CallEnd) for mode in Mode}
-    assert set(life.STATUS_DURING_CALL) == set(Mode)
+    assert {mode: set(rows) for mode, rows in LIFE.items()} == {mode: set(CallEnd) for mode in CallMode}
+    assert set(life.STATUS_DURING_CALL) == set(CallMode)
     assert {*CallStatus} - {CallStatus.RUNNING} == {*CallEnd} - {CallEnd.KEPT_OPEN}
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", CallMode)
 def test_a_call_that_never_started_or_kept_the_case_open_does_not_close_it(mode):
     for end in (CallEnd.NOT_STARTED, CallEnd.KEPT_OPEN):
         effect = LIFE[mode][end]
@@ -25,9 +25,9 @@ def test_only_a_success_closes_a_retryable_case_and_nothing_a_case_for_multiple_
     closing = {
         mode: {end for end, effect in rows.items() if effect and effect.close_reason} for mode, rows in LIFE.items()
     }
-    assert closing[Mode.RETRYABLE] == {CallEnd.SUCCEEDED}
-    assert closing[Mode.MULTIPLE] == set()
-    assert closing[Mode.SINGLE] == set(CallEnd) - {CallEnd.NOT_STARTED, CallEnd.KEPT_OPEN}
+    assert closing[CallMode.RETRYABLE] == {CallEnd.SUCCEEDED}
+    assert closing[CallMode.MULTIPLE] == set()
+    assert closing[CallMode.SINGLE] == set(CallEnd) - {CallEnd.NOT_STARTED, CallEnd.KEPT_OPEN}
 
 
 def test_each_close_reason_has_one_cause():

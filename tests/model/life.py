@@ -6,7 +6,7 @@ that has passed.
 
 from dataclasses import dataclass, field
 
-from callback_server.domain.case import Mode
+from callback_server.domain.case import CallMode
 from callback_server.domain.life import LIFE, STATUS_DURING_CALL, CallEnd
 
 SINGLE, RETRYABLE, MULTIPLE = "SINGLE", "RETRYABLE", "MULTIPLE"
@@ -152,7 +152,7 @@ class ModelCase:
             self.messages[message] = call_id
         self.call_count += 1
         call = self.calls[call_id] = ModelCall(call_id, self.call_count, self.response, self.version)
-        self.status = STATUS_DURING_CALL[Mode(self.mode)]
+        self.status = STATUS_DURING_CALL[CallMode(self.mode)]
         if self.status == IN_PROGRESS:
             self.holder = call_id
         call.partial = self.strips and self.answer_mode != ACK
@@ -316,7 +316,7 @@ class ModelCase:
     def end(self, call, status, *, keep_open=False, has_delivery=False):
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
-            effect = call.effect = LIFE[Mode(self.mode)][end_of(status, keep_open=keep_open)]
+            effect = call.effect = LIFE[CallMode(self.mode)][end_of(status, keep_open=keep_open)]
             self.holder = None
             if effect.status == CLOSED:
                 self._close(effect.close_reason)

@@ -40,10 +40,10 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import (
     AnswerMode,
+    CallMode,
     CloseReason,
     Fallback,
     GetGuard,
-    Mode,
     NewCase,
     Settings,
 )
@@ -214,7 +214,7 @@ class LifeMachine(RuleBasedStateMachine):
         sha = ids.state_hash(f"state {next(self.numbers)}")
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
-            mode=Mode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
+            mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback,

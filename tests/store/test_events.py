@@ -6,7 +6,7 @@ import redis.asyncio
 from support.store import KINDS
 
 from callback_server.domain import ids
-from callback_server.domain.case import Mode, NewCase, Settings
+from callback_server.domain.case import CallMode, NewCase, Settings
 from callback_server.domain.event import Event
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
@@ -38,7 +38,7 @@ class Store:
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity="push",
-            mode=Mode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(),
+            mode=CallMode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(),
             response=Response(type=ResponseType.RESPONSE),
         )  # fmt: skip
         await create_case(self.scripts, case)

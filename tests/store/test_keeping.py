@@ -14,7 +14,7 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallStatus, Grant, Outcome, Request
-from callback_server.domain.case import AnswerMode, CaseStatus, Mode, NewCase, Settings
+from callback_server.domain.case import AnswerMode, CallMode, CaseStatus, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys, scripts
 from callback_server.store.connection.client import connect
@@ -45,7 +45,7 @@ class Cases:
     async def new(
         self,
         activity="push",
-        mode=Mode.MULTIPLE,
+        mode=CallMode.MULTIPLE,
         time_to_live_ms=None,
         *,
         answer_mode=AnswerMode.HANDLER,
@@ -116,7 +116,7 @@ async def test_a_recorded_call_sent_again_is_not_made_twice_after_it_was_deleted
 
 
 async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_though_no_call_is_kept(cases):
-    case, nothing = await cases.new("record", Mode.SINGLE), Retention(recorded_bytes_per_case=0)
+    case, nothing = await cases.new("record", CallMode.SINGLE), Retention(recorded_bytes_per_case=0)
     first = await cases.claim(case, retention=nothing)
     assert isinstance(first, Grant)
     assert await cases.claim(case, first.call_id, retention=nothing) == first
@@ -189,10 +189,10 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
 
 async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_others(cases, monkeypatch):
     monkeypatch.setattr(apply_retention, "LIMIT", 1)
-    waits = await cases.new("push", Mode.SINGLE, answer_mode=AnswerMode.ACK)
+    waits = await cases.new("push", CallMode.SINGLE, answer_mode=AnswerMode.ACK)
     await cases.claim(waits)
     partition = keys.partition_of(waits.id)
-    other = await cases.new("record", Mode.SINGLE, partition=partition)
+    other = await cases.new("record", CallMode.SINGLE, partition=partition)
     await cases.claim(other)
 
     async def dropped():

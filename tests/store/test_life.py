@@ -12,7 +12,7 @@ from support.store import KINDS
 
 from callback_server.domain import life
 from callback_server.domain.call import CallStatus, Outcome
-from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Mode
+from callback_server.domain.case import CallMode, CaseEffect, CaseStatus, CloseReason
 from callback_server.domain.life import LIFE, CallEnd
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -33,7 +33,7 @@ SPECIFICATION = {
 Written down from the specification by hand, so that a wrong row of the table is noticed.
 """
 ROWS = [
-    (Mode(mode), end, expected)
+    (CallMode(mode), end, expected)
     for mode, row in SPECIFICATION.items()
     for end, expected in zip(CallEnd, row.split(), strict=True)
 ]

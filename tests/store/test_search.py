@@ -7,7 +7,7 @@ import pytest
 from support.store import StoreProcess
 
 from callback_server.domain import ids
-from callback_server.domain.case import CaseStatus, Mode, NewCase, Settings
+from callback_server.domain.case import CallMode, CaseStatus, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -33,7 +33,7 @@ class Cases:
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
-            mode=Mode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(labels=labels),
+            mode=CallMode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE),
         )  # fmt: skip
         await create_case(self.scripts, case)

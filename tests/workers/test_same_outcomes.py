@@ -17,7 +17,7 @@ from callback._converters import response_from_proto
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.domain.activity import Activity
-from callback_server.domain.case import CaseEffect, CaseStatus, Mode
+from callback_server.domain.case import CallMode, CaseEffect, CaseStatus
 from callback_server.domain.life import LIFE, CallEnd
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
@@ -197,7 +197,7 @@ async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of
             assert (answer.response_code or None) == scenario.gets
         call, case = await called.recorded(), await called.case()
     ended = SUCCEEDED if scenario.ends == KEPT_OPEN else scenario.ends
-    effect = LIFE[Mode(mode)][scenario.ends] or CaseEffect(CaseStatus.OPEN)
+    effect = LIFE[CallMode(mode)][scenario.ends] or CaseEffect(CaseStatus.OPEN)
     assert pb.CallStatus.Name(call.status) == f"CALL_STATUS_{ended}"
     assert pb.CallFailure.Name(call.failure) == f"CALL_FAILURE_{scenario.failure}"
     assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED")

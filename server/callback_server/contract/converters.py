@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
-from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard
 from callback_server.domain.event import Event, EventType
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, ResponseType
@@ -109,7 +109,7 @@ def case_to(case: Case) -> callback_pb2.Callback:
         callback_activity_case=case.settings.activity_case,
         state_query_parameter=case.parameter,
         retryable_after_error=case.settings.retryable,
-        allow_multiple_calls=case.mode is Mode.MULTIPLE,
+        allow_multiple_calls=case.mode is CallMode.MULTIPLE,
         alternative_domain=case.settings.alternative_domain,
         response=response_to(case.response),
         labels=case.settings.labels,

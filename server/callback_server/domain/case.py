@@ -41,7 +41,7 @@ class CaseEffect(msgspec.Struct, frozen=True):
     close_reason: CloseReason | None = None
 
 
-class Mode(enum.StrEnum):
+class CallMode(enum.StrEnum):
     """How often a case can be called: three modes, from two booleans of the contract."""
 
     SINGLE = "SINGLE"
@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     alternative_domain: str = ""
     labels: dict[str, str] = {}
     retryable: bool = False
-    """The setting as it was given. `Mode` has only its effect."""
+    """The setting as it was given. `CallMode` has only its effect."""
 
 
 class NewCase(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ class NewCase(msgspec.Struct, frozen=True):
     """SHA-256 of the request that created the case, to recognize the same request when it comes again."""
     owner: str
     activity: str
-    mode: Mode
+    mode: CallMode
     parameter: str
     """The state query parameter; empty for a `/cb/` URL."""
     time_to_live_ms: int | None
@@ -127,7 +127,7 @@ class Case(msgspec.Struct, frozen=True):
     id: str
     owner: str
     activity: str
-    mode: Mode
+    mode: CallMode
     parameter: str
     settings: Settings
     response: Response

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
-from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Mode
+from callback_server.domain.case import CallMode, CaseEffect, CaseStatus, CloseReason
 
 
 class CallEnd(enum.StrEnum):
@@ -30,15 +30,15 @@ _CONSUMED: Final = CaseEffect(CaseStatus.CLOSED, CloseReason.CONSUMED)
 _FAILED: Final = CaseEffect(CaseStatus.CLOSED, CloseReason.FAILED)
 _INTERRUPTED: Final = CaseEffect(CaseStatus.CLOSED, CloseReason.INTERRUPTED)
 
-STATUS_DURING_CALL: Final[Mapping[Mode, CaseStatus]] = {
-    Mode.SINGLE: CaseStatus.IN_PROGRESS,
-    Mode.RETRYABLE: CaseStatus.IN_PROGRESS,
-    Mode.MULTIPLE: CaseStatus.OPEN,
+STATUS_DURING_CALL: Final[Mapping[CallMode, CaseStatus]] = {
+    CallMode.SINGLE: CaseStatus.IN_PROGRESS,
+    CallMode.RETRYABLE: CaseStatus.IN_PROGRESS,
+    CallMode.MULTIPLE: CaseStatus.OPEN,
 }
 """The status of a case while a call runs on it, by the mode of the case."""
 
-LIFE: Final[Mapping[Mode, Mapping[CallEnd, CaseEffect | None]]] = {
-    Mode.SINGLE: {
+LIFE: Final[Mapping[CallMode, Mapping[CallEnd, CaseEffect | None]]] = {
+    CallMode.SINGLE: {
         CallEnd.SUCCEEDED: _CONSUMED,
         CallEnd.KEPT_OPEN: _REOPENED,
         CallEnd.REJECTED: _FAILED,
@@ -46,7 +46,7 @@ LIFE: Final[Mapping[Mode, Mapping[CallEnd, CaseEffect | None]]] = {
         CallEnd.INTERRUPTED: _INTERRUPTED,
         CallEnd.NOT_STARTED: _REOPENED,
     },
-    Mode.RETRYABLE: {
+    CallMode.RETRYABLE: {
         CallEnd.SUCCEEDED: _CONSUMED,
         CallEnd.KEPT_OPEN: _REOPENED,
         CallEnd.REJECTED: _REOPENED,
@@ -54,7 +54,7 @@ LIFE: Final[Mapping[Mode, Mapping[CallEnd, CaseEffect | None]]] = {
         CallEnd.INTERRUPTED: _REOPENED,
         CallEnd.NOT_STARTED: _REOPENED,
     },
-    Mode.MULTIPLE: {
+    CallMode.MULTIPLE: {
         CallEnd.SUCCEEDED: None,
         CallEnd.KEPT_OPEN: None,
         CallEnd.REJECTED: None,

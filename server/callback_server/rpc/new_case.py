@@ -12,7 +12,7 @@ from callback_server.contract import converters
 from callback_server.contract.validation import violations
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity, deadline_ms
-from callback_server.domain.case import FORM, RECORD, AnswerMode, Fallback, Mode, NewCase, Settings
+from callback_server.domain.case import FORM, RECORD, AnswerMode, CallMode, Fallback, NewCase, Settings
 from callback_server.domain.guard import CONFIRM_PARAMETER
 from callback_server.domain.response import Response, problems
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
@@ -207,7 +207,7 @@ def _default_answer_mode(activity: str) -> AnswerMode:
     return AnswerMode.HOLD if activity == FORM else AnswerMode.HANDLER
 
 
-def _mode(request: pb2.GenerateCallbackUrlRequest) -> Mode:
+def _mode(request: pb2.GenerateCallbackUrlRequest) -> CallMode:
     if request.allow_multiple_calls:
-        return Mode.MULTIPLE
-    return Mode.RETRYABLE if request.retryable_after_error else Mode.SINGLE
+        return CallMode.MULTIPLE
+    return CallMode.RETRYABLE if request.retryable_after_error else CallMode.SINGLE

@@ -14,7 +14,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "reason": "the CloseReason; absent while the case is not closed",
     "owner": "the owner",
     "activity": "the activity",
-    "mode": "the Mode",
+    "mode": "the CallMode",
     "sha": "the second half of the SHA-256 of the state; the case id is the first half",
     "parameter": "the state query parameter; absent if the URL has the state in its path",
     "fingerprint": "the first half of the SHA-256 of the request that created the case",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from callback_server.domain import life
-from callback_server.domain.case import FORM, RECORD, CaseEffect, CaseStatus, Mode, Settings
+from callback_server.domain.case import FORM, RECORD, CallMode, CaseEffect, CaseStatus, Settings
 from callback_server.domain.life import CallEnd
 from callback_server.store import fields, keys
 
@@ -37,11 +37,11 @@ def life_functions() -> str:
     the case stays as it is. `status_during_call(mode)` returns the status of a case while a call runs on it.
     """
     lines = ["local function case_effect(mode, call_status, keep_open)"]
-    for mode in Mode:
+    for mode in CallMode:
         if rows := [*_rows(life.LIFE[mode])]:
             lines += [f"  if mode == '{mode}' then", *rows, "  end"]
     lines += ["end", "local function status_during_call(mode)"]
-    lines += [f"  if mode == '{mode}' then return '{life.STATUS_DURING_CALL[mode]}' end" for mode in Mode]
+    lines += [f"  if mode == '{mode}' then return '{life.STATUS_DURING_CALL[mode]}' end" for mode in CallMode]
     lines.append("end")
     return "\n".join(lines)
 

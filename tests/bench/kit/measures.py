@@ -15,7 +15,7 @@ from bench.kit.stage import CASES, PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
 from support.wait import wait_until
 
-from callback_server.domain.case import Mode, NewCase, Settings
+from callback_server.domain.case import CallMode, NewCase, Settings
 from callback_server.domain.ids import case_id_of, state_hash
 from callback_server.domain.response import Response, ResponseType
 
@@ -195,8 +195,8 @@ def open_case(number):
     """Return one of the loaded cases: 200 bytes of content, no labels, any number of calls allowed."""
     sha = state_hash(state(number))
     return NewCase(
-        id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record", mode=Mode.MULTIPLE,
-        parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
+        id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record",
+        mode=CallMode.MULTIPLE, parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterPipeline
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
-from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, GetGuard, Mode
+from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
@@ -85,7 +85,7 @@ def _case(
         id=case_id,
         owner=fields[b"owner"].decode(),
         activity=fields[b"activity"].decode(),
-        mode=Mode(fields[b"mode"].decode()),
+        mode=CallMode(fields[b"mode"].decode()),
         parameter=fields.get(b"parameter", b"").decode(),
         settings=settings,
         response=response,
