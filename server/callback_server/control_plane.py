@@ -99,7 +99,7 @@ class ControlPlane:
         """
         files = _read_files(settings)
         activities = settings.to_activities()
-        retention = settings.to_retention()
+        recording = settings.to_recording()
         leases = Leases(activities)
         self._settings = settings
         self._stop_requested = stop_requested or asyncio.Event()
@@ -122,13 +122,13 @@ class ControlPlane:
         self.dispatcher = HandlerDispatcher(
             handlers=handlers, workers=self.workers, activities=activities, platform_url=settings.platform_url
         )
-        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, retention)
+        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording)
         self.deliveries = Deliveries(
             self.scripts,
             dispatcher=self.dispatcher,
             activities=activities,
             leases=leases,
-            retention=retention,
+            recording=recording,
             max_in_flight=settings.max_in_flight_deliveries,
         )
         owner_calls = settings.max_calls_per_minute_per_owner
@@ -139,16 +139,18 @@ class ControlPlane:
             held=self.held,
             deliveries=self.deliveries,
             leases=leases,
-            retention=retention,
+            recording=recording,
             platform_url=settings.platform_url,
             owner_rate=None if owner_calls is None else OwnerRateLimit(owner_calls),
             max_in_flight=settings.max_in_flight_calls,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         )
         self.watch_hub = WatchHub(self.scripts)
-        self.sweeper = Sweeper(self.scripts, retention, self.deliveries.notify_due)
+        self.sweeper = Sweeper(
+            self.scripts, recording, retention_ms=settings.retention_s * 1000, notify_due=self.deliveries.notify_due
+        )
         self.health = Health()
-        self._probe = StoreProbe(self.scripts, retention, tolerance_s=UNSENT_S, report=self._report_store)
+        self._probe = StoreProbe(self.scripts, recording, tolerance_s=UNSENT_S, report=self._report_store)
         authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
         policy = Policy(
             box_url=settings.box_url,
@@ -162,7 +164,7 @@ class ControlPlane:
             max_open_cases_per_owner=settings.max_open_cases_per_owner,
         )
         self._server = make_server(
-            CallbacksServicer(self.scripts, policy, retention, authenticator, self.held, self.watch_hub),
+            CallbacksServicer(self.scripts, policy, recording, authenticator, self.held, self.watch_hub),
             EdgeServicer(self.invoker, authenticator),
             WorkerServicer(self.workers, authenticator, handlers),
             self.health,

@@ -26,7 +26,7 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.retries import Retries
 from callback_server.store.connection.client import check_url, with_password
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
 
@@ -267,12 +267,11 @@ class ServerSettings(ProcessSettings):
             for name, activity in self.activities.items()
         }
 
-    def to_retention(self) -> Retention:
-        """Return what is kept of calls, and for how long."""
-        return Retention(
-            time_ms=self.retention_s * 1000,
-            recorded_calls_per_case=self.recorded_calls_per_case,
-            recorded_bytes_per_case=self.recorded_bytes_per_case,
+    def to_recording(self) -> Recording:
+        """Return what is recorded of calls."""
+        return Recording(
+            calls_per_case=self.recorded_calls_per_case,
+            bytes_per_case=self.recorded_bytes_per_case,
             bodies=self.record_bodies,
             headers=self.record_headers,
         )

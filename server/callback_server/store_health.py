@@ -12,7 +12,7 @@ from callback_process.logs import get_logger
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read_pauses import read_pauses
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability, check_store
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
@@ -77,7 +77,7 @@ class StoreProbe:
     def __init__(
         self,
         scripts: Scripts,
-        retention: Retention,
+        recording: Recording,
         *,
         tolerance_s: float,
         report: Callable[[bool], Awaitable[None]],
@@ -86,12 +86,12 @@ class StoreProbe:
 
         Args:
             scripts: The scripts on the store.
-            retention: The retention that a sweep applies.
+            recording: What is recorded of the calls that a sweep ends.
             tolerance_s: How long the store may not answer before it counts as down, in seconds.
             report: Called after each probe with whether the store is up.
         """
         self._scripts = scripts
-        self._retention = retention
+        self._recording = recording
         self._tolerance_s = tolerance_s
         self._report = report
 
@@ -113,7 +113,7 @@ class StoreProbe:
 
     async def _sweep(self, partition: int) -> SweepResult:
         return await resend(
-            lambda: sweep_partition(self._scripts, partition, retention=self._retention),
+            lambda: sweep_partition(self._scripts, partition, recording=self._recording),
             unsent_s=PROBE_INTERVAL_S,
             unsure_s=PROBE_INTERVAL_S,
         )

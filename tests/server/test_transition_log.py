@@ -20,7 +20,7 @@ from callback.v1 import edge_service_pb2 as edge
 from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
 from callback_server.settings import ActivitySettings
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 
 TELLING = {
     "case_created", "response_set", "case_closed", "calls_erased", "call_started", "call_ended", "lease_ended",
@@ -84,9 +84,9 @@ def close(services, made):
 
 
 @contextlib.asynccontextmanager
-async def sweeping(services, retention=Retention()):  # noqa: B008  # frozen
+async def sweeping(services, retention_ms=3_600_000):
     """Run a sweeper, as a server does."""
-    sweeper = Sweeper(services.control_plane.scripts, retention, lambda _: None)
+    sweeper = Sweeper(services.control_plane.scripts, Recording(), retention_ms=retention_ms, notify_due=lambda _: None)
     async with TaskSet() as tasks:
         tasks.start(sweeper.run_sweeps())
         tasks.start(sweeper.run_retention())
@@ -252,6 +252,6 @@ async def test_a_round_of_retention_logs_one_event(services, told):
         await call(services, made)
     told()
     events = []
-    async with sweeping(services, Retention(time_ms=-60_000)):
+    async with sweeping(services, retention_ms=-60_000):
         await wait_until(lambda: events.extend(told()) or events, what="the event")
     assert events == [{"event": "retention_applied", "calls": 20, "cases": 20}]

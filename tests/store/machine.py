@@ -60,7 +60,7 @@ from callback_server.store.queries import read_events
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.list_owner_calls import CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, read_call, read_case, read_held
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.change_pauses import change_pauses
@@ -85,8 +85,9 @@ from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 
 KEEP = 1
-RETENTION = Retention(time_ms=3_600_000, recorded_calls_per_case=KEEP)
-DELETE_ALL = Retention(time_ms=-60_000, recorded_calls_per_case=KEEP)  # past the retention of all that has ended
+RECORDING = Recording(calls_per_case=KEEP)
+RETENTION_MS = 3_600_000
+PAST_RETENTION_MS = -60_000  # past the retention of all that has ended
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
@@ -150,7 +151,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.granted = []  # call ids
         self.adopted = set()  # call ids, of calls that the store had before
         self.numbers = itertools.count()  # for ids: random ids would make the order and the partitions random
-        self.retention = RETENTION
+        self.recording = RECORDING
         self.told = collections.defaultdict(list)  # case id -> events that a watcher got
         self.heard = collections.Counter()  # partition -> number of the last event that was read
         self.paused = False  # whether "push" is paused; a second activity is always paused
@@ -159,7 +160,7 @@ class LifeMachine(RuleBasedStateMachine):
     @property
     def strips(self):
         """Return whether a part of a request is not kept."""
-        return not (self.retention.bodies and self.retention.headers)
+        return not (self.recording.bodies and self.recording.headers)
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
@@ -174,7 +175,7 @@ class LifeMachine(RuleBasedStateMachine):
         guard=st.sampled_from(GetGuard),
     )
     def create_some(self, modes, acknowledged, bodies, headers, guard):
-        self.retention = dataclasses.replace(RETENTION, bodies=bodies, headers=headers)
+        self.recording = dataclasses.replace(RECORDING, bodies=bodies, headers=headers)
         for model in self.model.values():
             model.strips = self.strips
         for mode in modes:
@@ -258,7 +259,7 @@ class LifeMachine(RuleBasedStateMachine):
             case = type(case)(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"version": case.version + 1}
             )
-        reply = self.do(set_response(self.scripts, case, response, owner=model.owner, retention=RETENTION))
+        reply = self.do(set_response(self.scripts, case, response, owner=model.owner, recording=RECORDING))
         word = "CLOSED" if isinstance(reply, CaseClosed) else reply.name
         assert word == model.set_response(response, case.version)
 
@@ -268,7 +269,7 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = self._any_case(data)
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
-        reply = self.do(close_case(self.scripts, case_id, owner=owner, retention=RETENTION))
+        reply = self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
         assert reply is (CloseResult.UNKNOWN if model is None or foreign else CloseResult[model.close()])
 
     @precondition(lambda self: self.new)
@@ -298,7 +299,7 @@ class LifeMachine(RuleBasedStateMachine):
             claim_call(
                 self.scripts, call_id=call_id, state_sha256=sha or new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
-                request=CAME, leases=LEASES, retention=self.retention,
+                request=CAME, leases=LEASES, recording=self.recording,
                 platform_url="https://platform.example", intent=RequestIntent(intent),
                 verification=Verification(
                     new.profile if profile is None else profile, message, WINDOW_MS if message else 0
@@ -515,7 +516,7 @@ class LifeMachine(RuleBasedStateMachine):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             attempts, more = self.do(
                 take_deliveries(
-                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, retention=RETENTION
+                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING
                 )
             )  # fmt: skip
             assert not more
@@ -573,7 +574,7 @@ class LifeMachine(RuleBasedStateMachine):
         reply = self.do(
             finish_delivery(
                 self.scripts, call_id=call_id, fencing_token=token, request=CAME, outcome=outcome if asked else None,
-                status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, retention=self.retention,
+                status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, recording=self.recording,
             )
         )  # fmt: skip
         case_id = ids.case_id_of_call(call_id)
@@ -643,7 +644,7 @@ class LifeMachine(RuleBasedStateMachine):
         )
         was_running = call_id in self._running()
         reply = self.do(
-            finish_call(self.scripts, call_id=call_id, outcome=outcome, retention=self.retention, answer_digest=digest)
+            finish_call(self.scripts, call_id=call_id, outcome=outcome, recording=self.recording, answer_digest=digest)
         )
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
@@ -659,9 +660,9 @@ class LifeMachine(RuleBasedStateMachine):
             assert self.do(read_call(self.scripts, call_id)).outcome == outcome
 
     def _of_answer(self, answer):
-        if not self.retention.headers:
+        if not self.recording.headers:
             answer = replace(answer, headers=())
-        return answer if self.retention.bodies else replace(answer, body=b"")
+        return answer if self.recording.bodies else replace(answer, body=b"")
 
     def _any_case(self, data):
         # Cases with a running call count three times: most of what can go wrong happens there.
@@ -707,7 +708,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            swept = self.do(sweep_partition(self.scripts, partition, retention=RETENTION))
+            swept = self.do(sweep_partition(self.scripts, partition, recording=RECORDING))
             assert swept.deliveries is any(
                 call.due == NOW for case_id, model in self.model.items() if keys.partition_of(case_id) == partition
                 for call in model.calls.values()
@@ -718,7 +719,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(past=st.booleans())
     def drop(self, past):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            self.do(apply_retention(self.scripts, partition, retention=DELETE_ALL if past else RETENTION))
+            self.do(apply_retention(self.scripts, partition, retention_ms=PAST_RETENTION_MS if past else RETENTION_MS))
         if past:
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
@@ -804,8 +805,8 @@ class LifeMachine(RuleBasedStateMachine):
                 assert call.status != RUNNING or b"response" in kept[call.id]
                 if not call.erased and call.id not in self.adopted:
                     whole = not model.calls[call.id].partial
-                    assert call.request.headers == (CAME.headers if whole or self.retention.headers else ())
-                    assert kept[call.id][b"request_body"] == (CAME.body if whole or self.retention.bodies else b"")
+                    assert call.request.headers == (CAME.headers if whole or self.recording.headers else ())
+                    assert kept[call.id][b"request_body"] == (CAME.body if whole or self.recording.bodies else b"")
                     assert call.request_body_size == len(CAME.body)
                 elif call.erased:
                     assert not set(kept[call.id]) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)

@@ -21,7 +21,7 @@ from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import apply_retention
 from callback_server.store.transitions.claim_call import UNVERIFIED, Leases, RepeatedMessage, Verification, claim_call
@@ -62,15 +62,15 @@ class Cases:
         await create_case(self.scripts, case)
         return case
 
-    async def claim(self, case, call_id=None, *, body=b"", retention=Retention(), verification=UNVERIFIED):  # noqa: B008  # frozen
+    async def claim(self, case, call_id=None, *, body=b"", recording=Recording(), verification=UNVERIFIED):  # noqa: B008  # frozen
         return await claim_call(
             self.scripts, call_id=call_id or ids.new_call_id(case.id), state_sha256=case.state_sha256, parameter="",
-            request=Request("post", body=body), leases=LEASES, retention=retention, platform_url=None,
+            request=Request("post", body=body), leases=LEASES, recording=recording, platform_url=None,
             verification=verification,
         )  # fmt: skip
 
-    async def finish(self, call_id, *, retention=Retention()):  # noqa: B008  # frozen
-        return await finish_call(self.scripts, call_id=call_id, outcome=DONE, retention=retention)
+    async def finish(self, call_id, *, recording=Recording()):  # noqa: B008  # frozen
+        return await finish_call(self.scripts, call_id=call_id, outcome=DONE, recording=recording)
 
 
 @pytest.fixture(params=["valkey", "valkey-cluster"])
@@ -81,45 +81,45 @@ async def cases(store_of, request):
 
 
 async def test_running_calls_do_not_count_among_the_recorded_bytes(cases):
-    case, small = await cases.new(), Retention(recorded_bytes_per_case=10_000)
-    running = [(await cases.claim(case, body=b"x" * 1000, retention=small)).call_id for _ in range(18)]
+    case, small = await cases.new(), Recording(bytes_per_case=10_000)
+    running = [(await cases.claim(case, body=b"x" * 1000, recording=small)).call_id for _ in range(18)]
     for call_id in running[:3]:
-        assert await cases.finish(call_id, retention=small) == FinishResult(None)
+        assert await cases.finish(call_id, recording=small) == FinishResult(None)
         assert (await read_call(cases.scripts, call_id)).status is CallStatus.SUCCEEDED
 
 
 async def test_ended_calls_are_kept_within_the_limit_of_bytes(cases):
-    case, small = await cases.new(), Retention(recorded_bytes_per_case=3500)
+    case, small = await cases.new(), Recording(bytes_per_case=3500)
     for _ in range(6):
-        call_id = (await cases.claim(case, body=b"x" * 1000, retention=small)).call_id
-        await cases.finish(call_id, retention=small)
+        call_id = (await cases.claim(case, body=b"x" * 1000, recording=small)).call_id
+        await cases.finish(call_id, recording=small)
     kept, _ = await list_calls(cases.scripts, case.id, before=None, limit=100)
     assert [call.attempt for call in kept] == [6, 5, 4]
 
 
 async def test_an_end_sent_again_gets_the_same_result_after_its_call_was_deleted(cases):
-    case, one = await cases.new(), Retention(recorded_calls_per_case=1)
-    first = (await cases.claim(case, retention=one)).call_id
-    assert await cases.finish(first, retention=one) == FinishResult(None)
-    second = (await cases.claim(case, retention=one)).call_id
-    assert await cases.finish(second, retention=one) == FinishResult(None)
+    case, one = await cases.new(), Recording(calls_per_case=1)
+    first = (await cases.claim(case, recording=one)).call_id
+    assert await cases.finish(first, recording=one) == FinishResult(None)
+    second = (await cases.claim(case, recording=one)).call_id
+    assert await cases.finish(second, recording=one) == FinishResult(None)
     assert await read_call(cases.scripts, first) is None
-    assert await cases.finish(first, retention=one) == FinishResult(None, again=True)
+    assert await cases.finish(first, recording=one) == FinishResult(None, again=True)
 
 
 async def test_a_recorded_call_sent_again_is_not_made_twice_after_it_was_deleted(cases):
-    case, one = await cases.new("record"), Retention(recorded_calls_per_case=1)
-    first = await cases.claim(case, retention=one)
-    await cases.claim(case, retention=one)
-    assert await cases.claim(case, first.call_id, retention=one) == first
+    case, one = await cases.new("record"), Recording(calls_per_case=1)
+    first = await cases.claim(case, recording=one)
+    await cases.claim(case, recording=one)
+    assert await cases.claim(case, first.call_id, recording=one) == first
     assert (await read_case(cases.scripts, case.id)).call_count == 2
 
 
 async def test_a_recorded_call_of_a_single_use_case_gets_its_answer_again_though_no_call_is_kept(cases):
-    case, nothing = await cases.new("record", CallMode.SINGLE), Retention(recorded_bytes_per_case=0)
-    first = await cases.claim(case, retention=nothing)
+    case, nothing = await cases.new("record", CallMode.SINGLE), Recording(bytes_per_case=0)
+    first = await cases.claim(case, recording=nothing)
     assert isinstance(first, Grant)
-    assert await cases.claim(case, first.call_id, retention=nothing) == first
+    assert await cases.claim(case, first.call_id, recording=nothing) == first
 
 
 def test_a_connection_that_uvloop_finds_closed_counts_as_an_unreachable_store():
@@ -162,7 +162,7 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
             partition = keys.partition_of(ids.case_id_of_call(call_id))
             await plain.zadd(keys.key(partition, "ended"), {call_id: 1})
         await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
-        sweeper = Sweeper(cases.scripts, Retention(time_ms=-60_000), lambda _: None)
+        sweeper = Sweeper(cases.scripts, Recording(), retention_ms=-60_000, notify_due=lambda _: None)
         working = [asyncio.create_task(sweeper.run_sweeps())]
         elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
 
@@ -196,7 +196,7 @@ async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_othe
     await cases.claim(other)
 
     async def dropped():
-        await apply_retention.apply_retention(cases.scripts, partition, retention=Retention(time_ms=1))
+        await apply_retention.apply_retention(cases.scripts, partition, retention_ms=1)
         return await read_case(cases.scripts, other.id) is None
 
     await wait_until(dropped, what="the other one dropped", deadline_s=5)
@@ -211,21 +211,19 @@ async def test_an_erased_call_is_deleted(cases):
         call_id = (await cases.claim(case, body=b"recorded")).call_id
         assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
         await cases.finish(call_id)
-    await close_case(cases.scripts, case.id, owner=None, retention=Retention())
-    dropped = await apply_retention.apply_retention(
-        cases.scripts, keys.partition_of(case.id), retention=Retention(time_ms=-60_000)
-    )
+    await close_case(cases.scripts, case.id, owner=None, recording=Recording())
+    dropped = await apply_retention.apply_retention(cases.scripts, keys.partition_of(case.id), retention_ms=-60_000)
     assert (dropped.calls, dropped.cases) == (2, 1)
 
 
 @pytest.mark.parametrize("cases", KINDS, indirect=True)
 async def test_an_erased_call_makes_room_for_a_newer_one(cases):
-    case, one = await cases.new(), Retention(recorded_calls_per_case=1)
+    case, one = await cases.new(), Recording(calls_per_case=1)
     erased = (await cases.claim(case, body=b"recorded")).call_id
     await cases.finish(erased)
     assert await erase_calls(cases.scripts, case.id, owner=None, erasure="one", before=None) is not None
-    newer = (await cases.claim(case, retention=one)).call_id
-    await cases.finish(newer, retention=one)
+    newer = (await cases.claim(case, recording=one)).call_id
+    await cases.finish(newer, recording=one)
     assert await read_call(cases.scripts, erased) is None
     assert await read_call(cases.scripts, newer) is not None
 
@@ -242,7 +240,7 @@ def test_no_script_gives_a_negated_value_to_the_store(source):
 async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):
     case = await cases.new()
     running = (await cases.claim(case)).call_id
-    await close_case(cases.scripts, case.id, owner=None, retention=Retention())
+    await close_case(cases.scripts, case.id, owner=None, recording=Recording())
     partition = keys.partition_of(case.id)
     closed = await cases.client.zscore(keys.key(partition, "closed"), case.id)
 
@@ -254,14 +252,14 @@ async def test_a_closed_case_is_due_with_the_last_of_its_calls(cases):
 
 async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(cases):
     case, day_ms = await cases.new(), 24 * 3600 * 1000
-    one = Retention(recorded_calls_per_case=1)
-    granted = await cases.claim(case, retention=one, verification=Verification("", "a" * 64, day_ms))
-    await cases.finish(granted.call_id, retention=one)
-    later = await cases.claim(case, retention=one)
-    await cases.finish(later.call_id, retention=one)
+    one = Recording(calls_per_case=1)
+    granted = await cases.claim(case, recording=one, verification=Verification("", "a" * 64, day_ms))
+    await cases.finish(granted.call_id, recording=one)
+    later = await cases.claim(case, recording=one)
+    await cases.finish(later.call_id, recording=one)
     assert await read_call(cases.scripts, granted.call_id) is None
     left_ms = await cases.client.pttl(keys.key(keys.partition_of(case.id), "call", granted.call_id))
     assert day_ms - 60_000 < left_ms <= day_ms
-    again = await cases.claim(case, retention=one, verification=Verification("", "a" * 64, day_ms))
+    again = await cases.claim(case, recording=one, verification=Verification("", "a" * 64, day_ms))
     assert isinstance(again, RepeatedMessage)
     assert again.call_id == granted.call_id

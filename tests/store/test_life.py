@@ -17,7 +17,7 @@ from callback_server.domain.life import LIFE, CallEnd
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script
 from callback_server.store.transitions import claim_call, finish_call, sweep_partition
 from callback_server.store.transitions.finish_call import finish_call as finish
@@ -61,11 +61,11 @@ async def case_after(cases, mode, end):
     if end is CallEnd.INTERRUPTED:
         partition = keys.partition_of(case.id)
         await cases.client.zadd(keys.key(partition, "leases"), {grant.call_id: 1}, xx=True)
-        await sweep(cases.scripts, partition, retention=Retention())
+        await sweep(cases.scripts, partition, recording=Recording())
     else:
         keep_open = end is CallEnd.KEPT_OPEN
         outcome = Outcome(CallStatus.SUCCEEDED if keep_open else CallStatus(end), keep_open=keep_open)
-        await finish(cases.scripts, call_id=grant.call_id, outcome=outcome, retention=Retention())
+        await finish(cases.scripts, call_id=grant.call_id, outcome=outcome, recording=Recording())
     stored = await read_case(cases.scripts, case.id)
     return stored.close_reason or stored.status
 

@@ -18,7 +18,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.sync_pauses import sync_pauses
 from callback_server.store.transitions.take_deliveries import take_deliveries
@@ -68,7 +68,7 @@ async def held(cases):
 async def sweep(cases, what):
     """Sweep until all partitions hold back these activities and no others."""
     async with TaskSet() as tasks:
-        tasks.start(Sweeper(cases.scripts, Retention(), lambda _: None).run_sweeps())
+        tasks.start(Sweeper(cases.scripts, Recording(), retention_ms=3_600_000, notify_due=lambda _: None).run_sweeps())
 
         async def holds():
             with contextlib.suppress(ValueError):
@@ -146,7 +146,7 @@ async def test_an_older_list_does_not_resume_a_paused_activity(cases):
 
     async def take():
         taken, _ = await take_deliveries(
-            cases.scripts, partition, limit=1, turn=0, leases=LEASES, retention=Retention()
+            cases.scripts, partition, limit=1, turn=0, leases=LEASES, recording=Recording()
         )
         return [attempt.grant.activity for attempt in taken]
 

@@ -12,7 +12,7 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries import list_cases
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
@@ -38,7 +38,7 @@ class Cases:
         )  # fmt: skip
         await create_case(self.scripts, case)
         if status is CLOSED:
-            await close_case(self.scripts, case.id, owner=None, retention=Retention())
+            await close_case(self.scripts, case.id, owner=None, recording=Recording())
         self.made.append((case.id, owner, activity, status, labels))
         return case.id
 

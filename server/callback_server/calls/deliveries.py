@@ -24,7 +24,7 @@ from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.finish_delivery import finish_delivery
@@ -53,7 +53,7 @@ class Deliveries:
         dispatcher: HandlerDispatcher,
         activities: Mapping[str, Activity],
         leases: Leases,
-        retention: Retention,
+        recording: Recording,
         max_in_flight: int,
     ) -> None:
         """Create the deliveries.
@@ -63,14 +63,14 @@ class Deliveries:
             dispatcher: Asks the handlers.
             activities: The declared activities, with their retries.
             leases: How long an attempt may take.
-            retention: What is kept of calls.
+            recording: What is recorded of calls.
             max_in_flight: Maximum number of deliveries that run at the same time.
         """
         self._scripts = scripts
         self._dispatcher = dispatcher
         self._activities = activities
         self._leases = leases
-        self._retention = retention
+        self._recording = recording
         self._max_in_flight = max_in_flight
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
@@ -135,7 +135,7 @@ class Deliveries:
                 limit=self._max_in_flight - len(self._running),
                 turn=self._turn,
                 leases=self._leases,
-                retention=self._retention,
+                recording=self._recording,
             )
             for attempt in attempts:
                 self._start(attempt)
@@ -169,7 +169,7 @@ class Deliveries:
                     outcome=result.outcome,
                     status=result.status,
                     wait_ms=result.wait_ms,
-                    retention=self._retention,
+                    recording=self._recording,
                 ),
                 unsent_s=left_s,
                 unsure_s=left_s,

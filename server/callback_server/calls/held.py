@@ -29,7 +29,7 @@ from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend_knowing
 from callback_server.store.queries.read import HeldCall, read_held
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import finish_call
 from callback_server.transition_log import log_call_ended
@@ -54,12 +54,12 @@ class HeldCalls:
     """The held calls whose callers wait on this process, and the answers to held calls on any process."""
 
     def __init__(
-        self, scripts: Scripts, replica_bus: ReplicaBus, dispatcher: HandlerDispatcher, retention: Retention
+        self, scripts: Scripts, replica_bus: ReplicaBus, dispatcher: HandlerDispatcher, recording: Recording
     ) -> None:
         self._scripts = scripts
         self._replica_bus = replica_bus
         self._dispatcher = dispatcher
-        self._retention = retention
+        self._recording = recording
         self._waiting: dict[str, asyncio.Event] = {}
         replica_bus.receive(CallAnswered, self._on_answered)
 
@@ -118,7 +118,7 @@ class HeldCalls:
             outcome = self._dispatcher.outcome_of_decision(held.response, decision)
             finished, unsure = await resend_knowing(
                 lambda: finish_call(
-                    self._scripts, call_id=call_id, outcome=outcome, retention=self._retention, answer_digest=digest
+                    self._scripts, call_id=call_id, outcome=outcome, recording=self._recording, answer_digest=digest
                 ),
                 unsent_s=ANSWER_WAIT_S,
                 unsure_s=ANSWER_WAIT_S,

@@ -35,7 +35,7 @@ from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read import HeldCall
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
@@ -92,7 +92,7 @@ class CallInvoker:
         held: HeldCalls,
         deliveries: Deliveries,
         leases: Leases,
-        retention: Retention,
+        recording: Recording,
         platform_url: str | None,
         owner_rate: OwnerRateLimit | None,
         max_in_flight: int,
@@ -107,7 +107,7 @@ class CallInvoker:
             held: The held calls.
             deliveries: Runs the deliveries of ACK cases.
             leases: How long a call may hold its case.
-            retention: What is kept of calls.
+            recording: What is recorded of calls.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             owner_rate: The limit on the calls of an owner. None: no limit.
             max_in_flight: Maximum number of calls that run at the same time.
@@ -119,7 +119,7 @@ class CallInvoker:
         self._held = held
         self._deliveries = deliveries
         self._leases = leases
-        self._retention = retention
+        self._recording = recording
         self._platform_url = platform_url
         self._owner_rate = owner_rate
         self._max_in_flight = max_in_flight
@@ -236,7 +236,7 @@ class CallInvoker:
                     intent=pending.intent,
                     verification=pending.verification,
                     leases=self._leases,
-                    retention=self._retention,
+                    recording=self._recording,
                     platform_url=self._platform_url,
                     calls_per_minute=self._max_per_minute_per_case,
                     limited_owners=() if self._owner_rate is None else self._owner_rate.limited(),
@@ -326,7 +326,7 @@ class CallInvoker:
         left_s = lease_end - time.monotonic()
         try:
             finished = await resend(
-                lambda: finish_call(self._scripts, call_id=call_id, outcome=outcome, retention=self._retention),
+                lambda: finish_call(self._scripts, call_id=call_id, outcome=outcome, recording=self._recording),
                 unsent_s=left_s,
                 unsure_s=left_s,
             )

@@ -15,7 +15,7 @@ from callback_server.domain.activity import NONE_PAUSED
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import read_pauses
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.sweep_partition import sweep_partition
@@ -34,16 +34,20 @@ class Sweeper:
     Retention runs separately from the sweeps, so that large deletions do not delay timeouts.
     """
 
-    def __init__(self, scripts: Scripts, retention: Retention, notify_due: Callable[[int], None]) -> None:
+    def __init__(
+        self, scripts: Scripts, recording: Recording, *, retention_ms: int, notify_due: Callable[[int], None]
+    ) -> None:
         """Create a sweeper.
 
         Args:
             scripts: The scripts on the store.
-            retention: How long ended calls and closed cases are kept.
+            recording: What is recorded of the calls that a sweep ends.
+            retention_ms: How long ended calls and closed cases are kept, in milliseconds.
             notify_due: Called with each partition that has due deliveries, on each sweep.
         """
         self._scripts = scripts
-        self._retention = retention
+        self._recording = recording
+        self._retention_ms = retention_ms
         self._notify_due = notify_due
         self._paused = NONE_PAUSED
 
@@ -74,7 +78,7 @@ class Sweeper:
             log.exception("sweep_failed")
 
     async def _sweep(self, partition: int) -> bool:
-        swept = await sweep_partition(self._scripts, partition, retention=self._retention, paused=self._paused)
+        swept = await sweep_partition(self._scripts, partition, recording=self._recording, paused=self._paused)
         if swept.deliveries:
             self._notify_due(partition)
         return swept.more
@@ -85,7 +89,7 @@ class Sweeper:
 
         async def delete(partition: int) -> bool:
             nonlocal calls, cases
-            deleted = await apply_retention(self._scripts, partition, retention=self._retention)
+            deleted = await apply_retention(self._scripts, partition, retention_ms=self._retention_ms)
             calls, cases = calls + deleted.calls, cases + deleted.cases
             return deleted.more
 

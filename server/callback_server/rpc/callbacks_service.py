@@ -40,7 +40,7 @@ from callback_server.store.queries.list_owner_calls import CallCursor, CallFilte
 from callback_server.store.queries.read import list_calls, read_call, read_calls, read_case, read_cases
 from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import CaseClosed
@@ -79,7 +79,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self,
         scripts: Scripts,
         policy: Policy,
-        retention: Retention,
+        recording: Recording,
         authenticator: Authenticator,
         held: HeldCalls,
         watch_hub: WatchHub,
@@ -87,7 +87,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self.authenticator = authenticator
         self._scripts = scripts
         self._policy = policy
-        self._retention = retention
+        self._recording = recording
         self._held = held
         self._watch_hub = watch_hub
         self._batcher = AdmissionBatcher()
@@ -192,7 +192,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
     async def _set(self, case: Case, response: Response, caller: Principal) -> SetResponseResult | CaseClosed:
         return await _resent(
-            lambda: set_response(self._scripts, case, response, owner=caller.visible_owner, retention=self._retention)
+            lambda: set_response(self._scripts, case, response, owner=caller.visible_owner, recording=self._recording)
         )
 
     @rpc(Role.OWNER)
@@ -203,7 +203,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         case_id = request.callback_case_id
         closed, unsure = await _resent_knowing(
-            lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, retention=self._retention)
+            lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, recording=self._recording)
         )
         if closed is CloseResult.UNKNOWN:
             raise errors.CaseNotFoundError

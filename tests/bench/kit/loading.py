@@ -6,7 +6,7 @@ import redis.asyncio
 from support.wait import wait_until
 
 from callback_server.store import keys
-from callback_server.store.retention import Retention
+from callback_server.store.recording import Recording
 from callback_server.store.transitions import close_case, create_case
 
 _BATCH = 2_000
@@ -44,7 +44,7 @@ async def load(store, numbers, case, *, is_closed=lambda number: False):
                 new = case(number)
                 await create_case.create_case(batch, new)
                 if is_closed(number):
-                    await close_case.close_case(batch, new.id, owner=None, retention=Retention())
+                    await close_case.close_case(batch, new.id, owner=None, recording=Recording())
             await batch.send()
 
     async with redis.asyncio.Redis(port=store.port, socket_timeout=120) as client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.store.retention import Retention
 from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script, Scripts
 
@@ -27,11 +26,16 @@ class RetentionResult:
         return self.calls + self.cases >= LIMIT
 
 
-async def apply_retention(scripts: Scripts, partition: int, *, retention: Retention) -> RetentionResult:
+async def apply_retention(scripts: Scripts, partition: int, *, retention_ms: int) -> RetentionResult:
     """Delete at most `LIMIT` calls and cases of a partition that are past their retention.
+
+    Args:
+        scripts: The scripts on the store.
+        partition: The partition.
+        retention_ms: How long a closed case and an ended call are kept, in milliseconds.
 
     Raises:
         StoreError: It is not known whether they were deleted. The next attempt does it.
     """
-    calls, cases = await scripts.run(SCRIPT, partition, limit=LIMIT, retention_ms=retention.time_ms)
+    calls, cases = await scripts.run(SCRIPT, partition, limit=LIMIT, retention_ms=retention_ms)
     return RetentionResult(calls, cases)

@@ -15,7 +15,7 @@ from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
 from callback_server.store import keys
 from callback_server.store.packing import pack_request, unpack_content, unpack_effect, unpack_fallback
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -124,7 +124,7 @@ async def claim_call(
     parameter: str,
     request: Request,
     leases: Leases,
-    retention: Retention,
+    recording: Recording,
     platform_url: str | None,
     intent: RequestIntent = RequestIntent.CALL,
     verification: Verification = UNVERIFIED,
@@ -142,7 +142,7 @@ async def claim_call(
         parameter: The state query parameter. Empty: the URL has the state in its path.
         request: The request as it came.
         leases: The leases of calls.
-        retention: What is kept of the request and of ended calls.
+        recording: What is recorded of the request and of ended calls.
         platform_url: The base of a `/path` in a response.
         intent: What the request asks for.
         verification: What was established of the request.
@@ -155,7 +155,7 @@ async def claim_call(
         StoreError: It is not known whether the case was claimed, unless `maybe_done` is False.
     """
     case_id = case_id_of(state_sha256)
-    kept = retention.of_request(request)
+    kept = recording.of_request(request)
     kept_request, kept_body = pack_request(kept)
     whole_request, whole_body = (b"", b"") if kept is request else pack_request(request)
     word, *facts = await scripts.run(
@@ -177,7 +177,7 @@ async def claim_call(
         window_ms=verification.window_ms,
         lease_ms=leases.default_ms,
         hold_lease_ms=HOLD_LEASE_MS,
-        limits=retention.limits,
+        limits=recording.limits,
         calls_per_minute=calls_per_minute or 0,
         can_deliver=can_deliver,
         declared_leases=leases.pairs,

@@ -6,7 +6,7 @@ import enum
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -28,7 +28,7 @@ class CloseResult(enum.Enum):
     """The owner has no such case."""
 
 
-async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, retention: Retention) -> CloseResult:
+async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, recording: Recording) -> CloseResult:
     """Close a case of `owner` (None: any owner), durably. Safe to send again.
 
     Raises:
@@ -39,6 +39,6 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, reten
         keys.partition_of(case_id),
         case_id=case_id,
         owner=owner or "",
-        limits=retention.limits,
+        limits=recording.limits,
     )
     return CloseResult(reply[0])

@@ -10,7 +10,7 @@ from callback_server.domain.case import CaseEffect, Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.packing import pack_answer, pack_content, unpack_effect
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -39,7 +39,7 @@ class FinishResult:
 
 
 async def finish_call(
-    scripts: Scripts, *, call_id: str, outcome: Outcome, retention: Retention, answer_digest: str = ""
+    scripts: Scripts, *, call_id: str, outcome: Outcome, recording: Recording, answer_digest: str = ""
 ) -> FinishResult | None:
     """Record the end of a call and its effect on the case, durably. Safe to send again.
 
@@ -47,7 +47,7 @@ async def finish_call(
         scripts: The scripts on the store.
         call_id: The id of the call.
         outcome: How the call ended.
-        retention: What is kept of the answer and of ended calls.
+        recording: What is recorded of the answer and of ended calls.
         answer_digest: A digest of the answer to a held call. The whole answer is kept for a moment, for the process
             where the caller waits.
 
@@ -60,7 +60,7 @@ async def finish_call(
     case_id = case_id_of_call(call_id)
     response, body = b"", b""
     if outcome.response is not None:
-        response, body = pack_content(Settings(), retention.of_answer(outcome.response))
+        response, body = pack_content(Settings(), recording.of_answer(outcome.response))
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
@@ -74,7 +74,7 @@ async def finish_call(
         answer_digest=answer_digest,
         answer=pack_answer(outcome.response) if answer_digest and outcome.response is not None else b"",
         answer_ms=ANSWER_MS,
-        limits=retention.limits,
+        limits=recording.limits,
         keep_open=outcome.keep_open,
     )
     if reply[0] == b"STALE":

@@ -9,7 +9,7 @@ from callback_server.domain.case import Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_request
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -34,7 +34,7 @@ async def finish_delivery(
     outcome: Outcome | None,
     status: DeliveryStatus,
     wait_ms: int,
-    retention: Retention,
+    recording: Recording,
 ) -> bool | None:
     """Record the end of an attempt and the status of its delivery, durably. Safe to send again.
 
@@ -46,7 +46,7 @@ async def finish_delivery(
         outcome: What the handler decided. None: the attempt was given up before the handler was asked.
         status: The status of the delivery from now on.
         wait_ms: The time until the next attempt if the delivery is PENDING, in milliseconds.
-        retention: What is kept of the request, of the answer and of ended calls.
+        recording: What is recorded of the request, of the answer and of ended calls.
 
     Returns:
         Whether the next delivery of an ordered case is due now. None: another attempt has started, and decides.
@@ -56,8 +56,8 @@ async def finish_delivery(
     """
     response, body = b"", b""
     if outcome is not None and outcome.response is not None:
-        response, body = pack_content(Settings(), retention.of_answer(outcome.response))
-    kept = retention.of_request(request)
+        response, body = pack_content(Settings(), recording.of_answer(outcome.response))
+    kept = recording.of_request(request)
     kept_request, kept_body = (b"", b"") if kept is request else pack_request(kept)
     word, *facts = await scripts.run(
         SCRIPT,
@@ -73,7 +73,7 @@ async def finish_delivery(
         request=kept_request,
         request_body=kept_body,
         wait_ms=wait_ms,
-        limits=retention.limits,
+        limits=recording.limits,
         was_asked=outcome is not None,
     )
     return bool(facts[0]) if word == b"OK" else None

@@ -9,7 +9,7 @@ from callback_server.domain.case import Case, CloseReason
 from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack_content
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
@@ -36,7 +36,7 @@ class SetResponseResult(enum.Enum):
 
 
 async def set_response(
-    scripts: Scripts, case: Case, response: Response, *, owner: str | None, retention: Retention
+    scripts: Scripts, case: Case, response: Response, *, owner: str | None, recording: Recording
 ) -> SetResponseResult | CaseClosed:
     """Replace the response of `case`, durably, if it is still as it was read. `owner` None: any owner.
 
@@ -52,7 +52,7 @@ async def set_response(
         version=case.version,
         content=content,
         body=body,
-        limits=retention.limits,
+        limits=recording.limits,
         needs_platform=needs_platform(response),
     )
     if word == b"CLOSED":

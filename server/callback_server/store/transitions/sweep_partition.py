@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.activity import NONE_PAUSED, PausedActivities
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -40,7 +40,7 @@ class SweepResult:
 
 
 async def sweep_partition(
-    scripts: Scripts, partition: int, *, retention: Retention, paused: PausedActivities = NONE_PAUSED
+    scripts: Scripts, partition: int, *, recording: Recording, paused: PausedActivities = NONE_PAUSED
 ) -> SweepResult:
     """Apply at most `LIMIT` timeouts of each kind in a partition, and update its copy of the paused activities.
 
@@ -51,7 +51,7 @@ async def sweep_partition(
         SCRIPT,
         partition,
         limit=LIMIT,
-        limits=retention.limits,
+        limits=recording.limits,
         pauses_version=paused.version,
         paused_activities=paused.names,
     )

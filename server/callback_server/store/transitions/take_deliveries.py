@@ -8,7 +8,7 @@ from typing import Final
 from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.store.packing import unpack_content, unpack_request
-from callback_server.store.retention import LIMITS, Retention
+from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import lists, numbers
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import Leases
@@ -49,7 +49,7 @@ async def take_deliveries(
     limit: int,
     turn: int,
     leases: Leases,
-    retention: Retention,
+    recording: Recording,
 ) -> tuple[list[DeliveryAttempt], bool]:
     """Take at most `limit` deliveries that are due in a partition, durably.
 
@@ -67,7 +67,7 @@ async def take_deliveries(
         limit=min(limit, LIMIT),
         max_bytes=MAX_REQUEST_BYTES,
         turn=turn,
-        limits=retention.limits,
+        limits=recording.limits,
         default_lease_ms=leases.default_ms,
         declared_leases=leases.pairs,
     )

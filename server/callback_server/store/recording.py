@@ -1,4 +1,4 @@
-"""What is kept of calls and closed cases, and for how long."""
+"""What is recorded of calls."""
 
 from __future__ import annotations
 
@@ -16,27 +16,25 @@ LIMITS: Final = group("limits", ["recorded_calls_per_case", "recorded_bytes_per_
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
-    """What is kept of calls and closed cases."""
+class Recording:
+    """What is recorded of calls."""
 
-    time_ms: int = 7 * 24 * 3600 * 1000
-    """How long a closed case and an ended call are kept, in milliseconds."""
-    recorded_calls_per_case: int = 100
+    calls_per_case: int = 100
     """How many ended calls of a case are kept."""
-    recorded_bytes_per_case: int = 16 * 1024 * 1024
-    """How many bytes of ended calls of a case are kept: requests and responses, packed."""
+    bytes_per_case: int = 16 * 1024 * 1024
+    """How many bytes of ended calls of a case are kept: requests and answers, packed."""
     bodies: bool = True
-    """Whether the bodies of requests and answers are kept."""
+    """Whether the bodies of requests and answers are recorded."""
     headers: bool = True
-    """Whether the headers of requests and answers are kept."""
+    """Whether the headers of requests and answers are recorded."""
 
     @property
     def limits(self) -> tuple[int, int]:
         """The values of `LIMITS`."""
-        return self.recorded_calls_per_case, self.recorded_bytes_per_case
+        return self.calls_per_case, self.bytes_per_case
 
     def of_request(self, request: Request) -> Request:
-        """Return what is kept of a request. It is the same object if all of it is kept."""
+        """Return what is recorded of a request. It is the same object if all of it is recorded."""
         if not self.headers and request.headers:
             request = replace(request, headers=())
         if not self.bodies and request.body:
@@ -44,7 +42,7 @@ class Retention:
         return request
 
     def of_answer(self, answer: Response) -> Response:
-        """Return what is kept of an answer."""
+        """Return what is recorded of an answer."""
         if not self.headers:
             answer = replace(answer, headers=None)
         return answer if self.bodies else replace(answer, body=None)
