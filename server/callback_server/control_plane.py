@@ -33,9 +33,9 @@ from callback_process.tasks import TaskSet
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import Principals, PrincipalsFile
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.establish import Establisher
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.invoke import UNSENT_S, CallInvoker
+from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.sweeper import Sweeper
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
@@ -134,7 +134,7 @@ class ControlPlane:
         owner_calls = settings.max_calls_per_minute_per_owner
         self.invoker = CallInvoker(
             self.scripts,
-            establisher=Establisher(profiles, box_url=settings.box_url),
+            preconditions=PreconditionChecker(profiles, box_url=settings.box_url),
             dispatcher=self.dispatcher,
             held=self.held,
             deliveries=self.deliveries,

@@ -12,7 +12,7 @@ from support.stored import dumped
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.calls import establish
+from callback_server.calls import preconditions
 from callback_server.settings import ActivitySettings
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -65,7 +65,7 @@ async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_doe
 @pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
 async def test_the_user_agent_is_examined_only_if_agents_must_be_detected(services, guard, monkeypatch):
     looked_at = []
-    monkeypatch.setattr(establish, "by_agent", lambda request: looked_at.append(request) or False)
+    monkeypatch.setattr(preconditions, "by_agent", lambda request: looked_at.append(request) or False)
     made = await generate(services, guard)
     if guard == pb.GET_GUARD_CONFIRM:
         await refusal(ask(services, made))

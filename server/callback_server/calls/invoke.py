@@ -1,4 +1,4 @@
-"""The path of a call: establish and claim, decide, finish.
+"""The path of a call: check and claim, decide, finish.
 
 1. The claim is durable before a handler starts. The end is durable before the caller gets its response.
 2. A call runs in a task of its own. A caller that disconnects, an edge that dies or a deadline of the edge does not
@@ -23,8 +23,8 @@ from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.establish import Establisher, PendingCall
 from callback_server.calls.held import HeldCalls
+from callback_server.calls.preconditions import PendingCall, PreconditionChecker
 from callback_server.domain.call import CallFailure, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
@@ -87,7 +87,7 @@ class CallInvoker:
         self,
         scripts: Scripts,
         *,
-        establisher: Establisher,
+        preconditions: PreconditionChecker,
         dispatcher: HandlerDispatcher,
         held: HeldCalls,
         deliveries: Deliveries,
@@ -102,7 +102,7 @@ class CallInvoker:
 
         Args:
             scripts: The scripts on the store.
-            establisher: Establishes what a claim needs.
+            preconditions: Checks the preconditions of a claim.
             dispatcher: Asks the handlers.
             held: The held calls.
             deliveries: Runs the deliveries of ACK cases.
@@ -114,7 +114,7 @@ class CallInvoker:
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
         """
         self._scripts = scripts
-        self._establisher = establisher
+        self._preconditions = preconditions
         self._dispatcher = dispatcher
         self._held = held
         self._deliveries = deliveries
@@ -196,7 +196,7 @@ class CallInvoker:
             answer.set_result(task.result())
 
     async def _run(self, pending: PendingCall, answer: asyncio.Future[CallAnswer]) -> CallAnswer:
-        pending, result = await self._establish_and_claim(pending)
+        pending, result = await self._check_and_claim(pending)
         if isinstance(result, Grant):
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
@@ -210,7 +210,7 @@ class CallInvoker:
             return CallAnswer("", complete(pending.handshake, platform_url=None))
         raise _refusal(result, pending.call_id)
 
-    async def _establish_and_claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
+    async def _check_and_claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
         """Claim the case; while the store requires a check, run it and claim again.
 
         The first claim has passed no checks, because only the store knows what a case requires. A claim without a
@@ -218,10 +218,10 @@ class CallInvoker:
         """
         while True:
             result = await self._claim(pending)
-            established = self._establisher.establish(pending, result)
-            if established is None:
+            checked = self._preconditions.check(pending, result)
+            if checked is None:
                 return pending, result
-            pending = established
+            pending = checked
 
     async def _claim(self, pending: PendingCall) -> ClaimResult:
         began = time.perf_counter()

@@ -88,7 +88,7 @@ class RepeatedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was established of a request before its claim."""
+    """What the verification of a request found, before its claim."""
 
     profile: str = ""
     """The verification profile that the request has passed. Empty: none."""
@@ -145,7 +145,7 @@ async def claim_call(
         recording: What is recorded of the request and of ended calls.
         platform_url: The base of a `/path` in a response.
         intent: What the request asks for.
-        verification: What was established of the request.
+        verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
         limited_owners: Owners over their rate limit, each with its wait in milliseconds.
         replica: The replica that is told of the answer if the call is held.

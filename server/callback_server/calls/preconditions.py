@@ -1,4 +1,4 @@
-"""Checks that a claim can require first: verification, confirmation, or that a person sent the request.
+"""Preconditions of a claim: verification, confirmation, or that a person sent the request.
 
 A verification runs on the event loop. For the largest body that an edge accepts (8 MiB) an HMAC takes milliseconds, and
 so does the search for a message id in its JSON. That search runs only after the signature was found right.
@@ -52,11 +52,11 @@ class PendingCall:
         return case_id_of_call(self.call_id)
 
 
-class Establisher:
-    """Runs the checks that the store requires before it grants a claim. Each check runs once."""
+class PreconditionChecker:
+    """Checks the preconditions that the store requires before it grants a claim. Each check runs once."""
 
     def __init__(self, profiles: Mapping[str, Profile], *, box_url: str) -> None:
-        """Create an establisher.
+        """Create a checker.
 
         Args:
             profiles: The verification profiles by name.
@@ -65,8 +65,8 @@ class Establisher:
         self._profiles = profiles
         self._box_url = box_url
 
-    def establish(self, pending: PendingCall, result: ClaimResult) -> PendingCall | None:
-        """Run the check that this result of a claim requires.
+    def check(self, pending: PendingCall, result: ClaimResult) -> PendingCall | None:
+        """Check the precondition that this result of a claim requires.
 
         Returns:
             The pending call to claim again, or None if there are no more checks.
