@@ -38,8 +38,6 @@ log = get_logger()
 
 LOOK_INTERVAL_S: Final = 1.0
 """Interval between two polls of the store, in seconds: much shorter than the time that an answer is kept there."""
-ANSWER_WAIT_S: Final = 3.0
-"""How long an answer waits for a store that does not reply, in seconds. It can be given again."""
 
 
 class CallAnswered(ReplicaMessage, frozen=True, array_like=True):
@@ -119,9 +117,7 @@ class HeldCalls:
             finished, unsure = await resend_knowing(
                 lambda: finish_call(
                     self._scripts, call_id=call_id, outcome=outcome, recording=self._recording, answer_digest=digest
-                ),
-                unsent_s=ANSWER_WAIT_S,
-                unsure_s=ANSWER_WAIT_S,
+                )
             )
             if finished is not None:
                 self._replica_bus.send(held.replica, CallAnswered(call_id))

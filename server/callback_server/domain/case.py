@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from callback_server.domain.response import Response
+from callback_server.domain.response import Response, problems
+from callback_server.errors import Violation
 
 RECORD: Final = "record"
 """A built-in activity: the call is stored, and its caller gets the response of the case."""
@@ -148,3 +149,17 @@ class Case(msgspec.Struct, frozen=True):
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
     """None also if the case was read without bodies."""
+
+
+def response_problems(
+    response: Response, platform_url: str | None, activity: str, answer_mode: AnswerMode
+) -> list[Violation]:
+    """Return the violations in the response of a case.
+
+    Where the case itself answers, its response must be complete: no handler adds the URL of a redirect.
+    """
+    needs_url = activity == RECORD or answer_mode is AnswerMode.ACK
+    return [
+        Violation(f"response.{each.field}", each.rule, each.message)
+        for each in problems(response, platform_url=platform_url, needs_url=needs_url)
+    ]

@@ -7,6 +7,7 @@ effective response must follow.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -97,6 +98,6 @@ FIELDS: Final = {
 """The name of each attribute in the contract, and in `Response`."""
 
 
-def masked_overlay(base: Response, new: Response, names: list[str]) -> Response:
+def masked_overlay(base: Response, new: Response, names: Sequence[str]) -> Response:
     """Return `base` with the attributes `names` (of the contract) as `new` has them, given there or not."""
     return msgspec.structs.replace(base, **{FIELDS[name]: getattr(new, FIELDS[name]) for name in names})

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
@@ -18,37 +17,35 @@ from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
+from callback_server.calls.case_changes import erase_all_calls, read_visible_case, replace_attributes
 from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
 from callback_server.domain import ids
 from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import Case, CloseReason, NewCase
 from callback_server.domain.event import EventFilter
-from callback_server.domain.response import FIELDS, Response, masked_overlay
+from callback_server.domain.response import FIELDS, Response
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
-from callback_server.rpc.new_case import Policy, new_case, response_problems
+from callback_server.rpc.new_case import Policy, new_case
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
-from callback_server.store.queries.read import list_calls, read_call, read_calls, read_case, read_cases
+from callback_server.store.queries.read import list_calls, read_call, read_calls, read_cases
 from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
-from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CreateResult, create_case
-from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
-from callback_server.store.transitions.set_response import SetResponseResult, set_response
 from callback_server.watch import WatchHub
 
 log = get_logger()
@@ -57,9 +54,6 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
-RESEND_S: Final = 3.0
-"""How long a method waits for a store that does not respond, in seconds. Its caller can retry."""
-
 
 _MARKS: Final[Mapping[int, CallFilter]] = {
     pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
@@ -139,11 +133,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return created
 
     async def _store(self, case: NewCase) -> CreateResult:
-        created, unsure = await _resent_knowing(lambda: create_case(self._scripts, case))
+        created, unsure = await resend_knowing(lambda: create_case(self._scripts, case))
         return CreateResult.OK if created is CreateResult.KNOWN and unsure else created
 
     async def _count_open_cases(self, owner: str) -> int:
-        return await _resent(lambda: count_open_cases(self._scripts, owner))
+        return await resend(lambda: count_open_cases(self._scripts, owner))
 
     @rpc(Role.OWNER)
     async def SetResponse(  # noqa: N802  # gRPC's name
@@ -153,23 +147,18 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
-        again = False
-        while True:
-            case = await self._case(request.callback_case_id, caller)
-            merged = masked_overlay(case.response, new, names)
-            if again and merged == case.response:
-                break  # our first attempt took effect, and the reply of the store was lost
-            broken = response_problems(merged, self._policy.platform_url, case.activity, case.answer_mode)
-            if broken:
-                raise InvalidRequestError(broken)
-            reply = await self._set(case, merged, caller)
-            if isinstance(reply, CaseClosed):
-                raise errors.CaseClosedError(reply.reason)
-            if reply is SetResponseResult.OK:
-                break
-            again = True  # another request changed the case meanwhile: apply the change to its new response
-        log.info("response_set", case_id=case.id, attributes=names, principal=caller.name)
-        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case.id, caller)))
+        case_id = request.callback_case_id
+        await replace_attributes(
+            self._scripts,
+            case_id,
+            new,
+            names,
+            owner=caller.visible_owner,
+            platform_url=self._policy.platform_url,
+            recording=self._recording,
+        )
+        log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
+        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)))
 
     @rpc(Role.OWNER)
     async def AnswerCall(  # noqa: N802  # gRPC's name
@@ -190,11 +179,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         call = await self._shown_call(call_id, caller)
         return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
 
-    async def _set(self, case: Case, response: Response, caller: Principal) -> SetResponseResult | CaseClosed:
-        return await _resent(
-            lambda: set_response(self._scripts, case, response, owner=caller.visible_owner, recording=self._recording)
-        )
-
     @rpc(Role.OWNER)
     async def CloseCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.CloseCallbackRequest, caller: Principal
@@ -202,7 +186,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Close a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        closed, unsure = await _resent_knowing(
+        closed, unsure = await resend_knowing(
             lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, recording=self._recording)
         )
         if closed is CloseResult.UNKNOWN:
@@ -301,24 +285,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        erasure = secrets.token_hex(8)
-        calls, before = 0, None
-        while True:
-            erased = await self._erase(case_id, erasure, before, caller)
-            calls, before = calls + erased.calls, erased.before
-            if before is None:
-                break
+        calls = await erase_all_calls(self._scripts, case_id, owner=caller.visible_owner)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
-
-    async def _erase(self, case_id: str, erasure: str, before: int | None, caller: Principal) -> EraseResult:
-        erased = await _resent(
-            lambda: erase_calls(self._scripts, case_id, owner=caller.visible_owner, erasure=erasure, before=before)
-        )
-        if erased is None:
-            raise errors.CaseNotFoundError
-        return erased
 
     @rpc(Role.OWNER)
     async def ReplayCall(  # noqa: N802  # gRPC's name
@@ -328,9 +298,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         call_id = request.call_id
         case, call = await self._call(call_id, caller)
-        replayed, unsure = await _resent_knowing(
-            lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner)
-        )
+        replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner))
         if replayed is ReplayResult.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is ReplayResult.UNHANDLED:
@@ -348,7 +316,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Pause the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
-        await _resent(lambda: change_pauses(self._scripts, activity, is_paused=True))
+        await resend(lambda: change_pauses(self._scripts, activity, is_paused=True))
         log.info("activity_paused", activity=activity, principal=caller.name)
         return pb2.PauseActivityResponse()
 
@@ -359,7 +327,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Resume the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
-        await _resent(lambda: change_pauses(self._scripts, activity, is_paused=False))
+        await resend(lambda: change_pauses(self._scripts, activity, is_paused=False))
         log.info("activity_resumed", activity=activity, principal=caller.name)
         return pb2.ResumeActivityResponse()
 
@@ -414,18 +382,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return case, call
 
     async def _case(self, case_id: str, caller: Principal) -> Case:
-        case = await read_case(self._scripts, case_id)
-        if case is None or not _reaches(caller, case):
-            raise errors.CaseNotFoundError
-        return case
-
-
-async def _resent(send: Callable[[], Awaitable[T]]) -> T:
-    return await resend(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
-
-
-async def _resent_knowing(send: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-    return await resend_knowing(send, unsent_s=RESEND_S, unsure_s=RESEND_S)
+        return await read_visible_case(self._scripts, case_id, owner=caller.visible_owner)
 
 
 def _reaches(caller: Principal, case: Case) -> bool:

@@ -12,9 +12,18 @@ from callback_server.contract import converters
 from callback_server.contract.validation import violations
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity, deadline_ms
-from callback_server.domain.case import FORM, RECORD, AnswerMode, CallMode, Fallback, NewCase, Settings
+from callback_server.domain.case import (
+    FORM,
+    RECORD,
+    AnswerMode,
+    CallMode,
+    Fallback,
+    NewCase,
+    Settings,
+    response_problems,
+)
 from callback_server.domain.guard import CONFIRM_PARAMETER
-from callback_server.domain.response import Response, problems
+from callback_server.domain.response import problems
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
 
 
@@ -97,20 +106,6 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         ordered=request.ordered,
         fallback=fallback,
     ), state
-
-
-def response_problems(
-    response: Response, platform_url: str | None, activity: str, answer_mode: AnswerMode
-) -> list[Violation]:
-    """Return the violations in the response of a case.
-
-    Where the case itself answers, its response must be complete: no handler adds the URL of a redirect.
-    """
-    needs_url = activity == RECORD or answer_mode is AnswerMode.ACK
-    return [
-        Violation(f"response.{each.field}", each.rule, each.message)
-        for each in problems(response, platform_url=platform_url, needs_url=needs_url)
-    ]
 
 
 def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> list[Violation]:

@@ -12,11 +12,13 @@ from callback_server.store.connection.errors import StoreError
 
 T = TypeVar("T")
 
+RPC_S: Final = 3.0
+"""How long an RPC waits for a store that does not reply, in seconds. Its client can retry."""
 FIRST_PAUSE_S: Final = 0.02
 LONGEST_PAUSE_S: Final = 1.0
 
 
-async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> T:
+async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, unsure_s: float = RPC_S) -> T:
     """Send until there is an answer.
 
     Args:
@@ -31,7 +33,9 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s:
     return answer
 
 
-async def resend_knowing(send: Callable[[], Awaitable[T]], *, unsent_s: float, unsure_s: float) -> tuple[T, bool]:
+async def resend_knowing(
+    send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, unsure_s: float = RPC_S
+) -> tuple[T, bool]:
     """Send as `resend` does, and also return whether an earlier attempt may have done the command.
 
     What the store reports as done before may then have been done by this sender.
