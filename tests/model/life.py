@@ -56,6 +56,8 @@ class ModelCall:
     at_once: bool = False
     """Whether its first attempt started with its claim."""
     replayed: bool = False
+    marked: bool = False
+    """Whether its caller gets the fallback."""
 
     @property
     def over(self):
@@ -187,6 +189,13 @@ class ModelCase:
         call.answer, call.answer_digest = answer, answer_digest
         self.end(call, status, keep_open=keep_open)
         return "OK"
+
+    def mark_fallback(self, call_id):
+        """Mark a call whose caller gets the fallback. Return whether it gets it."""
+        call = self.calls.get(call_id) or self.gone[call_id]
+        if call.status == RUNNING and call.lease_due is None:
+            call.marked = True
+        return call.marked
 
     def set_response(self, response, version):
         """Set the response: `OK` | `CONFLICT` | `CLOSED`."""

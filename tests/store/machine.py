@@ -79,6 +79,7 @@ from callback_server.store.transitions.create_case import CreateResult, create_c
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.finish_call import FinishResult, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.set_response import set_response
 from callback_server.store.transitions.sweep_partition import sweep_partition
@@ -498,6 +499,14 @@ class LifeMachine(RuleBasedStateMachine):
         if ran and held.answer_digest and held.answer is not None:
             assert (held.answer.headers, held.answer.body) == (GAVE, body)
 
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), again=st.booleans())
+    def mark_a_fallback(self, data, again):
+        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
+        for _ in range(1 + again):
+            assert self.do(mark_fallback(self.scripts, call_id)) is model.mark_fallback(call_id)
+
     def _held(self):
         """Return the held calls that are kept."""
         return [call.id for model in self.model.values() if model.answer_mode == HOLD for call in model.calls.values()]
@@ -787,8 +796,8 @@ class LifeMachine(RuleBasedStateMachine):
             assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
             assert more is None
-            assert [(call.id, call.status, call.erased) for call in reversed(calls)] == [
-                (call.id, call.status, call.erased) for call in model.calls.values()
+            assert [(call.id, call.status, call.erased, call.fallback_sent) for call in reversed(calls)] == [
+                (call.id, call.status, call.erased, call.marked) for call in model.calls.values()
             ]
             assert [told for told in self.due if _case_of(told) == case_id] == [
                 _due(case_id, model.activity, *what) for what in model.due

@@ -19,6 +19,7 @@ from callback_server.store.transitions import (
     erase_calls,
     finish_call,
     finish_delivery,
+    mark_fallback,
     replay_call,
     set_response,
     sweep_partition,
@@ -29,7 +30,7 @@ SCRIPTS = [
     module.SCRIPT
     for module in (
         claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, list_cases,
-        list_owner_calls, replay_call, set_response, sweep_partition, take_deliveries,
+        list_owner_calls, mark_fallback, replay_call, set_response, sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 
@@ -145,6 +146,11 @@ BUGS = {
     "a held call is not listed": ("redis.call('ZADD', waiting_key(case.owner), now, call_id)", ""),
     "a held call waits after its end": (
         "if case.answer_mode == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end", ""),
+    "a fallback is sent after the call has ended": (
+        "local lease = call[1] == 'RUNNING' and tonumber", "local lease = 1e15 or tonumber"),
+    "a fallback is sent after the end of the lease": ("if not lease or lease <= math.floor(now_us() / 1000) then",
+                                                      "if not lease then"),
+    "the mark of a fallback that is sent again is refused": ("if call[2] then return {'OK'} end", ""),
     "a held call gets two answers": (" and (call[7] or '') == answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id))", ")"),
     "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),

@@ -7,7 +7,8 @@
 4. A handler that provably did not get the call makes it NOT_STARTED. A handler that may have got it never does.
 5. The handler decides, or, for a held call, the person or program that answers it. In an ACK case the claim stores the
    whole call, and its delivery starts.
-6. At the answer deadline the caller gets the fallback. The call continues.
+6. At the answer deadline the caller gets the fallback, unless the call has ended. That is durable before the fallback
+   is sent. The call continues.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from callback_server.store.transitions.claim_call import (
 )
 from callback_server.store.transitions.finish_call import FinishResult, finish_call
 from callback_server.store.transitions.flag_call import CallFlag, flag_call
+from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.transition_log import log_call_ended
 
 log = get_logger()
@@ -284,23 +286,19 @@ class CallInvoker:
         self._decisions.add(task)
         task.add_done_callback(self._decisions.discard)
         done, _ = await asyncio.wait([task], timeout=grant.fallback.after_ms / 1000)
-        if not done:
+        left_s = (grant.lease_left_ms - grant.fallback.after_ms) / 1000
+        if not done and await self._mark_fallback(grant, left_s):
+            log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
             answer.set_result(CallAnswer(grant.call_id, self._dispatcher.complete(grant.fallback.response)))
-            await self._record_fallback(grant)
         return await task
 
-    async def _record_fallback(self, grant: Grant) -> None:
-        left_s = grant.lease_left_ms / 1000
+    async def _mark_fallback(self, grant: Grant, left_s: float) -> bool:
+        """Record that the caller gets the fallback, before it does. Return whether the caller may get it."""
         try:
-            await resend(
-                lambda: flag_call(self._scripts, grant.call_id, CallFlag.FALLBACK_SENT),
-                unsent_s=left_s,
-                unsure_s=left_s,
-            )
+            return await resend(lambda: mark_fallback(self._scripts, grant.call_id), unsent_s=left_s, unsure_s=left_s)
         except StoreError as error:
-            log.error("fallback_not_recorded", call_id=grant.call_id, error=str(error))
-        else:
-            log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
+            log.error("fallback_not_marked", call_id=grant.call_id, error=str(error))
+            return False
 
     async def _decide_and_finish(self, grant: Grant, request: Request) -> Outcome:
         """Wait for the decision on a call, and record it."""

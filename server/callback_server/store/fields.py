@@ -61,7 +61,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "message": "the SHA-256 of the message id, in hexadecimal digits",
     "erasure": "the name of the erasure that erased the call",
     "caller_gone": "flag: the caller hung up before it was answered",
-    "fallback_sent": "flag: the caller got the fallback",
+    "fallback_sent": "flag: the caller gets the fallback; set before it is sent",
     "replica": "the replica where the caller of a held call waits; absent if the call is not held",
     "answer_digest": "a digest of the answer to a held call",
     "delivery": "the DeliveryStatus; absent if the call has no delivery",

@@ -2,7 +2,7 @@
 -- Sets a flag of a call, and changes nothing else.
 --
 -- KEYS: partition
--- ARGV: call_id, flag (the name of a field: caller_gone or fallback_sent)
+-- ARGV: call_id, flag (the name of a field: caller_gone)
 -- Returns: OK; UNKNOWN (no such call, or it is no longer kept).
 -- Transition: none.
 -- @include key_functions

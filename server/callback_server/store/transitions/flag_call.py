@@ -18,8 +18,6 @@ class CallFlag(enum.StrEnum):
 
     CALLER_GONE = "caller_gone"
     """The caller hung up before it was answered."""
-    FALLBACK_SENT = "fallback_sent"
-    """The caller got the fallback at the answer deadline."""
 
 
 async def flag_call(scripts: Scripts, call_id: str, flag: CallFlag) -> bool:
