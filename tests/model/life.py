@@ -175,8 +175,8 @@ class ModelCase:
             return call.response
         return self.response if call.id in self.gone else call.answer
 
-    def finish(self, call_id, status, *, keep_open, answer=None, answer_digest=""):
-        """Finish a call: `OK` | `STALE`."""
+    def finish(self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None):
+        """Finish a call: `OK` | `STALE` | `MERGE`. `version`: of the response that the answer depends on."""
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
             return "OK" if (call.status, call.answer_digest) == (status, answer_digest) else "STALE"
@@ -186,6 +186,8 @@ class ModelCase:
         if call.lease_due is not None:
             self.end(call, INTERRUPTED)
             return "STALE"
+        if version not in (None, self.version):
+            return "MERGE"
         call.answer, call.answer_digest = answer, answer_digest
         self.end(call, status, keep_open=keep_open)
         return "OK"

@@ -77,7 +77,7 @@ from callback_server.store.transitions.claim_call import (
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CreateResult, create_case
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
-from callback_server.store.transitions.finish_call import FinishResult, finish_call
+from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
@@ -317,6 +317,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert isinstance(reply, Grant), (reply, expected)
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
             assert reply.effect == (fact.effect if reply.recorded else None)
+            assert reply.version == fact.version
             mine = fact.delivery == RUNNING and fact.attempts_started == 1 and fact.at_once and fact.due == LATER
             assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
             new = self.new[ids.case_id_of_call(reply.call_id)]
@@ -481,9 +482,19 @@ class LifeMachine(RuleBasedStateMachine):
         assert self._claim(case_id, self._new_call_id(case_id), sha=sha) is ClaimRefusal.UNKNOWN
 
     @precondition(lambda self: self._running())
-    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
-    def finish(self, data, status, keep_open, body):
-        self._finish(data.draw(st.sampled_from(self._running())), status, keep_open, body)
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies,
+          merged=st.sampled_from([None, "at the claim", "now"]))  # fmt: skip
+    def finish(self, data, status, keep_open, body, merged):
+        self._finish(data.draw(st.sampled_from(self._running())), status, keep_open, body, merged=merged)
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), status=ends, body=bodies)
+    def finish_after_the_response_was_replaced(self, data, status, body):
+        """Finish with the response at the claim, and then with the present one."""
+        call_id = data.draw(st.sampled_from(self._running()))
+        self._set_response(ids.case_id_of_call(call_id), body)
+        for merged in ("at the claim", "now"):
+            self._finish(call_id, status, False, body, merged=merged)
 
     @precondition(lambda self: self._held())
     @rule(data=st.data(), status=st.sampled_from([SUCCEEDED, REJECTED]), body=bodies,
@@ -642,7 +653,7 @@ class LifeMachine(RuleBasedStateMachine):
     def finish_late_or_again(self, data, status, keep_open, body):
         self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
-    def _finish(self, call_id, status, keep_open, body, *, digest=""):
+    def _finish(self, call_id, status, keep_open, body, *, digest="", merged=None):
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
@@ -652,14 +663,23 @@ class LifeMachine(RuleBasedStateMachine):
             detail="" if answered else "broken",
         )
         was_running = call_id in self._running()
-        reply = self.do(
-            finish_call(self.scripts, call_id=call_id, outcome=outcome, recording=self.recording, answer_digest=digest)
-        )
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
+        version = {None: None, "at the claim": self._known(call_id).version, "now": model.version}[merged]
+        reply = self.do(
+            finish_call(
+                self.scripts, call_id=call_id, outcome=outcome, version=version, recording=self.recording,
+                answer_digest=digest,
+            )
+        )  # fmt: skip
         answer = self._of_answer(outcome.response) if answered else None
-        expected = model.finish(call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest)
-        call = model.calls.get(call_id) or model.gone[call_id]
+        expected = model.finish(
+            call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest, version=version
+        )
+        call = self._known(call_id)
+        if expected == "MERGE":
+            assert reply == ResponseReplaced(model.response, model.version)
+            return
         assert reply == (FinishResult(call.effect, again=not was_running) if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:

@@ -66,9 +66,26 @@ BUGS = {
         "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\nlocal now",
         "if not case then return reply('UNKNOWN') end\nlocal now"),
     "a lost update of the response": ("if case.version ~= version then return reply('CONFLICT') end", ""),
-    "a call sees the response as it is now": ("return grant('CLAIMED', known[2], left, known[3], known[4])",
-                                              "return grant('CLAIMED', known[2], left, redis.call('GET', "
-                                              "content_key(case_id)), redis.call('GET', body_key(case_id)) or '')"),
+    "a call sees the response as it is now": (
+        "return grant('CLAIMED', known[2], left, known[3], known[4], known[5])",
+        "return grant('CLAIMED', known[2], left, redis.call('GET', content_key(case_id)), "
+        "redis.call('GET', body_key(case_id)) or '', known[5])"),
+    "a claim that is sent again merges with a response that it did not see": (
+        "return grant('CLAIMED', known[2], left, known[3], known[4], known[5])",
+        "return grant('CLAIMED', known[2], left, known[3], known[4], case.version)"),
+    "a call is answered with a response that was replaced": (
+        "if version ~= '' and version ~= case.version then", "if false then"),
+    "an end that depends on no response is sent again": (
+        "if version ~= '' and version ~= case.version then", "if version ~= case.version then"),
+    "an answer is merged with the response at the claim again": (
+        "return reply('MERGE', tonumber(case.version), redis.call('GET', content_key(case_id)),",
+        "return reply('MERGE', tonumber(case.version), call[3],"),
+    "an answer is merged without the body that the case has now": (
+        "    redis.call('GET', body_key(case_id)) or '')\nend\n\nredis.call('HSET', call_key(call_id), 'failure'",
+        "    '')\nend\n\nredis.call('HSET', call_key(call_id), 'failure'"),
+    "a call with another response ends before it is merged": (
+        "  return reply('MERGE',", "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
+        "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
     "another request gets the same case": (
         " and existing.fingerprint == fingerprint", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",

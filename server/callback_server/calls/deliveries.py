@@ -193,7 +193,10 @@ class Deliveries:
             and activity.retries.wait_ms(attempt.number_since_start - 1, attempt.age_ms, 0) is None
         ):
             return _AttemptResult(DeliveryStatus.DEAD)
-        outcome = await self._dispatcher.dispatch(grant, attempt.request)
+        result = await self._dispatcher.dispatch(grant, attempt.request)
+        # The call ended before, so the decision is recorded over the response that the handler got.
+        outcome = self._dispatcher.outcome(result, grant.response)
+        self._dispatcher.report(grant, result, outcome)
         if outcome.status is CallStatus.SUCCEEDED:
             return _AttemptResult(DeliveryStatus.DELIVERED, outcome=outcome)
         if outcome.status is CallStatus.REJECTED:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import time
 from typing import Final
@@ -21,6 +22,7 @@ import msgspec
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain.call import CallStatus
+from callback_server.domain.case import Case
 from callback_server.domain.response import REJECTION, overlay
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.dispatch import HandlerDispatcher
@@ -31,7 +33,7 @@ from callback_server.store.connection.resend import resend_knowing
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.finish_call import finish_call
+from callback_server.store.transitions.finish_call import ResponseReplaced, finish_call
 from callback_server.transition_log import log_call_ended
 
 log = get_logger()
@@ -91,8 +93,10 @@ class HeldCalls:
             return None
         return held if held is not None and held.status is not CallStatus.RUNNING else None
 
-    async def answer(self, call_id: str, decision: Decision, *, activity: str) -> None:
-        """Answer a held call, on whichever process its caller waits.
+    async def answer(self, call_id: str, decision: Decision, case: Case) -> None:
+        """Answer a held call of a case, on whichever process its caller waits.
+
+        The answer is the response of the case as it is when the answer is recorded, overlaid by the decision.
 
         Raises:
             CallNotFoundError: There is no such call.
@@ -109,24 +113,42 @@ class HeldCalls:
         digest = hashlib.sha256(
             msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open))
         ).hexdigest()
-        if held.status is CallStatus.RUNNING and held.response is not None:
-            response = overlay(held.response if decision.accepted else REJECTION, decision.override)
-            if broken := self._dispatcher.problems(response):
-                raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
-            outcome = self._dispatcher.outcome_of_decision(held.response, decision)
-            finished, unsure = await resend_knowing(
-                lambda: finish_call(
-                    self._scripts, call_id=call_id, outcome=outcome, recording=self._recording, answer_digest=digest
-                )
-            )
-            if finished is not None:
+        if held.status is CallStatus.RUNNING:
+            if await self._finish(call_id, decision, digest, case):
                 self._replica_bus.send(held.replica, CallAnswered(call_id))
-                if unsure or not finished.again:  # else another client gave the same answer before
-                    log_call_ended(call_id, activity, outcome, finished.effect)
                 return
             held = await read_held(self._scripts, call_id) or held
         if held.answer_digest != digest:
             raise errors.CallAnsweredError(held.status)
+
+    async def _finish(self, call_id: str, decision: Decision, digest: str, case: Case) -> bool:
+        """Record the answer to a held call, and return whether the call has ended with it."""
+        response, version, unsure = case.response, case.version, False
+        while True:
+            merged = overlay(response if decision.accepted else REJECTION, decision.override)
+            if broken := self._dispatcher.problems(merged):
+                raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
+            outcome = self._dispatcher.outcome_of_decision(response, decision)
+            finished, maybe_done = await resend_knowing(
+                functools.partial(
+                    finish_call,
+                    self._scripts,
+                    call_id=call_id,
+                    outcome=outcome,
+                    version=version if decision.accepted else None,
+                    recording=self._recording,
+                    answer_digest=digest,
+                )
+            )
+            unsure = unsure or maybe_done
+            if finished is None:
+                return False
+            if isinstance(finished, ResponseReplaced):
+                response, version = finished.response, finished.version
+                continue
+            if unsure or not finished.again:  # else another client gave the same answer before
+                log_call_ended(call_id, case.activity, outcome, finished.effect)
+            return True
 
     def _on_answered(self, message: CallAnswered) -> None:
         if (waiting := self._waiting.get(message.call_id)) is not None:

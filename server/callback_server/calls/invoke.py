@@ -3,7 +3,8 @@
 1. The claim is durable before a handler starts. The end is durable before the caller gets its response.
 2. A call runs in a task of its own. A caller that disconnects, an edge that dies or a deadline of the edge does not
    cancel it; only the end of this process does.
-3. Claim and finish are sent again, with the same call_id, until the store replies or the lease ends.
+3. Claim and finish are sent again, with the same call_id, until the store replies or the lease ends. If the response
+   of the case was replaced meanwhile, the decision is merged with the new one, and the finish is sent again.
 4. A handler that provably did not get the call makes it NOT_STARTED. A handler that may have got it never does.
 5. The handler decides, or, for a held call, the person or program that answers it. In an ACK case the claim stores the
    whole call, and its delivery starts.
@@ -31,7 +32,7 @@ from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
 from callback_server.domain.response import Response, ResponseType, complete, problems
-from callback_server.handlers.dispatch import HandlerDispatcher, failed
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -48,7 +49,7 @@ from callback_server.store.transitions.claim_call import (
     VerificationRequired,
     claim_call,
 )
-from callback_server.store.transitions.finish_call import FinishResult, finish_call
+from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.flag_call import CallFlag, flag_call
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.transition_log import log_call_ended
@@ -306,25 +307,44 @@ class CallInvoker:
         if grant.answer_mode is AnswerMode.HOLD:
             if held := await self._held.wait(grant.call_id, self._dispatcher.timeout_s(grant, held=True)):
                 return _outcome_of_held(grant.call_id, held)
-            outcome = failed(CallFailure.DEADLINE_EXCEEDED, "the call was not answered before its deadline")
+            result = HandlerResult(
+                failed(CallFailure.DEADLINE_EXCEEDED, "the call was not answered before its deadline")
+            )
         else:
             with metrics.HANDLER_SECONDS.time():
-                outcome = await self._dispatcher.dispatch(grant, request)
+                result = await self._dispatcher.dispatch(grant, request)
         try:
             with metrics.FINISH_SECONDS.time():
-                finished = await self._finish(grant.call_id, outcome, lease_end)
+                outcome, finished = await self._merge_and_finish(grant, result, lease_end)
         except errors.OutcomeUnknownError:
             if grant.answer_mode is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
                 return _outcome_of_held(grant.call_id, held)  # it was answered at the last moment
             raise
         log_call_ended(grant.call_id, grant.activity, outcome, finished.effect)
+        self._dispatcher.report(grant, result, outcome)
         return outcome
 
-    async def _finish(self, call_id: str, outcome: Outcome, lease_end: float) -> FinishResult:
+    async def _merge_and_finish(
+        self, grant: Grant, result: HandlerResult, lease_end: float
+    ) -> tuple[Outcome, FinishResult]:
+        """Record the outcome that the decision has with the response of the case as it is then."""
+        response, version = grant.response, grant.version
+        while True:
+            outcome = self._dispatcher.outcome(result, response)
+            finished = await self._finish(grant.call_id, outcome, version if result.is_merged else None, lease_end)
+            if isinstance(finished, FinishResult):
+                return outcome, finished
+            response, version = finished.response, finished.version
+
+    async def _finish(
+        self, call_id: str, outcome: Outcome, version: int | None, lease_end: float
+    ) -> FinishResult | ResponseReplaced:
         left_s = lease_end - time.monotonic()
         try:
             finished = await resend(
-                lambda: finish_call(self._scripts, call_id=call_id, outcome=outcome, recording=self._recording),
+                lambda: finish_call(
+                    self._scripts, call_id=call_id, outcome=outcome, version=version, recording=self._recording
+                ),
                 unsent_s=left_s,
                 unsure_s=left_s,
             )

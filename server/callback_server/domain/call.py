@@ -85,6 +85,8 @@ class Grant(msgspec.Struct, frozen=True):
     fallback: Fallback | None = None
     replayed: bool = False
     """The owner asked for a replay of the call."""
+    version: int = 0
+    """The version of `response`, for the end of the call. The end of a delivery does not need it."""
 
 
 class DeliveryStatus(enum.StrEnum):

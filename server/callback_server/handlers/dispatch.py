@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
@@ -23,6 +24,21 @@ log = get_logger()
 
 LATE_S: Final = 2.0
 """How long after the deadline to wait for a handler that should have ended by itself, in seconds: within the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerResult:
+    """What a handler decided on a call, or why it did not."""
+
+    decision: Decision | Outcome
+    """The decision. An outcome: there is none, and the call ends so."""
+    reply: Reply | None = None
+    """What the handler replied. None: nothing, or nothing valid."""
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the outcome depends on the response of the case."""
+        return isinstance(self.decision, Decision) and self.decision.accepted
 
 
 class HandlerDispatcher:
@@ -54,17 +70,19 @@ class HandlerDispatcher:
         deadline = deadline_ms(self._activities, grant.activity, held=held)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
-    async def dispatch(self, grant: Grant, request: Request) -> Outcome:
-        """Ask the handler of a call for its decision, within the deadline and the lease, and return the outcome."""
+    async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:
+        """Ask the handler of a call for its decision, within the deadline and the lease."""
         handler = self._handlers.get(grant.activity, self._workers)
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:
-            return failed(CallFailure.HANDLER_UNREACHABLE, "the store replied too late to start the handler")
+            return HandlerResult(
+                failed(CallFailure.HANDLER_UNREACHABLE, "the store replied too late to start the handler")
+            )
         reply: Reply | None = None
         try:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
-            outcome = self.outcome_of_decision(grant.response, decision(reply.answer))
+            return HandlerResult(decision(reply.answer), reply)
         except HandlerError as error:
             outcome = failed(error.failure, error.detail)
         except TimeoutError:
@@ -72,12 +90,21 @@ class HandlerDispatcher:
         except Exception:
             log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
             outcome = failed(CallFailure.HANDLER_ERROR, "internal error; the log of the server has the details")
-        if reply is not None and outcome.failure is CallFailure.INVALID_RESPONSE:
+        return HandlerResult(outcome, reply)
+
+    def outcome(self, result: HandlerResult, base: Response) -> Outcome:
+        """Return the outcome of a call; `base` is the case's response."""
+        if isinstance(result.decision, Decision):
+            return self.outcome_of_decision(base, result.decision)
+        return result.decision
+
+    def report(self, grant: Grant, result: HandlerResult, outcome: Outcome) -> None:
+        """Tell the handler of a call whose outcome it is that its decision cannot be rendered, if that is so."""
+        if result.reply is not None and outcome.failure is CallFailure.INVALID_RESPONSE:
             refusal = handler_pb2.RefuseAnswerRequest(
                 call_id=grant.call_id, callback_activity=grant.activity, problem=outcome.detail
             )
-            reply.refuse(refusal)
-        return outcome
+            result.reply.refuse(refusal)
 
     def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
         """Return the outcome of a decision; `base` is the case's response."""

@@ -168,13 +168,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
-        case, _ = await self._call(call_id, caller)
+        await self._call(call_id, caller)
         decision = Decision(
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
             keep_open=request.keep_open,
         )
-        await self._held.answer(call_id, decision, activity=case.activity)
+        await self._held.answer(call_id, decision, await self._case(case_id, caller))
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         call = await self._shown_call(call_id, caller)
         return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)

@@ -229,7 +229,8 @@ class AsyncCallbackClient:
     ) -> Callback:
         """Replace attributes of the response of a case that is not closed, and return the case.
 
-        A running call keeps the response with which it started.
+        A call that runs or is held is answered with the new response, if it is accepted. So a handler can set the
+        response of its own call.
 
         Args:
             case_id: The case.

@@ -126,7 +126,9 @@ class HandleCallbackRequest(_message.Message):
 
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response is the response of the case when the call started. The caller gets it unless the handler overrides it."""
+        """response is the response of the case when the call started. The caller gets the response that the case has when the
+        call ends, which SetResponse may have changed, unless the handler overrides it.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -182,7 +184,8 @@ class HandleCallbackResponse(_message.Message):
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
-        """response overrides the response of the case. After ACCEPTED, each attribute that is set replaces that of the case.
+        """response overrides the response that the case has when the call ends. After ACCEPTED, each attribute that is set
+        replaces that of the case.
         After REJECTED, only this response is used, with code 422 by default. If the resulting response is not valid, the
         call is FAILED, the caller gets a 502, and the handler gets the reason (RefuseAnswer, or `answer_refused` for a
         worker).

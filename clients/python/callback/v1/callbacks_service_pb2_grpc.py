@@ -146,9 +146,9 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetResponse(self, request, context):
-        """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
-        or STORE_UNAVAILABLE.
+        """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
+        is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,9 +50,9 @@ class CallbacksServiceStub:
     STORE_UNAVAILABLE.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
-    """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
-    or STORE_UNAVAILABLE.
+    """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
+    is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
     """
     AnswerCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]
     """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
@@ -131,9 +131,9 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     STORE_UNAVAILABLE.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
-    """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-    response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
-    or STORE_UNAVAILABLE.
+    """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
+    is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
     """
     AnswerCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]  # type: ignore[assignment]
     """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
@@ -221,9 +221,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.SetResponseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.SetResponseResponse, _abc.Awaitable[_callbacks_service_pb2.SetResponseResponse]]:
-        """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs keeps the
-        response that the case had when the call started. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED
-        or STORE_UNAVAILABLE.
+        """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
+        is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

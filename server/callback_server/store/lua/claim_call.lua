@@ -17,8 +17,8 @@
 --       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
---          sender is to run, 0 = none), content and body as they were at the claim, the effect of a recorded call on
---          its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
+--          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
+--          a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason;
 --          BUSY: another call runs on a single-use case;
@@ -50,10 +50,10 @@ if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 
-local function grant(word, attempt, lease_left_ms, content, body, effect)
+local function grant(word, attempt, lease_left_ms, content, body, version, effect)
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
-  return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '', effect or '',
-    case.answer_mode or '', fallback)
+  return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '',
+    tonumber(version), effect or '', case.answer_mode or '', fallback)
 end
 
 -- Returns what is left of the lease of the delivery's first attempt, which the sender of the claim runs.
@@ -66,12 +66,12 @@ end
 if known[1] == 'RUNNING' then
   local left = tonumber(redis.call('ZSCORE', leases_key(), call_id)) - now
   if left <= 0 then return reply('STALE') end
-  return grant('CLAIMED', known[2], left, known[3], known[4])
+  return grant('CLAIMED', known[2], left, known[3], known[4], known[5])
 elseif known[1] and ends_at_claim(case) and known[3] then
-  return grant('RECORDED', known[2], delivery_left_ms(), known[3], known[4], known[6])
+  return grant('RECORDED', known[2], delivery_left_ms(), known[3], known[4], known[5], known[6])
 elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- erased, and the case has the same response
   return grant('RECORDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
-    redis.call('GET', body_key(case_id)), known[6])
+    redis.call('GET', body_key(case_id)), known[5], known[6])
 elseif known[1] then
   return reply('STALE')
 end
@@ -147,7 +147,7 @@ if ends_at_claim(case) then
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end
-  return grant('RECORDED', attempt, running and lease_ms or 0, content, body, effect)
+  return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
 end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if case.answer_mode == 'HOLD' then
@@ -157,4 +157,4 @@ end
 local status = status_during_call(case.mode)
 if status ~= case.status then set_case_status(case, status) end
 emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')
-return grant('CLAIMED', attempt, lease_ms, content, body)
+return grant('CLAIMED', attempt, lease_ms, content, body, case.version)

@@ -23,7 +23,7 @@ _CALL_FIELDS: Final = (
     "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
     "delivery_detail", "delivery_response",
 )  # fmt: skip
-_HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "response", "response_body")
+_HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
 
 
@@ -36,8 +36,6 @@ class HeldCall:
     """The replica where the caller waits. Empty: the call is not held."""
     answer_digest: str
     """A digest of the answer. Empty: there is no answer yet."""
-    response: Response | None
-    """While the call runs: the response of the case as it was at the claim."""
     answer: Response | None
     """The whole answer, which is kept for a moment."""
 
@@ -171,14 +169,13 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     pipeline = scripts.client.pipeline(transaction=False)
     pipeline.hmget(keys.key(partition, "call", call_id), *_HELD_CALL_FIELDS)
     pipeline.get(keys.key(partition, "answer", call_id))
-    (status, replica, answer_digest, response, body), answer = await _replies(pipeline)
+    (status, replica, answer_digest), answer = await _replies(pipeline)
     if status is None:
         return None
     return HeldCall(
         status=CallStatus(status.decode()),
         replica=(replica or b"").decode(),
         answer_digest=(answer_digest or b"").decode(),
-        response=unpack_content(response, body or b"")[1] if response else None,
         answer=unpack_answer(answer) if answer else None,
     )
 

@@ -184,7 +184,8 @@ async def claim_call(
         limited_owners=[value for pair in limited_owners for value in pair],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, lease_left_ms, content, response_body, effect, answer_mode, fallback = facts
+        attempt, owner, activity, lease_left_ms, content, response_body, version, *others = facts
+        effect, answer_mode, fallback = others
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
@@ -193,6 +194,7 @@ async def claim_call(
             activity=activity.decode(),
             settings=settings,
             response=response,
+            version=version,
             lease_left_ms=lease_left_ms,
             recorded=word == b"RECORDED",
             effect=unpack_effect(effect),
