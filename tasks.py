@@ -17,7 +17,6 @@ if sys.version_info < (3, 11):  # noqa: UP036  # the message is for users of an 
 
 import importlib.util
 import inspect
-import re
 import tempfile
 import textwrap
 from collections.abc import Callable
@@ -131,10 +130,10 @@ def lint() -> None:
 
 
 def types() -> None:
-    """Check types, strictly: all packages, then this file."""
+    """Check types, strictly: all packages, then this file and the generators."""
     enter("dev")
     run("mypy")
-    run("mypy", "tasks.py")
+    run("mypy", "tasks.py", "generators")
 
 
 def generate(*arguments: str) -> None:
@@ -287,34 +286,6 @@ def apt_install(packages: list[str]) -> bool:
 GENERATED = ("callback/v1/*_pb2*.py*", "callback/_reasons.py", "callback/client/_sync_client.py")
 """Generated files, in `clients/python`."""
 
-SYNCHRONOUS = (
-    (r"AsyncCallbackClient", "CallbackClient"),
-    (r"AsyncCallWatch", "CallWatch"),
-    (r"An asyncio client", "A client"),
-    (
-        r"This module is the source of both clients:.*?from\s+it\.",
-        "Generated from `_async_client.py`: change it there, then `python3 tasks.py generate`.",
-    ),
-    (r",\s+all on the event loop of the first one", ",\n    from any thread"),
-    (
-        r"a channel belongs to the event loop that runs when it is created",
-        "a gRPC channel does not survive a fork of its process",
-    ),
-    (r"if TYPE_CHECKING:\n.*?\n\n", ""),
-    (r'"?CallbacksServiceAsyncStub"?', "CallbacksServiceStub"),
-    (r"\b(async|await) ", ""),
-    (r"\ban `with`", "a `with`"),
-    (r"__a(enter|exit|iter|next)__", r"__\1__"),
-    (r"\ba(iter|next)\b", r"\1"),
-    (r"\b(Stop)?Async(Iterat)", r"\1\2"),
-    (r"grpc\.aio\.UnaryStreamCall\[messages\.WatchCallsRequest, ", "grpc._CallIterator["),
-    (r"\bgrpc\.aio\.", "grpc."),
-    (r"\basyncio\.CancelledError\b", "ValueError"),  # raised by a closed channel
-    (r" or is_being_cancelled\(\)", ""),
-    (r"\basyncio\b", "time"),
-)
-"""Replacements that turn `AsyncCallbackClient` into `CallbackClient`, in code and docstrings, in this order."""
-
 
 def stale_code() -> dict[Path, bytes | None]:
     """Return the new content of each generated file that is out of date; None for a file that must be deleted."""
@@ -329,17 +300,15 @@ def stale_code() -> dict[Path, bytes | None]:
 
 def generate_client(target: Path) -> None:
     """Generate the synchronous client from the asyncio one into a folder."""
-    text = (PYTHON / "callback" / "client" / "_async_client.py").read_text()
-    for pattern, replacement in SYNCHRONOUS:
-        text, times = re.subn(pattern, replacement, text, flags=re.DOTALL)
-        if times == 0:
-            sys.exit(f"_async_client.py has no match for {pattern}")
-    made = target / "callback" / "client" / "_sync_client.py"
+    from generators.sync_client import synchronous
+
+    folder = Path("callback", "client")
+    made = target / folder / "_sync_client.py"
     made.parent.mkdir(exist_ok=True)
-    made.write_text(text)
+    made.write_text(synchronous((PYTHON / folder / "_async_client.py").read_text()))
     ruff = [sys.executable, "-m", "ruff"]
     settings = ["--config", str(ROOT / "pyproject.toml"), "--quiet"]
-    run(*ruff, "check", *settings, "--select", "I,F401,UP028", "--fix", "--unsafe-fixes", made)
+    run(*ruff, "check", *settings, "--select", "I,UP028", "--fix", "--unsafe-fixes", made)
     run(*ruff, "format", *settings, made)
 
 

@@ -17,7 +17,7 @@ SOURCES = {name: path for name, path in TEXTS.items() if path.suffix == ".py"}
 PRODUCT = {
     name: path
     for name, path in SOURCES.items()
-    if any(path.is_relative_to(folder) for folder in PACKAGES.values()) or name == "tasks.py"
+    if any(path.is_relative_to(folder) for folder in PACKAGES.values()) or name.startswith(("tasks.py", "generators/"))
 }
 PROSE = {name: path for name, path in TEXTS.items() if path.suffix in {".md", ".proto"} or name in PRODUCT}
 

@@ -1,17 +1,15 @@
 """Client of the gRPC `CallbacksService`: generate URLs, set responses, answer calls, read and watch what arrived.
 
-This module is the source of both clients: `python3 tasks.py generate` makes `_sync_client.py` (`CallbackClient`) from
-it.
+`_sync_client.py` is generated from `_async_client.py`: run `python3 tasks.py generate` after each change.
 """
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 
@@ -36,6 +34,7 @@ from callback._values import (
     Page,
     Response,
 )
+from callback.client import _async_grpc as grpc_io
 from callback.client import _requests
 from callback.connection._backoff import (
     DEFAULT_TIMEOUT_S,
@@ -46,15 +45,11 @@ from callback.connection._backoff import (
     wait_backoff,
 )
 from callback.connection._bearer_token import token_metadata, warn_of_plain_text
-from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import Tls, TlsFiles
 from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
-
-if TYPE_CHECKING:
-    from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceAsyncStub  # exists for type checkers only
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -69,8 +64,8 @@ class AsyncCallbackClient:
             callback = await client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
             print(callback.url)
 
-    The client connects with its first request, and reconnects by itself. It serves any number of concurrent requests,
-    all on the event loop of the first one.
+    The client connects with its first request, and reconnects by itself. It serves any number of concurrent requests:
+    an asyncio client on the event loop of the first one, a synchronous client from any thread.
 
     Every method takes a `timeout` in seconds, and raises `CallbackError` or a subclass, never an error of gRPC. While
     the server or its store is unreachable, the client sends the request again with exponential backoff until the
@@ -111,7 +106,7 @@ class AsyncCallbackClient:
         self._metadata = token_metadata(token, token_file)
         self._timeout = finite_timeout(timeout)
         self._retry = retry
-        self._channel: grpc.aio.Channel | None = None
+        self._channel: grpc_io.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
@@ -621,7 +616,7 @@ class AsyncCallbackClient:
                     raise
             if backoff.remaining <= 0:
                 raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
-            await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+            await grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
 
     async def _find_ended_call(self, case_id: str, after: int, *, timeout: float) -> Call | None:
         """Return the earliest stored call after the number `after` that has ended, with its body; None if none has."""
@@ -635,7 +630,7 @@ class AsyncCallbackClient:
         found = _requests.find_awaited_call(callback, calls)
         return await self.get_call(found.call_id, timeout=timeout) if found else None
 
-    def _connection(self) -> grpc.aio.Channel:
+    def _connection(self) -> grpc_io.Channel:
         """Return the channel. The first request creates it, and changed files of `tls` replace it.
 
         gRPC closes a replaced channel once its requests have ended.
@@ -643,18 +638,17 @@ class AsyncCallbackClient:
         if self._closed:
             raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
-            # Not in the constructor: a channel belongs to the event loop that runs when it is created.
+            # Not in the constructor: a channel does not survive a fork of its process, and a channel of asyncio belongs
+            # to the event loop that runs when it is created.
             if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
                 options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-                self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
+                self._channel = grpc_io.secure_channel(self._target, self._tls.credentials, options=options)
             elif self._channel is None:
-                self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+                self._channel = grpc_io.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
 
-    def _watch(
-        self, request: messages.WatchCallsRequest
-    ) -> "grpc.aio.UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse]":
-        stub: CallbacksServiceAsyncStub = CallbacksServiceStub(self._connection())
+    def _watch(self, request: messages.WatchCallsRequest) -> "grpc_io.WatchStream":
+        stub: grpc_io.Stub = CallbacksServiceStub(self._connection())
         return stub.WatchCalls(request, metadata=self._metadata())
 
     def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> None:
@@ -671,7 +665,7 @@ class AsyncCallbackClient:
 
     async def _call(
         self,
-        method: Callable[["CallbacksServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply]"],
+        method: Callable[["grpc_io.Stub"], "grpc_io.UnaryMethod[_Request, _Reply]"],
         request: _Request,
         backoff: Backoff,
         *,
@@ -682,8 +676,8 @@ class AsyncCallbackClient:
             rpc = method(CallbacksServiceStub(self._connection()))
             try:
                 return await rpc(request, timeout=backoff.remaining, metadata=self._metadata())
-            except asyncio.CancelledError as failure:  # raised by gRPC when the channel is closed
-                if not self._closed or is_being_cancelled():
+            except grpc_io.CANCELLED as failure:
+                if not self._closed or grpc_io.is_being_cancelled():
                     raise
                 raise self._closed_error() from failure
             except grpc.RpcError as failure:
@@ -691,7 +685,7 @@ class AsyncCallbackClient:
                 pause = backoff.next_pause(error.retry_after)
                 if once or not self._retry or not is_retryable(error) or pause >= backoff.remaining:
                     raise error from failure
-            await asyncio.sleep(pause)
+            await grpc_io.sleep(pause)
 
 
 class AsyncCallWatch(AsyncIterator[CallEvent]):
@@ -713,7 +707,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
         self._client = client
         self._request = request
         self._timeout = timeout
-        self._stream: grpc.aio.UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse] | None = None
+        self._stream: grpc_io.WatchStream | None = None
         self._events: deque[CallEvent] = deque()
         self._closed = False
 
@@ -774,8 +768,8 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 if self._stream is None:
                     self._stream = self._client._watch(self._request)  # noqa: SLF001  # same module
                 message = await anext(aiter(self._stream), None)
-            except asyncio.CancelledError as failure:  # raised by gRPC when the stream or channel is closed
-                if not (self._closed or self._client._closed) or is_being_cancelled():  # noqa: SLF001  # same module
+            except grpc_io.CANCELLED as failure:
+                if not (self._closed or self._client._closed) or grpc_io.is_being_cancelled():  # noqa: SLF001  # same module
                     raise
                 if self._closed:
                     return
@@ -794,4 +788,4 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._stream = None
                 if backoff.remaining <= 0:
                     raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
-            await asyncio.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+            await grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))

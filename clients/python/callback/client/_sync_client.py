@@ -1,10 +1,9 @@
 """Client of the gRPC `CallbacksService`: generate URLs, set responses, answer calls, read and watch what arrived.
 
-Generated from `_async_client.py`: change it there, then `python3 tasks.py generate`.
+`_sync_client.py` is generated from `_async_client.py`: run `python3 tasks.py generate` after each change.
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
@@ -36,6 +35,7 @@ from callback._values import (
     Response,
 )
 from callback.client import _requests
+from callback.client import _sync_grpc as grpc_io
 from callback.connection._backoff import (
     DEFAULT_TIMEOUT_S,
     Backoff,
@@ -64,8 +64,8 @@ class CallbackClient:
             callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
             print(callback.url)
 
-    The client connects with its first request, and reconnects by itself. It serves any number of concurrent requests,
-    from any thread.
+    The client connects with its first request, and reconnects by itself. It serves any number of concurrent requests:
+    an asyncio client on the event loop of the first one, a synchronous client from any thread.
 
     Every method takes a `timeout` in seconds, and raises `CallbackError` or a subclass, never an error of gRPC. While
     the server or its store is unreachable, the client sends the request again with exponential backoff until the
@@ -106,7 +106,7 @@ class CallbackClient:
         self._metadata = token_metadata(token, token_file)
         self._timeout = finite_timeout(timeout)
         self._retry = retry
-        self._channel: grpc.Channel | None = None
+        self._channel: grpc_io.Channel | None = None
         self._opening = threading.Lock()
         self._closed = False
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
@@ -609,7 +609,7 @@ class CallbackClient:
                     raise
             if backoff.remaining <= 0:
                 raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
-            time.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+            grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
 
     def _find_ended_call(self, case_id: str, after: int, *, timeout: float) -> Call | None:
         """Return the earliest stored call after the number `after` that has ended, with its body; None if none has."""
@@ -623,7 +623,7 @@ class CallbackClient:
         found = _requests.find_awaited_call(callback, calls)
         return self.get_call(found.call_id, timeout=timeout) if found else None
 
-    def _connection(self) -> grpc.Channel:
+    def _connection(self) -> grpc_io.Channel:
         """Return the channel. The first request creates it, and changed files of `tls` replace it.
 
         gRPC closes a replaced channel once its requests have ended.
@@ -631,16 +631,17 @@ class CallbackClient:
         if self._closed:
             raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
-            # Not in the constructor: a gRPC channel does not survive a fork of its process.
+            # Not in the constructor: a channel does not survive a fork of its process, and a channel of asyncio belongs
+            # to the event loop that runs when it is created.
             if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
                 options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-                self._channel = grpc.secure_channel(self._target, self._tls.credentials, options=options)
+                self._channel = grpc_io.secure_channel(self._target, self._tls.credentials, options=options)
             elif self._channel is None:
-                self._channel = grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+                self._channel = grpc_io.insecure_channel(self._target, options=CHANNEL_OPTIONS)
             return self._channel
 
-    def _watch(self, request: messages.WatchCallsRequest) -> "grpc._CallIterator[messages.WatchCallsResponse]":
-        stub: CallbacksServiceStub = CallbacksServiceStub(self._connection())
+    def _watch(self, request: messages.WatchCallsRequest) -> "grpc_io.WatchStream":
+        stub: grpc_io.Stub = CallbacksServiceStub(self._connection())
         return stub.WatchCalls(request, metadata=self._metadata())
 
     def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> None:
@@ -657,7 +658,7 @@ class CallbackClient:
 
     def _call(
         self,
-        method: Callable[[CallbacksServiceStub], "grpc.UnaryUnaryMultiCallable[_Request, _Reply]"],
+        method: Callable[["grpc_io.Stub"], "grpc_io.UnaryMethod[_Request, _Reply]"],
         request: _Request,
         backoff: Backoff,
         *,
@@ -668,8 +669,8 @@ class CallbackClient:
             rpc = method(CallbacksServiceStub(self._connection()))
             try:
                 return rpc(request, timeout=backoff.remaining, metadata=self._metadata())
-            except ValueError as failure:  # raised by gRPC when the channel is closed
-                if not self._closed:
+            except grpc_io.CANCELLED as failure:
+                if not self._closed or grpc_io.is_being_cancelled():
                     raise
                 raise self._closed_error() from failure
             except grpc.RpcError as failure:
@@ -677,7 +678,7 @@ class CallbackClient:
                 pause = backoff.next_pause(error.retry_after)
                 if once or not self._retry or not is_retryable(error) or pause >= backoff.remaining:
                     raise error from failure
-            time.sleep(pause)
+            grpc_io.sleep(pause)
 
 
 class CallWatch(Iterator[CallEvent]):
@@ -699,7 +700,7 @@ class CallWatch(Iterator[CallEvent]):
         self._client = client
         self._request = request
         self._timeout = timeout
-        self._stream: grpc._CallIterator[messages.WatchCallsResponse] | None = None
+        self._stream: grpc_io.WatchStream | None = None
         self._events: deque[CallEvent] = deque()
         self._closed = False
 
@@ -760,8 +761,8 @@ class CallWatch(Iterator[CallEvent]):
                 if self._stream is None:
                     self._stream = self._client._watch(self._request)  # noqa: SLF001  # same module
                 message = next(iter(self._stream), None)
-            except ValueError as failure:  # raised by gRPC when the stream or channel is closed
-                if not (self._closed or self._client._closed):  # noqa: SLF001  # same module
+            except grpc_io.CANCELLED as failure:
+                if not (self._closed or self._client._closed) or grpc_io.is_being_cancelled():  # noqa: SLF001  # same module
                     raise
                 if self._closed:
                     return
@@ -780,4 +781,4 @@ class CallWatch(Iterator[CallEvent]):
                 self._stream = None
                 if backoff.remaining <= 0:
                     raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
-            time.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+            grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))

@@ -1,0 +1,27 @@
+"""What `_async_client.py` uses of asyncio and of gRPC for asyncio. `_sync_grpc.py` has the same names for threads."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+
+from callback.connection._cancellation import is_being_cancelled
+from callback.v1 import callbacks_service_pb2 as messages
+
+if TYPE_CHECKING:
+    from grpc.aio import UnaryStreamCall, UnaryUnaryMultiCallable
+
+    from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceAsyncStub  # exists for type checkers only
+
+    Stub = CallbacksServiceAsyncStub
+    UnaryMethod = UnaryUnaryMultiCallable
+    WatchStream = UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse]
+
+__all__ = ["CANCELLED", "Channel", "insecure_channel", "is_being_cancelled", "secure_channel", "sleep"]
+
+CANCELLED = asyncio.CancelledError
+"""Raised by gRPC for a request whose channel or stream was closed, and by asyncio in a task that is cancelled."""
+Channel = grpc.aio.Channel
+insecure_channel = grpc.aio.insecure_channel
+secure_channel = grpc.aio.secure_channel
+sleep = asyncio.sleep

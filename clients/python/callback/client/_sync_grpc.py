@@ -1,0 +1,29 @@
+"""What `_sync_client.py` uses of gRPC for threads. `_async_grpc.py` has the same names for asyncio."""
+
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+
+from callback.v1 import callbacks_service_pb2 as messages
+
+if TYPE_CHECKING:
+    from grpc import UnaryUnaryMultiCallable
+
+    from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+
+    Stub = CallbacksServiceStub
+    UnaryMethod = UnaryUnaryMultiCallable
+    WatchStream = grpc._CallIterator[messages.WatchCallsResponse]  # noqa: SLF001  # exists for type checkers only
+
+CANCELLED = ValueError
+"""Raised by gRPC for a request whose channel or stream was closed."""
+Channel = grpc.Channel
+insecure_channel = grpc.insecure_channel
+secure_channel = grpc.secure_channel
+sleep = time.sleep
+
+
+def is_being_cancelled() -> bool:
+    """Return whether the caller itself is being cancelled: never, because a thread cannot be."""
+    return False
