@@ -162,8 +162,9 @@ class ServerSettings(ProcessSettings):
     """Maximum number of bytes of ended calls of a callback that are kept."""
     record_bodies: bool = True
     """Whether the bodies of requests and of handlers' decisions are recorded. Handlers and callers still receive them.
-    A complete request is kept until its delivery succeeds; if the delivery is dead, until retention ends, so that it
-    can be replayed."""
+    The complete request of a held call is kept until the call ends, so that it can be read and answered. That of a
+    delivery is kept until the delivery succeeds; if the delivery is dead, until retention ends, so that it can be
+    replayed."""
     record_headers: bool = True
     """Whether the headers of requests and of handlers' decisions are recorded, in the same way. Query strings are
     always recorded."""

@@ -7,6 +7,7 @@ import grpc
 import pytest
 import redis.asyncio
 from support.handlers import accept, override, stub_handler
+from support.leases import end_leases
 from support.services import refusal, response, running_services
 from support.wait import wait_until
 
@@ -14,6 +15,9 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.settings import ActivitySettings
+from callback_server.store import keys
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.sweep_partition import sweep_partition
 
 CAME_BODY, CAME_HEADER, CAME_QUERY, CAME_ADDRESS = b"came-body", "came-header", "came=query", "192.0.2.77"
 GAVE_BODY, GAVE_HEADER = b"gave-body", "gave-header"
@@ -145,6 +149,89 @@ async def test_a_recorded_call_keeps_the_response_of_its_case_in_any_case(store)
     assert (ended.request_body, ended.request_body_size) == (b"", len(CAME_BODY))
     assert ended.response.response_body == OWN_BODY
     assert [header.value for header in ended.response.response_headers.headers] == [OWN_HEADER]
+
+
+async def held(services, made):
+    """Return a call that waits for its answer, and its caller."""
+    caller = asyncio.create_task(call(services, made))
+
+    async def waits():
+        page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
+        return page.calls[0] if page.calls else None
+
+    return await wait_until(waits, what="the held call"), caller
+
+
+async def shown(services, call_id):
+    return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+
+
+NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bodies": False, "record_headers": False}]
+
+
+@pytest.mark.parametrize("recording", NOT_RECORDED, ids=str)
+@pytest.mark.parametrize("end", ["answer", "lease"])
+async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call_ends(store, recording, end):
+    async with running_services(store, **recording) as services:
+        made = await generate(services, "form")
+        waiting, caller = await held(services, made)
+        seen = await shown(services, waiting.call_id)
+        for each in (waiting, seen):
+            assert [header.value for header in each.request_headers] == [CAME_HEADER]
+            assert each.request_body_size == len(CAME_BODY)
+        assert seen.request_body == CAME_BODY
+        if end == "answer":
+            await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=waiting.call_id))
+        else:
+            await end_leases(store)
+            await sweep_partition(
+                services.control_plane.scripts,
+                keys.partition_of(made.callback_case_id),
+                recording=Recording(),
+            )
+        await asyncio.wait([caller])
+        caller.exception()
+        (ended,) = await kept(services, made)
+        assert ended.request_body == (b"" if "record_bodies" in recording else CAME_BODY)
+        assert bool(ended.request_headers) is ("record_headers" not in recording)
+        assert ended.request_body_size == len(CAME_BODY)
+    there = await in_the_store(store)
+    assert (CAME_BODY.decode() in there) is ("record_bodies" not in recording)
+    assert (CAME_HEADER in there) is ("record_headers" not in recording)
+
+
+async def test_of_a_held_call_that_is_erased_nothing_is_left_while_it_waits(store):
+    async with running_services(store, record_bodies=False, record_headers=False) as services:
+        made = await generate(services, "form")
+        waiting, caller = await held(services, made)
+        assert (await erase(services, made)).erased_call_count == 1
+        there = await in_the_store(store)
+        for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS):
+            assert secret not in there
+        await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=waiting.call_id))
+        assert (await caller).response.response_body == OWN_BODY
+        (ended,) = await kept(services, made)
+    assert (ended.status, ended.erased) == (pb.CALL_STATUS_SUCCEEDED, True)
+
+
+async def test_a_delivery_has_its_whole_request_until_it_is_delivered(store, pushing):
+    pushing.gate.clear()
+    async with pushing.start(record_bodies=False, record_headers=False) as services:
+        made = await generate(services, "push", pushing.answers, answer_mode=pb.ANSWER_MODE_ACK)
+        await call(services, made)
+        (running,) = await kept(services, made)
+        assert running.request_body == CAME_BODY
+        assert [header.value for header in running.request_headers] == [CAME_HEADER]
+        pushing.gate.set()
+
+        async def delivered():
+            (each,) = await kept(services, made)
+            return each if each.delivery.status == pb.DELIVERY_STATUS_DELIVERED else None
+
+        ended = await wait_until(delivered, what="the delivery")
+        (asked,) = pushing.stub.requests(pushing.answers)
+        assert asked.request_body == CAME_BODY
+        assert (ended.request_body, list(ended.request_headers)) == (b"", [])
 
 
 # --- erasure by the owner

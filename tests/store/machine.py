@@ -117,7 +117,7 @@ CAME = Request("post", headers=(("x-came", "1"),), body=b"body")
 GAVE = (("x-gave", "1"),)
 MOST_CASES = 4
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
-RECORDED = {b"request_body", b"detail"}
+RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
@@ -833,7 +833,9 @@ class LifeMachine(RuleBasedStateMachine):
                 await self._compare_delivery(call, model.calls[call.id])
                 assert call.status != RUNNING or b"response" in kept[call.id]
                 if not call.erased and call.id not in self.adopted:
-                    whole = not model.calls[call.id].partial
+                    is_held = model.answer_mode == HOLD and call.status == RUNNING
+                    whole = is_held or not model.calls[call.id].partial
+                    assert (b"recorded_request" in kept[call.id]) is (is_held and model.calls[call.id].partial)
                     assert call.request.headers == (CAME.headers if whole or self.recording.headers else ())
                     assert kept[call.id][b"request_body"] == (CAME.body if whole or self.recording.bodies else b"")
                     assert call.request_body_size == len(CAME.body)

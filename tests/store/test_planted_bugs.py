@@ -96,7 +96,16 @@ BUGS = {
         "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
     "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
                                   "local calls", "if not case then return {'UNKNOWN'} end\n\nlocal calls"),
-    "a body outlives the erasure": ("redis.call('HDEL', call_key(call_id), 'request_body')", ""),
+    "a body outlives the erasure": (
+        "redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')", ""),
+    "the recorded part of a held request outlives the erasure": (
+        "'request_body', 'recorded_request', 'drops_body')\n    -- A", "'request_body')\n    -- A"),
+    "a held call is cut before it is answered": (
+        "local is_kept_while_held = partial and case.answer_mode == 'HOLD'", "local is_kept_while_held = false"),
+    "a held request outlives its call": ("    trim_held_request(call_id)\n", ""),
+    "the body of a held request outlives its call": (
+        "    size = size - #call[3]\n    redis.call('HSET', call_key(call_id), 'request_body', '')", ""),
+    "a held request takes room after its end": ("redis.call('HINCRBY', call_key(call_id), 'size', size)", ""),
     "a call with a delivery is deleted": (
         "if not has_delivery then retain_ended_call(case, call_id, now, limits) end",
                                              "retain_ended_call(case, call_id, now, limits)"),

@@ -47,6 +47,8 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "end": "when the call ended",
     "request": "the request, packed, without its body; empty once the call is erased, absent in a tombstone",
     "request_body": "the body of the request",
+    "recorded_request": "of a held call whose request is not recorded whole: `request` from the end of the call on",
+    "drops_body": "flag, beside `recorded_request`: the body of the request is removed at the end of the call",
     "partial": "flag: the request is not kept whole, so it cannot be replayed",
     "response": "packed: while the call runs, the response of the case at the claim; afterwards the answer,"
     " which for a call that the case answers is the same",

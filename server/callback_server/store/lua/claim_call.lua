@@ -5,8 +5,9 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter, call_id,
---       request, request_body (what is kept of the request),
---       whole_request, whole_body (the request as it came; '' = that is what is kept),
+--       request, request_body (what is recorded of the request),
+--       whole_request, whole_body (the request as it came, which a held call keeps until its end and a delivery until
+--       it is delivered; '' = that is what is recorded),
 --       replica (it is told of the answer to a held call), platform_url ('' = none), intent (a RequestIntent),
 --       profile (the verification profile that was passed, '' = none),
 --       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
@@ -117,6 +118,9 @@ for i = declared_leases_first, declared_leases_last, 2 do
 end
 local partial = whole_request ~= ''
 if partial and case.answer_mode == 'ACK' then request, request_body, partial = whole_request, whole_body, false end
+local recorded_request, recorded_body = request, request_body
+local is_kept_while_held = partial and case.answer_mode == 'HOLD'
+if is_kept_while_held then request, request_body = whole_request, whole_body end
 local content = redis.call('GET', content_key(case_id))
 local body = redis.call('GET', body_key(case_id)) or ''
 local attempt = case.call_count + 1
@@ -126,6 +130,10 @@ redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, '
   'request_body', request_body, 'response', content, 'version', case.version, 'size', size)
 if body ~= '' then redis.call('HSET', call_key(call_id), 'response_body', body) end
 if partial then redis.call('HSET', call_key(call_id), 'partial', '1') end
+if is_kept_while_held then
+  redis.call('HSET', call_key(call_id), 'recorded_request', recorded_request)
+  if recorded_body ~= request_body then redis.call('HSET', call_key(call_id), 'drops_body', '1') end
+end
 if message_hash ~= '' then
   redis.call('HSET', call_key(call_id), 'message', message_hash)
   redis.call('SET', message_key(case_id, message_hash), call_id, 'PX', window_ms)

@@ -25,7 +25,7 @@ for i = 1, #calls, 2 do
   if call[3] ~= '' or call[4] == erasure then erased = erased + 1 end
   if call[3] ~= '' then
     redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
-    redis.call('HDEL', call_key(call_id), 'request_body')
+    redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')
     -- A running call keeps the response of its case, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
       if redis.call('ZSCORE', ended_key(), call_id) then

@@ -73,6 +73,20 @@ local function erase_outcome(call_id)
     'delivery_response', 'delivery_body')
 end
 
+-- Removes what is not recorded of the request of a held call. Until its end, whoever answers the call needs it.
+local function trim_held_request(call_id)
+  local call = redis.call('HMGET', call_key(call_id), 'recorded_request', 'request', 'request_body', 'drops_body')
+  if not call[1] then return end
+  local size = #call[1] - #call[2]
+  redis.call('HSET', call_key(call_id), 'request', call[1])
+  if call[4] then
+    size = size - #call[3]
+    redis.call('HSET', call_key(call_id), 'request_body', '')
+  end
+  redis.call('HINCRBY', call_key(call_id), 'size', size)
+  redis.call('HDEL', call_key(call_id), 'recorded_request', 'drops_body')
+end
+
 -- Returns whether a call on this case ends in its claim, because the case answers it.
 local function ends_at_claim(case) return case.activity == RECORD or case.answer_mode == 'ACK' end
 
@@ -135,7 +149,10 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   local effect = reason or status or ''
   redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect)
   redis.call('ZREM', leases_key(), call_id)
-  if case.answer_mode == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end
+  if case.answer_mode == 'HOLD' then
+    redis.call('ZREM', waiting_key(case.owner), call_id)
+    trim_held_request(call_id)
+  end
   if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
