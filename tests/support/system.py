@@ -45,7 +45,7 @@ class Process:
         self.facts = {}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
-        self.facts = await wait_until(self._ready, what=f"ready in {self.log}")
+        self.facts = await wait_until(self._ready, deadline_s=120, what=f"ready in {self.log}")
         return self
 
     def _ready(self):
