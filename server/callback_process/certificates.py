@@ -1,7 +1,8 @@
 """Checks of TLS files before the first connection.
 
 OpenSSL reads the files: it does a handshake with itself, in memory, and returns the certificate that it received. So
-the check sees a certificate exactly as a peer would, and this module parses none.
+the check sees a certificate exactly as a peer would, and this module parses none. `cryptography` reads certificates
+too, but judges them by the rules of the web: it refuses each one without an authority key identifier, for example.
 """
 
 import ssl

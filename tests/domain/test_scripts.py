@@ -151,3 +151,13 @@ def test_the_fields_that_queries_read_are_in_the_tables():
     named = re.findall(r'fields(?:\.get\(|\[)b"(\w+)"', inspect.getsource(read._case))
     assert named
     assert set(named) <= set(CASE_FIELDS)
+
+
+def test_no_line_of_a_script_is_longer_than_120_characters():
+    long = [
+        f"{path.name}:{number}"
+        for path in LUA.rglob("*.lua")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert long == []

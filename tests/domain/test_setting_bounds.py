@@ -1,9 +1,15 @@
 """Settings with values out of bounds: each is refused by name, with a message for the author of the file."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from callback.v1 import callbacks_service_pb2 as pb2
 from callback_edge.settings import EdgeSettings
 from callback_process.settings import SettingsError
+from callback_server.access.tokens import check_name
+from callback_server.contract.validation import violations
+from callback_server.domain.case import FORM, RECORD
 from callback_server.settings import ServerSettings
 
 
@@ -76,3 +82,47 @@ def test_a_handler_is_where_grpc_can_connect_to(target):
 def test_ports_that_the_system_picks_differ():
     ServerSettings(grpc_bind="127.0.0.1:0", admin_bind="127.0.0.1:0")
     EdgeSettings(bind="127.0.0.1:0", admin_bind="127.0.0.1:0")
+
+
+# ---- Names have one rule, in the contract and in the settings ----
+
+NAMES = (
+    st.text(max_size=3)
+    | st.from_regex(r"[a-z0-9._\-]{1,64}", fullmatch=True)
+    | st.builds(lambda size, end: "x" * size + end, st.integers(60, 202), st.text(max_size=2))
+)
+
+
+def is_accepted(use, *arguments, **fields):
+    try:
+        use(*arguments, **fields)
+    except ValueError:
+        return False
+    return True
+
+
+@given(NAMES.filter(lambda name: name not in (RECORD, FORM)))
+@example("x" * 200)
+@example("x" * 201)
+@example("\x7f")
+@example("\x9f")
+@example("\xa0")
+@example("x\n")
+def test_an_activity_can_be_declared_exactly_if_a_callback_can_name_it(name):
+    request = pb2.PauseActivityRequest(callback_activity=name)
+    assert is_accepted(ServerSettings, activities={name: {"target": "h:1"}}) is (not violations(request))
+
+
+@given(NAMES.filter(bool))  # in the contract, no name means no profile
+@example("x" * 63)
+@example("x" * 64)
+@example("X")
+@example(".x")
+@example("x\n")
+def test_profiles_and_principals_can_have_exactly_the_names_of_the_contract(name):
+    request = pb2.GenerateCallbackUrlRequest(callback_activity="a", verification_profile=name)
+    request.response.response_body = b""
+    expected = not violations(request)
+    profile = {"kind": "basic", "username": "u", "secret_files": ["s"]}
+    assert is_accepted(ServerSettings, profiles={name: profile}) is expected
+    assert is_accepted(check_name, name) is expected

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from callback_process.certificates import check_authorities, check_certificate, check_tls
 from callback_process.findings import Level
@@ -77,6 +79,39 @@ def test_a_server_without_a_name_is_a_problem_and_a_client_without_one_is_warned
     assert said(*files) == (Level.PROBLEM, f"{files[0]} names no host (subjectAltName), so clients do not accept it")
     level, seen = said(*files, of_server=False)
     assert (level, "identifies no principal" in seen) == (Level.WARNING, True)
+
+
+@pytest.fixture
+def self_signed(tmp_path):
+    """Write a certificate with these extensions that its own key has signed, and return its path and its key's."""
+
+    def self_signed(*extensions: x509.ExtensionType) -> tuple[Path, Path]:
+        key = ed25519.Ed25519PrivateKey.generate()
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "it")])
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=90))
+        for extension in (x509.SubjectAlternativeName([x509.DNSName("orders.example")]), *extensions):
+            builder = builder.add_extension(extension, critical=False)
+        certificate, key_file = tmp_path / "it.pem", tmp_path / "it.key"
+        certificate.write_bytes(builder.sign(key, None).public_bytes(serialization.Encoding.PEM))
+        form = serialization.PrivateFormat.PKCS8
+        key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+        return certificate, key_file
+
+    return self_signed
+
+
+@pytest.mark.parametrize("of_server", [True, False])
+def test_a_self_signed_certificate_is_accepted_as_by_peers_that_trust_it(self_signed, of_server):
+    assert said(*self_signed(), of_server=of_server)[0] is Level.OK
+
+
+@pytest.mark.parametrize("of_server", [True, False])
+def test_a_certificate_for_the_other_side_is_a_problem(self_signed, of_server):
+    usage = x509.ExtendedKeyUsageOID.CLIENT_AUTH if of_server else x509.ExtendedKeyUsageOID.SERVER_AUTH
+    files = self_signed(x509.ExtendedKeyUsage([usage]))
+    assert said(*files, of_server=of_server) == (Level.PROBLEM, f"{files[0]}: unsuitable certificate purpose")
+    assert said(*files, of_server=not of_server)[0] is Level.OK
 
 
 def test_an_invalid_or_missing_certificate_is_a_problem(issue, tmp_path):

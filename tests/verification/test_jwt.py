@@ -92,6 +92,7 @@ def test_the_library_itself_accepts_the_same_input(profile):
         ({"exp": None}, "MissingRequiredClaimError"),
         ({"exp": "later"}, "exp is not a time"),
         ({"exp": True}, "exp is not a time"),
+        ({"exp": str(NOW + 300)}, "exp is not a time"),
         ({"exp": -1}, "exp is not a time"),
         ({"exp": float("inf")}, "exp is not a time"),
         ({"exp": float("nan")}, "exp is not a time"),
@@ -100,6 +101,7 @@ def test_the_library_itself_accepts_the_same_input(profile):
         ({"nbf": NOW + 60}, None),
         ({"nbf": NOW + 61}, "nbf is in the future"),
         ({"nbf": "soon"}, "nbf is not a time"),
+        ({"nbf": True}, "nbf is not a time"),
         ({"iat": NOW + 61}, "iat is in the future"),
         ({"iat": {}}, "iat is not a time"),
         ({"jti": 5}, "InvalidJTIError"),
@@ -110,6 +112,12 @@ def test_the_claims_of_a_token_are_checked(profile, claims, why):
         profile.verify(signed(**claims), URL)
     else:
         assert why in refused(profile, signed(**claims))
+
+
+def test_the_library_itself_accepts_claims_that_are_not_times():
+    """Check the reason for which its checks of times are off."""
+    claims = {"exp": str(2**40), "nbf": True, "iat": True}
+    assert jwt.decode(jwt.encode(claims, SECRET), SECRET, ["HS256"]) == claims
 
 
 @pytest.mark.parametrize("leeway", [None, 0, 10])

@@ -1,7 +1,9 @@
 """Verification by a signed JSON Web Token. The configuration decides the algorithms, never the token.
 
 1. Each key is used only with the algorithms of its type, so a public key is never the secret of an HMAC.
-2. The library checks form, signature, audience and issuer. This module checks the times, with the given clock.
+2. The library checks form, signature, audience and issuer. Its checks of the times are off: PyJWT 2.15 accepts a text
+   and a boolean as a time, and reads the clock itself, so that a token could pass at another time than the one from
+   which its `jti` is remembered.
 """
 
 from __future__ import annotations

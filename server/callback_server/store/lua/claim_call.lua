@@ -90,13 +90,15 @@ if earlier then
   if call[1] == 'SUCCEEDED' and call[2] then
     return reply('REPEATED', earlier, call[2], call[3] or '', call[4] or '')
   elseif call[1] == 'SUCCEEDED' then
-    return reply('REPEATED', earlier, redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)) or '',
-      platform_url)
+    local content, body = redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id))
+    return reply('REPEATED', earlier, content, body or '', platform_url)
   end
 end
 
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
-if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM') then return reply('CONFIRM') end
+if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM') then
+  return reply('CONFIRM')
+end
 if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end

@@ -22,7 +22,8 @@ if call[2] == '' or call[3] then return {'INCOMPLETE'} end
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
-  if tonumber(redis.call('ZSCORE', due_key(case.activity), call_id) or 0) > now then schedule_attempt(case, call_id, now) end
+  local due_at = tonumber(redis.call('ZSCORE', due_key(case.activity), call_id) or 0)
+  if due_at > now then schedule_attempt(case, call_id, now) end
   return {'OK'}
 end
 redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0)

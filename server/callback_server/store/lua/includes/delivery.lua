@@ -9,7 +9,9 @@ end
 
 local function unschedule(case, call_id)
   redis.call('ZREM', due_key(case.activity), call_id)
-  if redis.call('EXISTS', due_key(case.activity)) == 0 then redis.call('SREM', delivery_activities_key(), case.activity) end
+  if redis.call('EXISTS', due_key(case.activity)) == 0 then
+    redis.call('SREM', delivery_activities_key(), case.activity)
+  end
 end
 
 -- Sets the status of a delivery. Nothing else changes it.
