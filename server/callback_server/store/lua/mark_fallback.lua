@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Marks a call that runs: its caller gets the fallback. Sent again for a call that was marked before, the script changes
--- nothing.
+-- Marks a call that runs: its caller gets the fallback. Sent again for a call that was marked before, the script
+-- changes nothing.
 --
 -- KEYS: partition
 -- ARGV: call_id
