@@ -40,7 +40,7 @@ class CallerResolver:
     """Finds the caller of a request.
 
     Args:
-        trusted_proxies: the proxies whose headers count.
+        trusted_proxies: The proxies whose headers count.
     """
 
     def __init__(self, trusted_proxies: Iterable[IPNetwork]) -> None:

@@ -14,7 +14,7 @@ from callback_process import logs
 from callback_process.credentials import Contents, CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Syntax of a token (RFC 6750, section 2.1)."""
@@ -39,7 +39,7 @@ def token(file: Path | None) -> FileReloader[str]:
     """Return the token in a file. It is empty without a file.
 
     Raises:
-        CredentialsError: the file cannot be read, or contains something else.
+        CredentialsError: The file cannot be read, or contains something else.
     """
 
     def parse(contents: Contents) -> str:
@@ -57,7 +57,7 @@ def tls(settings: TlsSettings | None) -> FileReloader[Tls | None]:
     """Return the TLS of the settings and their files. It is None without settings.
 
     Raises:
-        CredentialsError: a file cannot be used.
+        CredentialsError: A file cannot be used.
     """
     if settings is None:
         return FileReloader({}, lambda _contents: None, _reporter("server_tls"))
@@ -72,9 +72,9 @@ def tls(settings: TlsSettings | None) -> FileReloader[Tls | None]:
 def _reporter(file: str) -> Callable[[str | None], None]:
     def report(problem: str | None) -> None:
         if problem is None:
-            _log.info("file_reloaded", file=file)
+            log.info("file_reloaded", file=file)
         else:
             metrics.RELOADS_FAILED.labels(file).inc()
-            _log.error("file_not_reloaded", problem=problem)
+            log.error("file_not_reloaded", problem=problem)
 
     return report

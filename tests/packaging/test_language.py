@@ -103,3 +103,21 @@ def test_a_reflow_of_docstrings_breaks_no_table_and_leaves_no_word_alone(name):
         if len(before) > FULL_LINE and re.fullmatch(r" *[a-z]+", word) and re.match(r" *[a-z`]", after)
     ]
     assert tables + words == []
+
+
+ENTRY = re.compile(r" +[\w*, ]+: (?!gRPC)[a-z]")
+"""An argument or exception of a docstring whose description starts with a small letter."""
+
+
+@pytest.mark.parametrize("name", sorted(PRODUCT))
+def test_the_description_of_an_argument_or_exception_starts_with_a_capital_letter(name):
+    wrong, section = [], None
+    for number, line in docstring_lines(PRODUCT[name]):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() in ("Args:", "Raises:"):
+            section = indent
+        elif line.strip() and section is not None and indent <= section:
+            section = None
+        elif section is not None and indent == section + 4 and ENTRY.match(line):
+            wrong.append(f"{number}: {line.strip()}")
+    assert wrong == []

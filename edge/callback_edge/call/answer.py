@@ -29,11 +29,11 @@ def render(invoked: edge_service_pb2.InvokeResponse, method: str) -> HttpAnswer:
     """Render the server's response.
 
     Args:
-        invoked: the server's result.
-        method: the request's method, in upper case: a redirect is 302 after GET, 303 after any other.
+        invoked: The server's result.
+        method: The request's method, in upper case: a redirect is 302 after GET, 303 after any other.
 
     Raises:
-        ProblemError: the response cannot be rendered (RESPONSE_INVALID).
+        ProblemError: The response cannot be rendered (RESPONSE_INVALID).
     """
     response = invoked.response
     if not _is_valid(response):

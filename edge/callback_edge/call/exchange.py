@@ -42,7 +42,7 @@ from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
@@ -57,8 +57,8 @@ class ExchangeFactory:
     """Creates the exchanges, in place of Quart's own class: `app.asgi_http_class = ExchangeFactory(…)`.
 
     Args:
-        upstream: makes the calls.
-        settings: the limits.
+        upstream: Makes the calls.
+        settings: The limits.
     """
 
     def __init__(self, upstream: ServerClient, settings: EdgeSettings) -> None:
@@ -110,7 +110,7 @@ class Exchange(ASGIHTTPConnection):
         except problems.ProblemError as error:
             return self._answer_error(error)
         except Exception:
-            _log.exception("request_failed", call_id=self._record.call_id)
+            log.exception("request_failed", call_id=self._record.call_id)
             return self._answer_problem(problems.INTERNAL)
 
     async def _call(self, target: Target) -> HttpAnswer:
@@ -183,7 +183,7 @@ class Exchange(ASGIHTTPConnection):
         if error.call_id:
             self._record.call_id = error.call_id
         if error.problem.status >= 500 and error.problem not in _NOT_LOGGED:
-            _log.warning("call_refused", code=error.problem.code, call_id=error.call_id)
+            log.warning("call_refused", code=error.problem.code, call_id=error.call_id)
         headers = [("www-authenticate", error.challenge)] if error.challenge else []
         return self._answer_problem(error.problem, retry_after_s=error.retry_after_s, headers=headers)
 

@@ -82,7 +82,7 @@ def to_invoke(target: Target, request: HttpRequest) -> edge_service_pb2.InvokeRe
     """Make the message for the server.
 
     Raises:
-        ProblemError: the state is absent, appears twice in one place or with two values (`/cbq/` only), or is not a
+        ProblemError: The state is absent, appears twice in one place or with two values (`/cbq/` only), or is not a
             canonical UUID. The last is STATE_UNKNOWN, because it must look the same as a state that no case has.
     """
     state = _find_state(target.parameter, request) if target.is_shared else target.segment

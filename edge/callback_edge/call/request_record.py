@@ -10,7 +10,7 @@ from callback_edge.callers import Caller
 from callback_edge.problems import Problem
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 _METHODS: Final = frozenset((*CALL_METHODS, "HEAD", "OPTIONS"))
 _CALLER_GONE: Final = 499
@@ -21,9 +21,9 @@ class RequestRecord:
     """Record of one request, from its head to the end of its response. The connection creates it.
 
     Args:
-        caller: the caller.
-        method: the method, in upper case. Empty if the request could not be read.
-        path: the raw path. Empty if the request could not be read.
+        caller: The caller.
+        method: The method, in upper case. Empty if the request could not be read.
+        path: The raw path. Empty if the request could not be read.
     """
 
     def __init__(self, caller: Caller, method: str = "", path: bytes = b"") -> None:
@@ -57,8 +57,8 @@ class RequestRecord:
         """Count the request, and log it if the sample includes it.
 
         Args:
-            request_bytes: bytes of its body that were read.
-            access_log_sample: part of all requests to log, from 0 to 1. Unless it is 0, every 5xx is logged.
+            request_bytes: Bytes of its body that were read.
+            access_log_sample: Part of all requests to log, from 0 to 1. Unless it is 0, every 5xx is logged.
         """
         if not self._status:
             self._status, self._code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
@@ -71,7 +71,7 @@ class RequestRecord:
         if self._code:
             metrics.problems(self._code).inc()
         if access_log_sample and (self._status >= 500 or random.random() < access_log_sample):  # noqa: S311  # no secret
-            _log.info(
+            log.info(
                 "request_ended",
                 method=self._method,
                 family=self._family,

@@ -14,7 +14,7 @@ def passed_socket() -> socket.socket | None:
     """Return the socket that was passed to this process. Return None if there is none.
 
     Raises:
-        OSError: the passed file is not exactly one listening TCP socket. The message is for an operator.
+        OSError: The passed file is not exactly one listening TCP socket. The message is for an operator.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None  # no socket, or one for the parent process

@@ -20,7 +20,7 @@ from callback_edge.http.protocol import StrictHttpProtocol
 from callback_edge.http_answer import LINGER_S
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 WRITE_TIMEOUT_S: Final = 30
 """How long a client may take to read a response, in seconds, and again for its last 64 KiB."""
@@ -62,7 +62,7 @@ async def _run_app(app: Any, scope: Any, receive: Any, send: Any) -> None:
     try:
         await app(scope, receive, send)
     except Exception:
-        _log.exception("application_failed")  # Hypercorn cuts the connection: half an answer must not look complete
+        log.exception("application_failed")  # Hypercorn cuts the connection: half an answer must not look complete
     finally:
         await send(None)
 

@@ -26,7 +26,7 @@ from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 _BACKLOG: Final = 2048
 _REFUSALS: Final = {
@@ -46,9 +46,9 @@ class HttpListener:
     """Server of one application on one socket, from `start` to `stop`.
 
     Args:
-        app: the application.
+        app: The application.
         pages: Answers to problems.
-        settings: the limits.
+        settings: The limits.
     """
 
     def __init__(self, app: ASGIFramework, pages: Pages, settings: EdgeSettings) -> None:
@@ -81,7 +81,7 @@ class HttpListener:
         """Accept no more connections, wait for running requests, and close every connection.
 
         Args:
-            grace_s: how long requests may run, in seconds. Then connections have a moment to flush their responses, and
+            grace_s: How long requests may run, in seconds. Then connections have a moment to flush their responses, and
                 the rest is cut. Idle connections close at once.
         """
         self.drain()
@@ -156,4 +156,4 @@ class HttpListener:
                 del self._by_group[connection.group]
         metrics.CONNECTIONS.dec()
         if not task.cancelled() and (error := task.exception()):
-            _log.error("connection_failed", exc_info=error)
+            log.error("connection_failed", exc_info=error)

@@ -62,13 +62,13 @@ class StrictConnection(h11.Connection):
 
         Args:
             status_code: 200 or more.
-            fields: the answer's own fields, with `content-length` unless the status has none.
-            body: as long as `content-length` says, or empty if it answers a HEAD.
-            is_last: whether the connection ends with it, which the answer says (RFC 9112, section 9.6). The connection
+            fields: The answer's own fields, with `content-length` unless the status has none.
+            body: As long as `content-length` says, or empty if it answers a HEAD.
+            is_last: Whether the connection ends with it, which the answer says (RFC 9112, section 9.6). The connection
                 may have to end in any case.
 
         Raises:
-            LocalProtocolError: no answer is due, or a field is malformed.
+            LocalProtocolError: No answer is due, or a field is malformed.
         """
         if {name for name, _ in fields} <= _COMMON_FIELDS:
             _check_fields(tuple(fields))
@@ -144,6 +144,6 @@ def _check_fields(fields: tuple[tuple[bytes, bytes], ...]) -> None:
     """Refuse fields that h11 would not send. The check is slow, and most responses have the fields of an earlier one.
 
     Raises:
-        LocalProtocolError: a field is malformed.
+        LocalProtocolError: A field is malformed.
     """
     normalize_and_validate(list(fields))

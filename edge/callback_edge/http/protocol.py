@@ -65,8 +65,8 @@ class StrictHttpProtocol(H11Protocol):
         """Send the response to the current request. Ignore anything that the application sends for it later.
 
         Args:
-            answer: the answer.
-            is_last: whether the connection ends with it. It may end for other reasons too.
+            answer: The answer.
+            is_last: Whether the connection ends with it. It may end for other reasons too.
         """
         body = b"" if self.connection.answers_head else answer.body
         is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests

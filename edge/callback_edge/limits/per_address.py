@@ -56,7 +56,7 @@ class AddressLimits:
         """Check that a caller may look up a state.
 
         Raises:
-            ProblemError: the caller has asked for too many unknown states (TOO_MANY_REQUESTS).
+            ProblemError: The caller has asked for too many unknown states (TOO_MANY_REQUESTS).
         """
         now = time.monotonic_ns()
         if wait_ns := max((rate.wait_ns(key, now) for rate, key in self._unknown_state_rates(caller)), default=0):

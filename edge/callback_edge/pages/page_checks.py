@@ -12,7 +12,7 @@ def check_style(page: str, style: str) -> None:
     """Check that every `<style>` of a page has exactly this style.
 
     Raises:
-        ValueError: it has something else.
+        ValueError: It has something else.
     """
     if any(each != style for each in _Outline(page).styles):
         raise ValueError("<style> must have {{ style }} and nothing else, not even a space")
@@ -22,7 +22,7 @@ def check_confirmation(page: str) -> None:
     """Check that the one form of a page sends exactly a confirmation to the page's own address.
 
     Raises:
-        ValueError: it does not.
+        ValueError: It does not.
     """
     if not _Outline(page).confirms:
         raise ValueError(

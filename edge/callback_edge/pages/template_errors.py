@@ -17,7 +17,7 @@ def template_errors(name: str) -> Iterator[None]:
     """Turn every error into a TemplatesError that names the file, and the line if it is known.
 
     Args:
-        name: the template in use. An error in a template that it extends or includes names that one.
+        name: The template in use. An error in a template that it extends or includes names that one.
     """
     try:
         yield

@@ -26,12 +26,12 @@ def read_texts(
     """Return the texts of every language.
 
     Args:
-        environment: the environment of the templates.
-        loaders: the built-in loader, then the operator's, whose texts take precedence.
-        template_names: names of the other files that a folder may have.
+        environment: The environment of the templates.
+        loaders: The built-in loader, then the operator's, whose texts take precedence.
+        template_names: Names of the other files that a folder may have.
 
     Raises:
-        TemplatesError: a file cannot be used, or a loader has no template.
+        TemplatesError: A file cannot be used, or a loader has no template.
     """
     builtin = loaders[0]
     texts: dict[str, Texts] = {DEFAULT: {}}

@@ -10,7 +10,7 @@ import grpc.aio
 from callback_edge.upstream.status import REFUSAL_CODES, details_of, reason_of, status_of
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 _QUIET_S: Final = 30.0
 """Time without a refusal, in seconds, after which the log says that servers accept calls again."""
@@ -22,7 +22,7 @@ class ServerAvailability:
     """What is known of the servers while none accepts calls.
 
     Args:
-        has_token: returns whether this edge sends a token at the moment, for the advice in the log.
+        has_token: Returns whether this edge sends a token at the moment, for the advice in the log.
     """
 
     def __init__(self, has_token: Callable[[], bool]) -> None:
@@ -41,14 +41,14 @@ class ServerAvailability:
         self.is_refused, self.why_unavailable = False, _NO_SERVER
         if is_news and time.monotonic() - self._refused_at > _QUIET_S:
             self._logged.clear()
-            _log.info("server_ready")
+            log.info("server_ready")
 
     def stream_failed(self, error: grpc.aio.AioRpcError, *, is_ready: bool) -> None:
         """Record that a stream failed.
 
         Args:
-            error: the failure.
-            is_ready: whether another stream is ready.
+            error: The failure.
+            is_ready: Whether another stream is ready.
         """
         status = status_of(error)
         if status.code in REFUSAL_CODES:
@@ -57,7 +57,7 @@ class ServerAvailability:
             self.edge_refused(reason)
         elif not details_of(status).reason and not is_ready and _UNREACHABLE not in self._logged:
             self._logged.add(_UNREACHABLE)
-            _log.warning(_UNREACHABLE, grpc_code=error.code().name, grpc_details=error.details())
+            log.warning(_UNREACHABLE, grpc_code=error.code().name, grpc_details=error.details())
 
     def edge_refused(self, reason: str) -> None:
         """Log once that a server refuses this edge, and what the operator can do."""
@@ -71,4 +71,4 @@ class ServerAvailability:
             to_do = "put a token that the server knows into server_token_file: callback token NAME --role edge"
         else:
             to_do = "set server_token_file, or cert_file and key_file of server_tls"
-        _log.error("edge_refused", reason=reason, to_do=to_do)
+        log.error("edge_refused", reason=reason, to_do=to_do)

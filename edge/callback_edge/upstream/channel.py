@@ -21,7 +21,7 @@ from callback_edge.credentials import Tls
 from callback_edge.upstream.stream import InvocationStream, StreamObserver
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 STREAM_COUNT: Final = 4
 """Number of streams: enough to use several servers, and few enough to batch calls."""
@@ -69,11 +69,11 @@ class ServerChannel:
     """Channel with its streams, from its creation on a running loop to `close`.
 
     Args:
-        target: the servers, as a gRPC target.
+        target: The servers, as a gRPC target.
         tls: TLS of the connections; None is plain text.
-        token: returns this edge's token at each moment; empty if a certificate identifies it, or nothing does.
-        timeout_s: how long a call may wait for its result, in seconds.
-        observer: receives what happens.
+        token: Returns this edge's token at each moment; empty if a certificate identifies it, or nothing does.
+        timeout_s: How long a call may wait for its result, in seconds.
+        observer: Receives what happens.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class ServerChannel:
         """Report to a server that the caller of a call has disconnected.
 
         Raises:
-            AioRpcError: it is unknown whether the server has received the report.
+            AioRpcError: It is unknown whether the server has received the report.
         """
         report = edge_service_pb2.ReportCallerGoneRequest(call_id=call_id)
         await self._edge_service.ReportCallerGone(report, timeout=timeout_s, metadata=self._metadata())
@@ -222,7 +222,7 @@ class ServerChannel:
         if isinstance(error, grpc.aio.AioRpcError):
             self._observer.stream_failed(error)
         elif error is not None:
-            _log.error("stream_failed", exc_info=error)  # the server broke the contract, or the edge has a bug
+            log.error("stream_failed", exc_info=error)  # the server broke the contract, or the edge has a bug
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         token = self._token()

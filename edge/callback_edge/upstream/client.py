@@ -35,7 +35,7 @@ from callback_edge.upstream.status import REFUSAL_CODES, UNREACHABLE_RETRY_S, pr
 from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 _STREAM_WAIT_S: Final = 1.0
 """How long a call waits for a stream: enough to replace a lost one, and short for the caller."""
@@ -53,7 +53,7 @@ class ServerClient:
     """Connection to the servers, from `async with` to its end.
 
     Raises:
-        CredentialsError: a file of the settings cannot be used.
+        CredentialsError: A file of the settings cannot be used.
     """
 
     def __init__(self, settings: EdgeSettings) -> None:
@@ -94,11 +94,11 @@ class ServerClient:
         """Make a call. If the caller disconnects, this is cancelled and the call continues.
 
         Args:
-            request: the call.
-            body: the reservation of its body, which the call holds until its end.
+            request: The call.
+            body: The reservation of its body, which the call holds until its end.
 
         Raises:
-            ProblemError: the server refused, is unreachable, or returned no result.
+            ProblemError: The server refused, is unreachable, or returned no result.
         """
         if len(self._calls) >= self._max_in_flight:
             metrics.limited("max_requests_in_flight").inc()
@@ -193,7 +193,7 @@ class ServerClient:
         try:
             await self._channel.report_caller_gone(call_id, timeout_s=_REPORT_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
-            _log.info("caller_gone_not_reported", call_id=call_id, grpc_code=error.code().name)
+            log.info("caller_gone_not_reported", call_id=call_id, grpc_code=error.code().name)
 
     def _new_channel(self) -> ServerChannel:
         return ServerChannel(self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self)

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from callback_edge import problems
 from callback_process import logs
 
-_log = logs.get_logger()
+log = logs.get_logger()
 
 REFUSAL_CODES: Final = (code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED)
 """Codes with which a server refuses this edge."""
@@ -62,7 +62,7 @@ def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
         return problems.ProblemError(
             problem, retry_after_s=details.retry_after_s, call_id=details.call_id, challenge=challenge
         )
-    _log.warning("invoke_failed", grpc_code=_code_name(status), grpc_details=status.message)
+    log.warning("invoke_failed", grpc_code=_code_name(status), grpc_details=status.message)
     is_unknown = status.code in _OUTCOME_UNKNOWN_CODES
     return problems.ProblemError(problems.OUTCOME_UNKNOWN if is_unknown else problems.INTERNAL)
 

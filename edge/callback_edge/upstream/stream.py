@@ -36,9 +36,9 @@ class InvocationStream:
     """Stream of calls to one server, from its creation on a running loop to its end.
 
     Args:
-        rpc: the gRPC stream, for requests that are serialized already.
-        timeout_s: how long a call may wait for its result, in seconds.
-        observer: receives what happens.
+        rpc: The gRPC stream, for requests that are serialized already.
+        timeout_s: How long a call may wait for its result, in seconds.
+        observer: Receives what happens.
     """
 
     def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver) -> None:

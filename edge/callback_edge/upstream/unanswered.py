@@ -37,8 +37,8 @@ class UnansweredCalls:
     """Queue of calls in the order of their arrival, with a timeout for each.
 
     Args:
-        timeout_s: how long a call may stay, in seconds.
-        on_timeout: called with each call that stays longer, which leaves the queue.
+        timeout_s: How long a call may stay, in seconds.
+        on_timeout: Called with each call that stays longer, which leaves the queue.
     """
 
     def __init__(self, timeout_s: float, on_timeout: Callable[[UnansweredCall], None]) -> None:

@@ -30,8 +30,8 @@ class Authenticator:
         """Create an authenticator.
 
         Args:
-            principals: returns the principals that are known now. None: every client is `local` and has every role.
-            asks_certificates: whether the gRPC port requests client certificates.
+            principals: Returns the principals that are known now. None: every client is `local` and has every role.
+            asks_certificates: Whether the gRPC port requests client certificates.
         """
         self._principals = principals
         self.asks_certificates = asks_certificates
@@ -40,8 +40,8 @@ class Authenticator:
         """Return the principal of a request.
 
         Raises:
-            UnauthenticatedError: the request has no valid credential.
-            RoleMissingError: the principal does not have the role.
+            UnauthenticatedError: The request has no valid credential.
+            RoleMissingError: The principal does not have the role.
         """
         if self._principals is None:
             return LOCAL

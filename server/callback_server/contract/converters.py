@@ -167,9 +167,9 @@ def delivery_to(delivery: Delivery, *, paused: bool, erased: bool) -> callback_p
     """Convert a delivery, for the owner of its case.
 
     Args:
-        delivery: the delivery.
-        paused: whether its activity is paused.
-        erased: whether the recorded data of its call was erased.
+        delivery: The delivery.
+        paused: Whether its activity is paused.
+        erased: Whether the recorded data of its call was erased.
     """
     message = callback_pb2.Delivery(
         status=_DELIVERY_STATUS[delivery.status],

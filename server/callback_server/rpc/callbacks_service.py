@@ -394,7 +394,7 @@ def _owner(named: str, caller: Principal) -> str:
     """Return the owner to list for.
 
     Raises:
-        RoleMissingError: the caller may not list for this owner.
+        RoleMissingError: The caller may not list for this owner.
     """
     owner = named or caller.name
     if owner != caller.name and not caller.is_admin:

@@ -124,7 +124,7 @@ def require_valid(message: Message) -> None:
     """Check a message against the rules of the contract.
 
     Raises:
-        InvalidRequestError: the message breaks a rule. The error lists every bad field.
+        InvalidRequestError: The message breaks a rule. The error lists every bad field.
     """
     broken = violations(message)
     if broken:
@@ -156,7 +156,7 @@ def require_roles(service: ServiceDescriptor, servicer: Guarded) -> None:
     """Check that every method of a servicer declares its role, so that no method is open by mistake.
 
     Raises:
-        TypeError: a method declares none.
+        TypeError: A method declares none.
     """
     for method in service.methods:
         if not isinstance(getattr(getattr(servicer, method.name), "role", None), Role):

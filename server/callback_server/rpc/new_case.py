@@ -54,8 +54,8 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     """Return the requested case, and the state in its URL.
 
     Raises:
-        InvalidRequestError: the request is not valid. The error lists every bad field.
-        RequestIdUnsupportedError: there is a `request_id`, and the server has no `state_key`.
+        InvalidRequestError: The request is not valid. The error lists every bad field.
+        RequestIdUnsupportedError: There is a `request_id`, and the server has no `state_key`.
     """
     activity = request.callback_activity
     answer_mode = converters.answer_mode_from(request.answer_mode) or _default_answer_mode(activity)

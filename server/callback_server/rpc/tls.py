@@ -21,7 +21,7 @@ def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCred
     Each listener needs credentials of its own: gRPC reports a changed certificate once to each credentials object.
 
     Raises:
-        CredentialsError: a file cannot be used.
+        CredentialsError: A file cannot be used.
     """
     if settings.tls_cert_file is None:
         return None

@@ -90,7 +90,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         """Handle the messages of a worker until the worker closes its side.
 
         Raises:
-            InvalidRequestError: a message breaks the contract.
+            InvalidRequestError: A message breaks the contract.
         """
         try:
             async for request in requests:

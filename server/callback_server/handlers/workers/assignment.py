@@ -107,8 +107,8 @@ async def wait_for_result(assignment: Assignment) -> worker_pb2.Result:
     """Wait for the result of an offered call, at most until its deadline.
 
     Raises:
-        NotConfirmedError: the call was not confirmed.
-        HandlerError: the call was confirmed, and there is no result.
+        NotConfirmedError: The call was not confirmed.
+        HandlerError: The call was confirmed, and there is no result.
     """
     loop = asyncio.get_running_loop()
     try:

@@ -233,9 +233,9 @@ class RemoteAssignmentHost:
         """Create a host.
 
         Args:
-            replica_bus: where offers come from.
-            assign: occupies a slot of a local worker, for an activity and a call id. It returns None if none is free.
-            refuse_answer: tells the worker with a number that its decision cannot be rendered.
+            replica_bus: Where offers come from.
+            assign: Occupies a slot of a local worker, for an activity and a call id. It returns None if none is free.
+            refuse_answer: Tells the worker with a number that its decision cannot be rendered.
         """
         self._replica_bus = replica_bus
         self._assign = assign

@@ -36,11 +36,11 @@ class Listeners:
         """Listen on `HOST:PORT`, and return the port.
 
         Args:
-            address: where to listen. Port 0 selects a free port.
-            credentials: makes the credentials of one server. None: plain text.
+            address: Where to listen. Port 0 selects a free port.
+            credentials: Makes the credentials of one server. None: plain text.
 
         Raises:
-            OSError: the port is taken.
+            OSError: The port is taken.
             RuntimeError: gRPC cannot listen there.
         """
         host, port = where = parse_bind(address)
@@ -75,7 +75,7 @@ def _require_free(host: str, port: int) -> None:
     port later, or at the same moment, is not detected.
 
     Raises:
-        OSError: another process listens on the port.
+        OSError: Another process listens on the port.
     """
     if port == 0:
         return
