@@ -1,27 +1,8 @@
-"""The transition log: one log event for each transition of a case or a call, with the ids that connect them.
+"""Log events of transitions that several places apply: the end of a call, and timeouts.
 
-| event | when |
-|---|---|
-| `case_created`, `response_set`, `case_closed`, `calls_erased` | an owner or an administrator did that |
-| `call_started` | a handler is about to be asked |
-| `call_ended` | the end of a call is recorded. A recorded call has no other event |
-| `message_repeated` | a repeated message got the answer of its first call, `call_id`. Nothing changed |
-| `handshake_answered` | a sender asked whether it may use a URL, and got the answer. It is no call |
-| `verification_failed` | a request does not pass the profile of its callback; `why` says the cause. Nothing changed |
-| `verification_fault` | an internal `error` stopped a verification, `at` a line. The request is refused |
-| `call_answered` | an owner or an administrator answered a held call |
-| `caller_gone` | an edge reports that a caller hung up before its call was answered |
-| `fallback_sent` | a caller got the fallback at the answer deadline. Its call goes on |
-| `delivery_tried` | a delivery attempt ended: the `status` of the delivery, and the number of the `attempt` |
-| `call_replayed` | an owner or an administrator asked for a call to be delivered again |
-| `activity_paused`, `activity_resumed` | an administrator did that |
-| `lease_ended` | a call was interrupted: its process died, or lost the store |
-| `case_expired` | the time to live of a case is over |
-| `worker_connected`, `worker_disconnected` | a worker's stream started or ended, with the `calls_lost` |
-| `worker_unroutable_activities` | a worker serves activities whose calls do not go to workers; `notices` say why |
-| `retention_applied` | how many calls and cases past their retention a round deleted, in all partitions |
-
-The event of the end of a call also says its effect on the case: `case_status`, and `close_reason` if the case closed.
+Any other transition is logged by the one place that applies it. `docs/operations.md` lists the events of all
+transitions. The event of the end of a call also says its effect on the case: `case_status`, and `close_reason` if the
+case closed.
 """
 
 from __future__ import annotations

@@ -75,6 +75,20 @@ def test_a_log_event_is_one_snake_case_name(name):
     assert wrong == []
 
 
+def test_every_event_that_operators_find_in_the_documentation_is_logged():
+    logged = {
+        argument.value
+        for path in PACKAGES["callback_server"].rglob("*.py")
+        for _, argument in log_calls(ast.parse(path.read_text()))
+        if isinstance(argument, ast.Constant)
+    }
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (table,) = re.findall(r"^\| event \| when \|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    listed = {event for row in table.splitlines()[1:] for event in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert len(listed) > 20
+    assert listed - logged == set()
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_a_lint_exception_names_its_rule_and_its_reason(name):
     lines = SOURCES[name].read_text().splitlines()
