@@ -33,7 +33,7 @@ REQUESTS_IN_FLIGHT: Final = Gauge("callback_edge_requests_in_flight", "Requests 
 CONNECTIONS: Final = Gauge("callback_edge_connections", "Open connections of callers and proxies")
 REQUEST_BYTES: Final = Counter("callback_edge_request_body_bytes", "Bytes of request bodies that the edge has read")
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
-    "callback_edge_body_bytes_in_flight", "Bytes of request bodies in memory: being read, or sent to a server"
+    "callback_edge_body_bytes_in_flight", "Bytes of bodies in flight: being read, sent to a server, or sent to a caller"
 )
 RESPONSE_BYTES: Final = Counter("callback_edge_response_body_bytes", "Bytes of response bodies that the edge has sent")
 SERVER_UP: Final = Gauge("callback_edge_server_up", "1 while a server accepts calls from this edge, else 0")

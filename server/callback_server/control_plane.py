@@ -41,6 +41,7 @@ from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
 from callback_server.handlers.workers.pool import WorkerPool
+from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.replica_bus import ReplicaBus
 from callback_server.rpc.callbacks_service import CallbacksServicer
@@ -142,6 +143,7 @@ class ControlPlane:
             recording=recording,
             platform_url=settings.platform_url,
             owner_rate=None if owner_calls is None else OwnerRateLimit(owner_calls),
+            body_bytes=BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner),
             max_in_flight=settings.max_in_flight_calls,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         )

@@ -20,6 +20,9 @@ DELIVERIES: Final = Counter(
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("callback_deliveries_in_flight", "Deliveries that run in this process")
 CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
+BODY_BYTES_IN_FLIGHT: Final = Gauge(
+    "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"
+)
 WORKERS: Final = Gauge("callback_workers", "Workers connected to this process")
 WORKER_SLOTS_FREE: Final = Gauge("callback_worker_slots_free", "Free slots of the workers connected to this process")
 WORKER_CALLS_WAITING: Final = Gauge("callback_worker_calls_waiting", "Calls that wait in this process for a worker")

@@ -170,6 +170,12 @@ class ServerSettings(ProcessSettings):
     always recorded."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """Maximum number of calls that this process runs at a time. Further callers get a 503."""
+    max_body_bytes_in_flight: int = Field(default=256 * 1024 * 1024, ge=1)
+    """Maximum bytes of request bodies of the calls that this process runs at a time. Further callers get a 503. At
+    least the `body_limit_bytes` of the edges. A held call does not count once it is stored."""
+    max_body_bytes_in_flight_per_owner: int | None = Field(default=128 * 1024 * 1024, ge=1)
+    """Maximum bytes of request bodies of the calls of one owner that this process runs at a time. Further requests with
+    a body get a 429. Calls that arrive at the same moment can exceed it. None: no limit."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
     """Maximum number of deliveries that this process runs at a time. Further ones wait."""
     drain_s: StopSeconds = 2

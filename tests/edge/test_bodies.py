@@ -1,4 +1,4 @@
-"""All bodies share one budget of memory, and every reserved byte is freed."""
+"""All bodies share one budget of memory, each caller has a part of it, and every reserved byte is freed."""
 
 import asyncio
 import json
@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from soak.counts import count
 from support.edge import (
     EdgeProcess,
+    answering,
     answering_after,
     ask,
     http_request,
     new_state,
     parse_answers,
+    plain,
     refusing,
     running_edge,
     send_raw,
@@ -46,12 +48,18 @@ def post(size, *, sent=None, path=None):
     return whole if sent is None else whole[: len(whole) - size + sent]
 
 
+def chunked(*sizes):
+    """Return the head of a chunked request and its first chunks."""
+    head = CHUNKED.replace(b"/cb/x", f"/cb/{new_state()}".encode())
+    return head + b"".join(b"%x\r\n%s\r\n" % (size, b"x" * size) for size in sizes)
+
+
 async def fill(edge, bodies=5):
     """Open connections whose bodies lack their last byte."""
     connections = [await edge.connect() for _ in range(bodies)]
     for _, writer in connections:
         writer.write(post(LIMIT, sent=LIMIT - 1))
-    await wait_until(lambda: held() == bodies * (LIMIT - 1))
+    await wait_until(lambda: held() == bodies * LIMIT)
     return connections
 
 
@@ -75,22 +83,79 @@ async def test_a_body_beyond_the_budget_is_refused_and_counted_and_its_bytes_are
         assert (await ask(edge, f"/cb/{new_state()}", "POST", [], b"x" * LIMIT)).status == 200
 
 
-async def test_a_body_that_exceeds_the_budget_half_way_is_refused_before_more_of_it_is_read(plane):
+async def test_a_chunked_body_that_exceeds_the_budget_half_way_is_refused_before_more_of_it_is_read(plane):
     async with running_edge(plane.target, body_limit_bytes=LIMIT, max_body_bytes_in_flight=LIMIT) as edge:
         first, second = await edge.connect(), await edge.connect()
-        first[1].write(post(LIMIT, sent=6_000))
+        first[1].write(chunked(6_000))
         await wait_until(lambda: held() == 6_000)
-        second[1].write(post(LIMIT, sent=3_000))
+        second[1].write(chunked(3_000))
         await wait_until(lambda: held() == 9_000)
-        second[1].write(b"x" * 2_000)
+        second[1].write(b"7d0\r\n%s\r\n" % (b"x" * 2_000))
         head = await second[0].readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nconnection: close\r\n" in head.lower()
         second[1].close()
         await wait_until(lambda: held() == 6_000)
-        first[1].write(b"x" * 4_000)
-        assert b"HTTP/1.1 200 " in await edge.rest(*first)
+        first[1].write(b"fa0\r\n%s\r\n0\r\n\r\n" % (b"x" * 4_000))
+        assert (await first[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        first[1].close()
     assert [len(each.request_body) for each in plane.requests] == [LIMIT]
+
+
+async def test_a_declared_body_counts_before_it_comes(plane):
+    """Bodies that together exceed the budget would otherwise all be refused half-way."""
+    async with running_edge(plane.target, **ROOM) as edge:
+        waiting = [await edge.connect() for _ in range(5)]
+        for _, writer in waiting:
+            writer.write(post(LIMIT, sent=0))
+        await wait_until(lambda: held() == 5 * LIMIT)
+        (answer,) = parse_answers(await send_raw(edge.port, post(1)), ["POST"])
+        assert answer.status == 503
+        for _, writer in waiting:
+            writer.close()
+
+
+async def test_a_caller_has_a_part_of_the_budget_and_others_are_served(plane):
+    own = {**ROOM, "max_body_bytes_in_flight_per_address": 2 * LIMIT, "trusted_proxies": ["127.0.0.1"]}
+    async with running_edge(plane.target, **own) as edge:
+
+        def named(address):
+            whole = http_request(f"/cb/{new_state()}", "POST", [("X-Forwarded-For", address)], b"x" * LIMIT)
+            return whole[:-LIMIT]
+
+        flooder, flooders_network = "2001:db8::1", "2001:db8::2"
+        waiting = [await edge.connect() for _ in range(2)]
+        for _, writer in waiting:
+            writer.write(named(flooder))
+        await wait_until(lambda: held() == 2 * LIMIT)
+        before = metrics.limited("max_body_bytes_in_flight_per_address")._value.get()
+        (answer,) = parse_answers(await send_raw(edge.port, named(flooders_network)), ["POST"])
+        assert (answer.status, json.loads(answer.body)["code"]) == (429, "too_many_requests")
+        assert int(answer["retry-after"]) >= 1
+        assert metrics.limited("max_body_bytes_in_flight_per_address")._value.get() == before + 1
+        (answer,) = parse_answers(await send_raw(edge.port, named("2001:db8:1::") + b"x" * LIMIT), ["POST"])
+        assert answer.status == 200
+        for _, writer in waiting:
+            writer.close()
+
+
+async def test_a_caller_that_does_not_take_large_answers_gets_no_more(plane):
+    """An answer is not refused, because its call has ended. It counts until it is taken."""
+    size = 1 << 20
+    plane.script = answering(plain(b"x" * size))
+    own = {"max_body_bytes_in_flight_per_address": size, "trusted_proxies": [], "send_buffer_bytes": 4096}
+    async with running_edge(plane.target, **own) as edge:
+        waiting = [await edge.connect() for _ in range(2)]
+        for reader, writer in waiting:
+            reader._transport.pause_reading()
+            writer.write(http_request(f"/cb/{new_state()}"))
+        await wait_until(lambda: held() == 2 * size)
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 429
+        for reader, writer in waiting:
+            reader._transport.resume_reading()
+            assert len(await edge.rest(reader, writer)) > size
+        await wait_until(lambda: held() == 0)
+        assert (await ask(edge, f"/cb/{new_state()}")).status == 200
 
 
 async def test_a_client_that_leaves_within_its_body_frees_its_bytes(plane):
@@ -125,8 +190,11 @@ REFUSED = {
     "of another method": (post(10).replace(b"POST", b"BREW"), 405),
     "of a HEAD": (post(10).replace(b"POST", b"HEAD"), 200),
     "too late": (post(10, sent=9), 408),
-    "too large": (CHUNKED + b"1000\r\n%s\r\n" % (b"x" * 4096) * 3, 413),
-    "wrong half-way": (CHUNKED + b"3\r\nabc\r\nzz\r\n", 400),
+    "too large": (
+        CHUNKED.replace(b"/cb/x", f"/cb/{new_state()}".encode()) + b"1000\r\n%s\r\n" % (b"x" * 4096) * 3,
+        413,
+    ),
+    "wrong half-way": (CHUNKED.replace(b"/cb/x", f"/cb/{new_state()}".encode()) + b"3\r\nabc\r\nzz\r\n", 400),
 }
 
 
@@ -153,7 +221,7 @@ async def test_held_bytes_and_refusals_are_metrics(plane):
         port = await edge.port()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(10, sent=7))
-        await wait_until(lambda: is_held(edge, 7))
+        await wait_until(lambda: is_held(edge, 10))
         assert b"HTTP/1.1 503 " in await send_raw(port, post(4))
         found = await edge.metrics()
         assert found[("callback_edge_limited_total", ("limit", "max_body_bytes_in_flight"))] == 1
@@ -170,4 +238,6 @@ async def is_held(edge, size):
 def test_the_budget_must_hold_at_least_one_body():
     with pytest.raises(ValidationError, match="max_body_bytes_in_flight is 99, less than body_limit_bytes, 100"):
         EdgeSettings(body_limit_bytes=100, max_body_bytes_in_flight=99)
-    EdgeSettings(body_limit_bytes=100, max_body_bytes_in_flight=100)
+    with pytest.raises(ValidationError, match="in_flight_per_address is 99, less than body_limit_bytes, 100"):
+        EdgeSettings(body_limit_bytes=100, max_body_bytes_in_flight_per_address=99)
+    EdgeSettings(body_limit_bytes=100, max_body_bytes_in_flight=100, max_body_bytes_in_flight_per_address=0)

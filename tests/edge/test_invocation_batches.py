@@ -10,6 +10,7 @@ from support.wait import wait_until
 from callback.v1 import edge_service_pb2
 from callback_edge import problems
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
+from callback_edge.settings import EdgeSettings
 from callback_edge.upstream import channel
 
 
@@ -21,7 +22,8 @@ async def upstream(plane, edge):
 
 def invoke(upstream, body=b""):
     request = edge_service_pb2.InvokeRequest(state=new_state(), request_method="post", request_body=body)
-    return asyncio.ensure_future(upstream.invoke(request, BodyReservation(BodyBudget(1))))
+    message = edge_service_pb2.StreamInvocationsRequest(invocations=[edge_service_pb2.Invocation(request=request)])
+    return asyncio.ensure_future(upstream.invoke(message, BodyReservation(BodyBudget(EdgeSettings()), "")))
 
 
 async def test_concurrent_calls_are_one_message(plane, upstream):

@@ -113,7 +113,7 @@ SERVER_ROOMS = {
     "contract": ("domain", "errors"),
     "verification": ("domain", "metrics"),
     "store": ("domain", "metrics"),
-    "limits": ("errors",),
+    "limits": ("errors", "metrics"),
     "access": ("errors", "metrics"),
     "settings": ("domain", "store", "verification"),
     "store_health": ("store",),

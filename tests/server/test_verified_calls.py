@@ -177,6 +177,7 @@ class Broken:
     """A profile that raises an exception."""
 
     challenge = "Broken"
+    reads_body = True
 
     def __init__(self, where, error=None, verified=None):
         self._where, self._error, self._verified = where, error, verified

@@ -139,7 +139,13 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         self.script = answering(plain(b"ok"))
         self.unwelcome = None
         """Refusal of each new stream; None accepts it."""
+        self.look_up = None
+        """Refusal of each request that is looked up; None refuses none."""
+        self.look_up_gate = None
+        """Event before which no look-up has a result; None is open."""
         self.requests = []
+        self.looked_up = []
+        """Requests that were looked up."""
         self.batches = []
         """Number of calls in each message."""
         self.tokens = []
@@ -177,6 +183,17 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
 
     async def _answer(self, invocation, context, writing):
         answer = edge_service_pb2.InvocationResult(number=invocation.number)
+        if invocation.look_up:
+            self.looked_up.append(invocation.request)
+            if self.look_up_gate is not None:
+                await self.look_up_gate.wait()
+            if self.look_up is None:
+                answer.send_body.SetInParent()
+            else:
+                answer.status.CopyFrom(self.look_up.status)
+            async with writing:
+                await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
+            return
         self.requests.append(invocation.request)
         self._count("started")
         try:
@@ -283,8 +300,10 @@ class FailingUpstream:
     async def __aexit__(self, *_error):
         pass
 
-    async def invoke(self, _request, _body):
+    async def invoke(self, _message, _body):
         raise RuntimeError(self._text)
+
+    look_up = invoke
 
 
 @contextlib.asynccontextmanager

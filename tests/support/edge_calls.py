@@ -22,15 +22,25 @@ class EdgeCalls:
     def Invoke(self, request, *, metadata=()):
         return asyncio.ensure_future(self._invoke(request, metadata))
 
+    async def look_up(self, request, *, metadata=()):
+        """Look a request up. Return None, or raise its refusal."""
+        result = await self._ask(edge.Invocation(number=1, request=request, look_up=True), metadata)
+        if not result.HasField("send_body"):
+            response_of(result)
+            raise AssertionError("a look-up has no response")
+
     async def _invoke(self, request, metadata):
+        return response_of(await self._ask(edge.Invocation(number=1, request=request), metadata))
+
+    async def _ask(self, invocation, metadata):
         stream = self._stub.StreamInvocations(metadata=metadata)
         try:
             await stream.read()  # readiness; the server must accept this call in any case
-            await stream.write(edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=1, request=request)]))
+            await stream.write(edge.StreamInvocationsRequest(invocations=[invocation]))
             await stream.done_writing()
             while not (message := await stream.read()).results:
                 pass
-            return response_of(message.results[0])
+            return message.results[0]
         finally:
             stream.cancel()
 

@@ -1,12 +1,15 @@
 """Exchange of one request and its response: the rules for every request, and the path of a call.
 
 1. A body has a limit, with or without a `Content-Length`, and the edge never holds more of it. All bodies together have
-   a limit too.
+   a limit too, and those of one caller. They count from the head that announces them.
 2. A caller has a limit of requests in flight.
 3. A response before the end of its request says `Connection: close`. The edge then reads and discards the rest for a
    moment before it closes the connection; without that the client may get a reset in place of the response.
 4. A response is complete before its first byte is sent.
 5. Every error, also one in the framework, becomes a problem response.
+6. A large body is read only after a server was asked whether it refuses the request in any case. The body of a request
+   that is refused is read and discarded, so that its sender gets the answer whenever it reads.
+7. No frame holds a body while a call runs: the client of the servers alone has it.
 
 A call is answered here, directly from its ASGI scope: Quart's request object costs several times as much as the rest.
 """
@@ -29,10 +32,11 @@ from callback_edge.call.request import (
     CALL_METHODS,
     HttpRequest,
     Target,
+    can_look_up,
     is_handshake,
     is_prefetch,
     parse_path,
-    to_invoke,
+    to_invocation,
 )
 from callback_edge.http_answer import LINGER_S, HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
@@ -47,6 +51,9 @@ _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
+_LARGE_BODY_BYTES: Final = 64 * 1024
+"""A request with a larger body is looked up before the rest of it is read. A larger answer counts as bytes in flight,
+too."""
 _METHODS: Final = frozenset((*CALL_METHODS, "OPTIONS"))
 _NOT_LOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
 """Problems that are expected; metrics count them, and they are not logged: under overload a log line each would be
@@ -64,7 +71,7 @@ class ExchangeFactory:
     def __init__(self, upstream: ServerClient, settings: EdgeSettings) -> None:
         self.upstream = upstream
         self.limits = AddressLimits(settings)
-        self.body_budget = BodyBudget(settings.max_body_bytes_in_flight)
+        self.body_budget = BodyBudget(settings)
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
 
@@ -84,8 +91,15 @@ class Exchange(ASGIHTTPConnection):
         self._shared = shared
         context = context_of(scope)
         self._record, self._pages, self._send_to_caller = context.record, context.pages, context.send_answer
-        self._body = BodyReservation(shared.body_budget)
-        headers = dict(scope["headers"])
+        self._body = BodyReservation(shared.body_budget, self._record.caller.group)
+        self._body_time_left_s = shared.body_timeout_s
+        self._body_bytes = 0
+        """Bytes of the body that were read."""
+        self._received = bytearray()
+        """Body as far as it was read, until the request is sent to a server. Parts of one byte need no more memory than
+        others."""
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        headers = dict(self._headers)
         self._declared_bytes = int(headers.get(b"content-length", b"0"))  # h11 ensures that it has only digits
         self._is_complete = not self._declared_bytes and b"transfer-encoding" not in headers
 
@@ -95,8 +109,12 @@ class Exchange(ASGIHTTPConnection):
         with self._shared.limits.request_in_flight(self._record.caller.group) as is_allowed:
             if is_allowed:
                 try:
-                    await self._send_answer(await self._answer())
+                    answer = await self._answer()
+                    if len(answer.body) > _LARGE_BODY_BYTES:
+                        self._body.count(len(answer.body))
+                    await self._send_answer(answer)
                 finally:
+                    self._received.clear()
                     self._body.release()
         if not is_allowed:
             await self._send_answer(self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S))
@@ -115,7 +133,7 @@ class Exchange(ASGIHTTPConnection):
 
     async def _call(self, target: Target) -> HttpAnswer:
         """Respond to a request at a callback URL: without a server if possible, else read the body and call one."""
-        method, headers = self.scope["method"], cast(list[tuple[bytes, bytes]], self.scope["headers"])
+        method, headers = self.scope["method"], self._headers
         if method == "HEAD":
             return HttpAnswer(200)
         if method == "OPTIONS" and not is_handshake(headers):
@@ -124,26 +142,53 @@ class Exchange(ASGIHTTPConnection):
             return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
         if is_prefetch(headers):
             raise problems.ProblemError(problems.PREFETCH_REFUSED)
-        caller, shared = self._record.caller, self._shared
-        body = b"" if self._is_complete else await self._read_body()
-        request = HttpRequest(method, headers, self.scope["query_string"], body, caller.address)
+        if method == "OPTIONS":
+            return await self._handshake(target)
         try:
-            shared.limits.check_unknown_states(caller)
-            if method == "OPTIONS":
-                shared.limits.count_unknown_state(
-                    caller
-                )  # for any state, so that a later 429 does not reveal whether the state exists
-            invoked = await shared.upstream.invoke(to_invoke(target, request), self._body)
+            invoked = await self._shared.upstream.invoke(await self._read_request(target), self._body)
             self._record.call_id = invoked.call_id
-            return _handshake_answer(invoked) if method == "OPTIONS" else render(invoked, method)
+            return render(invoked, method)
         except problems.ProblemError as error:
-            if method == "OPTIONS":
-                return HttpAnswer(
-                    204, [("allow", ALLOW)]
-                )  # as without a handshake: it does not reveal whether the state exists
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:
-                shared.limits.count_unknown_state(caller)  # by the visible problem, so that a later 429 reveals no more
+                # by the visible problem, so that a later 429 reveals no more
+                self._shared.limits.count_unknown_state(self._record.caller)
+            raise
+
+    async def _handshake(self, target: Target) -> HttpAnswer:
+        """Answer an OPTIONS that asks for permission to call, as one that does not if the server refuses it."""
+        self._body.grow(self._declared_bytes)
+        await self._read_parts(self._shared.body_limit_bytes)
+        try:
+            limits, caller = self._shared.limits, self._record.caller
+            limits.check_unknown_states(caller)
+            # for any state, so that a later 429 does not reveal whether the state exists
+            limits.count_unknown_state(caller)
+            return _handshake_answer(await self._shared.upstream.invoke(self._message(target), self._body))
+        except problems.ProblemError:
+            # as without a handshake: it does not reveal whether the state exists
+            return HttpAnswer(204, [("allow", ALLOW)])
+
+    async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
+        """Read the body, and return the request as a message for a server (rule 6)."""
+        self._body.grow(self._declared_bytes)
+        if self._declared_bytes <= _LARGE_BODY_BYTES:
+            await self._read_parts(_LARGE_BODY_BYTES)
+        self._shared.limits.check_unknown_states(self._record.caller)
+        if not self._is_complete:
+            if can_look_up(target, self.scope["method"], self._headers):
+                await self._look_up(target)
+            await self._read_parts(self._shared.body_limit_bytes)
+        return self._message(target)
+
+    async def _look_up(self, target: Target) -> None:
+        """Let a server refuse the request before the rest of its body is read. Discard the body if it does."""
+        try:
+            await self._shared.upstream.look_up(self._message(target, look_up=True), self._body)
+        except problems.ProblemError:
+            self._received.clear()
+            with contextlib.suppress(problems.ProblemError):
+                await self._read_parts(self._shared.body_limit_bytes, keep=False)
             raise
 
     async def _view(self) -> HttpAnswer:
@@ -156,22 +201,35 @@ class Exchange(ASGIHTTPConnection):
         headers = [(name.lower(), value) for name, value in response.headers if name.lower() != "content-length"]
         return HttpAnswer(response.status_code, headers, await response.get_data(as_text=False))
 
-    async def _read_body(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+    def _message(self, target: Target, *, look_up: bool = False) -> edge_service_pb2.StreamInvocationsRequest:
+        """Return the request as a message: to look it up without its body, else with the body, which leaves here."""
+        body = b""
+        if not look_up:
+            body = bytes(self._received)
+            self._received.clear()
+        method, query, address = self.scope["method"], self.scope["query_string"], self._record.caller.address
+        return to_invocation(target, HttpRequest(method, self._headers, query, body, address), look_up=look_up)
+
+    async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
+        """Read the body until it is complete, or until more than so many of its bytes were read."""
+        if self._is_complete:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            async with asyncio.timeout(self._shared.body_timeout_s):
-                while not self._is_complete:
+            async with asyncio.timeout(self._body_time_left_s):
+                while not self._is_complete and self._body_bytes <= until_bytes:
                     part = await self._receive_part()
-                    size += len(part)
-                    if size > self._shared.body_limit_bytes:
+                    self._body_bytes += len(part)
+                    if self._body_bytes > self._shared.body_limit_bytes:
                         raise problems.ProblemError(problems.BODY_TOO_LARGE)
-                    if not self._body.add(len(part)):
-                        raise problems.ProblemError(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
-                    parts.append(part)
+                    if keep:
+                        self._body.grow(self._body_bytes)
+                        self._received += part
         except TimeoutError:
             raise problems.ProblemError(problems.BODY_TIMEOUT) from None
-        return b"".join(parts)
+        finally:
+            self._body_time_left_s -= loop.time() - began
 
     async def _receive_part(self) -> bytes:
         message = await self._receive()
@@ -191,8 +249,7 @@ class Exchange(ASGIHTTPConnection):
         self, problem: problems.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> HttpAnswer:
         self._record.set_problem(problem)
-        request_headers = cast(list[tuple[bytes, bytes]], self.scope["headers"])
-        return self._pages.answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
+        return self._pages.answer(problem, self._headers, retry_after_s=retry_after_s, headers=headers)
 
     async def _send_answer(self, answer: HttpAnswer) -> None:
         await self._send_to_caller(answer, is_last=not self._is_complete)

@@ -78,8 +78,20 @@ def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return any(name == b"webhook-request-origin" for name, _ in headers)
 
 
-def to_invoke(target: Target, request: HttpRequest) -> edge_service_pb2.InvokeRequest:
-    """Make the message for the server.
+def can_look_up(target: Target, method: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return whether the state of a request is known without its body."""
+    return not (target.is_shared and method == "POST" and _is_form(headers))
+
+
+def to_invocation(
+    target: Target, request: HttpRequest, *, look_up: bool = False
+) -> edge_service_pb2.StreamInvocationsRequest:
+    """Make the message for the server: one invocation, still without a number.
+
+    Args:
+        target: The target of the request.
+        request: The request.
+        look_up: Whether it is looked up only, before its body is read.
 
     Raises:
         ProblemError: The state is absent, appears twice in one place or with two values (`/cbq/` only), or is not a
@@ -89,21 +101,23 @@ def to_invoke(target: Target, request: HttpRequest) -> edge_service_pb2.InvokeRe
     if not _STATE.fullmatch(state):
         raise problems.ProblemError(problems.STATE_UNKNOWN)
     query_string = request.query_string.decode("ascii")
-    message = edge_service_pb2.InvokeRequest(
-        state=state,
-        state_query_parameter=target.parameter,
-        request_method=request.method.lower(),
-        request_query_string=query_string,
-        request_body=request.body,
-        client_address=request.client_address,
-    )
+    batch = edge_service_pb2.StreamInvocationsRequest()
+    # The request is made in its place in the batch: each copy of it would be a copy of its body.
+    invocation = batch.invocations.add(look_up=look_up)
+    message = invocation.request
+    message.state = state
+    message.state_query_parameter = target.parameter
+    message.request_method = request.method.lower()
+    message.request_query_string = query_string
+    message.request_body = request.body
+    message.client_address = request.client_address
     # `add` creates each item in its place. A query can have 8,000 pairs; to create and then copy them costs several
     # times as much.
     for name, value in request.headers:
         message.request_headers.add(name=name.decode("latin-1"), value=value.decode("latin-1"))
     for parameter, text in parse_qsl(query_string, keep_blank_values=True, errors="replace"):
         message.request_query.add(name=parameter, value=text)
-    return message
+    return batch
 
 
 def _find_state(parameter: str, request: HttpRequest) -> str:

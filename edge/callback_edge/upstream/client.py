@@ -13,6 +13,7 @@
 6. Changed TLS files make a new channel. It takes over once it is ready; the earlier one returns the results that it
    owes.
 7. Concurrent calls are batched: they go in one message on one stream.
+8. A request is looked up in the same way. That is no call: without a result it may be repeated.
 """
 
 import asyncio
@@ -89,26 +90,54 @@ class ServerClient:
         await self._channel.close()
 
     async def invoke(
-        self, request: edge_service_pb2.InvokeRequest, body: BodyReservation
+        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation
     ) -> edge_service_pb2.InvokeResponse:
         """Make a call. If the caller disconnects, this is cancelled and the call continues.
 
         Args:
-            request: The call.
+            message: The call. Only the client keeps it from now on.
             body: The reservation of its body, which the call holds until its end.
 
         Raises:
             ProblemError: The server refused, is unreachable, or returned no result.
         """
+        asking = self._ask(message, body)
+        del message
+        response = await asking
+        if response is None:
+            raise problems.ProblemError(problems.INTERNAL)  # the server broke the contract
+        return response
+
+    async def look_up(self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation) -> None:
+        """Look a request up before its body is read.
+
+        Args:
+            message: The request, without its body.
+            body: The reservation of the body.
+
+        Raises:
+            ProblemError: The server refuses the request whatever its body is, or is unreachable.
+        """
+        await self._ask(message, body)
+
+    async def _ask(
+        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation
+    ) -> edge_service_pb2.InvokeResponse | None:
         if len(self._calls) >= self._max_in_flight:
             metrics.limited("max_requests_in_flight").inc()
             raise problems.ProblemError(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
-        call = UnansweredCall(next(self._numbers), request, body)
+        call = UnansweredCall(next(self._numbers), message, body)
         body.retain()
         self._calls.add(call)
         self._is_idle.clear()
         self._enqueue(call)
-        return await call.result
+        del message
+        try:
+            return await call.result
+        finally:
+            # An error refers to the frames that it has passed, this one too. If this frame referred to the call, which
+            # has the error, all of them and the body would stay in memory until the garbage collector runs.
+            del call
 
     def why_not_ready(self) -> str:
         """Return why no call can be made, in a few words. Empty if calls can be made."""
@@ -117,7 +146,7 @@ class ServerClient:
     def give_up(self) -> None:
         """End every call that a caller waits for with OUTCOME_UNKNOWN."""
         for call in self._calls:
-            _set_result(call, problems.ProblemError(problems.OUTCOME_UNKNOWN))
+            _set_result(call, _no_result(call))
 
     async def wait_idle(self, timeout_s: float) -> None:
         """Wait until no call runs, also of callers that disconnected, at most for this time in seconds."""
@@ -138,6 +167,9 @@ class ServerClient:
         if result.HasField("response"):
             self._end(call, result.response)
             return
+        if result.HasField("send_body"):
+            self._end(call, None)
+            return
         if result.status.code in REFUSAL_CODES:
             self._availability.edge_refused(reason_of(result.status))
             call.refusals += 1
@@ -149,7 +181,7 @@ class ServerClient:
     def call_lost(self, call: UnansweredCall) -> None:
         """End a call that was sent and will have no result."""
         metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
-        self._end(call, problems.ProblemError(problems.OUTCOME_UNKNOWN))
+        self._end(call, _no_result(call))
 
     def server_ready(self) -> None:
         """Record that a server accepts calls."""
@@ -178,12 +210,14 @@ class ServerClient:
         problem = problems.EDGE_REFUSED if self._availability.is_refused else problems.SERVER_UNREACHABLE
         self._end(call, problems.ProblemError(problem, retry_after_s=UNREACHABLE_RETRY_S))
 
-    def _end(self, call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
+    def _end(
+        self, call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError | None
+    ) -> None:
         self._calls.discard(call)
         call.body.release()
         if not self._calls:
             self._is_idle.set()
-        if call.result.cancelled() and result.call_id and len(self._reports) < _MAX_REPORTS:
+        if call.result.cancelled() and result and result.call_id and len(self._reports) < _MAX_REPORTS:
             report = self._start(self._report_caller_gone(result.call_id))
             self._reports.add(report)
             report.add_done_callback(self._reports.discard)
@@ -227,7 +261,14 @@ class ServerClient:
         return task
 
 
-def _set_result(call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError) -> None:
+def _no_result(call: UnansweredCall) -> problems.ProblemError:
+    """Return what it means that a call, or a look-up, was sent and will have no result."""
+    if call.is_look_up:
+        return problems.ProblemError(problems.SERVER_UNREACHABLE, retry_after_s=UNREACHABLE_RETRY_S)
+    return problems.ProblemError(problems.OUTCOME_UNKNOWN)
+
+
+def _set_result(call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError | None) -> None:
     """Give a call its result, unless it has one or its caller has disconnected."""
     if call.result.done():
         return

@@ -14,19 +14,22 @@ MAX_BATCH_BYTES: Final = 256 * 1024
 
 
 class UnansweredCall:
-    """Call without a result. A caller that disconnects cancels `result` and nothing else."""
+    """Call, or look-up of one, without a result. A caller that disconnects cancels `result` and nothing else."""
 
-    __slots__ = ("added_at", "body", "encoded", "number", "refusals", "result")
+    __slots__ = ("added_at", "body", "encoded", "is_look_up", "number", "refusals", "result")
 
-    def __init__(self, number: int, request: edge_service_pb2.InvokeRequest, body: BodyReservation) -> None:
+    def __init__(self, number: int, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation) -> None:
         self.number = number
-        message = edge_service_pb2.StreamInvocationsRequest()
-        message.invocations.add(number=number).request.CopyFrom(request)
+        (invocation,) = message.invocations
+        invocation.number = number
+        self.is_look_up = invocation.look_up
+        """Whether this is no call, and may have happened or not."""
         self.encoded = message.SerializeToString()
         """Serialized message with this call. By protobuf's rules the concatenation of several such messages is one
         message with all their calls."""
         self.body = body
-        self.result: asyncio.Future[edge_service_pb2.InvokeResponse] = asyncio.get_running_loop().create_future()
+        self.result: asyncio.Future[edge_service_pb2.InvokeResponse | None] = asyncio.get_running_loop().create_future()
+        """Result. None: the request that was looked up is to be sent with its body."""
         self.refusals = 0
         """Number of servers that refused this edge."""
         self.added_at = 0.0

@@ -10,6 +10,7 @@
    whole call, and its delivery starts.
 6. At the answer deadline the caller gets the fallback, unless the call has ended. That is durable before the fallback
    is sent. The call continues.
+7. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
+
+from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
@@ -33,9 +36,11 @@ from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
 from callback_server.domain.response import Response, ResponseType, complete, problems
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
+from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.queries.look_up_request import LookUpRefusal, look_up_request
 from callback_server.store.queries.read import HeldCall
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
@@ -98,6 +103,7 @@ class CallInvoker:
         recording: Recording,
         platform_url: str | None,
         owner_rate: OwnerRateLimit | None,
+        body_bytes: BodyBytes,
         max_in_flight: int,
         max_per_minute_per_case: int | None,
     ) -> None:
@@ -113,6 +119,7 @@ class CallInvoker:
             recording: What is recorded of calls.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             owner_rate: The limit on the calls of an owner. None: no limit.
+            body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
         """
@@ -125,9 +132,11 @@ class CallInvoker:
         self._recording = recording
         self._platform_url = platform_url
         self._owner_rate = owner_rate
+        self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
         self._max_per_minute_per_case = max_per_minute_per_case
         self._running: set[asyncio.Task[CallAnswer]] = set()
+        self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions on calls that have a fallback: each continues after the fallback was sent."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
@@ -147,20 +156,45 @@ class CallInvoker:
         Raises:
             CallbackError: The call was not started.
         """
+        self._check_capacity(state)
+        call_id = new_call_id(case_id_of(state_hash(state)))
+        reservation = self._body_bytes.reserve(len(request.body))
+        answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
+        pending = PendingCall(call_id, state, parameter, request, intent_of(request))
+        task = asyncio.create_task(self._run(pending, reservation, answer))
+        self._running.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(lambda task: self._ended(task, reservation, answer))
+        return answer
+
+    def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
+        """Start the look-up of a request whose body was not read.
+
+        Args:
+            state: As for `invoke`.
+            parameter: As for `invoke`.
+            request: The request without its body.
+
+        Returns:
+            A future that ends once the body may decide. It fails with the CallbackError that refuses the request
+            whatever its body is.
+
+        Raises:
+            CallbackError: The look-up was not started.
+        """
+        self._check_capacity(state)
+        call_id = new_call_id(case_id_of(state_hash(state)))
+        task = asyncio.create_task(self._look_up(PendingCall(call_id, state, parameter, request, intent_of(request))))
+        self._look_ups.add(task)
+        task.add_done_callback(self._look_ups.discard)
+        return task
+
+    def _check_capacity(self, state: str) -> None:
         if self._is_stopping:
             raise errors.ServerStoppingError
-        if len(self._running) >= self._max_in_flight:
+        if len(self._running) + len(self._look_ups) >= self._max_in_flight:
             raise errors.TooManyCallsError
         if not is_state(state):
             raise errors.StateUnknownError
-        call_id = new_call_id(case_id_of(state_hash(state)))
-        answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(
-            self._run(PendingCall(call_id, state, parameter, request, intent_of(request)), answer)
-        )
-        self._running.add(task)  # the loop itself holds tasks only weakly
-        task.add_done_callback(lambda task: self._ended(task, answer))
-        return answer
 
     async def caller_gone(self, call_id: str) -> None:
         """Record that the caller of a call disconnected before it got its response.
@@ -174,20 +208,27 @@ class CallInvoker:
     async def drain(self) -> None:
         """Refuse new calls and wait for the calls that run."""
         self._is_stopping = True
-        while self._running:
-            await asyncio.wait(self._running)
+        while running := self._running | self._look_ups:
+            await asyncio.wait(running)
 
     async def cancel(self) -> None:
         """Cancel the calls that run. Each keeps its lease, so that a sweep ends it."""
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
-        await cancel_all(self._running | self._decisions)
+        await cancel_all(self._running | self._look_ups | self._decisions)
 
-    def _ended(self, task: asyncio.Task[CallAnswer], answer: asyncio.Future[CallAnswer]) -> None:
+    def _ended(
+        self, task: asyncio.Task[CallAnswer], reservation: BodyReservation, answer: asyncio.Future[CallAnswer]
+    ) -> None:
         self._running.discard(task)
+        reservation.free()
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was raised. Any other exception is a bug of this server.
         if error is not None and not isinstance(error, errors.CallbackError):
             log.error("call_fault", exc_info=error)
+        if error is not None:
+            # The error refers to the frames that it has passed, and through them to itself and to the body of the
+            # request. They would stay in memory until the garbage collector runs.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
         if answer.done():  # with the fallback
             return
         if task.cancelled():
@@ -198,12 +239,54 @@ class CallInvoker:
         else:
             answer.set_result(task.result())
 
-    async def _run(self, pending: PendingCall, answer: asyncio.Future[CallAnswer]) -> CallAnswer:
+    async def _look_up(self, pending: PendingCall) -> None:
+        result = await self._look_up_once(pending)
+        if isinstance(result, VerificationRequired):
+            verified = self._preconditions.check_head(pending, result)
+            result = None if verified is None else await self._look_up_once(verified)
+        if result is not None and not isinstance(result, VerificationRequired):
+            raise _refusal(result, pending.call_id)
+
+    async def _look_up_once(self, pending: PendingCall) -> LookUpRefusal | None:
+        try:
+            return await resend(
+                lambda: look_up_request(
+                    self._scripts,
+                    state_sha256=state_hash(pending.state),
+                    parameter=pending.parameter,
+                    profile=pending.verification.profile,
+                    calls_per_minute=self._max_per_minute_per_case,
+                    limited_owners=[*self._rate_limited_owners(), *self._body_bytes.limited()],
+                ),
+                unsent_s=UNSENT_S,
+                unsure_s=UNSENT_S,
+            )
+        except StoreError as error:
+            log.error("look_up_unanswered", call_id=pending.call_id, error=str(error))
+            raise errors.StoreUnavailableError from error
+
+    def _limited_owners(self, request: Request) -> Sequence[tuple[str, int]]:
+        """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
+        limited = self._rate_limited_owners()
+        return [*limited, *self._body_bytes.limited()] if request.body else limited
+
+    def _rate_limited_owners(self) -> Sequence[tuple[str, int]]:
+        return () if self._owner_rate is None else self._owner_rate.limited()
+
+    async def _run(
+        self, pending: PendingCall, reservation: BodyReservation, answer: asyncio.Future[CallAnswer]
+    ) -> CallAnswer:
         pending, result = await self._check_and_claim(pending)
         if isinstance(result, Grant):
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
-            return await self._call(result, pending.request, answer)
+            reservation.charge(result.owner)
+            request = pending.request
+            del pending
+            if result.answer_mode is AnswerMode.HOLD:  # the body is in the store, and no handler needs it here
+                request = replace(request, body=b"")
+                reservation.free()
+            return await self._call(result, request, answer)
         if isinstance(result, RepeatedMessage):
             metrics.MESSAGES_REPEATED.labels(pending.verification.profile).inc()
             return _answer_again(result)
@@ -242,7 +325,7 @@ class CallInvoker:
                     recording=self._recording,
                     platform_url=self._platform_url,
                     calls_per_minute=self._max_per_minute_per_case,
-                    limited_owners=() if self._owner_rate is None else self._owner_rate.limited(),
+                    limited_owners=self._limited_owners(pending.request),
                     replica=self._held.replica,
                     can_deliver=self._deliveries.has_capacity,
                 ),

@@ -90,6 +90,20 @@ class PreconditionChecker:
             return dataclasses.replace(pending, intent=RequestIntent.PERSON)
         return None
 
+    def check_head(self, pending: PendingCall, required: VerificationRequired) -> PendingCall | None:
+        """Verify a request whose body was not read. Return None if its body can decide what it is.
+
+        Raises:
+            VerificationFailedError: The request does not pass the verification, whatever its body is.
+            VerificationUnavailableError: This server does not know the profile.
+        """
+        profile = self._profiles.get(required.profile)
+        if profile is not None and profile.reads_body:
+            return None
+        verified = self._verify(pending, required)
+        # A message with an id can be a repeat, which gets its answer whatever the status of the case is.
+        return None if verified.verification.message_sha256 else verified
+
     def _verify(self, pending: PendingCall, required: VerificationRequired) -> PendingCall:
         name = required.profile
         profile = self._profiles.get(name)

@@ -89,8 +89,8 @@ class _InvocationStream:
         self._is_ready = is_ready
         self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
         self._running = 0
-        self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status]] = deque()
-        """The results to send, with the numbers of their calls."""
+        self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status | None]] = deque()
+        """The results to send, with the numbers of their calls. None: send the body."""
         self._unsent_bytes = 0
         self._is_read = False
         """Whether the edge has closed its side."""
@@ -117,6 +117,7 @@ class _InvocationStream:
         try:
             async for message in requests:
                 self._start(message.invocations)
+                del message  # it has the bodies, and the next one may take long
                 await self._has_room.wait()
         finally:
             self._is_read = True
@@ -139,7 +140,7 @@ class _InvocationStream:
             try:
                 if refusal is not None:
                     raise refusal
-                answer = self._invoke(invocation.request)
+                answer = self._invoke(invocation)
             except Exception as error:
                 self._add_result(invocation.number, began, error_status(error, _RPC))
             else:
@@ -154,16 +155,18 @@ class _InvocationStream:
             return error
         return None
 
-    def _invoke(self, request: edge_pb2.InvokeRequest) -> asyncio.Future[CallAnswer]:
+    def _invoke(self, invocation: edge_pb2.Invocation) -> asyncio.Future[CallAnswer] | asyncio.Future[None]:
+        request = invocation.request
         require_valid(request)
-        return self._invoker.invoke(request.state, request.state_query_parameter, converters.request_from(request))
+        start = self._invoker.look_up if invocation.look_up else self._invoker.invoke
+        return start(request.state, request.state_query_parameter, converters.request_from(request))
 
-    def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer]) -> None:
+    def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer] | asyncio.Future[None]) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             error = answer.exception()
             self._add_result(number, began, answer.result() if error is None else error_status(error, _RPC))
 
-    def _add_result(self, number: int, began: float, outcome: CallAnswer | status_pb2.Status) -> None:
+    def _add_result(self, number: int, began: float, outcome: CallAnswer | status_pb2.Status | None) -> None:
         _invoke_seconds.observe(time.perf_counter() - began)
         self._running -= 1
         if self._is_closed:
@@ -191,6 +194,8 @@ class _InvocationStream:
             if isinstance(outcome, CallAnswer):
                 result.response.call_id = outcome.call_id
                 result.response.response.CopyFrom(converters.response_to(outcome.response))
+            elif outcome is None:
+                result.send_body.SetInParent()
             else:
                 result.status.CopyFrom(outcome)
         if self._unsent_bytes <= _MAX_UNSENT_BYTES:
@@ -198,5 +203,5 @@ class _InvocationStream:
         return message
 
 
-def _body_size(outcome: CallAnswer | status_pb2.Status) -> int:
+def _body_size(outcome: CallAnswer | status_pb2.Status | None) -> int:
     return len(outcome.response.body or b"") if isinstance(outcome, CallAnswer) else 0

@@ -13,6 +13,7 @@ class Address:
     """Verifier: the client's address must be in one of the networks."""
 
     challenge = "Address"
+    reads_body = False
 
     def __init__(self, settings: AddressSettings) -> None:
         self._networks = [ipaddress.ip_network(network) for network in settings.networks]

@@ -31,6 +31,8 @@ class Profile(Protocol):
 
     challenge: str
     """Value of `WWW-Authenticate` for a request that does not pass (RFC 9110, 11.6.1)."""
+    reads_body: bool
+    """Whether the body of a request can decide what it is: verified, or a handshake."""
 
     def handshake(self, request: Request, url: str) -> Response | None:
         """Return the answer to a handshake (see `handshakes`), or None if the request is not one.

@@ -97,6 +97,7 @@ class _Profile:
         self._handshake = handshake
         self._clock = clock
         self.challenge = verifier.challenge
+        self.reads_body = verifier.reads_body or handshake is not None
 
     def handshake(self, request: Request, url: str) -> Response | None:
         if self._handshake is None:

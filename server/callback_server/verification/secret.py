@@ -23,6 +23,7 @@ class SharedSecret:
     """
 
     challenge = "Secret"
+    reads_body = False
 
     def __init__(self, settings: SharedSecretSettings, secrets: Sequence[bytes]) -> None:
         self._header = settings.header
@@ -55,6 +56,7 @@ class Basic:
     """
 
     challenge = 'Basic realm="callback", charset="UTF-8"'
+    reads_body = False
 
     def __init__(self, settings: BasicSettings, passwords: Sequence[bytes]) -> None:
         username = settings.username.encode()

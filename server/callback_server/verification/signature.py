@@ -63,6 +63,7 @@ class Signature:
     """
 
     challenge = "Signature"
+    reads_body = True
 
     def __init__(self, settings: HmacSettings, secrets: Sequence[bytes]) -> None:
         self._settings = settings

@@ -33,6 +33,7 @@ class StandardWebhooks:
     """
 
     challenge = "Signature"
+    reads_body = True
 
     def __init__(self, credentials: Iterable[Credential], tolerance_s: int) -> None:
         self._tolerance_s = tolerance_s

@@ -58,6 +58,7 @@ class Token:
 
     def __init__(self, settings: JwtSettings, credentials: Iterable[Credential]) -> None:
         self._settings = settings
+        self.reads_body = settings.parameter is not None  # it may be in a form
         self._keys = [key for credential in credentials for key in _keys(credential, settings)]
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request

@@ -13,6 +13,8 @@ class Verifier(Protocol):
 
     challenge: str
     """See `Profile.challenge`."""
+    reads_body: bool
+    """See `Profile.reads_body`."""
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
         """Verify a request, as `Profile.verify` does. `now` is the time in seconds since 1970."""

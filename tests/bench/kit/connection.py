@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, request):
         """Send a request, wait for its answer, and return the status."""
         waiter = asyncio.get_running_loop().create_future()
-        self.send(request, lambda: waiter.set_result(self.status))
+        self.send(request, lambda: waiter.done() or waiter.set_result(self.status))  # done: the sender was cancelled
         return await waiter
 
     def close(self):

@@ -76,15 +76,21 @@ Global___StreamInvocationsRequest: _TypeAlias = StreamInvocationsRequest  # noqa
 @_typing.final
 class Invocation(_message.Message):
     """Invocation is one call: the server claims the case, runs the handler, records the result, and replies. An edge must
-    never send two invocations for one HTTP request. The call runs to its recorded end even if the edge disconnects.
+    never send two calls for one HTTP request. The call runs to its recorded end even if the edge disconnects.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    LOOK_UP_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """number identifies the call in its stream. The edge chooses it; each call of a stream has another number."""
+    """number identifies the invocation in its stream. The edge chooses it; each invocation of a stream has another number."""
+    look_up: _builtins.bool
+    """look_up says that this is no call: the request is without its body, because the edge has not read it yet. The server
+    only reads the case. It replies with the status of a call that it would refuse whatever the body is, else with
+    send_body. An edge looks a request with a large body up first, so that the body of a refused request goes nowhere.
+    """
     @_builtins.property
     def request(self) -> Global___InvokeRequest:
         """request is the HTTP request."""
@@ -94,10 +100,11 @@ class Invocation(_message.Message):
         *,
         number: _builtins.int = ...,
         request: Global___InvokeRequest | None = ...,
+        look_up: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["look_up", b"look_up", "number", b"number", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -117,7 +124,7 @@ class StreamInvocationsResponse(_message.Message):
     """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvocationResult]:
-        """results are results of calls of this stream, in any order. Each call has exactly one result."""
+        """results are results of invocations of this stream, in any order. Each invocation has exactly one result."""
 
     def __init__(
         self,
@@ -135,15 +142,16 @@ Global___StreamInvocationsResponse: _TypeAlias = StreamInvocationsResponse  # no
 
 @_typing.final
 class InvocationResult(_message.Message):
-    """InvocationResult is the result of one call."""
+    """InvocationResult is the result of one invocation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    SEND_BODY_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """number is the number of the call."""
+    """number is the number of the invocation."""
     @_builtins.property
     def response(self) -> Global___InvokeResponse:
         """response is the response to render."""
@@ -159,22 +167,44 @@ class InvocationResult(_message.Message):
         the case has a handshake for it, and fails otherwise.
         """
 
+    @_builtins.property
+    def send_body(self) -> Global___SendBody:
+        """send_body says that the request that was looked up is not refused yet. The edge sends it as a call, with its body."""
+
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         response: Global___InvokeResponse | None = ...,
         status: _status_pb2.Status | None = ...,
+        send_body: Global___SendBody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "response", b"response", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "outcome", b"outcome", "response", b"response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status", "send_body"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___InvocationResult: _TypeAlias = InvocationResult  # noqa: Y015
+
+@_typing.final
+class SendBody(_message.Message):
+    """SendBody is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendBody: _TypeAlias = SendBody  # noqa: Y015
 
 @_typing.final
 class ReportCallerGoneRequest(_message.Message):

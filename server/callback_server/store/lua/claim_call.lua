@@ -106,12 +106,10 @@ if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 for i = limited_owners_first, limited_owners_last, 2 do
   if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
 end
-local arrival
-if calls_per_minute > 0 then -- GCRA: calls of a case may arrive up to one minute ahead of an even rate
-  local us, interval = now_us(), math.floor(60000000 / calls_per_minute)
-  arrival = math.max(tonumber(case.arrival or 0), us) + interval
-  local early = arrival - us - calls_per_minute * interval
-  if early > 0 then return reply('LIMITED', math.ceil(early / 1000)) end
+local arrival, wait_ms
+if calls_per_minute > 0 then
+  arrival, wait_ms = next_arrival(case, calls_per_minute)
+  if wait_ms > 0 then return reply('LIMITED', wait_ms) end
 end
 
 if case.answer_mode == 'HOLD' then lease_ms = hold_lease_ms end

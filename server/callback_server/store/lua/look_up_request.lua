@@ -1,0 +1,34 @@
+#!lua flags=no-writes
+-- Looks up whether a claim would refuse a request whatever its body is, before the body is read. It may let a request
+-- pass that the claim then refuses, never the other way round: it applies no timeout, and does not know message ids.
+--
+-- KEYS: partition
+-- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter,
+--       profile (the verification profile that was passed, '' = none), calls_per_minute (of a case; 0 = any number),
+--       limited_owners... (pairs: owner, wait_ms)
+-- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
+-- @include lifecycle
+-- @arguments
+
+local case = load_case(case_id)
+if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return {'UNKNOWN'} end
+if case.profile and case.profile ~= profile then
+  return {'VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]}
+end
+if case.status == 'CLOSED' then return {'CLOSED', case.reason} end
+
+local now = math.floor(now_us() / 1000)
+-- A guard comes before what follows, and a case that expires now is closed by the claim.
+if case.guard or (case.expires and tonumber(case.expires) <= now) then return {'OPEN'} end
+if case.status == IN_PROGRESS then
+  local lease = tonumber(redis.call('ZSCORE', leases_key(), case.call))
+  return {lease and lease > now and 'BUSY' or 'OPEN'}
+end
+for i = limited_owners_first, limited_owners_last, 2 do
+  if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1])} end
+end
+if calls_per_minute > 0 then
+  local _, wait_ms = next_arrival(case, calls_per_minute)
+  if wait_ms > 0 then return {'LIMITED', wait_ms} end
+end
+return {'OPEN'}

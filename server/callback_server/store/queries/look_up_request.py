@@ -1,0 +1,68 @@
+"""The look-up of a request before its body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from callback_server.domain.case import CloseReason
+from callback_server.domain.ids import case_id_of
+from callback_server.store import keys
+from callback_server.store.script_arguments import lists, numbers, texts
+from callback_server.store.scripts import Script, Scripts
+from callback_server.store.transitions.claim_call import CaseClosed, ClaimRefusal, RateLimited, VerificationRequired
+
+SCRIPT: Final = Script(
+    "look_up_request",
+    [
+        *texts("case_id", "state_hash_half", "parameter", "profile"),
+        *numbers("calls_per_minute"),
+        *lists("limited_owners"),
+    ],
+)
+
+LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
+
+
+async def look_up_request(
+    scripts: Scripts,
+    *,
+    state_sha256: bytes,
+    parameter: str,
+    profile: str = "",
+    calls_per_minute: int | None = None,
+    limited_owners: Sequence[tuple[str, int]] = (),
+) -> LookUpRefusal | None:
+    """Return why a claim would refuse a request whatever its body is. None: the body may decide.
+
+    Args:
+        scripts: The scripts on the store.
+        state_sha256: SHA-256 of the state in the URL.
+        parameter: The state query parameter. Empty: the URL has the state in its path.
+        profile: The verification profile that the request has passed. Empty: none.
+        calls_per_minute: The rate limit of the case. None: any number.
+        limited_owners: Owners over a limit, each with its wait in milliseconds.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    case_id = case_id_of(state_sha256)
+    word, *facts = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id=case_id,
+        state_hash_half=state_sha256[16:],
+        parameter=parameter,
+        profile=profile,
+        calls_per_minute=calls_per_minute or 0,
+        limited_owners=[value for pair in limited_owners for value in pair],
+    )
+    if word == b"OPEN":
+        return None
+    if word == b"CLOSED":
+        return CaseClosed(CloseReason(facts[0].decode()))
+    if word == b"VERIFY":
+        return VerificationRequired(facts[0].decode(), facts[1].decode())
+    if word == b"LIMITED":
+        return RateLimited(facts[0])
+    return ClaimRefusal(word)

@@ -1,0 +1,164 @@
+"""Large-body benchmark: memory and latency while one caller floods the edge with large bodies. `bodies.py --help`.
+
+One caller keeps connections busy with bodies of 1 MiB to a callback that is closed, unknown, not verified, busy or
+slow, and with GETs to a callback that answers with 1 MiB. Meanwhile another caller makes one call after the other. The
+output has, for each kind of callback, the most resident memory of each process above its memory at rest, and the median
+latency of the other caller, also as a multiple of its median on the idle system.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.kit.connection import Connection
+from bench.kit.programs import resident_bytes, running_deployment, running_store
+
+from callback import AnswerMode, Response
+
+MIB = 1 << 20
+FLOODER, HONEST = "203.0.113.7", "198.51.100.1"
+PROFILES = """
+[profiles.partner]
+kind = "shared-secret"
+header = "x-secret"
+secret_files = ["{secret}"]
+
+[profiles.signed]
+kind = "github"
+secret_files = ["{secret}"]
+"""
+
+
+def request(url, method="POST", body=b"", caller=FLOODER):
+    """Return the bytes of a request from a caller, as the proxy in front sends it."""
+    parts = urlsplit(url)
+    head = f"{method} {parts.path}?{parts.query} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {caller}\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def floods(client):
+    """Return the requests of the flood, by kind of callback."""
+    answer, body = Response(b"ok"), b"x" * MIB
+    closed = await client.generate_callback_url("record", answer)
+    await client.close_callback(closed.case_id)
+    partner = await client.generate_callback_url("record", answer, verification_profile="partner")
+    signed = await client.generate_callback_url("record", answer, verification_profile="signed")
+    busy = await client.generate_callback_url("held", answer, answer_mode=AnswerMode.HOLD)
+    slow = await client.generate_callback_url(
+        "held", answer, answer_mode=AnswerMode.HOLD, allow_multiple_calls=True, time_to_live=timedelta(hours=1)
+    )
+    large = await client.generate_callback_url("record", Response(body), allow_multiple_calls=True)
+    return {
+        "closed": request(closed.url, body=body),
+        "unknown": request(f"http://localhost/cb/{uuid.uuid4()}", body=body),
+        "unverified": request(partner.url, body=body),
+        "badly signed": request(signed.url, body=body),
+        "busy": request(busy.url, body=body),
+        "slow": request(slow.url, body=body),
+        "large answer": request(large.url, "GET"),
+    }
+
+
+async def median_s(port, asked, seconds):
+    """Make one call after the other for some seconds. Return the median latency, and how often it got each status."""
+    latencies, statuses = [], Counter()
+    connection = await Connection.to(port)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        if not connection.is_open:
+            connection = await Connection.to(port)
+        began = time.perf_counter()
+        statuses[await connection.ask(asked)] += 1
+        latencies.append(time.perf_counter() - began)
+        await asyncio.sleep(0.01)
+    connection.close()
+    return statistics.median(latencies), dict(statuses)
+
+
+@contextlib.asynccontextmanager
+async def peaks(processes):
+    """Yield a dictionary that has, at the end, the most resident memory of each process meanwhile."""
+    most = dict.fromkeys(processes, 0)
+
+    async def watch():
+        while True:
+            for name, pid in processes.items():
+                most[name] = max(most[name], resident_bytes(pid))
+            await asyncio.sleep(0.02)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield most
+    finally:
+        watching.cancel()
+
+
+async def flood(port, asked, options, directory):
+    """Run the flood, and return how often it got each answer."""
+    file = directory / "request"
+    file.write_bytes(asked)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.kit.flood", *map(str, (port, file, options.connections, options.seconds)),
+        cwd=Path(__file__).parents[1], stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return json.loads(said)
+
+
+async def main(options):
+    """Measure, and print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        secret = directory / "secret"
+        secret.write_text("a secret of an operator that nobody knows")
+        with running_store(directory / "store") as store:
+            async with running_deployment(directory / "ours", store, config=PROFILES.format(secret=secret)) as ours:
+                (port,) = ours.ports
+                honest = await ours.client.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
+                asked = request(honest.url, caller=HONEST)
+                await median_s(port, asked, 1)
+                idle_s, _ = await median_s(port, asked, options.seconds)
+                print(f"idle: median {idle_s * 1000:.1f} ms")
+                processes = {name: ours.processes[name] for name in ("edge", "server")}
+                for kind, flooded in (await floods(ours.client)).items():
+                    if options.only and kind not in options.only:
+                        continue
+                    rest = {name: resident_bytes(pid) for name, pid in processes.items()}
+                    async with peaks(processes) as most:
+                        (beside_s, statuses), answers = await asyncio.gather(
+                            median_s(port, asked, options.seconds), flood(port, flooded, options, directory)
+                        )
+                    grown = ", ".join(
+                        f"{name} {rest[name] / MIB:.0f} + {(most[name] - rest[name]) / MIB:.0f} MiB" for name in most
+                    )
+                    print(
+                        f"{kind:13} {grown}; median {beside_s * 1000:.1f} ms, {beside_s / idle_s:.1f} times the idle"
+                        f" one; flood {answers}, beside it {statuses}",
+                        flush=True,
+                    )
+                    await asyncio.sleep(2)
+
+
+def arguments():
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=190, metavar="N", help="of the flood (default 190)")
+    parser.add_argument("--seconds", type=float, default=5, metavar="S", help="how long each flood lasts (default 5)")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="kinds of callback (default all)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(arguments()))

@@ -1,0 +1,107 @@
+"""Bodies leave the memory with the end of their requests, and not when the garbage collector runs.
+
+A refused call kept its body: the exception that refused it was in a reference cycle with the frames that it passed.
+"""
+
+import asyncio
+
+import pytest
+from support.edge import (
+    answering,
+    answering_after,
+    http_request,
+    new_state,
+    plain,
+    refusal,
+    refusing,
+    running_edge,
+    send_raw,
+)
+from support.garbage import large_garbage
+from support.wait import wait_until
+
+LIMIT = 1 << 20
+HALF = LIMIT // 2
+
+
+def post(path=None, *, size=LIMIT, close=True):
+    return http_request(path or f"/cb/{new_state()}", "POST", [], b"x" * size, close=close)
+
+
+@pytest.mark.parametrize(
+    "reason", ["STATE_UNKNOWN", "CALLBACK_CLOSED", "VERIFICATION_FAILED", "CALL_IN_PROGRESS", "HANDLER_FAILED"]
+)
+async def test_a_refused_call_leaves_no_body_to_the_garbage_collector(plane, edge, reason):
+    plane.script = refusing(reason)
+    with large_garbage(HALF) as garbage:
+        for _ in range(3):
+            raw = await send_raw(edge.port, post())
+            assert not raw.startswith(b"HTTP/1.1 2")
+    assert garbage.holders == []
+
+
+@pytest.mark.parametrize("reason", ["STATE_UNKNOWN", "CALLBACK_CLOSED"])
+async def test_a_request_that_is_refused_without_its_body_leaves_none_to_the_garbage_collector(plane, edge, reason):
+    plane.look_up = refusal(reason)
+    with large_garbage(HALF) as garbage:
+        for _ in range(3):
+            assert (await send_raw(edge.port, post())).startswith(b"HTTP/1.1 4")
+    assert garbage.holders == []
+
+
+async def test_a_caller_that_hangs_up_within_a_large_answer_leaves_nothing_to_the_garbage_collector(plane):
+    plane.script = answering(plain(b"x" * LIMIT))
+    async with running_edge(plane.target, send_buffer_bytes=4096) as edge:
+        with large_garbage(HALF) as garbage:
+            for _ in range(3):
+                reader, writer = await edge.connect()
+                writer.write(http_request(f"/cb/{new_state()}"))
+                await reader.readuntil(b"\r\n\r\n")
+                writer.transport.abort()
+                await wait_until(lambda: not edge.listener._running)
+        assert garbage.holders == []
+
+
+async def test_a_call_without_a_server_leaves_no_body_to_the_garbage_collector(plane):
+    async with running_edge() as edge:
+        with large_garbage(HALF) as garbage:
+            raw = await send_raw(edge.port, post())
+            assert raw.startswith(b"HTTP/1.1 503 ")
+        assert garbage.holders == []
+
+
+async def test_a_caller_that_hangs_up_leaves_no_body_to_the_garbage_collector(plane, edge):
+    gate = asyncio.Event()
+    plane.script = answering_after(gate)
+    with large_garbage(HALF) as garbage:
+        for started in (1, 2, 3):
+            _, writer = await edge.connect()
+            writer.write(post())
+            await plane.until(lambda started=started: plane.started == started)
+            writer.transport.abort()
+        await wait_until(lambda: not edge.listener._running)
+        gate.set()
+        await plane.until(lambda: plane.ended == 3)
+    assert garbage.holders == []
+
+
+async def test_a_caller_that_hangs_up_within_its_body_leaves_nothing_to_the_garbage_collector(plane, edge):
+    with large_garbage(HALF) as garbage:
+        for _ in range(3):
+            _, writer = await edge.connect()
+            writer.write(post()[:-1])
+            await writer.drain()
+            await wait_until(lambda: edge.listener._running)
+            writer.close()
+            await wait_until(lambda: not edge.listener._running)
+    assert garbage.holders == []
+
+
+async def test_a_body_that_is_too_large_or_too_late_leaves_nothing_to_the_garbage_collector(plane):
+    async with running_edge(plane.target, body_timeout_s=0.2) as edge:
+        chunked = b"POST /cb/%s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % new_state().encode()
+        large = b"%x\r\n%s\r\n" % (2 * LIMIT, b"x" * 2 * LIMIT)
+        with large_garbage(HALF) as garbage:
+            assert (await send_raw(edge.port, chunked + large)).startswith(b"HTTP/1.1 413 ")
+            assert (await send_raw(edge.port, post()[:-1])).startswith(b"HTTP/1.1 408 ")
+        assert garbage.holders == []

@@ -1,0 +1,108 @@
+"""Bodies leave the memory with the end of their calls, and not when the garbage collector runs.
+
+An error kept its body: it was in a reference cycle with the frames that it had passed.
+"""
+
+import asyncio
+import gc
+
+import pytest
+from support.garbage import large_garbage
+from support.services import response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback_server import errors
+from callback_server.domain.call import CallFailure, Request
+from callback_server.handlers.handler import HandlerError
+
+SIZE = 1 << 20
+
+
+class Failing:
+    """A handler that fails."""
+
+    async def handle(self, _grant, _request, *, timeout_s):
+        del timeout_s
+        raise HandlerError(CallFailure.HANDLER_ERROR, "it failed")
+
+
+class Waiting:
+    """A handler that waits until it is cancelled."""
+
+    async def handle(self, _grant, _request, *, timeout_s):
+        await asyncio.sleep(timeout_s)
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of(), handlers={"failing": Failing(), "waiting": Waiting()}) as running:
+        yield running
+
+
+async def generate(services, activity="record", **more):
+    request = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **more)
+    return await services.callbacks.GenerateCallbackUrl(request)
+
+
+def invoke(services, state):
+    return services.control_plane.invoker.invoke(state, "", Request("post", body=bytes(SIZE)))
+
+
+async def refused(services, state):
+    with pytest.raises(errors.CallbackError):
+        await invoke(services, state)
+
+
+async def closed(services):
+    made = await generate(services)
+    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    return made.callback_state
+
+
+async def unknown(_services):
+    return "00000000-0000-4000-8000-000000000000"
+
+
+async def failing(services):
+    return (await generate(services, "failing", allow_multiple_calls=True)).callback_state
+
+
+async def busy(services):
+    state = (await generate(services, "form")).callback_state
+    invoke(services, state)
+    await wait_until(lambda: services.control_plane.held._waiting)
+    return state
+
+
+@pytest.mark.parametrize("case", [closed, unknown, failing, busy])
+async def test_a_refused_or_failed_call_leaves_no_body_to_the_garbage_collector(services, case):
+    state = await case(services)
+    with large_garbage(SIZE // 2) as garbage:
+        for _ in range(3):
+            await refused(services, state)
+        await wait_until(lambda: len(services.control_plane.invoker._running) <= (case is busy))
+    assert garbage.holders == []
+
+
+async def test_a_call_that_is_cancelled_leaves_no_body_to_the_garbage_collector(services):
+    state = (await generate(services, "waiting", allow_multiple_calls=True)).callback_state
+    with large_garbage(SIZE // 2) as garbage:
+        running = [invoke(services, state) for _ in range(3)]
+        await wait_until(lambda: len(services.control_plane.invoker._running) == 3)
+        await services.control_plane.invoker.cancel()
+        del running
+    assert garbage.holders == []
+
+
+async def test_a_held_call_keeps_no_body_in_memory(services):
+    state = (await generate(services, "form")).callback_state
+    invoke(services, state)
+    await wait_until(lambda: services.control_plane.held._waiting)
+    gc.collect()
+    kept = [each for each in gc.get_objects() if any(_is_body(held) for held in gc.get_referents(each))]
+    assert kept == []
+
+
+def _is_body(held):
+    return isinstance(held, bytes) and len(held) == SIZE
