@@ -100,6 +100,7 @@ class ControlPlane:
         """
         files = _read_files(settings)
         activities = settings.to_activities()
+        cookie_domains = settings.to_cookie_domains()
         recording = settings.to_recording()
         leases = Leases(activities)
         self._settings = settings
@@ -121,7 +122,11 @@ class ControlPlane:
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus)
         self.dispatcher = HandlerDispatcher(
-            handlers=handlers, workers=self.workers, activities=activities, platform_url=settings.platform_url
+            handlers=handlers,
+            workers=self.workers,
+            activities=activities,
+            platform_url=settings.platform_url,
+            cookie_domains=cookie_domains,
         )
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording)
         self.deliveries = Deliveries(
@@ -158,6 +163,7 @@ class ControlPlane:
             box_url=settings.box_url,
             platform_url=settings.platform_url,
             alternative_domains=settings.alternative_domains,
+            cookie_domains=cookie_domains,
             activities=activities,
             profiles=profiles.keys(),
             state_key=files.state_key,

@@ -13,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -24,16 +23,45 @@ from callback_process.addresses import parse_bind
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
+from callback_server.domain.cookies import CookieDomains
 from callback_server.domain.retries import Retries
+from callback_server.domain.url import host_of, normal_origin
 from callback_server.store.connection.client import check_url, with_password
 from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
 
-Origin = Annotated[
+_BOX_URL: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
+_ALTERNATIVE_DOMAIN: Final = re.compile(r"https://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+_PLATFORM_URL: Final = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?", re.IGNORECASE)
+_HOST_IN_A_URL: Final = re.compile(r"(?:[a-z]+://)?([^/?#@\s:]+(?::[0-9]+)?)(?:[/?#][^@\s]*)?", re.IGNORECASE)
+
+
+def _url(pattern: re.Pattern[str], rule: str) -> AfterValidator:
+    """Return the check of a URL. Its error says what to write, and repeats only a host: a URL can have a password."""
+
+    def check(text: str) -> str:
+        if pattern.fullmatch(text):
+            return text
+        found = _HOST_IN_A_URL.fullmatch(text)
+        raise ValueError(f"must be {rule}" + (f", as in https://{found[1].lower()}" if found else ""))
+
+    return AfterValidator(check)
+
+
+_IN_ONE_SPELLING: Final = AfterValidator(normal_origin)
+_AS_URL: Final = Field(json_schema_extra={"format": "URL"})
+BoxUrl = Annotated[
     str,
-    StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$"),
-    Field(json_schema_extra={"format": "URL"}),
+    _url(_BOX_URL, "http(s)://host or http(s)://host:port, without a path, because the edge serves /cb/ at the root"),
+    _IN_ONE_SPELLING,
+    _AS_URL,
+]
+AlternativeDomain = Annotated[
+    str, _url(_ALTERNATIVE_DOMAIN, "https://host or https://host:port, without a path"), _IN_ONE_SPELLING, _AS_URL
+]
+PlatformUrl = Annotated[
+    str, _url(_PLATFORM_URL, "an http(s) URL without user, query, fragment, or a slash at its end"), _AS_URL
 ]
 
 
@@ -124,12 +152,14 @@ class ServerSettings(ProcessSettings):
     encrypts."""
     admin_bind: Bind = "127.0.0.1:8082"
     """Address of `/healthz`, `/readyz` and `/metrics`. Callers must not reach it. Port 0 picks a free port."""
-    box_url: Origin = "http://127.0.0.1:8080"
+    box_url: BoxUrl = "http://127.0.0.1:8080"
     """The base of the generated URLs: the public address of the edge."""
-    platform_url: Origin | None = None
+    platform_url: PlatformUrl | None = None
     """The base of redirects to `/path`. None: such redirects are refused."""
-    alternative_domains: list[str] | None = None
-    """The allowed alternative domains. None: any."""
+    alternative_domains: list[AlternativeDomain] | None = None
+    """The allowed alternative domains, as in `https://pay.example`. None: any."""
+    cookie_domains: dict[AlternativeDomain, str] = Field(default_factory=dict)
+    """Alternative domains that are reserved for one owner each, by its name. Only there may responses set cookies."""
     state_key: SecretStr | None = None
     """The key that the URL of a `request_id` is derived from, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
@@ -197,6 +227,17 @@ class ServerSettings(ProcessSettings):
     def _store_url(cls, url: str) -> str:
         check_url(url)
         return url
+
+    @model_validator(mode="after")
+    def _cookie_domains(self) -> ServerSettings:
+        owners = {host_of(self.box_url): "every owner (box_url)"}
+        for domain, owner in self.cookie_domains.items():
+            if owners.setdefault(host_of(domain), owner) != owner:
+                raise ValueError(
+                    f"cookie_domains: the host of {domain} is also that of {owners[host_of(domain)]}, and a cookie goes"
+                    " to every port of its host; give each owner a host of its own"
+                )
+        return self
 
     @field_validator("activities")
     @classmethod
@@ -282,6 +323,10 @@ class ServerSettings(ProcessSettings):
             bodies=self.record_bodies,
             headers=self.record_headers,
         )
+
+    def to_cookie_domains(self) -> CookieDomains:
+        """Return the domains that are reserved for one owner each."""
+        return CookieDomains(self.cookie_domains)
 
     def read_store_url(self) -> str:
         """Return `store_url`, with the password of `store_password_file` if there is one.

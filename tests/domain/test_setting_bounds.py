@@ -27,6 +27,56 @@ from callback_server.settings import ServerSettings
         ("server", "state_key_file = 5", "state_key_file ({path}): must be the path of a file"),
         ("server", 'grpc_bind = "127.0.0.1:8082"', "grpc_bind and admin_bind are the same address, 127.0.0.1:8082"),
         (
+            "server",
+            'box_url = "https://box.example/callbacks"',
+            "box_url ({path}): must be http(s)://host or http(s)://host:port, without a path, because the edge serves"
+            " /cb/ at the root, as in https://box.example",
+        ),
+        ("server", 'box_url = "https://box.example/"', "box_url ({path}): must be http(s)://host or"),
+        ("server", 'box_url = "Box.example:8443"', "box_url ({path}): must be http(s)://host or http(s)://host:port,"),
+        (
+            "server",
+            'platform_url = "shop.example"',
+            "platform_url ({path}): must be an http(s) URL without user, query,",
+        ),
+        (
+            "server",
+            'platform_url = "https://shop.example/"',
+            "platform_url ({path}): must be an http(s) URL without user",
+        ),
+        (
+            "server",
+            'alternative_domains = ["https://a.example", "Pay.example:8443"]',
+            "alternative_domains.1 ({path}): must be https://host or https://host:port, without a path, as in"
+            " https://pay.example:8443",
+        ),
+        (
+            "server",
+            'alternative_domains = ["http://pay.example/cb"]',
+            "alternative_domains.0 ({path}): must be https://host or https://host:port, without a path, as in"
+            " https://pay.example",
+        ),
+        (
+            "server",
+            'alternative_domains = ["https://me:hunter2@pay.example"]',
+            "alternative_domains.0 ({path}): must be https://host or https://host:port, without a path",
+        ),
+        (
+            "server.cookie_domains",
+            '"pay.example" = "orders"',
+            "cookie_domains.pay.example.[key] ({path}): must be https://",
+        ),
+        (
+            "server",
+            'box_url = "https://pay.example"\ncookie_domains = {"https://Pay.example:8443" = "orders"}',
+            "cookie_domains: the host of https://pay.example:8443 is also that of every owner (box_url)",
+        ),
+        (
+            "server.cookie_domains",
+            '"https://pay.example" = "orders"\n"https://pay.example:8443" = "refunds"',
+            "cookie_domains: the host of https://pay.example:8443 is also that of orders",
+        ),
+        (
             "activities.a",
             'target = "127.0.0.1:99999"',
             "activities.a.target ({path}): is not valid. Use HOST:PORT or a gRPC",
@@ -77,6 +127,30 @@ def test_invalid_settings_are_refused_by_name(tmp_path, table, line, said):
 )
 def test_a_handler_is_where_grpc_can_connect_to(target):
     assert ServerSettings(activities={"a": {"target": target}}).activities["a"].target == target
+
+
+def test_urls_of_hosts_are_read_in_any_spelling():
+    settings = ServerSettings(
+        box_url="HTTPS://Box.Example:443",
+        alternative_domains=["https://PAY.example", "https://pay.example:8443", "https://[::443]:443"],
+        cookie_domains={"https://Orders.example": "orders"},
+    )
+    assert settings.box_url == "https://box.example"
+    assert settings.alternative_domains == ["https://pay.example", "https://pay.example:8443", "https://[::443]"]
+    assert settings.cookie_domains == {"https://orders.example": "orders"}
+    assert ServerSettings(box_url="http://box.example:80").box_url == "http://box.example"
+    assert ServerSettings(platform_url="https://shop.example/Sub").platform_url == "https://shop.example/Sub"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"alternative_domains": ["https://me:hunter2@pay.example"]}, {"box_url": "https://me:hunter2@/x"},
+     {"platform_url": "https://hunter2@shop.example"}, {"box_url": "https://me:hunter2/3@pay.example"}],
+)  # fmt: skip
+def test_a_password_in_a_url_is_not_in_the_error(settings):
+    with pytest.raises(ValueError, match="must be") as caught:
+        ServerSettings(**settings)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_ports_that_the_system_picks_differ():

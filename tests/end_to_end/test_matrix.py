@@ -152,12 +152,14 @@ CODES = (-1, 0, 1, 99, 100, 101, 199, 300, 302, 304, 399, 600, 2_147_483_647)
 HEADERS = [
     ("", "x", "without a name"), ("a b", "x", "with a space"), ("a:b", "x", "with a colon"), ("é", "x", "not ASCII"),
     ("x\r\nset-cookie", "x", "that splits"), ("x", "a\r\n\r\nHTTP/1.1 200 OK", "whose value splits"),
-    ("x", "a\nb", "with a line feed"), ("x", "a\x00b", "with a NUL"), ("x", " a", "with a space before"),
+    ("x", "a\nb", "with a line feed"), ("x", "a\x00b", "with a NUL"), ("set-cookie", "a=1", "that sets a cookie"),
     ("x", "漢", "beyond ISO-8859-1"), ("x", "a" * 8193, "too long"), ("x" * 257, "", "whose name is too long"),
     *((name, "x", name) for name in (
         "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
         "Content-Length", "Date", "Server", "Via", "X-Accel-Redirect", "X-Sendfile", "Location", "Refresh",
-        "Clear-Site-Data", "Strict-Transport-Security",
+        "Clear-Site-Data", "Strict-Transport-Security", "NEL", "Report-To", "Reporting-Endpoints", "Alt-Svc",
+        "Service-Worker-Allowed", "Accept-CH", "Critical-CH", "Origin-Agent-Cluster", "Set-Login",
+        "Secure-Session-Registration", "Use-As-Dictionary",
     )),
 ]  # fmt: skip
 URLS = [

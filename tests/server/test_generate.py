@@ -183,6 +183,21 @@ async def test_the_configuration_can_restrict_the_domains(store_of):
         assert said.rules == {"alternative_domain": "not_allowed"}
 
 
+@pytest.mark.parametrize("spelled", ["https://PAY.example", "HTTPS://pay.Example:443", "https://pay.example"])
+async def test_an_alternative_domain_is_taken_in_any_spelling(store_of, spelled):
+    async with running_services(store_of(), alternative_domains=["https://Pay.example:443"]) as services:
+        made = await services.callbacks.GenerateCallbackUrl(request(alternative_domain=spelled, request_id="one"))
+        assert made.callback_url.startswith("https://pay.example/cb/")
+        case = (
+            await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+        ).callback
+        assert case.alternative_domain == "https://pay.example"
+        again = await services.callbacks.GenerateCallbackUrl(
+            request(alternative_domain="https://pay.example", request_id="one")
+        )
+        assert again.callback_url == made.callback_url
+
+
 async def test_the_configuration_can_limit_the_time_to_live(store_of):
     async with running_services(store_of(), default_time_to_live_s=60, max_time_to_live_s=120) as services:
 

@@ -394,9 +394,9 @@ async def send_raw(port: int, payload: bytes) -> bytes:
                 await writer.wait_closed()
 
 
-def http_request(path, method="GET", headers=(), body=b"", *, close=True) -> bytes:
+def http_request(path, method="GET", headers=(), body=b"", *, host="box.example", close=True) -> bytes:
     """Return a request's bytes. A body is framed by its length."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: box.example"]
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
     if close:
         lines.append("Connection: close")
     if body or method in ("POST", "PUT", "PATCH"):
@@ -411,9 +411,9 @@ def _bytes(text):
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-async def ask(edge: RunningEdge, path, method="GET", headers=(), body=b"") -> HttpAnswer:
+async def ask(edge: RunningEdge, path, method="GET", headers=(), body=b"", *, host="box.example") -> HttpAnswer:
     """Make one request on a connection of its own."""
-    raw = await send_raw(edge.port, http_request(path, method, headers, body))
+    raw = await send_raw(edge.port, http_request(path, method, headers, body, host=host))
     (answer,) = parse_answers(raw, [method])
     return answer
 

@@ -187,7 +187,8 @@ class Response:
     Args:
         body: Text is sent as UTF-8. At most 1 MiB. Default: empty.
         code: 200-299 or 400-599. Default: 200, or 422 for a rejection.
-        headers: A mapping or pairs. They replace earlier headers as a whole.
+        headers: A mapping or pairs. They replace earlier headers as a whole. Each character of a value is one byte
+            (ISO-8859-1); white space around a value is trimmed.
         redirect_url: `/path` on your platform, or an absolute http(s) URL.
         type: None keeps the type of the case.
 

@@ -5,6 +5,8 @@ fields. So a response is always complete and well-formed, and a response that ca
 """
 
 import hashlib
+import re
+from collections.abc import Sequence
 from typing import Final
 
 import protovalidate
@@ -13,7 +15,10 @@ from callback.v1 import callback_pb2, edge_service_pb2
 from callback_edge import problems
 from callback_edge.http_answer import FIXED_HEADERS, HttpAnswer
 
+_COOKIE: Final = "set-cookie"
 _FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS)
+_UNSENT_NAMES: Final = _FIXED_NAMES | {_COOKIE}
+"""Names of the fields that are left out of a response that may not set cookies."""
 _MAX_HEADERS_BYTES: Final = 8192
 """Maximum number of bytes of names and values together. The proto states this rule in words, because it is between
 fields."""
@@ -25,12 +30,15 @@ _valid_digests: Final[set[bytes]] = set()
 cost several times as much as a digest. A digest reveals nothing of a response."""
 
 
-def render(invoked: edge_service_pb2.InvokeResponse, method: str) -> HttpAnswer:
+def render(
+    invoked: edge_service_pb2.InvokeResponse, method: str, request_headers: Sequence[tuple[bytes, bytes]] = ()
+) -> HttpAnswer:
     """Render the server's response.
 
     Args:
         invoked: The server's result.
         method: The request's method, in upper case: a redirect is 302 after GET, 303 after any other.
+        request_headers: The request's headers, with names in lower case: cookies are set only on the host they are for.
 
     Raises:
         ProblemError: The response cannot be rendered (RESPONSE_INVALID).
@@ -40,8 +48,10 @@ def render(invoked: edge_service_pb2.InvokeResponse, method: str) -> HttpAnswer:
         raise problems.ProblemError(problems.RESPONSE_INVALID, call_id=invoked.call_id)
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
         return HttpAnswer(302 if method == "GET" else 303, [("location", response.response_redirect_url)])
-    headers = [(field.name.lower(), field.value) for field in response.response_headers.headers]
-    headers = [(name, value) for name, value in headers if name not in _FIXED_NAMES]
+    headers = [(field.name.lower(), field.value.strip(" \t")) for field in response.response_headers.headers]
+    may_set_cookies = invoked.cookie_host and invoked.cookie_host == _host_of(request_headers)
+    unsent = _FIXED_NAMES if may_set_cookies else _UNSENT_NAMES
+    headers = [(name, value) for name, value in headers if name not in unsent]
     if response.response_code in (204, 205):
         return HttpAnswer(response.response_code, headers)
     if not any(name == "content-type" for name, _ in headers):
@@ -50,7 +60,7 @@ def render(invoked: edge_service_pb2.InvokeResponse, method: str) -> HttpAnswer:
 
 
 def _is_valid(response: callback_pb2.Response) -> bool:
-    if not _follows_proto_rules(response):
+    if not _follows_rules_of_fields(response):
         return False
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
         # The proto allows this, `/path`, which the server has made absolute, or an empty text if there is no URL.
@@ -61,17 +71,32 @@ def _is_valid(response: callback_pb2.Response) -> bool:
     return False
 
 
-def _follows_proto_rules(response: callback_pb2.Response) -> bool:
+def _host_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the host that a request asks for, without the port."""
+    authority = next((value.decode("latin-1").lower() for name, value in headers if name == b"host"), "")
+    return re.sub(r":[0-9]*$", "", authority)
+
+
+def _follows_rules_of_fields(response: callback_pb2.Response) -> bool:
     digest = hashlib.sha256(response.SerializeToString()).digest()
     if digest not in _valid_digests:
         try:
             _VALIDATOR.validate(response)
         except protovalidate.ValidationError:
             return False
+        if any(map(_has_domain, response.response_headers.headers)):
+            return False
         if len(_valid_digests) >= _MAX_VALID_DIGESTS:
             _valid_digests.clear()
         _valid_digests.add(digest)
     return True
+
+
+def _has_domain(field: callback_pb2.ResponseHeader) -> bool:
+    """Return whether a field sets a cookie for more than its host. The proto states this rule in words."""
+    return field.name.lower() == _COOKIE and any(
+        part.partition("=")[0].strip().lower() == "domain" for part in field.value.split(";")[1:]
+    )
 
 
 def _default_content_type(body: bytes) -> str:

@@ -147,7 +147,7 @@ class Exchange(ASGIHTTPConnection):
         try:
             invoked = await self._shared.upstream.invoke(await self._read_request(target), self._body)
             self._record.call_id = invoked.call_id
-            return render(invoked, method)
+            return render(invoked, method, headers)
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from callback_server import errors
 from callback_server.domain.case import Case, response_problems
-from callback_server.domain.response import Response, masked_overlay
+from callback_server.domain.cookies import CookieDomains, cookie_problems
+from callback_server.domain.response import Response, in_field, masked_overlay
 from callback_server.errors import InvalidRequestError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read import read_case
@@ -41,6 +42,7 @@ async def replace_attributes(
     *,
     owner: str | None,
     platform_url: str | None,
+    cookie_domains: CookieDomains,
     recording: Recording,
 ) -> None:
     """Replace the attributes `names` (of the contract) of the response of a case.
@@ -54,13 +56,17 @@ async def replace_attributes(
         InvalidRequestError: The response would not be valid.
         StoreError: It is not known whether the attributes were replaced.
     """
+    given = masked_overlay(Response(), new, names)
     is_retry = False
     while True:
         case = await read_visible_case(scripts, case_id, owner=owner)
         merged = masked_overlay(case.response, new, names)
         if is_retry and merged == case.response:
             return  # the first attempt took effect, and the reply of the store was lost
-        if broken := response_problems(merged, platform_url, case.activity, case.answer_mode):
+        cookie_host = cookie_domains.host(case.settings.alternative_domain, case.owner)
+        broken = response_problems(merged, platform_url, case.activity, case.answer_mode)
+        broken += in_field("response", cookie_problems(given, cookie_host))
+        if broken:
             raise InvalidRequestError(broken)
         result = await _set_response(scripts, case, merged, owner=owner, recording=recording)
         if isinstance(result, CaseClosed):

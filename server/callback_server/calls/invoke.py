@@ -86,6 +86,8 @@ class CallAnswer:
     call_id: str
     """Empty for a handshake, which is not a call."""
     response: Response
+    cookie_host: str = ""
+    """The host on which the response may set cookies. Empty: nowhere."""
 
 
 class CallInvoker:
@@ -358,7 +360,7 @@ class CallInvoker:
             outcome = await self._with_fallback(grant, answer, self._decide_and_finish(grant, request))
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
-        return CallAnswer(grant.call_id, outcome.response)
+        return CallAnswer(grant.call_id, outcome.response, self._dispatcher.cookie_host(grant))
 
     async def _with_fallback(
         self, grant: Grant, answer: asyncio.Future[CallAnswer], work: Coroutine[Any, Any, Outcome]
@@ -373,7 +375,8 @@ class CallInvoker:
         left_s = (grant.lease_left_ms - grant.fallback.after_ms) / 1000
         if not done and await self._mark_fallback(grant, left_s):
             log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
-            answer.set_result(CallAnswer(grant.call_id, self._dispatcher.complete(grant.fallback.response)))
+            fallback = self._dispatcher.complete(grant.fallback.response)
+            answer.set_result(CallAnswer(grant.call_id, fallback, self._dispatcher.cookie_host(grant)))
         return await task
 
     async def _mark_fallback(self, grant: Grant, left_s: float) -> bool:

@@ -36,12 +36,12 @@ _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{m
 
 
 def response_from(message: callback_pb2.Response) -> Response:
-    """Convert the response of a valid message."""
+    """Convert the response of a valid message, with the white space around the values of its headers trimmed."""
     return Response(
         type=_RESPONSE_TYPE_BACK.get(message.response_type),
         redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
         code=message.response_code if message.HasField("response_code") else None,
-        headers=tuple((header.name, header.value) for header in message.response_headers.headers)
+        headers=tuple((header.name, header.value.strip(" \t")) for header in message.response_headers.headers)
         if message.HasField("response_headers")
         else None,
         body=message.response_body if message.HasField("response_body") else None,

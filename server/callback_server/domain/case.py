@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from callback_server.domain.response import Response, problems
+from callback_server.domain.response import Response, in_field, problems
 from callback_server.errors import Violation
 
 RECORD: Final = "record"
@@ -159,7 +159,4 @@ def response_problems(
     Where the case itself answers, its response must be complete: no handler adds the URL of a redirect.
     """
     needs_url = activity == RECORD or answer_mode is AnswerMode.ACK
-    return [
-        Violation(f"response.{each.field}", each.rule, each.message)
-        for each in problems(response, platform_url=platform_url, needs_url=needs_url)
-    ]
+    return in_field("response", problems(response, platform_url=platform_url, needs_url=needs_url))

@@ -7,7 +7,7 @@ effective response must follow.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -71,6 +71,11 @@ def problems(response: Response, *, platform_url: str | None, needs_url: bool) -
     if sum(len(name) + len(value) for name, value in response.headers or ()) > MAX_HEADERS_BYTES:
         found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes"))
     return found
+
+
+def in_field(field: str, found: Iterable[Violation]) -> list[Violation]:
+    """Return the violations in a response as violations in a request whose field `field` is that response."""
+    return [Violation(f"{field}.{each.field}", each.rule, each.message) for each in found]
 
 
 def needs_platform(response: Response) -> bool:

@@ -10,6 +10,17 @@ from callback_server.domain.ids import is_state
 _HANDED_OUT: Final = re.compile(r"[^?]*/(?:cb/([^/?]+)|cbq/([^/?]+)\?\2=(.+))")
 
 
+def normal_origin(origin: str) -> str:
+    """Return an origin in its one spelling: in lower case, and without the default port of its scheme."""
+    origin = origin.lower()
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
+
+
+def host_of(origin: str) -> str:
+    """Return the host of an origin in its one spelling, without the port. Empty: there is no origin."""
+    return re.sub(r":[0-9]+$", "", origin.partition("://")[2])
+
+
 def callback_url(base: str, state: str, parameter: str) -> str:
     """Return the URL to hand out. `base` is an origin with or without a path, without a slash at its end."""
     if parameter:

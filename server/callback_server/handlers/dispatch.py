@@ -15,6 +15,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
+from callback_server.domain.cookies import CookieDomains, cookie_problems
 from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
 from callback_server.errors import Violation
 from callback_server.handlers.handler import Decision, Handler, HandlerError, Reply
@@ -51,6 +52,7 @@ class HandlerDispatcher:
         workers: Handler,
         activities: Mapping[str, Activity],
         platform_url: str | None,
+        cookie_domains: CookieDomains,
     ) -> None:
         """Create a dispatcher.
 
@@ -59,11 +61,13 @@ class HandlerDispatcher:
             workers: The handler of every other activity.
             activities: The declared activities, with their deadlines.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
+            cookie_domains: The domains on which a decision may set cookies.
         """
         self._handlers = handlers
         self._workers = workers
         self._activities = activities
         self._platform_url = platform_url
+        self._cookie_domains = cookie_domains
 
     def timeout_s(self, grant: Grant, *, held: bool = False) -> float:
         """Return the seconds left for the decision; 0 or less if none are left."""
@@ -82,7 +86,9 @@ class HandlerDispatcher:
         try:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
-            return HandlerResult(decision(reply.answer), reply)
+            decided = decision(reply.answer)
+            broken = cookie_problems(decided.override, self.cookie_host(grant))
+            return HandlerResult(_invalid(broken) if broken else decided, reply)
         except HandlerError as error:
             outcome = failed(error.failure, error.detail)
         except TimeoutError:
@@ -106,6 +112,10 @@ class HandlerDispatcher:
             )
             result.reply.refuse(refusal)
 
+    def cookie_host(self, grant: Grant) -> str:
+        """Return the host on which the response to a call may set cookies. Empty: nowhere."""
+        return self._cookie_domains.host(grant.settings.alternative_domain, grant.owner)
+
     def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
         """Return the outcome of a decision; `base` is the case's response."""
         if decision.accepted:
@@ -118,7 +128,7 @@ class HandlerDispatcher:
         """Return the outcome of a call with this effective response: a failure if it cannot be rendered."""
         broken = self.problems(response)
         if broken:
-            return failed(CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken))
+            return _invalid(broken)
         return Outcome(status, self.complete(response), keep_open=keep_open)
 
     def problems(self, response: Response) -> list[Violation]:
@@ -128,6 +138,10 @@ class HandlerDispatcher:
     def complete(self, response: Response) -> Response:
         """Return the response as it is sent. It must have no problems."""
         return complete(response, platform_url=self._platform_url)
+
+
+def _invalid(broken: list[Violation]) -> Outcome:
+    return failed(CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken))
 
 
 def failed(failure: CallFailure, detail: str) -> Outcome:

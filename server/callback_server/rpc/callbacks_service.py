@@ -23,8 +23,9 @@ from callback_server.contract import converters
 from callback_server.domain import ids
 from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import Case, CloseReason, NewCase
+from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
-from callback_server.domain.response import FIELDS, Response
+from callback_server.domain.response import FIELDS, Response, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
@@ -105,7 +106,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
         return pb2.GenerateCallbackUrlResponse(
             callback_url=callback_url(
-                request.alternative_domain or self._policy.box_url, state, request.state_query_parameter
+                case.settings.alternative_domain or self._policy.box_url, state, request.state_query_parameter
             ),
             callback_state=state,
             callback_case_id=case.id,
@@ -155,6 +156,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             names,
             owner=caller.visible_owner,
             platform_url=self._policy.platform_url,
+            cookie_domains=self._policy.cookie_domains,
             recording=self._recording,
         )
         log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
@@ -174,7 +176,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             override=converters.response_from(request.response),
             keep_open=request.keep_open,
         )
-        await self._held.answer(call_id, decision, await self._case(case_id, caller))
+        case = await self._case(case_id, caller)
+        cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
+        if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
+            raise InvalidRequestError(broken)
+        await self._held.answer(call_id, decision, case)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         call = await self._shown_call(call_id, caller)
         return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)

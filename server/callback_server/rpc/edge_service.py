@@ -193,6 +193,7 @@ class _InvocationStream:
             result = message.results.add(number=number)
             if isinstance(outcome, CallAnswer):
                 result.response.call_id = outcome.call_id
+                result.response.cookie_host = outcome.cookie_host
                 result.response.response.CopyFrom(converters.response_to(outcome.response))
             elif outcome is None:
                 result.send_body.SetInParent()

@@ -22,8 +22,10 @@ from callback_server.domain.case import (
     Settings,
     response_problems,
 )
+from callback_server.domain.cookies import CookieDomains, cookie_problems
 from callback_server.domain.guard import CONFIRM_PARAMETER
-from callback_server.domain.response import problems
+from callback_server.domain.response import in_field, problems
+from callback_server.domain.url import normal_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
 
 
@@ -35,6 +37,8 @@ class Policy:
     platform_url: str | None
     alternative_domains: Collection[str] | None
     """The allowed origins. None: any."""
+    cookie_domains: CookieDomains
+    """The alternative domains that are reserved for one owner each."""
     activities: Mapping[str, Activity]
     """The declared activities."""
     profiles: Collection[str]
@@ -58,6 +62,8 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         RequestIdUnsupportedError: There is a `request_id`, and the server has no `state_key`.
     """
     activity = request.callback_activity
+    domain = normal_origin(request.alternative_domain)
+    cookie_host = policy.cookie_domains.host(domain, owner)
     answer_mode = converters.answer_mode_from(request.answer_mode) or _default_answer_mode(activity)
     response = converters.response_from(request.response)
     fallback = (
@@ -68,11 +74,15 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     found = [
         *_guard_problems(request),
         *_policy_problems(request, policy),
+        *_domain_problems(domain, policy, owner),
         *_answer_problems(request, answer_mode),
         *_fallback_problems(request, fallback, answer_mode, policy),
     ]
+    if fallback is not None:
+        found += in_field("fallback", cookie_problems(fallback.response, cookie_host))
     if request.HasField("response"):
         found += response_problems(response, policy.platform_url, activity, answer_mode)
+        found += in_field("response", cookie_problems(response, cookie_host))
     found += violations(request)
     if found:
         # One violation per field, the last: the rules of the contract come last and matter most.
@@ -82,7 +92,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         if policy.state_key is None:
             raise RequestIdUnsupportedError
         state = ids.derived_state(policy.state_key, owner=owner, request_id=request.request_id)
-        fingerprint = _fingerprint(request, answer_mode)
+        fingerprint = _fingerprint(request, answer_mode, domain)
     state_sha256 = ids.state_hash(state)
     return NewCase(
         id=ids.case_id_of(state_sha256),
@@ -95,7 +105,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         time_to_live_ms=_time_to_live_ms(request, policy),
         settings=Settings(
             activity_case=request.callback_activity_case,
-            alternative_domain=request.alternative_domain,
+            alternative_domain=domain,
             labels=dict(request.labels),
             retryable=request.retryable_after_error,
         ),
@@ -108,11 +118,18 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     ), state
 
 
+def _domain_problems(domain: str, policy: Policy, owner: str) -> list[Violation]:
+    if not domain or policy.cookie_domains.host(domain, owner):
+        return []
+    is_listed = policy.alternative_domains is None or domain in policy.alternative_domains
+    if is_listed and not policy.cookie_domains.is_reserved(domain, owner):
+        return []
+    return [Violation("alternative_domain", "not_allowed", "is not among the allowed domains")]
+
+
 def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> list[Violation]:
     found = []
-    domain, profile, longest = request.alternative_domain, request.verification_profile, policy.max_time_to_live_s
-    if domain and policy.alternative_domains is not None and domain not in policy.alternative_domains:
-        found.append(Violation("alternative_domain", "not_allowed", "is not among the allowed domains"))
+    profile, longest = request.verification_profile, policy.max_time_to_live_s
     if profile and profile not in policy.profiles:
         declared = ", ".join(sorted(policy.profiles)) or "none"
         found.append(
@@ -170,18 +187,16 @@ def _fallback_problems(
                 problem += f": deadline_s in [activities.{activity}] of the server's configuration"
             found.append(Violation("answer_deadline", "too_long", problem))
     if fallback is not None:
-        found += [
-            Violation(f"fallback.{each.field}", each.rule, each.message)
-            for each in problems(fallback.response, platform_url=policy.platform_url, needs_url=True)
-        ]
+        found += in_field("fallback", problems(fallback.response, platform_url=policy.platform_url, needs_url=True))
     return found
 
 
-def _fingerprint(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode) -> bytes:
+def _fingerprint(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode, domain: str) -> bytes:
     """Return the hash that distinguishes a retried request from another request with the same `request_id`."""
     content = pb2.GenerateCallbackUrlRequest()
     content.CopyFrom(request)
     content.ClearField("request_id")
+    content.alternative_domain = domain  # another spelling is the same content
     # An explicit default is the same content as no value.
     if content.get_guard == pb.GET_GUARD_OFF:
         content.ClearField("get_guard")

@@ -556,13 +556,18 @@ class ResponseHeader(_message.Message):
     name: _builtins.str
     """name is an RFC 9110 token of at most 256 characters. Names that belong to the connection, to the edge or to a proxy
     in front of it are refused: hop-by-hop and framing fields, `date`, `server`, `via`, `x-accel-*`, `x-sendfile`,
-    `location`, `refresh`, `clear-site-data`, `strict-transport-security`. The four fields that every response has
-    (`cache-control`, `referrer-policy`, `x-content-type-options`, `x-robots-tag`) are accepted and not sent: the
-    values of the edge apply.
+    `location`, `refresh`. So are names whose effect reaches beyond the response, because owners share the origin:
+    `clear-site-data`, `strict-transport-security`, `nel`, `report-to`, `reporting-endpoints`, `alt-svc`,
+    `service-worker-allowed`, `accept-ch`, `critical-ch`, `origin-agent-cluster`, `set-login`,
+    `secure-session-registration`, `use-as-dictionary`. `set-cookie` is refused unless the operator has reserved the
+    alternative domain of the case for its owner (`cookie_domains`); it must have no `Domain`, and is sent only where
+    the `Host` of the request is that domain. The four fields that every response has (`cache-control`,
+    `referrer-policy`, `x-content-type-options`, `x-robots-tag`) are accepted and not sent: the values of the edge
+    apply.
     """
     value: _builtins.str
-    """value is sent unchanged, each character as one byte (ISO-8859-1). Characters from U+0100, control characters except
-    the tab, and a space or tab at either end are refused. At most 8,192 characters.
+    """value is sent with each character as one byte (ISO-8859-1), without the spaces and tabs at its ends. Characters from
+    U+0100, and control characters except the tab, are refused. At most 8,192 characters.
     """
     def __init__(
         self,

@@ -161,8 +161,9 @@ class GenerateCallbackUrlRequest(_message.Message):
     so does a rejected, failed or interrupted call.
     """
     alternative_domain: _builtins.str
-    """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, lower case, without path,
-    query, fragment or user. Default empty: the `box_url` of the server. An operator can restrict it to a list.
+    """alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, without path, query, fragment
+    or user. Upper case and the port 443 are normalized. Default empty: the `box_url` of the server. An operator can
+    restrict it to a list, and reserve a domain for one owner.
     """
     request_id: _builtins.str
     """request_id makes the request safe to retry. The same id with the same content returns the same URL, for as long as

@@ -311,12 +311,17 @@ class InvokeResponse(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
+    COOKIE_HOST_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, for the log of the edge. Empty for a handshake, which is not a call."""
+    cookie_host: _builtins.str
+    """cookie_host is the host on which the response may set cookies: the edge sends `set-cookie` only where the `Host` of
+    the request is this host, whatever the port. Empty: nowhere.
+    """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response is a complete response: with its type, and an absolute URL for a redirect or a code for a response. The
-        edge renders it unchanged.
+        edge renders it unchanged, except for `set-cookie`.
         """
 
     def __init__(
@@ -324,10 +329,11 @@ class InvokeResponse(_message.Message):
         *,
         call_id: _builtins.str = ...,
         response: _callback_pb2.Response | None = ...,
+        cookie_host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
