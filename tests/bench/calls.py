@@ -1,6 +1,6 @@
 """Call benchmark against baselines: a hello world, a hand-written chain, a bare gRPC echo. `calls.py --help`.
 
-Every ratio is from one run: the baseline and Callback take turns on the same machine, in rounds of alternating order.
+Every ratio is from one run: a round measures the baseline and Callback alternately on the same machine.
 Callback has every feature on: access control, limits, recording, metrics, logs at info into a file. All stores are
 durable (`appendfsync always`). The output is the median, the least and the greatest of the rounds' ratios. All results,
 with the machine and the versions, go into a file, with plots beside it.
@@ -33,7 +33,7 @@ class Row:
     what: str
     required: float | None = None
     """Requirement for the value; None if the row is only informative."""
-    aim: float | None = None
+    target: float | None = None
     lower_is_better: bool = False
 
 
@@ -42,9 +42,9 @@ TABLE = {
     "chain": Row(measures.calls, "recorded call ÷ hand-written chain, 32 connections", 1.5, 2.0),
     "latency": Row(measures.calls, "its median latency ÷ the chain's, 1 connection", 1.1, 0.9, lower_is_better=True),
     "push": Row(measures.calls, "push handler ÷ hello world, 32 connections", 0.30, 0.45),
-    "pull": Row(measures.calls, "pull worker ÷ push handler, 32 connections", 0.7, 1.0),
-    "generate": Row(measures.generate, "GenerateCallbackUrl ÷ bare grpc.aio echo, 64 in flight", 0.5, 0.7),
-    "life": Row(measures.life, "life of a case for one call ÷ bare grpc.aio echo, 64 in flight", 0.25, 0.4),
+    "pull": Row(measures.calls, "worker ÷ push handler, 32 connections", 0.7, 1.0),
+    "generate": Row(measures.generate, "GenerateCallbackUrl ÷ bare echo, 64 in flight", 0.5, 0.7),
+    "life": Row(measures.life, "lifecycle of a single-use callback ÷ bare echo, 64 in flight", 0.25, 0.4),
     "many-cases": Row(measures.cases, "recorded call with the most open cases ÷ with 1,000", 0.9, 1.0),
     "memory": Row(measures.cases, "bytes of the store for an open case", 900, 600, lower_is_better=True),
     "overload": Row(measures.rates, "goodput when called at three times the peak ÷ peak", 0.8, 0.95),
@@ -74,7 +74,7 @@ def runs_of(path):
     """Return the runs in a file, or exit with a message if its format is not the current one."""
     runs = json.loads(path.read_text())
     if not isinstance(runs, list):
-        sys.exit(f"{path} is of an older form, with one run alone: measure anew what is to be compared")
+        sys.exit(f"{path} is in an older format, with a single run. Measure again what you want to compare")
     return runs
 
 
@@ -90,7 +90,7 @@ def table(values, earlier):
         if name not in values:
             continue
         if not (each := values[name]):
-            print(f"{row.what:64} could not be had here: see above")
+            print(f"{row.what:64} could not be measured here: see above")
             continue
         median = statistics.median(each)
         line = f"{row.what:64} {median:7.2f} ({min(each):.2f} to {max(each):.2f})"
@@ -99,7 +99,7 @@ def table(values, earlier):
             line += f"   was {before:.2f}: {median / before - 1:+.0%}"
         if row.required is not None:
             sign, is_met = ("≤", median <= row.required) if row.lower_is_better else ("≥", median >= row.required)
-            line += f"   {sign} {row.required:.2f}, aim {row.aim:.2f}{'' if is_met else '   MISSED'}"
+            line += f"   {sign} {row.required:.2f}, target {row.target:.2f}{'' if is_met else '   MISSED'}"
             all_met = all_met and is_met
         print(line)
     return all_met
@@ -134,15 +134,15 @@ def main(options):
     asyncio.run(measure(rows, options, keep))
     all_met = table(merged(runs, "values"), merged(earlier, "values"))
     drawn = plots(merged(runs, "seen"), file.with_suffix(""))
-    print("all that was seen:", *(str(path) for path in (file, *drawn)))
+    print("all results:", *(str(path) for path in (file, *drawn)))
     return 0 if all_met else 1
 
 
 def arguments():
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each takes its turn (default 5)")
-    parser.add_argument("--seconds", type=int, default=5, metavar="S", help="how long a turn takes (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each is measured (default 5)")
+    parser.add_argument("--seconds", type=int, default=5, metavar="S", help="how long a measurement takes (default 5)")
     parser.add_argument(
         "--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N",
         help="with how many open cases to measure calls, in rising order (default 10000 100000 1000000)",

@@ -1,4 +1,4 @@
-"""Processor time of Callback's processes per call, relative to the baselines of `tests/bench`, in alternating turns.
+"""Processor time of Callback's processes per call, relative to the baselines of `tests/bench`, measured alternately.
 
 Unlike rates, processor time is stable on a machine that has other work. The limits are wide: they detect unintended
 increases in the cost of a call. To measure the speed, run `python3 tasks.py bench calls`.
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 ROUNDS = 5
 EACH = 400
-"""Number of calls in a turn."""
+"""Number of calls in a measurement."""
 AT_ONCE = 32
 MOST_OF_CHAIN = 0.9
 """Limit for a recorded call, as a multiple of the processor time of the hand-written chain."""
@@ -51,7 +51,7 @@ async def keep_on(once_of):
     return {"requests": EACH}
 
 
-async def shares(floor, ours):
+async def shares(baseline, ours):
     """Return Callback's processor time divided by the baseline's, one ratio per round.
 
     Each side is given as its processes and its functions.
@@ -60,10 +60,10 @@ async def shares(floor, ours):
     for _ in range(ROUNDS + 1):  # the first round is the warm-up
         used = [
             sum((await programs.charged(processes, keep_on(functions)))["processor_us"].values())
-            for processes, functions in (floor, ours)
+            for processes, functions in (baseline, ours)
         ]
         found.append(used[1] / used[0])
-        print(f"floor {used[0]:.0f} us, ours {used[1]:.0f} us")
+        print(f"baseline {used[0]:.0f} us, ours {used[1]:.0f} us")
     return found[1:]
 
 
@@ -94,7 +94,7 @@ async def test_a_recorded_call_costs_little_more_than_the_chain_that_one_writes_
 async def test_a_url_costs_a_bounded_number_of_bare_grpc_calls(tmp_path, ours):
     metadata = (("authorization", f"Bearer {ours.tokens['service']}"),)
     async with (
-        programs.listening("floors/echo.py", directory=tmp_path) as (echo, port),
+        programs.listening("baselines/echo.py", directory=tmp_path) as (echo, port),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to_echo,
         grpc.aio.insecure_channel(ours.grpc[0]) as to_ours,
     ):

@@ -21,7 +21,7 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 async def wrk(subject, *, connections, seconds, directory):
-    """Call the paths of a subject in turn over this many connections, and return the results."""
+    """Call the paths of a subject one after another over this many connections, and return the results."""
     said = await _run(
         "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", f"--timeout={_PATIENCE_S}s",
         f"--script={_SCRIPT}", f"http://127.0.0.1:{subject.port}", "--", _paths(subject, directory),

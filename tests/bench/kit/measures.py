@@ -21,7 +21,7 @@ from callback_server.domain.response import Response, ResponseType
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128)
 FEW = 1_000
-"""Small number of open cases, and the number of cases that are called in turn when there are many."""
+"""Small number of open cases, and the number of cases that are called when there are many."""
 MEMORY_CASES = 100_000
 """Number of cases for the memory of one case, if no other number is measured."""
 SOME_CONNECTIONS, MANY_CONNECTIONS = 256, 2_000
@@ -48,8 +48,10 @@ async def calls(stage, rows):
     compared = {row: COMPARED[row] for row in rows}
     for connections in sorted({each[-1] for each in compared.values()}, reverse=True):
         alike = {row: each for row, each in compared.items() if each[-1] == connections}
-        names = dict.fromkeys(name for ours, floor, *_ in alike.values() for name in (floor, ours))
-        rounds = await stage.take_turns({name: _turn(stage, await stage.subject(name), connections) for name in names})
+        names = dict.fromkeys(name for ours, baseline, *_ in alike.values() for name in (baseline, ours))
+        rounds = await stage.measure_in_rounds(
+            {name: _measurement(stage, await stage.subject(name), connections) for name in names}
+        )
         values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
         seen[str(connections)] = rounds
     return values, {"calls": seen}
@@ -75,18 +77,18 @@ async def connections(stage, _rows):
     """Measure calls and baselines over an increasing number of connections. The value is that of the largest number."""
     seen = {}
     for count in CONNECTIONS:
-        seen[str(count)] = rounds = await stage.take_turns(
-            {name: _turn(stage, await stage.subject(name), count) for name in ("hello", "chain", "record")}
+        seen[str(count)] = rounds = await stage.measure_in_rounds(
+            {name: _measurement(stage, await stage.subject(name), count) for name in ("hello", "chain", "record")}
         )
     return {"connections": quotients(rounds["record"], rounds["hello"])}, {"connections": seen}
 
 
-def _turn(stage, subject, connections):
-    async def turn(seconds):
+def _measurement(stage, subject, connections):
+    async def measure(seconds):
         load = wrk(subject, connections=connections, seconds=seconds, directory=stage.directory)
         return await charged(subject.processes, load)
 
-    return turn
+    return measure
 
 
 async def generate(stage, _rows):
@@ -96,14 +98,14 @@ async def generate(stage, _rows):
     alike = HttpRequest(body=GENERATE.SerializeToString())
     method = {"method": "GenerateCallbackUrl"}
 
-    async def echo_turn(seconds):
+    async def measure_echo(seconds):
         load = h2load(
             f"127.0.0.1:{port}", "/echo.Echo/Echo", alike,
             in_flight=IN_FLIGHT, seconds=seconds, directory=stage.directory,
         )  # fmt: skip
         return await charged({"echo": echo}, load)
 
-    async def our_turn(seconds):
+    async def measure_ours(seconds):
         made, refused = "callback_request_seconds_count", "callback_refused_total"
         before = await ours.metric(made, **method), await ours.metric(refused, **method)
         load = h2load(
@@ -115,7 +117,7 @@ async def generate(stage, _rows):
         assert await ours.metric(refused, **method) == before[1]
         return seen
 
-    rounds = await stage.take_turns({"echo": echo_turn, "generate": our_turn})
+    rounds = await stage.measure_in_rounds({"echo": measure_echo, "generate": measure_ours})
     return {"generate": quotients(rounds["generate"], rounds["echo"])}, {"generate": rounds}
 
 
@@ -125,15 +127,15 @@ async def life(stage, _rows):
     echo, port = await stage.echo()
     options = f"--token={ours.tokens['service']}", f"--edge-port={ours.ports[0]}"
 
-    async def echo_turn(seconds):
+    async def measure_echo(seconds):
         load = in_flight("echo", f"127.0.0.1:{port}", in_flight=IN_FLIGHT, seconds=seconds)
         return await charged({"echo": echo}, load)
 
-    async def our_turn(seconds):
+    async def measure_ours(seconds):
         load = in_flight("life", ours.grpc[0], *options, in_flight=IN_FLIGHT, seconds=seconds)
         return await charged(ours.processes, load)
 
-    rounds = await stage.take_turns({"echo": echo_turn, "life": our_turn})
+    rounds = await stage.measure_in_rounds({"echo": measure_echo, "life": measure_ours})
     return {"life": quotients(rounds["life"], rounds["echo"])}, {"life": rounds}
 
 
@@ -162,14 +164,14 @@ async def cases(stage, rows):
         if "many-cases" in rows:
             numbers = {"few": range(FEW), "many": range(0, count, count // FEW)}
             async with contextlib.AsyncExitStack() as stack:
-                turns = {}
+                measurements = {}
                 for (name, called), store in zip(numbers.items(), (few, many), strict=True):
                     store.stop()
                     store.start()
                     directory = stage.directory / f"{name}-beside-{count}"
                     deployment = await stack.enter_async_context(running_deployment(directory, store))
-                    turns[name] = _called_turn(stage, deployment, called)
-                rounds = await stage.take_turns(turns)
+                    measurements[name] = _called_measurement(stage, deployment, called)
+                rounds = await stage.measure_in_rounds(measurements)
             seen[str(count)] |= rounds
             values["many-cases"] = quotients(rounds["many"], rounds["few"])
     return {row: each for row, each in values.items() if row in rows}, {"cases": seen}
@@ -180,10 +182,10 @@ async def _memory(store):
         return (await client.info("memory"))["used_memory"]
 
 
-def _called_turn(stage, deployment, numbers):
+def _called_measurement(stage, deployment, numbers):
     paths = [f"/cb/{state(number)}" for number in numbers]
     subject = Subject(deployment.directory.name, deployment.ports[0], paths, deployment.processes)
-    return _turn(stage, subject, 32)
+    return _measurement(stage, subject, 32)
 
 
 def state(number):
@@ -216,7 +218,7 @@ async def rates(stage, rows):
         return seen
 
     def opened(load, times, connections):
-        async def turn(seconds):
+        async def measure(seconds):
             before = memory()
             seen = await charged(
                 subject.processes,
@@ -232,7 +234,7 @@ async def rates(stage, rows):
             await wait_until(is_left, deadline_s=120, what="the edge to be done with what was asked")
             return {**seen, "times_peak": times, "resident_bytes_before": before, "resident_bytes": after}
 
-        return turn
+        return measure
 
     async def is_left():
         return not await ours.metric("callback_edge_connections")
@@ -240,10 +242,10 @@ async def rates(stage, rows):
     def memory():
         return {name: resident_bytes(pid) for name, pid in subject.processes.items()}
 
-    turns = {"peak": closed}
-    turns |= {"three times the peak": opened(overload, 3, MANY_CONNECTIONS)} if "overload" in rows else {}
-    turns |= {"half of the peak": opened(open_loop, 0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
-    rounds = await stage.take_turns(turns, in_order=True)
+    measurements = {"peak": closed}
+    measurements |= {"three times the peak": opened(overload, 3, MANY_CONNECTIONS)} if "overload" in rows else {}
+    measurements |= {"half of the peak": opened(open_loop, 0.5, SOME_CONNECTIONS)} if "tail" in rows else {}
+    rounds = await stage.measure_in_rounds(measurements, in_order=True)
     values = {}
     if "overload" in rows:
         values["overload"] = quotients(rounds["three times the peak"], rounds["peak"])
@@ -254,18 +256,18 @@ async def rates(stage, rows):
 
 async def replicas(stage, _rows):
     """Measure two servers and two edges, and one of each, on this machine."""
-    turns = {}
+    measurements = {}
     for count in (1, 2):
         store = stage.stack.enter_context(running_store(stage.directory / f"store-of-{count}"))
         fleet = await stage.stack.enter_async_context(
             running_deployment(stage.directory / f"fleet-of-{count}", store, servers=count, edges=count)
         )
-        turns[f"{count} + {count}"] = _fleet_turn(stage, fleet, await fleet.paths("record", CASES))
-    rounds = await stage.take_turns(turns)
+        measurements[f"{count} + {count}"] = _fleet_measurement(stage, fleet, await fleet.paths("record", CASES))
+    rounds = await stage.measure_in_rounds(measurements)
     return {"replicas": quotients(rounds["2 + 2"], rounds["1 + 1"])}, {"replicas": rounds}
 
 
-def _fleet_turn(stage, fleet, paths):
+def _fleet_measurement(stage, fleet, paths):
     async def load(seconds):
         subjects = [Subject(f"edge-{port}", port, paths, {}) for port in fleet.ports]
         each = await asyncio.gather(

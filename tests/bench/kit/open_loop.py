@@ -29,7 +29,7 @@ class OpenLoop:
 
     Args:
         port: Port to call.
-        paths: Paths to request, in turn.
+        paths: Paths to request, one after another.
     """
 
     def __init__(self, port, paths):

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from bench.floors.chain_server import CASES
+from bench.baselines.chain_server import CASES
 from prometheus_client.parser import text_string_to_metric_families
 from support.store import StoreProcess, free_port
 from support.system import Process
@@ -120,7 +120,7 @@ def running_store(directory):
 @contextlib.asynccontextmanager
 async def hello(directory):
     """Run the bare framework."""
-    async with listening("floors/hello.py", directory=directory) as (program, port):
+    async with listening("baselines/hello.py", directory=directory) as (program, port):
         yield Subject("hello", port, ["/"], {"hello": program.process.pid})
 
 
@@ -129,8 +129,8 @@ async def chain(directory):
     """Run the hand-written chain."""
     with running_store(directory / "chain-store") as store:
         async with (
-            listening("floors/chain_server.py", store.port, directory=directory) as (server, server_port),
-            listening("floors/chain_edge.py", server_port, directory=directory) as (edge, port),
+            listening("baselines/chain_server.py", store.port, directory=directory) as (server, server_port),
+            listening("baselines/chain_edge.py", server_port, directory=directory) as (edge, port),
         ):
             processes = {"edge": edge.process.pid, "server": server.process.pid, "store": store.process.pid}
             yield Subject("chain", port, [f"/{number}" for number in range(CASES)], processes)

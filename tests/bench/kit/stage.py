@@ -5,7 +5,7 @@ from support.store import free_port
 from support.wait import wait_until
 
 CASES = 64
-"""Number of cases that are called in turn, unless their number is what is measured."""
+"""Number of cases that are called, unless their number is what is measured."""
 WARM_UP_S = 2
 PUSH, PULL = "push", "pull"
 _OTHERS = {
@@ -24,8 +24,8 @@ class Stage:
     Args:
         directory: Directory for all files.
         stack: `AsyncExitStack` that ends all started processes.
-        rounds: Number of turns of each subject.
-        seconds: Duration of a turn.
+        rounds: Number of measurements of each subject.
+        seconds: Duration of a measurement.
         case_counts: Numbers of open cases to measure calls with, one after the other.
     """
 
@@ -67,7 +67,7 @@ class Stage:
         """Return the process and the port of the bare gRPC server, started if necessary."""
         if self._echo is None:
             program, port = await self.stack.enter_async_context(
-                programs.listening("floors/echo.py", directory=self.directory)
+                programs.listening("baselines/echo.py", directory=self.directory)
             )
             self._echo = program.process.pid, port
         return self._echo
@@ -88,20 +88,20 @@ class Stage:
             )
         return self._deployment
 
-    async def take_turns(self, turns, *, in_order=False):
-        """Take each turn once per round, after a warm-up round.
+    async def measure_in_rounds(self, measurements, *, in_order=False):
+        """Measure each subject once per round, after a warm-up round.
 
         Args:
-            turns: By name, functions of the turn's duration in seconds that return its results.
+            measurements: By name, functions that measure for a number of seconds and return the results.
             in_order: Whether each round has the same order; otherwise every other round is reversed.
 
         Returns:
             By name, the results of each round.
         """
-        rounds = {name: [] for name in turns}
+        rounds = {name: [] for name in measurements}
         for number in range(self.rounds + 1):
-            for name in turns if in_order or number % 2 else reversed(turns):
-                seen = await turns[name](self.seconds if number else WARM_UP_S)
+            for name in measurements if in_order or number % 2 else reversed(measurements):
+                seen = await measurements[name](self.seconds if number else WARM_UP_S)
                 if number:
                     rounds[name].append(seen)
                     print(f"  {name:24} {in_words(seen)}", flush=True)
@@ -109,7 +109,7 @@ class Stage:
 
 
 def in_words(seen):
-    """Return the results of a turn as one line of text."""
+    """Return the results of a measurement as one line of text."""
     words = [f"{seen['per_second']:8.1f}/s"]
     words += [f"{name} {seen[f'{name}_us'] / 1000:.2f} ms" for name in ("p50", "p99") if f"{name}_us" in seen]
     if "answered" in seen:
@@ -125,6 +125,6 @@ def in_words(seen):
     return "  ".join(words)
 
 
-def quotients(ours, floor, figure="per_second"):
+def quotients(ours, baseline, figure="per_second"):
     """Return, for each round, Callback's figure divided by the baseline's."""
-    return [a[figure] / b[figure] for a, b in zip(ours, floor, strict=True)]
+    return [a[figure] / b[figure] for a, b in zip(ours, baseline, strict=True)]
