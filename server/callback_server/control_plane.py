@@ -42,6 +42,7 @@ from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
+from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.replica_bus import ReplicaBus
 from callback_server.rpc.callbacks_service import CallbacksServicer
@@ -53,6 +54,8 @@ from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.connection.resend import resend
+from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
@@ -169,10 +172,18 @@ class ControlPlane:
             state_key=files.state_key,
             default_time_to_live_s=settings.default_time_to_live_s,
             max_time_to_live_s=settings.max_time_to_live_s,
-            max_open_cases_per_owner=settings.max_open_cases_per_owner,
         )
+        max_open = settings.max_open_cases_per_owner
         self._server = make_server(
-            CallbacksServicer(self.scripts, policy, recording, authenticator, self.held, self.watch_hub),
+            CallbacksServicer(
+                self.scripts,
+                policy,
+                recording,
+                authenticator,
+                self.held,
+                self.watch_hub,
+                open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
+            ),
             EdgeServicer(self.invoker, authenticator),
             WorkerServicer(self.workers, authenticator, handlers),
             self.health,
@@ -286,6 +297,9 @@ class ControlPlane:
             self._tasks.start(self._principals_file.run())
         if self._profiles_files:
             self._tasks.start(self._profiles_files.run())
+
+    async def _count_open_cases(self, owner: str) -> int:
+        return await resend(lambda: count_open_cases(self.scripts, owner))
 
     async def _report_store(self, is_up: bool) -> None:
         await self.health.set(store_up=is_up)

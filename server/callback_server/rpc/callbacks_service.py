@@ -35,7 +35,6 @@ from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_str
 from callback_server.rpc.new_case import Policy, new_case
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
-from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, read_call, read_calls, read_cases
@@ -78,6 +77,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         authenticator: Authenticator,
         held: HeldCalls,
         watch_hub: WatchHub,
+        *,
+        open_case_quota: OpenCaseQuota | None,
     ) -> None:
         self.authenticator = authenticator
         self._scripts = scripts
@@ -86,8 +87,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._held = held
         self._watch_hub = watch_hub
         self._batcher = AdmissionBatcher()
-        limit = policy.max_open_cases_per_owner
-        self._open_case_quota = None if limit is None else OpenCaseQuota(limit, self._count_open_cases)
+        self._open_case_quota = open_case_quota
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By principal: its concurrent lists run one after the other, so that they do not keep others from the
         store."""
@@ -136,9 +136,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def _store(self, case: NewCase) -> CreateResult:
         created, unsure = await resend_knowing(lambda: create_case(self._scripts, case))
         return CreateResult.OK if created is CreateResult.KNOWN and unsure else created
-
-    async def _count_open_cases(self, owner: str) -> int:
-        return await resend(lambda: count_open_cases(self._scripts, owner))
 
     @rpc(Role.OWNER)
     async def SetResponse(  # noqa: N802  # gRPC's name

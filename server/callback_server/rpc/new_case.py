@@ -46,8 +46,6 @@ class Policy:
     state_key: bytes | None = field(repr=False)
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
-    max_open_cases_per_owner: int | None
-    """The quota of open cases per owner. None: no quota."""
 
     def deadline_ms(self, activity: str, answer_mode: AnswerMode) -> int:
         """Return how long the decision on a call of an activity may take, in milliseconds."""
