@@ -8,7 +8,6 @@ import pytest
 from callback_server.domain.ids import (
     case_id_of,
     case_id_of_call,
-    derived_state,
     is_state,
     new_call_id,
     new_state,
@@ -25,21 +24,6 @@ def test_a_state_is_a_random_uuid_of_version_4_in_its_canonical_form():
     for state in states:
         assert is_state(state)
         assert (uuid.UUID(state).version, str(uuid.UUID(state))) == (4, state)
-
-
-def test_a_request_id_derives_the_same_state_each_time_and_one_for_each_owner_and_key():
-    def derive(key=b"k" * 32, owner="orders", request_id="5"):
-        return derived_state(key, owner=owner, request_id=request_id)
-
-    assert derive() == derive()
-    assert is_state(derive())
-    others = [
-        derive(b"j" * 32),
-        derive(owner="refunds"),
-        derive(request_id="6"),
-        derive(owner="order", request_id="s5"),
-    ]
-    assert len({derive(), *others}) == 5
 
 
 @pytest.mark.parametrize(

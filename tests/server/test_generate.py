@@ -1,11 +1,13 @@
 """GenerateCallbackUrl: the URL and the case that it creates, and errors that name every bad field at once."""
 
+import asyncio
 import re
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.services import redirect, refusal, response, running_services
+from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -225,6 +227,54 @@ async def test_the_same_request_id_gives_the_same_url_after_the_case_is_closed(s
     first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
     await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
     assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == first
+
+
+async def test_the_same_request_id_makes_a_new_url_once_its_case_is_gone(store_of):
+    async with running_services(store_of(), sweeps=True, retention_s=0) as services:
+        first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+        await is_gone(services, first)
+        second = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+        assert second.callback_state != first.callback_state
+        assert second.callback_case_id != first.callback_case_id
+        assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == second
+        unknown = services.edge.Invoke(edge.InvokeRequest(state=first.callback_state, request_method="get"))
+        assert (await refusal(unknown)).reason == "STATE_UNKNOWN"
+        await services.edge.Invoke(edge.InvokeRequest(state=second.callback_state, request_method="get"))
+
+
+async def test_a_request_id_is_free_for_other_content_once_its_case_is_gone(store_of):
+    async with running_services(store_of(), sweeps=True, retention_s=0) as services:
+        first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+        await is_gone(services, first)
+        other = request(request_id="order-5", allow_multiple_calls=True)
+        assert (await services.callbacks.GenerateCallbackUrl(other)).callback_state != first.callback_state
+
+
+async def is_gone(services, made):
+    """Wait until the retention has deleted the case."""
+    case = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+
+    async def gone():
+        try:
+            await services.callbacks.GetCallback(case)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.NOT_FOUND
+        return False
+
+    await wait_until(gone, what="the end of the retention")
+
+
+async def test_two_servers_at_once_give_the_same_url_for_the_same_request_id(store_of):
+    store = store_of()
+    async with running_services(store) as first, running_services(store) as second:
+        for number in range(20):
+            asked = request(request_id=f"order-{number}")
+            sent = [each.callbacks.GenerateCallbackUrl(asked) for each in (first, second) for _ in range(5)]
+            assert len({(made.callback_url, made.callback_case_id) for made in await asyncio.gather(*sent)}) == 1
+        page = await first.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1000))
+        assert len(page.callbacks) == 20
 
 
 async def test_the_same_request_id_with_other_content_is_refused(services):

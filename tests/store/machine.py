@@ -56,6 +56,7 @@ from callback_server.store.connection import client as connection
 from callback_server.store.connection import pipelined_connection
 from callback_server.store.connection.client import connect
 from callback_server.store.packing import MAX_INLINE_BODY_BYTES
+from callback_server.store.pointers import NONCE_BYTES
 from callback_server.store.queries import read_events
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.list_owner_calls import CallFilter, list_owner_calls
@@ -75,7 +76,7 @@ from callback_server.store.transitions.claim_call import (
     claim_call,
 )
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CreateResult, create_case
+from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
@@ -155,6 +156,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.recording = RECORDING
         self.told = collections.defaultdict(list)  # case id -> events that a watcher got
         self.heard = collections.Counter()  # partition -> number of the last event that was read
+        self.requested = {}  # (owner, request id) -> case id, of cases that are kept
         self.paused = False  # whether "push" is paused; a second activity is always paused
         self.do(change_pauses(self.scripts, "other", is_paused=True))
 
@@ -209,13 +211,55 @@ class LifeMachine(RuleBasedStateMachine):
             answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
         )  # fmt: skip
 
+    @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
+    @rule(
+        data=st.data(),
+        owner=st.sampled_from(["shop", "other"]),
+        request_id=st.sampled_from(["1", "2"]),
+        mode=st.sampled_from([SINGLE, MULTIPLE]),
+        then=st.lists(st.sampled_from(["same", "other", "dropped"]), min_size=1, max_size=2),
+    )
+    def request(self, data, owner, request_id, mode, then):
+        """Send a request with a request id. Then send the same or another one with that id, or delete the case."""
+        if len(self.new) >= MOST_CASES:
+            owner, request_id = data.draw(st.sampled_from(list(self.requested)))
+        if (owner, request_id) not in self.requested:
+            self._create(mode, "push", owner, "", expires=False, body=b"", labels={}, request_id=request_id)
+        for what in then:
+            case_id = self.requested.get((owner, request_id))
+            if case_id is None:
+                return
+            if what == "dropped":
+                self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
+                self.model[case_id].close()
+                self.drop(past=True)
+                continue
+            case = self._new_case(
+                f"{owner}:{request_id}", fingerprint=(b"f" if what == "same" else b"g") * 32, owner=owner,
+                activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
+                response=Response(),
+            )  # fmt: skip
+            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else CreateResult.CONFLICT
+            assert self.do(create_case(self.scripts, case)) == expected
+
+    def _new_case(self, request="", **fields):
+        """Return a new case, with a pointer in its own partition for a request that has an id."""
+        pointer = hashlib.sha256(request.encode()).hexdigest()[:32] if request else ""
+        while True:
+            number = next(self.numbers)
+            sha = ids.state_hash(f"state {number}")
+            case_id = ids.case_id_of(sha)
+            if not pointer or keys.partition_of(case_id) == keys.partition_of(pointer):
+                break
+        nonce = b"%0*d" % (NONCE_BYTES, number) if pointer else b""
+        return NewCase(id=case_id, state_sha256=sha, pointer=pointer, nonce=nonce, **fields)
+
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
-        answer="HANDLER", ordered=False, fallback=None,
+        answer="HANDLER", ordered=False, fallback=None, request_id="",
     ):  # fmt: skip
-        sha = ids.state_hash(f"state {next(self.numbers)}")
-        case = NewCase(
-            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
+        case = self._new_case(
+            f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
@@ -229,16 +273,19 @@ class LifeMachine(RuleBasedStateMachine):
             strips=self.strips,
         )  # fmt: skip
         model.tell("CASE_CREATED")
+        if request_id:
+            self.requested[owner, request_id] = case.id
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
     def create_again(self, data, same):
+        """Send a request again, or another one for the same case."""
         case = self.new[data.draw(st.sampled_from(list(self.model)))]
         if not same:
             case = NewCase(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
-        assert self.do(create_case(self.scripts, case)) is (CreateResult.KNOWN if same else CreateResult.CONFLICT)
+        assert self.do(create_case(self.scripts, case)) is (CreateResult.OK if same else CreateResult.CONFLICT)
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
@@ -755,6 +802,7 @@ class LifeMachine(RuleBasedStateMachine):
                     model.delete(call.id)
                 if model.status == CLOSED and not model.calls:
                     self.dropped[case_id] = self.model.pop(case_id)
+            self.requested = {request: kept for request, kept in self.requested.items() if kept in self.model}
 
     # --- invariants
 
@@ -766,6 +814,17 @@ class LifeMachine(RuleBasedStateMachine):
         await self._compare_cases()
         await self._compare_events()
         await self._compare_label_index()
+        await self._compare_pointers()
+
+    async def _compare_pointers(self):
+        found = {
+            key.decode(): await self.client.get(key) async for key in self.client.scan_iter("*:pointer:*", count=1000)
+        }
+        cases = [self.new[case_id] for case_id in self.model if self.new[case_id].pointer]
+        assert found == {
+            keys.key(keys.partition_of(case.id), "pointer", case.pointer): case.id.encode() + case.nonce
+            for case in cases
+        }
 
     async def _compare_events(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:

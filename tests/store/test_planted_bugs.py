@@ -87,7 +87,15 @@ BUGS = {
         "  return reply('MERGE',", "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
     "another request gets the same case": (
-        " and existing.fingerprint == fingerprint", ""),
+        "if load_case(known_id).fingerprint ~= fingerprint then return {'CONFLICT'} end", ""),
+    "a request makes another case when it comes again": (
+        "local target = redis.call('GET', pointer_key(pointer))", "local target = false"),
+    "a request gets the URL of a case that was never stored": (
+        "return {'KNOWN', known_nonce}", "return {'KNOWN', nonce}"),
+    "a request that is sent again seems to be an earlier one": (
+        "if known_nonce == nonce then return {'OK'} end", ""),
+    "a pointer outlives its case": ("if pointer then redis.call('UNLINK', pointer_key(pointer)) end", ""),
+    "a case forgets its pointer": ("redis.call('HSET', case_key(case_id), 'pointer', pointer)", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
                                                     "redis.call('DEL', call_key(call_id))"),
     "a running call takes the room of those that have ended": (

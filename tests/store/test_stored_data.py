@@ -115,7 +115,8 @@ async def adopt(machine, version):
             fingerprint=fields[b"fingerprint"], owner=case.owner,
             activity=case.activity, mode=case.mode, parameter=case.parameter, time_to_live_ms=case.expires_ms,
             settings=case.settings, response=case.response, answer_mode=case.answer_mode, ordered=case.ordered,
-            fallback=case.fallback,
+            fallback=case.fallback, pointer=(pointer := fields[b"pointer"].decode()),
+            nonce=(await machine.client.get(keys.key(keys.partition_of(case_id), "pointer", pointer)))[32:],
         )  # fmt: skip
         model = machine.model[case_id] = ModelCase(
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
@@ -136,9 +137,11 @@ async def adopt(machine, version):
 
 async def model_call(client, case, call_id, now_ms):
     partition = keys.partition_of(case.id)
-    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim = await client.hmget(
-        keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "effect",
-        "answer_digest", "delivery", "attempts_started", "ended_fencing_token", "at_claim",
+    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim, sent = (
+        await client.hmget(
+            keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "effect",
+            "answer_digest", "delivery", "attempts_started", "ended_fencing_token", "at_claim", "fallback_sent",
+        )
     )  # fmt: skip
     lease = await client.zscore(keys.key(partition, "leases"), call_id)
     return ModelCall(
@@ -147,7 +150,7 @@ async def model_call(client, case, call_id, now_ms):
         recorded=case.activity == "record" or case.answer_mode == ACK, version=version and int(version),
         effect=unpack_effect(effect or b""), answer_digest=(digest or b"").decode(),
         delivery=delivery and delivery.decode(), attempts_started=int(started or 0),
-        ended_fencing_token=ended and int(ended), at_once=at_claim == b"1",
+        ended_fencing_token=ended and int(ended), at_once=at_claim == b"1", marked=sent == b"1",
     )  # fmt: skip
 
 

@@ -120,6 +120,10 @@ class NewCase(msgspec.Struct, frozen=True):
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
+    pointer: str = ""
+    """The name of the pointer to the case; empty for none, if it has no `request_id`."""
+    nonce: bytes = b""
+    """What the pointer holds besides the id of the case."""
 
 
 class Case(msgspec.Struct, frozen=True):

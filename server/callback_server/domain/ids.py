@@ -7,7 +7,6 @@ a call finds its case without an index. The id of a call contains the id of its 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
 import re
 import secrets
@@ -18,20 +17,11 @@ _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 
 def new_state() -> str:
     """Return a new state: a version 4 UUID from the system's secure source, in lower case."""
-    return _spelled(os.urandom(16))
+    return state_of(os.urandom(16))
 
 
-def derived_state(key: bytes, *, owner: str, request_id: str) -> str:
-    """Return the state for a `request_id`, the same each time: an HMAC-SHA-256 in the form of a version 4 UUID.
-
-    The length of the owner is part of the message, so that two pairs of owner and request id never share a state.
-    """
-    message = f"{len(owner)}:{owner}{request_id}".encode()
-    return _spelled(hmac.digest(key, message, "sha256")[:16])
-
-
-def _spelled(random: bytes) -> str:
-    """Return 16 bytes as a version 4 UUID, which keeps all but six of their bits (RFC 9562, section 5.4)."""
+def state_of(random: bytes) -> str:
+    """Return 16 random bytes as a state: a version 4 UUID keeps all but six of their bits (RFC 9562, section 5.4)."""
     digits = random.hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[random[8] >> 4 & 3]}{digits[17:20]}-{digits[20:]}"
 

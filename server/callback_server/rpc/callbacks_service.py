@@ -32,19 +32,19 @@ from callback_server.handlers.handler import Decision
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
-from callback_server.rpc.new_case import Policy, new_case
+from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
-from callback_server.store.queries.read import list_calls, read_call, read_calls, read_cases
+from callback_server.store.queries.read import list_calls, pointer_exists, read_call, read_calls, read_cases
 from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CreateResult, create_case
+from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.watch import WatchHub
 
@@ -102,24 +102,28 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             created = await self._create(case)
         if created is CreateResult.CONFLICT:
             raise errors.RequestIdReusedError
-        if created is CreateResult.OK:
-            log.info("case_created", case_id=case.id, owner=case.owner, activity=case.activity)
+        case_id = case.id
+        if isinstance(created, KnownRequest):
+            state = known_state(request, self._policy, owner=caller.name, nonce=created.nonce)
+            case_id = ids.case_id_of(ids.state_hash(state))
+        else:
+            log.info("case_created", case_id=case_id, owner=case.owner, activity=case.activity)
         return pb2.GenerateCallbackUrlResponse(
             callback_url=callback_url(
                 case.settings.alternative_domain or self._policy.box_url, state, request.state_query_parameter
             ),
             callback_state=state,
-            callback_case_id=case.id,
+            callback_case_id=case_id,
         )
 
-    async def _create(self, case: NewCase) -> CreateResult:
+    async def _create(self, case: NewCase) -> CreateResult | KnownRequest:
         """Store a case, if the quota of its owner allows it."""
         if self._open_case_quota is None:
             return await self._store(case)
         try:
             await self._open_case_quota.reserve(case.owner)
         except errors.TooManyOpenCasesError:
-            if await read_cases(self._scripts, [case.id], bodies=False) == [None]:
+            if not case.pointer or not await pointer_exists(self._scripts, case.pointer):
                 raise
             return await self._store(case)  # a retried request, which creates no new case
         is_made = True  # unless the store says that it was not
@@ -133,9 +137,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             self._open_case_quota.settle(case.owner, created=is_made)
         return created
 
-    async def _store(self, case: NewCase) -> CreateResult:
-        created, unsure = await resend_knowing(lambda: create_case(self._scripts, case))
-        return CreateResult.OK if created is CreateResult.KNOWN and unsure else created
+    async def _store(self, case: NewCase) -> CreateResult | KnownRequest:
+        return await resend(lambda: create_case(self._scripts, case))
 
     @rpc(Role.OWNER)
     async def SetResponse(  # noqa: N802  # gRPC's name

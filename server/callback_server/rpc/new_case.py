@@ -27,6 +27,7 @@ from callback_server.domain.guard import CONFIRM_PARAMETER
 from callback_server.domain.response import in_field, problems
 from callback_server.domain.url import normal_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
+from callback_server.store.pointers import new_pointed_state, pointed_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,14 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     if found:
         # One violation per field, the last: the rules of the contract come last and matter most.
         raise InvalidRequestError(list({each.field: each for each in found}.values()))
-    state, fingerprint = ids.new_state(), b""
+    pointer, nonce, fingerprint = "", b"", b""
     if request.request_id:
-        if policy.state_key is None:
-            raise RequestIdUnsupportedError
-        state = ids.derived_state(policy.state_key, owner=owner, request_id=request.request_id)
+        new = new_pointed_state(_state_key(policy), owner=owner, request_id=request.request_id)
+        pointer, nonce, state, state_sha256 = new.pointer, new.nonce, new.state, new.state_sha256
         fingerprint = _fingerprint(request, answer_mode, domain)
-    state_sha256 = ids.state_hash(state)
+    else:
+        state = ids.new_state()
+        state_sha256 = ids.state_hash(state)
     return NewCase(
         id=ids.case_id_of(state_sha256),
         state_sha256=state_sha256,
@@ -113,7 +115,20 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         answer_mode=answer_mode,
         ordered=request.ordered,
         fallback=fallback,
+        pointer=pointer,
+        nonce=nonce,
     ), state
+
+
+def known_state(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str, nonce: bytes) -> str:
+    """Return the state of the case that an earlier request with the same `request_id` stored, from its nonce."""
+    return pointed_state(_state_key(policy), owner=owner, request_id=request.request_id, nonce=nonce)
+
+
+def _state_key(policy: Policy) -> bytes:
+    if policy.state_key is None:
+        raise RequestIdUnsupportedError
+    return policy.state_key
 
 
 def _domain_problems(domain: str, policy: Policy, owner: str) -> list[Violation]:

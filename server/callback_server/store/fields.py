@@ -18,6 +18,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "sha": "the second half of the SHA-256 of the state; the case id is the first half",
     "parameter": "the state query parameter; absent if the URL has the state in its path",
     "fingerprint": "the first half of the SHA-256 of the request that created the case",
+    "pointer": "the name of the pointer to the case; absent if the case has no request id",
     "created": "the creation, in microseconds; each case of a partition has another",
     "expires": "when the case expires; absent if it never does",
     "closed": "when the case was closed",
@@ -37,7 +38,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
 }
 """The fields of a case (key `case:ID`)."""
 
-NOT_LOADED: Final = frozenset({"closed", "bytes"})
+NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer"})
 """The fields of a case that `load_case` of lifecycle.lua does not read."""
 
 CALL_FIELDS: Final[Mapping[str, str]] = {

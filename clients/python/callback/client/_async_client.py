@@ -169,8 +169,8 @@ class AsyncCallbackClient:
                 expires. Default: one call at a time. A success closes the case; without `retryable_after_error`, so
                 does a rejected, failed or interrupted call.
             alternative_domain: `https://host[:port]` of the URL, instead of the server's own.
-            request_id: The same id and content return the same URL for as long as the case is stored. Default: a new
-                id.
+            request_id: The same id and content return the same URL for as long as the case is stored. After that, they
+                create a case with another URL. Default: a new id.
             time_to_live: Closes the case after this time. Default: the server's setting, otherwise never.
             labels: Names and values of your choice, by which to find the case.
             verification_profile: The profile, declared in the server's configuration, that every request must pass.

@@ -167,8 +167,9 @@ class GenerateCallbackUrlRequest(_message.Message):
     """
     request_id: _builtins.str
     """request_id makes the request safe to retry. The same id with the same content returns the same URL, for as long as
-    the case is kept. The same id with other content fails with REQUEST_ID_REUSED. Default empty, at most 200
-    characters. Fails with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
+    the case is kept. The same id with other content fails with REQUEST_ID_REUSED. Once the case is deleted, the id is
+    free, and the same request creates a case with another URL. Default empty, at most 200 characters. Fails with
+    REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
     """
     verification_profile: _builtins.str
     """verification_profile is the profile that every request must pass; otherwise the caller gets a 401 and nothing

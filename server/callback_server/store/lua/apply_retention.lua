@@ -40,6 +40,8 @@ for _, case_id in ipairs(cases) do
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
     for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end
     redis.call('ZREM', closed_key(), case_id)
+    local pointer = redis.call('HGET', case_key(case_id), 'pointer')
+    if pointer then redis.call('UNLINK', pointer_key(pointer)) end
     redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id), fallback_key(case_id))
     dropped = dropped + 1
   end

@@ -1,20 +1,27 @@
 #!lua
--- Stores a new case. Sent twice, the script stores it once.
+-- Stores a new case, and the pointer to it if it has a request id. Sent twice, the script stores it once. A request
+-- finds the case that it made before by the pointer, or without one by the id of the case, if it is sent again.
 --
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half),
 --       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
 --       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
---       needs_platform (the response is a redirect to /path), is_ordered
--- Returns: OK; KNOWN (the same request stored it before); CONFLICT (the case exists with another owner or content).
+--       pointer ('' = no request id), nonce (raw), needs_platform (the response is a redirect to /path), is_ordered
+-- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
+--          CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
 -- @include lifecycle
 -- @arguments
 
-if redis.call('EXISTS', case_key(case_id)) == 1 then -- rare: the request is sent again
-  local existing = load_case(case_id)
-  local same = existing.owner == owner and existing.sha == state_hash_half and existing.fingerprint == fingerprint
-  return {same and 'KNOWN' or 'CONFLICT'}
+local known_id, known_nonce = case_id, nonce
+if pointer ~= '' then
+  local target = redis.call('GET', pointer_key(pointer))
+  known_id, known_nonce = target and string.sub(target, 1, 32), target and string.sub(target, 33)
+end
+if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
+  if load_case(known_id).fingerprint ~= fingerprint then return {'CONFLICT'} end
+  if known_nonce == nonce then return {'OK'} end -- this request is sent again
+  return {'KNOWN', known_nonce}
 end
 
 local label_digests = label_digests_of(content)
@@ -25,6 +32,10 @@ redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activit
   'sha', state_hash_half, 'fingerprint', fingerprint, 'created', created)
 if label_digests ~= '' then redis.call('HSET', case_key(case_id), 'label_digests', label_digests) end
 redis.call('SET', content_key(case_id), content)
+if pointer ~= '' then
+  redis.call('HSET', case_key(case_id), 'pointer', pointer)
+  redis.call('SET', pointer_key(pointer), case_id .. nonce)
+end
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
 if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end

@@ -102,6 +102,16 @@ def _case(
     )
 
 
+async def pointer_exists(scripts: Scripts, pointer: str) -> bool:
+    """Return whether there is a case with the `request_id` of this pointer.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    with store_errors():
+        return await scripts.client.exists(keys.key(keys.partition_of(pointer), "pointer", pointer)) == 1
+
+
 async def read_call(scripts: Scripts, call_id: str) -> Call | None:
     """Return the call with this id, with its bodies.
 

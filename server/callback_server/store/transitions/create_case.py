@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
@@ -18,7 +19,7 @@ SCRIPT: Final = Script(
         *texts(
             "case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"
         ),
-        *texts("content", "body", "profile", "guard", "answer_mode", "fallback"),
+        *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "pointer", "nonce"),
         *flags("needs_platform", "is_ordered"),
     ],
 )
@@ -28,14 +29,20 @@ class CreateResult(enum.Enum):
     """The result of a creation."""
 
     OK = b"OK"
-    """The case is stored now."""
-    KNOWN = b"KNOWN"
-    """The same request stored the case before."""
+    """The case is stored."""
     CONFLICT = b"CONFLICT"
-    """The state exists with another owner or content."""
+    """A case with the same `request_id` and other content exists."""
 
 
-async def create_case(scripts: Scripts, case: NewCase) -> CreateResult:
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """An earlier request with the same `request_id` and content has stored a case. Nothing changed."""
+
+    nonce: bytes
+    """The nonce of that case (see pointers.py)."""
+
+
+async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRequest:
     """Store `case`, durably. Safe to send again.
 
     Raises:
@@ -59,7 +66,11 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult:
         guard="" if case.guard is GetGuard.OFF else case.guard,
         answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
         fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
+        pointer=case.pointer,
+        nonce=case.nonce,
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,
     )
+    if reply[0] == b"KNOWN":
+        return KnownRequest(nonce=reply[1])
     return CreateResult(reply[0])
