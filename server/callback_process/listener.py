@@ -11,16 +11,24 @@ def listen(bind: str) -> socket.socket:
     Raises:
         OSError: The address is in use, or does not belong to this machine. The text names the address and the reason.
     """
-    host, port = parse_bind(bind)
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections of an earlier run
-        listening.bind((host, port))
-        listening.listen()  # with SO_REUSEADDR two processes can bind an address; only one can listen
+        return bound_socket(parse_bind(bind), listens=True)
     except OSError as error:
-        listening.close()
         raise OSError(f"cannot listen on {bind}: {error.strerror}") from None
-    return listening
+
+
+def bound_socket(address: Address, *, listens: bool = False) -> socket.socket:
+    """Return a socket that is bound to an address. Raise OSError if that is not possible."""
+    bound = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections of an earlier run
+        bound.bind(address)
+        if listens:
+            bound.listen()  # with SO_REUSEADDR two processes can bind an address; only one can listen
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def address_of(listening: socket.socket) -> Address:

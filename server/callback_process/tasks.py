@@ -28,6 +28,11 @@ class TaskSet:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
+    async def wait(self) -> None:
+        """Wait until every task has ended by itself."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def cancel(self) -> None:
         """Cancel every task and wait until all have ended."""
         await cancel_all(self._tasks)

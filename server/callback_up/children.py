@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -181,29 +182,27 @@ def _store_program() -> str:
 
 
 async def _answers_ping(socket: Path) -> bool:
-    try:
-        async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(socket)
-            try:
-                writer.write(b"PING\r\n")
-                return await reader.readline() == b"+PONG\r\n"  # while it loads, the store replies -LOADING
-            finally:
-                writer.close()
-    except TimeoutError:
-        return False
+    # While it loads, the store replies -LOADING.
+    return await _first_line(asyncio.open_unix_connection(socket), "PING\r\n") == b"+PONG\r\n"
 
 
 async def _is_ready(admin: Address) -> bool:
+    request = f"GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"
+    return (await _first_line(asyncio.open_connection(*admin), request)).split(b" ")[1:2] == [b"200"]
+
+
+async def _first_line(connection: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]], request: str) -> bytes:
+    """Send a request, and return the first line of the response. Empty if there is none in time."""
     try:
         async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(*admin)
+            reader, writer = await connection
             try:
-                writer.write(f"GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n".encode("ascii"))
-                return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+                writer.write(request.encode("ascii"))
+                return await reader.readline()
             finally:
                 writer.close()
     except TimeoutError:
-        return False
+        return b""
 
 
 _STORE_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<event>.*)")

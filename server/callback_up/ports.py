@@ -4,6 +4,7 @@ import errno
 import socket
 
 from callback_process.addresses import Address
+from callback_process.listener import address_of, bound_socket
 from callback_up.errors import UpError
 
 
@@ -29,16 +30,13 @@ def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
             f"{option} {address} is reachable from other machines, and `callback up` has no authentication: "
             f"use an address on loopback, as in {option} 127.0.0.1:{address.port}"
         )
-    held = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((address.host, address.port))
+        held = bound_socket(address)
     except OSError as error:
-        held.close()
         if error.errno == errno.EADDRINUSE:
             raise UpError(
                 f"port {address.port} of {address.host} is in use by another program; stop that program, or choose "
                 f"another port: {option} {address._replace(port=0)} picks a free one"
             ) from None
         raise UpError(f"{option} {address}: {error.strerror}") from None
-    return address._replace(port=held.getsockname()[1]), held
+    return address._replace(port=address_of(held).port), held

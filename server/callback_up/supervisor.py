@@ -2,8 +2,8 @@
 
 1. Every child dies with this process (`die_with_parent.py`), whatever ends it.
 2. Each child has its own session, so Ctrl-C in the terminal reaches only the supervisor, which stops them in order.
-3. A child that dies is restarted, soon at first, then with longer delays. A child that never becomes healthy, or that
-   reports wrong settings by its exit code, ends the supervisor.
+3. A child that dies is restarted after a second. A child that never becomes healthy, or that reports wrong settings by
+   its exit code, ends the supervisor.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from callback_process import logs
+from callback_process.tasks import TaskSet
 from callback_up import die_with_parent
 from callback_up.errors import ChildSettingsError, UpError
 
@@ -24,10 +25,8 @@ log = logs.get_logger()
 
 POLL_S = 0.025
 """Interval of health checks while a child starts, in seconds."""
-FIRST_DELAY_S, MAX_DELAY_S = 0.1, 5.0
-"""Delay before a restart, in seconds: doubled after each death, and reset after a stable time."""
-STABLE_S = 10.0
-"""Lifetime of a child after which its restart delay is reset, in seconds."""
+RESTART_DELAY_S = 1.0
+"""Delay before a restart, in seconds."""
 MAX_FAILED_STARTS = 5
 """Number of failed starts in a row after which the supervisor gives up."""
 EXIT_SETTINGS = 2
@@ -72,7 +71,7 @@ class Supervisor:
         self._inherit = tuple(inherit)
         self._healthy = {child: asyncio.Event() for child in children}
         self._processes: dict[Child, Process] = {}
-        self._readers: set[asyncio.Task[None]] = set()
+        self._readers = TaskSet()
 
     async def run(self, stopping: asyncio.Event, when_ready: Callable[[], Awaitable[None]]) -> None:
         """Keep the children running until `stopping` is set, then stop them.
@@ -106,7 +105,7 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
-        failed_starts, delay_s = 0, FIRST_DELAY_S
+        failed_starts = 0
         while True:
             if child.after is not None:
                 await self._healthy[child.after].wait()
@@ -132,11 +131,8 @@ class Supervisor:
                         f"the {child.name} does not start: {_describe(code)}, {failed_starts} times in a row; "
                         "see its last lines above"
                     )
-            if loop.time() - began > STABLE_S:
-                delay_s = FIRST_DELAY_S
-            log.error("child_died", child=child.name, how=_describe(code), delay_s=delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, MAX_DELAY_S)
+            log.error("child_died", child=child.name, how=_describe(code), delay_s=RESTART_DELAY_S)
+            await asyncio.sleep(RESTART_DELAY_S)
 
     async def _start(self, child: Child) -> Process:
         shim = [
@@ -160,9 +156,7 @@ class Supervisor:
         self._processes[child] = process
         log.info("child_started", child=child.name, child_pid=process.pid)
         if child.on_line and process.stdout:
-            reader = asyncio.create_task(_read(process.stdout, child.on_line))
-            self._readers.add(reader)
-            reader.add_done_callback(self._readers.discard)
+            self._readers.start(_read(process.stdout, child.on_line))
         return process
 
     async def _becomes_healthy(self, child: Child, process: Process) -> bool:
@@ -195,7 +189,7 @@ class Supervisor:
                 _send(process, signal.SIGKILL)
                 await process.wait()
             log.info("child_stopped", child=child.name, how=_describe(process.returncode))
-        await asyncio.gather(*self._readers)
+        await self._readers.wait()
 
 
 async def _read(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:

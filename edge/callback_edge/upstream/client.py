@@ -68,8 +68,10 @@ class ServerClient:
         self._calls: set[UnansweredCall] = set()
         self._unsent = UnansweredCalls(_STREAM_WAIT_S, self._stream_wait_expired)
         self._is_flush_scheduled = False
+        # Not a TaskSet, which cancels again and again: a cancelled task closes its channel, and must get to the end.
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reports: set[asyncio.Task[None]] = set()
+        self._reports = 0
+        """Number of reports that are on their way."""
 
     async def __aenter__(self) -> Self:
         self._streams_changed = asyncio.Event()
@@ -217,10 +219,9 @@ class ServerClient:
         call.body.release()
         if not self._calls:
             self._is_idle.set()
-        if call.result.cancelled() and result and result.call_id and len(self._reports) < _MAX_REPORTS:
-            report = self._start(self._report_caller_gone(result.call_id))
-            self._reports.add(report)
-            report.add_done_callback(self._reports.discard)
+        if call.result.cancelled() and result and result.call_id and self._reports < _MAX_REPORTS:
+            self._reports += 1
+            self._start(self._report_caller_gone(result.call_id))
         _set_result(call, result)
 
     async def _report_caller_gone(self, call_id: str) -> None:
@@ -228,6 +229,8 @@ class ServerClient:
             await self._channel.report_caller_gone(call_id, timeout_s=_REPORT_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             log.info("caller_gone_not_reported", call_id=call_id, grpc_code=error.code().name)
+        finally:
+            self._reports -= 1
 
     def _new_channel(self) -> ServerChannel:
         return ServerChannel(self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self)

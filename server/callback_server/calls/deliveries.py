@@ -72,6 +72,7 @@ class Deliveries:
         self._leases = leases
         self._recording = recording
         self._max_in_flight = max_in_flight
+        # Not a TaskSet: there is capacity for the next delivery only once the ended one is not counted any more.
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
         """Partitions that have due deliveries, in order of detection."""

@@ -140,7 +140,10 @@ class CallInvoker:
         self._running: set[asyncio.Task[CallAnswer]] = set()
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
-        """The decisions on calls that have a fallback: each continues after the fallback was sent."""
+        """The decisions on calls that have a fallback: each continues after the fallback was sent.
+
+        Not a TaskSet: the error of a decision is no failure of its task. The call that waits for it gets it.
+        """
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._is_stopping = False
 

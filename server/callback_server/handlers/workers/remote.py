@@ -19,6 +19,7 @@ from typing import Final
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_process.logs import get_logger
+from callback_process.tasks import TaskSet
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
@@ -241,7 +242,7 @@ class RemoteAssignmentHost:
         self._assign = assign
         self._refuse = refuse_answer
         self._assignments: dict[str, LocalAssignment] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         replica_bus.receive(Offer, self._offer)
         replica_bus.receive(Confirm, self._confirm)
         replica_bus.receive(Withdraw, self._withdraw)
@@ -259,9 +260,7 @@ class RemoteAssignmentHost:
         accept = Accept(offer.assignment)
         assignment.request_confirm = functools.partial(self._replica_bus.send, offer.sender, accept)
         assignment.offer(request, offer.timeout_ms / 1000)  # not in the task: the next message may withdraw the call
-        task = asyncio.create_task(self._run(offer, request.call_id, assignment))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._run(offer, request.call_id, assignment))
 
     def _confirm(self, message: Confirm) -> None:
         if (assignment := self._assignments.get(message.assignment)) is not None:
