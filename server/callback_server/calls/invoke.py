@@ -138,12 +138,10 @@ class CallInvoker:
         self._max_in_flight = max_in_flight
         self._max_per_minute_per_case = max_per_minute_per_case
         self._running: set[asyncio.Task[CallAnswer]] = set()
+        # No TaskSets: an error of these tasks is not lost, because the code that waits for them gets it.
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
-        """The decisions on calls that have a fallback: each continues after the fallback was sent.
-
-        Not a TaskSet: the error of a decision is no failure of its task. The call that waits for it gets it.
-        """
+        """The decisions on calls that have a fallback: each continues after the fallback was sent."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._is_stopping = False
 
