@@ -139,7 +139,7 @@ def _find_state(parameter: str, request: HttpRequest) -> str:
 
 def _is_form(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     types = [value for name, value in headers if name == b"content-type"]
-    return len(types) == 1 and types[0].split(b";", 1)[0].strip().lower() == _FORM
+    return len(types) == 1 and types[0].split(b";", 1)[0].strip(b" \t").lower() == _FORM
 
 
 @lru_cache(maxsize=256)

@@ -61,7 +61,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     @property
     def is_form(self) -> bool:
         """Whether the content type is that of an HTML form."""
-        types = [value.partition(";")[0].strip().lower() for value in self.values("content-type")]
+        types = [value.partition(";")[0].strip(" \t").lower() for value in self.values("content-type")]
         return types == ["application/x-www-form-urlencoded"]
 
 
