@@ -9,7 +9,8 @@
 5. Every error, also one in the framework, becomes a problem response.
 6. A large body is read only after a server was asked whether it refuses the request in any case. The body of a request
    that is refused is read and discarded, so that its sender gets the answer whenever it reads.
-7. No frame holds a body while a call runs: the client of the servers alone has it.
+7. Large bodies are read at a pace that leaves time for small calls.
+8. No frame holds a body while a call runs: the client of the servers alone has it.
 
 A call is answered here, directly from its ASGI scope: Quart's request object costs several times as much as the rest.
 """
@@ -40,6 +41,7 @@ from callback_edge.call.request import (
 )
 from callback_edge.http_answer import LINGER_S, HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
+from callback_edge.limits.body_pace import BodyPace
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
 from callback_edge.pages.views import ProblemResponse
 from callback_edge.settings import EdgeSettings
@@ -72,6 +74,7 @@ class ExchangeFactory:
         self.upstream = upstream
         self.limits = AddressLimits(settings)
         self.body_budget = BodyBudget(settings)
+        self.body_pace = BodyPace()
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
 
@@ -220,7 +223,6 @@ class Exchange(ASGIHTTPConnection):
             async with asyncio.timeout(self._body_time_left_s):
                 while not self._is_complete and self._body_bytes <= until_bytes:
                     part = await self._receive_part()
-                    self._body_bytes += len(part)
                     if self._body_bytes > self._shared.body_limit_bytes:
                         raise problems.ProblemError(problems.BODY_TOO_LARGE)
                     if keep:
@@ -232,9 +234,12 @@ class Exchange(ASGIHTTPConnection):
             self._body_time_left_s -= loop.time() - began
 
     async def _receive_part(self) -> bytes:
+        if self._body_bytes > _LARGE_BODY_BYTES:
+            await self._shared.body_pace.wait(self._record.caller.group)
         message = await self._receive()
         self._is_complete = not message["more_body"]
         part: bytes = message["body"]
+        self._body_bytes += len(part)
         return part
 
     def _answer_error(self, error: problems.ProblemError) -> HttpAnswer:

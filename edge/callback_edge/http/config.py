@@ -18,6 +18,7 @@ class EdgeConfig(Config):
     errorlog = logging.getLogger("hypercorn.error")  # goes through the process's own logs
     h11_max_incomplete_size = MAX_HEAD_BYTES
     include_server_header = False
+    max_app_queue_size = 2  # parts of a body that wait for the exchange, which decides when it reads
     keep_alive_timeout = 5  # seconds; also limits a slow head, from the connection's first byte
     access_log_sample: float = 0
     """Part of all requests to log, from 0 to 1."""

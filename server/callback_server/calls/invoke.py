@@ -61,6 +61,8 @@ from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 
+_LARGE_BODY_BYTES: Final = 64 * 1024
+"""A request with a larger body is looked up before its claim."""
 UNSENT_S: Final = 2.0
 """How long a call waits for a store that cannot be reached at all, in seconds."""
 
@@ -303,8 +305,15 @@ class CallInvoker:
         """Claim the case; while the store requires a check, run it and claim again.
 
         The first claim has passed no checks, because only the store knows what a case requires. A claim without a
-        required check changes nothing. The loop ends, because each check runs once.
+        required check changes nothing. The loop ends, because each check runs once. A request with a large body is
+        looked up first, so that its body goes to the store once, and not at all if the request is refused.
         """
+        if len(pending.request.body) > _LARGE_BODY_BYTES:
+            refusal = await self._look_up_once(pending)
+            if isinstance(refusal, VerificationRequired):
+                pending = self._preconditions.check(pending, refusal) or pending
+            elif refusal is not None:
+                return pending, refusal
         while True:
             result = await self._claim(pending)
             checked = self._preconditions.check(pending, result)
