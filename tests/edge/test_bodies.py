@@ -115,6 +115,29 @@ async def test_a_declared_body_counts_before_it_comes(plane):
             writer.close()
 
 
+async def test_a_large_body_counts_until_a_server_has_it_and_not_while_its_call_runs(plane):
+    gate = asyncio.Event()
+    plane.script = answering_after(gate)
+    size = 1 << 20
+    async with running_edge(plane.target, max_body_bytes_in_flight=size) as edge:
+        calls = []
+        for started in (1, 2, 3):
+            calls.append(asyncio.create_task(ask(edge, f"/cb/{new_state()}", "POST", [], b"x" * size)))
+            await plane.until(lambda started=started: plane.started == started)
+            await wait_until(lambda: held() == 0)
+        gate.set()
+        assert [answer.status for answer in await asyncio.gather(*calls)] == [200] * 3
+
+
+async def test_a_large_call_that_a_server_refuses_with_the_edge_is_not_kept_for_another(plane, log):
+    plane.script = refusing("ROLE_MISSING", "PERMISSION_DENIED")
+    async with running_edge(plane.target) as edge:
+        answer = await ask(edge, f"/cb/{new_state()}", "POST", [], b"x" * (1 << 20))
+        assert (answer.status, answer["retry-after"], len(plane.requests)) == (503, "5", 1)
+        await wait_until(lambda: held() == 0)
+    log.clear()
+
+
 async def test_a_caller_has_a_part_of_the_budget_and_others_are_served(plane):
     own = {**ROOM, "max_body_bytes_in_flight_per_address": 2 * LIMIT, "trusted_proxies": ["127.0.0.1"]}
     async with running_edge(plane.target, **own) as edge:

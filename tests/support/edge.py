@@ -300,7 +300,7 @@ class FailingUpstream:
     async def __aexit__(self, *_error):
         pass
 
-    async def invoke(self, _message, _body):
+    async def invoke(self, _message, _body=None):
         raise RuntimeError(self._text)
 
     look_up = invoke

@@ -94,7 +94,7 @@ class Exchange(ASGIHTTPConnection):
         self._shared = shared
         context = context_of(scope)
         self._record, self._pages, self._send_to_caller = context.record, context.pages, context.send_answer
-        self._body = BodyReservation(shared.body_budget, self._record.caller.group)
+        self._body = self._new_reservation()
         self._body_time_left_s = shared.body_timeout_s
         self._body_bytes = 0
         """Bytes of the body that were read."""
@@ -118,7 +118,7 @@ class Exchange(ASGIHTTPConnection):
                     await self._send_answer(answer)
                 finally:
                     self._received.clear()
-                    self._body.release()
+                    self._body.free()
         if not is_allowed:
             await self._send_answer(self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S))
 
@@ -148,7 +148,7 @@ class Exchange(ASGIHTTPConnection):
         if method == "OPTIONS":
             return await self._handshake(target)
         try:
-            invoked = await self._shared.upstream.invoke(await self._read_request(target), self._body)
+            invoked = await self._shared.upstream.invoke(await self._read_request(target), self._hand_over_body())
             self._record.call_id = invoked.call_id
             return render(invoked, method, headers)
         except problems.ProblemError as error:
@@ -167,7 +167,8 @@ class Exchange(ASGIHTTPConnection):
             limits.check_unknown_states(caller)
             # for any state, so that a later 429 does not reveal whether the state exists
             limits.count_unknown_state(caller)
-            return _handshake_answer(await self._shared.upstream.invoke(self._message(target), self._body))
+            message = self._message(target)
+            return _handshake_answer(await self._shared.upstream.invoke(message, self._hand_over_body()))
         except problems.ProblemError:
             # as without a handshake: it does not reveal whether the state exists
             return HttpAnswer(204, [("allow", ALLOW)])
@@ -187,7 +188,7 @@ class Exchange(ASGIHTTPConnection):
     async def _look_up(self, target: Target) -> None:
         """Let a server refuse the request before the rest of its body is read. Discard the body if it does."""
         try:
-            await self._shared.upstream.look_up(self._message(target, look_up=True), self._body)
+            await self._shared.upstream.look_up(self._message(target, look_up=True))
         except problems.ProblemError:
             self._received.clear()
             with contextlib.suppress(problems.ProblemError):
@@ -203,6 +204,14 @@ class Exchange(ASGIHTTPConnection):
             self._record.set_problem(response.problem)
         headers = [(name.lower(), value) for name, value in response.headers if name.lower() != "content-length"]
         return HttpAnswer(response.status_code, headers, await response.get_data(as_text=False))
+
+    def _new_reservation(self) -> BodyReservation:
+        return BodyReservation(self._shared.body_budget, self._record.caller.group)
+
+    def _hand_over_body(self) -> BodyReservation:
+        """Return the reservation of the body for the call that has it now."""
+        handed_over, self._body = self._body, self._new_reservation()
+        return handed_over
 
     def _message(self, target: Target, *, look_up: bool = False) -> edge_service_pb2.StreamInvocationsRequest:
         """Return the request as a message: to look it up without its body, else with the body, which leaves here."""

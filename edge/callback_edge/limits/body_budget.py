@@ -1,8 +1,8 @@
 """Budget for bodies: the bytes that this process keeps in memory, over all connections and per address.
 
-The exchange of a request holds its body, and so does its call, which continues when the caller disconnects. An answer
-counts too, from its arrival until its caller has taken it. It is never refused, because its call has ended; instead,
-requests are refused while the answers exceed the budget.
+A request's body counts from its announcement. The exchange has it until it is complete, then its call, which continues
+when the caller disconnects. A large answer counts too, until its caller has taken it. It is never refused, because its
+call has ended; instead, requests are refused while the answers exceed the budget.
 """
 
 from collections import Counter
@@ -52,13 +52,12 @@ class BodyBudget:
 
 
 class BodyReservation:
-    """Reserved bytes of one request's body, with a count of its holders. Its creator is the first holder."""
+    """Reserved bytes of one body. Whoever has the body frees them."""
 
     def __init__(self, budget: BodyBudget, group: str) -> None:
         self._budget = budget
         self._group = group
         self._size = 0
-        self._holders = 1
 
     def grow(self, size: int) -> None:
         """Reserve more bytes, up to a size.
@@ -72,16 +71,11 @@ class BodyReservation:
 
     def count(self, size: int) -> None:
         """Reserve more bytes, which are in memory already."""
-        if size:
-            self._budget.count(self._group, size)
-            self._size += size
+        self._budget.count(self._group, size)
+        self._size += size
 
-    def retain(self) -> None:
-        """Add a holder."""
-        self._holders += 1
-
-    def release(self) -> None:
-        """Remove a holder. The last one frees the bytes."""
-        self._holders -= 1
-        if self._size and not self._holders:
+    def free(self) -> None:
+        """Free the bytes. A second call does nothing."""
+        if self._size:
             self._budget.count(self._group, -self._size)
+            self._size = 0

@@ -4,7 +4,8 @@
    edge has not run the call and says so, so the edge tries another server.
 2. The edge sends a call only on a stream whose server is ready. If there is none for a second, the call was not sent
    and never will be, and the caller may try again. Once a call was sent and has no result, its outcome is unknown, and
-   the edge does not advise the caller to try again.
+   the edge does not advise the caller to try again. A large call is dropped from memory once it was sent, so it is not
+   sent to another server.
 3. A call continues to its result when its caller disconnects.
 4. A server that is not ready (it stops, or has lost its store) gets no more calls, and returns the results of those
    that it has.
@@ -98,7 +99,7 @@ class ServerClient:
 
         Args:
             message: The call. Only the client keeps it from now on.
-            body: The reservation of its body, which the call holds until its end.
+            body: The reservation of its body. The client frees it once it needs the body no more.
 
         Raises:
             ProblemError: The server refused, is unreachable, or returned no result.
@@ -110,26 +111,26 @@ class ServerClient:
             raise problems.ProblemError(problems.INTERNAL)  # the server broke the contract
         return response
 
-    async def look_up(self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation) -> None:
+    async def look_up(self, message: edge_service_pb2.StreamInvocationsRequest) -> None:
         """Look a request up before its body is read.
 
         Args:
             message: The request, without its body.
-            body: The reservation of the body.
 
         Raises:
             ProblemError: The server refuses the request whatever its body is, or is unreachable.
         """
-        await self._ask(message, body)
+        await self._ask(message, None)
 
     async def _ask(
-        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation
+        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
     ) -> edge_service_pb2.InvokeResponse | None:
         if len(self._calls) >= self._max_in_flight:
             metrics.limited("max_requests_in_flight").inc()
+            if body is not None:
+                body.free()
             raise problems.ProblemError(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
         call = UnansweredCall(next(self._numbers), message, body)
-        body.retain()
         self._calls.add(call)
         self._is_idle.clear()
         self._enqueue(call)
@@ -175,7 +176,7 @@ class ServerClient:
         if result.status.code in REFUSAL_CODES:
             self._availability.edge_refused(reason_of(result.status))
             call.refusals += 1
-            if call.refusals < _MAX_REFUSALS:
+            if call.refusals < _MAX_REFUSALS and not call.is_dropped:
                 self._enqueue(call)
                 return
         self._end(call, problem_error_from(result.status))
@@ -216,7 +217,7 @@ class ServerClient:
         self, call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError | None
     ) -> None:
         self._calls.discard(call)
-        call.body.release()
+        call.drop_body()
         if not self._calls:
             self._is_idle.set()
         if call.result.cancelled() and result and result.call_id and self._reports < _MAX_REPORTS:

@@ -46,6 +46,7 @@ class InvocationStream:
         self._observer = observer
         self._calls = UnansweredCalls(timeout_s, observer.call_lost)
         self._outgoing = b""
+        self._outgoing_calls: list[UnansweredCall] = []
         self._is_stopped = False
         self._has_work = asyncio.Event()
         self.is_ready = False
@@ -64,11 +65,10 @@ class InvocationStream:
 
     def send(self, calls: Iterable[UnansweredCall]) -> None:
         """Send calls in one message. Requires `can_send`."""
-        encoded = []
-        for call in calls:
+        self._outgoing_calls = [*calls]
+        for call in self._outgoing_calls:
             self._calls.add(call)
-            encoded.append(call.encoded)
-        self._outgoing = b"".join(encoded)
+        self._outgoing = b"".join([call.encoded for call in self._outgoing_calls])
         self._has_work.set()
 
     def stop_sending(self) -> None:
@@ -100,6 +100,9 @@ class InvocationStream:
                 if self._outgoing:
                     await self._rpc.write(self._outgoing)
                     self._outgoing = b""
+                    for call in self._outgoing_calls:
+                        call.written()
+                    self._outgoing_calls.clear()
                     self._observer.stream_changed()
                 else:
                     self._has_work.clear()

@@ -11,14 +11,18 @@ MAX_BATCH_CALLS: Final = 64
 """Maximum number of calls in one message."""
 MAX_BATCH_BYTES: Final = 256 * 1024
 """Largest message of several calls. A larger call has a message of its own."""
+_MAX_KEPT_BYTES: Final = 64 * 1024
+"""Largest call that is kept after it was sent, for another server in case that this one refuses the edge."""
 
 
 class UnansweredCall:
     """Call, or look-up of one, without a result. A caller that disconnects cancels `result` and nothing else."""
 
-    __slots__ = ("added_at", "body", "encoded", "is_look_up", "number", "refusals", "result")
+    __slots__ = ("added_at", "body", "encoded", "is_dropped", "is_look_up", "number", "refusals", "result")
 
-    def __init__(self, number: int, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation) -> None:
+    def __init__(
+        self, number: int, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
+    ) -> None:
         self.number = number
         (invocation,) = message.invocations
         invocation.number = number
@@ -28,12 +32,26 @@ class UnansweredCall:
         """Serialized message with this call. By protobuf's rules the concatenation of several such messages is one
         message with all their calls."""
         self.body = body
+        """Reservation of the body. None: there is none."""
+        self.is_dropped = False
+        """Whether the call is no longer in memory, so that it cannot be sent again."""
         self.result: asyncio.Future[edge_service_pb2.InvokeResponse | None] = asyncio.get_running_loop().create_future()
         """Result. None: the request that was looked up is to be sent with its body."""
         self.refusals = 0
         """Number of servers that refused this edge."""
         self.added_at = 0.0
         """Time at which the call was added to its current queue, by the loop's clock."""
+
+    def written(self) -> None:
+        """Drop a large body: gRPC has sent it, and its call may run for minutes."""
+        if len(self.encoded) > _MAX_KEPT_BYTES:
+            self.drop_body()
+
+    def drop_body(self) -> None:
+        """Drop the call from memory, and free the bytes of its body."""
+        self.encoded, self.is_dropped = b"", True
+        if self.body is not None:
+            self.body.free()
 
 
 class UnansweredCalls:
