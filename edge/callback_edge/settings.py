@@ -86,9 +86,9 @@ class EdgeSettings(ProcessSettings):
     max_connections: Annotated[int, Field(ge=1)] = 4096
     """Maximum number of open connections. A further connection gets a 503 and is closed."""
     max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
-    """Maximum bytes of bodies in flight, of all callers: request bodies from their announcement until a server has them,
-    and responses until they are sent. A request whose body does not fit gets a 503 before the edge reads it. At least
-    `body_limit_bytes`."""
+    """Maximum bytes of bodies in flight, of all callers: request bodies from their announcement until a server has
+    them, and responses until they are sent. A request whose body does not fit gets a 503 before the edge reads it. At
+    least `body_limit_bytes`."""
     max_body_bytes_in_flight_per_address: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     """Maximum bytes of bodies in flight of one caller (an IPv4 address or a /64 of IPv6). A request whose body does not
     fit gets a 429 before the edge reads it. Applies only if `trusted_proxies` is set. At least `body_limit_bytes`. 0:
