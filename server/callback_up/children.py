@@ -50,10 +50,17 @@ class UpServerSettings(ProcessSettings):
     """Replaces the key in the data directory."""
     grace_s: float = 25
     """Time limit for running calls after a signal to stop, in seconds."""
-    reflection: bool = True
-    """Whether gRPC reflection is on. It is by default, because `callback up` is not for production."""
+    principals_file: Path | None = None
+    """The principals. Without them, every client on this machine may do everything."""
+    reflection: bool | None = None
+    """Whether gRPC reflection is on. None: only without principals, because it answers every client."""
     log_level: LogLevel = "INFO"
     """Lowest level to log, also for `callback up` itself."""
+
+    @property
+    def has_reflection(self) -> bool:
+        """Whether gRPC reflection is on."""
+        return self.principals_file is None if self.reflection is None else self.reflection
 
 
 class UpEdgeSettings(ProcessSettings):
@@ -113,7 +120,7 @@ def server(
     environment = {
         "CALLBACK_GRPC_BIND": str(bind),
         "CALLBACK_BOX_URL": settings.box_url or box_url,
-        "CALLBACK_REFLECTION": str(settings.reflection),
+        "CALLBACK_REFLECTION": str(settings.has_reflection),
         "CALLBACK_ADMIN_BIND": str(admin),
         "CALLBACK_DRAIN_S": "0",  # the edge of this machine stops first
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",

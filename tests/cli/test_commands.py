@@ -20,6 +20,7 @@ from support.clients import (
     run_callback,
     timestamp,
 )
+from support.terminal import run_on_terminal
 
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
@@ -494,38 +495,88 @@ async def test_call_prints_all_of_a_call(server, callback):
         assert part in ran.output
 
 
-async def test_states_and_credentials_are_masked_in_text_and_json_without_show_secrets(server, callback):
+SECRET_RESPONSE = resources.Response(
+    response_type=resources.RESPONSE_TYPE_RESPONSE,
+    response_headers={"headers": [{"name": "set-cookie", "value": "hunter2"}]},
+    response_body=b"see https://a.example/?token=hunter2",
+)
+SHOWING_SECRETS = {
+    "calls": [CASE],
+    "call": [CALL],
+    "replay": [CALL],
+    "answer": [CALL, "--code", "200"],
+    "get": [CASE],
+    "set-response": [CASE, "--code", "200"],
+    "close": [CASE],
+    "list": [],
+    "list --waiting": ["--waiting"],
+    "wait": [CASE, "--after", "0"],
+}
+"""Each command that prints a recorded request or a response, and its arguments."""
+BODILESS = ("calls", "list")
+
+
+@pytest.fixture
+def secrets(server):
+    """Run a server whose every callback and call contains `hunter2`."""
+    case = callback_message(state_query_parameter="state", response=SECRET_RESPONSE, call_count=1)
+    call = call_message(
+        request_headers=[resources.Header(name="cookie", value="hunter2")],
+        request_query=[resources.QueryParameter(name="state", value=STATE)],
+        request_query_string=f"state={STATE}&token=hunter2",
+        request_body=b"see https://a.example/?token=hunter2",
+        response=SECRET_RESPONSE,
+    )
+    server.answers |= {
+        "GetCallback": messages.GetCallbackResponse(callback=case),
+        "SetResponse": messages.SetResponseResponse(callback=case),
+        "CloseCallback": messages.CloseCallbackResponse(callback=case),
+        "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
+        "GetCall": messages.GetCallResponse(call=call),
+        "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),
+        "ReplayCall": messages.ReplayCallResponse(call=call),
+        "ListCalls": messages.ListCallsResponse(calls=[call]),
+        "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),
+    }
+    return server
+
+
+@pytest.mark.parametrize("command", SHOWING_SECRETS)
+async def test_json_for_a_program_has_every_byte_and_text_is_masked(secrets, callback, command):
+    arguments = [command.split()[0], *SHOWING_SECRETS[command]]
+    text = await callback(*arguments)
+    assert (text.code, "hunter2" in text.output, STATE in text.output) == (0, False, False)
+    whole = await callback(*arguments, "--json")
+    assert (whole.code, "hunter2" in whole.output, "***" in whole.output) == (0, True, False)
+    masked = await callback(*arguments, "--json", "--mask-secrets")
+    assert (masked.code, "hunter2" in masked.output, STATE in masked.output) == (0, False, False)
+    assert "***" in masked.output
+    if command.split()[0] not in BODILESS:
+        assert "hunter2" in (await callback(*arguments, "--show-secrets")).output
+
+
+@pytest.mark.parametrize("command", ["call", "get", "list --waiting"])
+async def test_json_is_masked_on_a_terminal(secrets, command):
+    arguments = [command.split()[0], *SHOWING_SECRETS[command], "--json"]
+    masked = await run_on_terminal(*arguments, CALLBACK_TARGET=secrets.address)
+    assert (masked.code, "hunter2" in masked.screen, STATE in masked.screen) == (0, False, False)
+    assert "***" in masked.screen
+    shown = await run_on_terminal(*arguments, "--show-secrets", CALLBACK_TARGET=secrets.address)
+    assert (shown.code, "hunter2" in shown.screen) == (0, True)
+
+
+async def test_the_body_in_json_is_the_body_that_was_sent(server, callback):
+    body = f"a=1&state={STATE}&token=hunter2&b=\u00e9".encode()
     server.answers["GetCallback"] = messages.GetCallbackResponse(
         callback=callback_message(state_query_parameter="state")
     )
     server.answers["GetCall"] = messages.GetCallResponse(
         call=call_message(
-            request_headers=[resources.Header(name="cookie", value="hunter2")],
-            request_query=[resources.QueryParameter(name="state", value=STATE)],
-            request_query_string=f"state={STATE}",
+            request_headers=[resources.Header(name="content-type", value="application/x-www-form-urlencoded")],
+            request_body=body,
         )
     )
-    for form in ([], ["--json"]):
-        ran = await callback("call", CALL, *form)
-        assert ran.code == 0
-        assert STATE not in ran.output
-        assert "hunter2" not in ran.output
-        assert "***" in ran.output
-        shown = await callback("call", CALL, *form, "--show-secrets")
-        assert STATE in shown.output
-        assert "hunter2" in shown.output
-
-
-async def test_credentials_in_a_response_are_masked_in_text_and_not_in_json(server, callback):
-    response = resources.Response(
-        response_type=resources.RESPONSE_TYPE_RESPONSE,
-        response_headers={"headers": [{"name": "set-cookie", "value": "hunter2"}]},
-        response_body=b"see https://a.example/?token=hunter2",
-    )
-    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(response=response))
-    ran = await callback("get", CASE)
-    assert (ran.code, ran.output.count("***"), "hunter2" in ran.output) == (0, 2, False)
-    assert (await callback("get", CASE, "--json")).json["response"]["responseHeaders"] == {"set-cookie": "hunter2"}
+    assert (await callback("call", CALL, "--json")).json["requestBody"].encode() == body
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE
 
 import grpc
 import pytest
-from support.clients import CASE, STATE, call_message, callback_message
+from support.clients import CASE, call_message, callback_message
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as resources
@@ -120,24 +120,6 @@ async def test_wait_continues_after_a_short_outage_of_the_server(server, case, w
     output, _ = await asyncio.wait_for(program.communicate(), 60)
     assert program.returncode == 0
     assert f"Call {CASE}-{4:016x}".encode() in output
-
-
-async def test_states_and_credentials_are_masked_without_show_secrets(server, callback, case):
-    secrets = {
-        "request_headers": [resources.Header(name="cookie", value="hunter2")],
-        "request_query": [resources.QueryParameter(name="state", value=STATE)],
-        "request_query_string": f"state={STATE}",
-    }
-    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(**secrets))
-    case(3, state_query_parameter="state")
-    for form in ([], ["--json"]):
-        ran = await callback("wait", CASE, "--after", "2", *form)
-        assert ran.code == 0
-        assert STATE not in ran.output
-        assert "hunter2" not in ran.output
-        shown = await callback("wait", CASE, "--after", "2", *form, "--show-secrets")
-        assert STATE in shown.output
-        assert "hunter2" in shown.output
 
 
 async def test_an_unreachable_server_is_reported_at_once(callback, unused_port):

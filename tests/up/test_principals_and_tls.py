@@ -1,8 +1,10 @@
 """`callback up` with principals and TLS in its configuration, as in production but on one machine."""
 
+import grpc
 import httpx
 import pytest
 import trustme
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from callback import CallbackClient, Response, Tls, UnauthenticatedError
 from callback_server.access.roles import Role
@@ -38,6 +40,22 @@ def test_it_runs_with_principals_and_tls(make_up, directory):
     with CallbackClient(up.grpc, tls=tls) as client, pytest.raises(UnauthenticatedError):
         client.get_callback(made.case_id)
     assert up.interrupt() == 0
+
+
+@pytest.mark.parametrize(("said", "on"), [("", False), ("true", True)])
+def test_reflection_is_off_by_default(make_up, directory, said, on):
+    config = directory / "callback.toml"
+    config.write_text("".join(line for line in config.read_text().splitlines(True) if "tls" not in line))
+    up = make_up(config=str(config))
+    up.environment["CALLBACK_REFLECTION"] = said
+    up.start()
+    with grpc.insecure_channel(up.grpc) as channel:
+        services = ProtoReflectionDescriptorDatabase(channel)
+        if on:
+            assert "callback.v1.CallbacksService" in services.get_services()
+        else:
+            with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
+                services.get_services()
 
 
 def test_the_demo_reports_that_it_has_no_token(make_up, directory):

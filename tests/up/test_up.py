@@ -226,7 +226,7 @@ def test_the_url_and_the_key_can_be_set(make_up, tmp_path, service):
 
 
 @pytest.mark.parametrize(("said", "on"), [("", True), ("false", False)])
-def test_reflection_is_on_by_default(up, said, on):
+def test_reflection_is_on_by_default_without_principals(up, said, on):
     up.environment["CALLBACK_REFLECTION"] = said
     up.start()
     with grpc.insecure_channel(up.grpc) as channel:

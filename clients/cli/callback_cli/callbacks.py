@@ -192,6 +192,7 @@ def generate(
     show_default=True,
     help="The maximum number to list.",
 )
+@options.show_secrets
 @with_connection
 def list_callbacks(
     connection: Connection,
@@ -202,6 +203,7 @@ def list_callbacks(
     waiting: bool,
     owner: str,
     limit: int,
+    show_secrets: bool | None,
 ) -> None:
     """List callbacks, newest first.
 
@@ -212,16 +214,34 @@ def list_callbacks(
         if status or activity or labels:
             raise click.UsageError("--waiting cannot be combined with --status, --activity or --label.")
         more = show_calls(
-            connection, lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner), limit=limit
+            connection,
+            lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner),
+            show_secrets=show_secrets,
+            limit=limit,
         )
     else:
-        more = _show_cases(connection, status=status, activity=activity, labels=labels, owner=owner, limit=limit)
+        more = _show_cases(
+            connection,
+            status=status,
+            activity=activity,
+            labels=labels,
+            owner=owner,
+            show_secrets=show_secrets,
+            limit=limit,
+        )
     if more:
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
 def _show_cases(
-    connection: Connection, *, status: str | None, activity: str, labels: dict[str, str], owner: str, limit: int
+    connection: Connection,
+    *,
+    status: str | None,
+    activity: str,
+    labels: dict[str, str],
+    owner: str,
+    show_secrets: bool | None,
+    limit: int,
 ) -> bool:
     """Print callbacks up to the limit, and return whether there are more."""
 
@@ -236,6 +256,8 @@ def _show_cases(
         return list(islice(found, limit + 1))
 
     values = connection.run(first)
+    if connection.masks_secrets(show_secrets):
+        values = [_masked(each) for each in values]
     if connection.as_json:
         click.echo(json_view.dumps([json_view.callback(each) for each in values[:limit]]))
     else:
@@ -245,13 +267,11 @@ def _show_cases(
 
 @click.command(cls=ServerCommand, epilog=examples("callback get CASE --json"))
 @click.argument("case_id", metavar="CASE")
+@options.show_secrets
 @with_connection
-def get(connection: Connection, *, case_id: str) -> None:
-    """Show a callback.
-
-    Credentials in its response are masked as ***. JSON shows the response unmasked.
-    """
-    _show(connection, connection.run(lambda client: client.get_callback(case_id)))
+def get(connection: Connection, *, case_id: str, show_secrets: bool | None) -> None:
+    """Show a callback, with its response."""
+    _show(connection, connection.run(lambda client: client.get_callback(case_id)), show_secrets=show_secrets)
 
 
 @click.command(
@@ -271,8 +291,11 @@ def get(connection: Connection, *, case_id: str) -> None:
     multiple=True,
     help="Reset an attribute to its default: no URL, an empty body, code 200, no headers. Can be repeated.",
 )
+@options.show_secrets
 @with_connection
-def set_response(connection: Connection, *, case_id: str, response: Response, reset: tuple[str, ...]) -> None:
+def set_response(
+    connection: Connection, *, case_id: str, response: Response, reset: tuple[str, ...], show_secrets: bool | None
+) -> None:
     """Change the response of a callback.
 
     Attributes that are not given stay as they are, including the type. Headers are replaced as a whole. A running call
@@ -288,6 +311,7 @@ def set_response(connection: Connection, *, case_id: str, response: Response, re
     _show(
         connection,
         connection.run(lambda client: client.set_response(case_id, response, reset=[_RESETS[name] for name in reset])),
+        show_secrets=show_secrets,
     )
 
 
@@ -303,8 +327,17 @@ def set_response(connection: Connection, *, case_id: str, response: Response, re
 @click.option("--reject", is_flag=True, help="Reject the call because its data is incorrect.")
 @click.option("--keep-open", is_flag=True, help="Accept the call, and keep the callback open for another one.")
 @response_options(required=False)
+@options.show_secrets
 @with_connection
-def answer(connection: Connection, *, call_id: str, reject: bool, keep_open: bool, response: Response) -> None:
+def answer(
+    connection: Connection,
+    *,
+    call_id: str,
+    reject: bool,
+    keep_open: bool,
+    response: Response,
+    show_secrets: bool | None,
+) -> None:
     """Answer a held call, as a handler would.
 
     Given attributes override the response of the callback. With --reject the caller receives only the given attributes,
@@ -314,18 +347,19 @@ def answer(connection: Connection, *, call_id: str, reject: bool, keep_open: boo
         raise click.UsageError("--reject and --keep-open cannot be combined.")
     given = None if response == Response(type=None) else response
     decision = Reject(given) if reject else Accept(given, keep_open=keep_open)
-    show_call(connection, lambda client: client.answer_call(call_id, decision))
+    show_call(connection, lambda client: client.answer_call(call_id, decision), show_secrets=show_secrets)
 
 
 @click.command(cls=ServerCommand, epilog=examples("callback close CASE"))
 @click.argument("case_id", metavar="CASE")
+@options.show_secrets
 @with_connection
-def close(connection: Connection, *, case_id: str) -> None:
+def close(connection: Connection, *, case_id: str, show_secrets: bool | None) -> None:
     """Close a callback immediately: its URL accepts no more calls.
 
     Running calls continue, and their callers get a response. Closing a closed callback has no effect.
     """
-    _show(connection, connection.run(lambda client: client.close_callback(case_id)))
+    _show(connection, connection.run(lambda client: client.close_callback(case_id)), show_secrets=show_secrets)
 
 
 @click.command(cls=ServerCommand, epilog=examples("callback erase CASE", "callback erase CASE --yes --json"))
@@ -349,9 +383,15 @@ def erase(connection: Connection, *, case_id: str, yes: bool) -> None:
         click.echo(f"Erased the recorded content of {count} call{'' if count == 1 else 's'}.")
 
 
-def _show(connection: Connection, value: Callback) -> None:
+def _show(connection: Connection, value: Callback, *, show_secrets: bool | None) -> None:
+    if connection.masks_secrets(show_secrets):
+        value = _masked(value)
     if connection.as_json:
         click.echo(json_view.dumps(json_view.callback(value)))
     else:
-        fallback = None if value.fallback is None else masked_response(value.fallback)
-        TextView().callback(replace(value, response=masked_response(value.response), fallback=fallback))
+        TextView().callback(value)
+
+
+def _masked(value: Callback) -> Callback:
+    fallback = None if value.fallback is None else masked_response(value.fallback)
+    return replace(value, response=masked_response(value.response), fallback=fallback)

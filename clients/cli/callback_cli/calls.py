@@ -15,10 +15,6 @@ from callback_cli.masking import masked
 from callback_cli.options import examples
 from callback_cli.text_view import TextView
 
-_show_secrets = click.option(
-    "--show-secrets", is_flag=True, help="Show the recorded state, cookies and other credentials unmasked."
-)
-
 
 @click.command(
     "calls",
@@ -33,13 +29,12 @@ _show_secrets = click.option(
     default="",
     help="With --dead: list the calls of this owner (role admin).  [default: your own]",
 )
-@_show_secrets
+@options.show_secrets
 @with_connection
-def list_calls(connection: Connection, *, case_id: str, dead: bool, owner: str, show_secrets: bool) -> None:
+def list_calls(connection: Connection, *, case_id: str, dead: bool, owner: str, show_secrets: bool | None) -> None:
     """List the recorded calls of a callback, newest first.
 
-    With --dead, it lists the calls to replay with `callback replay`. States and credentials are masked as ***, also in
-    JSON.
+    With --dead, it lists the calls to replay with `callback replay`.
     """
     if bool(case_id) == dead:
         raise click.UsageError("Give either CASE or --dead.")
@@ -55,15 +50,15 @@ def list_calls(connection: Connection, *, case_id: str, dead: bool, owner: str, 
 
 
 @click.command(
-    "call", cls=ServerCommand, epilog=examples("callback call CALL", "callback call CALL --json --show-secrets")
+    "call", cls=ServerCommand, epilog=examples("callback call CALL", "callback call CALL --json | jq -r .requestBody")
 )
 @click.argument("call_id", metavar="CALL")
-@_show_secrets
+@options.show_secrets
 @with_connection
-def get_call(connection: Connection, *, call_id: str, show_secrets: bool) -> None:
+def get_call(connection: Connection, *, call_id: str, show_secrets: bool | None) -> None:
     """Show a recorded call: its request, its response, and its delivery.
 
-    States and credentials are masked as ***, also in JSON.
+    JSON has every byte. On a terminal, states and credentials in it are masked as ***, as in text.
     """
     show_call(connection, lambda client: client.get_call(call_id), show_secrets=show_secrets)
 
@@ -72,9 +67,9 @@ def get_call(connection: Connection, *, call_id: str, show_secrets: bool) -> Non
     cls=ServerCommand, epilog=examples("callback replay CALL", "callback calls --dead   # lists the calls to replay")
 )
 @click.argument("call_id", metavar="CALL")
-@_show_secrets
+@options.show_secrets
 @with_connection
-def replay(connection: Connection, *, call_id: str, show_secrets: bool) -> None:
+def replay(connection: Connection, *, call_id: str, show_secrets: bool | None) -> None:
     """Run the handler of a recorded call again.
 
     As with --answer-mode ack, the server retries until the handler succeeds; `callback call CALL` shows the progress.
@@ -162,10 +157,10 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
     callback=options.duration,
     help="Exit with code 124 after this time: 90s, 15m, 1h.  [default: no limit]",
 )
-@_show_secrets
+@options.show_secrets
 @with_connection
 def wait(
-    connection: Connection, *, case_id: str, after: int | None, timeout: timedelta | None, show_secrets: bool
+    connection: Connection, *, case_id: str, after: int | None, timeout: timedelta | None, show_secrets: bool | None
 ) -> None:
     """Wait for the next call of a callback, and show it.
 
@@ -186,18 +181,21 @@ def wait(
         message = f"no call {number + 1} of {case_id} within {seconds:g} s"
         click.echo(errors.timed_out(message, as_json=connection.as_json), err=True)
         raise click.exceptions.Exit(errors.EXIT_TIMED_OUT) from None
-    _show(connection, call if show_secrets else masked(call, callback.state_query_parameter), callback.activity)
+    if connection.masks_secrets(show_secrets):
+        call = masked(call, callback.state_query_parameter)
+    _show(connection, call, callback.activity)
 
 
 def show_call(
-    connection: Connection, operation: Callable[[CallbackClient], Call], *, show_secrets: bool = False
+    connection: Connection, operation: Callable[[CallbackClient], Call], *, show_secrets: bool | None
 ) -> None:
     """Request a call, and print it."""
 
     def one(client: CallbackClient) -> tuple[Call, str]:
         call = operation(client)
         case = client.get_callback(call.case_id)
-        return call if show_secrets else masked(call, case.state_query_parameter), case.activity
+        is_masked = connection.masks_secrets(show_secrets)
+        return masked(call, case.state_query_parameter) if is_masked else call, case.activity
 
     _show(connection, *connection.run(one))
 
@@ -206,7 +204,7 @@ def show_calls(
     connection: Connection,
     operation: Callable[[CallbackClient], Iterator[Call]],
     *,
-    show_secrets: bool = False,
+    show_secrets: bool | None,
     limit: int | None = None,
 ) -> bool:
     """Request calls, print them up to the limit, and return whether there are more."""
@@ -214,7 +212,7 @@ def show_calls(
     def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
         found = list(islice(operation(client), None if limit is None else limit + 1))
         cases = {case: client.get_callback(case) for case in {call.case_id for call in found}}
-        if not show_secrets:
+        if connection.masks_secrets(show_secrets):
             found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
         return found, cases
 

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,13 @@ class Connection:
     """A file with the token, as an alternative. It is read with each request."""
     as_json: bool
     """Whether to print JSON."""
+
+    def masks_secrets(self, show_secrets: bool | None) -> bool:
+        """Return whether to mask secrets in the output; `show_secrets` is the option, None if it is not given.
+
+        A file or a program gets the recorded bytes as JSON. Text is for people, also in the log of a terminal.
+        """
+        return (not self.as_json or sys.stdout.isatty()) if show_secrets is None else not show_secrets
 
     def run(self, operation: Callable[[CallbackClient], _Result], *, retry: bool = False) -> _Result:
         """Run an operation with a client, and return its result.

@@ -111,6 +111,13 @@ def not_blank(_context: click.Context, parameter: click.Parameter, text: str | N
     return text or ""
 
 
+show_secrets = click.option(
+    "--show-secrets/--mask-secrets",
+    default=None,
+    help="Show recorded states, cookies and other credentials, or mask them as ***.  [default: mask them, except in "
+    "JSON for a file or a program]",
+)
+"""The option that decides whether secrets are masked; None if it is not given. See `Connection.masks_secrets`."""
 activity_filter = click.option("--activity", metavar="A", callback=not_blank, help="Only callbacks of this activity.")
 """The option that selects callbacks, or their events, by activity."""
 label_filter = click.option(
