@@ -11,7 +11,7 @@ import functools
 
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.domain.call import Outcome
+from callback_server.domain.call import DeliveryStatus, Grant, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.timeouts import LeaseEnded, Timeout
@@ -48,6 +48,21 @@ def log_call_ended(call_id: str, activity: str, outcome: Outcome, effect: CaseEf
         status=outcome.status,
         **_effect_fields(effect),
         **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
+    )
+
+
+def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None) -> None:
+    """Log and count an attempt of a delivery, after its end is recorded."""
+    metrics.DELIVERIES.labels(status).inc()
+    log.info(
+        "delivery_tried",
+        call_id=grant.call_id,
+        case_id=case_id_of_call(grant.call_id),
+        activity=grant.activity,
+        attempt=grant.attempt,
+        status=status,
+        **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
+        **({"failure": outcome.failure, "detail": outcome.detail} if outcome and outcome.failure else {}),
     )
 
 

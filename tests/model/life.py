@@ -51,6 +51,7 @@ class ModelCall:
     attempts_before_replay: int = 0
     """How many attempts there were before the replay."""
     attempts_not_asked: int = 0
+    not_asked_before_replay: int = 0
     due: str | None = None
     """When its delivery is due: NOW or LATER. None: it waits behind another one, or there is none."""
     at_once: bool = False
@@ -58,11 +59,18 @@ class ModelCall:
     replayed: bool = False
     marked: bool = False
     """Whether its caller gets the fallback."""
+    trims: bool = False
+    """Whether its request, which the delivery after a fallback needs whole, is cut at its end."""
 
     @property
     def over(self):
         """Return whether the call has ended and has no delivery to run."""
         return self.status != RUNNING and self.delivery not in (PENDING, RUNNING)
+
+    @property
+    def in_lease(self):
+        """Return whether it runs and has a lease: always, unless its delivery waits for the next attempt."""
+        return self.status == RUNNING and self.delivery != PENDING
 
 
 @dataclass
@@ -123,17 +131,17 @@ class ModelCase:
             return "UNKNOWN", None
         if call_id in self.calls or call_id in self.gone:
             call = self.calls.get(call_id) or self.gone[call_id]
-            if call.status == RUNNING and call.lease_due is None:
+            if call.in_lease and call.lease_due is None:
                 return "CLAIMED", call
             answered = call.recorded and (not call.erased or call.version == self.version)
             return ("RECORDED", call) if answered else ("STALE", None)
         self.apply_timeouts()
         if message in self.messages:
             earlier = self.calls.get(self.messages[message]) or self.gone[self.messages[message]]
-            if earlier.status == RUNNING and earlier.lease_due is None:
-                return "BUSY", None
+            if earlier.status == RUNNING and earlier.lease_due is not None:
+                self.end_lease(earlier)
             if earlier.status == RUNNING:
-                self.end(earlier, INTERRUPTED)
+                return "BUSY", None
             if earlier.status == SUCCEEDED:
                 return "REPEATED", (earlier.id, self.answer_again(earlier))
         if self.status == CLOSED:
@@ -175,28 +183,54 @@ class ModelCase:
             return call.response
         return self.response if call.id in self.gone else call.answer
 
-    def finish(self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None):
-        """Finish a call: `OK` | `STALE` | `MERGE`. `version`: of the response that the answer depends on."""
+    def finish(
+        self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None, fencing_token=1, due=None,
+        asked=True,
+    ):  # fmt: skip
+        """Finish a call, or an attempt of its delivery: `OK` | `STALE` | `MERGE` | `PENDING`.
+
+        `version`: of the response that the answer depends on. `due`: when the next attempt is due, NOW or LATER. None:
+        no other attempt may follow.
+        """
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
             return "OK" if (call.status, call.answer_digest) == (status, answer_digest) else "STALE"
+        if call.delivery and call.ended_fencing_token == fencing_token:
+            return "PENDING"
         self.apply_timeouts()
         if call.status != RUNNING:
             return "STALE"
         if call.lease_due is not None:
-            self.end(call, INTERRUPTED)
+            self.end_lease(call)
+            return "STALE"
+        if call.delivery == PENDING or (call.delivery and call.attempts_started != fencing_token):
             return "STALE"
         if version not in (None, self.version):
             return "MERGE"
+        if call.delivery:
+            call.ended_fencing_token = fencing_token
+            call.attempts_not_asked += not asked
+            runs_again = not asked or (status == FAILED and self.mode != SINGLE)
+            if runs_again and due and not call.erased:
+                call.delivery, call.due = PENDING, due
+                self.tell("DELIVERY_CHANGED", call)
+                return "PENDING"
+            if status == SUCCEEDED and not call.erased:
+                call.partial = call.partial or call.trims
         call.answer, call.answer_digest = answer, answer_digest
         self.end(call, status, keep_open=keep_open)
         return "OK"
 
-    def mark_fallback(self, call_id):
+    def mark_fallback(self, call_id, *, accepts):
         """Mark a call whose caller gets the fallback. Return whether it gets it."""
         call = self.calls.get(call_id) or self.gone[call_id]
-        if call.status == RUNNING and call.lease_due is None:
+        if call.status == RUNNING and call.lease_due is None and not call.marked:
             call.marked = True
+            if accepts:
+                call.trims = call.partial and not call.erased
+                call.partial = call.partial and call.erased
+                call.delivery, call.attempts_started = RUNNING, 1
+                self.tell("DELIVERY_CHANGED", call)
         return call.marked
 
     def set_response(self, response, version):
@@ -226,7 +260,10 @@ class ModelCase:
         for call in had:
             call.erased = True
         for call in reversed(had):
-            if call.delivery == PENDING:
+            if call.delivery == PENDING and call.status == RUNNING:
+                was_asked = call.attempts_started > call.attempts_not_asked
+                self.end(call, FAILED if was_asked else NOT_STARTED, trims=False)
+            elif call.delivery == PENDING:
                 self.end_delivery(call, DEAD, trims=False)
         return len(had)
 
@@ -247,7 +284,7 @@ class ModelCase:
 
     def start_attempt(self, call):
         """Start an attempt."""
-        call.delivery, call.due = RUNNING, LATER
+        call.delivery, call.due = RUNNING, None if call.status == RUNNING else LATER
         call.attempts_started += 1
         self.tell("DELIVERY_CHANGED", call)
 
@@ -301,7 +338,7 @@ class ModelCase:
             return "UNKNOWN"
         if self.activity in ("record", "form"):
             return "UNHANDLED"
-        if RUNNING in (call.status, call.delivery):
+        if call.delivery == RUNNING or (call.status == RUNNING and not call.delivery):
             return "RUNNING"
         if call.erased or call.partial:
             return "INCOMPLETE"
@@ -312,6 +349,7 @@ class ModelCase:
                 self.tell("DELIVERY_CHANGED", call)
         else:
             call.attempts_before_replay = call.attempts_started
+            call.not_asked_before_replay = call.attempts_not_asked
             self.start_delivery(call)
         return "OK"
 
@@ -320,11 +358,21 @@ class ModelCase:
         for call in sorted(due, key=lambda call: (call.lease_due, call.id)):
             if call.status == RUNNING:
                 self.apply_timeouts()
-                if call.status == RUNNING:
-                    self.end(call, INTERRUPTED)
+                if call.status == RUNNING and call.lease_due is not None:
+                    self.end_lease(call)
         self.apply_timeouts()
 
-    def end(self, call, status, *, keep_open=False, has_delivery=False):
+    def end_lease(self, call):
+        """End the lease of a call that runs."""
+        if call.delivery and self.mode != SINGLE and not call.erased:
+            call.lease_due = None
+            call.delivery, call.due = PENDING, NOW
+            self.tell("DELIVERY_CHANGED", call)
+        else:
+            self.end(call, INTERRUPTED)
+
+    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True):
+        """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows."""
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
             effect = call.effect = LIFE[CallMode(self.mode)][end_of(status, keep_open=keep_open)]
@@ -336,7 +384,9 @@ class ModelCase:
         self.tell("CALL_ENDED", call)
         if status == INTERRUPTED:
             self.due.append(("LEASE_ENDED", call.id, call.effect))
-        if not has_delivery:
+        if call.delivery:
+            self.end_delivery(call, DELIVERED if status == SUCCEEDED else DEAD, trims=trims)
+        elif not has_delivery:
             self.trim()
 
     def trim(self):
@@ -355,7 +405,7 @@ class ModelCase:
         lease = holder.lease_due if holder else None
         expiry = self.expires_due if self.status != CLOSED else None
         if lease is not None and not (expiry is not None and expiry < lease):
-            self.end(holder, INTERRUPTED)
+            self.end_lease(holder)
         if expiry is not None and self.status != CLOSED:
             self._close("EXPIRED")
             self.tell("CASE_CLOSED")

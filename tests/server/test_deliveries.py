@@ -13,7 +13,8 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.call import Request
+from callback_server.domain.call import CallFailure, Request
+from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
 
@@ -156,15 +157,42 @@ async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
     assert call.delivery.response.response_code == 400
 
 
-async def test_an_unreachable_handler_costs_an_attempt_and_is_retried(store_of):
+async def test_attempts_that_reach_no_handler_use_up_no_attempt_of_the_event(store_of):
+    class Deployed:
+        """A handler that is being deployed: its first attempts do not reach it."""
+
+        def __init__(self):
+            self.left, self.attempts = 5, []
+
+        async def handle(self, grant, _request, *, timeout_s):
+            self.attempts.append(grant.attempt)
+            self.left -= 1
+            if self.left >= 0:
+                raise HandlerError(CallFailure.HANDLER_UNREACHABLE, "no worker")
+            if self.left == -1:
+                raise HandlerError(CallFailure.HANDLER_ERROR, "broken")
+            return Reply(accept(), lambda _refusal: None)
+
+    handler = Deployed()
+    activity = ActivitySettings(retry=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2))
+    async with running_services(
+        store_of(), handlers={"act": handler}, activities={"act": activity}, sweeps=True
+    ) as services:
+        answer = await invoke(services, await generate(services, "any"))
+        call = await delivery_at(services, answer.call_id, DELIVERED)
+        assert (call.delivery.attempts, handler.attempts) == (2, [1] * 6 + [2])
+
+
+async def test_a_delivery_that_reaches_no_handler_waits_and_says_so(store_of):
     async with stub_handler() as gone:
         pass  # the handler no longer listens
     async with delivering_on(
-        store_of(), gone, retries=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2)
+        store_of(), gone, retries=RetrySettings(initial_s=3600, max_s=3600, max_attempts=1)
     ) as services:
         answer = await invoke(services, await generate(services, "any"))
-        call = await delivery_at(services, answer.call_id, DEAD)
-        assert (call.delivery.attempts, call.delivery.failure) == (2, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
+        call = await delivery_at(services, answer.call_id, PENDING)
+        assert (call.delivery.attempts, call.delivery.failure) == (0, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
+        assert call.delivery.HasField("next_attempt_time")
 
 
 async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):

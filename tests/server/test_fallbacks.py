@@ -4,16 +4,33 @@ import asyncio
 import contextlib
 import signal
 
+import grpc
 import pytest
+from server.test_deliveries import pause, resume
 from server.test_held import WAY_OUT, call_of, case_of, generate, invoke
-from support.handlers import accept, override, stub_handler
-from support.services import running_services
+from support.handlers import accept, override, reject, stub_handler
+from support.leases import end_leases
+from support.proxy import StoreProxy, script_of
+from support.services import redirect, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.domain.activity import Activity
+from callback_server.domain.call import CallFailure
+from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.push import PushHandler
-from callback_server.settings import ActivitySettings
+from callback_server.settings import ActivitySettings, RetrySettings
+from callback_server.store.transitions import mark_fallback
+
+RUNNING, SUCCEEDED, REJECTED = pb.CALL_STATUS_RUNNING, pb.CALL_STATUS_SUCCEEDED, pb.CALL_STATUS_REJECTED
+FAILED, INTERRUPTED = pb.CALL_STATUS_FAILED, pb.CALL_STATUS_INTERRUPTED
+NOT_STARTED = pb.CALL_STATUS_NOT_STARTED
+PENDING, DELIVERED, DEAD = pb.DELIVERY_STATUS_PENDING, pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
+IN_PROGRESS, OPEN = pb.CALLBACK_STATUS_IN_PROGRESS, pb.CALLBACK_STATUS_OPEN
+UNREACHABLE, BROKEN = CallFailure.HANDLER_UNREACHABLE, CallFailure.HANDLER_ERROR
+SINGLE, RETRYABLE, MULTIPLE = {}, {"retryable_after_error": True}, {"allow_multiple_calls": True}
+QUICK = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=3)
 
 
 @contextlib.asynccontextmanager
@@ -118,3 +135,262 @@ async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
         assert (await caller).response.response_code == 202
         assert (await call_of(services, made)).fallback_sent
         gate.set()
+
+
+class Scripted:
+    """Handler in this process. Each attempt waits for `gate`, and then has the next of its ends: answers or failures.
+
+    `got` lists the attempts and requests that came. After the last end, an attempt waits for ever.
+    """
+
+    def __init__(self, *ends):
+        self.ends, self.gate, self.got = [*ends], asyncio.Event(), []
+
+    async def handle(self, grant, request, *, timeout_s):
+        self.got.append((grant.attempt, request))
+        await self.gate.wait()
+        if not self.ends:
+            await asyncio.sleep(timeout_s)
+        end = self.ends.pop(0)
+        if isinstance(end, CallFailure):
+            raise HandlerError(end, "scripted")
+        return Reply(end, lambda _refusal: None)
+
+
+@contextlib.asynccontextmanager
+async def with_scripted(store, *ends, retries=QUICK, sweeps=True, **settings):
+    """Run services with a `Scripted` handler of the activity `act`."""
+    handler, activity = Scripted(*ends), ActivitySettings(deadline_s=60, retry=retries)
+    async with running_services(
+        store, handlers={"act": handler}, activities={"act": activity}, sweeps=sweeps, **settings
+    ) as services:
+        yield services, handler
+
+
+async def answered_with_fallback(services, handler, **more):
+    """Make a call whose caller gets the fallback, and return its case once the handler may end."""
+    made = await generate(services, callback_activity="act", **WAY_OUT | more)
+    code = (await invoke(services, made, request_body=b"body")).response.response_code
+    assert code == 202
+    handler.gate.set()
+    return made
+
+
+async def call_with(services, made, *, status=None, delivery=None):
+    """Return the call of a case once it, or its delivery, has one of these statuses."""
+
+    async def there():
+        call = await call_of(services, made)
+        there = call.status == status if delivery is None else call.delivery.status == delivery
+        return call if there else None
+
+    return await wait_until(there, what=f"a call at {status or delivery}")
+
+
+async def dead(services):
+    page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    return [call.call_id for call in page.calls]
+
+
+@pytest.mark.parametrize("mode", [SINGLE, RETRYABLE, MULTIPLE])
+async def test_a_call_that_no_handler_got_after_its_fallback_goes_on_until_one_gets_it(store_of, mode):
+    async with with_scripted(store_of(), *[UNREACHABLE] * 5, accept(override(response_body=b"done"))) as (services, it):
+        made = await answered_with_fallback(services, it, **mode)
+        call = await call_with(services, made, status=SUCCEEDED)
+        assert (call.delivery.status, call.delivery.attempts, call.fallback_sent) == (DELIVERED, 1, True)
+        assert (call.response.response_body, call.failure) == (b"done", pb.CALL_FAILURE_UNSPECIFIED)
+        case = await case_of(services, made)
+        assert case.call_count == 1
+        expected = pb.CLOSE_REASON_UNSPECIFIED if mode is MULTIPLE else pb.CLOSE_REASON_CONSUMED
+        assert case.close_reason == expected
+        assert [attempt for attempt, _ in it.got] == [1] * 6
+        assert {request.body for _, request in it.got} == {b"body"}
+        assert await dead(services) == []
+
+
+async def test_until_a_handler_gets_it_the_call_runs_and_its_delivery_waits(store_of):
+    async with with_scripted(store_of(), UNREACHABLE, accept(), sweeps=False) as (services, it):
+        made = await answered_with_fallback(services, it)
+        call = await call_with(services, made, delivery=PENDING)
+        assert (call.status, call.delivery.attempts) == (RUNNING, 0)
+        assert call.delivery.failure == pb.CALL_FAILURE_HANDLER_UNREACHABLE
+        assert (await case_of(services, made)).status == IN_PROGRESS
+        with pytest.raises(grpc.aio.AioRpcError, match="another call is running"):
+            await invoke(services, made)
+
+
+@pytest.mark.parametrize("mode", [RETRYABLE, MULTIPLE])
+async def test_a_handler_that_fails_after_the_fallback_is_asked_again_where_it_may_run_twice(store_of, mode):
+    async with with_scripted(store_of(), BROKEN, UNREACHABLE, BROKEN, accept()) as (services, it):
+        made = await answered_with_fallback(services, it, **mode)
+        call = await call_with(services, made, status=SUCCEEDED)
+        assert (call.delivery.status, call.delivery.attempts) == (DELIVERED, 3)
+        assert [attempt for attempt, _ in it.got] == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ends", "status", "reason"),
+    [
+        (SINGLE, [BROKEN], FAILED, pb.CLOSE_REASON_FAILED),
+        (SINGLE, [UNREACHABLE, BROKEN], FAILED, pb.CLOSE_REASON_FAILED),
+        (SINGLE, [UNREACHABLE, reject()], REJECTED, pb.CLOSE_REASON_FAILED),
+        (RETRYABLE, [BROKEN] * 3, FAILED, pb.CLOSE_REASON_UNSPECIFIED),
+        (RETRYABLE, [BROKEN, reject()], REJECTED, pb.CLOSE_REASON_UNSPECIFIED),
+        (MULTIPLE, [BROKEN, UNREACHABLE, BROKEN, BROKEN], FAILED, pb.CLOSE_REASON_UNSPECIFIED),
+    ],
+)
+async def test_a_call_that_ends_without_success_after_its_fallback_follows_the_life_table_and_is_listed_as_dead(
+    store_of, mode, ends, status, reason
+):
+    async with with_scripted(store_of(), *ends) as (services, it):
+        made = await answered_with_fallback(services, it, **mode)
+        call = await call_with(services, made, status=status)
+        assert (call.delivery.status, await dead(services)) == (DEAD, [call.call_id])
+        assert (await case_of(services, made)).close_reason == reason
+        assert it.ends == []
+
+
+async def test_a_call_that_no_handler_got_in_the_time_of_its_delivery_is_not_started_and_dead(store_of):
+    retries = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=1, max_age_s=1)
+    async with with_scripted(store_of(), *[UNREACHABLE] * 1000, retries=retries) as (services, it):
+        made = await answered_with_fallback(services, it)
+        call = await call_with(services, made, status=NOT_STARTED)
+        assert (call.delivery.status, call.delivery.attempts, await dead(services)) == (DEAD, 0, [call.call_id])
+        assert (await case_of(services, made)).status == OPEN
+
+
+@pytest.mark.parametrize(
+    "fallback",
+    [response(response_code=400), response(response_code=503)],
+)
+async def test_a_fallback_that_does_not_accept_the_request_starts_no_delivery(store_of, fallback):
+    async with with_scripted(store_of(), UNREACHABLE) as (services, it):
+        made = await generate(services, callback_activity="act", **WAY_OUT | {"fallback": fallback})
+        assert (await invoke(services, made)).response.response_code == fallback.response_code
+        it.gate.set()
+        call = await call_with(services, made, status=NOT_STARTED)
+        assert (call.fallback_sent, call.HasField("delivery")) == (True, False)
+        assert (await case_of(services, made)).status == OPEN
+
+
+async def test_a_redirect_as_fallback_accepts_the_request(store_of):
+    fallback = redirect(response_redirect_url="/later")
+    async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
+        made = await generate(services, callback_activity="act", **WAY_OUT | {"fallback": fallback})
+        assert (await invoke(services, made)).response.response_redirect_url == "https://platform.example/later"
+        it.gate.set()
+        assert (await call_with(services, made, status=SUCCEEDED)).delivery.status == DELIVERED
+
+
+async def test_a_held_call_has_no_delivery_after_its_fallback(services):
+    made = await generate(services, **WAY_OUT)
+    assert (await invoke(services, made)).response.response_code == 202
+    call = await call_of(services, made)
+    assert (call.status, call.fallback_sent, call.HasField("delivery")) == (RUNNING, True, False)
+
+
+@pytest.mark.parametrize("mode", [SINGLE, RETRYABLE, MULTIPLE])
+async def test_a_call_whose_server_dies_after_the_fallback_goes_on_at_another_where_it_may_run_twice(store_of, mode):
+    store = store_of()
+    async with with_scripted(store, accept()) as (other, its_handler):
+        its_handler.gate.set()
+        async with with_scripted(store, sweeps=False) as (one, _handler):
+            made = await generate(one, callback_activity="act", **WAY_OUT | mode)
+            assert (await invoke(one, made)).response.response_code == 202
+        assert (await call_of(other, made)).status == RUNNING
+        assert await end_leases(store) == 1
+        if mode is SINGLE:
+            call = await call_with(other, made, status=INTERRUPTED)
+            assert (call.delivery.status, await dead(other)) == (DEAD, [call.call_id])
+            assert call.delivery.failure == pb.CALL_FAILURE_HANDLER_LOST
+            assert (await case_of(other, made)).close_reason == pb.CLOSE_REASON_INTERRUPTED
+        else:
+            call = await call_with(other, made, status=SUCCEEDED)
+            assert (call.delivery.status, call.delivery.attempts) == (DELIVERED, 2)
+        assert len(its_handler.got) == (mode is not SINGLE)
+
+
+async def test_a_server_that_dies_between_the_mark_and_the_answer_leaves_a_call_that_another_one_delivers(store_of):
+    store = store_of()
+    async with (
+        StoreProxy(store, lambda command: script_of(command) == "mark_fallback") as proxy,
+        with_scripted(store, accept()) as (other, its_handler),
+    ):
+        its_handler.gate.set()
+        await other.control_plane.scripts.client.script_load(mark_fallback.SCRIPT.source)
+        async with with_scripted(proxy, sweeps=False) as (one, _handler):
+            made = await generate(other, callback_activity="act", **WAY_OUT | RETRYABLE)
+            caller = invoke(one, made)
+
+            async def marked():
+                asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+                return [call for call in (await other.callbacks.ListCalls(asked)).calls if call.fallback_sent]
+
+            await wait_until(marked, what="the mark")
+            assert not caller.done()
+        assert isinstance((await asyncio.gather(caller, return_exceptions=True))[0], BaseException)
+        assert await end_leases(store) == 1
+        assert (await call_with(other, made, status=SUCCEEDED)).delivery.status == DELIVERED
+
+
+async def test_the_end_of_a_call_and_its_fallback_exclude_each_other(store_of):
+    async with with_scripted(store_of(), *[accept()] * 30) as (services, it):
+        soon = {"answer_deadline": {"nanos": 100_000_000}}
+        made = [await generate(services, callback_activity="act", **WAY_OUT | soon) for _ in range(30)]
+        callers = [invoke(services, each) for each in made]
+        await wait_until(lambda: any(caller.done() for caller in callers), what="the first fallback")
+        it.gate.set()  # while others are marked
+        for each, caller in zip(made, callers, strict=True):
+            code = (await caller).response.response_code
+            call = await call_with(services, each, status=SUCCEEDED)
+            assert (code, call.delivery.status) == ((202, DELIVERED) if call.fallback_sent else (201, 0))
+
+
+async def test_a_close_leaves_the_delivery_after_a_fallback_to_its_end(store_of):
+    async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
+        made = await generate(services, callback_activity="act", **WAY_OUT)
+        await invoke(services, made)
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+        it.gate.set()
+        assert (await call_with(services, made, status=SUCCEEDED)).delivery.status == DELIVERED
+        assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
+
+
+async def test_a_pause_holds_back_the_delivery_after_a_fallback_and_a_replay_makes_it_due_at_once(store_of):
+    slow = RetrySettings(initial_s=3600, max_s=3600)
+    async with with_scripted(store_of(), UNREACHABLE, accept(), retries=slow) as (services, it):
+        await pause(services)
+        made = await answered_with_fallback(services, it)
+        call = await call_with(services, made, delivery=PENDING)
+        replayed = await services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call.call_id))
+        assert (replayed.call.delivery.status, replayed.call.delivery.paused) == (PENDING, True)
+        await resume(services)
+        call = await call_with(services, made, status=SUCCEEDED)
+        assert (call.delivery.status, (await case_of(services, made)).close_reason) == (
+            DELIVERED,
+            pb.CLOSE_REASON_CONSUMED,
+        )
+
+
+async def test_an_erasure_ends_a_call_whose_delivery_waits(store_of):
+    async with with_scripted(store_of(), UNREACHABLE, sweeps=False) as (services, it):
+        made = await answered_with_fallback(services, it)
+        await call_with(services, made, delivery=PENDING)
+        await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+        call = await call_of(services, made)
+        assert (call.status, call.delivery.status, call.erased) == (NOT_STARTED, DEAD, True)
+        assert (await case_of(services, made)).status == OPEN
+        assert await dead(services) == []
+
+
+async def test_a_request_is_whole_until_it_is_delivered_after_a_fallback_where_it_is_not_recorded(store_of):
+    async with with_scripted(store_of(), UNREACHABLE, BROKEN, accept(), record_bodies=False, record_headers=False) as (
+        services,
+        it,
+    ):
+        made = await generate(services, callback_activity="act", **WAY_OUT | RETRYABLE)
+        await invoke(services, made, request_body=b"body", request_headers=[pb.Header(name="x-a", value="1")])
+        it.gate.set()
+        call = await call_with(services, made, status=SUCCEEDED)
+        assert [(request.body, len(request.headers)) for _, request in it.got] == [(b"body", 1)] * 3
+        assert (call.request_body, call.request_body_size, len(call.request_headers)) == (b"", 4, 0)

@@ -530,9 +530,14 @@ class LifeMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies,
-          merged=st.sampled_from([None, "at the claim", "now"]))  # fmt: skip
-    def finish(self, data, status, keep_open, body, merged):
-        self._finish(data.draw(st.sampled_from(self._running())), status, keep_open, body, merged=merged)
+          merged=st.sampled_from([None, "at the claim", "now"]), due=st.sampled_from([None, NOW, LATER]),
+          earlier=st.booleans(), again=st.booleans())  # fmt: skip
+    def finish(self, data, status, keep_open, body, merged, due, earlier, again):
+        """Finish a call that runs, or the attempt of its delivery; or the attempt before it, too late."""
+        call_id = data.draw(st.sampled_from(self._running()))
+        token = max(self._known(call_id).attempts_started - earlier, 1)
+        for _ in range(1 + again):
+            self._finish(call_id, status, keep_open, body, merged=merged, due=due, token=token)
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, body=bodies)
@@ -558,12 +563,37 @@ class LifeMachine(RuleBasedStateMachine):
             assert (held.answer.headers, held.answer.body) == (GAVE, body)
 
     @precondition(lambda self: self.granted)
-    @rule(data=st.data(), again=st.booleans())
-    def mark_a_fallback(self, data, again):
+    @rule(data=st.data(), accepts=st.sampled_from([True, True, False]), again=st.booleans())
+    def mark_a_fallback(self, data, accepts, again):
         call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
-        model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
         for _ in range(1 + again):
-            assert self.do(mark_fallback(self.scripts, call_id)) is model.mark_fallback(call_id)
+            self._mark_fallback(call_id, accepts=accepts)
+
+    def _mark_fallback(self, call_id, *, accepts=True):
+        model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
+        accepts = accepts and model.answer_mode == "HANDLER"
+        is_marked = self.do(
+            mark_fallback(self.scripts, call_id=call_id, request=CAME, recording=self.recording, accepts=accepts)
+        )
+        assert is_marked is model.mark_fallback(call_id, accepts=accepts)
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), lost=st.booleans(), then=st.sampled_from([None, "take", "erase"]))
+    def an_attempt_after_a_fallback_does_not_end_its_call(self, data, lost, then):
+        """No handler is asked, or its server is lost. Then the next attempt starts, or the call is erased."""
+        call_id = data.draw(st.sampled_from(self._running()))
+        call = self._known(call_id)
+        self._mark_fallback(call_id)
+        if lost and call in self._in_lease():
+            self._end_lease(call, EARLY)
+            self.sweep()
+        elif not lost:
+            self._finish(call_id, NOT_STARTED, False, b"", due=NOW)
+        if then == "take":
+            self.take(paused=False)
+        elif then == "erase":
+            case_id = ids.case_id_of_call(call_id)
+            assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
 
     def _held(self):
         """Return the held calls that are kept."""
@@ -590,22 +620,24 @@ class LifeMachine(RuleBasedStateMachine):
             taken += attempts
         expected = [call for model in self.model.values() if not paused for call in model.take(order)]
         assert sorted(
-            (each.grant.call_id, each.fencing_token, each.grant.attempt, each.number_since_start, each.grant.replayed)
+            (
+                each.grant.call_id, each.fencing_token, each.grant.attempt, each.number_since_start,
+                each.not_asked_since_start, each.grant.replayed, each.is_call_running,
+            )
             for each in taken
         ) == sorted(
             (
-                call.id,
-                call.attempts_started,
-                call.attempts_started - call.attempts_not_asked,
+                call.id, call.attempts_started, call.attempts_started - call.attempts_not_asked,
                 call.attempts_started - call.attempts_before_replay,
-                call.replayed,
+                call.attempts_not_asked - call.not_asked_before_replay, call.replayed, call.status == RUNNING,
             )
             for call in expected
-        )
+        )  # fmt: skip
         for each in taken:
             model = self.model[ids.case_id_of_call(each.grant.call_id)]
             call = model.calls[each.grant.call_id]
             assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
+            assert each.grant.version == model.version
             if call.id not in self.adopted:
                 assert each.request == CAME
 
@@ -649,10 +681,16 @@ class LifeMachine(RuleBasedStateMachine):
         assert reply is model.finish_delivery(call_id, token, status, asked=asked, now=now)
 
     def _delivering(self):
-        return [call for model in self.model.values() for call in model.calls.values() if call.delivery == RUNNING]
+        return [
+            call
+            for model in self.model.values()
+            for call in model.calls.values()
+            if call.delivery == RUNNING and call.status != RUNNING
+        ]
 
     def _delivered(self):
-        return [call_id for call_id in self.granted if self._known(call_id).attempts_started]
+        known = [(call_id, self._known(call_id)) for call_id in self.granted]
+        return [call_id for call_id, call in known if call.attempts_started and call.status != RUNNING]
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
@@ -700,7 +738,7 @@ class LifeMachine(RuleBasedStateMachine):
     def finish_late_or_again(self, data, status, keep_open, body):
         self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
-    def _finish(self, call_id, status, keep_open, body, *, digest="", merged=None):
+    def _finish(self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None):
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
@@ -713,21 +751,30 @@ class LifeMachine(RuleBasedStateMachine):
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         version = {None: None, "at the claim": self._known(call_id).version, "now": model.version}[merged]
+        token = max(self._known(call_id).attempts_started, 1) if token is None else token
+        wait_ms = {None: None, NOW: 0, LATER: 3_600_000}[due]
+        asked = status != NOT_STARTED
         reply = self.do(
             finish_call(
                 self.scripts, call_id=call_id, outcome=outcome, version=version, recording=self.recording,
-                answer_digest=digest,
+                answer_digest=digest, fencing_token=token, wait_ms=wait_ms, was_asked=asked,
             )
         )  # fmt: skip
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(
-            call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest, version=version
-        )
+            call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest, version=version,
+            fencing_token=token, due=due, asked=asked,
+        )  # fmt: skip
         call = self._known(call_id)
         if expected == "MERGE":
             assert reply == ResponseReplaced(model.response, model.version)
             return
-        assert reply == (FinishResult(call.effect, again=not was_running) if expected == "OK" else None)
+        if expected == "PENDING":
+            assert reply == FinishResult(None, delivery=DeliveryStatus.PENDING, wait_ms=wait_ms)
+            return
+        delivery = DeliveryStatus(call.delivery) if call.delivery else None
+        ended = FinishResult(call.effect, again=not was_running, delivery=delivery)
+        assert reply == (ended if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:
                 outcome = replace(outcome, response=answer)
@@ -772,7 +819,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _in_lease(self):
         calls = [call for model in self.model.values() for call in model.calls.values()]
-        return [call for call in calls if call.status == RUNNING and call.lease_due is None]
+        return [call for call in calls if call.in_lease and call.lease_due is None]
 
     def _can_expire(self):
         return [
@@ -785,12 +832,13 @@ class LifeMachine(RuleBasedStateMachine):
     def sweep(self):
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             swept = self.do(sweep_partition(self.scripts, partition, recording=RECORDING))
+            for case_id, model in self.model.items():
+                if keys.partition_of(case_id) == partition:
+                    model.sweep()
             assert swept.deliveries is any(
                 call.due == NOW for case_id, model in self.model.items() if keys.partition_of(case_id) == partition
                 for call in model.calls.values()
             )  # fmt: skip
-        for model in self.model.values():
-            model.sweep()
 
     @rule(past=st.booleans())
     def drop(self, past):
@@ -894,7 +942,8 @@ class LifeMachine(RuleBasedStateMachine):
                 if not call.erased and call.id not in self.adopted:
                     is_held = model.answer_mode == HOLD and call.status == RUNNING
                     whole = is_held or not model.calls[call.id].partial
-                    assert (b"recorded_request" in kept[call.id]) is (is_held and model.calls[call.id].partial)
+                    is_cut_later = model.calls[call.id].partial if is_held else model.calls[call.id].trims
+                    assert (b"recorded_request" in kept[call.id]) is (call.status == RUNNING and is_cut_later)
                     assert call.request.headers == (CAME.headers if whole or self.recording.headers else ())
                     assert kept[call.id][b"request_body"] == (CAME.body if whole or self.recording.bodies else b"")
                     assert call.request_body_size == len(CAME.body)
@@ -905,7 +954,7 @@ class LifeMachine(RuleBasedStateMachine):
                 sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if model.calls[call.id].over
             ]
             assert int(fields[1] or 0) == sum(ended_bytes)
-            leases |= set(model.running)
+            leases |= {call.id for call in model.calls.values() if call.in_lease}
             ended |= {call.id for call in model.calls.values() if call.over}
             if model.status == CLOSED:
                 closed.add(case_id)

@@ -42,10 +42,9 @@ BUGS = {
     "a large body outlives the small one that replaces it": (" else redis.call('DEL', body_key(case_id)) end", " end"),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
     "an over-lease call keeps its case": ("apply_timeouts(case, now, limits)\n\n-- A message", "-- A message"),
-    "a late end counts": ("if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then",
-                          "if false then"),
-    "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] == status",
-                            "if false then\n  if call[1] == status"),
+    "a late end counts": ("if lease and lease <= now then\n  end_lease", "if false then\n  end_lease"),
+    "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] ~= status",
+                            "if false then\n  if call[1] ~= status"),
     "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and case.call == call_id then",
                                                 "if case.call == call_id then"),
     "a failed call can be tried again where it must not": ("then return 'CLOSED', 'FAILED' end",
@@ -81,8 +80,7 @@ BUGS = {
         "return reply('MERGE', tonumber(case.version), redis.call('GET', content_key(case_id)),",
         "return reply('MERGE', tonumber(case.version), call[3],"),
     "an answer is merged without the body that the case has now": (
-        "    redis.call('GET', body_key(case_id)) or '')\nend\n\nredis.call('HSET', call_key(call_id), 'failure'",
-        "    '')\nend\n\nredis.call('HSET', call_key(call_id), 'failure'"),
+        "    redis.call('GET', body_key(case_id)) or '')\nend\n\nif delivery", "    '')\nend\n\nif delivery"),
     "a call with another response ends before it is merged": (
         "  return reply('MERGE',", "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
@@ -110,7 +108,7 @@ BUGS = {
         "'request_body', 'recorded_request', 'drops_body')\n    -- A", "'request_body')\n    -- A"),
     "a held call is cut before it is answered": (
         "local is_kept_while_held = partial and case.answer_mode == 'HOLD'", "local is_kept_while_held = false"),
-    "a held request outlives its call": ("    trim_held_request(call_id)\n", ""),
+    "a held request outlives its call": ("    trim_request(call_id)\n  end", "  end"),
     "the body of a held request outlives its call": (
         "    size = size - #call[3]\n    redis.call('HSET', call_key(call_id), 'request_body', '')", ""),
     "a held request takes room after its end": ("redis.call('HINCRBY', call_key(call_id), 'size', size)", ""),
@@ -163,8 +161,8 @@ BUGS = {
     "a request that was cut is replayed": ("if call[2] == '' or call[3] then return {'INCOMPLETE'} end",
                                            "if call[2] == '' then return {'INCOMPLETE'} end"),
     "a foreign owner can replay": ("not call[2] or (owner ~= '' and case.owner ~= owner)", "not call[2]"),
-    "a delivery that runs is replayed": ("or call[4] == 'RUNNING' then return {'RUNNING'} end",
-                                         "then return {'RUNNING'} end"),
+    "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==",
+                                         "if (call[1] =="),
     "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
                                        "redis.call('ZREM', dead_key"),
     "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
@@ -179,13 +177,60 @@ BUGS = {
     "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
     "a held call is not listed": ("redis.call('ZADD', waiting_key(case.owner), now, call_id)", ""),
     "a held call waits after its end": (
-        "if case.answer_mode == 'HOLD' then redis.call('ZREM', waiting_key(case.owner), call_id) end", ""),
+        "    redis.call('ZREM', waiting_key(case.owner), call_id)\n", ""),
     "a fallback is sent after the call has ended": (
         "local lease = call[1] == 'RUNNING' and tonumber", "local lease = 1e15 or tonumber"),
-    "a fallback is sent after the end of the lease": ("if not lease or lease <= math.floor(now_us() / 1000) then",
-                                                      "if not lease then"),
+    "a fallback is sent after the end of the lease": ("if not lease or lease <= now then return {'STALE'} end",
+                                                      "if not lease then return {'STALE'} end"),
+    "a delivery after a fallback ends its call too early": ("if may_run_again and wait_ms ~= '' and", "if false and"),
+    "a handler that must not run twice is asked again after a fallback": (
+        "(status == 'FAILED' and case.mode ~= 'SINGLE')", "status == 'FAILED'"),
+    "a handler that must not run twice is asked again after its server was lost": (
+        "if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then", "if call[1] and call[2] ~= '' then"),
+    "a call whose server was lost after its fallback ends": (
+        "if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then", "if false then"),
+    "a lease ends, and what was erased is delivered again": (
+        "if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then", "if call[1] and case.mode ~= 'SINGLE' then"),
+    "what was erased is delivered again after a fallback": (
+        "if may_run_again and wait_ms ~= '' and call[5] ~= '' then", "if may_run_again and wait_ms ~= '' then"),
+    "a call that waits for its next attempt keeps its lease": (
+        "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + wait_ms)",
+        "    schedule_attempt(case, call_id, now + wait_ms)"),
+    "a fallback that does not accept the request starts a delivery": ("if not accepts then return {'OK'} end", ""),
+    "a fallback that accepts the request starts no delivery": ("if not accepts then return {'OK'} end",
+                                                               "if true then return {'OK'} end"),
+    "an attempt after a fallback has no lease": (
+        "    redis.call('ZADD', leases_key(), lease_end, call_id)\n  else", "  else"),
+    "a late attempt ends the call of another": ("or (delivery and call[9] ~= fencing_token) then", "then"),
+    "the end of an attempt after a fallback counts twice": ("elseif delivery and call[10] == fencing_token then",
+                                                            "elseif false then"),
+    "the end of a call after its fallback leaves its delivery": (
+        "  end_delivery(case, call_id, call_status", "  tostring(case, call_id, call_status"),
+    "a request that was cut is not made whole by a fallback": (
+        "if call[3] and call[5] ~= '' then -- the next", "if false then -- the next"),
+    "an erased request comes back with a fallback": (
+        "if call[3] and call[5] ~= '' then -- the next", "if call[3] then -- the next"),
+    "a request is kept whole after its delivery followed a fallback": (
+        "  if call_status == 'SUCCEEDED' then\n    trim_request(call_id)", "  if call_status == 'SUCCEEDED' then"),
+    "a request that is kept for a replay is cut when its call ends": (
+        "  if call_status == 'SUCCEEDED' then\n    trim_request(call_id)\n  else",
+        "  if true then\n    trim_request(call_id)\n  else"),
+    "the recorded part of a request outlives its delivery after a fallback": (
+        "    redis.call('HDEL', call_key(call_id), 'recorded_request', 'drops_body')\n  end\n  end_delivery",
+        "  end\n  end_delivery"),
+    "an attempt after a fallback that asked no handler counts": (
+        "  if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end\n  local may",
+        "  local may"),
+    "an erased call whose delivery waited runs on": (
+        "  if call[1] == 'RUNNING' then\n    redis.call('HSET', call_key(call_id), 'failure', call[4])",
+        "  if false then"),
+    "an erased call that no handler got is failed": ("call[2] == call[3] and 'NOT_STARTED' or 'FAILED'", "'FAILED'"),
+    "a delivery after a fallback cannot be replayed": (
+        "(call[1] == 'RUNNING' and not call[4])", "call[1] == 'RUNNING'"),
+    "a replay counts the attempts before it that asked no handler": (
+        ", 'not_asked_before_replay', call[7] or 0)", ")"),
     "the mark of a fallback that is sent again is refused": ("if call[2] then return {'OK'} end", ""),
-    "a held call gets two answers": (" and (call[7] or '') == answer_digest then", " then"),
+    "a held call gets two answers": (" or (call[7] or '') ~= answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id))", ")"),
     "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),
     "an erasure that is sent again counts nothing": (" or call[4] == erasure then", " then"),
@@ -203,8 +248,8 @@ BUGS = {
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
         "    if case.status ~= 'CLOSED' then close_case(case, EXPIRED, now) end"),
-    "an end that is sent again forgets its effect on the case": ("return reply('AGAIN', call[6] or '')",
-                                                                   "return reply('AGAIN', '')"),
+    "an end that is sent again forgets its effect on the case": (
+        "reply('AGAIN', call[6] or '', delivery or '')", "reply('AGAIN', '', delivery or '')"),
     "a case that is closed again counts as closed now": (
         "if case.status == 'CLOSED' then return reply('ALREADY') end\nclose_case(case, CLOSED_BY_OWNER, now)",
         "if case.status ~= 'CLOSED' then close_case(case, CLOSED_BY_OWNER, now) end"),
@@ -220,8 +265,8 @@ BUGS = {
     "watchers get no event of a new response": ("emit_event(case, 'RESPONSE_SET')", ""),
     "watchers get no event of a delivery": (
         "emit_event(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
-    "watchers get two events of a replay that is sent again": ("or 0) > now then schedule",
-                                                                 "or 0) > 0 then schedule"),
+    "watchers get two events of a replay that is sent again": ("if due_at > now then schedule",
+                                                                 "if due_at > 0 then schedule"),
     "an event has the status before the change": (
         "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
         " set_case_status(case, status) end\n"
@@ -255,17 +300,17 @@ BUGS = {
     "a message that has succeeded finds its case closed": ("if earlier then",
                                                            "if earlier and case.status ~= 'CLOSED' then"),
     "a message whose call runs makes another call": (
-        "tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then", "false then"),
-    "a message whose lease has ended stays busy": ("tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then",
-                                                    "true then"),
-    "an interrupted message is not reported": (
-        "if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, limits) end", ""),
+        "if redis.call('HGET', call_key(earlier), 'status') == 'RUNNING' then return reply('BUSY') end", ""),
+    "a message whose lease has ended stays busy": (
+        "    if lease and lease <= now then end_lease(case, earlier, now, limits) end\n", ""),
     "a message that failed is not accepted again": ("elseif call[1] == 'SUCCEEDED' then", "else"),
     "a repeated message gets the present response of the case": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
     "a repeated message is answered for another call": ("reply('REPEATED', earlier,", "reply('REPEATED', case.call,"),
     "a message has no window": (", call_id, 'PX', window_ms)", ", call_id)"),
-    "a case may have one call more in a minute": ("if early > 0 then", "if early > interval then"),
-    "a case may have one call fewer in a minute": ("if early > 0 then", "if early > -interval then"),
+    "a case may have one call more in a minute": ("us - calls_per_minute * interval",
+                                                  "us - (calls_per_minute + 1) * interval"),
+    "a case may have one call fewer in a minute": ("us - calls_per_minute * interval",
+                                                   "us - (calls_per_minute - 1) * interval"),
     "an owner that made too many calls goes on": ("if ARGV[i] == case.owner then", "if false then"),
     "an owner pays for another": ("if ARGV[i] == case.owner then", "if true then"),
 }  # fmt: skip

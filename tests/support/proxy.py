@@ -12,6 +12,7 @@ from callback_server.store.transitions import (
     create_case,
     erase_calls,
     finish_call,
+    mark_fallback,
     set_response,
     sweep_partition,
 )
@@ -23,6 +24,7 @@ _MODULES = (
     apply_retention,
     erase_calls,
     finish_call,
+    mark_fallback,
     set_response,
     sweep_partition,
 )

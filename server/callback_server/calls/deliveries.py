@@ -10,17 +10,18 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import metrics
+from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.domain.activity import Activity
-from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of_call
-from callback_server.handlers.dispatch import HandlerDispatcher
+from callback_server.domain.retries import DEFAULT_RETRIES, Retries
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -29,18 +30,9 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.take_deliveries import DeliveryAttempt, take_deliveries
+from callback_server.transition_log import log_delivery_tried
 
 log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _AttemptResult:
-    """The result of one attempt."""
-
-    status: DeliveryStatus
-    wait_ms: int = 0
-    outcome: Outcome | None = None
-    """None: no handler was called."""
 
 
 class Deliveries:
@@ -157,69 +149,115 @@ class Deliveries:
             log.error("delivery_fault", exc_info=error)
 
     async def _run(self, attempt: DeliveryAttempt) -> None:
-        grant, began = attempt.grant, time.monotonic()
-        result = await self._attempt(attempt)
-        left_s = grant.lease_left_ms / 1000 - (time.monotonic() - began)
+        grant = attempt.grant
+        lease_end = time.monotonic() + grant.lease_left_ms / 1000
+        result = None if self._is_exhausted(attempt) else await self._dispatcher.dispatch(grant, attempt.request)
+        finish = self._finish_call if attempt.is_call_running else self._finish_delivery
         try:
-            next_is_due = await resend(
-                lambda: finish_delivery(
-                    self._scripts,
-                    call_id=grant.call_id,
-                    fencing_token=attempt.fencing_token,
-                    request=attempt.request,
-                    outcome=result.outcome,
-                    status=result.status,
-                    wait_ms=result.wait_ms,
-                    recording=self._recording,
-                ),
-                unsent_s=left_s,
-                unsure_s=left_s,
-            )
+            is_recorded = await finish(attempt, result, lease_end)
         except StoreError as error:  # the lease ends, and the delivery is tried again
-            log.error("delivery_unanswered", call_id=grant.call_id, status=result.status, error=str(error))
+            log.error("delivery_unanswered", call_id=grant.call_id, error=str(error))
             return
+        if not is_recorded:
+            log.warning("delivery_too_late", call_id=grant.call_id)
+
+    async def _finish_delivery(self, attempt: DeliveryAttempt, result: HandlerResult | None, lease_end: float) -> bool:
+        """Record the end of an attempt whose call has ended. Return False if another attempt has started.
+
+        The decision is recorded over the response that the handler got.
+        """
+        grant = attempt.grant
+        outcome, status, wait_ms = None, DeliveryStatus.DEAD, None
+        if result is not None:
+            outcome = self._dispatcher.outcome(result, grant.response)
+            self._dispatcher.report(grant, result, outcome)
+            wait_ms = self._wait_ms(attempt, outcome, lease_end)
+            if outcome.status is CallStatus.SUCCEEDED:
+                status = DeliveryStatus.DELIVERED
+            elif wait_ms is not None:
+                status = DeliveryStatus.PENDING
+        left_s = lease_end - time.monotonic()
+        next_is_due = await resend(
+            lambda: finish_delivery(
+                self._scripts,
+                call_id=grant.call_id,
+                fencing_token=attempt.fencing_token,
+                request=attempt.request,
+                outcome=outcome,
+                status=status,
+                wait_ms=wait_ms or 0,
+                recording=self._recording,
+            ),
+            unsent_s=left_s,
+            unsure_s=left_s,
+        )
         if next_is_due is None:
-            log.warning("delivery_too_late", call_id=grant.call_id, status=result.status)
-            return
-        _log_attempt(attempt, result)
+            return False
+        log_delivery_tried(grant, status, outcome, wait_ms)
         if next_is_due:
             self.notify_due(keys.partition_of(case_id_of_call(grant.call_id)))
+        return True
 
-    async def _attempt(self, attempt: DeliveryAttempt) -> _AttemptResult:
-        grant, began = attempt.grant, time.monotonic()
-        activity = self._activities.get(grant.activity, Activity(grant.activity))
-        # An earlier attempt may have been the last one, but its process died before it recorded that.
-        if (
-            attempt.number_since_start > 1
-            and activity.retries.wait_ms(attempt.number_since_start - 1, attempt.age_ms, 0) is None
-        ):
-            return _AttemptResult(DeliveryStatus.DEAD)
-        result = await self._dispatcher.dispatch(grant, attempt.request)
-        # The call ended before, so the decision is recorded over the response that the handler got.
-        outcome = self._dispatcher.outcome(result, grant.response)
-        self._dispatcher.report(grant, result, outcome)
-        if outcome.status is CallStatus.SUCCEEDED:
-            return _AttemptResult(DeliveryStatus.DELIVERED, outcome=outcome)
-        if outcome.status is CallStatus.REJECTED:
-            return _AttemptResult(DeliveryStatus.DEAD, outcome=outcome)
-        age_ms = attempt.age_ms + round((time.monotonic() - began) * 1000)
+    async def _finish_call(self, attempt: DeliveryAttempt, result: HandlerResult | None, lease_end: float) -> bool:
+        """Record the end of an attempt whose call still runs. Return False if the attempt does not count any more."""
+        grant = attempt.grant
+        was_asked_before = grant.attempt > 1
+        if result is None:
+            failure = CallFailure.HANDLER_LOST if was_asked_before else CallFailure.HANDLER_UNREACHABLE
+            recorded = HandlerResult(failed(failure, "the attempts or the time of the delivery have run out"))
+        elif was_asked_before and isinstance(result.decision, Outcome) and not result.decision.was_asked:
+            recorded = HandlerResult(replace(result.decision, status=CallStatus.FAILED))
+        else:
+            recorded = result
+        outcome, finished = await merge_and_finish(
+            self._scripts,
+            self._dispatcher,
+            self._recording,
+            grant,
+            recorded,
+            lease_end=lease_end,
+            wait_ms=None if result is None else lambda outcome: self._wait_ms(attempt, outcome, lease_end),
+            fencing_token=attempt.fencing_token,
+            was_given_up=result is None,
+        )
+        if finished is None:
+            return False
+        self._dispatcher.report(grant, recorded, outcome)
+        log_finished(grant, outcome, finished)
+        return True
+
+    def wait_ms(
+        self, activity_name: str, outcome: Outcome, *, attempts: int, asked_before: int, age_ms: int
+    ) -> int | None:
+        """Return the time until the next attempt in milliseconds. None: no other attempt follows this outcome.
+
+        Args:
+            activity_name: The activity of the call.
+            outcome: The outcome of the last attempt.
+            attempts: The number of attempts so far.
+            asked_before: In how many attempts before the last one a handler was asked.
+            age_ms: How long ago the delivery started or was replayed, in milliseconds.
+        """
+        if outcome.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
+            return None
         part = random.random()  # noqa: S311  # spreads retries
-        wait_ms = activity.retries.wait_ms(attempt.number_since_start, age_ms, part)
-        if wait_ms is None:
-            return _AttemptResult(DeliveryStatus.DEAD, outcome=outcome)
-        return _AttemptResult(DeliveryStatus.PENDING, wait_ms, outcome)
+        return self._retries(activity_name).wait_ms(attempts, asked_before + outcome.was_asked, age_ms, part)
 
+    def _wait_ms(self, attempt: DeliveryAttempt, outcome: Outcome, lease_end: float) -> int | None:
+        left_ms = round((lease_end - time.monotonic()) * 1000)
+        return self.wait_ms(
+            attempt.grant.activity,
+            outcome,
+            attempts=attempt.number_since_start,
+            asked_before=attempt.asked_before,
+            age_ms=attempt.age_ms + attempt.grant.lease_left_ms - left_ms,
+        )
 
-def _log_attempt(attempt: DeliveryAttempt, result: _AttemptResult) -> None:
-    grant, outcome = attempt.grant, result.outcome
-    metrics.DELIVERIES.labels(result.status).inc()
-    log.info(
-        "delivery_tried",
-        call_id=grant.call_id,
-        case_id=case_id_of_call(grant.call_id),
-        activity=grant.activity,
-        attempt=grant.attempt,
-        status=result.status,
-        **({"wait_ms": result.wait_ms} if result.status is DeliveryStatus.PENDING else {}),
-        **({"failure": outcome.failure, "detail": outcome.detail} if outcome and outcome.failure else {}),
-    )
+    def _is_exhausted(self, attempt: DeliveryAttempt) -> bool:
+        """Return whether an earlier attempt was the last one. Its process died before it recorded that."""
+        earlier, retries = attempt.number_since_start - 1, self._retries(attempt.grant.activity)
+        return earlier > 0 and retries.wait_ms(earlier, attempt.asked_before, attempt.age_ms, 0) is None
+
+    def _retries(self, activity_name: str) -> Retries:
+        activity = self._activities.get(activity_name)
+        return DEFAULT_RETRIES if activity is None else activity.retries

@@ -9,7 +9,8 @@
 5. The handler decides, or, for a held call, the person or program that answers it. In an ACK case the claim stores the
    whole call, and its delivery starts.
 6. At the answer deadline the caller gets the fallback, unless the call has ended. That is durable before the fallback
-   is sent. The call continues.
+   is sent. The call continues. After a fallback that accepts the request (2xx or 3xx) the call has a delivery, and this
+   attempt is its first one: a handler that was not asked is asked later, and one that failed may be asked again.
 7. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
 """
 
@@ -28,9 +29,10 @@ from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.deliveries import Deliveries
+from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.preconditions import PendingCall, PreconditionChecker
-from callback_server.domain.call import CallFailure, Grant, Outcome, Request
+from callback_server.domain.call import CallFailure, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
@@ -54,7 +56,6 @@ from callback_server.store.transitions.claim_call import (
     VerificationRequired,
     claim_call,
 )
-from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.flag_call import CallFlag, flag_call
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.transition_log import log_call_ended
@@ -367,13 +368,17 @@ class CallInvoker:
                 activity=grant.activity,
                 attempt=grant.attempt,
             )
-            outcome = await self._with_fallback(grant, answer, self._decide_and_finish(grant, request))
+            outcome = await self._with_fallback(grant, request, answer, self._decide_and_finish(grant, request))
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
         return CallAnswer(grant.call_id, outcome.response, self._dispatcher.cookie_host(grant))
 
     async def _with_fallback(
-        self, grant: Grant, answer: asyncio.Future[CallAnswer], work: Coroutine[Any, Any, Outcome]
+        self,
+        grant: Grant,
+        request: Request,
+        answer: asyncio.Future[CallAnswer],
+        work: Coroutine[Any, Any, Outcome],
     ) -> Outcome:
         """Return the outcome of `work`. At the answer deadline, send the caller the fallback and continue."""
         if grant.fallback is None or self._dispatcher.problems(grant.fallback.response):
@@ -383,16 +388,26 @@ class CallInvoker:
         task.add_done_callback(self._decisions.discard)
         done, _ = await asyncio.wait([task], timeout=grant.fallback.after_ms / 1000)
         left_s = (grant.lease_left_ms - grant.fallback.after_ms) / 1000
-        if not done and await self._mark_fallback(grant, left_s):
+        if not done and await self._mark_fallback(grant, request, left_s):
             log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
             fallback = self._dispatcher.complete(grant.fallback.response)
             answer.set_result(CallAnswer(grant.call_id, fallback, self._dispatcher.cookie_host(grant)))
         return await task
 
-    async def _mark_fallback(self, grant: Grant, left_s: float) -> bool:
+    async def _mark_fallback(self, grant: Grant, request: Request, left_s: float) -> bool:
         """Record that the caller gets the fallback, before it does. Return whether the caller may get it."""
         try:
-            return await resend(lambda: mark_fallback(self._scripts, grant.call_id), unsent_s=left_s, unsure_s=left_s)
+            return await resend(
+                lambda: mark_fallback(
+                    self._scripts,
+                    call_id=grant.call_id,
+                    request=request,
+                    recording=self._recording,
+                    accepts=_may_be_delivered(grant),
+                ),
+                unsent_s=left_s,
+                unsure_s=left_s,
+            )
         except StoreError as error:
             log.error("fallback_not_marked", call_id=grant.call_id, error=str(error))
             return False
@@ -411,46 +426,47 @@ class CallInvoker:
                 result = await self._dispatcher.dispatch(grant, request)
         try:
             with metrics.FINISH_SECONDS.time():
-                outcome, finished = await self._merge_and_finish(grant, result, lease_end)
+                outcome = await self._finish(grant, result, lease_end)
         except errors.OutcomeUnknownError:
             if grant.answer_mode is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
                 return _outcome_of_held(grant.call_id, held)  # it was answered at the last moment
             raise
-        log_call_ended(grant.call_id, grant.activity, outcome, finished.effect)
         self._dispatcher.report(grant, result, outcome)
         return outcome
 
-    async def _merge_and_finish(
-        self, grant: Grant, result: HandlerResult, lease_end: float
-    ) -> tuple[Outcome, FinishResult]:
-        """Record the outcome that the decision has with the response of the case as it is then."""
-        response, version = grant.response, grant.version
-        while True:
-            outcome = self._dispatcher.outcome(result, response)
-            finished = await self._finish(grant.call_id, outcome, version if result.is_merged else None, lease_end)
-            if isinstance(finished, FinishResult):
-                return outcome, finished
-            response, version = finished.response, finished.version
+    async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
+        fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
 
-    async def _finish(
-        self, call_id: str, outcome: Outcome, version: int | None, lease_end: float
-    ) -> FinishResult | ResponseReplaced:
-        left_s = lease_end - time.monotonic()
+        def wait_ms(outcome: Outcome) -> int | None:
+            age_ms = grant.lease_left_ms - fallback_ms - round((lease_end - time.monotonic()) * 1000)
+            return self._deliveries.wait_ms(grant.activity, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
+
         try:
-            finished = await resend(
-                lambda: finish_call(
-                    self._scripts, call_id=call_id, outcome=outcome, version=version, recording=self._recording
-                ),
-                unsent_s=left_s,
-                unsure_s=left_s,
+            outcome, finished = await merge_and_finish(
+                self._scripts,
+                self._dispatcher,
+                self._recording,
+                grant,
+                result,
+                lease_end=lease_end,
+                wait_ms=wait_ms if _may_be_delivered(grant) else None,
             )
         except StoreError as error:
-            log.error("finish_unanswered", call_id=call_id, status=outcome.status, error=str(error))
-            raise errors.OutcomeUnknownError(call_id) from error
+            log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
+            raise errors.OutcomeUnknownError(grant.call_id) from error
         if finished is None:
-            log.error("finish_too_late", call_id=call_id, status=outcome.status)
-            raise errors.OutcomeUnknownError(call_id)
-        return finished
+            log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
+            raise errors.OutcomeUnknownError(grant.call_id)
+        # If the call has a delivery, its caller got a fallback, and this was the first attempt.
+        log_finished(replace(grant, attempt=1), outcome, finished)
+        if finished.delivery is DeliveryStatus.PENDING:
+            raise errors.OutcomeUnknownError(grant.call_id)
+        return outcome
+
+
+def _may_be_delivered(grant: Grant) -> bool:
+    """Return whether the call has a delivery if its caller gets the fallback."""
+    return grant.answer_mode is AnswerMode.HANDLER and grant.fallback is not None and grant.fallback.accepts
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:

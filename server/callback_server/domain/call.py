@@ -86,7 +86,7 @@ class Grant(msgspec.Struct, frozen=True):
     replayed: bool = False
     """The owner asked for a replay of the call."""
     version: int = 0
-    """The version of `response`, for the end of the call. The end of a delivery does not need it."""
+    """The version of `response`, for the end of the call. A delivery whose call has ended does not need it."""
 
 
 class DeliveryStatus(enum.StrEnum):
@@ -99,11 +99,15 @@ class DeliveryStatus(enum.StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """The processing of a call by its handler after the caller was answered."""
+    """The processing of a call by its handler after the caller was answered.
+
+    The call has ended, or its caller got a fallback that accepts the request. In the second case the call runs until
+    the delivery has ended.
+    """
 
     status: DeliveryStatus
     attempts: int
-    """How many times the handler was asked."""
+    """In how many attempts a handler was asked. A running attempt counts."""
     next_ms: int | None = None
     """The earliest time of the next attempt. None: there is none, or the delivery waits behind an earlier call."""
     failure: CallFailure | None = None
@@ -124,6 +128,11 @@ class Outcome(msgspec.Struct, frozen=True):
     detail: str = ""
     """A sentence for the owner about the failure."""
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether a handler was asked, or may have been."""
+        return self.failure is not CallFailure.HANDLER_UNREACHABLE
+
 
 class Call(msgspec.Struct, frozen=True):
     """A call as it is recorded. Times are milliseconds since the epoch, by the store's clock."""
@@ -142,4 +151,4 @@ class Call(msgspec.Struct, frozen=True):
     caller_gone: bool = False
     """The caller hung up before it was answered."""
     fallback_sent: bool = False
-    """The caller got the fallback at the answer deadline."""
+    """The caller gets the fallback. It is stored before the fallback is sent."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from callback_server.domain.response import Response, in_field, problems
+from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.errors import Violation
 
 RECORD: Final = "record"
@@ -83,6 +83,11 @@ class Fallback(msgspec.Struct, frozen=True, array_like=True):
 
     after_ms: int
     response: Response
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it tells the caller that the request was accepted: 2xx or 3xx. The handler must get the call then."""
+        return self.response.type is ResponseType.REDIRECT or (self.response.code or 200) < 400
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):

@@ -17,13 +17,20 @@ class Retries:
     max_ms: int = 3_600_000
     """The longest wait after any attempt, in milliseconds."""
     max_attempts: int | None = None
-    """None: any number."""
+    """The highest number of attempts in which a handler is asked. None: any number."""
     max_age_ms: int = 3 * 24 * 3_600_000
     """How long after its start or its replay a delivery is tried, in milliseconds."""
 
-    def wait_ms(self, attempts: int, age_ms: int, part: float) -> int | None:
-        """Return the wait after `attempts` in milliseconds, or None to give up. `part`, 0 to 1, is the jitter."""
-        if self.max_attempts is not None and attempts >= self.max_attempts:
+    def wait_ms(self, attempts: int, asked: int, age_ms: int, part: float) -> int | None:
+        """Return the time until the next attempt in milliseconds, or None to give up.
+
+        Args:
+            attempts: The number of attempts so far: each one doubles the longest wait.
+            asked: In how many of them a handler was asked.
+            age_ms: How long ago the delivery started or was replayed, in milliseconds.
+            part: The jitter, from 0 to 1.
+        """
+        if self.max_attempts is not None and asked >= self.max_attempts:
             return None
         longest = min(self.max_ms, self.initial_ms * 2 ** min(attempts - 1, _MOST_DOUBLINGS))
         wait = round(longest * part)

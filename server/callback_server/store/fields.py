@@ -48,7 +48,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "end": "when the call ended",
     "request": "the request, packed, without its body; empty once the call is erased, absent in a tombstone",
     "request_body": "the body of the request",
-    "recorded_request": "of a held call whose request is not recorded whole: `request` from the end of the call on",
+    "recorded_request": "where the request is kept whole only while the call runs: `request` from its end on",
     "drops_body": "flag, beside `recorded_request`: the body of the request is removed at the end of the call",
     "partial": "flag: the request is not kept whole, so it cannot be replayed",
     "response": "packed: while the call runs, the response of the case at the claim; afterwards the answer,"
@@ -74,6 +74,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "ended_fencing_token": "the fencing token of the last attempt whose end was recorded",
     "attempts_not_asked": "how many attempts ended before the handler was asked",
     "attempts_before_replay": "the `attempts_started` at the last replay",
+    "not_asked_before_replay": "the `attempts_not_asked` at the last replay",
     "replayed": "flag: the owner asked for a replay",
     "next": "when the next attempt is due; absent if none is scheduled",
     "delivery_failure": "the CallFailure of the last attempt; empty for none",

@@ -36,7 +36,6 @@
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
 -- @include lifecycle
--- @include delivery
 -- @arguments
 
 local case = load_case(case_id)
@@ -65,7 +64,7 @@ local function delivery_left_ms()
 end
 
 if known[1] == 'RUNNING' then
-  local left = tonumber(redis.call('ZSCORE', leases_key(), call_id)) - now
+  local left = (tonumber(redis.call('ZSCORE', leases_key(), call_id)) or 0) - now -- without a lease: its delivery waits
   if left <= 0 then return reply('STALE') end
   return grant('CLAIMED', known[2], left, known[3], known[4], known[5])
 elseif known[1] and ends_at_claim(case) and known[3] then
@@ -85,8 +84,11 @@ apply_timeouts(case, now, limits)
 local earlier = message_hash ~= '' and redis.call('GET', message_key(case_id, message_hash))
 if earlier then
   local call = redis.call('HMGET', call_key(earlier), 'status', 'response', 'response_body', 'platform_url')
-  if call[1] == 'RUNNING' and tonumber(redis.call('ZSCORE', leases_key(), earlier)) > now then return reply('BUSY') end
-  if call[1] == 'RUNNING' then end_call(case, earlier, 'INTERRUPTED', false, now, limits) end
+  if call[1] == 'RUNNING' then
+    local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
+    if lease and lease <= now then end_lease(case, earlier, now, limits) end
+    if redis.call('HGET', call_key(earlier), 'status') == 'RUNNING' then return reply('BUSY') end
+  end
   if call[1] == 'SUCCEEDED' and call[2] then
     return reply('REPEATED', earlier, call[2], call[3] or '', call[4] or '')
   elseif call[1] == 'SUCCEEDED' then

@@ -8,9 +8,8 @@
 --       before (an attempt; '+inf' = all), limit
 -- Returns: OK with the number of calls that had something recorded until this erasure, and the attempt before which to
 --          continue (0 = there are no more); UNKNOWN (no such case of this owner).
--- Transition: of a delivery PENDING -> DEAD.
+-- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs.
 -- @include lifecycle
--- @include delivery
 -- @arguments
 
 local case = load_case(case_id)
@@ -40,5 +39,14 @@ end
 local now = math.floor(now_us() / 1000)
 -- Without limits: a call that is deleted here would not be counted when the request is sent again.
 local no_limits = {recorded_calls_per_case = math.huge, recorded_bytes_per_case = math.huge}
-for _, call_id in ipairs(dead) do end_delivery(case, call_id, 'DEAD', now, no_limits) end
+for _, call_id in ipairs(dead) do
+  local call = redis.call('HMGET', call_key(call_id), 'status', 'attempts_started', 'attempts_not_asked',
+    'delivery_failure')
+  if call[1] == 'RUNNING' then
+    redis.call('HSET', call_key(call_id), 'failure', call[4])
+    end_call_and_delivery(case, call_id, call[2] == call[3] and 'NOT_STARTED' or 'FAILED', false, now, no_limits, true)
+  else
+    end_delivery(case, call_id, 'DEAD', now, no_limits)
+  end
+end
 return {'OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0}

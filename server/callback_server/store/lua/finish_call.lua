@@ -4,37 +4,61 @@
 -- whatever its holder reports. An answer that was merged with another response than the case has now changes nothing:
 -- the sender merges it again.
 --
+-- A call that has a delivery ends with the attempt that is reported, unless another attempt follows: if no handler was
+-- asked, or if the handler failed and may run twice.
+--
 -- KEYS: partition
 -- ARGV: case_id, call_id, status, failure, detail, response ('' = none), response_body,
 --       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
 --       answer_digest (of the answer to a held call, '' = the call is not held),
 --       answer (the whole answer to a held call, '' = none), answer_ms (how long that is kept for the caller),
---       keep_open, limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       fencing_token (of the attempt; 1 if the caller still waited when it started),
+--       wait_ms (until the next attempt, '' = there is none),
+--       keep_open, was_asked (whether the handler was asked), limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
---          case ('' = none); STALE (the call has ended otherwise, or is no longer kept); MERGE with version, content
---          and body of the response that the case has now.
--- Transition: the call's row of the life table. A case that was closed meanwhile stays closed.
+--          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
+--          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
+--          content and body of the response that the case has now.
+-- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
+--             RUNNING -> DELIVERED, DEAD or PENDING.
 -- @include lifecycle
 -- @arguments
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
-  'effect', 'answer_digest')
+  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token')
+local delivery = call[8]
 if call[1] ~= 'RUNNING' then
-  if call[1] == status and (call[7] or '') == answer_digest then return reply('AGAIN', call[6] or '') end
-  return reply('STALE')
+  if call[1] ~= status or (call[7] or '') ~= answer_digest then return reply('STALE') end
+  return reply('AGAIN', call[6] or '', delivery or '')
+elseif delivery and call[10] == fencing_token then
+  return reply('PENDING')
 end
 
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
-if redis.call('HGET', call_key(call_id), 'status') ~= 'RUNNING' then return reply('STALE') end
-if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then
-  end_call(case, call_id, 'INTERRUPTED', false, now, limits)
+local lease = tonumber(redis.call('ZSCORE', leases_key(), call_id))
+if lease and lease <= now then
+  end_lease(case, call_id, now, limits)
+  return reply('STALE')
+elseif not lease or (delivery and call[9] ~= fencing_token) then
   return reply('STALE')
 end
 if version ~= '' and version ~= case.version then
   return reply('MERGE', tonumber(case.version), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)) or '')
+end
+
+if delivery then
+  redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token, 'delivery_failure', failure,
+    'delivery_detail', call[5] ~= '' and detail or '')
+  if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end
+  local may_run_again = not was_asked or (status == 'FAILED' and case.mode ~= 'SINGLE')
+  if may_run_again and wait_ms ~= '' and call[5] ~= '' then
+    redis.call('ZREM', leases_key(), call_id)
+    schedule_attempt(case, call_id, now + wait_ms)
+    return reply('PENDING')
+  end
 end
 
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
@@ -47,4 +71,5 @@ if call[5] ~= '' then -- otherwise it was erased while it ran
   redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'detail', detail,
     'size', call[2] + grown)
 end
-return reply('OK', end_call(case, call_id, status, keep_open, now, limits))
+local effect = end_call_and_delivery(case, call_id, status, keep_open, now, limits, delivery)
+return reply('OK', effect, delivery and redis.call('HGET', call_key(call_id), 'delivery') or '')

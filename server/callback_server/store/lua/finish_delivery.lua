@@ -6,13 +6,13 @@
 -- ARGV: case_id, call_id, fencing_token (of the attempt), status (DELIVERED, DEAD, or PENDING), failure, detail,
 --       response ('' = none),
 --       response_body, request, request_body (what is kept of them after the delivery, '' = as they are),
---       wait_ms (until the next attempt), was_asked (whether the handler was
---       asked; otherwise the attempt was given up before), limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       wait_ms (until the next attempt), was_asked (whether the handler was asked),
+--       was_tried (whether the attempt was made; otherwise it was given up before),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: OK, and 1 if the next delivery of an ordered case is due now, else 0; STALE (another attempt has started, or
 --          the call is no longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING.
 -- @include lifecycle
--- @include delivery
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',
@@ -23,11 +23,11 @@ local case = load_case(case_id)
 local now = math.floor(now_us() / 1000)
 
 redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)
-if was_asked then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
+if was_tried then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
 if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end
 if call[4] == '' then
   if status == 'PENDING' then status = 'DEAD' end
-elseif was_asked then
+elseif was_tried then
   local size = call[8] + #response + #response_body - #(call[6] or '') - #(call[7] or '')
   redis.call('HSET', call_key(call_id), 'delivery_detail', detail, 'delivery_response', response,
     'delivery_body', response_body)

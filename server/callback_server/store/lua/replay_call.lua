@@ -8,15 +8,14 @@
 --          INCOMPLETE (its request is not kept whole); UNHANDLED (its activity has no handler).
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include lifecycle
--- @include delivery
 -- @arguments
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size',
-  'attempts_started')
+  'attempts_started', 'attempts_not_asked')
 if not case or not call[2] or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
 if case.activity == RECORD or case.activity == FORM then return {'UNHANDLED'} end
-if call[1] == 'RUNNING' or call[4] == 'RUNNING' then return {'RUNNING'} end
+if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return {'RUNNING'} end
 if call[2] == '' or call[3] then return {'INCOMPLETE'} end
 
 local now = math.floor(now_us() / 1000)
@@ -26,7 +25,7 @@ if call[4] == 'PENDING' then
   if due_at > now then schedule_attempt(case, call_id, now) end
   return {'OK'}
 end
-redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0)
+redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0, 'not_asked_before_replay', call[7] or 0)
 redis.call('ZREM', ended_key(), call_id)
 redis.call('ZREM', dead_key(case.owner), call_id)
 redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)

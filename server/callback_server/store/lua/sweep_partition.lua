@@ -8,7 +8,8 @@
 --       paused_activities...
 -- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit:
 --          nothing is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
--- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of a case to CLOSED (EXPIRED).
+-- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
+--             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
 -- @include lifecycle
 -- @include pauses
 -- @arguments
@@ -23,7 +24,7 @@ for _, call_id in ipairs(calls) do
   if case then apply_timeouts(case, now, limits) else redis.call('ZREM', leases_key(), call_id) end
   -- On a case for multiple calls, and on a closed one, apply_timeouts leaves the call as it is.
   if redis.call('ZSCORE', leases_key(), call_id) then
-    end_call(case, call_id, 'INTERRUPTED', false, now, limits)
+    end_lease(case, call_id, now, limits)
   end
 end
 local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)

@@ -8,12 +8,12 @@
 --       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms)
 -- Returns: 1 if more may be due, else 0; then for each delivery call_id, fencing_token, the number of attempts in which
---          no handler was asked, attempts since it started or was replayed, age_ms since then, lease_ms, owner,
---          activity, content and body (for an ACK call the values at its claim, otherwise the present values),
---          request, request_body, and '1' if it was replayed.
+--          no handler was asked, attempts since it started or was replayed, how many of these asked no handler, age_ms
+--          since then, lease_ms, owner, activity, content and body (for an ACK call the values at its claim, otherwise
+--          the present values), request, request_body, '1' if it was replayed, 1 if the call still runs, else 0, and
+--          the version of the present values.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include lifecycle
--- @include delivery
 -- @arguments
 
 local now = math.floor(now_us() / 1000)
@@ -33,16 +33,14 @@ for i = 1, #activities do
     if #taken == limit or bytes > max_bytes then return {1, unpack(taken)} end
     local case = load_case(string.sub(call_id, 1, 32))
     local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',
-      'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked')
+      'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
+      'not_asked_before_replay', 'status')
     if not case or not call[6] then
       redis.call('ZREM', due_key(activity), call_id)
     elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
       end_delivery(case, call_id, 'DEAD', now, limits)
     else
-      if call[1] == 'RUNNING' then
-        redis.call('HSET', call_key(call_id), 'delivery_failure', 'HANDLER_LOST', 'delivery_detail',
-          'the server that asked the handler was lost')
-      end
+      if call[1] == 'RUNNING' then fail_attempt_of_lost_server(call_id) end
       local lease = lease_ms[activity] or default_lease_ms
       start_attempt(case, call_id, now + lease)
       local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
@@ -51,8 +49,10 @@ for i = 1, #activities do
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')
-      taken[#taken + 1] = {call_id, attempts, tonumber(call[9] or 0), attempts - tonumber(call[2] or 0),
-        now - tonumber(call[3]), lease, case.owner, activity, content, body, call[6], call[7] or '', call[8] or ''}
+      local not_asked = tonumber(call[9] or 0)
+      taken[#taken + 1] = {call_id, attempts, not_asked, attempts - tonumber(call[2] or 0),
+        not_asked - tonumber(call[10] or 0), now - tonumber(call[3]), lease, case.owner, activity, content, body,
+        call[6], call[7] or '', call[8] or '', call[11] == 'RUNNING' and 1 or 0, tonumber(case.version)}
     end
   end
 end

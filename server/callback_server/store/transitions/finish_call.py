@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.domain.call import Outcome
+from callback_server.domain.call import DeliveryStatus, Outcome
 from callback_server.domain.case import CaseEffect, Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
@@ -19,8 +19,8 @@ SCRIPT: Final = Script(
     "finish_call",
     [
         *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body", "version"),
-        *texts("answer_digest", "answer", "answer_ms"),
-        *flags("keep_open"),
+        *texts("answer_digest", "answer", "answer_ms", "fencing_token", "wait_ms"),
+        *flags("keep_open", "was_asked"),
         *LIMITS,
     ],
     applies_timeouts=True,
@@ -31,12 +31,17 @@ ANSWER_MS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class FinishResult:
-    """The end of a call is recorded."""
+    """The end of a call is recorded, or of an attempt of its delivery."""
 
     effect: CaseEffect | None
     """The effect on the case. None: the case is as it was."""
     again: bool = False
     """The end was recorded before, by the same request."""
+    delivery: DeliveryStatus | None = None
+    """The status of the delivery. PENDING: the call has not ended, because another attempt follows. None: the call has
+    no delivery."""
+    wait_ms: int | None = None
+    """The time until that attempt, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,14 @@ async def finish_call(
     recording: Recording,
     version: int | None = None,
     answer_digest: str = "",
+    fencing_token: int = 1,
+    wait_ms: int | None = None,
+    was_asked: bool = True,
 ) -> FinishResult | ResponseReplaced | None:
     """Record the end of a call and its effect on the case, durably. Safe to send again.
+
+    If the call has a delivery, because its caller got a fallback, record the end of an attempt. It ends the call unless
+    another attempt follows.
 
     Args:
         scripts: The scripts on the store.
@@ -67,10 +78,14 @@ async def finish_call(
         version: The version of the case's response that the outcome was merged with. None: it does not depend on it.
         answer_digest: A digest of the answer to a held call. The whole answer is kept for a moment, for the process
             where the caller waits.
+        fencing_token: The fencing token of the attempt; 1 for the attempt that ran while the caller waited.
+        wait_ms: The time until the next attempt, if the call has a delivery and another attempt may follow. None: no
+            other attempt follows.
+        was_asked: Whether a handler was asked.
 
     Returns:
         The result; the response to merge with, if it was replaced; None if the call has ended otherwise: its lease
-        ended, or it has another answer.
+        ended, it has another answer, or another attempt has started.
 
     Raises:
         StoreError: It is not known whether the end was recorded.
@@ -93,6 +108,9 @@ async def finish_call(
         answer_digest=answer_digest,
         answer=pack_answer(outcome.response) if answer_digest and outcome.response is not None else b"",
         answer_ms=ANSWER_MS,
+        fencing_token=fencing_token,
+        wait_ms="" if wait_ms is None else wait_ms,
+        was_asked=was_asked,
         limits=recording.limits,
         keep_open=outcome.keep_open,
     )
@@ -101,4 +119,11 @@ async def finish_call(
     if word == b"MERGE":
         now, content, now_body = facts
         return ResponseReplaced(unpack_content(content, now_body)[1], now)
-    return FinishResult(unpack_effect(facts[0]), again=word == b"AGAIN")
+    if word == b"PENDING":
+        return FinishResult(None, delivery=DeliveryStatus.PENDING, wait_ms=wait_ms)
+    effect, delivery = facts
+    return FinishResult(
+        unpack_effect(effect),
+        again=word == b"AGAIN",
+        delivery=DeliveryStatus(delivery.decode()) if delivery else None,
+    )

@@ -19,7 +19,7 @@ SCRIPT: Final = Script(
         *texts("case_id", "call_id", "fencing_token", "status", "failure", "detail", "response", "response_body"),
         *texts("request", "request_body"),
         *numbers("wait_ms"),
-        *flags("was_asked"),
+        *flags("was_asked", "was_tried"),
         *LIMITS,
     ],
 )
@@ -74,6 +74,7 @@ async def finish_delivery(
         request_body=kept_body,
         wait_ms=wait_ms,
         limits=recording.limits,
-        was_asked=outcome is not None,
+        was_asked=outcome is not None and outcome.was_asked,
+        was_tried=outcome is not None,
     )
     return bool(facts[0]) if word == b"OK" else None

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Final
 
+from callback_server.domain.call import Request
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.script_arguments import texts
+from callback_server.store.packing import pack_request
+from callback_server.store.recording import Recording
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_fallback", texts("call_id"))
+SCRIPT: Final = Script("mark_fallback", [*texts("case_id", "call_id", "request", "request_body"), *flags("accepts")])
 
 
-async def mark_fallback(scripts: Scripts, call_id: str) -> bool:
+async def mark_fallback(
+    scripts: Scripts, *, call_id: str, request: Request, recording: Recording, accepts: bool
+) -> bool:
     """Mark a call before its caller gets the fallback, durably. Safe to send again.
+
+    Args:
+        scripts: The scripts on the store.
+        call_id: The id of the call.
+        request: The request as it came.
+        recording: What is recorded of the request.
+        accepts: Whether the fallback accepts the request, and a handler decides. The call has a delivery from then on.
 
     Returns:
         Whether the call was marked while it ran. If not, it has ended, and its caller must not get the fallback.
@@ -21,5 +33,15 @@ async def mark_fallback(scripts: Scripts, call_id: str) -> bool:
     Raises:
         StoreError: It is not known whether the call was marked.
     """
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id_of_call(call_id)), call_id=call_id)
+    is_stored = not accepts or recording.of_request(request) is request
+    whole_request, whole_body = (b"", b"") if is_stored else pack_request(request)
+    (word,) = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id_of_call(call_id)),
+        case_id=case_id_of_call(call_id),
+        call_id=call_id,
+        request=whole_request,
+        request_body=whole_body,
+        accepts=accepts,
+    )
     return bool(word == b"OK")

@@ -38,8 +38,17 @@ class DeliveryAttempt:
     higher token has started."""
     number_since_start: int = 1
     """The number of the attempt since the delivery started or was replayed."""
+    not_asked_since_start: int = 0
+    """How many of the attempts before it asked no handler."""
     age_ms: int = 0
     """How long ago the delivery started or was replayed, in milliseconds."""
+    is_call_running: bool = False
+    """Whether the end of the delivery ends its call, because the caller got a fallback."""
+
+    @property
+    def asked_before(self) -> int:
+        """In how many of the attempts before it a handler was asked, since the delivery started or was replayed."""
+        return self.number_since_start - self.not_asked_since_start - 1
 
 
 async def take_deliveries(
@@ -79,6 +88,7 @@ def _attempt(
     fencing_token: int,
     attempts_not_asked: int,
     number_since_start: int,
+    not_asked_since_start: int,
     age_ms: int,
     lease_ms: int,
     owner: bytes,
@@ -88,6 +98,8 @@ def _attempt(
     request: bytes,
     request_body: bytes,
     replayed: bytes,
+    is_call_running: int,
+    version: int,
 ) -> DeliveryAttempt:
     settings, response = unpack_content(content, body)
     grant = Grant(
@@ -99,7 +111,16 @@ def _attempt(
         response=response,
         lease_left_ms=lease_ms,
         recorded=False,
-        answer_mode=AnswerMode.ACK,
+        answer_mode=AnswerMode.HANDLER if is_call_running else AnswerMode.ACK,
         replayed=replayed == b"1",
+        version=version,
     )
-    return DeliveryAttempt(grant, unpack_request(request, request_body), fencing_token, number_since_start, age_ms)
+    return DeliveryAttempt(
+        grant,
+        unpack_request(request, request_body),
+        fencing_token,
+        number_since_start,
+        not_asked_since_start,
+        age_ms,
+        is_call_running == 1,
+    )

@@ -1,6 +1,10 @@
 -- A delivery: the processing of a call by its handler after the caller was answered. While a delivery is PENDING or
 -- RUNNING, its call is in the list of its activity, by the time of the next attempt or of the end of the running
 -- attempt's lease. An ordered case has only its first call there; the other calls wait behind it.
+--
+-- A call that still runs has a delivery if its caller got a fallback that accepts the request (2xx or 3xx). The lease
+-- of its running attempt is the lease of the call, so the call is in the list of its activity only while the delivery
+-- is PENDING.
 
 local function schedule(case, call_id, at)
   redis.call('ZADD', due_key(case.activity), at, call_id)
@@ -23,8 +27,19 @@ end
 local function start_attempt(case, call_id, lease_end)
   redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)
   redis.call('HDEL', call_key(call_id), 'next')
-  schedule(case, call_id, lease_end)
+  if redis.call('HGET', call_key(call_id), 'status') == 'RUNNING' then
+    unschedule(case, call_id)
+    redis.call('ZADD', leases_key(), lease_end, call_id)
+  else
+    schedule(case, call_id, lease_end)
+  end
   set_delivery_status(case, call_id, 'RUNNING')
+end
+
+-- Records the failure of an attempt whose lease has ended.
+local function fail_attempt_of_lost_server(call_id)
+  redis.call('HSET', call_key(call_id), 'delivery_failure', 'HANDLER_LOST', 'delivery_detail',
+    'the server that asked the handler was lost')
 end
 
 local function schedule_attempt(case, call_id, at)

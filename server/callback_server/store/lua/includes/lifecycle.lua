@@ -82,12 +82,13 @@ local function erase_outcome(call_id)
     'delivery_response', 'delivery_body')
 end
 
--- Removes what is not recorded of the request of a held call. Until its end, whoever answers the call needs it.
-local function trim_held_request(call_id)
+-- Removes what is not recorded of a request that was kept whole while its call ran: whoever answers a held call needs
+-- it until then, and so does the delivery after a fallback.
+local function trim_request(call_id)
   local call = redis.call('HMGET', call_key(call_id), 'recorded_request', 'request', 'request_body', 'drops_body')
   if not call[1] then return end
   local size = #call[1] - #call[2]
-  redis.call('HSET', call_key(call_id), 'request', call[1])
+  redis.call('HSET', call_key(call_id), 'request', call[1], 'partial', '1')
   if call[4] then
     size = size - #call[3]
     redis.call('HSET', call_key(call_id), 'request_body', '')
@@ -147,8 +148,10 @@ local function retain_ended_call(case, call_id, now, limits)
   trim_ended_calls(case, limits)
 end
 
+-- @include delivery
+
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
--- a delivery follows (`has_delivery`).
+-- it has a delivery, which ends after it (`has_delivery`).
 ---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
 local function end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
   local status, reason
@@ -160,7 +163,7 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   redis.call('ZREM', leases_key(), call_id)
   if case.answer_mode == 'HOLD' then
     redis.call('ZREM', waiting_key(case.owner), call_id)
-    trim_held_request(call_id)
+    trim_request(call_id)
   end
   if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
@@ -170,13 +173,40 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   return effect
 end
 
+-- Ends a running call together with its delivery, if it has one.
+---@return string effect as of `end_call`
+local function end_call_and_delivery(case, call_id, call_status, keep_open, now, limits, has_delivery)
+  local effect = end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
+  if not has_delivery then return effect end
+  if call_status == 'SUCCEEDED' then
+    trim_request(call_id)
+  else -- the request is kept whole for a replay
+    redis.call('HDEL', call_key(call_id), 'recorded_request', 'drops_body')
+  end
+  end_delivery(case, call_id, call_status == 'SUCCEEDED' and 'DELIVERED' or 'DEAD', now, limits)
+  return effect
+end
+
+-- Ends the lease of a running call: the call is INTERRUPTED. Only a call that has a delivery, and a handler that may
+-- run twice, goes on with the next attempt.
+local function end_lease(case, call_id, now, limits)
+  local call = redis.call('HMGET', call_key(call_id), 'delivery', 'request')
+  if call[1] then fail_attempt_of_lost_server(call_id) end
+  if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then
+    redis.call('ZREM', leases_key(), call_id)
+    schedule_attempt(case, call_id, now)
+  else
+    end_call_and_delivery(case, call_id, 'INTERRUPTED', false, now, limits, call[1])
+  end
+end
+
 -- Applies the timeouts of a single case in the order of their times: the end of the lease of the call that holds it,
 -- and its expiry.
 local function apply_timeouts(case, now, limits)
   local expires = case.status ~= 'CLOSED' and tonumber(case.expires)
   local lease = case.status == IN_PROGRESS and tonumber(redis.call('ZSCORE', leases_key(), case.call))
   if lease and lease <= now and not (expires and expires < lease) then
-    end_call(case, case.call, 'INTERRUPTED', false, now, limits)
+    end_lease(case, case.call, now, limits)
   end
   if expires and expires <= now and case.status ~= 'CLOSED' then
     close_case(case, EXPIRED, now)

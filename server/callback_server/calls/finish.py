@@ -1,0 +1,78 @@
+"""The end of a call that a handler decided, or of an attempt of its delivery."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+from callback_server.domain.call import DeliveryStatus, Grant, Outcome
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
+from callback_server.store.connection.resend import resend
+from callback_server.store.recording import Recording
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
+from callback_server.transition_log import log_call_ended, log_delivery_tried
+
+
+async def merge_and_finish(
+    scripts: Scripts,
+    dispatcher: HandlerDispatcher,
+    recording: Recording,
+    grant: Grant,
+    result: HandlerResult,
+    *,
+    lease_end: float,
+    wait_ms: Callable[[Outcome], int | None] | None = None,
+    fencing_token: int = 1,
+    was_given_up: bool = False,
+) -> tuple[Outcome, FinishResult | None]:
+    """Record the outcome that a decision has with the response of the case as it is then.
+
+    Args:
+        scripts: The scripts on the store.
+        dispatcher: Merges a decision with the response of the case.
+        recording: What is recorded of calls.
+        grant: The call.
+        result: The decision, or why there is none.
+        lease_end: When the lease ends, by the monotonic clock. Until then, the end is sent again.
+        wait_ms: Returns the time until the next attempt after an outcome. None: no other attempt may follow.
+        fencing_token: The fencing token of the attempt.
+        was_given_up: Whether the attempt ended before a handler was asked, because no other one may follow.
+
+    Returns:
+        The outcome, and what was recorded; None if the call has ended otherwise, or another attempt has started.
+
+    Raises:
+        StoreError: It is not known whether the end was recorded.
+    """
+    response, version = grant.response, grant.version
+    while True:
+        outcome = dispatcher.outcome(result, response)
+        left_s = lease_end - time.monotonic()
+        finished = await resend(
+            functools.partial(
+                finish_call,
+                scripts,
+                call_id=grant.call_id,
+                outcome=outcome,
+                version=version if result.is_merged else None,
+                recording=recording,
+                fencing_token=fencing_token,
+                wait_ms=wait_ms(outcome) if wait_ms is not None else None,
+                was_asked=outcome.was_asked and not was_given_up,
+            ),
+            unsent_s=left_s,
+            unsure_s=left_s,
+        )
+        if not isinstance(finished, ResponseReplaced):
+            return outcome, finished
+        response, version = finished.response, finished.version
+
+
+def log_finished(grant: Grant, outcome: Outcome, finished: FinishResult) -> None:
+    """Log and count what a finish recorded: the end of a call, of an attempt of its delivery, or of both."""
+    if finished.delivery is not None:
+        log_delivery_tried(grant, finished.delivery, outcome, finished.wait_ms)
+    if finished.delivery is not DeliveryStatus.PENDING:
+        log_call_ended(grant.call_id, grant.activity, outcome, finished.effect)
