@@ -2,7 +2,9 @@
 
 1. At startup an unusable file is an error. Its text names the file and the reason.
 2. Later an unusable file changes nothing: the last valid content stays in effect, and each problem is reported once.
-3. OpenSSL checks TLS files. gRPC accepts any content, and then refuses every connection without an error message.
+3. OpenSSL checks TLS files. gRPC accepts any content, and then refuses every connection without an error message. The
+   client has a check of its own (`callback.connection`): it depends on no package of the server, and this package on
+   none that uses gRPC.
 """
 
 import ssl

@@ -11,7 +11,7 @@ import redis
 import trustme
 from pydantic import ValidationError
 from support.handler import handler_service
-from support.store import StoreProcess, free_port
+from support.store import StoreProcess, free_port, set_up
 from support.wait import wait_until
 
 from callback_process.findings import Level
@@ -30,20 +30,6 @@ async def found(look, **settings):
         each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
         async for each in look(ServerSettings(**settings))
     }
-
-
-@contextlib.contextmanager
-def set_up(store, **settings):
-    """Run the body with other settings of the store. Names have `_` for `-`."""
-    with redis.Redis(port=store.port, decode_responses=True) as client:
-        before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
-        for name, value in settings.items():
-            client.config_set(name.replace("_", "-"), value)
-        try:
-            yield client
-        finally:
-            for name, value in before.items():
-                client.config_set(name, value)
 
 
 # ---- The store ----

@@ -1,12 +1,11 @@
 """A store that can lose data is refused at the start, with a message that names the setting to change."""
 
 import asyncio
-import contextlib
 import signal
 
 import pytest
 import redis
-from support.store import StoreProcess, free_port
+from support.store import StoreProcess, free_port, set_up
 from support.system import Process
 from support.wait import wait_until
 
@@ -46,20 +45,6 @@ def server(tmp_path, store):
     yield make
     for process in made:
         process.kill()
-
-
-@contextlib.contextmanager
-def set_up(store, **settings):
-    """Run the body with other settings of the store. Names have `_` for `-`."""
-    with redis.Redis(port=store.port, decode_responses=True) as client:
-        before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
-        for name, value in settings.items():
-            client.config_set(name.replace("_", "-"), value)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                client.config_set(name, value)
 
 
 async def refusal(server):

@@ -90,3 +90,17 @@ class StoreProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(30)
+
+
+@contextlib.contextmanager
+def set_up(store, **settings):
+    """Run the body with other settings of a running store. Names have `_` for `-`."""
+    with redis.Redis(port=store.port, decode_responses=True) as client:
+        before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
+        for name, value in settings.items():
+            client.config_set(name.replace("_", "-"), value)
+        try:
+            yield client
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
