@@ -20,8 +20,6 @@ from support.wait import wait_until
 from callback import Redirect, Response
 from callback_edge.http.config import EdgeConfig
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.mark.parametrize("kind", PROXIES)
 def test_the_sample_is_accepted_by_its_program(tmp_path, kind):

@@ -16,8 +16,6 @@ from support.wait import wait_until
 
 from callback import Response
 
-pytestmark = pytest.mark.timeout(180)
-
 WAYS = ("directly", *PROXIES)
 END = f"GET /the-end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 PATIENCE_S = 13

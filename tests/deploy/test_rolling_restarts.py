@@ -43,7 +43,6 @@ async def fleet(tmp_path, handler):
         store.stop()
 
 
-@pytest.mark.timeout(count(300, 0))
 @pytest.mark.parametrize("kind", PROXIES)
 async def test_rolling_restarts_lose_nothing(tmp_path, fleet, handler, kind):
     cases = [

@@ -77,7 +77,6 @@ def traced(process, trace):
     process._command = [require("strace"), "-D", "-f", "-c", "-U", "name", "-o", str(trace), *process._command]
 
 
-@pytest.mark.timeout(180)
 async def test_a_unit_permits_everything_that_its_process_does(tmp_path):
     store = own_store(tmp_path).start()
     system = System(tmp_path, store)

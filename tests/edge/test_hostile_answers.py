@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from soak.counts import count
@@ -12,7 +11,6 @@ from support.hostile import rendered, responses
 from callback.v1 import edge_service_pb2
 
 
-@pytest.mark.timeout(count(120, 3600))
 @settings(max_examples=count(400, 20_000))
 @given(response=responses(), method=st.sampled_from(["GET", "POST", "DELETE"]))
 async def test_a_hostile_response_equals_the_model_or_is_a_clean_502(shared_plane, shared_edge, response, method):

@@ -11,15 +11,12 @@ import re
 import time
 from collections import Counter
 
-import pytest
 from hardening.fuzz import payload
 from hardening.profiles import PROFILES
-from soak.counts import SOAK, count
+from soak.counts import count
 from support.edge import resident_bytes
 
 from callback import GetGuard, Response
-
-pytestmark = pytest.mark.timeout(24 * 3600 if SOAK else 120)
 
 CONNECTIONS = count(4_000, 1_000_000)
 AT_ONCE = 48

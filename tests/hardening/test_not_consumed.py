@@ -13,15 +13,13 @@ from typing import Any
 
 import pytest
 from hardening.profiles import SECRET
-from soak.counts import SOAK, count
+from soak.counts import count
 from support.edge import http_request, parse_answers, send_raw
 from support.payloads import BAD, STATE, chunked
 from support.system import is_idle
 from support.wait import wait_until
 
 from callback import CallbackStatus, CloseReason, GetGuard, Response
-
-pytestmark = pytest.mark.timeout(3600 if SOAK else 120)
 
 CASES = count(50, 1000)
 AT_ONCE = 50

@@ -18,8 +18,6 @@ from google.rpc.http_pb2 import HttpRequest
 
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
-pytestmark = pytest.mark.timeout(300)
-
 ROUNDS = 5
 EACH = 400
 """Number of calls in a measurement."""

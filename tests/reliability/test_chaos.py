@@ -249,7 +249,6 @@ def broken_deliveries(calls, runs):
                 yield "it is neither delivered nor dead"
 
 
-@pytest.mark.timeout(count(240, 0))
 @pytest.mark.parametrize("with_store", [False, True], ids=["processes", "store and processes"])
 async def test_the_guarantees_hold_while_any_process_is_killed_at_any_moment(tmp_path, store, with_store):
     workers, kills, stopping = [], Counter(), asyncio.Event()

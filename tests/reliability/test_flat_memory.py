@@ -16,8 +16,6 @@ from support.wait import wait_until
 
 from callback import AnswerMode, CallFilter, Response
 
-pytestmark = pytest.mark.timeout(count(300, 7200))
-
 MIB = 1 << 20
 ROUNDS = count(6, 1800)
 WARM_UP = ROUNDS // 3

@@ -19,8 +19,6 @@ from support.wait import wait_until
 
 from callback import Response
 
-pytestmark = pytest.mark.timeout(180)
-
 ANSWER = os.urandom(128 * 1024)
 ATTACKS = {
     # A head without an end: one field each second.

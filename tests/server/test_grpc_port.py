@@ -94,7 +94,7 @@ async def asked(tls, credentials, token=None):
     channel = grpc.aio.secure_channel(tls.grpc, credentials) if credentials else grpc.aio.insecure_channel(tls.grpc)
     async with channel:
         try:
-            await CallbacksServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=metadata, timeout=10)
+            await CallbacksServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=metadata, timeout=60)
         except grpc.aio.AioRpcError as error:
             return error.code()
     return grpc.StatusCode.OK

@@ -25,8 +25,6 @@ from callback_server.settings import ActivitySettings
 from callback_server.store import keys
 from callback_server.store.queries.read_events import read_end_position
 
-pytestmark = pytest.mark.timeout(120)
-
 
 async def generate(services, activity="record", **attributes):
     attributes.setdefault("response", response(response_body=b"thank you"))

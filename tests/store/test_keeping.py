@@ -199,7 +199,7 @@ async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_othe
         await apply_retention.apply_retention(cases.scripts, partition, retention_ms=1)
         return await read_case(cases.scripts, other.id) is None
 
-    await wait_until(dropped, what="the other one dropped", deadline_s=5)
+    await wait_until(dropped, what="the other one dropped")
     assert await read_case(cases.scripts, waits.id) is not None
 
 

@@ -40,7 +40,6 @@ ROWS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.timeout(count(240, 36_000))
 def test_the_scripts_and_the_model_agree_after_every_step(store_of, kind):
     counts = settings(max_examples=count(40, 2500), stateful_step_count=count(30, 50))
     with machine_on(store_of(kind)) as machine:

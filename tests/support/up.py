@@ -84,7 +84,7 @@ class Up:
     def is_healthy(self):
         """Return whether store, server and edge answer: a lookup of an unknown state must give "not found"."""
         try:
-            answer = httpx.get(f"http://{self.edge}/cb/00000000-0000-4000-8000-000000000000", timeout=5)
+            answer = httpx.get(f"http://{self.edge}/cb/00000000-0000-4000-8000-000000000000", timeout=60)
         except httpx.TransportError:
             return False
         return answer.status_code == 404

@@ -179,7 +179,6 @@ async def test_a_broken_stream_cancels_its_calls_and_is_replaced(services, work)
         assert await code_of(await Called.make(services, "act")) == 201
 
 
-@pytest.mark.timeout(120)
 async def test_a_server_that_is_lost_silently_is_noticed_in_time(services, work):
     async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
         await Called.make(services, "act")
