@@ -60,6 +60,8 @@ EDGE_REFUSED: Final = Problem("edge_refused", 503, "unavailable")
 """The server refuses this edge: UNAUTHENTICATED or ROLE_MISSING. The caller sees an unavailable service."""
 STATE_UNKNOWN: Final = Problem("state_unknown", 404)
 CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
+CALL_REJECTED: Final = Problem("call_rejected", 422)
+"""The handler rejected the data, and gave no response for that."""
 RESPONSE_INVALID: Final = Problem("response_invalid", 502)
 VERIFICATION_FAILED: Final = Problem("verification_failed", 401)
 TOO_MANY_CALLS: Final = Problem("too_many_calls", 503, "busy")

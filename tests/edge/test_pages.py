@@ -10,10 +10,12 @@ import pytest
 from quart import render_template
 from support.edge import (
     EdgeProcess,
+    answering,
     ask,
     http_request,
     new_state,
     parse_answers,
+    plain,
     refusing,
     running_edge,
     send_raw,
@@ -49,6 +51,30 @@ async def test_a_page_is_in_the_language_of_the_caller_and_declares_it(plane, ed
             answer.assert_fixed_headers()
     closed = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, speaks("de"), speaks("nl;q=0.5")])
     assert texts("nl")["callback_closed"]["heading"] in closed.body.decode()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_claims_more_than_its_problem_says(language):
+    """A closed callback may have FAILED, and one at a shared address may be closed and not unknown."""
+    closed, unknown, invalid = (
+        texts(language)[key]["text"] for key in ("callback_closed", "state_unknown", "response_invalid")
+    )
+    assert not re.search("received|processed|ontvangen|verwerkt", closed + invalid)
+    assert not re.search("stored|bewaard", unknown)
+
+
+async def test_rejected_data_without_a_response_is_a_page_or_a_problem(plane, edge):
+    plane.script = answering(plain(code=422, call_id="the-call", rejected_without_response=True))
+    answer = await ask(edge, f"/cb/{new_state()}", "POST")
+    assert (answer.status, answer["content-type"]) == (422, "application/problem+json")
+    assert json.loads(answer.body)["code"] == "call_rejected"
+    answer.assert_fixed_headers()
+    for language in LANGUAGES:
+        page = await ask(edge, f"/cb/{new_state()}", "POST", headers=[BROWSER, speaks(language)])
+        assert (page.status, page["content-type"]) == (422, "text/html; charset=utf-8")
+        assert texts(language)["call_rejected"]["text"] in page.body.decode()
+    plane.script = answering(plain(b"own", code=422))
+    assert (await ask(edge, f"/cb/{new_state()}", "POST")).body == b"own"
 
 
 async def test_problem_json_is_in_english_for_every_language(plane, edge):

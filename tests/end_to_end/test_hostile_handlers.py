@@ -1,6 +1,7 @@
 """Arbitrary answers of a handler: the response equals the model or is a clean 502, without hang or split."""
 
 import json
+from http import HTTPStatus
 
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
@@ -21,6 +22,19 @@ CASES = {
     "nowhere": (Redirect(), (1, None, None, [], b"")),
 }
 REJECTION = (2, None, 422, [], b"")
+BARE_REJECTION = (
+    422,
+    [("content-type", "application/problem+json"), ("vary", "accept")],
+    json.dumps(
+        {
+            "title": HTTPStatus(422).phrase,
+            "status": 422,
+            "detail": "The data in this request was not accepted.",
+            "code": "call_rejected",
+        }
+    ).encode()
+    + b"\n",
+)
 
 answers = st.builds(
     messages.HandleCallbackResponse,
@@ -42,6 +56,8 @@ def model(own, answer, method):
     body = given_.response_body if given_.HasField("response_body") else body
     if given_.HasField("response_headers"):
         headers = [(field.name, field.value) for field in given_.response_headers.headers]
+    if answer.verdict == 2 and (type_, code, headers, body) == REJECTION[:1] + REJECTION[2:]:
+        return BARE_REJECTION
     if sum(len(name) + len(value) for name, value in headers) > 8192 or (type_ == 1 and url is None):
         return None
     if url is not None and url.startswith("/"):
@@ -66,6 +82,7 @@ def _allowed(response):
         and len(response.response_body) <= 1024 * 1024
         and len(fields) <= 64
         and all(allowed_name(field.name) and allowed_value(field.value) for field in fields)
+        and not any(field.name.lower() == "set-cookie" for field in fields)  # no domain is reserved for its owner
         and all(len(field.value) <= 8192 for field in fields)
     )
 

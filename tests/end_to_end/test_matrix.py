@@ -200,7 +200,7 @@ OUTCOMES = [
         cases=NOWHERE,
         again=False,
     ),
-    Outcome("rejected", REJECTED, Http(422, {"content-type": "text/plain; charset=utf-8"}), answering(reject())),
+    Outcome("rejected", REJECTED, Http(422, problem="call_rejected"), answering(reject())),
     Outcome(
         "rejected with a response of its own",
         REJECTED,

@@ -146,8 +146,14 @@ async def test_a_rejection_and_keep_open_have_the_effect_of_a_handler_s_decision
     made = await generate(services, retryable_after_error=True)
     caller = invoke(services, made)
     await answer(services, await call_of(services, made, held=True), verdict=handler_pb.VERDICT_REJECTED)
-    assert (await caller).response.response_code == 422
+    answered = await caller
+    assert (answered.response.response_code, answered.rejected_without_response) == (422, True)
     assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
+    caller = invoke(services, made)
+    rejected = {"verdict": handler_pb.VERDICT_REJECTED, "response": pb.Response(response_body=b"no")}
+    await answer(services, await call_of(services, made, held=True), **rejected)
+    answered = await caller
+    assert (answered.response.response_body, answered.rejected_without_response) == (b"no", False)
     caller = invoke(services, made)
     await answer(services, await call_of(services, made, held=True), keep_open=True)
     assert (await caller).response.response_code == 201

@@ -26,8 +26,8 @@ class Reject(Exception):  # noqa: N818  # a handler's decision, not an error
     """The decision to reject a call because its data is incorrect. A handler raises it.
 
     Args:
-        response: The response to the caller; text or bytes become its body. Default: an empty body. The default code is
-            422. The case's own response is not used.
+        response: The response to the caller; text or bytes become its body. The default code is 422. Default: a page or
+            a problem of the edge with this code. The case's own response is not used.
     """
 
     def __init__(self, response: Response | bytes | str | None = None) -> None:

@@ -41,8 +41,11 @@ def render(
         request_headers: The request's headers, with names in lower case: cookies are set only on the host they are for.
 
     Raises:
-        ProblemError: The response cannot be rendered (RESPONSE_INVALID).
+        ProblemError: The response cannot be rendered (RESPONSE_INVALID), or there is none for rejected data
+            (CALL_REJECTED).
     """
+    if invoked.rejected_without_response:
+        raise problems.ProblemError(problems.CALL_REJECTED, call_id=invoked.call_id)
     response = invoked.response
     if not _is_valid(response):
         raise problems.ProblemError(problems.RESPONSE_INVALID, call_id=invoked.call_id)

@@ -32,11 +32,11 @@ from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.preconditions import PendingCall, PreconditionChecker
-from callback_server.domain.call import CallFailure, DeliveryStatus, Grant, Outcome, Request
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
-from callback_server.domain.response import Response, ResponseType, complete, problems
+from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete, problems
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
@@ -91,6 +91,8 @@ class CallAnswer:
     response: Response
     cookie_host: str = ""
     """The host on which the response may set cookies. Empty: nowhere."""
+    rejected_without_response: bool = False
+    """Whether the data was rejected, and the edge says so in its own words."""
 
 
 class CallInvoker:
@@ -371,7 +373,12 @@ class CallInvoker:
             outcome = await self._with_fallback(grant, request, answer, self._decide_and_finish(grant, request))
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
-        return CallAnswer(grant.call_id, outcome.response, self._dispatcher.cookie_host(grant))
+        return CallAnswer(
+            grant.call_id,
+            outcome.response,
+            self._dispatcher.cookie_host(grant),
+            rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
+        )
 
     async def _with_fallback(
         self,

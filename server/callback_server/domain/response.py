@@ -44,6 +44,10 @@ REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422)
 """The response to rejected data if the handler gives no other."""
 
 
+BARE_REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422, headers=(), body=b"")
+"""The same as it is sent, if the handler gives nothing."""
+
+
 def overlay(base: Response, override: Response) -> Response:
     """Return `base` with each attribute that `override` gives."""
     given = {name: value for name, value in msgspec.structs.asdict(override).items() if value is not None}

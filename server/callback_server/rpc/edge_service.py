@@ -194,6 +194,7 @@ class _InvocationStream:
             if isinstance(outcome, CallAnswer):
                 result.response.call_id = outcome.call_id
                 result.response.cookie_host = outcome.cookie_host
+                result.response.rejected_without_response = outcome.rejected_without_response
                 result.response.response.CopyFrom(converters.response_to(outcome.response))
             elif outcome is None:
                 result.send_body.SetInParent()

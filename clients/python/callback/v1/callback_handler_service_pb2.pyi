@@ -185,8 +185,8 @@ class HandleCallbackResponse(_message.Message):
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response overrides the response that the case has when the call ends. After ACCEPTED, each attribute that is set
-        replaces that of the case.
-        After REJECTED, only this response is used, with code 422 by default. If the resulting response is not valid, the
+        replaces that of the case. After REJECTED, only this response is used, with code 422 by default; with this code, no
+        headers and no body, the caller gets a page or a problem of the edge. If the resulting response is not valid, the
         call is FAILED, the caller gets a 502, and the handler gets the reason (RefuseAnswer, or `answer_refused` for a
         worker).
         """

@@ -355,8 +355,8 @@ class AnswerCallRequest(_message.Message):
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response overrides the response that the case has now after ACCEPTED: each attribute that is set replaces that of
-        the case.
-        After REJECTED only this response is used, with code 422 by default.
+        the case. After REJECTED only this response is used, with code 422 by default; with this code, no headers and no
+        body, the caller gets a page or a problem of the edge.
         """
 
     def __init__(

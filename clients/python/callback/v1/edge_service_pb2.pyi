@@ -312,11 +312,16 @@ class InvokeResponse(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     COOKIE_HOST_FIELD_NUMBER: _builtins.int
+    REJECTED_WITHOUT_RESPONSE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, for the log of the edge. Empty for a handshake, which is not a call."""
     cookie_host: _builtins.str
     """cookie_host is the host on which the response may set cookies: the edge sends `set-cookie` only where the `Host` of
     the request is this host, whatever the port. Empty: nowhere.
+    """
+    rejected_without_response: _builtins.bool
+    """rejected_without_response says that the data was rejected without a response to send: `response` has the code 422,
+    and neither headers nor a body. The edge sends a page or a problem of its own with this code.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
@@ -330,10 +335,11 @@ class InvokeResponse(_message.Message):
         call_id: _builtins.str = ...,
         response: _callback_pb2.Response | None = ...,
         cookie_host: _builtins.str = ...,
+        rejected_without_response: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
