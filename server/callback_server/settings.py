@@ -75,7 +75,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RetrySettings(BaseModel):
-    """Retries of a failed delivery: a call of an ACK case, or a replayed call."""
+    """Retries of a failed delivery: a call of an ACK case, a call after a fallback, or a replayed call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -85,7 +85,8 @@ class RetrySettings(BaseModel):
     max_s: float = Field(default=3600, gt=0, le=86_400)
     """The longest wait after any attempt, in seconds."""
     max_attempts: int | None = Field(default=None, ge=1)
-    """The number of attempts after which a delivery is dead. None: no limit."""
+    """The number of attempts after which a delivery is dead. Only attempts in which a handler was asked count. None: no
+    limit."""
     max_age_s: float = Field(default=3 * 24 * 3600, gt=0, le=31_536_000)
     """The time after its call, or its replay, after which a delivery is dead, in seconds."""
 

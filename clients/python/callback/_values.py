@@ -418,7 +418,7 @@ class Delivery:
     status: DeliveryStatus
     """The status of the delivery."""
     attempts: int = 0
-    """The number of attempts, including replays."""
+    """The number of attempts in which a handler was asked, including replays and an attempt that runs."""
     next_attempt_time: datetime | None = None
     """The earliest time of the next attempt. None if the delivery is not pending, or waits for an earlier call of its
     ordered case."""
@@ -459,7 +459,7 @@ class Call(Request):
     """The delivery to the handler after the caller got its response. None unless the call was acknowledged (ACK) or
     replayed."""
     fallback_sent: bool = False
-    """Whether the caller got the case's fallback at the answer deadline. `response` is the later decision."""
+    """Whether the caller gets the case's fallback at the answer deadline. `response` is the later decision."""
     caller_gone: bool = False
     """Whether the caller disconnected before it got its response."""
 

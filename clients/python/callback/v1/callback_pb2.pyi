@@ -202,7 +202,7 @@ class _DeliveryStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delive
     case, or for its activity to be resumed.
     """
     DELIVERY_STATUS_RUNNING: _DeliveryStatus.ValueType  # 2
-    """DELIVERY_STATUS_RUNNING: the handler runs."""
+    """DELIVERY_STATUS_RUNNING: the handler runs, or the server looks for one."""
     DELIVERY_STATUS_DELIVERED: _DeliveryStatus.ValueType  # 3
     """DELIVERY_STATUS_DELIVERED: the handler accepted."""
     DELIVERY_STATUS_DEAD: _DeliveryStatus.ValueType  # 4
@@ -218,7 +218,7 @@ DELIVERY_STATUS_PENDING: DeliveryStatus.ValueType  # 1
 case, or for its activity to be resumed.
 """
 DELIVERY_STATUS_RUNNING: DeliveryStatus.ValueType  # 2
-"""DELIVERY_STATUS_RUNNING: the handler runs."""
+"""DELIVERY_STATUS_RUNNING: the handler runs, or the server looks for one."""
 DELIVERY_STATUS_DELIVERED: DeliveryStatus.ValueType  # 3
 """DELIVERY_STATUS_DELIVERED: the handler accepted."""
 DELIVERY_STATUS_DEAD: DeliveryStatus.ValueType  # 4
@@ -421,7 +421,9 @@ class Callback(_message.Message):
 
     @_builtins.property
     def fallback(self) -> Global___Response:
-        """fallback is the response that a caller gets at the answer deadline."""
+        """fallback is the response that a caller gets at the answer deadline. After one of 2xx or 3xx, a call of a HANDLER
+        case has a delivery.
+        """
 
     def __init__(
         self,
@@ -701,8 +703,8 @@ class Call(_message.Message):
     message_id: _builtins.str
     """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
     fallback_sent: _builtins.bool
-    """fallback_sent says that the caller got the fallback of the case, at the answer deadline. `response` is then the
-    decision of the handler, if there was one.
+    """fallback_sent says that the caller gets the fallback of the case, at the answer deadline. It is stored before the
+    fallback is sent. `response` is then the decision of the handler, if there was one.
     """
     caller_gone: _builtins.bool
     """caller_gone says that the caller disconnected before it got the response."""
@@ -730,7 +732,9 @@ class Call(_message.Message):
 
     @_builtins.property
     def delivery(self) -> Global___Delivery:
-        """delivery is the state of the delivery to the handler: of a call of an ACK case, or of a replayed call."""
+        """delivery is the state of the delivery to the handler: of a call of an ACK case, of a call whose caller got a
+        fallback of 2xx or 3xx, or of a replayed call.
+        """
 
     def __init__(
         self,
@@ -769,7 +773,9 @@ Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """Delivery is the delivery of a call to its handler after its caller got the response."""
+    """Delivery is the delivery of a call to its handler after its caller got the response. The call has ended, except after
+    a fallback of 2xx or 3xx: then it is RUNNING until the delivery is DELIVERED or DEAD.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -783,7 +789,9 @@ class Delivery(_message.Message):
     status: Global___DeliveryStatus.ValueType
     """status is the state of the delivery."""
     attempts: _builtins.int
-    """attempts is the number of attempts, replays included."""
+    """attempts is the number of attempts in which a handler was asked, replays included. An attempt that is RUNNING
+    counts. An attempt that reached no handler does not: it leaves `failure` HANDLER_UNREACHABLE.
+    """
     failure: Global___CallFailure.ValueType
     """failure is the reason why the last attempt failed. UNSPECIFIED if it did not fail, or was a rejection."""
     failure_detail: _builtins.str
@@ -803,7 +811,7 @@ class Delivery(_message.Message):
     @_builtins.property
     def response(self) -> Global___Response:
         """response is the complete response that the handler decided on when it accepted or rejected. It is sent to no
-        caller.
+        caller. Unset after a fallback: `response` of the call has it.
         """
 
     def __init__(

@@ -212,7 +212,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     @_builtins.property
     def fallback(self) -> _callback_pb2.Response:
         """fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a
-        `record` case must be. Needs an `answer_deadline`.
+        `record` case must be. Needs an `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a HANDLER case
+        then has a delivery, and ends when that is DELIVERED or DEAD.
         """
 
     def __init__(

@@ -231,9 +231,10 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
-        after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
-        have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
+        attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
+        activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

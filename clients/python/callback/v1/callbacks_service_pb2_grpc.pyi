@@ -93,9 +93,10 @@ class CallbacksServiceStub:
     CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
-    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
-    after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
-    have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
+    attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
+    activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
+    STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -174,9 +175,10 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
-    after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
-    have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
+    attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
+    activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
+    STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -324,9 +326,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
-        """PauseActivity pauses the deliveries of an activity (ACK mode and replays) until ResumeActivity. No attempt starts
-        after this response; attempts that run continue. Calls whose caller waits are not paused. The activity does not
-        have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
+        attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
+        activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
+        STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
