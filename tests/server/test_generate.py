@@ -285,6 +285,14 @@ async def test_the_same_request_id_with_other_content_is_refused(services):
     assert (said.code, said.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
+async def test_another_key_gives_another_url_and_the_first_key_still_the_first(store_of):
+    store, asked = store_of(), request(request_id="order-5")
+    async with running_services(store) as before, running_services(store, state_key="j" * 32) as after:
+        first, second = [await each.callbacks.GenerateCallbackUrl(asked) for each in (before, after)]
+        assert first.callback_state != second.callback_state
+        assert [await each.callbacks.GenerateCallbackUrl(asked) for each in (before, after)] == [first, second]
+
+
 async def test_a_request_id_needs_a_key(store_of):
     async with running_services(store_of(), state_key=None) as services:
         said = await refusal(services.callbacks.GenerateCallbackUrl(request(request_id="order-5")))
