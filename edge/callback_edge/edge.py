@@ -65,7 +65,6 @@ class Edge:
         self.admin_address: Address
         """Address for operators, from the start on."""
         self._is_stopping = False
-        self._is_listener_stopped = False
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as parts:
@@ -79,7 +78,7 @@ class Edge:
             await parts.enter_async_context(self.upstream)
             self.listener = HttpListener(self.app, self.pages, self._settings)
             await self.listener.start(public)
-            parts.push_async_callback(self._stop_listener, 0)
+            parts.push_async_callback(self.listener.stop, 0)
             parts.enter_context(AdminServer(admin, self._why_not_ready))
             self._parts = parts.pop_all()
         return self
@@ -97,13 +96,8 @@ class Edge:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.grace_s
         loop.call_at(end, self.upstream.give_up)
-        await self._stop_listener(self._settings.grace_s)
+        await self.listener.stop(self._settings.grace_s)
         await self.upstream.wait_idle(max(0, end - loop.time()))  # calls whose callers hung up
-
-    async def _stop_listener(self, grace_s: float) -> None:
-        if not self._is_listener_stopped:
-            self._is_listener_stopped = True
-            await self.listener.stop(grace_s)
 
     async def _why_not_ready(self) -> str:
         return "stopping" if self._is_stopping else self.upstream.why_not_ready()

@@ -12,9 +12,6 @@ FIXED_HEADERS: Final[Sequence[tuple[str, str]]] = (
 )
 """Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers. So no `HttpAnswer` has
 them, and the edge removes those of a handler."""
-LINGER_S: Final = 2
-"""How long, in seconds, the edge continues to read and discard a request that it has answered already. A socket that is
-closed with unread bytes resets its connection, and the client may never see the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,17 @@ class EdgeSettings(ProcessSettings):
     allow_plaintext: bool = False
     """Whether requests and the token may go to servers on other machines without TLS. Set it only if a mesh or a
     sidecar encrypts."""
+    keep_alive_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 75
+    """Time for which a connection may be idle, before its first request or after a response, in seconds. Then the edge
+    closes it. Longer than the idle time of a proxy or load balancer in front (60 seconds for most), so that it is the
+    proxy that closes, and no request meets a closing connection. If all connections are in use, the edge closes those
+    that have been idle for 5 seconds, except the proxies'."""
+    head_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
+    """Time for a complete head (request line and headers) to arrive after its first byte, in seconds. After that the
+    caller gets a 408."""
     body_limit_bytes: Annotated[int, Field(ge=0, le=8 * 1024 * 1024)] = 1024 * 1024
-    """Largest request body, in bytes. A caller gets a 413 for a larger one. At most 8 MiB, because a body travels in
-    one message."""
+    """Largest request body, in bytes, with its chunk extensions and trailers. A caller gets a 413 for a larger one. At
+    most 8 MiB, because a body travels in one message."""
     body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
     """Time for a complete request body to arrive, in seconds. After that the caller gets a 408."""
     invoke_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 330

@@ -102,6 +102,10 @@ from callback_server.settings import ServerSettings
             "activities ({path}): the name of an activity has 1 to 200 characters",
         ),
         ("edge", "invoke_timeout_s = inf", "invoke_timeout_s ({path}): must be less than or equal to 3600"),
+        ("edge", "keep_alive_timeout_s = inf", "keep_alive_timeout_s ({path}): must be less than or equal to 3600"),
+        ("edge", "keep_alive_timeout_s = 0", "keep_alive_timeout_s ({path}): must be greater than 0"),
+        ("edge", "head_timeout_s = inf", "head_timeout_s ({path}): must be less than or equal to 3600"),
+        ("edge", "head_timeout_s = 0", "head_timeout_s ({path}): must be greater than 0"),
         ("edge", "body_timeout_s = inf", "body_timeout_s ({path}): must be less than or equal to 3600"),
         ("edge", "drain_s = inf", "drain_s ({path}): must be less than or equal to 86400"),
         (

@@ -19,6 +19,7 @@ from support.edge import (
 )
 from support.wait import wait_until
 
+from callback_edge.edge import Edge
 from callback_edge.http import connection
 
 FOR_EVER = 1000
@@ -114,14 +115,15 @@ async def test_a_proxy_that_follows_readiness_and_keeps_connections_loses_no_req
     assert len(answers) == plane.started == plane.ended
 
 
-async def test_a_connection_that_was_not_accepted_before_the_stop_is_answered(plane):
+@pytest.mark.parametrize("stop_of", [lambda edge: edge.listener.stop(DEADLINE_S), Edge.stop], ids=["listener", "edge"])
+async def test_a_connection_that_was_not_accepted_before_the_stop_is_answered(plane, stop_of):
     async with running_edge(plane.target, grace_s=DEADLINE_S) as edge:
         waiting = []
         for _ in range(50):  # all at once, while the loop cannot accept
             peer = socket.create_connection(("127.0.0.1", edge.port))
             peer.sendall(http_request(f"/cb/{new_state()}", close=False))
             waiting.append(peer)
-        stop = asyncio.create_task(edge.listener.stop(DEADLINE_S))
+        stop = asyncio.create_task(stop_of(edge))
         for peer in waiting:
             reader, writer = await asyncio.open_connection(sock=peer)
             (answer,) = parse_answers(await reader.read())
@@ -152,4 +154,5 @@ async def test_a_connection_without_a_request_does_not_delay_the_stop(plane):
         async with asyncio.timeout(DEADLINE_S):
             await edge.stop()
         for reader, writer in (silent, half):
-            assert await edge.rest(reader, writer) == b""
+            (answer,) = parse_answers(await edge.rest(reader, writer))
+            assert (answer.status, answer["connection"]) == (408, "close")

@@ -41,6 +41,8 @@ OWN = {
     "method_not_allowed": request(method="BREW"),
     "method_not_allowed by the connection": request(method="CONNECT"),
     "prefetch_refused": request("Sec-Purpose: prefetch"),
+    "service_worker_refused": request("Service-Worker: script"),
+    "head_timeout": b"GET ",
     "state_missing": request(path="/cbq/state"),
     "state_repeated": request(path="/cbq/state?state=1&state=2"),
     "state_contradictory": request(
@@ -58,7 +60,6 @@ OWN = {
     "bad_request": b"no HTTP\r\n\r\n",
     "bad_request, ambiguous": request("Content-Length: 3", "Transfer-Encoding: chunked", method="POST"),
     "bad_request, in its body": request("Transfer-Encoding: chunked", method="POST", body=b"zz\r\n"),
-    "bad_request, upgrade": request("Connection: Upgrade", "Upgrade: websocket"),
     "not_implemented": request("Transfer-Encoding: gzip", method="POST"),
     "http_version_not_supported": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
@@ -69,7 +70,7 @@ ELSEWHERE = {"server_unreachable", "edge_refused", "too_many_calls", "too_many_r
 
 @pytest.fixture(scope="module")
 async def small_edge(shared_plane):
-    async with running_edge(shared_plane.target, body_limit_bytes=100, body_timeout_s=0.2) as edge:
+    async with running_edge(shared_plane.target, body_limit_bytes=100, body_timeout_s=0.2, head_timeout_s=0.2) as edge:
         yield edge
 
 

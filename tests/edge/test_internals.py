@@ -54,10 +54,11 @@ INTERNALS = [
              "app loop config context state reader writer"),
     Internal("hypercorn.asyncio.tcp_server:TCPServer.run", "connection", "it is replaced", "self"),
     Internal("hypercorn.asyncio.tcp_server:TCPServer.protocol_send", "connection", "it is replaced", "self event"),
-    Internal("hypercorn.asyncio.tcp_server:TCPServer._read_data", "connection", "`run` calls it", "self"),
+    Internal("hypercorn.asyncio.tcp_server:TCPServer._read_data", "connection", "it is replaced", "self"),
     Internal("hypercorn.asyncio.tcp_server:TCPServer._close", "connection", "it is extended", "self"),
     Internal("hypercorn.asyncio.tcp_server:MAX_RECV", "connection", "it is the size of a read"),
     Internal("hypercorn.asyncio.task_group:TaskGroup", "connection", "_AppTasks is one", "loop"),
+    Internal("hypercorn.asyncio.task_group:TaskGroup.spawn", "connection", "it runs a refusal", "self func"),
     Internal("hypercorn.asyncio.task_group:TaskGroup.spawn_app", "connection", "it is replaced",
              "self app config scope send"),
     Internal("hypercorn.asyncio.task_group:TaskGroup.__aenter__", "connection", "`run` enters it", "self"),
@@ -69,13 +70,12 @@ INTERNALS = [
     Internal("hypercorn.config:Config.errorlog", "config", "errors must be in the process's own logs"),
     Internal("hypercorn.config:Config.h11_max_incomplete_size", "config", "it limits a head"),
     Internal("hypercorn.config:Config.include_server_header", "config", "no answer may have `Server`"),
-    Internal("hypercorn.config:Config.keep_alive_timeout", "config", "it limits an idle connection"),
     Internal("hypercorn.config:Config.keep_alive_max_requests", "protocol", "it limits a connection's requests"),
     Internal("hypercorn.config:Config.max_app_queue_size", "connection", "it limits unread messages"),
-    Internal("hypercorn.config:Config.read_timeout", "connection", "`_read_data` reads it; it stays unset"),
     Internal("hypercorn.config:Config.response_headers", "config", "it adds the fixed headers", "self protocol"),
     Internal("hypercorn.events:Event", "connection", "it is a type"),
     Internal("hypercorn.events:Closed", "protocol", "it closes a connection", ""),
+    Internal("hypercorn.events:Closed", "connection", "it ends the protocol", ""),
     Internal("hypercorn.events:RawData", "protocol", "it sends bytes", "data address"),
     Internal("hypercorn.events:Updated", "connection", "it marks a connection as idle or busy", "idle"),
     Internal("hypercorn.protocol.events:Event", "protocol", "it is a type"),
@@ -119,6 +119,7 @@ INTERNALS = [
     *(
         Internal(f"h11:{name}", user, "it is used by name")
         for name, user in [
+            ("CLIENT", "parser"), ("IDLE", "parser"),
             ("SERVER", "parser"), ("MUST_CLOSE", "parser"), ("CLOSED", "parser"), ("NEED_DATA", "parser"),
             ("ERROR", "protocol"), ("Request", "parser"), ("Response", "parser"), ("Data", "parser"),
             ("EndOfMessage", "parser"), ("LocalProtocolError", "protocol"),
@@ -143,9 +144,9 @@ ATTRIBUTES = {
     "Connection": (
         lambda: h11.Connection(h11.SERVER),
         "parser",
-        "_cstate _receive_buffer _request_method client_is_waiting_for_100_continue states their_state",
+        "_cstate _process_error _receive_buffer _request_method client_is_waiting_for_100_continue states their_state",
     ),
-    "ConnectionState": (lambda: h11.Connection(h11.SERVER)._cstate, "parser", "keep_alive"),
+    "ConnectionState": (lambda: h11.Connection(h11.SERVER)._cstate, "parser", "keep_alive pending_switch_proposals"),
     "ReceiveBuffer": (lambda: h11.Connection(h11.SERVER)._receive_buffer, "parser", "_data"),
 }
 """Attributes of instances: how to make one, the module of `http/` that uses them, and their names."""

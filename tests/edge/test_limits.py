@@ -23,7 +23,6 @@ from support.edge import (
 from support.wait import wait_until
 
 from callback_edge.http import connection
-from callback_edge.http.config import EdgeConfig
 
 LIMIT = 1 << 20
 
@@ -133,6 +132,49 @@ async def test_tiny_chunks_count_like_large_ones(plane):
         assert plane.requests == []
 
 
+@pytest.mark.parametrize("path", [f"/cb/{new_state()}", "/nowhere"], ids=["call", "nowhere"])
+@pytest.mark.parametrize(
+    "piece",
+    [b"1;" + b"x" * 10_000 + b"\r\nx\r\n", b"1" + b" " * 10_000 + b"\r\nx\r\n", b"1;" + b"a=b;" * 100 + b"\r\nx\r\n"],
+    ids=["large", "spaces", "small"],
+)
+async def test_chunk_extensions_count_for_the_limit_of_a_body(plane, edge, path, piece):
+    reader, writer = await edge.connect()
+    writer.write(chunked_head(path))
+    sent = 0
+    async with asyncio.timeout(DEADLINE_S):
+        while sent < 50 * LIMIT and not reader._buffer:
+            try:
+                writer.write(piece * 10)
+                await writer.drain()
+            except ConnectionError:
+                break
+            sent += len(piece) * 10
+        raw = await reader.read()
+    assert code_of(raw) == ((404, "not_found") if path == "/nowhere" else (413, "body_too_large"))
+    assert sent < 20 * LIMIT
+    assert plane.requests == []
+    writer.close()
+
+
+async def test_the_extensions_of_a_chunked_body_have_the_room_that_the_body_leaves(plane):
+    async with running_edge(plane.target, body_limit_bytes=1000) as edge:
+        extended = b"1f4;" + b"x" * 400 + b"\r\n" + b"b" * 500 + b"\r\n"
+        for chunks, status in [(extended + b"0\r\n\r\n", 200), (extended + b"0;" + b"x" * 200 + b"\r\n\r\n", 413)]:
+            raw = await send_raw(edge.port, chunked_head(f"/cb/{new_state()}", "Connection: close") + chunks)
+            assert parse_answers(raw)[0].status == status
+    assert [len(invoked.request_body) for invoked in plane.requests] == [500]
+
+
+async def test_trailers_count_for_the_limit_of_a_body(plane):
+    async with running_edge(plane.target, body_limit_bytes=1000) as edge:
+        for size, status in [(400, 200), (600, 413)]:
+            chunks = b"1f4\r\n" + b"b" * 500 + b"\r\n0\r\nX: " + b"x" * size + b"\r\n\r\n"
+            raw = await send_raw(edge.port, chunked_head(f"/cb/{new_state()}", "Connection: close") + chunks)
+            assert parse_answers(raw)[0].status == status
+    assert [len(invoked.request_body) for invoked in plane.requests] == [500]
+
+
 async def test_a_limit_of_zero_allows_no_body(plane):
     async with running_edge(plane.target, body_limit_bytes=0) as edge:
         assert (await ask(edge, f"/cb/{new_state()}", "POST")).status == 200
@@ -195,8 +237,8 @@ def lazy_client(port, *, requests, close=False):
     return client
 
 
-BEFORE_IDLE_S = EdgeConfig.keep_alive_timeout - 1.5
-"""Time before the idle timer closes a connection."""
+BEFORE_IDLE_S = 60
+"""Time before the edge closes an idle connection."""
 
 
 async def test_a_reader_that_takes_nothing_loses_its_connection(plane, edge, monkeypatch):

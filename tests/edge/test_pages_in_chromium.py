@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import count
 from support.browser import chromium, site
-from support.edge import new_state, redirect, refusing, running_edge
+from support.edge import new_state, plain, redirect, refusing, running_edge
 
 from callback_edge import problems
 
@@ -152,4 +152,32 @@ async def test_no_other_site_can_frame_the_button(browser, plane, edge, elsewher
     async with page.expect_console_message(lambda message: "frame-ancestors 'none'" in message.text):
         await page.goto(f"{bank.origin}/trap")
     assert await page.frames[1].locator("button").count() == 0
+    await context.close()
+
+
+async def test_a_page_of_a_callback_cannot_register_a_service_worker(browser, plane, edge):
+    """It would see the requests for all URLs below `/cb/`, of every owner."""
+
+    async def script(request, _context):
+        if request.state == worker:
+            return plain(b"onfetch = () => {}", headers=[("content-type", "text/javascript")])
+        return plain(b"<title>Page</title>", headers=[("content-type", "text/html")])
+
+    plane.script = script
+    own, worker = new_state(), new_state()
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"http://127.0.0.1:{edge.port}/cb/{own}")
+    register = """async url => {
+        try {
+            await navigator.serviceWorker.register(url);
+            return "registered";
+        } catch (error) {
+            return error.message;
+        }
+    }"""
+    for path in (f"/cb/{worker}", f"/cbq/state?state={worker}", "/nowhere"):
+        assert "403" in await page.evaluate(register, path)
+    assert await page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
+    assert [each.state for each in plane.requests] == [own]
     await context.close()

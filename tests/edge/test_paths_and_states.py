@@ -180,6 +180,26 @@ async def test_a_prefetch_is_refused_without_a_look_up(plane, edge, name, value)
     assert plane.requests == []
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "BREW"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Service-Worker", "script"), ("service-worker", "Script "), ("Sec-Fetch-Dest", "serviceworker")],
+)
+async def test_the_script_of_a_service_worker_is_refused_without_a_look_up(plane, edge, name, value, method):
+    for path in (f"/cb/{STATE}", f"/cbq/state?state={STATE}", "/cb/x", "/nowhere"):
+        answer = await ask(edge, path, method, headers=[(name, value)])
+        assert answer.status == 403
+        if method != "HEAD":
+            assert code_of(answer) == "service_worker_refused"
+        answer.assert_fixed_headers()
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize("headers", [[("Service-Worker", "other")], [("Sec-Fetch-Dest", "worker")]])
+async def test_another_request_by_a_worker_is_a_call(plane, edge, headers):
+    assert (await ask(edge, f"/cb/{STATE}", headers=headers)).status == 200
+
+
 async def test_a_request_with_another_purpose_is_a_call(plane, edge):
     assert (await ask(edge, f"/cb/{STATE}", headers=[("Purpose", "navigate")])).status == 200
 

@@ -142,9 +142,11 @@ BAD = {
     "target not UTF-8": (get(b"Host: a", target=PATH + b"?\xc3("), 400),
     "NUL in the target": (get(b"Host: a", target=PATH + b"\x00"), 400),
     "DEL in the target": (get(b"Host: a", target=b"/cb/\x7f"), 400),
-    "absolute form": (get(b"Host: a", target=b"http://evil.example" + PATH), 400),
-    "absolute form, own host": (get(b"Host: a", target=b"http://a" + PATH), 400),
     "absolute form of a scheme unknown": (get(b"Host: a", target=b"file://a" + PATH), 400),
+    "absolute form without an authority": (get(b"Host: a", target=b"http://" + PATH), 400),
+    "absolute form with user information": (get(b"Host: a", target=b"http://b@a" + PATH), 400),
+    "absolute form with a backslash": (get(b"Host: a", target=b"http://b\\a" + PATH), 400),
+    "absolute form without slashes": (get(b"Host: a", target=b"http:" + PATH), 400),
     "authority form": (get(b"Host: a", target=b"a:80", method=b"CONNECT"), 405),
     "authority form of a GET": (get(b"Host: a", target=b"a:80"), 400),
     "CONNECT with a path": (get(b"Host: a", method=b"CONNECT"), 405),
@@ -157,28 +159,6 @@ BAD = {
     "method with a colon": (get(b"Host: a", method=b"GET:"), 400),
     # other protocols
     "PRI preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 505),
-    "h2c": (get(b"Host: a", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"), 400),
-    "h2c without Connection": (get(b"Host: a", b"Upgrade: h2c"), 400),
-    "h2c with a body": (post(b"Connection: Upgrade", b"Upgrade: h2c", b"Content-Length: 3", body=b"abc"), 400),
-    "h2c and then its preface": (
-        get(b"Host: a", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
-        + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        400,
-    ),
-    "websocket": (
-        get(
-            b"Host: a",
-            b"Connection: Upgrade",
-            b"Upgrade: websocket",
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            b"Sec-WebSocket-Version: 13",
-        ),
-        400,
-    ),
-    "websocket of a version unknown": (
-        get(b"Host: a", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 777"),
-        400,
-    ),
     "TLS": (bytes.fromhex("16030100c8010000c40303") + b"\x00" * 50, 400),
     "PROXY protocol": (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n" + get(b"Host: a"), 400),
     "nonsense": (b"\x00\x01\x02\x03", 400),
@@ -229,6 +209,43 @@ A proxy in front may refuse such a request too, or repair it; then it is one req
 """
 
 TOLERATED = {
+    "absolute form": (get(b"Host: a", target=b"http://evil.example" + PATH + b"?a=//b"), [("a=//b", b"")]),
+    "absolute form, own host": (get(b"Host: a", target=b"HTTPS://a:8443" + PATH), [("", b"")]),
+    "absolute form of an address": (get(b"Host: a", target=b"http://[::1]:80" + PATH), [("", b"")]),
+    "h2c": (
+        get(b"Host: a", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
+        [("", b"")],
+    ),
+    "h2c without Connection": (get(b"Host: a", b"Upgrade: h2c"), [("", b"")]),
+    "h2c with a body": (
+        post(b"Connection: Upgrade", b"Upgrade: h2c", b"Content-Length: 3", body=b"abc"),
+        [("", b"abc")],
+    ),
+    "h2c, then another": (
+        get(b"Host: a", b"Connection: Upgrade", b"Upgrade: h2c", target=PATH + b"?1")
+        + get(b"Host: a", target=PATH + b"?2"),
+        [("1", b""), ("2", b"")],
+    ),
+    "h2c and then its preface": (
+        get(b"Host: a", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+        + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        [("", b"")],
+    ),
+    "websocket": (
+        get(
+            b"Host: a",
+            b"Connection: Upgrade",
+            b"Upgrade: websocket",
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            b"Sec-WebSocket-Version: 13",
+        ),
+        [("", b"")],
+    ),
+    "websocket of a version unknown": (
+        get(b"Host: a", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 777"),
+        [("", b"")],
+    ),
+    "TLS by Upgrade": (get(b"Host: a", b"Connection: Upgrade", b"Upgrade: TLS/1.2"), [("", b"")]),
     "CL twice, the same": (post(b"Content-Length: 3", b"Content-Length: 3", body=b"abc"), [("", b"abc")]),
     "CL list, the same": (post(b"Content-Length: 3, 3", body=b"abc"), [("", b"abc")]),
     "CL with zeros before": (post(b"Content-Length: 0003", body=b"abc"), [("", b"abc")]),
@@ -322,6 +339,10 @@ NOWHERE = {
     "fragment": get(b"Host: a", target=PATH + b"#a"),
     "percent alone": get(b"Host: a", target=PATH + b"%"),
     "root": get(b"Host: a", target=b"/"),
+    "absolute form of a root": get(b"Host: a", target=b"http://a"),
+    "absolute form with a query only": get(b"Host: a", target=b"http://a?" + PATH),
+    "absolute form twice": get(b"Host: a", target=b"http://a/http://a" + PATH),
+    "service worker": get(b"Host: a", b"Service-Worker: script"),
     "very long": get(b"Host: a", target=PATH + b"x" * 12_000),
 }
 """Unambiguous requests that are not calls of this case."""

@@ -3,8 +3,7 @@
 1. A body has a limit, with or without a `Content-Length`, and the edge never holds more of it. All bodies together have
    a limit too, and those of one caller. They count from the head that announces them.
 2. A caller has a limit of requests in flight.
-3. A response before the end of its request says `Connection: close`. The edge then reads and discards the rest for a
-   moment before it closes the connection; without that the client may get a reset in place of the response.
+3. A response before the end of its request says `Connection: close`. The connection then discards the rest.
 4. A response is complete before its first byte is sent.
 5. Every error, also one in the framework, becomes a problem response.
 6. A large body is read only after a server was asked whether it refuses the request in any case. The body of a request
@@ -36,10 +35,11 @@ from callback_edge.call.request import (
     can_look_up,
     is_handshake,
     is_prefetch,
+    is_service_worker_script,
     parse_path,
     to_invocation,
 )
-from callback_edge.http_answer import LINGER_S, HttpAnswer
+from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.body_pace import BodyPace
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
@@ -103,6 +103,7 @@ class Exchange(ASGIHTTPConnection):
         others."""
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         headers = dict(self._headers)
+        self._is_service_worker_script = is_service_worker_script(headers)
         self._declared_bytes = int(headers.get(b"content-length", b"0"))  # h11 ensures that it has only digits
         self._is_complete = not self._declared_bytes and b"transfer-encoding" not in headers
 
@@ -126,6 +127,8 @@ class Exchange(ASGIHTTPConnection):
         try:
             if self._declared_bytes > self._shared.body_limit_bytes:
                 raise problems.ProblemError(problems.BODY_TOO_LARGE)
+            if self._is_service_worker_script:
+                raise problems.ProblemError(problems.SERVICE_WORKER_REFUSED)
             target = parse_path(self.scope["raw_path"])
             return await (self._call(target) if target else self._view())
         except problems.ProblemError as error:
@@ -267,11 +270,6 @@ class Exchange(ASGIHTTPConnection):
 
     async def _send_answer(self, answer: HttpAnswer) -> None:
         await self._send_to_caller(answer, is_last=not self._is_complete)
-        if not self._is_complete:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):
-                    while not self._is_complete:
-                        await self._receive_part()
 
 
 def _handshake_answer(invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:

@@ -7,7 +7,7 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -71,6 +71,14 @@ def parse_path(raw_path: bytes) -> Target | None:
 def is_prefetch(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether a browser marked the request as a prefetch."""
     return any(name in _PREFETCH_HEADERS and b"prefetch" in value.lower() for name, value in headers)
+
+
+def is_service_worker_script(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a browser asks for the script of a service worker, which would see all requests below `/cb/`."""
+    return (
+        headers.get(b"service-worker", b"").strip().lower() == b"script"
+        or headers.get(b"sec-fetch-dest", b"").strip().lower() == b"serviceworker"
+    )
 
 
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:

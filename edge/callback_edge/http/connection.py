@@ -1,23 +1,33 @@
 """Connection of one client: reads, writes, and limits how long a client can hold it.
 
-Hypercorn waits for a slow reader without a limit, and its stop waits for it too. Here the edge closes a connection
-whose client takes nothing for `WRITE_TIMEOUT_S`. This module replaces internals of Hypercorn 0.18, which is pinned for
-that reason.
+1. A connection may be idle, without any byte of a request, for `keep_alive_timeout_s`. Then it closes: without a word
+   after an answer, with a 408 if it has had no request.
+2. A head that has begun has `head_timeout_s` to arrive. Then the client gets a 408.
+3. The last answer ends the edge's side of the connection. The edge then reads and discards what the client still sends,
+   for `LINGER_S` at most. A socket that is closed with unread bytes resets its connection, and the client may never see
+   the answer.
+4. The edge closes a connection whose client takes nothing for `WRITE_TIMEOUT_S`. Hypercorn waits for it without a
+   limit, and so does its stop.
+
+This module replaces internals of Hypercorn 0.18, which is pinned for that reason.
 """
 
 import asyncio
+import select
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Event, RawData, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from callback_edge import problems
+from callback_edge.http.config import EdgeConfig, EdgeContext
 from callback_edge.http.protocol import StrictHttpProtocol
-from callback_edge.http_answer import LINGER_S
+from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_process import logs
 
 log = logs.get_logger()
@@ -27,8 +37,12 @@ WRITE_TIMEOUT_S: Final = 30
 _HANG_UP_DELAY_S: Final = 0.1
 """How long after the client half-closes the connection its request is cancelled, in seconds. A client may half-close
 the connection when it has sent everything. With this delay a request that arrived completely becomes a call."""
+LINGER_S: Final = 2
+"""How long, in seconds, the edge reads and discards what a client sends after the last answer."""
 _FIRST_REQUEST_S: Final = 0.5
 """How long a first request may take to arrive after the socket was closed, in seconds."""
+_UNREAD_S: Final = 0.1
+"""How long a busy process has to read a request that arrived before the time for it was over, in seconds."""
 
 
 class _AppTasks(TaskGroup):
@@ -68,32 +82,72 @@ async def _run_app(app: Any, scope: Any, receive: Any, send: Any) -> None:
 
 
 class Connection(TCPServer):
-    """Connection with strict HTTP, and limits on the time that it waits for its client."""
+    """Connection with strict HTTP, and limits on the time that it waits for its client.
 
+    Args:
+        app: The application.
+        loop: The running loop.
+        config: The settings.
+        context: What all connections share.
+        state: State of the application.
+        accepted: The accepted socket.
+        group: Group of callers whose limit includes this connection. Empty if there is none.
+        refusal: Problem that answers a connection beyond a limit, which then closes.
+    """
+
+    config: EdgeConfig
+    context: EdgeContext
     protocol: StrictHttpProtocol  # type: ignore[assignment]  # narrower than in the base class
-    group = ""
-    """Group of callers whose limit includes this connection. Empty if there is none."""
-    refusal: problems.Problem | None = None
-    """Problem that answers a connection beyond a limit, which then closes."""
-    _request_timer: asyncio.TimerHandle | None = None
-    """Closes the connection if no request comes."""
+    is_counted = False
+    """Whether the limits count it."""
+    _is_client_done = False
+    _request_timer: asyncio.Handle | None = None
+    """Closes the connection if no request comes. None while there is a request."""
+    _has_head_begun = False
+    """Whether that time is the time of a head."""
+    _discards_input = False
+    _is_output_ended = False
+    _linger_timer: asyncio.TimerHandle | None = None
+    """Closes the connection if its client does not."""
     _abort_timer: asyncio.TimerHandle | None = None
     """Aborts it if its client does not take the last bytes."""
 
+    def __init__(
+        self,
+        app: Any,
+        loop: asyncio.AbstractEventLoop,
+        config: EdgeConfig,
+        context: EdgeContext,
+        state: Any,
+        accepted: socket.socket,
+        group: str,
+        refusal: problems.Problem | None,
+    ) -> None:
+        transport: Any = None  # until `run`
+        super().__init__(app, loop, config, context, state, asyncio.StreamReader(), transport)
+        self._accepted = accepted
+        self.group = group
+        self.refusal = refusal
+
     async def run(self) -> None:
         """Serve the connection until it is closed."""
-        peer = self.writer.get_extra_info("socket")
-        self._reader_task = asyncio.current_task()
-        self._is_client_done = False
         try:
-            client = parse_socket_addr(peer.family, peer.getpeername())
-            server = parse_socket_addr(peer.family, peer.getsockname())
-            tasks = _AppTasks(self.loop)
+            transport, streams = await self.loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(self.reader), self._accepted
+            )
+        except OSError:
+            self._accepted.close()  # the client is gone
+            return
+        self.writer = asyncio.StreamWriter(transport, streams, self.reader, self.loop)
+        try:
+            client = parse_socket_addr(self._accepted.family, self._accepted.getpeername())
+            server = parse_socket_addr(self._accepted.family, self._accepted.getsockname())
+            self._tasks = _AppTasks(self.loop)
             self.protocol = StrictHttpProtocol(
                 self.app,
                 self.config,
                 self.context,
-                tasks,
+                self._tasks,
                 ConnectionState(self.state.copy()),
                 False,
                 client,
@@ -101,12 +155,12 @@ class Connection(TCPServer):
                 self.protocol_send,
             )
             try:
-                async with tasks:
+                async with self._tasks:
                     try:
                         if self.refusal:
-                            await self.protocol.refuse_connection(self.refusal)
-                            return
-                        self._start_request_timer()
+                            await self.protocol.refuse_connection(self.refusal, retry_after_s=BUSY_RETRY_S)
+                        else:
+                            self._start_request_timer()
                         await self._read_data()
                         self._is_client_done = True
                     finally:
@@ -117,12 +171,26 @@ class Connection(TCPServer):
             pass  # the client is gone
         finally:
             await self._close()
-            if self._abort_timer:
-                self._abort_timer.cancel()
+            for timer in (self._linger_timer, self._abort_timer):
+                if timer:
+                    timer.cancel()
 
     def abort(self) -> None:
         """Close the connection at once, without sending what is left."""
-        self.writer.transport.abort()
+        if self.writer:
+            self.writer.transport.abort()
+
+    def close_idle(self) -> None:
+        """Close the connection, which waits for a request."""
+        self._stop_request_timer()
+        self._discards_input = True
+        self._abort_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
+        self.writer.close()
+
+    def shorten_wait(self) -> None:
+        """Close the connection if it is idle between requests. Give a first request a short time to arrive."""
+        if self._request_timer:
+            self._start_request_timer()
 
     async def protocol_send(self, event: Event) -> None:
         """Handle an event of the protocol: send, close, or mark the connection as idle or busy."""
@@ -133,9 +201,20 @@ class Connection(TCPServer):
             if event.idle and not self._is_client_done:
                 self._start_request_timer()
         else:
-            if asyncio.current_task() is self._reader_task:
-                await self._linger()  # the protocol refused it; the exchange does this for the application
-            await self._close()
+            self._end_output()
+
+    async def _read_data(self) -> None:
+        while not self.reader.at_eof():
+            try:
+                data = await self.reader.read(MAX_RECV)
+            except OSError:
+                break
+            if self._discards_input:
+                continue
+            await self.protocol.handle(RawData(data))
+            if self._request_timer and not self._has_head_begun and self.protocol.has_part_of_head:
+                self._start_request_timer()
+        await self.protocol.handle(Closed())
 
     async def _write(self, data: bytes) -> None:
         if self.writer.transport.is_closing():
@@ -151,35 +230,59 @@ class Connection(TCPServer):
         except (OSError, RuntimeError):  # TimeoutError is an OSError
             self.abort()  # which ends the reader too
 
-    async def _linger(self) -> None:
+    def _end_output(self) -> None:
+        if self._is_output_ended:
+            return
+        self._is_output_ended = self._discards_input = True
+        self._stop_request_timer()
         try:
             self.writer.write_eof()
-            async with asyncio.timeout(LINGER_S):
-                while await self.reader.read(MAX_RECV):
-                    pass
         except (OSError, RuntimeError):
-            pass
-
-    def shorten_wait(self) -> None:
-        """Close the connection if it is idle between requests. Give a first request a short time to arrive."""
-        if self._request_timer:
-            self._stop_request_timer()
-            self._start_request_timer()
+            self.abort()
+        self._linger_timer = self.loop.call_later(LINGER_S, self.writer.close)
+        self._abort_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
 
     def _start_request_timer(self) -> None:
-        timeout_s: float = self.config.keep_alive_timeout
+        self._stop_request_timer()
+        self._has_head_begun = self.protocol.has_part_of_head
+        timeout_s = self.config.head_timeout_s if self._has_head_begun else self.config.keep_alive_timeout_s
         if self.context.terminated.is_set():
-            timeout_s = 0 if self.protocol.has_started else _FIRST_REQUEST_S
+            timeout_s = 0 if self._is_between_requests else _FIRST_REQUEST_S
         self._request_timer = self.loop.call_later(timeout_s, self._request_timed_out)
-
-    def _request_timed_out(self) -> None:
-        self._abort_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
-        self.writer.close()
+        if not self._has_head_begun and not self.protocol.peer.is_trusted:
+            self.context.idle[self] = self.loop.time()
 
     def _stop_request_timer(self) -> None:
         if self._request_timer:
             self._request_timer.cancel()
             self._request_timer = None
+            self.context.idle.pop(self, None)
+
+    @property
+    def _is_between_requests(self) -> bool:
+        return self.protocol.has_started and not self._has_head_begun
+
+    def _request_timed_out(self) -> None:
+        if self.has_unread_bytes():  # a busy process can be late
+            self._request_timer = self.loop.call_later(_UNREAD_S, self._request_timed_out)
+        else:
+            self._request_timer = self.loop.call_soon(self._end_wait)  # after the reader, if it has just got bytes
+
+    def _end_wait(self) -> None:
+        if self._is_between_requests:
+            self.close_idle()
+        else:
+            self._stop_request_timer()
+            self._discards_input = True
+            self._tasks.spawn(self.protocol.refuse_connection, problems.HEAD_TIMEOUT)
+
+    def has_unread_bytes(self) -> bool:
+        """Return whether bytes, or the end of the connection, wait for the reader."""
+        if self.writer.transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(self._accepted, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def _close(self) -> None:
         # A cancellation leaves the timer: the last bytes may still wait for a client that does not take them.

@@ -1,17 +1,20 @@
 """Listener: accepts connections up to the limits, and stops without losing a request.
 
+A connection can stay idle for a long time (`keep_alive_timeout_s`). So that this takes no room from callers, at a
+limit the listener closes the connection that has been idle the longest, if that is `_MIN_IDLE_S` at least. It never
+closes one of a trusted proxy for that.
+
 The stop:
 
 1. The edge drains: it accepts and serves connections as before, but each response is the last of its connection. So a
    proxy that keeps connections for later requests uses another edge, and sends no request on a connection that closes
    at that moment.
-2. It closes the socket, after it has accepted every connection that the system had established.
+2. It accepts every connection that the system had established, and closes the socket.
 3. It closes idle connections. A connection that has had no request gets a moment for one that is on its way.
 4. It waits for running requests until the grace period ends.
 """
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
 from typing import Any, Final
@@ -20,7 +23,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 
 from callback_edge import metrics, problems
 from callback_edge.callers import CallerResolver
-from callback_edge.http.config import EdgeConfig, EdgeContext
+from callback_edge.http.config import EdgeConfig, EdgeContext, IdleConnection
 from callback_edge.http.connection import Connection
 from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
@@ -29,15 +32,20 @@ from callback_process import logs
 log = logs.get_logger()
 
 _BACKLOG: Final = 2048
+_ACCEPT_BATCH: Final = 64
+"""Maximum number of connections to accept before others are served."""
+_ACCEPT_RETRY_S: Final = 1
+"""How long the listener accepts nothing after the system refused a connection for lack of files or memory, in
+seconds."""
 _REFUSALS: Final = {
     "max_connections": problems.TOO_MANY_CALLS,
     "max_connections_per_address": problems.TOO_MANY_REQUESTS,
 }
 """Problem that a connection beyond each limit gets."""
 _MAX_REFUSED: Final = 256
-"""Maximum number of over-limit connections that get a response at the same time. The edge aborts the others."""
-_ACCEPT_SETTLE_S: Final = 0.05
-"""How long the loop may take to hand over accepted connections, in seconds."""
+"""Maximum number of over-limit connections that get a response at the same time. The edge closes the others."""
+_MIN_IDLE_S: Final = 5
+"""How long a connection is idle, in seconds, before it can be closed to make room for another one."""
 _FLUSH_S: Final = 0.3
 """How long after the grace period connections may flush the responses sent at its end, in seconds."""
 
@@ -54,38 +62,42 @@ class HttpListener:
     def __init__(self, app: ASGIFramework, pages: Pages, settings: EdgeSettings) -> None:
         self._app: Any = app
         self._state: LifespanState = {}
-        self._config = EdgeConfig()
-        self._config.access_log_sample = settings.access_log_sample
+        self._config = EdgeConfig(settings)
         self._callers = CallerResolver(settings.trusted_proxies or ())
         self._context = EdgeContext(self._callers, pages)
         self._max_connections = settings.max_connections
         applies = settings.trusted_proxies is not None  # else any peer may be a proxy for all callers
         self._max_per_group = settings.max_connections_per_address if applies else 0
+        self._counted = 0
         self._by_group: Counter[str] = Counter()
         self._refused = 0
         self._running: dict[asyncio.Task[None], Connection] = {}
         self._socket: socket.socket
-        self._server: asyncio.Server
 
     async def start(self, listening: socket.socket) -> None:
-        """Accept connections on a bound socket. The listener owns the socket from then on."""
-        self._socket = listening.dup()  # the loop closes its own
-        self._socket.setblocking(False)
-        self._server = await asyncio.start_server(self._connected, sock=listening, backlog=_BACKLOG)
+        """Accept connections on a bound socket. The listener closes it."""
+        self._socket = listening
+        listening.setblocking(False)
+        listening.listen(_BACKLOG)
+        self._resume()
 
     def drain(self) -> None:
         """End each connection with its next response, from now on."""
         self._context.is_draining = True
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no more connections, wait for running requests, and close every connection.
+        """Accept no more connections, wait for running requests, and close every connection. May be called again.
 
         Args:
             grace_s: How long requests may run, in seconds. Then connections have a moment to flush their responses, and
                 the rest is cut. Idle connections close at once.
         """
         self.drain()
-        await self._close_socket()
+        if self._is_open:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            with self._socket:  # to close it resets each connection that was not accepted
+                while self._accept():
+                    pass
         await self._context.terminated.set()
         for connection in self._running.values():
             connection.shorten_wait()
@@ -99,61 +111,98 @@ class HttpListener:
         if self._running:
             await asyncio.wait([*self._running], timeout=_FLUSH_S)
 
-    async def _close_socket(self) -> None:
-        # A closed socket resets connections that were not accepted. The loop stops accepting, and this takes the rest.
-        self._server.close()  # not wait_closed(): since Python 3.12 it waits for connections without a limit
-        await asyncio.sleep(_ACCEPT_SETTLE_S)
-        loop = asyncio.get_running_loop()
-        with self._socket, contextlib.suppress(OSError):  # BlockingIOError: that was the last one
-            while True:
-                accepted, _ = self._socket.accept()
-                await loop.connect_accepted_socket(self._new_protocol, accepted)
+    @property
+    def _is_open(self) -> bool:
+        return self._socket.fileno() >= 0
 
-    def _new_protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._connected)
+    def _resume(self) -> None:
+        if self._is_open:
+            asyncio.get_running_loop().add_reader(self._socket, self._accept_batch)
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
-        connection = Connection(self._app, loop, self._config, self._context, self._state, reader, writer)
-        connection.group = self._group_of(writer)
-        if limit := self._exceeded_limit(connection.group):
+    def _accept_batch(self) -> None:
+        for _ in range(_ACCEPT_BATCH):
+            if not self._accept():
+                break
+
+    def _accept(self) -> bool:
+        """Accept a connection that the system has established. Return False if there is none."""
+        try:
+            accepted, address = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            log.warning("accept_failed", error=str(error), to_do="allow more open files, or lower max_connections")
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket)
+            loop.call_later(_ACCEPT_RETRY_S, self._resume)
+            return False
+        group = self._group_of(address[0])
+        refusal: problems.Problem | None = None
+        if limit := self._exceeded_limit(group):
             metrics.limited(limit).inc()
             if self._refused >= _MAX_REFUSED:
-                connection.abort()
-                return
-            connection.refusal = _REFUSALS[limit]
+                accepted.close()
+                return True
+            refusal = _REFUSALS[limit]
+        loop = asyncio.get_running_loop()
+        connection = Connection(self._app, loop, self._config, self._context, self._state, accepted, group, refusal)
+        if refusal:
             self._refused += 1
-        elif connection.group:
-            self._by_group[connection.group] += 1
+        else:
+            self._count(connection)
         task = loop.create_task(connection.run())
         self._running[task] = connection
         metrics.CONNECTIONS.inc()
         task.add_done_callback(self._disconnected)
+        return True
 
-    def _group_of(self, writer: asyncio.StreamWriter) -> str:
+    def _group_of(self, address: str) -> str:
         """Return the group whose limit a connection counts for. A trusted proxy has none: all callers are behind it."""
-        name = writer.get_extra_info("peername")
-        if not self._max_per_group or not name:
-            return ""  # no limit, or the client is gone already
-        peer = self._callers.peer(name[0])
+        if not self._max_per_group:
+            return ""
+        peer = self._callers.peer(address)
         return "" if peer.is_trusted else peer.caller.group
 
     def _exceeded_limit(self, group: str) -> str:
-        """Return the limit that one more connection exceeds. Empty if there is none."""
-        if len(self._running) - self._refused >= self._max_connections:
-            return "max_connections"
-        if group and self._by_group[group] >= self._max_per_group:
+        """Return the limit that one more connection exceeds, if no idle one makes room. Empty if there is none."""
+        if group and self._by_group[group] >= self._max_per_group and not self._evict(group):
             return "max_connections_per_address"
+        if self._counted >= self._max_connections and not self._evict():
+            return "max_connections"
         return ""
+
+    def _evict(self, group: str = "") -> bool:
+        """Close the connection that has been idle the longest, of a group or of all. Return False if there is none."""
+        latest = asyncio.get_running_loop().time() - _MIN_IDLE_S
+        for connection, since in self._context.idle.items():
+            if since > latest:
+                break
+            if (not group or connection.group == group) and not connection.has_unread_bytes():
+                connection.close_idle()
+                self._uncount(connection)
+                return True
+        return False
+
+    def _count(self, connection: Connection) -> None:
+        connection.is_counted = True
+        self._counted += 1
+        if connection.group:
+            self._by_group[connection.group] += 1
+
+    def _uncount(self, connection: IdleConnection) -> None:
+        connection.is_counted = False
+        self._counted -= 1
+        if connection.group:
+            self._by_group[connection.group] -= 1
+            if not self._by_group[connection.group]:
+                del self._by_group[connection.group]
 
     def _disconnected(self, task: asyncio.Task[None]) -> None:
         connection = self._running.pop(task)
         if connection.refusal:
             self._refused -= 1
-        elif connection.group:
-            self._by_group[connection.group] -= 1
-            if not self._by_group[connection.group]:
-                del self._by_group[connection.group]
+        elif connection.is_counted:
+            self._uncount(connection)
         metrics.CONNECTIONS.dec()
         if not task.cancelled() and (error := task.exception()):
             log.error("connection_failed", exc_info=error)

@@ -26,15 +26,25 @@ _COMMON_FIELDS: Final = frozenset((b"content-type", b"content-length"))
 """Fields that most responses have, without any other. They have no secret, so their check can be cached."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _BARE_LF_OR_FOLD: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
+_HTTP_URL: Final = re.compile(rb"(?i:https?)://[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]+([/?].*)?")
+"""Absolute form. An authority with user information is refused (RFC 9110, section 4.2.4)."""
+_MAX_CHUNK_SIZE_DIGITS: Final = 20
 _NOT_IN_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
 
 
 class StrictConnection(h11.Connection):
-    """h11's connection with strict reading (rules 3, 5 and 6), and a faster way to send a complete response."""
+    """h11's connection with strict reading (rules 1, 3, 5 and 6), and a faster way to send a complete response.
 
-    def __init__(self) -> None:
+    Args:
+        body_limit_bytes: Largest body with its chunk extensions and trailers.
+    """
+
+    _receive_buffer: "_StrictBuffer"
+
+    def __init__(self, body_limit_bytes: int) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._receive_buffer = _StrictBuffer()
+        self._body_limit_bytes = body_limit_bytes
         self.body_bytes = 0
         """Bytes of the current request's body that were read."""
 
@@ -50,10 +60,25 @@ class StrictConnection(h11.Connection):
             return h11.NEED_DATA  # rule 6
         event = super().next_event()
         if isinstance(event, h11.Request):
-            self.body_bytes = 0
+            self.body_bytes = self._receive_buffer.other_bytes = 0
+            self._cstate.pending_switch_proposals.clear()  # rule 1: else h11 reads nothing more until the answer
         elif isinstance(event, h11.Data):
             self.body_bytes += len(event.data)
+            self._check_size()
+        elif isinstance(event, h11.EndOfMessage):
+            self._check_size()
         return event
+
+    def _check_size(self) -> None:
+        others = self._receive_buffer.other_bytes
+        if others and self.body_bytes + others > self._body_limit_bytes:
+            self._process_error(h11.CLIENT)
+            raise h11.RemoteProtocolError("chunk extensions and trailers are too large", error_status_hint=413)
+
+    @property
+    def has_part_of_head(self) -> bool:
+        """Whether a part of the next request's head has arrived."""
+        return self.their_state is h11.IDLE and len(self._receive_buffer) > 0
 
     def complete_answer(
         self, status_code: int, fields: list[tuple[bytes, bytes]], body: bytes, *, is_last: bool = False
@@ -95,6 +120,11 @@ class StrictConnection(h11.Connection):
 class _StrictBuffer(ReceiveBuffer):
     """Buffer that refuses lines before h11 normalizes them (rules 3 and 5)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.other_bytes = 0
+        """Bytes of the current message in heads, chunk extensions and trailers."""
+
     def maybe_extract_lines(self) -> list[bytearray] | None:
         """Take a head, or the trailers after the last chunk, which may be absent."""
         if self._data.startswith(b"\n"):
@@ -104,6 +134,7 @@ class _StrictBuffer(ReceiveBuffer):
                 raise h11.RemoteProtocolError("head too large", error_status_hint=431)
             if _BARE_LF_OR_FOLD.search(self._data, 0, end.end()):
                 raise h11.RemoteProtocolError("bare LF or folded line")
+            self.other_bytes += end.end()
         return super().maybe_extract_lines()
 
     def maybe_extract_next_line(self) -> bytearray | None:
@@ -111,18 +142,36 @@ class _StrictBuffer(ReceiveBuffer):
         end = self._data.find(b"\r\n")
         if _NOT_IN_LINE.search(self._data, 0, len(self._data) if end < 0 else end):
             raise h11.RemoteProtocolError("bare CR, bare LF or NUL before a chunk")
+        self.other_bytes += max(0, end - _MAX_CHUNK_SIZE_DIGITS)
         return super().maybe_extract_next_line()
 
 
-def head_problem(request: h11.Request, names: set[bytes]) -> problems.Problem | None:
-    """Return what is wrong with a head that h11 accepts (rules 1, 2 and 4). Return None if nothing is."""
+def origin_form(target: bytes) -> bytes:
+    """Return a target without scheme and authority, if it is a URL of http or https (rule 4)."""
+    if target.startswith(b"/"):
+        return target
+    match = _HTTP_URL.fullmatch(target)
+    if match is None:
+        return target
+    rest = match[1] or b""
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def head_problem(request: h11.Request, target: bytes, names: set[bytes]) -> problems.Problem | None:
+    """Return what is wrong with a head that h11 accepts (rules 2 and 4). Return None if nothing is.
+
+    Args:
+        request: The head.
+        target: Its target in origin form.
+        names: Names of its fields, in lower case.
+    """
     if request.method == b"CONNECT" or request.method != request.method.upper():
         return problems.METHOD_NOT_ALLOWED
     if request.http_version not in (b"1.0", b"1.1"):
         return problems.VERSION_NOT_SUPPORTED
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
         return problems.BAD_REQUEST
-    if not request.target.startswith(b"/") or b"upgrade" in names:
+    if not target.startswith(b"/"):
         return problems.BAD_REQUEST
     return None
 

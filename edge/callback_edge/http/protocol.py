@@ -3,15 +3,16 @@
 Hypercorn has no settings for these rules: this module uses internals of Hypercorn 0.18, which is pinned for that
 reason.
 
-1. HTTP/2 is unreachable: nothing creates its connections. The `PRI` preface gets a 505; `Upgrade`, to h2c or to
-   websocket, gets a 400.
+1. HTTP/2 is unreachable: nothing creates its connections. The `PRI` preface gets a 505. `Upgrade`, to whatever
+   protocol, is ignored (RFC 9110, section 7.8).
 2. A message has one length: `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0, gets a 400.
 3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2), also between chunks. Anything else gets a
    400.
-4. The target begins with `/`. Absolute form, authority form and `*` get a 400. CONNECT gets a 405 before the
-   application sees it, because a 2xx to it leaks a connection. A lower-case method also gets a 405, because Hypercorn
-   would change it to upper case.
+4. The target begins with `/`, or is a URL of http or https, whose authority is ignored like `Host` (RFC 9112,
+   section 3.2.2). Authority form and `*` get a 400. CONNECT gets a 405 before the application sees it, because a 2xx
+   to it leaks a connection. A lower-case method also gets a 405, because Hypercorn would change it to upper case.
 5. A head has at most 16 KiB (431), however it arrives. h11's own limit applies only to a head that arrives in pieces.
+   Chunk extensions and trailers count as bytes of the body (413).
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
 7. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no `Server`.
 
@@ -31,9 +32,8 @@ from callback_edge.call.exchange_context import STATE_KEY, ExchangeContext
 from callback_edge.call.request import ALLOW
 from callback_edge.call.request_record import RequestRecord
 from callback_edge.http.config import EdgeConfig, EdgeContext
-from callback_edge.http.parser import StrictConnection, head_problem
+from callback_edge.http.parser import StrictConnection, head_problem, origin_form
 from callback_edge.http_answer import HttpAnswer
-from callback_edge.limits.per_address import BUSY_RETRY_S
 
 
 class StrictHttpProtocol(H11Protocol):
@@ -45,21 +45,27 @@ class StrictHttpProtocol(H11Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.connection = StrictConnection()
-        self._peer = self.context.callers.peer(self.client[0] if self.client else "")
+        self.connection = StrictConnection(self.config.body_limit_bytes)
+        self.peer = self.context.callers.peer(self.client[0] if self.client else "")
+        """Other end of the connection."""
         self._record: RequestRecord | None = None
         self._exchange = ExchangeContext(self.answer, self.context.pages)
         self.connection_state[STATE_KEY] = self._exchange
 
-    async def refuse_connection(self, problem: problems.Problem) -> None:
-        """Send a problem on a connection beyond a limit, whatever its request, and close it."""
-        await self._refuse(problem, retry_after_s=BUSY_RETRY_S)
+    async def refuse_connection(self, problem: problems.Problem, *, retry_after_s: int | None = None) -> None:
+        """Send a problem on a connection without a complete request, and close it."""
+        await self._refuse(problem, retry_after_s=retry_after_s)
         await self.send(Closed())
 
     @property
     def has_started(self) -> bool:
         """Whether this connection has had a request."""
         return self.keep_alive_requests > 0
+
+    @property
+    def has_part_of_head(self) -> bool:
+        """Whether a part of the next request's head has arrived."""
+        return self.connection.has_part_of_head
 
     async def answer(self, answer: HttpAnswer, *, is_last: bool = False) -> None:
         """Send the response to the current request. Ignore anything that the application sends for it later.
@@ -109,8 +115,9 @@ class StrictHttpProtocol(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         method = request.method.decode("ascii")
-        self._record = RequestRecord(self._peer.caller_of(headers), method, request.target)
-        if problem := head_problem(request, {name for name, _ in headers}):
+        target = origin_form(request.target)
+        self._record = RequestRecord(self.peer.caller_of(headers), method, target)
+        if problem := head_problem(request, target, {name for name, _ in headers}):
             await self._refuse(problem, headers)
             await self.send(Closed())
             return
@@ -128,10 +135,10 @@ class StrictHttpProtocol(H11Protocol):
         self._exchange.record = self._record
         version = request.http_version.decode()
         self.keep_alive_requests += 1
-        await self.stream.handle(Request(STREAM_ID, headers, version, method, request.target, self.connection_state))
+        await self.stream.handle(Request(STREAM_ID, headers, version, method, target, self.connection_state))
 
     async def _send_error_response(self, status_code: int) -> None:
-        known = {431: problems.HEAD_TOO_LARGE, 501: problems.NOT_IMPLEMENTED}
+        known = {413: problems.BODY_TOO_LARGE, 431: problems.HEAD_TOO_LARGE, 501: problems.NOT_IMPLEMENTED}
         await self._refuse(known.get(status_code, problems.BAD_REQUEST))
 
     async def _refuse(
@@ -143,7 +150,7 @@ class StrictHttpProtocol(H11Protocol):
     ) -> None:
         headers = [("allow", ALLOW)] if problem is problems.METHOD_NOT_ALLOWED else []
         answer = self.context.pages.answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
-        self._record = self._record or RequestRecord(self._peer.caller)
+        self._record = self._record or RequestRecord(self.peer.caller)
         self._record.set_problem(problem)
         await self.answer(answer, is_last=True)
         self.end_record()
