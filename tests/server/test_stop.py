@@ -20,6 +20,7 @@ from support.wait import wait_until
 
 from callback import AsyncCallbackClient, CallStatus, Response
 from callback.v1 import edge_service_pb2
+from callback_edge.upstream.status import details_of
 from callback_process.tasks import TaskSet
 
 OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
@@ -118,6 +119,31 @@ async def test_running_calls_are_answered_and_new_ones_refused(system, handler):
         return None if answer.status_code == 503 else answer  # the edge has not connected to it yet
 
     assert (await wait_until(again)).status_code == 200  # the refused call left its case unchanged
+
+
+async def test_a_call_that_reaches_a_stopping_server_nevertheless_is_refused_with_a_time_to_try_again(system, handler):
+    system = await system(grace_s=60)
+    case = await system.client.generate_callback_url("record", Response("done"), allow_multiple_calls=True)
+    request = edge_service_pb2.InvokeRequest(state=case.state, request_method="post")
+    async with grpc.aio.insecure_channel(system.grpc) as channel:
+        stream = EdgeCalls(channel).StreamInvocations()
+        assert (await stream.read()).readiness == edge_service_pb2.READINESS_READY
+        _, calling = await begin_call(system, handler)
+        system.server.signal(signal.SIGTERM)
+        assert (await stream.read()).readiness == edge_service_pb2.READINESS_NOT_READY
+
+        async def refusal():
+            invocation = edge_service_pb2.Invocation(number=1, request=request)
+            await stream.write(edge_service_pb2.StreamInvocationsRequest(invocations=[invocation]))
+            (result,) = (await stream.read()).results
+            return result.status if result.HasField("status") else None
+
+        details = details_of(await wait_until(refusal, what="a refusal"))
+        assert (details.reason, details.retry_after_s) == ("SERVER_STOPPING", 1)
+        await stream.done_writing()
+    handler.gate.set()
+    assert (await calling).status_code == 200
+    assert await exit_of(system.server) == 0
 
 
 async def test_health_says_first_that_no_new_work_is_taken(system, handler):
