@@ -7,6 +7,7 @@ each part carries it. CONTRIBUTING lists the parts.
 import functools
 import io
 import json
+import re
 
 import grpc
 import pytest
@@ -106,6 +107,12 @@ def test_every_field_has_a_value_in_these_tests():
         assert set_in(whole(kind)) == set(FIELDS)
 
 
+@pytest.mark.parametrize("name", FIELDS)
+def test_responses_of_the_client_that_differ_in_one_field_are_not_equal(name):
+    for kind in TYPES:
+        assert response_from_proto(whole(kind)) != response_from_proto(without(whole(kind), name))
+
+
 @pytest.mark.parametrize("kind", TYPES)
 async def test_the_store_keeps_every_field_of_a_case(stub, stored, kind):
     made = await stub.GenerateCallbackUrl(
@@ -176,6 +183,11 @@ async def test_the_command_line_sets_every_field_of_a_fallback(command_line, sto
         )  # fmt: skip
         fallback.response_type = kind
         assert (await stored(json.loads(ran.output)["callbackCaseId"])).fallback == fallback
+
+
+def test_the_error_about_a_fallback_names_the_option_of_every_field():
+    options = {option for path, option in OPTIONS.items() if path.startswith("fallback.")}
+    assert set(re.findall("--[a-z-]+", OPTIONS["fallback"])) == options
 
 
 @pytest.mark.parametrize("name", FIELDS)
