@@ -139,7 +139,7 @@ def test_a_call_has_its_delivery():
     output = shown("call", replace(A_CALL, delivery=waiting, caller_gone=True, fallback_sent=True))
     assert (
         "  delivery  pending, 1 attempt, next at 2026-11-25 09:30:15 UTC: handler error - the handler failed\n"
-        "  caller    disconnected before its response\n"
+        "  caller    gone before its response\n"
         "  fallback  sent at the answer deadline; `callback get` shows it\n"
     ) in output
     assert "\nDecided later, not sent\n" in output
@@ -186,6 +186,13 @@ def test_tables_are_aligned_and_end_without_spaces():
         f"{CALL}  order-paid  succeeded  POST    14 bytes  200     2026-11-25 09:30:15 UTC  12 ms\n"
         f"{CALL}  order-paid  running    GET     1 byte    -       2026-11-25 09:30:15 UTC  -\n"
     )
+
+
+def test_a_list_of_calls_says_which_callers_are_gone():
+    waiting = replace(A_CALL, status=CallStatus.RUNNING, response=None, end_time=None, caller_gone=True)
+    gone, other = shown("calls", [waiting, A_CALL]).splitlines()[1:]
+    assert "running, caller gone" in gone
+    assert "gone" not in other
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from callback_server.store.generated_lua import PARTS
 from callback_server.store.queries import read
 from callback_server.store.script_arguments import Kind, flags, group, lists, numbers, texts
 from callback_server.store.scripts import Script
-from callback_server.store.transitions.flag_call import CallFlag
 
 LUA = Path(callback_server.store.__path__[0]) / "lua"
 WRAPPERS = {
@@ -130,8 +129,6 @@ def fields_in(code, hash_name):
         names = {"HSET": arguments[::2], "HINCRBY": arguments[:1]}.get(command, arguments)
         for name in names:
             match name:
-                case "flag":
-                    found |= set(CallFlag)
                 case "unpack(CASE_FIELDS)":
                     pass
                 case _:

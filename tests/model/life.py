@@ -61,6 +61,7 @@ class ModelCall:
     """Whether its caller gets the fallback."""
     trims: bool = False
     """Whether its request, which the delivery after a fallback needs whole, is cut at its end."""
+    caller_gone: bool = False
 
     @property
     def over(self):
@@ -253,6 +254,16 @@ class ModelCase:
         self._close("CLOSED_BY_OWNER")
         self.tell("CASE_CLOSED")
         return "OK"
+
+    def mark_caller_gone(self, call_id):
+        """Mark a call whose caller did not get its answer, and return whether the call is kept."""
+        call = self.calls.get(call_id)
+        if call is None:
+            return False
+        if not call.caller_gone:
+            call.caller_gone = True
+            self.tell("CALLER_GONE", call)
+        return True
 
     def erase(self):
         """Erase all calls and return how many had something recorded."""

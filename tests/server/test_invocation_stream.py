@@ -8,6 +8,7 @@ from support.edge_calls import EdgeCalls, answers_of, response_of
 from support.services import refusal, response, running_services
 from support.wait import wait_until
 
+from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server import metrics
@@ -194,3 +195,68 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         assert not services.control_plane.invoker._running
         listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
         assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # unchanged
+
+
+async def until_gone(services, call_id):
+    async def gone():
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+        return call if call.caller_gone else None
+
+    return await wait_until(gone, what="that the caller is gone")
+
+
+async def held_call(services):
+    async def waits():
+        page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
+        return page.calls[0] if page.calls else None
+
+    return await wait_until(waits, what="the held call")
+
+
+async def test_a_caller_that_is_reported_gone_is_marked_while_its_call_waits_and_its_result_says_so(services, stream):
+    await send(stream, await case(services, activity="form"), first=7)
+    call = await held_call(services)
+    assert not call.caller_gone
+    await stream.write(edge.StreamInvocationsRequest(gone_numbers=[7, 8]))
+    assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
+    assert (await held_call(services)).caller_gone
+    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    (result,) = (await stream.read()).results
+    assert (result.number, result.caller_gone, result.response.call_id) == (7, True, call.call_id)
+
+
+async def test_a_caller_that_is_gone_before_its_call_is_claimed_is_marked(services, stream):
+    request = edge.InvokeRequest(state=await case(services, activity="form"), request_method="post")
+    await stream.write(
+        edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=1, request=request)], gone_numbers=[1])
+    )
+    await until_gone(services, (await held_call(services)).call_id)
+
+
+async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_have_their_results_are_not(
+    services, stream
+):
+    await send(stream, await case(services, b"ok"))
+    (answered,) = (await stream.read()).results
+    await send(stream, await case(services, activity="form"), first=2)
+    call = await held_call(services)
+    stream.cancel()
+    await until_gone(services, call.call_id)
+    kept = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answered.response.call_id))
+    assert not kept.call.caller_gone
+
+
+async def test_watchers_learn_once_that_a_caller_is_gone(services, stream):
+    await send(stream, await case(services, activity="form"))
+    call = await held_call(services)
+    watch = services.callbacks.WatchCalls(rpc.WatchCallsRequest(callback_case_id=call.callback_case_id))
+    await watch.read()  # it has begun
+    await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 1]))
+    await until_gone(services, call.call_id)
+    await services.edge.ReportCallerGone(edge.ReportCallerGoneRequest(call_id=call.call_id))
+    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    types = []
+    while rpc.CALL_EVENT_TYPE_CALL_ENDED not in types:
+        types += [event.type for event in (await watch.read()).events]
+    watch.cancel()
+    assert types == [rpc.CALL_EVENT_TYPE_CALLER_GONE, rpc.CALL_EVENT_TYPE_CALL_ENDED]

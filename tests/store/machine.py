@@ -80,6 +80,7 @@ from callback_server.store.transitions.create_case import CreateResult, KnownReq
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.set_response import set_response
@@ -603,6 +604,16 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
         return model.calls.get(call_id) or model.gone[call_id]
 
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), times=st.integers(1, 2))
+    def a_caller_is_gone(self, data, times):
+        """Mark it once or twice, while its call runs, after its end, or when it is no longer kept."""
+        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        model = self.model.get(ids.case_id_of_call(call_id))
+        for _ in range(times):
+            known = model is not None and model.mark_caller_gone(call_id)
+            assert self.do(mark_caller_gone(self.scripts, call_id)) is known
+
     # --- deliveries
 
     @rule(paused=st.booleans())
@@ -923,9 +934,9 @@ class LifeMachine(RuleBasedStateMachine):
             assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
             assert more is None
-            assert [(call.id, call.status, call.erased, call.fallback_sent) for call in reversed(calls)] == [
-                (call.id, call.status, call.erased, call.marked) for call in model.calls.values()
-            ]
+            assert [
+                (call.id, call.status, call.erased, call.fallback_sent, call.caller_gone) for call in reversed(calls)
+            ] == [(call.id, call.status, call.erased, call.marked, call.caller_gone) for call in model.calls.values()]
             assert [told for told in self.due if _case_of(told) == case_id] == [
                 _due(case_id, model.activity, *what) for what in model.due
             ]

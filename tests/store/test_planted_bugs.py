@@ -278,6 +278,13 @@ BUGS = {
     "an event forgets the labels of its case": (
         "case.reason or '', call_status or '', delivery or '', case.label_digests",
         "case.reason or '', call_status or '', delivery or '', ''"),
+    "a caller that is gone is told twice": (
+        "if call[3] then return {'OK'} end\nredis.call('HSET'", "redis.call('HSET'"),
+    "a caller that is gone is not marked": ("redis.call('HSET', call_key(call_id), 'caller_gone', '1')", ""),
+    "a caller of a call that is no longer kept is marked": ("if not call[1] then return {'UNKNOWN'} end\nif call[3]",
+                                                            "if call[3]"),
+    "watchers get no event of a caller that is gone": (
+        "emit_event(load_case(case_id), 'CALLER_GONE', call_id, call[2])", ""),
     "a profile is not required": ("if case.profile and case.profile ~= profile then", "if false then"),
     "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
     "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),

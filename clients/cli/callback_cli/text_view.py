@@ -122,7 +122,7 @@ class TextView:
                 ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
                 ("attempt", str(value.attempt)),
                 ("delivery", _delivery(value.delivery)),
-                ("caller", "disconnected before its response" if value.caller_gone else ""),
+                ("caller", "gone before its response" if value.caller_gone else ""),
                 ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
@@ -154,7 +154,7 @@ class TextView:
                 (
                     value.call_id,
                     activities[value.case_id],
-                    Text(_words(value.status), _STYLES.get(value.status, "")),
+                    Text(_call_status(value), _STYLES.get(value.status, "")),
                     "-" if value.erased else value.method.upper(),
                     "erased" if value.erased else _size(value.body_size),
                     _answer(value),
@@ -314,6 +314,10 @@ def _status(value: Callback) -> str:
 
 def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
     return _words(status) if reason is None else f"{_words(status)}, {_words(reason).removeprefix('closed ')}"
+
+
+def _call_status(value: Call) -> str:
+    return _words(value.status) + (", caller gone" if value.caller_gone else "")
 
 
 def _answer_mode(value: Callback) -> str:

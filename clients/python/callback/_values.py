@@ -166,6 +166,8 @@ class CallEventType(StrEnum):
     """A call ended."""
     DELIVERY_CHANGED = "DELIVERY_CHANGED"
     """A delivery became due, was attempted, or ended."""
+    CALLER_GONE = "CALLER_GONE"
+    """The caller of a call did not get its response."""
     UNKNOWN = "UNKNOWN"
     """A type that this version of the client does not know. Ignore the event."""
 
@@ -461,7 +463,8 @@ class Call(Request):
     fallback_sent: bool = False
     """Whether the caller gets the case's fallback at the answer deadline. `response` is the later decision."""
     caller_gone: bool = False
-    """Whether the caller disconnected before it got its response."""
+    """Whether the caller did not get its response: it disconnected before, or the server or edge stopped. It is set
+    when that happens, also while the call runs or is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

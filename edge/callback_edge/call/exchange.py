@@ -120,6 +120,8 @@ class Exchange(ASGIHTTPConnection):
                 finally:
                     self._received.clear()
                     self._body.free()
+                    if self._record.call_id and not self._record.is_sent:
+                        self._shared.upstream.report_caller_gone(self._record.call_id)
         if not is_allowed:
             await self._send_answer(self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S))
 

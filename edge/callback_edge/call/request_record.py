@@ -37,6 +37,8 @@ class RequestRecord:
         self._response_bytes = 0
         self.call_id = ""
         """ID of the call, once it is known."""
+        self.is_sent = False
+        """Whether the complete response was given to the client's connection."""
         metrics.REQUESTS_IN_FLIGHT.inc()
 
     def set_problem(self, problem: Problem) -> None:
@@ -52,6 +54,7 @@ class RequestRecord:
     def set_sent(self) -> None:
         """Record that the complete response was sent."""
         self._answered_at = time.perf_counter()
+        self.is_sent = True
 
     def end(self, request_bytes: int, access_log_sample: float) -> None:
         """Count the request, and log it if the sample includes it.

@@ -218,6 +218,7 @@ class Connection(TCPServer):
 
     async def _write(self, data: bytes) -> None:
         if self.writer.transport.is_closing():
+            self.protocol.is_client_gone = True
             return  # requests that arrived before are still served, but no client reads the answers
         try:
             self.writer.write(data)
@@ -228,6 +229,7 @@ class Connection(TCPServer):
             self.abort()  # half an answer may be sent: nothing can follow it
             raise
         except (OSError, RuntimeError):  # TimeoutError is an OSError
+            self.protocol.is_client_gone = True
             self.abort()  # which ends the reader too
 
     def _end_output(self) -> None:

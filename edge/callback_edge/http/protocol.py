@@ -49,6 +49,8 @@ class StrictHttpProtocol(H11Protocol):
         self.peer = self.context.callers.peer(self.client[0] if self.client else "")
         """Other end of the connection."""
         self._record: RequestRecord | None = None
+        self.is_client_gone = False
+        """Whether the connection was closed before it took an answer."""
         self._exchange = ExchangeContext(self.answer, self.context.pages)
         self.connection_state[STATE_KEY] = self._exchange
 
@@ -88,7 +90,7 @@ class StrictHttpProtocol(H11Protocol):
         if record:
             record.set_answer(answer.status, len(body))
         await self.send(RawData(data))
-        if record:
+        if record and not self.is_client_gone:
             record.set_sent()
 
     async def stream_send(self, event: Event) -> None:

@@ -9,8 +9,8 @@
 3. A call continues to its result when its caller disconnects.
 4. A server that is not ready (it stops, or has lost its store) gets no more calls, and returns the results of those
    that it has.
-5. If a caller disconnected before its call had a result, the edge reports that to the server, once it knows the call's
-   ID. It tries once and waits for nothing.
+5. If a caller does not get the result of its call, the edge reports that to the server, and waits for nothing: at once
+   over the stream of the call, or by the call's ID if the edge has the result already.
 6. Changed TLS files make a new channel. It takes over once it is ready; the earlier one returns the results that it
    owes.
 7. Concurrent calls are batched: they go in one message on one stream.
@@ -137,6 +137,12 @@ class ServerClient:
         del message
         try:
             return await call.result
+        except asyncio.CancelledError:
+            if call.result.cancelled():
+                self._mark_caller_gone(call)
+            else:
+                self.report_caller_gone(_call_id_of(call.result))
+            raise
         finally:
             # An error refers to the frames that it has passed, this one too. If this frame referred to the call, which
             # has the error, all of them and the body would stay in memory until the garbage collector runs.
@@ -149,7 +155,14 @@ class ServerClient:
     def give_up(self) -> None:
         """End every call that a caller waits for with OUTCOME_UNKNOWN."""
         for call in self._calls:
+            self._mark_caller_gone(call)
             _set_result(call, _no_result(call))
+
+    def report_caller_gone(self, call_id: str) -> None:
+        """Report to a server that the caller of a call did not get the result that this edge has. Waits for nothing."""
+        if call_id and self._reports < _MAX_REPORTS:
+            self._reports += 1
+            self._start(self._report_caller_gone(call_id))
 
     async def wait_idle(self, timeout_s: float) -> None:
         """Wait until no call runs, also of callers that disconnected, at most for this time in seconds."""
@@ -168,7 +181,7 @@ class ServerClient:
         """End a call with the server's result."""
         metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
         if result.HasField("response"):
-            self._end(call, result.response)
+            self._end(call, result.response, is_gone_known=result.caller_gone)
             return
         if result.HasField("send_body"):
             self._end(call, None)
@@ -179,7 +192,7 @@ class ServerClient:
             if call.refusals < _MAX_REFUSALS and not call.is_dropped:
                 self._enqueue(call)
                 return
-        self._end(call, problem_error_from(result.status))
+        self._end(call, problem_error_from(result.status), is_gone_known=result.caller_gone)
 
     def call_lost(self, call: UnansweredCall) -> None:
         """End a call that was sent and will have no result."""
@@ -213,16 +226,25 @@ class ServerClient:
         problem = problems.EDGE_REFUSED if self._availability.is_refused else problems.SERVER_UNREACHABLE
         self._end(call, problems.ProblemError(problem, retry_after_s=UNREACHABLE_RETRY_S))
 
+    def _mark_caller_gone(self, call: UnansweredCall) -> None:
+        if not call.is_caller_gone:
+            call.is_caller_gone = True
+            if call.report_gone is not None:
+                call.report_gone(call.number)
+
     def _end(
-        self, call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError | None
+        self,
+        call: UnansweredCall,
+        result: edge_service_pb2.InvokeResponse | problems.ProblemError | None,
+        *,
+        is_gone_known: bool = False,
     ) -> None:
         self._calls.discard(call)
         call.drop_body()
         if not self._calls:
             self._is_idle.set()
-        if call.result.cancelled() and result and result.call_id and self._reports < _MAX_REPORTS:
-            self._reports += 1
-            self._start(self._report_caller_gone(result.call_id))
+        if call.is_caller_gone and not is_gone_known and result is not None:
+            self.report_caller_gone(result.call_id)
         _set_result(call, result)
 
     async def _report_caller_gone(self, call_id: str) -> None:
@@ -270,6 +292,15 @@ def _no_result(call: UnansweredCall) -> problems.ProblemError:
     if call.is_look_up:
         return problems.ProblemError(problems.SERVER_UNREACHABLE, retry_after_s=UNREACHABLE_RETRY_S)
     return problems.ProblemError(problems.OUTCOME_UNKNOWN)
+
+
+def _call_id_of(result: asyncio.Future[edge_service_pb2.InvokeResponse | None]) -> str:
+    """Return the ID of the call that has this result. Empty if it has none."""
+    error = result.exception()
+    if isinstance(error, problems.ProblemError):
+        return error.call_id
+    response = None if error else result.result()
+    return response.call_id if response else ""
 
 
 def _set_result(call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError | None) -> None:

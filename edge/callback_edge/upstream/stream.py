@@ -2,7 +2,8 @@
 
 1. The edge sends no call before the server is ready, and none after the server is not ready or has refused this edge.
 2. One message is being written at a time. Calls that arrive meanwhile are batched in the next one.
-3. The server may have run a call that was sent, whatever happens to the stream. If the stream ends without the call's
+3. The server learns at once that the caller of a call is gone. It learns it also from a stream that breaks.
+4. The server may have run a call that was sent, whatever happens to the stream. If the stream ends without the call's
    result, the outcome is unknown.
 """
 
@@ -44,9 +45,10 @@ class InvocationStream:
     def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver) -> None:
         self._rpc = rpc
         self._observer = observer
-        self._calls = UnansweredCalls(timeout_s, observer.call_lost)
+        self._calls = UnansweredCalls(timeout_s, self._call_expired)
         self._outgoing = b""
         self._outgoing_calls: list[UnansweredCall] = []
+        self._gone_numbers: list[int] = []
         self._is_stopped = False
         self._has_work = asyncio.Event()
         self.is_ready = False
@@ -68,6 +70,9 @@ class InvocationStream:
         self._outgoing_calls = [*calls]
         for call in self._outgoing_calls:
             self._calls.add(call)
+            call.report_gone = self._report_gone
+            if call.is_caller_gone:
+                self._report_gone(call.number)
         self._outgoing = b"".join([call.encoded for call in self._outgoing_calls])
         self._has_work.set()
 
@@ -77,6 +82,14 @@ class InvocationStream:
         self._is_stopped = True
         self._has_work.set()
         self.needs_replacement.set()
+
+    def _report_gone(self, number: int) -> None:
+        self._gone_numbers.append(number)
+        self._has_work.set()
+
+    def _call_expired(self, call: UnansweredCall) -> None:
+        self._report_gone(call.number)
+        self._observer.call_lost(call)
 
     async def _run(self) -> None:
         writing = asyncio.create_task(self._write())
@@ -96,18 +109,25 @@ class InvocationStream:
     async def _write(self) -> None:
         # An error here ends the stream, and `_run` reports it. gRPC raises INTERNAL if the connection breaks meanwhile.
         with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
-            while self._outgoing or not self._is_stopped:
-                if self._outgoing:
-                    await self._rpc.write(self._outgoing)
-                    self._outgoing = b""
-                    for call in self._outgoing_calls:
-                        call.written()
-                    self._outgoing_calls.clear()
-                    self._observer.stream_changed()
+            while self._outgoing or self._gone_numbers or self._calls or not self._is_stopped:
+                if self._outgoing or self._gone_numbers:
+                    await self._write_message()
                 else:
                     self._has_work.clear()
                     await self._has_work.wait()
             await self._rpc.done_writing()
+
+    async def _write_message(self) -> None:
+        outgoing, gone_numbers = self._outgoing, self._gone_numbers
+        self._gone_numbers = []
+        gone = edge_service_pb2.StreamInvocationsRequest(gone_numbers=gone_numbers) if gone_numbers else None
+        await self._rpc.write(outgoing + gone.SerializeToString() if gone else outgoing)
+        if outgoing:  # otherwise calls may have come meanwhile
+            self._outgoing = b""
+            for call in self._outgoing_calls:
+                call.written()
+            self._outgoing_calls.clear()
+            self._observer.stream_changed()
 
     def _handle(self, message: edge_service_pb2.StreamInvocationsResponse) -> None:
         if message.readiness == edge_service_pb2.READINESS_READY:
@@ -123,4 +143,7 @@ class InvocationStream:
                 self.stop_sending()
             call = self._calls.remove(result.number)
             if call is not None:
+                call.report_gone = None
                 self._observer.call_ended(call, result)
+        if self._is_stopped and not self._calls:
+            self._has_work.set()  # to close this side

@@ -18,7 +18,10 @@ _MAX_KEPT_BYTES: Final = 64 * 1024
 class UnansweredCall:
     """Call, or look-up of one, without a result. A caller that disconnects cancels `result` and nothing else."""
 
-    __slots__ = ("added_at", "body", "encoded", "is_dropped", "is_look_up", "number", "refusals", "result")
+    __slots__ = (
+        "added_at", "body", "encoded", "is_caller_gone", "is_dropped", "is_look_up", "number", "refusals",
+        "report_gone", "result",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
@@ -37,6 +40,10 @@ class UnansweredCall:
         """Whether the call is no longer in memory, so that it cannot be sent again."""
         self.result: asyncio.Future[edge_service_pb2.InvokeResponse | None] = asyncio.get_running_loop().create_future()
         """Result. None: the request that was looked up is to be sent with its body."""
+        self.is_caller_gone = False
+        """Whether the caller will not get the result."""
+        self.report_gone: Callable[[int], None] | None = None
+        """Reports to the server that has the call that its caller is gone. None: no server has the call."""
         self.refusals = 0
         """Number of servers that refused this edge."""
         self.added_at = 0.0

@@ -26,7 +26,7 @@ from typing import Any, Final, assert_never
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
-from callback_process.tasks import cancel_all
+from callback_process.tasks import TaskSet, cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.finish import log_finished, merge_and_finish
@@ -56,7 +56,7 @@ from callback_server.store.transitions.claim_call import (
     VerificationRequired,
     claim_call,
 )
-from callback_server.store.transitions.flag_call import CallFlag, flag_call
+from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.transition_log import log_call_ended
 
@@ -64,6 +64,8 @@ log = get_logger()
 
 _LARGE_BODY_BYTES: Final = 64 * 1024
 """A request with a larger body is looked up before its claim."""
+GONE_S: Final = 5.0
+"""How long the mark of a caller that is gone waits for a store that does not reply, in seconds."""
 UNSENT_S: Final = 2.0
 """How long a call waits for a store that cannot be reached at all, in seconds."""
 
@@ -93,6 +95,21 @@ class CallAnswer:
     """The host on which the response may set cookies. Empty: nowhere."""
     rejected_without_response: bool = False
     """Whether the data was rejected, and the edge says so in its own words."""
+
+
+class ActiveCall:
+    """A request on its way to its answer, as the invoker returns it."""
+
+    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed")
+
+    def __init__(self, call_id: str) -> None:
+        self.call_id = call_id
+        self.answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
+        """The answer. It fails with a CallbackError that says why there is none, and whether the caller may retry."""
+        self.is_claimed = False
+        """Whether the request has become a call."""
+        self.is_caller_gone = False
+        """Whether it is known that the caller will not get the answer."""
 
 
 class CallInvoker:
@@ -142,15 +159,16 @@ class CallInvoker:
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
         self._max_per_minute_per_case = max_per_minute_per_case
-        self._running: set[asyncio.Task[CallAnswer]] = set()
-        # No TaskSets: an error of these tasks is not lost, because the code that waits for them gets it.
+        self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions on calls that have a fallback: each continues after the fallback was sent."""
+        self._marks = TaskSet()
+        """The marks of callers that are gone, until the store has them."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._is_stopping = False
 
-    def invoke(self, state: str, parameter: str, request: Request) -> asyncio.Future[CallAnswer]:
+    def invoke(self, state: str, parameter: str, request: Request) -> ActiveCall:
         """Start the call of the case that `state` reaches.
 
         Args:
@@ -159,7 +177,7 @@ class CallInvoker:
             request: The request.
 
         Returns:
-            The answer. It fails with a CallbackError that says why there is none, and whether the caller may retry.
+            The call, with its answer.
 
         Raises:
             CallbackError: The call was not started.
@@ -167,12 +185,12 @@ class CallInvoker:
         self._check_capacity(state)
         call_id = new_call_id(case_id_of(state_hash(state)))
         reservation = self._body_bytes.reserve(len(request.body))
-        answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
+        call = ActiveCall(call_id)
         pending = PendingCall(call_id, state, parameter, request, intent_of(request))
-        task = asyncio.create_task(self._run(pending, reservation, answer))
-        self._running.add(task)  # the loop itself holds tasks only weakly
-        task.add_done_callback(lambda task: self._ended(task, reservation, answer))
-        return answer
+        task = asyncio.create_task(self._run(pending, reservation, call))
+        self._running[task] = call  # the loop itself holds tasks only weakly
+        task.add_done_callback(lambda task: self._ended(task, reservation, call.answer))
+        return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
         """Start the look-up of a request whose body was not read.
@@ -204,30 +222,41 @@ class CallInvoker:
         if not is_state(state):
             raise errors.StateUnknownError
 
-    async def caller_gone(self, call_id: str) -> None:
-        """Record that the caller of a call disconnected before it got its response.
+    def caller_gone(self, call: ActiveCall) -> None:
+        """Mark that the caller of a call will not get its answer, as soon as the request is a call."""
+        if not call.is_caller_gone:
+            call.is_caller_gone = True
+            if call.is_claimed:
+                self._marks.start(self._mark(call.call_id))
+
+    async def mark_caller_gone(self, call_id: str) -> None:
+        """Mark that the caller of a call did not get its answer.
 
         Raises:
-            StoreError: It is not known whether that was recorded.
+            StoreError: It is not known whether the call was marked.
         """
-        if await flag_call(self._scripts, call_id, CallFlag.CALLER_GONE):
+        if await mark_caller_gone(self._scripts, call_id):
             log.info("caller_gone", call_id=call_id, case_id=case_id_of_call(call_id))
 
     async def drain(self) -> None:
         """Refuse new calls and wait for the calls that run."""
         self._is_stopping = True
-        while running := self._running | self._look_ups:
+        while running := {*self._running, *self._look_ups}:
             await asyncio.wait(running)
 
     async def cancel(self) -> None:
-        """Cancel the calls that run. Each keeps its lease, so that a sweep ends it."""
+        """Cancel the calls that run, and mark their callers as gone. Each keeps its lease, so that a sweep ends it."""
+        for call in self._running.values():
+            if not call.answer.done():  # with the fallback
+                self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
-        await cancel_all(self._running | self._look_ups | self._decisions)
+        await cancel_all({*self._running, *self._look_ups, *self._decisions})
+        await self._marks.wait()
 
     def _ended(
         self, task: asyncio.Task[CallAnswer], reservation: BodyReservation, answer: asyncio.Future[CallAnswer]
     ) -> None:
-        self._running.discard(task)
+        del self._running[task]
         reservation.free()
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was raised. Any other exception is a bug of this server.
@@ -281,11 +310,18 @@ class CallInvoker:
     def _rate_limited_owners(self) -> Sequence[tuple[str, int]]:
         return () if self._owner_rate is None else self._owner_rate.limited()
 
-    async def _run(
-        self, pending: PendingCall, reservation: BodyReservation, answer: asyncio.Future[CallAnswer]
-    ) -> CallAnswer:
+    async def _mark(self, call_id: str) -> None:
+        try:
+            await resend(lambda: self.mark_caller_gone(call_id), unsent_s=GONE_S, unsure_s=GONE_S)
+        except StoreError as error:
+            log.error("caller_gone_not_marked", call_id=call_id, error=str(error))
+
+    async def _run(self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall) -> CallAnswer:
         pending, result = await self._check_and_claim(pending)
         if isinstance(result, Grant):
+            call.is_claimed = True
+            if call.is_caller_gone:
+                self._marks.start(self._mark(call.call_id))
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             reservation.charge(result.owner)
@@ -294,7 +330,7 @@ class CallInvoker:
             if result.answer_mode is AnswerMode.HOLD:  # the body is in the store, and no handler needs it here
                 request = replace(request, body=b"")
                 reservation.free()
-            return await self._call(result, request, answer)
+            return await self._call(result, request, call.answer)
         if isinstance(result, RepeatedMessage):
             metrics.MESSAGES_REPEATED.labels(pending.verification.profile).inc()
             return _answer_again(result)

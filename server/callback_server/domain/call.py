@@ -149,6 +149,6 @@ class Call(msgspec.Struct, frozen=True):
     """What was recorded of the call was erased. Only its status is left."""
     delivery: Delivery | None = None
     caller_gone: bool = False
-    """The caller hung up before it was answered."""
+    """The caller did not get its answer."""
     fallback_sent: bool = False
     """The caller gets the fallback. It is stored before the fallback is sent."""

@@ -21,6 +21,7 @@ class EventType(enum.StrEnum):
     CALL_STARTED = "CALL_STARTED"
     CALL_ENDED = "CALL_ENDED"
     DELIVERY_CHANGED = "DELIVERY_CHANGED"
+    CALLER_GONE = "CALLER_GONE"
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):

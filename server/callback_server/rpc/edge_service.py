@@ -16,7 +16,7 @@ from callback.v1 import edge_service_pb2_grpc as edge_grpc
 from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.calls.invoke import CallAnswer, CallInvoker
+from callback_server.calls.invoke import ActiveCall, CallAnswer, CallInvoker
 from callback_server.contract import converters
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
@@ -71,14 +71,16 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
     async def ReportCallerGone(  # noqa: N802  # gRPC's name
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
-        """Record that a caller has hung up."""
+        """Record that a caller did not get the result of its call."""
         require_valid(request)
-        await self._invoker.caller_gone(request.call_id)
+        await self._invoker.mark_caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()
 
 
 class _InvocationStream:
     """The calls of one stream and their results. All results that are ready at one time are sent in one message.
+
+    A call whose result does not reach the edge has lost its caller: the edge answers it with an error, or is gone.
 
     If the edge loses its role, its new calls are refused, and the calls that run get their results.
     """
@@ -88,7 +90,8 @@ class _InvocationStream:
         self._authenticate = authenticate
         self._is_ready = is_ready
         self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
-        self._running = 0
+        self._calls: dict[int, ActiveCall | None] = {}
+        """The calls whose results were not sent, by number. None: a look-up, or a call that was not started."""
         self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status | None]] = deque()
         """The results to send, with the numbers of their calls. None: send the body."""
         self._unsent_bytes = 0
@@ -107,8 +110,11 @@ class _InvocationStream:
             self._changed.set()
 
     def close(self) -> None:
-        """Drop all results: the edge has disconnected."""
+        """Drop all results: the edge has disconnected, or has all of them."""
         self._is_closed = True
+        for call in self._calls.values():
+            if call is not None:
+                self._invoker.caller_gone(call)
         self._unsent.clear()
         self._has_room.set()
 
@@ -117,6 +123,9 @@ class _InvocationStream:
         try:
             async for message in requests:
                 self._start(message.invocations)
+                for number in message.gone_numbers:
+                    if (call := self._calls.get(number)) is not None:
+                        self._invoker.caller_gone(call)
                 del message  # it has the bodies, and the next one may take long
                 await self._has_room.wait()
         finally:
@@ -125,9 +134,13 @@ class _InvocationStream:
 
     async def responses(self) -> AsyncIterator[edge_pb2.StreamInvocationsResponse]:
         """Yield the messages to the edge, until all its calls have their results."""
-        while self._unsent_readiness or self._unsent or self._running or not self._is_read:
+        while self._unsent_readiness or self._unsent or self._calls or not self._is_read:
             if self._unsent_readiness or self._unsent:
-                yield self._next_batch()
+                message = self._next_batch()
+                yield message
+                for result in message.results:
+                    self._calls.pop(result.number, None)
+                del message
             else:
                 self._changed.clear()
                 await self._changed.wait()
@@ -136,7 +149,7 @@ class _InvocationStream:
         began = time.perf_counter()
         refusal = self._refusal()  # once for the whole batch
         for invocation in invocations:
-            self._running += 1
+            self._calls[invocation.number] = None
             try:
                 if refusal is not None:
                     raise refusal
@@ -158,8 +171,11 @@ class _InvocationStream:
     def _invoke(self, invocation: edge_pb2.Invocation) -> asyncio.Future[CallAnswer] | asyncio.Future[None]:
         request = invocation.request
         require_valid(request)
-        start = self._invoker.look_up if invocation.look_up else self._invoker.invoke
-        return start(request.state, request.state_query_parameter, converters.request_from(request))
+        arguments = request.state, request.state_query_parameter, converters.request_from(request)
+        if invocation.look_up:
+            return self._invoker.look_up(*arguments)
+        call = self._calls[invocation.number] = self._invoker.invoke(*arguments)
+        return call.answer
 
     def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer] | asyncio.Future[None]) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
@@ -168,7 +184,6 @@ class _InvocationStream:
 
     def _add_result(self, number: int, began: float, outcome: CallAnswer | status_pb2.Status | None) -> None:
         _invoke_seconds.observe(time.perf_counter() - began)
-        self._running -= 1
         if self._is_closed:
             return
         self._unsent.append((number, outcome))
@@ -190,7 +205,8 @@ class _InvocationStream:
             left -= size
             self._unsent.popleft()
             self._unsent_bytes -= size
-            result = message.results.add(number=number)
+            call = self._calls.get(number)
+            result = message.results.add(number=number, caller_gone=call is not None and call.is_caller_gone)
             if isinstance(outcome, CallAnswer):
                 result.response.call_id = outcome.call_id
                 result.response.cookie_host = outcome.cookie_host

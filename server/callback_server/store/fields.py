@@ -63,7 +63,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "effect": "the effect of the end on the case: OPEN, or the CloseReason; empty for none",
     "message": "the SHA-256 of the message id, in hexadecimal digits",
     "erasure": "the name of the erasure that erased the call",
-    "caller_gone": "flag: the caller hung up before it was answered",
+    "caller_gone": "flag: the caller did not get its answer",
     "fallback_sent": "flag: the caller gets the fallback; set before it is sent",
     "replica": "the replica where the caller of a held call waits; absent if the call is not held",
     "answer_digest": "a digest of the answer to a held call",

@@ -707,7 +707,9 @@ class Call(_message.Message):
     fallback is sent. `response` is then the decision of the handler, if there was one.
     """
     caller_gone: _builtins.bool
-    """caller_gone says that the caller disconnected before it got the response."""
+    """caller_gone says that the caller did not get the response: it disconnected before, or the server or edge stopped.
+    It is set when that happens, also while the call runs or is held.
+    """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the header fields of the request in order, with repeated fields."""

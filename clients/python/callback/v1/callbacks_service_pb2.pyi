@@ -72,6 +72,8 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
     """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
+    CALL_EVENT_TYPE_CALLER_GONE: _CallEventType.ValueType  # 7
+    """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
 
 class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
     """CallEventType is the kind of a change."""
@@ -94,6 +96,8 @@ CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
 """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
+CALL_EVENT_TYPE_CALLER_GONE: CallEventType.ValueType  # 7
+"""CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
 Global___CallEventType: _TypeAlias = CallEventType  # noqa: Y015
 
 @_typing.final

@@ -56,18 +56,26 @@ class StreamInvocationsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INVOCATIONS_FIELD_NUMBER: _builtins.int
+    GONE_NUMBERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def invocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invocation]:
         """invocations are the calls, which run concurrently. A message has at most 16 MiB."""
+
+    @_builtins.property
+    def gone_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """gone_numbers are the numbers of calls of this stream whose callers will not get the results, for example because
+        they disconnected. The server records it; nothing else changes. A number whose result was sent has no effect.
+        """
 
     def __init__(
         self,
         *,
         invocations: _abc.Iterable[Global___Invocation] | None = ...,
+        gone_numbers: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocations", b"invocations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone_numbers", b"gone_numbers", "invocations", b"invocations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -150,8 +158,11 @@ class InvocationResult(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     SEND_BODY_FIELD_NUMBER: _builtins.int
+    CALLER_GONE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """number is the number of the invocation."""
+    caller_gone: _builtins.bool
+    """caller_gone says that the server knows that the caller will not get the result, from `gone_numbers`."""
     @_builtins.property
     def response(self) -> Global___InvokeResponse:
         """response is the response to render."""
@@ -178,10 +189,11 @@ class InvocationResult(_message.Message):
         response: Global___InvokeResponse | None = ...,
         status: _status_pb2.Status | None = ...,
         send_body: Global___SendBody | None = ...,
+        caller_gone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_gone", b"caller_gone", "number", b"number", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status", "send_body"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

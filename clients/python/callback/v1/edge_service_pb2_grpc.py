@@ -60,8 +60,9 @@ class EdgeServiceServicer:
         after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
         under way.
 
-        An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
-        stream ends earlier, the outcome of the calls without a result is unknown.
+        An edge that sends no more calls closes its side of the stream once it has all results, and the server then closes
+        its side. If the stream ends earlier, the outcome of the calls without a result is unknown to the edge, and the
+        server records that their callers are gone.
 
         Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
         """
@@ -70,8 +71,9 @@ class EdgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportCallerGone(self, request, context):
-        """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
-        nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ReportCallerGone reports that the caller of a call did not get the result that the edge already has. The server
+        records it; nothing else changes. Before its result, `gone_numbers` reports that. Fails with INVALID_REQUEST or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

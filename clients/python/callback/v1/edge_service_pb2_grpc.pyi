@@ -42,14 +42,16 @@ class EdgeServiceStub:
     after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
     under way.
 
-    An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
-    stream ends earlier, the outcome of the calls without a result is unknown.
+    An edge that sends no more calls closes its side of the stream once it has all results, and the server then closes
+    its side. If the stream ends earlier, the outcome of the calls without a result is unknown to the edge, and the
+    server records that their callers are gone.
 
     Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
     """
     ReportCallerGone: _grpc.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]
-    """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
-    nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """ReportCallerGone reports that the caller of a call did not get the result that the edge already has. The server
+    records it; nothing else changes. Before its result, `gone_numbers` reports that. Fails with INVALID_REQUEST or
+    STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -66,14 +68,16 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
     under way.
 
-    An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
-    stream ends earlier, the outcome of the calls without a result is unknown.
+    An edge that sends no more calls closes its side of the stream once it has all results, and the server then closes
+    its side. If the stream ends earlier, the outcome of the calls without a result is unknown to the edge, and the
+    server records that their callers are gone.
 
     Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
     """
     ReportCallerGone: _aio.UnaryUnaryMultiCallable[_edge_service_pb2.ReportCallerGoneRequest, _edge_service_pb2.ReportCallerGoneResponse]  # type: ignore[assignment]
-    """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
-    nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """ReportCallerGone reports that the caller of a call did not get the result that the edge already has. The server
+    records it; nothing else changes. Before its result, `gone_numbers` reports that. Fails with INVALID_REQUEST or
+    STORE_UNAVAILABLE.
     """
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -93,8 +97,9 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         after NOT_READY. After NOT_READY, the server still sends the results of the calls that it has received or that were
         under way.
 
-        An edge that stops closes its side of the stream. The server closes its side when it has sent all results. If the
-        stream ends earlier, the outcome of the calls without a result is unknown.
+        An edge that sends no more calls closes its side of the stream once it has all results, and the server then closes
+        its side. If the stream ends earlier, the outcome of the calls without a result is unknown to the edge, and the
+        server records that their callers are gone.
 
         Fails with UNAUTHENTICATED or ROLE_MISSING. If an edge loses its role later, its calls fail with these reasons.
         """
@@ -105,8 +110,9 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edge_service_pb2.ReportCallerGoneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edge_service_pb2.ReportCallerGoneResponse, _abc.Awaitable[_edge_service_pb2.ReportCallerGoneResponse]]:
-        """ReportCallerGone reports that the caller of a call disconnected before it got the response. The server records it;
-        nothing else changes. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ReportCallerGone reports that the caller of a call did not get the result that the edge already has. The server
+        records it; nothing else changes. Before its result, `gone_numbers` reports that. Fails with INVALID_REQUEST or
+        STORE_UNAVAILABLE.
         """
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

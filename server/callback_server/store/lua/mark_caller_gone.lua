@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- Marks a call whose caller did not get its answer, whether the call runs or has ended. Sent again, the script changes
+-- nothing.
+--
+-- KEYS: partition
+-- ARGV: case_id, call_id
+-- Returns: OK; UNKNOWN (no such call, or it is no longer kept).
+-- Transition: none.
+-- @include lifecycle
+-- @arguments
+
+local call = redis.call('HMGET', call_key(call_id), 'request', 'status', 'caller_gone')
+if not call[1] then return {'UNKNOWN'} end
+if call[3] then return {'OK'} end
+redis.call('HSET', call_key(call_id), 'caller_gone', '1')
+emit_event(load_case(case_id), 'CALLER_GONE', call_id, call[2])
+return {'OK'}

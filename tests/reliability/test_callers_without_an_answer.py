@@ -1,0 +1,160 @@
+"""A caller that does not get its answer: `caller_gone` is set when that happens, whatever the reason."""
+
+import asyncio
+import contextlib
+import signal
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from support.handler import handler_service
+from support.system import running_system
+from support.wait import wait_until
+
+from callback import CallFilter, CallStatus, Response
+
+SHORT_GRACE = {"server": {"CALLBACK_GRACE_S": "0.2"}, "edge": {"CALLBACK_EDGE_GRACE_S": "0.2"}}
+
+
+@contextlib.asynccontextmanager
+async def calling(url):
+    """Send a request, and yield the writer of its connection and the task that reads its whole answer."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(f"POST {address.path} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody".encode())
+    answer = asyncio.create_task(reader.read(12))
+    try:
+        yield writer, answer
+    finally:
+        writer.close()
+        await asyncio.wait([answer])
+        answer.exception()
+
+
+async def call_of(client, case_id):
+    async def found():
+        calls = (await client.list_calls_page(case_id)).items
+        return calls[0] if calls else None
+
+    return await wait_until(found, what="the call")
+
+
+async def until_gone(client, call_id):
+    async def gone():
+        call = await client.get_call(call_id)
+        return call if call.caller_gone else None
+
+    return await wait_until(gone, what="that the caller is gone")
+
+
+@pytest.fixture
+async def held_forever():
+    """Run a handler service for the activity `work` whose calls wait for an event."""
+    gate = asyncio.Event()
+
+    async def script(_call):
+        await gate.wait()
+
+    async with handler_service("work", deadline_s=250) as service:
+        service.script = script
+        yield service
+        gate.set()
+
+
+async def test_a_caller_that_hangs_up_is_marked_while_its_call_runs_or_is_held(tmp_path, store, held_forever):
+    async with running_system(tmp_path, store, config=held_forever.config, **SHORT_GRACE) as system:
+        for activity in ("work", "form"):
+            case = await system.client.generate_callback_url(activity, Response("ok"))
+            async with calling(case.url) as (writer, _):
+                call = await call_of(system.client, case.case_id)
+                assert not call.caller_gone
+                writer.transport.abort()
+                gone = await until_gone(system.client, call.call_id)
+                assert gone.status is CallStatus.RUNNING
+                (listed,) = (await system.client.list_calls_page(case.case_id)).items
+                assert listed.caller_gone
+        (waiting,) = (await system.client.list_owner_calls_page(CallFilter.WAITING)).items
+        assert (waiting.call_id, waiting.caller_gone) == (call.call_id, True)
+        assert (await system.client.answer_call(call.call_id)).caller_gone
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+async def test_the_callers_of_an_edge_that_is_gone_are_marked(tmp_path, store, held_forever, how):
+    async with running_system(tmp_path, store, config=held_forever.config, **SHORT_GRACE) as system:
+        calls = []
+        async with contextlib.AsyncExitStack() as callers:
+            for activity in ("work", "form"):
+                case = await system.client.generate_callback_url(activity, Response("ok"))
+                _, answer = await callers.enter_async_context(calling(case.url))
+                calls.append(await call_of(system.client, case.case_id))
+            if how == "stopped":
+                system.edge.signal(signal.SIGTERM)
+                assert b"503" in await answer
+            else:
+                system.edge.kill()
+            for call in calls:
+                assert (await until_gone(system.client, call.call_id)).status is CallStatus.RUNNING
+        assert (await system.client.answer_call(calls[1].call_id)).caller_gone
+
+
+async def test_the_caller_that_gets_a_503_because_its_server_stops_is_marked(tmp_path, store, held_forever):
+    async with running_system(tmp_path, store, config=held_forever.config, **SHORT_GRACE) as system:
+        calls = []
+        async with contextlib.AsyncExitStack() as callers:
+            for activity in ("work", "form"):
+                case = await system.client.generate_callback_url(activity, Response("ok"))
+                _, answer = await callers.enter_async_context(calling(case.url))
+                calls.append(await call_of(system.client, case.case_id))
+            system.server.stop()
+            assert b"503" in await answer
+            await system.server.start()
+            for call in calls:
+                assert (await until_gone(system.client, call.call_id)).status is CallStatus.RUNNING
+        answered = await system.client.answer_call(calls[1].call_id, Response("yes"))
+        assert (answered.status, answered.caller_gone) == (CallStatus.SUCCEEDED, True)
+
+
+async def test_a_caller_that_got_its_answer_is_never_marked_whatever_happens_after(tmp_path, store):
+    async with running_system(tmp_path, store) as system:
+        made = [await system.client.generate_callback_url("record", Response("ok")) for _ in range(20)]
+
+        async def call(case):
+            async with httpx.AsyncClient() as http:
+                assert (await http.post(case.url)).text == "ok"
+
+        await asyncio.gather(*(call(case) for case in made))
+        system.edge.kill()
+        system.server.stop()
+        await system.server.start()
+        for case in made:
+            (call,) = (await system.client.list_calls_page(case.case_id)).items
+            assert not call.caller_gone
+
+
+async def test_a_caller_that_hangs_up_as_its_call_ends_is_marked_or_has_its_answer(tmp_path, store, handler):
+    """What is recorded agrees with what the caller read, and each call has ended."""
+
+    async def script(_call):
+        await asyncio.sleep(0.1)  # as long as the edge waits before it takes a hang-up for one
+
+    handler.script = script
+    async with running_system(tmp_path, store, config=handler.config) as system:
+        made = [await system.client.generate_callback_url("work", Response("ok")) for _ in range(40)]
+
+        async def caller(number, case):
+            async with calling(case.url) as (writer, answer):
+                await call_of(system.client, case.case_id)
+                await asyncio.sleep(number / 400)
+                was_answered = answer.done()
+                writer.transport.abort()
+                return was_answered
+
+        answered = await asyncio.gather(*(caller(*each) for each in enumerate(made)))
+        for case, was_answered in zip(made, answered, strict=True):
+
+            async def ended(case_id=case.case_id):
+                (call,) = (await system.client.list_calls_page(case_id)).items
+                return call if call.status is CallStatus.SUCCEEDED else None
+
+            call = await wait_until(ended, what="the end of the call")
+            assert not (was_answered and call.caller_gone)
