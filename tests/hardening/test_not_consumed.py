@@ -110,10 +110,13 @@ KINDS = {
     "prefetch of old": Kind(**asks("GET", ("Purpose", "prefetch"), status=503)),
     "prefetch of Firefox of old": Kind(**asks("GET", ("X-Moz", "prefetch"), status=503)),
     "prefetch that is posted": Kind(**asks("POST", ("Purpose", "prefetch"), body=b"a", status=503)),
-    "websocket": payload("websocket"),
-    "h2c": payload("h2c"),
+    "script of a service worker": Kind(**asks("GET", ("Service-Worker", "script"), status=403)),
+    "script of a service worker, by Sec-Fetch-Dest": Kind(
+        **asks("GET", ("Sec-Fetch-Dest", "serviceworker"), status=403)
+    ),
     "ambiguous length": payload("TE and CL"),
-    "absolute form": payload("absolute form"),
+    "absolute form of another scheme": payload("absolute form of a scheme unknown"),
+    "preface of HTTP/2": payload("PRI preface"),
     "bad chunk": payload("bad chunk size"),
     "signature with another secret": Kind(signed("another secret"), 401, **SIGNER),
     "no signature": Kind(**asks("POST", body=SIGNED_BODY, status=401, **SIGNER)),
