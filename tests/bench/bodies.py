@@ -3,7 +3,8 @@
 One caller keeps connections busy with bodies of 1 MiB to a callback that is closed, unknown, not verified, busy or
 slow, and with GETs to a callback that answers with 1 MiB. Meanwhile another caller makes one call after the other. The
 output has, for each kind of callback, the most resident memory of each process above its memory at rest, and the median
-latency of the other caller, also as a multiple of its median on the idle system.
+latency of the other caller, also as a multiple of its median on the idle system. The bounds of the memory are those of
+docs/operations.md for the default limits. The exit code is 1 if one is exceeded.
 """
 
 import argparse
@@ -26,8 +27,14 @@ from bench.kit.connection import Connection
 from bench.kit.programs import resident_bytes, running_deployment, running_store
 
 from callback import AnswerMode, Response
+from callback_edge.settings import EdgeSettings
+from callback_server.settings import ServerSettings
 
 MIB = 1 << 20
+MOST_TIMES_IDLE = 10
+"""Bound of the other caller's median latency, as a multiple of its median on the idle system."""
+COPIES, OF_A_CONNECTION = 3, 0.4 * MIB
+"""Memory of a body, in bodies, and of a connection that sends one."""
 FLOODER, HONEST = "203.0.113.7", "198.51.100.1"
 PROFILES = """
 [profiles.partner]
@@ -68,6 +75,17 @@ async def floods(client):
         "busy": request(busy.url, body=body),
         "slow": request(slow.url, body=body),
         "large answer": request(large.url, "GET"),
+    }
+
+
+def bounds(kind, connections):
+    """Return how much the memory of each process may rise."""
+    edge, server = EdgeSettings.model_fields, ServerSettings.model_fields
+    if kind == "large answer":
+        return {"edge": COPIES * connections * MIB, "server": COPIES * connections * MIB}
+    return {
+        "edge": COPIES * edge["max_body_bytes_in_flight_per_address"].default + connections * OF_A_CONNECTION,
+        "server": COPIES * server["max_body_bytes_in_flight"].default,
     }
 
 
@@ -117,8 +135,21 @@ async def flood(port, asked, options, directory):
     return json.loads(said)
 
 
+def report(kind, rest, most, times_idle, connections):
+    """Print a line of the table, and return whether its bounds are met."""
+    line, all_met = f"{kind:13}", True
+    for name, bound in bounds(kind, connections).items():
+        risen = most[name] - rest[name]
+        line += f"  {name} {rest[name] / MIB:.0f} + {risen / MIB:.0f} MiB (≤ {bound / MIB:.0f})"
+        all_met &= risen <= bound
+    line += f"  median {times_idle:.1f} times the idle one (≤ {MOST_TIMES_IDLE})"
+    all_met &= times_idle <= MOST_TIMES_IDLE
+    print(line + ("" if all_met else "   MISSED"))
+    return all_met
+
+
 async def main(options):
-    """Measure, and print the table."""
+    """Measure, and print the table. Return whether every bound is met."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         secret = directory / "secret"
@@ -131,6 +162,7 @@ async def main(options):
                 await median_s(port, asked, 1)
                 idle_s, _ = await median_s(port, asked, options.seconds)
                 print(f"idle: median {idle_s * 1000:.1f} ms")
+                all_met = True
                 processes = {name: ours.processes[name] for name in ("edge", "server")}
                 for kind, flooded in (await floods(ours.client)).items():
                     if options.only and kind not in options.only:
@@ -140,15 +172,10 @@ async def main(options):
                         (beside_s, statuses), answers = await asyncio.gather(
                             median_s(port, asked, options.seconds), flood(port, flooded, options, directory)
                         )
-                    grown = ", ".join(
-                        f"{name} {rest[name] / MIB:.0f} + {(most[name] - rest[name]) / MIB:.0f} MiB" for name in most
-                    )
-                    print(
-                        f"{kind:13} {grown}; median {beside_s * 1000:.1f} ms, {beside_s / idle_s:.1f} times the idle"
-                        f" one; flood {answers}, beside it {statuses}",
-                        flush=True,
-                    )
+                    all_met &= report(kind, rest, most, beside_s / idle_s, options.connections)
+                    print(f"    median {beside_s * 1000:.1f} ms; flood {answers}, beside it {statuses}", flush=True)
                     await asyncio.sleep(2)
+                return all_met
 
 
 def arguments():
@@ -161,4 +188,4 @@ def arguments():
 
 
 if __name__ == "__main__":
-    asyncio.run(main(arguments()))
+    sys.exit(0 if asyncio.run(main(arguments())) else 1)

@@ -248,7 +248,7 @@ class Exchange(ASGIHTTPConnection):
             self._body_time_left_s -= loop.time() - began
 
     async def _receive_part(self) -> bytes:
-        if self._body_bytes > _LARGE_BODY_BYTES:
+        if self._body_bytes > _LARGE_BODY_BYTES or self._declared_bytes > _LARGE_BODY_BYTES:
             await self._shared.body_pace.wait(self._record.caller.group)
         message = await self._receive()
         self._is_complete = not message["more_body"]
