@@ -17,7 +17,7 @@ from support.wait import wait_until
 from callback import AnswerMode, CallFilter, Response
 
 MIB = 1 << 20
-ROUNDS = count(6, 1800)
+ROUNDS = count(4, 1800)
 WARM_UP = ROUNDS // 3
 AT_ONCE = 10
 """Number of requests of each kind in a round."""

@@ -1,7 +1,7 @@
 """Exchange of one request and its response: the rules for every request, and the path of a call.
 
 1. A body has a limit, with or without a `Content-Length`, and the edge never holds more of it. All bodies together have
-   a limit too, and those of one caller. They count from the head that announces them.
+   a limit too, and those of one caller. They count before they are read.
 2. A caller has a limit of requests in flight.
 3. A response before the end of its request says `Connection: close`. The connection then discards the rest.
 4. A response is complete before its first byte is sent.
@@ -180,13 +180,15 @@ class Exchange(ASGIHTTPConnection):
 
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
         """Read the body, and return the request as a message for a server (rule 6)."""
-        self._body.grow(self._declared_bytes)
-        if self._declared_bytes <= _LARGE_BODY_BYTES:
+        is_large = self._declared_bytes > _LARGE_BODY_BYTES
+        self._body.grow(0 if is_large else self._declared_bytes)
+        if not is_large:
             await self._read_parts(_LARGE_BODY_BYTES)
         self._shared.limits.check_unknown_states(self._record.caller)
         if not self._is_complete:
             if can_look_up(target, self.scope["method"], self._headers):
                 await self._look_up(target)
+            self._body.grow(self._declared_bytes)
             await self._read_parts(self._shared.body_limit_bytes)
         return self._message(target)
 
@@ -196,6 +198,7 @@ class Exchange(ASGIHTTPConnection):
             await self._shared.upstream.look_up(self._message(target, look_up=True))
         except problems.ProblemError:
             self._received.clear()
+            self._body.free()
             with contextlib.suppress(problems.ProblemError):
                 await self._read_parts(self._shared.body_limit_bytes, keep=False)
             raise

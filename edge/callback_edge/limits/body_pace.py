@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-PARTS_PER_TURN: Final = 4
+PARTS_PER_TURN: Final = 8
 """Number of parts, of at most 64 KiB each, that are handled in one turn."""
 
 
