@@ -9,16 +9,19 @@ import os
 import socket
 import uuid
 
+import h2.config
+import h2.connection
+import h2.events
 import httpx
 import pytest
 from support.deployed import HOST, PROXIES, Proxy, running_proxy
-from support.edge import FIXED
+from support.edge import FIXED, control_plane, running_edge
 from support.secrets import Haystack
 from support.store import free_port
 from support.wait import wait_until
 
 from callback import Redirect, Response
-from callback_edge.http.config import EdgeConfig
+from callback_edge.settings import EdgeSettings
 
 
 @pytest.mark.parametrize("kind", PROXIES)
@@ -157,6 +160,40 @@ async def test_no_other_protocol_reaches_an_edge(fleet, proxy, http, upgrade):
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     assert (await http.get(proxy.own(case.url), headers=upgrade)).status_code == 200
     assert "upgrade" not in (await the_call(fleet, case)).headers
+
+
+async def asked_over_http2(proxy, headers, data):
+    """Send a request over HTTP/2 as it is, and return the status. It is None if the proxy refused the stream."""
+    reader, writer = await proxy.connect(alpn="h2")
+    client = h2.connection.H2Connection(h2.config.H2Configuration(validate_outbound_headers=False))
+    client.initiate_connection()
+    client.send_headers(1, headers)
+    client.send_data(1, data)
+    writer.write(client.data_to_send())
+    try:
+        async with asyncio.timeout(60):
+            while received := await reader.read(65_536):
+                for event in client.receive_data(received):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        return int(dict(event.headers)[b":status"])
+                    if isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
+                        return None
+                writer.write(client.data_to_send())
+    finally:
+        writer.close()
+    return None
+
+
+@pytest.mark.parametrize("data", [b"", b"early data"], ids=["alone", "with early data"])
+async def test_a_websocket_over_http2_is_refused_and_is_no_call(fleet, proxy, data):
+    """haproxy would send it to an edge as a GET."""
+    case = await fleet.client.generate_callback_url("record", Response("thank you"))
+    headers = [
+        (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", HOST),
+        (":path", proxy.own(case.url)), ("sec-websocket-version", "13"),
+    ]  # fmt: skip
+    assert await asked_over_http2(proxy, headers, data) in {"haproxy": (501,), "nginx": (400, 405, None)}[proxy.kind]
+    assert [call async for call in fleet.client.list_calls(case.case_id)] == []
 
 
 async def test_an_answer_arrives_unchanged(fleet, proxy, http):
@@ -298,7 +335,7 @@ class Breaking:
     async def serve(self, reader, writer):
         try:
             while True:
-                async with asyncio.timeout(EdgeConfig.keep_alive_timeout):
+                async with asyncio.timeout(EdgeSettings().keep_alive_timeout_s):
                     head = await reader.readuntil(b"\r\n\r\n")
                 self.requests.append(head.partition(b"\r\n")[0].decode())
                 if not self.answer:
@@ -361,6 +398,22 @@ async def test_a_connection_is_closed_before_an_edge_would_close_it(tmp_path, ki
         assert (await http.get("/cb/x")).text == "ok"
         await wait_until(lambda: edges[0].ended_by or edges[1].ended_by, what="the end of a connection")
         assert edges[0].ended_by + edges[1].ended_by == ["proxy"]
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+async def test_no_request_fails_after_its_connections_were_idle(tmp_path, kind):
+    """The edge's idle time is a little longer than that of the proxy: here 1 s and 4 s, usually 60 s and 75 s."""
+    async with control_plane() as plane, running_edge(plane.target, keep_alive_timeout_s=4) as edge:
+        addresses = [(f"127.0.0.1:{edge.port}", f"127.0.0.1:{edge.admin_address.port}")] * 2
+        async with running_proxy(kind, tmp_path / kind, addresses) as proxy, proxy.browser() as http:
+
+            async def call_after(idle_s):
+                await asyncio.sleep(idle_s)
+                return (await http.post(f"/cb/{uuid.uuid4()}", content=b"x")).status_code
+
+            for _ in range(2):
+                codes = await asyncio.gather(*(call_after(n / 10) for n in range(50)))
+                assert set(codes) == {200}
 
 
 async def test_haproxy_sends_no_requests_to_an_edge_that_is_not_ready(tmp_path):

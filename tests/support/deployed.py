@@ -221,8 +221,9 @@ class Proxy:
             self.process.terminate()
             self.process.wait(30)
 
-    async def connect(self):
+    async def connect(self, alpn="http/1.1"):
         """Open a connection over TLS, and return its reader and writer."""
+        self.trust.set_alpn_protocols([alpn])
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
 
     def browser(self, **options):
