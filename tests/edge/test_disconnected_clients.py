@@ -15,8 +15,11 @@ from support.edge import (
     new_state,
     plain,
     refusing,
+    running_edge,
 )
 from support.wait import wait_until
+
+from callback_edge.upstream import channel
 
 
 def close(sock):
@@ -90,10 +93,45 @@ async def test_a_caller_that_is_gone_before_its_answer_is_reported_once(plane, e
     assert plane.gone == ["call-1"]
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_caller_that_hangs_up_is_reported_while_its_call_runs_also_on_a_stream_that_was_replaced(
+    plane, monkeypatch, is_replaced
+):
+    if is_replaced:
+        monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
+    gate = asyncio.Event()
+    plane.script = answering_after(gate, plain(b"ok", call_id="call-1"))
+    plane.knows_gone = True
+    async with running_edge(plane.target) as edge:
+        client = socket.create_connection(("127.0.0.1", edge.port))
+        client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
+        await plane.until(lambda: plane.started)
+        opened = plane.opened
+        await wait_until(lambda: not is_replaced or plane.opened > opened + 2 * channel.STREAM_COUNT)
+        close(client)
+        await wait_until(lambda: plane.gone_numbers)
+        assert not plane.ended
+        gate.set()
+        await plane.until(lambda: plane.ended)
+        await wait_until(lambda: not edge.upstream._calls)
+    assert (len(plane.gone_numbers), plane.gone) == (1, [])
+
+
+async def test_the_callers_of_an_edge_that_gives_up_are_reported(plane, edge):
+    gate = asyncio.Event()
+    plane.script = answering_after(gate)
+    waiting = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+    await plane.until(lambda: plane.started)
+    edge.upstream.give_up()
+    assert (await waiting).status == 503
+    await wait_until(lambda: plane.gone_numbers)
+    gate.set()
+
+
 async def test_a_caller_that_gets_its_answer_is_not_reported(plane, edge):
     plane.script = answering(plain(b"ok", call_id="call-1"))
     assert (await ask(edge, f"/cb/{new_state()}")).body == b"ok"
-    assert plane.gone == []
+    assert (plane.gone, plane.gone_numbers) == ([], [])
 
 
 async def test_every_call_ends_when_callers_hang_up_at_random_moments(plane, edge):

@@ -19,6 +19,7 @@ from callback_server.store.transitions import (
     erase_calls,
     finish_call,
     finish_delivery,
+    mark_caller_gone,
     mark_fallback,
     replay_call,
     set_response,
@@ -30,7 +31,7 @@ SCRIPTS = [
     module.SCRIPT
     for module in (
         claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, list_cases,
-        list_owner_calls, mark_fallback, replay_call, set_response, sweep_partition, take_deliveries,
+        list_owner_calls, mark_caller_gone, mark_fallback, replay_call, set_response, sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 

@@ -153,7 +153,11 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         self.opened = 0
         """Number of streams, accepted or not."""
         self.gone = []
-        """Calls whose caller was reported gone."""
+        """Calls whose caller was reported gone after their result."""
+        self.gone_numbers = []
+        """Numbers of the calls whose caller was reported gone over their stream."""
+        self.knows_gone = False
+        """Whether results say that the caller is known to be gone."""
         self.started = 0
         self.ended = 0
         self.cancelled = 0
@@ -171,7 +175,9 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             async with writing:
                 await context.write(edge_service_pb2.StreamInvocationsResponse(readiness=readiness))
             async for message in requests:
-                self.batches.append(len(message.invocations))
+                self.gone_numbers += message.gone_numbers
+                if message.invocations:
+                    self.batches.append(len(message.invocations))
                 for each in message.invocations:
                     calls.add(asyncio.create_task(self._answer(each, context, writing)))
             if calls:
@@ -207,6 +213,7 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             raise
         except Exception as error:  # as gRPC reports it
             answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
+        answer.caller_gone = self.knows_gone
         async with writing:
             await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
         self._count("ended")

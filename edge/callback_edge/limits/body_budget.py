@@ -52,7 +52,7 @@ class BodyBudget:
 
 
 class BodyReservation:
-    """Reserved bytes of one body. Whoever has the body frees them."""
+    """Reserved bytes of one body. The code that drops the body frees them."""
 
     def __init__(self, budget: BodyBudget, group: str) -> None:
         self._budget = budget
