@@ -579,17 +579,18 @@ class LifeMachine(RuleBasedStateMachine):
         assert is_marked is model.mark_fallback(call_id, accepts=accepts)
 
     @precondition(lambda self: self._running())
-    @rule(data=st.data(), lost=st.booleans(), then=st.sampled_from([None, "take", "erase"]))
-    def an_attempt_after_a_fallback_does_not_end_its_call(self, data, lost, then):
-        """No handler is asked, or its server is lost. Then the next attempt starts, or the call is erased."""
+    @rule(data=st.data(), end=st.sampled_from([NOT_STARTED, FAILED, "lost"]),
+          then=st.sampled_from([None, "take", "erase"]))  # fmt: skip
+    def an_attempt_after_a_fallback_may_not_end_its_call(self, data, end, then):
+        """No handler is asked, it fails, or its server is lost. Then the next attempt starts, or the call is erased."""
         call_id = data.draw(st.sampled_from(self._running()))
         call = self._known(call_id)
         self._mark_fallback(call_id)
-        if lost and call in self._in_lease():
+        if end == "lost" and call in self._in_lease():
             self._end_lease(call, EARLY)
             self.sweep()
-        elif not lost:
-            self._finish(call_id, NOT_STARTED, False, b"", due=NOW)
+        elif end != "lost":
+            self._finish(call_id, end, False, b"", due=NOW)
         if then == "take":
             self.take(paused=False)
         elif then == "erase":
