@@ -247,7 +247,7 @@ async def test_without_open_files_the_edge_accepts_again_later(plane, edge, log,
     monkeypatch.setattr(edge.listener, "_socket", Full())
     (answer,) = parse_answers(await edge.rest(*await sent(edge)))
     assert answer.status == 200
-    assert [entry["event"] for entry in log] == ["accept_failed"]
+    assert "accept_failed" in [entry["event"] for entry in log]
 
 
 async def sent(edge):
