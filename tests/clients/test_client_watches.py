@@ -29,7 +29,7 @@ from callback import (
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
-from callback_server import watch as feed
+from callback_server import watch
 
 CREATED, STARTED, ENDED, CLOSED = (
     CallEventType.CASE_CREATED, CallEventType.CALL_STARTED, CallEventType.CALL_ENDED, CallEventType.CASE_CLOSED,
@@ -268,7 +268,7 @@ async def test_an_invalid_watch_is_refused_at_once(services, watching, monkeypat
     with pytest.raises(InvalidRequestError):
         async with watching(services.address, case_id="5"):
             pytest.fail("it watches")
-    monkeypatch.setattr(feed, "MAX_WATCHERS", 0)
+    monkeypatch.setattr(watch, "MAX_WATCHERS", 0)
     with pytest.raises(TooManyWatchersError):
         async with watching(services.address):
             pytest.fail("it watches")

@@ -15,7 +15,7 @@ from callback import Reject, Response
 from callback_server.domain.call import CallFailure
 
 
-class Figures:
+class Metrics:
     """Samples of a process at one moment, by name and labels."""
 
     def __init__(self, text):
@@ -30,11 +30,11 @@ class Figures:
         return self._values.get((name, tuple(sorted(labels.items()))), 0)
 
 
-async def figures(system, process):
+async def metrics(system, process):
     answer = await system.http.get(f"http://{process.facts['admin']}/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
-    return Figures(answer.text)
+    return Metrics(answer.text)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
             await system.http.get(gone.url)
         await system.http.get("/cb/00000000-0000-4000-8000-000000000000")
 
-        now = await figures(system, system.server)
+        now = await metrics(system, system.server)
         calls = {
             (sample.labels["outcome"], sample.labels["reason"]): sample.value
             for sample in now.families["callback_calls"].samples
@@ -103,10 +103,10 @@ async def test_calls_in_flight_go_up_and_down(store_of, tmp_path, handler):
         made = [await system.client.generate_callback_url("work", Response("ok")) for _ in range(3)]
         calling = [asyncio.create_task(system.http.get(each.url)) for each in made]
         await handler.until_started(3)
-        assert (await figures(system, system.server))("callback_calls_in_flight") == 3
+        assert (await metrics(system, system.server))("callback_calls_in_flight") == 3
         handler.gate.set()
         await asyncio.gather(*calling)
-        assert (await figures(system, system.server))("callback_calls_in_flight") == 0
+        assert (await metrics(system, system.server))("callback_calls_in_flight") == 0
 
 
 async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, handler):
@@ -123,13 +123,13 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
             await system.server.start()
 
             async def lease_ended():
-                return (await figures(system, system.server))("callback_leases_ended_total") == 1
+                return (await metrics(system, system.server))("callback_leases_ended_total") == 1
 
             await wait_until(lease_ended, what="the end of the lease")
             store.kill()
 
             async def down():
-                now = await figures(system, system.server)
+                now = await metrics(system, system.server)
                 return now("callback_store_errors_total", outcome="refused") and not now("callback_store_up")
 
             await wait_until(down, what="a store that is down")
@@ -138,7 +138,7 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
             store.start()
 
             async def up():
-                return (await figures(system, system.server))("callback_store_up")
+                return (await metrics(system, system.server))("callback_store_up")
 
             await wait_until(up, what="a store that is up")
             assert (await system.http.get(f"http://{system.server.facts['admin']}/readyz")).text == "ok\n"
@@ -167,7 +167,7 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
         made = await system.client.generate_callback_url("record", Response("ok"), labels={"order": "five"})
         await system.http.get(made.url)
         for process in (system.server, system.edge):
-            for name, family in (await figures(system, process)).families.items():
+            for name, family in (await metrics(system, process)).families.items():
                 if not name.startswith("callback_"):
                     continue  # metrics of the library itself, about Python and the process
                 assert re.fullmatch("callback(_[a-z]+)+", name)
@@ -182,7 +182,7 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
 
 async def test_series_for_alerts_start_at_0(store_of, tmp_path):
     async with running_system(tmp_path, store_of()) as system:
-        server, edge = await figures(system, system.server), await figures(system, system.edge)
+        server, edge = await metrics(system, system.server), await metrics(system, system.edge)
 
     def series(now, family, label):
         return {sample.labels[label] for sample in now.families[family].samples if sample.name == f"{family}_total"}

@@ -224,15 +224,15 @@ async def test_a_bug_in_a_profile_refuses_the_request_and_is_logged_without_its_
 
 
 async def test_each_claim_and_each_verification_is_timed_and_a_repeated_message_counted(up):
-    def figures():
+    def metrics():
         stages = ("claim", "verify", "handler")
         timed = [REGISTRY.get_sample_value("callback_call_stage_seconds_count", {"stage": each}) for each in stages]
         return [*timed, REGISTRY.get_sample_value("callback_messages_repeated_total", {"profile": "it"}) or 0]
 
-    made, before = await generate(up), figures()
+    made, before = await generate(up), metrics()
     for _ in range(3):
         await deliver(up, made)
-    assert [now - then for now, then in zip(figures(), before, strict=True)] == [6, 3, 1, 2]
+    assert [now - then for now, then in zip(metrics(), before, strict=True)] == [6, 3, 1, 2]
 
 
 @pytest.mark.parametrize("multiple", [False, True])

@@ -84,8 +84,8 @@ async def test_events_of_all_partitions_are_read_from_a_position_on(store):
         behind(events).digest,
     )
     another = await store.new()
-    place = await resolve_token(store.scripts, ResumeToken.from_text(ends.token()))
-    events, more = await read_events(store.scripts, place)
+    start = await resolve_token(store.scripts, ResumeToken.from_text(ends.token()))
+    events, more = await read_events(store.scripts, start)
     assert [(each.partition, each.number) for each in events] == [(another, made.count(another) + 1)]
 
 
@@ -119,8 +119,8 @@ async def test_the_last_ten_thousand_events_are_kept_and_a_position_before_them_
     for position, lost in ((beginning, True), (behind([first]), True), (behind([second]), False), (ends, False)):
         assert (await read_events(store.scripts, position) is None) is lost
         at_beginning = position is beginning  # if the position knows no event, it is found, but later events are lost
-        place = await resolve_token(store.scripts, ResumeToken.from_text(position.token()))
-        assert (place is None) is (lost and not at_beginning)
+        start = await resolve_token(store.scripts, ResumeToken.from_text(position.token()))
+        assert (start is None) is (lost and not at_beginning)
 
 
 async def test_a_position_is_lost_if_other_events_have_its_numbers(store):

@@ -164,14 +164,14 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
         await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
         sweeper = Sweeper(cases.scripts, Recording(), retention_ms=-60_000, notify_due=lambda _: None)
         working = [asyncio.create_task(sweeper.run_sweeps())]
-        elsewhere = [case for case in made if keys.partition_of(case.id) != 0]
+        in_other_partitions = [case for case in made if keys.partition_of(case.id) != 0]
 
         async def closed():
-            found = [await read_case(cases.scripts, case.id) for case in elsewhere]
+            found = [await read_case(cases.scripts, case.id) for case in in_other_partitions]
             return all(case is None or case.status is CaseStatus.CLOSED for case in found)
 
         async def dropped():
-            return not any([await read_case(cases.scripts, case.id) for case in elsewhere])
+            return not any([await read_case(cases.scripts, case.id) for case in in_other_partitions])
 
         try:
             async with asyncio.timeout(20):

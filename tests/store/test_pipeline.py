@@ -187,8 +187,8 @@ async def test_commands_on_a_connection_that_breaks_are_unknown_and_not_sent_aga
 
 
 async def test_commands_on_a_socket_that_times_out_are_unknown(store_of, monkeypatch):
-    def gives_up(lane, _data):
-        lane.connection_lost(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+    def gives_up(connection, _data):
+        connection.connection_lost(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
 
     async with connect(store_of().url) as client:
         pipeline = Pipeline(client)
@@ -208,7 +208,7 @@ async def test_a_connection_with_a_malformed_reply_is_closed(store_of, monkeypat
         pipeline = Pipeline(client)
         first = await pipeline.send(KEY, "CLIENT", "ID")
         with monkeypatch.context() as patched:
-            patched.setattr(PipelinedConnection, "data_received", lambda lane, data: receive(lane, data + wrong))
+            patched.setattr(PipelinedConnection, "data_received", lambda self, data: receive(self, data + wrong))
             assert await pipeline.send(KEY, "CLIENT", "ID") == first
         assert await pipeline.send(KEY, "CLIENT", "ID") > first
 
@@ -219,7 +219,7 @@ async def test_commands_without_a_reply_in_time_are_unknown(store_of, monkeypatc
         pipeline = Pipeline(client)
         assert await pipeline.send(KEY, *ECHO, "x") == b"x"
         with monkeypatch.context() as patched:
-            patched.setattr(PipelinedConnection, "data_received", lambda lane, _data: receive(lane, b"?no reply\r\n"))
+            patched.setattr(PipelinedConnection, "data_received", lambda self, _data: receive(self, b"?no reply\r\n"))
             with pytest.raises(StoreError, match="Protocol error") as caught, store_errors():
                 await pipeline.send(KEY, *ECHO, "y")
         assert caught.value.maybe_done

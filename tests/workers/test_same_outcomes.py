@@ -76,7 +76,7 @@ SCENARIOS = {
             "an unknown verdict": handler_pb.HandleCallbackResponse(verdict=9),
             "a code of a redirect": accepted(pb.Response(response_code=302)),
             "a redirect without a URL": accepted(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
-            "a URL elsewhere": accepted(pb.Response(response_redirect_url="//evil.example")),
+            "a URL of another site": accepted(pb.Response(response_redirect_url="//evil.example")),
             "a header that is none": accepted(pb.Response(response_headers=headers("a b"))),
             "a header that is not its own": accepted(pb.Response(response_headers=headers("connection"))),
             "a rejection without a URL": rejected(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
@@ -115,11 +115,11 @@ async def pushed(store, does):
 
 
 @contextlib.asynccontextmanager
-async def worked(store, does, *, elsewhere=False):
-    """Run the services with a worker, at another replica if it is `elsewhere`."""
+async def worked(store, does, *, at_other_replica=False):
+    """Run the services with a worker, at another replica if it is `at_other_replica`."""
     async with contextlib.AsyncExitStack() as stack:
         up = await stack.enter_async_context(running_services(store, activities=activities()))
-        at = await stack.enter_async_context(running_services(store)) if elsewhere else up
+        at = await stack.enter_async_context(running_services(store)) if at_other_replica else up
         if does == NOBODY:
             yield up, ""
             return
@@ -173,7 +173,7 @@ def activities():
 KINDS = {
     "push": pushed,
     "a worker here": worked,
-    "a worker elsewhere": lambda store, does: worked(store, does, elsewhere=True),
+    "a worker at another replica": lambda store, does: worked(store, does, at_other_replica=True),
     "the client's worker": client,
 }
 WITHOUT_VERDICT = {name for name in SCENARIOS if "verdict" in name}

@@ -28,12 +28,12 @@ async def services(store_of):
         yield up
 
 
-def figure(name):
+def metric(name):
     return REGISTRY.get_sample_value(name)
 
 
 def waiting():
-    return figure("callback_worker_calls_waiting")
+    return metric("callback_worker_calls_waiting")
 
 
 class Watched:
@@ -77,8 +77,8 @@ async def test_a_thousand_calls_wait_for_three_workers_and_none_gets_more_calls_
         called = await asyncio.gather(*(Called.make(services, "act") for _ in range(1000)))
         await wait_until(lambda: sum(watched.now.values()) == 26, what="all slots occupied")
         await wait_until(lambda: waiting() == 974, what="the others waiting")
-        assert figure("callback_worker_slots_free") == 0
-        assert figure("callback_workers") == 3
+        assert metric("callback_worker_slots_free") == 0
+        assert metric("callback_workers") == 3
         watched.gate.set()
         await asyncio.gather(*(each.answer for each in called))
     assert watched.most == slots
@@ -201,10 +201,10 @@ async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
 
     for number in range(12):
         await round_(number)
-    await wait_until(lambda: figure("callback_workers") == 0, what="workers gone")
+    await wait_until(lambda: metric("callback_workers") == 0, what="workers gone")
     tasks, files = held()
     for number in range(count(200, 5000)):
         await round_(number)
-    await wait_until(lambda: figure("callback_workers") == 0, what="workers gone")
+    await wait_until(lambda: metric("callback_workers") == 0, what="workers gone")
     await wait_until(lambda: held()[0] <= tasks + 2, what="as many tasks as before")
     assert held()[1] <= files + 3
