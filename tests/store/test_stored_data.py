@@ -137,10 +137,11 @@ async def adopt(machine, version):
 
 async def model_call(client, case, call_id, now_ms):
     partition = keys.partition_of(case.id)
-    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim, sent = (
+    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim, sent, gone = (
         await client.hmget(
             keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "effect",
             "answer_digest", "delivery", "attempts_started", "ended_fencing_token", "at_claim", "fallback_sent",
+            "caller_gone",
         )
     )  # fmt: skip
     lease = await client.zscore(keys.key(partition, "leases"), call_id)
@@ -151,6 +152,7 @@ async def model_call(client, case, call_id, now_ms):
         effect=unpack_effect(effect or b""), answer_digest=(digest or b"").decode(),
         delivery=delivery and delivery.decode(), attempts_started=int(started or 0),
         ended_fencing_token=ended and int(ended), at_once=at_claim == b"1", marked=sent == b"1",
+        caller_gone=gone == b"1",
     )  # fmt: skip
 
 
