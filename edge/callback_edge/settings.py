@@ -92,7 +92,8 @@ class EdgeSettings(ProcessSettings):
     peer counts as the caller, and the limits per address do not apply, because a peer may be a proxy for all
     callers."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
-    """Maximum number of open connections. A further connection gets a 503 and is closed."""
+    """Maximum number of open connections. A further connection gets a 503 and is closed, unless another one has been
+    idle for 5 seconds: then that one is closed."""
     max_body_bytes_in_flight: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
     """Maximum bytes of bodies in flight, of all callers: request bodies from their announcement until a server has
     them, and responses until they are sent. A request whose body does not fit gets a 503 before the edge reads it. At
@@ -103,7 +104,8 @@ class EdgeSettings(ProcessSettings):
     no limit."""
     max_connections_per_address: Annotated[int, Field(ge=0)] = 512
     """Maximum number of open connections of one caller (an IPv4 address or a /64 of IPv6). A further connection gets a
-    429 and is closed. Applies only if `trusted_proxies` is set, and never to those proxies. 0: no limit."""
+    429 and is closed, unless another one of that caller has been idle for 5 seconds: then that one is closed. Applies
+    only if `trusted_proxies` is set, and never to those proxies. 0: no limit."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
     """Maximum number of requests that wait for the servers, including those of callers that disconnected. A further
     request gets a 503."""

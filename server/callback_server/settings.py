@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
 from callback_server.domain.retries import Retries
-from callback_server.domain.url import host_of, normal_origin
+from callback_server.domain.url import host_of, normalize_origin
 from callback_server.store.connection.client import check_url, with_password
 from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
@@ -49,16 +50,16 @@ def _url(pattern: re.Pattern[str], rule: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_IN_ONE_SPELLING: Final = AfterValidator(normal_origin)
+_NORMALIZED: Final = AfterValidator(normalize_origin)
 _AS_URL: Final = Field(json_schema_extra={"format": "URL"})
 BoxUrl = Annotated[
     str,
     _url(_BOX_URL, "http(s)://host or http(s)://host:port, without a path, because the edge serves /cb/ at the root"),
-    _IN_ONE_SPELLING,
+    _NORMALIZED,
     _AS_URL,
 ]
 AlternativeDomain = Annotated[
-    str, _url(_ALTERNATIVE_DOMAIN, "https://host or https://host:port, without a path"), _IN_ONE_SPELLING, _AS_URL
+    str, _url(_ALTERNATIVE_DOMAIN, "https://host or https://host:port, without a path"), _NORMALIZED, _AS_URL
 ]
 PlatformUrl = Annotated[
     str, _url(_PLATFORM_URL, "an http(s) URL without user, query, fragment, or a slash at its end"), _AS_URL
@@ -159,8 +160,10 @@ class ServerSettings(ProcessSettings):
     """The base of redirects to `/path`. None: such redirects are refused."""
     alternative_domains: list[AlternativeDomain] | None = None
     """The allowed alternative domains, as in `https://pay.example`. None: any."""
-    cookie_domains: dict[AlternativeDomain, str] = Field(default_factory=dict)
-    """Alternative domains that are reserved for one owner each, by its name. Only there may responses set cookies."""
+    cookie_domains: dict[AlternativeDomain, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Alternative domains that are reserved for one owner each, by its name. Only there may responses set cookies. The
+    callbacks of all owners can be called there, and their handlers get the cookies that a browser sends: reserve a
+    host only among owners that trust each other."""
     state_key: SecretStr | None = None
     """The key that the URL of a `request_id` is derived from, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
@@ -204,9 +207,10 @@ class ServerSettings(ProcessSettings):
     max_body_bytes_in_flight: int = Field(default=256 * 1024 * 1024, ge=1)
     """Maximum bytes of request bodies of the calls that this process runs at a time. Further callers get a 503. At
     least the `body_limit_bytes` of the edges. A held call does not count once it is stored."""
-    max_body_bytes_in_flight_per_owner: int | None = Field(default=128 * 1024 * 1024, ge=1)
+    max_body_bytes_in_flight_per_owner: int = Field(default=128 * 1024 * 1024, ge=0)
     """Maximum bytes of request bodies of the calls of one owner that this process runs at a time. Further requests with
-    a body get a 429. Calls that arrive at the same moment can exceed it. None: no limit."""
+    a body get a 429. Calls that arrive at the same moment can exceed it. Without principals there is one owner, and
+    this is its limit. 0: no limit."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
     """Maximum number of deliveries that this process runs at a time. Further ones wait."""
     drain_s: StopSeconds = 2
@@ -228,6 +232,14 @@ class ServerSettings(ProcessSettings):
     def _store_url(cls, url: str) -> str:
         check_url(url)
         return url
+
+    @field_validator("cookie_domains", mode="before")
+    @classmethod
+    def _each_domain_once(cls, domains: object) -> object:
+        """Refuse two spellings of a domain, which become one key."""
+        if isinstance(domains, Mapping) and len({normalize_origin(str(domain)) for domain in domains}) < len(domains):
+            raise ValueError("a domain is reserved twice, in different spellings (upper case, or the port 443)")
+        return domains
 
     @model_validator(mode="after")
     def _cookie_domains(self) -> ServerSettings:

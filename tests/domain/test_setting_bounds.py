@@ -10,6 +10,7 @@ from callback_process.settings import SettingsError
 from callback_server.access.tokens import check_name
 from callback_server.contract.validation import violations
 from callback_server.domain.case import FORM, RECORD
+from callback_server.limits.body_bytes import BodyBytes
 from callback_server.settings import ServerSettings
 
 
@@ -77,6 +78,16 @@ from callback_server.settings import ServerSettings
             "cookie_domains: the host of https://pay.example:8443 is also that of orders",
         ),
         (
+            "server.cookie_domains",
+            '"https://pay.example" = "orders"\n"https://Pay.example:443" = "refunds"',
+            "cookie_domains ({path}): a domain is reserved twice",
+        ),
+        (
+            "server.cookie_domains",
+            '"https://pay.example" = ""',
+            "cookie_domains.https://pay.example ({path}): must",
+        ),
+        (
             "activities.a",
             'target = "127.0.0.1:99999"',
             "activities.a.target ({path}): is not valid. Use HOST:PORT or a gRPC",
@@ -131,6 +142,14 @@ def test_invalid_settings_are_refused_by_name(tmp_path, table, line, said):
 )
 def test_a_handler_is_where_grpc_can_connect_to(target):
     assert ServerSettings(activities={"a": {"target": target}}).activities["a"].target == target
+
+
+def test_an_owner_can_have_no_limit_of_bodies_of_its_own(tmp_path):
+    path = tmp_path / "callback.toml"
+    path.write_text("[server]\nmax_body_bytes_in_flight_per_owner = 0\n")
+    limit = BodyBytes(1000, ServerSettings.load(path).max_body_bytes_in_flight_per_owner)
+    limit.reserve(1000).charge("orders")
+    assert not limit.limited()
 
 
 def test_urls_of_hosts_are_read_in_any_spelling():

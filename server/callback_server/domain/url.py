@@ -10,7 +10,7 @@ from callback_server.domain.ids import is_state
 _HANDED_OUT: Final = re.compile(r"[^?]*/(?:cb/([^/?]+)|cbq/([^/?]+)\?\2=(.+))")
 
 
-def normal_origin(origin: str) -> str:
+def normalize_origin(origin: str) -> str:
     """Return an origin in its one spelling: in lower case, and without the default port of its scheme."""
     origin = origin.lower()
     return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
@@ -22,7 +22,7 @@ def host_of(origin: str) -> str:
 
 
 def callback_url(base: str, state: str, parameter: str) -> str:
-    """Return the URL to hand out. `base` is an origin with or without a path, without a slash at its end."""
+    """Return the URL to hand out. `base` is an origin, without a path."""
     if parameter:
         return f"{base}/cbq/{parameter}?{parameter}={state}"
     return f"{base}/cb/{state}"

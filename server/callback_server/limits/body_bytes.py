@@ -20,8 +20,8 @@ _WAIT_MS: Final = 1000
 class BodyBytes:
     """The bytes of the bodies in flight."""
 
-    def __init__(self, max_bytes: int, max_bytes_per_owner: int | None) -> None:
-        """Create a limit, for all owners together and for each. None: an owner may use all."""
+    def __init__(self, max_bytes: int, max_bytes_per_owner: int) -> None:
+        """Create a limit, for all owners together and for each. 0: an owner may use all."""
         self._max_bytes = max_bytes
         self._max_bytes_per_owner = max_bytes_per_owner
         self._reserved = 0
@@ -42,7 +42,7 @@ class BodyBytes:
     def limited(self) -> Sequence[tuple[str, int]]:
         """Return the owners that have used their share, each with the milliseconds until its next call may come."""
         most = self._max_bytes_per_owner
-        if most is None:
+        if not most:
             return ()
         return [(owner, _WAIT_MS) for owner, size in self._by_owner.items() if size >= most]
 

@@ -55,7 +55,7 @@ DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
 
-_MARKS: Final[Mapping[int, CallFilter]] = {
+_FILTERS: Final[Mapping[int, CallFilter]] = {
     pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
     pb2.CALL_FILTER_DEAD: CallFilter.DEAD,
 }
@@ -273,7 +273,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         async with self._listing[caller.name]:
             call_ids, more = await list_owner_calls(
                 self._scripts,
-                _MARKS[request.filter],
+                _FILTERS[request.filter],
                 owner=owner,
                 after=after,
                 limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),

@@ -25,7 +25,7 @@ from callback_server.domain.case import (
 from callback_server.domain.cookies import CookieDomains, cookie_problems
 from callback_server.domain.guard import CONFIRM_PARAMETER
 from callback_server.domain.response import in_field, problems
-from callback_server.domain.url import normal_origin
+from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
 from callback_server.store.pointers import new_pointed_state, pointed_state
 
@@ -61,7 +61,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         RequestIdUnsupportedError: There is a `request_id`, and the server has no `state_key`.
     """
     activity = request.callback_activity
-    domain = normal_origin(request.alternative_domain)
+    domain = normalize_origin(request.alternative_domain)
     cookie_host = policy.cookie_domains.host(domain, owner)
     answer_mode = converters.answer_mode_from(request.answer_mode) or _default_answer_mode(activity)
     response = converters.response_from(request.response)
