@@ -7,7 +7,7 @@ The stop:
 1. `/readyz` answers 503, and each answer is the last of its connection. This lasts `drain_s`, so that a proxy in front
    notices and uses another edge.
 2. The listener accepts no more connections, and waits for running requests until the end of `grace_s`.
-3. Calls whose callers hung up may continue until the same time. Then every call ends with OUTCOME_UNKNOWN.
+3. Calls whose callers disconnected may continue until the same time. Then every call ends with OUTCOME_UNKNOWN.
 4. The connections to the servers close.
 """
 
@@ -97,7 +97,7 @@ class Edge:
         end = loop.time() + self._settings.grace_s
         loop.call_at(end, self.upstream.give_up)
         await self.listener.stop(self._settings.grace_s)
-        await self.upstream.wait_idle(max(0, end - loop.time()))  # calls whose callers hung up
+        await self.upstream.wait_idle(max(0, end - loop.time()))  # calls whose callers disconnected
 
     async def _why_not_ready(self) -> str:
         return "stopping" if self._is_stopping else self.upstream.why_not_ready()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from support.handler import handler_service
-from support.system import running_system
+from support.system import is_idle, running_system
 from support.wait import wait_until
 
 from callback import CallFilter, CallStatus, Response
@@ -150,6 +150,7 @@ async def test_a_caller_that_hangs_up_as_its_call_ends_is_marked_or_has_its_answ
                 return was_answered
 
         answered = await asyncio.gather(*(caller(*each) for each in enumerate(made)))
+        await wait_until(lambda: is_idle(system.edge), what="that the edge has no request")
         for case, was_answered in zip(made, answered, strict=True):
 
             async def ended(case_id=case.case_id):

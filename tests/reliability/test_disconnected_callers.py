@@ -48,14 +48,14 @@ async def test_callers_that_hang_up_at_any_moment_leave_every_handler_with_a_rec
                 calls = (await system.client.list_calls_page(case_id)).items
                 if any(call.status is CallStatus.RUNNING for call in calls):
                     return False
-                # Some callers hung up before the server read their requests, so these made no call.
+                # Some callers disconnected before the server read their requests, so these made no call.
                 assert [call.status for call in calls] == [CallStatus.SUCCEEDED] * handler.starts[case_id]
                 assert (case.status is CallbackStatus.CLOSED) is (bool(calls) and not multiple)
                 ended += len(calls)
             return ended == len(handler.calls)
 
         await wait_until(all_ended, what="the end of every call")
-    print(f"\n{callers} callers hung up; {len(handler.calls)} handlers were started, each has its recorded end")
+    print(f"\n{callers} callers disconnected; {len(handler.calls)} handlers were started, each has its recorded end")
     assert len(handler.calls) > callers / 4
     assert max(handler.starts.values()) == 1
 

@@ -7,7 +7,7 @@ import signal
 import grpc
 import pytest
 from server.test_deliveries import pause, resume
-from server.test_held import WAY_OUT, call_of, case_of, generate, invoke
+from server.test_held import FALLBACK, call_of, case_of, generate, invoke
 from support.handlers import accept, override, reject, stub_handler
 from support.leases import end_leases
 from support.proxy import StoreProxy, script_of
@@ -52,7 +52,7 @@ async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handl
         return accept(override(response_body=b"decided"))
 
     async with with_handler(store_of(), script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **WAY_OUT)
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
         got = await invoke(services, made)
         assert (got.response.response_code, got.response.response_body) == (202, b"later")
         assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
@@ -74,7 +74,7 @@ async def test_the_fallback_is_not_sent_if_the_handler_decides_in_time(store_of)
         return accept()
 
     async with with_handler(store_of(), script) as (services, name):
-        fallback = {**WAY_OUT, "answer_deadline": {"seconds": 5}}
+        fallback = {**FALLBACK, "answer_deadline": {"seconds": 5}}
         made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
         assert (await invoke(services, made)).response.response_code == 201
         assert not (await call_of(services, made)).fallback_sent
@@ -95,11 +95,11 @@ async def test_a_stop_cancels_the_decision_on_a_call_before_and_after_its_fallba
                 raise
 
     async with running_services(store_of(), handlers={"act": Stuck()}) as services:
-        for deadline in (WAY_OUT["answer_deadline"], {"seconds": 5}):
-            made = await generate(services, callback_activity="act", **WAY_OUT | {"answer_deadline": deadline})
+        for deadline in (FALLBACK["answer_deadline"], {"seconds": 5}):
+            made = await generate(services, callback_activity="act", **FALLBACK | {"answer_deadline": deadline})
             caller = invoke(services, made)
             caller.add_done_callback(lambda caller: caller.cancelled() or caller.exception())
-            if deadline is WAY_OUT["answer_deadline"]:
+            if deadline is FALLBACK["answer_deadline"]:
                 assert (await caller).response.response_code == 202
         await wait_until(lambda: len(started) == 2, what="both calls")
         await services.control_plane.invoker.cancel()
@@ -109,7 +109,7 @@ async def test_a_stop_cancels_the_decision_on_a_call_before_and_after_its_fallba
 @pytest.mark.parametrize("mode", [pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_UNSPECIFIED])
 async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services, mode):
     activity = "act" if mode else "record"
-    made = await generate(services, callback_activity=activity, answer_mode=mode, **WAY_OUT)
+    made = await generate(services, callback_activity=activity, answer_mode=mode, **FALLBACK)
     assert (await invoke(services, made)).response.response_code == 201
     assert not (await call_of(services, made)).fallback_sent
 
@@ -123,7 +123,7 @@ async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
         return accept()
 
     async with with_handler(store, script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **WAY_OUT)
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
         caller = invoke(services, made)
         await started.wait()
         store.process.send_signal(signal.SIGSTOP)
@@ -169,7 +169,7 @@ async def with_scripted(store, *ends, retries=QUICK, sweeps=True, **settings):
 
 async def answered_with_fallback(services, handler, **more):
     """Make a call whose caller gets the fallback, and return its case once the handler may end."""
-    made = await generate(services, callback_activity="act", **WAY_OUT | more)
+    made = await generate(services, callback_activity="act", **FALLBACK | more)
     code = (await invoke(services, made, request_body=b"body")).response.response_code
     assert code == 202
     handler.gate.set()
@@ -265,7 +265,7 @@ async def test_a_call_that_no_handler_got_in_the_time_of_its_delivery_is_not_sta
 )
 async def test_a_fallback_that_does_not_accept_the_request_starts_no_delivery(store_of, fallback):
     async with with_scripted(store_of(), UNREACHABLE) as (services, it):
-        made = await generate(services, callback_activity="act", **WAY_OUT | {"fallback": fallback})
+        made = await generate(services, callback_activity="act", **FALLBACK | {"fallback": fallback})
         assert (await invoke(services, made)).response.response_code == fallback.response_code
         it.gate.set()
         call = await call_with(services, made, status=NOT_STARTED)
@@ -276,14 +276,14 @@ async def test_a_fallback_that_does_not_accept_the_request_starts_no_delivery(st
 async def test_a_redirect_as_fallback_accepts_the_request(store_of):
     fallback = redirect(response_redirect_url="/later")
     async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
-        made = await generate(services, callback_activity="act", **WAY_OUT | {"fallback": fallback})
+        made = await generate(services, callback_activity="act", **FALLBACK | {"fallback": fallback})
         assert (await invoke(services, made)).response.response_redirect_url == "https://platform.example/later"
         it.gate.set()
         assert (await call_with(services, made, status=SUCCEEDED)).delivery.status == DELIVERED
 
 
 async def test_a_held_call_has_no_delivery_after_its_fallback(services):
-    made = await generate(services, **WAY_OUT)
+    made = await generate(services, **FALLBACK)
     assert (await invoke(services, made)).response.response_code == 202
     call = await call_of(services, made)
     assert (call.status, call.fallback_sent, call.HasField("delivery")) == (RUNNING, True, False)
@@ -295,7 +295,7 @@ async def test_a_call_whose_server_dies_after_the_fallback_goes_on_at_another_wh
     async with with_scripted(store, accept()) as (other, its_handler):
         its_handler.gate.set()
         async with with_scripted(store, sweeps=False) as (one, _handler):
-            made = await generate(one, callback_activity="act", **WAY_OUT | mode)
+            made = await generate(one, callback_activity="act", **FALLBACK | mode)
             assert (await invoke(one, made)).response.response_code == 202
         assert (await call_of(other, made)).status == RUNNING
         assert await end_leases(store) == 1
@@ -319,7 +319,7 @@ async def test_a_server_that_dies_between_the_mark_and_the_answer_leaves_a_call_
         its_handler.gate.set()
         await other.control_plane.scripts.client.script_load(mark_fallback.SCRIPT.source)
         async with with_scripted(proxy, sweeps=False) as (one, _handler):
-            made = await generate(other, callback_activity="act", **WAY_OUT | RETRYABLE)
+            made = await generate(other, callback_activity="act", **FALLBACK | RETRYABLE)
             caller = invoke(one, made)
 
             async def marked():
@@ -336,7 +336,7 @@ async def test_a_server_that_dies_between_the_mark_and_the_answer_leaves_a_call_
 async def test_the_end_of_a_call_and_its_fallback_exclude_each_other(store_of):
     async with with_scripted(store_of(), *[accept()] * 30) as (services, it):
         soon = {"answer_deadline": {"nanos": 100_000_000}}
-        made = [await generate(services, callback_activity="act", **WAY_OUT | soon) for _ in range(30)]
+        made = [await generate(services, callback_activity="act", **FALLBACK | soon) for _ in range(30)]
         callers = [invoke(services, each) for each in made]
         await wait_until(lambda: any(caller.done() for caller in callers), what="the first fallback")
         it.gate.set()  # while others are marked
@@ -348,7 +348,7 @@ async def test_the_end_of_a_call_and_its_fallback_exclude_each_other(store_of):
 
 async def test_a_close_leaves_the_delivery_after_a_fallback_to_its_end(store_of):
     async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
-        made = await generate(services, callback_activity="act", **WAY_OUT)
+        made = await generate(services, callback_activity="act", **FALLBACK)
         await invoke(services, made)
         await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
         it.gate.set()
@@ -388,7 +388,7 @@ async def test_a_request_is_whole_until_it_is_delivered_after_a_fallback_where_i
         services,
         it,
     ):
-        made = await generate(services, callback_activity="act", **WAY_OUT | RETRYABLE)
+        made = await generate(services, callback_activity="act", **FALLBACK | RETRYABLE)
         await invoke(services, made, request_body=b"body", request_headers=[pb.Header(name="x-a", value="1")])
         it.gate.set()
         call = await call_with(services, made, status=SUCCEEDED)

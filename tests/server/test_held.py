@@ -229,8 +229,8 @@ async def test_the_declaration_of_an_activity_alone_does_not_shorten_the_time_fo
     activity = Activity("act", deadline_ms=ActivitySettings(**declared).deadline_ms)
     async with running_services(store, activities={"act": activity}) as services:
         held = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_HOLD}
-        made = await generate(services, **held, **WAY_OUT | {"answer_deadline": {"seconds": seconds}})
-        too_late = WAY_OUT | {"answer_deadline": {"seconds": seconds, "nanos": 1_000_000}}
+        made = await generate(services, **held, **FALLBACK | {"answer_deadline": {"seconds": seconds}})
+        too_late = FALLBACK | {"answer_deadline": {"seconds": seconds, "nanos": 1_000_000}}
         assert (await refusal(generate(services, **held, **too_late))).fields == ["answer_deadline"]
         caller = invoke(services, made)
         call = await call_of(services, made, held=True)
@@ -242,11 +242,11 @@ async def test_the_declaration_of_an_activity_alone_does_not_shorten_the_time_fo
         assert (await caller).response.response_code == 201
 
 
-WAY_OUT = {"answer_deadline": {"nanos": 100_000_000}, "fallback": response(response_code=202, response_body=b"later")}
+FALLBACK = {"answer_deadline": {"nanos": 100_000_000}, "fallback": response(response_code=202, response_body=b"later")}
 
 
 async def test_a_held_call_can_be_answered_after_its_caller_got_the_fallback(services):
-    made = await generate(services, **WAY_OUT)
+    made = await generate(services, **FALLBACK)
     assert (await invoke(services, made)).response.response_body == b"later"
     assert await waiting(services) == [(await call_of(services, made)).call_id]
     await answer(services, await call_of(services, made))

@@ -44,7 +44,7 @@ async def worker_here(store, handlers):
 
 
 @contextlib.asynccontextmanager
-async def worker_elsewhere(store, handlers):
+async def worker_of_another_server(store, handlers):
     async with (
         running_services(store) as up,
         running_services(store) as other,
@@ -63,7 +63,11 @@ async def handler_server(store, handlers):
         yield up
 
 
-KINDS = {"a worker here": worker_here, "a worker elsewhere": worker_elsewhere, "a handler server": handler_server}
+KINDS = {
+    "a worker here": worker_here,
+    "a worker of another server": worker_of_another_server,
+    "a handler server": handler_server,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,7 @@
 """Connection of one client: reads, writes, and limits how long a client can hold it.
 
-1. A connection may be idle, without any byte of a request, for `keep_alive_timeout_s`. Then it closes: without a word
-   after an answer, with a 408 if it has had no request.
+1. A connection may be idle, without any byte of a request, for `keep_alive_timeout_s`. Then it closes: without a
+   response after an answer, with a 408 if it has had no request.
 2. A head that has begun has `head_timeout_s` to arrive. Then the client gets a 408.
 3. The last answer ends the edge's side of the connection. The edge then reads and discards what the client still sends,
    for `LINGER_S` at most. A socket that is closed with unread bytes resets its connection, and the client may never see
