@@ -11,11 +11,12 @@ from server.test_held import FALLBACK, call_of, case_of, generate, invoke
 from support.handlers import accept, override, reject, stub_handler
 from support.leases import end_leases
 from support.proxy import StoreProxy, script_of
-from support.services import redirect, response, running_services
+from support.services import redirect, refusal, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError, Reply
@@ -140,11 +141,12 @@ async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
 class Scripted:
     """Handler in this process. Each attempt waits for `gate`, and then has the next of its ends: answers or failures.
 
-    `got` lists the attempts and requests that came. After the last end, an attempt waits for ever.
+    `got` lists the attempts and requests that came, `refused` the answers that cannot be rendered. After the last end,
+    an attempt waits for ever.
     """
 
     def __init__(self, *ends):
-        self.ends, self.gate, self.got = [*ends], asyncio.Event(), []
+        self.ends, self.gate, self.got, self.refused = [*ends], asyncio.Event(), [], []
 
     async def handle(self, grant, request, *, timeout_s):
         self.got.append((grant.attempt, request))
@@ -154,7 +156,7 @@ class Scripted:
         end = self.ends.pop(0)
         if isinstance(end, CallFailure):
             raise HandlerError(end, "scripted")
-        return Reply(end, lambda _refusal: None)
+        return Reply(end, self.refused.append)
 
 
 @contextlib.asynccontextmanager
@@ -217,6 +219,8 @@ async def test_until_a_handler_gets_it_the_call_runs_and_its_delivery_waits(stor
         assert (await case_of(services, made)).status == IN_PROGRESS
         with pytest.raises(grpc.aio.AioRpcError, match="another call is running"):
             await invoke(services, made)
+        looked_up = services.edge.look_up(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+        assert (await refusal(looked_up)).reason == "CALL_IN_PROGRESS"
 
 
 @pytest.mark.parametrize("mode", [RETRYABLE, MULTIPLE])
@@ -226,6 +230,14 @@ async def test_a_handler_that_fails_after_the_fallback_is_asked_again_where_it_m
         call = await call_with(services, made, status=SUCCEEDED)
         assert (call.delivery.status, call.delivery.attempts) == (DELIVERED, 3)
         assert [attempt for attempt, _ in it.got] == [1, 2, 2, 3]
+
+
+async def test_a_handler_learns_of_each_answer_after_the_fallback_that_cannot_be_rendered(store_of):
+    broken = accept(override([("Set-Cookie", "a=1")]))
+    async with with_scripted(store_of(), broken, broken, accept()) as (services, it):
+        made = await answered_with_fallback(services, it, **RETRYABLE)
+        call = await call_with(services, made, status=SUCCEEDED)
+        assert [each.call_id for each in it.refused] == [call.call_id] * 2
 
 
 @pytest.mark.parametrize(

@@ -469,13 +469,11 @@ class CallInvoker:
                 result = await self._dispatcher.dispatch(grant, request)
         try:
             with metrics.FINISH_SECONDS.time():
-                outcome = await self._finish(grant, result, lease_end)
+                return await self._finish(grant, result, lease_end)
         except errors.OutcomeUnknownError:
             if grant.answer_mode is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
                 return _outcome_of_held(grant.call_id, held)  # it was answered at the last moment
             raise
-        self._dispatcher.report(grant, result, outcome)
-        return outcome
 
     async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
@@ -501,6 +499,7 @@ class CallInvoker:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
             raise errors.OutcomeUnknownError(grant.call_id)
         # If the call has a delivery, its caller got a fallback, and this was the first attempt.
+        self._dispatcher.report(grant, result, outcome)
         log_finished(replace(grant, attempt=1), outcome, finished)
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)

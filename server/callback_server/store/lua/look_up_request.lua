@@ -21,8 +21,8 @@ local now = math.floor(now_us() / 1000)
 -- A guard comes before what follows, and a case that expires now is closed by the claim.
 if case.guard or (case.expires and tonumber(case.expires) <= now) then return {'OPEN'} end
 if case.status == IN_PROGRESS then
-  local lease = tonumber(redis.call('ZSCORE', leases_key(), case.call))
-  return {lease and lease > now and 'BUSY' or 'OPEN'}
+  local lease = tonumber(redis.call('ZSCORE', leases_key(), case.call)) -- without a lease: its delivery waits
+  return {(not lease or lease > now) and 'BUSY' or 'OPEN'}
 end
 for i = limited_owners_first, limited_owners_last, 2 do
   if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1])} end
