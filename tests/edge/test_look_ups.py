@@ -139,8 +139,18 @@ async def test_a_lost_look_up_is_no_call_and_the_caller_may_try_again():
         assert (*told(answer), answer["retry-after"]) == (503, "server_unreachable", "5")
 
 
-async def test_a_refused_look_up_frees_the_bytes_of_its_body(plane, edge):
-    plane.look_up = refusal("STATE_UNKNOWN")
-    await ask(edge, f"/cb/{new_state()}", "POST", [], b"x" * LARGE)
-    (sample,) = (each for family in metrics.BODY_BYTES_IN_FLIGHT.collect() for each in family.samples)
-    await wait_until(lambda: sample.value == 0)
+async def test_a_refused_look_up_frees_the_bytes_of_its_body(plane):
+    def held():
+        (sample,) = (each for family in metrics.BODY_BYTES_IN_FLIGHT.collect() for each in family.samples)
+        return sample.value
+
+    plane.look_up, plane.look_up_gate = refusal("STATE_UNKNOWN"), asyncio.Event()
+    async with running_edge(plane.target, body_timeout_s=600) as edge:
+        reader, writer = await edge.connect()
+        writer.write(CHUNKED.format(new_state()).encode() + chunk(LARGE))
+        await wait_until(lambda: plane.looked_up and held() == LARGE)
+        plane.look_up_gate.set()
+        await wait_until(lambda: held() == 0)
+        writer.write(b"0\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        writer.close()
