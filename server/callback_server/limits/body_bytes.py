@@ -26,6 +26,7 @@ class BodyBytes:
         self._max_bytes_per_owner = max_bytes_per_owner
         self._reserved = 0
         self._by_owner: Counter[str] = Counter()
+        self._limited: dict[str, int] = {}
         metrics.BODY_BYTES_IN_FLIGHT.set_function(lambda: self._reserved)
 
     def reserve(self, size: int) -> BodyReservation:
@@ -41,16 +42,18 @@ class BodyBytes:
 
     def limited(self) -> Sequence[tuple[str, int]]:
         """Return the owners that have used their share, each with the milliseconds until its next call may come."""
-        most = self._max_bytes_per_owner
-        if not most:
-            return ()
-        return [(owner, _WAIT_MS) for owner, size in self._by_owner.items() if size >= most]
+        return list(self._limited.items())
 
     def charge(self, owner: str, size: int) -> None:
         """Charge bytes to an owner, or free some of them if `size` is negative."""
         self._by_owner[owner] += size
-        if not self._by_owner[owner]:
+        charged = self._by_owner[owner]
+        if not charged:
             del self._by_owner[owner]
+        if 0 < self._max_bytes_per_owner <= charged:
+            self._limited[owner] = _WAIT_MS
+        else:
+            self._limited.pop(owner, None)
 
     def free(self, size: int) -> None:
         """Free reserved bytes."""
