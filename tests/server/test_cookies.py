@@ -25,6 +25,7 @@ from callback_server.access.principals import PrincipalEntry, Principals, TokenE
 from callback_server.access.roles import Role
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
+from callback_server.verification.profile import VerifiedMessage
 
 PAY, SHARED = "https://pay.example", "https://shared.example"
 COOKIE = "a=1; Path=/; Secure"
@@ -179,3 +180,31 @@ async def test_cookies_of_a_case_are_not_sent_once_its_domain_is_no_longer_reser
         made = await client.generate_callback_url("record", Response(headers=COOKIES), alternative_domain=PAY)
     async with running_services(store) as services, running_edge(services.address) as edge:
         assert await cookies_of(SimpleNamespace(edge=edge), made) == (200, [])
+
+
+async def test_a_repeated_message_gets_the_cookies_of_its_first_answer(store_of):
+    class WithId:
+        challenge = "Id"
+        reads_body = False
+
+        def handshake(self, _request, _url):
+            return None
+
+        def verify(self, _request, _url):
+            return VerifiedMessage("m1", 600_000)
+
+        def redacted(self, request):
+            return request
+
+    async with (
+        running_services(store_of(), cookie_domains={PAY: "local"}, profiles={"it": WithId()}) as services,
+        running_edge(services.address) as edge,
+        AsyncCallbackClient(services.address) as client,
+    ):
+        made = await client.generate_callback_url(
+            "record", Response(headers=COOKIES), alternative_domain=PAY, verification_profile="it"
+        )
+        system = SimpleNamespace(edge=edge)
+        for _ in range(2):
+            assert await cookies_of(system, made) == (200, [COOKIE])
+        assert len([each async for each in client.list_calls(made.case_id)]) == 1

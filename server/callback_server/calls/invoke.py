@@ -333,7 +333,7 @@ class CallInvoker:
             return await self._call(result, request, call.answer)
         if isinstance(result, RepeatedMessage):
             metrics.MESSAGES_REPEATED.labels(pending.verification.profile).inc()
-            return _answer_again(result)
+            return _answer_again(result, self._dispatcher.cookie_host(result.alternative_domain, result.owner))
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -412,7 +412,7 @@ class CallInvoker:
         return CallAnswer(
             grant.call_id,
             outcome.response,
-            self._dispatcher.cookie_host(grant),
+            self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner),
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
@@ -434,7 +434,8 @@ class CallInvoker:
         if not done and await self._mark_fallback(grant, request, left_s):
             log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
             fallback = self._dispatcher.complete(grant.fallback.response)
-            answer.set_result(CallAnswer(grant.call_id, fallback, self._dispatcher.cookie_host(grant)))
+            cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
+            answer.set_result(CallAnswer(grant.call_id, fallback, cookie_host))
         return await task
 
     async def _mark_fallback(self, grant: Grant, request: Request, left_s: float) -> bool:
@@ -519,13 +520,13 @@ def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
     return Outcome(held.status, held.answer)
 
 
-def _answer_again(repeated: RepeatedMessage) -> CallAnswer:
+def _answer_again(repeated: RepeatedMessage, cookie_host: str) -> CallAnswer:
     log.info("message_repeated", call_id=repeated.call_id, case_id=case_id_of_call(repeated.call_id))
     response, platform_url = repeated.response, repeated.platform_url or None
     if problems(response, platform_url=platform_url, needs_url=True):
         # The response of the case alone cannot be rendered, for example a redirect whose URL its handler gives.
         response = Response(type=ResponseType.RESPONSE)
-    return CallAnswer(repeated.call_id, complete(response, platform_url=platform_url))
+    return CallAnswer(repeated.call_id, complete(response, platform_url=platform_url), cookie_host)
 
 
 def _refusal(

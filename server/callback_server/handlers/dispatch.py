@@ -87,7 +87,7 @@ class HandlerDispatcher:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
             decided = decision(reply.answer)
-            broken = cookie_problems(decided.override, self.cookie_host(grant))
+            broken = cookie_problems(decided.override, self.cookie_host(grant.settings.alternative_domain, grant.owner))
             return HandlerResult(_invalid(broken) if broken else decided, reply)
         except HandlerError as error:
             outcome = failed(error.failure, error.detail)
@@ -112,9 +112,9 @@ class HandlerDispatcher:
             )
             result.reply.refuse(refusal)
 
-    def cookie_host(self, grant: Grant) -> str:
+    def cookie_host(self, alternative_domain: str, owner: str) -> str:
         """Return the host on which the response to a call may set cookies. Empty: nowhere."""
-        return self._cookie_domains.host(grant.settings.alternative_domain, grant.owner)
+        return self._cookie_domains.host(alternative_domain, owner)
 
     def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
         """Return the outcome of a decision; `base` is the case's response."""

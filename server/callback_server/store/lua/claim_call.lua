@@ -30,8 +30,8 @@
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LIMITED with wait_ms;
---          REPEATED with the call_id of the earlier call of this message, and content, body and platform_url of its
---          answer, or of the case's own response if the answer is no longer kept.
+--          REPEATED with the call_id of the earlier call of this message, content, body and platform_url of its answer,
+--          or of the case's own response if the answer is no longer kept, and owner and alternative_domain of the case.
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
@@ -43,9 +43,11 @@ local known = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'respo
   'effect')
 if not case and known[1] then return reply('STALE') end
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
-if case.profile and case.profile ~= profile then
-  return reply('VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN])
+local function alternative_domain()
+  return settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]
 end
+
+if case.profile and case.profile ~= profile then return reply('VERIFY', case.profile, alternative_domain()) end
 if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
@@ -90,10 +92,10 @@ if earlier then
     if redis.call('HGET', call_key(earlier), 'status') == 'RUNNING' then return reply('BUSY') end
   end
   if call[1] == 'SUCCEEDED' and call[2] then
-    return reply('REPEATED', earlier, call[2], call[3] or '', call[4] or '')
+    return reply('REPEATED', earlier, call[2], call[3] or '', call[4] or '', case.owner, alternative_domain())
   elseif call[1] == 'SUCCEEDED' then
     local content, body = redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id))
-    return reply('REPEATED', earlier, content, body or '', platform_url)
+    return reply('REPEATED', earlier, content, body or '', platform_url, case.owner, alternative_domain())
   end
 end
 

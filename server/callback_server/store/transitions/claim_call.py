@@ -84,6 +84,10 @@ class RepeatedMessage:
     """The answer to that call, or the response of the case if the answer is no longer kept."""
     platform_url: str
     """The base of a `/path` in the response. Empty: there is none."""
+    owner: str
+    """The owner of the case."""
+    alternative_domain: str
+    """The domain of the case's URL. Empty: the common one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,7 @@ async def claim_call(
     if word == b"LIMITED":
         return RateLimited(facts[0])
     if word == b"REPEATED":
-        earlier, content, response_body, platform = facts
-        return RepeatedMessage(earlier.decode(), unpack_content(content, response_body)[1], platform.decode())
+        earlier, content, response_body, *others = facts
+        platform, owner, domain = (other.decode() for other in others)
+        return RepeatedMessage(earlier.decode(), unpack_content(content, response_body)[1], platform, owner, domain)
     return ClaimRefusal(word)
