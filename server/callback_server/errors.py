@@ -175,13 +175,13 @@ class OutcomeUnknownError(CallbackError):
 
 
 class TooManyCallsError(CallbackError):
-    """The process runs its maximum number of calls."""
+    """The process runs its maximum number of calls, or has its maximum bytes of request bodies in flight."""
 
     reason = "TOO_MANY_CALLS"
     retry_after_s = 1
 
     def __init__(self) -> None:
-        super().__init__("too many calls are running")
+        super().__init__("too many calls are running, or too many bytes of request bodies are in flight")
 
 
 class ServerStoppingError(CallbackError):
@@ -328,10 +328,10 @@ class ActivityNotAllowedError(CallbackError):
 
 
 class TooManyRequestsError(CallbackError):
-    """The rate limit of the case, or of its owner, is exceeded."""
+    """A rate limit of the case or of its owner, or the owner's limit of request bodies in flight, is exceeded."""
 
     reason = "TOO_MANY_REQUESTS"
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__("too many calls in a short time")
+        super().__init__("too many calls in a short time, or too many bytes of request bodies in flight")
         self.retry_after_s = retry_after_s

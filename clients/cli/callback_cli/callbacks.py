@@ -298,8 +298,8 @@ def set_response(
 ) -> None:
     """Change the response of a callback.
 
-    Attributes that are not given stay as they are, including the type. Headers are replaced as a whole. A running call
-    keeps the response with which it started.
+    Attributes that are not given stay as they are, including the type. Headers are replaced as a whole. A call
+    that runs or is held is answered with the new response, if it is accepted.
     """
     if response == Response(type=None) and not reset:
         raise click.UsageError(
@@ -370,7 +370,8 @@ def erase(connection: Connection, *, case_id: str, yes: bool) -> None:
     """Erase the recorded content of the calls of a callback permanently.
 
     Use it for data protection. It deletes the headers, query, body, client address and response of each call. The
-    callback with its own response and labels stays, and so do the times and status of the calls.
+    callback with its own response and labels stays, and so do the times and status of the calls. A delivery that waits
+    becomes dead; after a fallback of 2xx or 3xx, this ends its call.
     """
     if not yes:
         if not sys.stdin.isatty():

@@ -47,7 +47,8 @@ class ErrorReason(StrEnum):
     """The store did not respond in time, so it is unknown whether the call was made or its result recorded. Returned by
     StreamInvocations. (UNAVAILABLE)"""
     TOO_MANY_CALLS = "TOO_MANY_CALLS"
-    """The server process runs its maximum number of calls. Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
+    """The server process runs its maximum number of calls, or has its maximum bytes of request bodies in flight.
+    Nothing has changed. Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
     SERVER_STOPPING = "SERVER_STOPPING"
     """The server process stops and accepts no new calls, workers or watchers. Returned by StreamInvocations, WatchCalls
     and Work. (UNAVAILABLE)"""
@@ -74,8 +75,9 @@ class ErrorReason(StrEnum):
     """The request comes from a program that opens links. Nothing has changed. Returned by StreamInvocations.
     (FAILED_PRECONDITION)"""
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
-    """There are more calls on the case, or on all cases of its owner, than the configured rate. Nothing has changed.
-    Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
+    """There are more calls on the case, or on all cases of its owner, than the configured rate, or the owner has its
+    maximum bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+    (RESOURCE_EXHAUSTED)"""
     CALL_ANSWERED = "CALL_ANSWERED"
     """The call already has another answer, or ended without one. Facts: `status`. Returned by AnswerCall.
     (FAILED_PRECONDITION)"""

@@ -348,7 +348,8 @@ class Callback:
     answer_deadline: timedelta | None = None
     """The time after which the caller gets `fallback`. None if the caller waits for the decision."""
     fallback: Response | None = None
-    """The response at the answer deadline. None if there is none. Without its body in a list."""
+    """The response at the answer deadline. None if there is none. In mode HANDLER, a call after one of 2xx or 3xx has a
+    delivery, and runs until the delivery ends. Without its body in a list."""
     ordered: bool = False
     """Whether the calls of an ACK case are handled one after the other, in their order."""
 
@@ -415,7 +416,11 @@ class IncomingCall(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The delivery of a call to its handler, after the caller got its response."""
+    """The delivery of a call to its handler, after the caller got its response.
+
+    The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is DELIVERED or
+    DEAD.
+    """
 
     status: DeliveryStatus
     """The status of the delivery."""
@@ -459,7 +464,7 @@ class Call(Request):
     """The time at which the call ended. None while it is running."""
     delivery: Delivery | None = None
     """The delivery to the handler after the caller got its response. None unless the call was acknowledged (ACK) or
-    replayed."""
+    replayed, or its caller got a fallback of 2xx or 3xx."""
     fallback_sent: bool = False
     """Whether the caller gets the case's fallback at the answer deadline. `response` is the later decision."""
     caller_gone: bool = False

@@ -289,8 +289,9 @@ class AsyncCallbackClient:
         """Erase the recorded content of all calls of a case permanently, and return how many calls had content.
 
         The headers, query, body, client address, failure detail and response of each call are deleted. The case with
-        its response and labels stays, and so do the ids, times and status of the calls. Nothing will be recorded of a
-        call that is running.
+        its response and labels stays, and so do the ids, times and status of the calls. One exception: a pending
+        delivery becomes DEAD, and after a fallback of 2xx or 3xx this ends its call and changes the case. Nothing will
+        be recorded of a call that is running.
 
         If the client sent the request again after a lost response, the number is that of the last attempt and can be 0.
 
@@ -493,7 +494,8 @@ class AsyncCallbackClient:
         """Run the handler of a recorded call again in the background, and return the call in its current state.
 
         The replay does not affect the original caller or the case. `delivery` shows its progress: as in ACK mode, the
-        server retries until the handler succeeds. A delivery that waits for its next attempt is attempted now.
+        server retries until the handler succeeds. A delivery that waits for its next attempt is attempted now; after a
+        fallback of 2xx or 3xx, that attempt can end the call and change the case.
 
         Raises:
             NotFoundError: The call does not exist, or is past its retention.

@@ -212,9 +212,10 @@ class CallbacksServiceServicer:
     def EraseCalls(self, request, context):
         """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
         failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
-        statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
-        keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
-        CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
+        this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
+        the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,8 +224,9 @@ class CallbacksServiceServicer:
     def ReplayCall(self, request, context):
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
-        delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-        CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+        delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
+        end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

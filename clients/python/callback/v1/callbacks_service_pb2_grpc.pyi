@@ -82,15 +82,17 @@ class CallbacksServiceStub:
     EraseCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]
     """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
     failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
-    statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
-    keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
-    CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
+    this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
+    the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
-    delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-    CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+    delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
+    end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
     """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
@@ -164,15 +166,17 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     EraseCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
     """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
     failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
-    statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
-    keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
-    CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
+    this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
+    the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
+    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
-    delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-    CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+    delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
+    end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
     """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
@@ -303,9 +307,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_callbacks_service_pb2.EraseCallsResponse, _abc.Awaitable[_callbacks_service_pb2.EraseCallsResponse]]:
         """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
         failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
-        statuses of the calls also stay. For a call that runs, no data will be recorded. The append-only file of the store
-        keeps erased data until the file is rewritten; backups keep it until they expire. Fails with INVALID_REQUEST,
-        CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
+        this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
+        the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
+        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -316,8 +321,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
-        delivery of the call is PENDING, its next attempt becomes due now. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-        CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+        delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
+        end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

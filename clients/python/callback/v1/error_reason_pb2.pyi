@@ -84,8 +84,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     was made or its result recorded. Returned by StreamInvocations.
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 16
-    """ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls. Returned by
-    StreamInvocations.
+    """ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls, or has its
+    maximum bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 17
     """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
@@ -123,7 +123,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 26
     """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
-    owner, than the configured rate. Nothing has changed. Returned by StreamInvocations.
+    owner, than the configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has
+    changed. Returned by StreamInvocations.
     """
     ERROR_REASON_CALL_ANSWERED: _ErrorReason.ValueType  # 27
     """ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call already has another answer, or ended without one.
@@ -224,8 +225,8 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 15
 was made or its result recorded. Returned by StreamInvocations.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 16
-"""ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls. Returned by
-StreamInvocations.
+"""ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls, or has its
+maximum bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
 """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
@@ -263,7 +264,8 @@ changed. Returned by StreamInvocations.
 """
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
 """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
-owner, than the configured rate. Nothing has changed. Returned by StreamInvocations.
+owner, than the configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has
+changed. Returned by StreamInvocations.
 """
 ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
 """ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call already has another answer, or ended without one.
