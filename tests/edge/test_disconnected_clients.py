@@ -8,6 +8,7 @@ import struct
 import pytest
 from soak.counts import count
 from support.edge import (
+    EdgeProcess,
     answering,
     answering_after,
     ask,
@@ -20,6 +21,22 @@ from support.edge import (
 from support.wait import wait_until
 
 from callback_edge.upstream import channel
+
+_POST = b"POST /cb/6f1f0e3c-6f5e-4d6c-9d0e-1a4a54b9d8b1 HTTP/1.1\r\nHost: a\r\n"
+PARTS_OF_REQUESTS = [
+    b"",
+    b"\r\n",
+    b"POST /cb",
+    _POST,
+    _POST + b"Content-Length: 10\r\n\r\n",
+    _POST + b"Content-Length: 10\r\n\r\npart",
+    _POST + b"Content-Length: 1000000\r\n\r\npart",
+    _POST + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n",
+    _POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    _POST + b"\r\n",
+    _POST + b"Connection: close\r\n\r\n",
+    b"no HTTP\r\n\r\n",
+]
 
 
 def close(sock):
@@ -58,6 +75,36 @@ async def test_a_client_that_leaves_right_after_its_request_has_made_a_call(plan
         close(client)
     await plane.until(lambda: plane.ended == 20)
     assert [len(invoked.request_body) for invoked in plane.requests] == [size] * 20
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_a_client_that_hangs_up_at_any_moment_leaves_no_error_in_the_log(plane, loop):
+    large = b"POST /elsewhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+    async with EdgeProcess(plane.target, loop=loop) as edge:
+        port = await edge.port()
+        for is_read in (True, False):
+            clients = []
+            for hang_up in (close, reset, half_close):
+                for sent in (*PARTS_OF_REQUESTS, large, large + b"x" * 10_000):
+                    client = socket.create_connection(("127.0.0.1", port))
+                    client.sendall(sent)
+                    clients.append((client, hang_up))
+                    if not is_read:
+                        hang_up(client)
+            if is_read:
+                await edge.metrics()  # the edge has had turns of its event loop to read them
+                for client, hang_up in clients:
+                    hang_up(client)
+            await wait_until(lambda: is_left_by_all(edge))
+            for client, _ in clients:
+                client.close()
+        edge.process.terminate()
+        await edge.end()
+    assert [line for line in edge.lines if '"error"' in line or "Traceback" in line] == []
+
+
+async def is_left_by_all(edge):
+    return (await edge.metrics())[("callback_edge_connections",)] == 0
 
 
 async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge):

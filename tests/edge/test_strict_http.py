@@ -57,7 +57,7 @@ async def test_a_request_that_is_not_a_call_hides_no_call(plane, edge, payload):
 
 async def test_a_head_in_many_pieces_is_read_like_a_complete_one(plane, edge):
     reader, writer = await edge.connect()
-    for byte in get(b"Host: a", b"Connection: close"):
+    for byte in b"\r\n" + get(b"Host: a", b"Connection: close"):
         writer.write(bytes([byte]))
         await writer.drain()
     assert parse_answers(await edge.rest(reader, writer))[0].status == 200

@@ -117,7 +117,10 @@ BAD = {
     "empty name": (get(b"Host: a", b": b"), 400),
     "name not ASCII": (get(b"Host: a", b"\xe9: b"), 400),
     "name in brackets": (get(b"Host: a", b"(X): b"), 400),
-    "leading blank line": (b"\r\n" + get(b"Host: a"), 400),
+    "two leading empty lines": (b"\r\n\r\n" + get(b"Host: a"), 400),
+    "leading CR": (b"\r" + get(b"Host: a"), 400),
+    "leading CR after an empty line": (b"\r\n\r" + get(b"Host: a"), 400),
+    "leading LF after an empty line": (b"\r\n\n" + get(b"Host: a"), 400),
     "leading LF": (b"\n" + get(b"Host: a"), 400),
     "leading space": (b" " + get(b"Host: a"), 400),
     # request line
@@ -209,6 +212,9 @@ A proxy in front may refuse such a request too, or repair it; then it is one req
 """
 
 TOLERATED = {
+    "leading empty line": (b"\r\n" + get(b"Host: a"), [("", b"")]),
+    "empty line after a body": (post(sized(b"abc"), body=b"abc\r\n") + get(b"Host: a"), [("", b"abc"), ("", b"")]),
+    "empty line before each request": ((b"\r\n" + get(b"Host: a")) * 3, [("", b"")] * 3),
     "absolute form": (get(b"Host: a", target=b"http://evil.example" + PATH + b"?a=//b"), [("a=//b", b"")]),
     "absolute form, own host": (get(b"Host: a", target=b"HTTPS://a:8443" + PATH), [("", b"")]),
     "absolute form of an address": (get(b"Host: a", target=b"http://[::1]:80" + PATH), [("", b"")]),

@@ -16,6 +16,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from hypercorn.asyncio.task_group import TaskGroup
@@ -289,4 +290,5 @@ class Connection(TCPServer):
     async def _close(self) -> None:
         # A cancellation leaves the timer: the last bytes may still wait for a client that does not take them.
         self._abort_timer = self._abort_timer or self.loop.call_later(WRITE_TIMEOUT_S, self.abort)
-        await super()._close()
+        with suppress(OSError):  # the client is gone; uvloop raises errors that Hypercorn does not expect
+            await super()._close()

@@ -47,17 +47,32 @@ class StrictConnection(h11.Connection):
         self._body_limit_bytes = body_limit_bytes
         self.body_bytes = 0
         """Bytes of the current request's body that were read."""
+        self._may_skip_empty_line = True
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client."""
         if data and self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
             return  # rule 6; to keep them would need memory without a limit
         super().receive_data(data)
+        self._skip_empty_line()
+
+    def start_next_cycle(self) -> None:
+        """Get ready for the next request."""
+        super().start_next_cycle()
+        self._may_skip_empty_line = True
+        self._skip_empty_line()
+
+    def _skip_empty_line(self) -> None:
+        """Discard an empty line before a request (rule 3)."""
+        if self._may_skip_empty_line and self.their_state is h11.IDLE and self._receive_buffer.skip_empty_line():
+            self._may_skip_empty_line = False
 
     def next_event(self) -> Any:
         """Return the next event of h11."""
         if self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
             return h11.NEED_DATA  # rule 6
+        if self._may_skip_empty_line and self.their_state is h11.IDLE and self._receive_buffer.is_half_of_empty_line:
+            return h11.NEED_DATA
         event = super().next_event()
         if isinstance(event, h11.Request):
             self.body_bytes = self._receive_buffer.other_bytes = 0
@@ -124,6 +139,18 @@ class _StrictBuffer(ReceiveBuffer):
         super().__init__()
         self.other_bytes = 0
         """Bytes of the current message in heads, chunk extensions and trailers."""
+
+    def skip_empty_line(self) -> bool:
+        """Discard an empty line at the beginning. Return whether there is one."""
+        is_empty = self._data.startswith(b"\r\n")
+        if is_empty:
+            self._extract(2)
+        return is_empty
+
+    @property
+    def is_half_of_empty_line(self) -> bool:
+        """Whether the only byte is a CR."""
+        return self._data == b"\r"
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
         """Take a head, or the trailers after the last chunk, which may be absent."""

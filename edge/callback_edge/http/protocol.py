@@ -7,7 +7,7 @@ reason.
    protocol, is ignored (RFC 9110, section 7.8).
 2. A message has one length: `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0, gets a 400.
 3. Lines end in CR LF and are not folded (RFC 9112, sections 2.2 and 5.2), also between chunks. Anything else gets a
-   400.
+   400. One empty line before a request is ignored (section 2.2).
 4. The target begins with `/`, or is a URL of http or https, whose authority is ignored like `Host` (RFC 9112,
    section 3.2.2). Authority form and `*` get a 400. CONNECT gets a 405 before the application sees it, because a 2xx
    to it leaks a connection. A lower-case method also gets a 405, because Hypercorn would change it to upper case.
