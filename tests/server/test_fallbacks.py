@@ -8,6 +8,7 @@ import grpc
 import pytest
 from server.test_deliveries import pause, resume
 from server.test_held import FALLBACK, call_of, case_of, generate, invoke
+from support.edge_calls import EdgeCalls
 from support.handlers import accept, override, reject, stub_handler
 from support.leases import end_leases
 from support.proxy import StoreProxy, script_of
@@ -81,6 +82,28 @@ async def test_the_fallback_is_not_sent_if_the_handler_decides_in_time(store_of)
         assert not (await call_of(services, made)).fallback_sent
         case = await case_of(services, made)
         assert (case.answer_deadline.seconds, case.fallback.response_body) == (5, b"later")
+
+
+async def test_a_caller_that_is_gone_before_the_answer_deadline_gets_no_fallback_and_its_call_ends_by_itself(store_of):
+    async def script(_request, _context):
+        await asyncio.sleep(0.5)  # longer than the answer deadline
+        return reject()
+
+    async with with_handler(store_of(), script) as (services, name):
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
+        stream = EdgeCalls(services.channel).StreamInvocations()
+        request = edge.InvokeRequest(state=made.callback_state, request_method="post")
+        invocation = edge.Invocation(number=1, request=request)
+        await stream.write(edge.StreamInvocationsRequest(invocations=[invocation], gone_numbers=[1]))
+
+        async def ended():
+            call = await call_of(services, made)
+            return call if call.status != RUNNING else None
+
+        call = await wait_until(ended, what="the end of the call")
+        assert (call.status, call.caller_gone, call.fallback_sent) == (REJECTED, True, False)
+        assert not call.HasField("delivery")
+        stream.cancel()
 
 
 async def test_a_stop_cancels_the_decision_on_a_call_before_and_after_its_fallback(store_of):

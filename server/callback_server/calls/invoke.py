@@ -8,9 +8,10 @@
 4. A handler that provably did not get the call makes it NOT_STARTED. A handler that may have got it never does.
 5. The handler decides, or, for a held call, the person or program that answers it. In an ACK case the claim stores the
    whole call, and its delivery starts.
-6. At the answer deadline the caller gets the fallback, unless the call has ended. That is durable before the fallback
-   is sent. The call continues. After a fallback that accepts the request (2xx or 3xx) the call has a delivery, and this
-   attempt is its first one: a handler that was not asked is asked later, and one that failed may be asked again.
+6. At the answer deadline the caller gets the fallback, unless the call has ended or the caller is known to be gone.
+   That is durable before the fallback is sent. The call continues. After a fallback that accepts the request (2xx or
+   3xx) the call has a delivery, and this attempt is its first one: a handler that was not asked is asked later, and
+   one that failed may be asked again.
 7. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
 """
 
@@ -330,7 +331,7 @@ class CallInvoker:
             if result.answer_mode is AnswerMode.HOLD:  # the body is in the store, and no handler needs it here
                 request = replace(request, body=b"")
                 reservation.free()
-            return await self._call(result, request, call.answer)
+            return await self._call(result, request, call)
         if isinstance(result, RepeatedMessage):
             metrics.MESSAGES_REPEATED.labels(pending.verification.profile).inc()
             return _answer_again(result, self._dispatcher.cookie_host(result.alternative_domain, result.owner))
@@ -391,7 +392,7 @@ class CallInvoker:
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
-    async def _call(self, grant: Grant, request: Request, answer: asyncio.Future[CallAnswer]) -> CallAnswer:
+    async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
         if grant.recorded:
             # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
             outcome = self._dispatcher.outcome_of_response(grant.response)
@@ -406,7 +407,7 @@ class CallInvoker:
                 activity=grant.activity,
                 attempt=grant.attempt,
             )
-            outcome = await self._with_fallback(grant, request, answer, self._decide_and_finish(grant, request))
+            outcome = await self._with_fallback(grant, request, call, self._decide_and_finish(grant, request))
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
         return CallAnswer(
@@ -420,10 +421,13 @@ class CallInvoker:
         self,
         grant: Grant,
         request: Request,
-        answer: asyncio.Future[CallAnswer],
+        call: ActiveCall,
         work: Coroutine[Any, Any, Outcome],
     ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, send the caller the fallback and continue."""
+        """Return the outcome of `work`. At the answer deadline, send the caller the fallback and continue.
+
+        A caller that is known to be gone gets none, and its call ends as if it had no fallback.
+        """
         if grant.fallback is None or self._dispatcher.problems(grant.fallback.response):
             return await work
         task = asyncio.create_task(work)
@@ -431,11 +435,11 @@ class CallInvoker:
         task.add_done_callback(self._decisions.discard)
         done, _ = await asyncio.wait([task], timeout=grant.fallback.after_ms / 1000)
         left_s = (grant.lease_left_ms - grant.fallback.after_ms) / 1000
-        if not done and await self._mark_fallback(grant, request, left_s):
+        if not (done or call.is_caller_gone) and await self._mark_fallback(grant, request, left_s):
             log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
             fallback = self._dispatcher.complete(grant.fallback.response)
             cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
-            answer.set_result(CallAnswer(grant.call_id, fallback, cookie_host))
+            call.answer.set_result(CallAnswer(grant.call_id, fallback, cookie_host))
         return await task
 
     async def _mark_fallback(self, grant: Grant, request: Request, left_s: float) -> bool:

@@ -708,7 +708,8 @@ class Call(_message.Message):
     """
     caller_gone: _builtins.bool
     """caller_gone says that the caller did not get the response: it disconnected before, or the server or edge stopped.
-    It is set when that happens, also while the call runs or is held.
+    It is set when that happens, also while the call runs or is held. A server that is killed sets it for none of its
+    calls.
     """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
