@@ -11,8 +11,9 @@ replicas, the gRPC server, readiness, background work. Readiness comes after the
 soon as the server is ready.
 
 Stop order (`stop`): readiness for edges ends; after `drain_s` readiness for all clients ends, new work is refused,
-calls and deliveries end within `grace_s`, other replicas are notified. `async with` then cancels what still runs. A
-call that is cancelled keeps its lease, and the sweeper of another process ends it.
+calls and deliveries end within `grace_s`, other replicas are notified. Shortly before the grace ends, the calls that no
+handler has yet are ended as NOT_STARTED. `async with` then cancels what still runs. A call that is cancelled keeps its
+lease, and the sweeper of another process ends it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import grpc
 
@@ -64,6 +65,10 @@ from callback_server.transition_log import log_timeout
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
 from callback_server.watch import WatchHub
+
+RECORD_S: Final = 1.0
+"""How long before the end of the grace the calls that no handler has are ended, in seconds: time to record and answer
+them. Half of a grace that is shorter than twice this."""
 
 
 class StartError(Exception):
@@ -254,7 +259,13 @@ class ControlPlane:
         self.deliveries.stop()
         # Both at once: a call whose caller has disconnected is not an RPC any more, but must still be finished.
         work = [asyncio.create_task(self._server.stop(self._settings.grace_s)), asyncio.create_task(self.drain())]
-        done, _ = await asyncio.wait(work, timeout=self._settings.grace_s)
+        record_s = min(RECORD_S, self._settings.grace_s / 2)
+        done, running = await asyncio.wait(work, timeout=self._settings.grace_s - record_s)
+        if running:
+            self.workers.stop()
+            for handler in self._push_handlers.values():
+                handler.stop()
+            done, _ = await asyncio.wait(work, timeout=record_s)
         # Always send the queued messages: callers on other replicas wait for them.
         await asyncio.gather(self.workers.announce_none(), self.replica_bus.flush())
         return len(done) == len(work)

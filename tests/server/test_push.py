@@ -53,9 +53,9 @@ async def listening(service, credentials=None, address="127.0.0.1:0"):
 
 
 @contextlib.asynccontextmanager
-async def one_activity(store, **settings):
+async def one_activity(store, grace_s=0, **settings):
     """Run services with one activity, `act`. `call(**request)` creates a case of it and calls it."""
-    async with running_services(store, activities={"act": ActivitySettings(**settings)}) as up:
+    async with running_services(store, activities={"act": ActivitySettings(**settings)}, grace_s=grace_s) as up:
 
         async def call(case=None, **request):
             made = await up.callbacks.GenerateCallbackUrl(
@@ -148,6 +148,21 @@ async def test_an_unreachable_handler_was_not_started_and_the_case_stays_open(st
     assert said.retry_after_s > 0
     assert (ended.status, ended.failure) == (pb.CALL_STATUS_NOT_STARTED, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
     assert case.callback.status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_a_call_that_waits_for_its_connection_at_the_end_of_the_grace_was_not_started(store_of):
+    target = f"127.0.0.1:{free_port()}"
+    async with one_activity(store_of(), target=target, connect_timeout_s=60, deadline_s=60, grace_s=2) as up:
+        made, answer = await up.call()
+        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+
+        async def has_started():
+            return (await up.callbacks.ListCalls(asked)).calls
+
+        await wait_until(has_started, what="the call")
+        assert await up.control_plane.stop()
+        said = await refusal(answer)
+    assert (said.reason, said.retry_after_s > 0) == ("HANDLER_NOT_STARTED", True)
 
 
 async def test_a_handler_that_is_back_is_reached_again(store_of):

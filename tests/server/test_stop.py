@@ -18,7 +18,7 @@ from support.store import StoreProcess, free_port
 from support.system import Process, System
 from support.wait import wait_until
 
-from callback import AsyncCallbackClient, CallStatus, Response
+from callback import AsyncCallbackClient, CallbackStatus, CallStatus, Response
 from callback.v1 import edge_service_pb2
 from callback_edge.upstream.status import details_of
 from callback_process.tasks import TaskSet
@@ -83,6 +83,11 @@ async def exit_of(process):
 async def is_refused(system):
     """Return whether the edge has no server that accepts calls."""
     return (await system.http.get(f"http://{system.edge.facts['admin']}/readyz")).status_code == 503
+
+
+async def calls_of(system, case):
+    """Return the calls of a case."""
+    return (await system.client.list_calls_page(case.case_id)).items
 
 
 async def begin_call(system, handler):
@@ -216,6 +221,27 @@ async def test_a_stuck_handler_holds_it_no_longer_than_the_grace_and_two_seconds
     took = time.monotonic() - began
     assert grace_s <= took < grace_s + count(8, 2)  # the promised margin is 2 s, on a machine that is not overloaded
     assert (await calling).status_code == 503
+
+
+async def test_a_call_that_no_handler_has_at_the_end_of_the_grace_is_not_started_and_its_case_is_open(system, handler):
+    system = await system(grace_s=1)
+    _, running = await begin_call(system, handler)
+    case = await system.client.generate_callback_url("nobody", Response("done"))
+    waiting = asyncio.create_task(system.http.post(case.url))
+    await wait_until(lambda: calls_of(system, case), what="the call")
+    system.server.signal(signal.SIGTERM)
+    answer = await waiting
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
+    assert "not certain" not in answer.text
+    answer = await running  # its handler has started
+    assert answer.status_code == 503
+    assert "retry-after" not in answer.headers
+    await exit_of(system.server)
+    await system.server.start()
+    (call,) = await calls_of(system, case)
+    assert (call.status, call.caller_gone) == (CallStatus.NOT_STARTED, False)
+    assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 
 
 async def test_a_second_signal_ends_it_at_once(system, handler):

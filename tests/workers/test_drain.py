@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 from support.calls import Called
-from support.services import running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 from support.workers import raw_worker
 
+from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as pb
 from callback_server.domain.activity import Activity
 from callback_server.rpc import worker_service
@@ -87,6 +88,30 @@ async def test_waiting_calls_of_a_draining_server_are_handled_before_its_worker_
         await serving
     assert worker.error is None
     assert len(worker.of("drain")) == 1
+
+
+async def test_at_the_end_of_the_grace_a_call_that_is_not_confirmed_is_withdrawn_and_not_started(services):
+    pool = services.control_plane.workers
+    async with raw_worker(services.worker_stub, "act", max_calls=2) as worker:
+        confirmed, call = await begun(services, worker)
+        offered, queued = await Called.make(services, "act"), await Called.make(services, "act")
+        offer = await worker.next("offer")
+        await wait_until(
+            lambda: REGISTRY.get_sample_value("callback_worker_calls_waiting") == 1, what="the call that waits"
+        )
+        pool.drain()
+        pool.stop()
+        late = await Called.make(services, "act")
+        for each in (offered, queued, late):
+            said = await refusal(each.answer)
+            assert (said.reason, said.retry_after_s > 0) == ("HANDLER_NOT_STARTED", True)
+            assert (await each.case()).status == callback_pb2.CALLBACK_STATUS_OPEN
+        await worker.accept(offer)  # too late
+        await worker.next("withdraw")
+        await worker.result(call)
+        await confirmed.answer
+        await worker.over.wait()
+        assert len(worker.of("confirm")) == 1
 
 
 async def test_a_draining_server_refuses_new_workers(services):

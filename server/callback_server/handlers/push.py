@@ -62,6 +62,7 @@ class PushHandler:
         self._next: _HandlerConnection | None = None
         """The connection that takes over once it is ready."""
         self._tasks = TaskSet()
+        self._is_stopped = False
 
     async def __aenter__(self) -> Self:
         self._changed = asyncio.Event()
@@ -91,16 +92,23 @@ class PushHandler:
             raise HandlerError(failure, f"the handler answered {error.code().name}") from error
         return Reply(answer, lambda refusal: self._tasks.start(_refuse(connection, refusal)))
 
+    def stop(self) -> None:
+        """Send no more calls: those that wait for the connection end, and their handler has not started."""
+        self._is_stopped = True
+        self._wake_waiting()
+
     async def _connected(self, timeout_s: float) -> _HandlerConnection:
         """Wait until the connection is ready. Nothing of the call is sent before."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._connection.is_ready:
+                while not (self._is_stopped or self._connection.is_ready):
                     await self._changed.wait()
         except TimeoutError:
             raise HandlerError(
                 CallFailure.HANDLER_UNREACHABLE, f"no connection to the handler of {self._activity} in {timeout_s:g} s"
             ) from None
+        if self._is_stopped:
+            raise HandlerError(CallFailure.HANDLER_UNREACHABLE, "the server stopped before it could send the call")
         return self._connection
 
     async def _follow_files(self) -> None:
@@ -119,7 +127,11 @@ class PushHandler:
             former, self._connection, self._next = self._connection, self._next, None
             deadline_ms = self._settings.deadline_ms or DEFAULT_DEADLINE_MS
             self._tasks.start(former.close(grace_s=2 * deadline_ms / 1000))  # each call ends by its deadline, before
-        self._changed.set()  # wakes the calls that wait now
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        """Wake the calls that wait for the connection now."""
+        self._changed.set()
         self._changed.clear()
 
 

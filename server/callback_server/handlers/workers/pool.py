@@ -43,7 +43,8 @@ class _WaitingCall:
         self.order = order
         self.activity = activity
         self.call_id = call_id
-        self.assignment: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
+        self.assignment: asyncio.Future[Assignment | None] = asyncio.get_running_loop().create_future()
+        """The slot that the call got. None: the pool stops, and the call gets none."""
 
 
 class WorkerPool:
@@ -55,6 +56,9 @@ class WorkerPool:
         self._workers: dict[Worker, None] = {}
         self._serving: defaultdict[str, dict[Worker, None]] = defaultdict(dict)
         self._waiting: list[_WaitingCall] = []
+        self._assigned: set[Assignment] = set()
+        """The calls of this process that are at a worker, confirmed or not."""
+        self._is_stopped = False
         self._order = itertools.count()
         self._has_workers = asyncio.Event()
         self.draining = False
@@ -94,13 +98,24 @@ class WorkerPool:
         self.draining = True
         self._assign_waiting()
 
+    def stop(self) -> None:
+        """Start no more handlers: a call that was not confirmed to a worker ends, and its handler has not started."""
+        self._is_stopped = True
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.assignment.set_result(None)
+        for assignment in self._assigned:
+            if not assignment.confirmed:
+                assignment.withdraw()
+        self._assign_waiting()  # lets the drained workers go
+
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
         """Let a worker decide on a call. See `Handler`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         message = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
         order = next(self._order)
-        while (left_s := until - loop.time()) > 0:
+        while not self._is_stopped and (left_s := until - loop.time()) > 0:
             # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
             assignment = self._assign(grant.activity, grant.call_id)
             if assignment is None:
@@ -108,16 +123,20 @@ class WorkerPool:
             if assignment is None:
                 break
             assignment.offer(message, until - loop.time())
+            if self._is_stopped:  # since the call got its slot
+                assignment.withdraw()
+            self._assigned.add(assignment)
             try:
                 result = await wait_for_result(assignment)
             except NotConfirmedError:
                 continue
+            finally:
+                self._assigned.remove(assignment)
             if result.WhichOneof("outcome") == "error":
                 raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
             return Reply(result.response, assignment.refuse_answer)
-        raise HandlerError(
-            CallFailure.HANDLER_UNREACHABLE, f"no worker accepted a call of {grant.activity} in {timeout_s:g} s"
-        )
+        period = "before the server stopped" if self._is_stopped else f"in {timeout_s:g} s"
+        raise HandlerError(CallFailure.HANDLER_UNREACHABLE, f"no worker accepted a call of {grant.activity} {period}")
 
     async def run_announcements(self) -> None:
         """Announce the free slots of this process to other replicas while it has workers, until cancelled."""
