@@ -112,6 +112,7 @@ INTERNALS = [
              "self"),
     Internal("h11._headers:normalize_and_validate", "parser", "complete_answer calls it", "headers _parsed"),
     Internal("h11._headers:Headers.raw_items", "protocol", "it gives names as they were sent", "self"),
+    Internal("h11:Connection.start_next_cycle", "parser", "it is extended", "self"),
     Internal("h11._receivebuffer:ReceiveBuffer", "parser", "_StrictBuffer is one", ""),
     Internal("h11._receivebuffer:ReceiveBuffer.maybe_extract_lines", "parser", "it is extended", "self"),
     Internal("h11._receivebuffer:ReceiveBuffer.maybe_extract_next_line", "parser", "it is extended", "self"),

@@ -144,7 +144,7 @@ class _StrictBuffer(ReceiveBuffer):
         """Discard an empty line at the beginning. Return whether there is one."""
         is_empty = self._data.startswith(b"\r\n")
         if is_empty:
-            self._extract(2)
+            super().maybe_extract_lines()
         return is_empty
 
     @property
