@@ -57,6 +57,8 @@ def _within(table: tuple[str, ...], key: str, value: Any, origin: str) -> list[E
                 (*table, key), field, getattr(value, field), origin if field in value.model_fields_set else "default"
             )
         ]
+    if isinstance(value, Mapping) and not value and table:
+        return [EffectiveSetting(table, key, None, origin)]
     if isinstance(value, Mapping):
         return [each for name, inner in value.items() for each in _within((*table, key), name, inner, origin)]
     return [EffectiveSetting(table, key, _shown(value), origin)]

@@ -300,7 +300,7 @@ async def test_waiting_and_dead_calls_are_listed_across_cases(server, callback, 
         return messages.GetCallbackResponse(callback=callback_message(state_query_parameter=parameter))
 
     server.answers["GetCallback"] = case
-    ran = await callback(*arguments, "--owner", "orders", "--json")
+    ran = await callback(*arguments, "--owner", "orders", "--json", "--mask-secrets")
     assert [each["callbackCaseId"] for each in ran.json] == [CASE, other]
     assert ran.json[1]["delivery"] == DELIVERY_JSON
     assert STATE not in ran.output  # by the parameter of its own case

@@ -125,7 +125,7 @@ async def test_a_recorded_webhook_is_read_byte_for_byte_and_its_case_closed(syst
     [listed] = (await system.callback("calls", case, "--json")).json
     assert (listed["status"], listed["requestBodySize"]) == ("SUCCEEDED", 256)
     assert "requestBodyBase64" not in listed
-    call = (await system.callback("call", listed["callId"], "--json")).json
+    call = (await system.callback("call", listed["callId"], "--json", "--mask-secrets")).json
     assert call["requestQuery"] == {"id": ["5", "6"]}
     assert call["requestHeaders"]["cookie"] == "***"
     assert call["response"]["responseBody"] == "thank you"
@@ -154,14 +154,14 @@ async def test_a_handler_rejects_waits_and_redirects(system):
     answer = await system.http.get(f"{path}&trxid=7")
     assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/7/1:142:432/5")
 
-    calls = (await system.callback("calls", case, "--json")).json
+    calls = (await system.callback("calls", case, "--json", "--mask-secrets")).json
     assert [(call["attempt"], call["status"], call["keepOpen"]) for call in calls] == [
         (3, "SUCCEEDED", False),
         (2, "SUCCEEDED", True),
         (1, "REJECTED", False),
     ]
     assert all(call["requestQuery"]["state"] == "***" for call in calls)
-    for form in ([], ["--json"]):
+    for form in ([], ["--json", "--mask-secrets"]):
         ran = await system.callback("call", calls[0]["callId"], *form)
         assert generated["callbackState"] not in ran.output
 

@@ -46,7 +46,7 @@ async def generate(services, activity="record", **more):
 
 
 def invoke(services, state):
-    return services.control_plane.invoker.invoke(state, "", Request("post", body=bytes(SIZE)))
+    return services.control_plane.invoker.invoke(state, "", Request("post", body=bytes(SIZE))).answer
 
 
 async def refused(services, state):

@@ -406,7 +406,7 @@ async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delive
 
     name = delivering.stub.play(script)
     made = await generate(delivering, name)
-    invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post"))
+    invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post")).answer
     for _ in range(5):
         await asyncio.sleep(0)  # the claim is under way
     delivering.control_plane.deliveries.stop()

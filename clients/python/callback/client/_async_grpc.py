@@ -22,6 +22,10 @@ __all__ = ["CANCELLED", "Channel", "insecure_channel", "is_being_cancelled", "se
 CANCELLED = asyncio.CancelledError
 """Raised by gRPC for a request whose channel or stream was closed, and by asyncio in a task that is cancelled."""
 Channel = grpc.aio.Channel
+"""A connection to a server."""
 insecure_channel = grpc.aio.insecure_channel
+"""Create a channel without TLS."""
 secure_channel = grpc.aio.secure_channel
+"""Create a channel with TLS."""
 sleep = asyncio.sleep
+"""Pause, in seconds."""

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 CANCELLED = ValueError
 """Raised by gRPC for a request whose channel or stream was closed."""
 Channel = grpc.Channel
+"""A connection to a server."""
 insecure_channel = grpc.insecure_channel
+"""Create a channel without TLS."""
 secure_channel = grpc.secure_channel
+"""Create a channel with TLS."""
 sleep = time.sleep
+"""Pause, in seconds."""
 
 
 def is_being_cancelled() -> bool:
