@@ -9,7 +9,7 @@ from support.system import own_store, running_system
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory):
-    """Run a system with a body timeout of a second, and `PROFILES` whose secret is `SECRET`."""
+    """Run a system with short timeouts for bodies and idle connections, and `PROFILES` whose secret is `SECRET`."""
     directory = tmp_path_factory.mktemp("system")
     secret = directory / "secret"
     secret.write_text(SECRET)
@@ -18,9 +18,8 @@ async def system(tmp_path_factory):
     )
     store = own_store(directory).start()
     try:
-        async with running_system(
-            directory, store, config=config, edge={"CALLBACK_EDGE_BODY_TIMEOUT_S": "1"}
-        ) as running:
+        edge = {"CALLBACK_EDGE_BODY_TIMEOUT_S": "1", "CALLBACK_EDGE_KEEP_ALIVE_TIMEOUT_S": "2"}
+        async with running_system(directory, store, config=config, edge=edge) as running:
             yield running
     finally:
         store.stop()
