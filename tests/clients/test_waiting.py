@@ -22,73 +22,73 @@ async def services(store_of):
 
 
 @pytest.fixture
-async def client(services, client_type):
+async def connected(services, client_type):
     """Connect a client to a real server."""
     async with client_type(services.address) as client:
         yield client
 
 
 @pytest.fixture
-async def made(client):
+async def made(connected):
     """Create a callback that accepts many calls."""
-    return await client.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
+    return await connected.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
 
 
 async def call(services, made, body):
     await services.edge.Invoke(InvokeRequest(state=made.state, request_method="post", request_body=body))
 
 
-async def test_a_call_that_came_before_the_wait_is_not_missed(services, client, made):
+async def test_a_call_that_came_before_the_wait_is_not_missed(services, connected, made):
     await call(services, made, b"first")
     await call(services, made, b"second")
-    found = await client.wait_for_call(made.case_id, timeout=30)
+    found = await connected.wait_for_call(made.case_id, timeout=30)
     assert (found.attempt, found.body, found.status) == (1, b"first", CallStatus.SUCCEEDED)
 
 
-async def test_the_next_call_is_the_one_after_the_last(services, client, made):
+async def test_the_next_call_is_the_one_after_the_last(services, connected, made):
     await call(services, made, b"first")
-    first = await client.wait_for_call(made.case_id, timeout=30)
-    waiting = asyncio.create_task(client.wait_for_call(made.case_id, after=first.attempt, timeout=math.inf))
+    first = await connected.wait_for_call(made.case_id, timeout=30)
+    waiting = asyncio.create_task(connected.wait_for_call(made.case_id, after=first.attempt, timeout=math.inf))
     with pytest.raises(TimeoutError):
-        await client.wait_for_call(made.case_id, after=first.attempt, timeout=0.5)
+        await connected.wait_for_call(made.case_id, after=first.attempt, timeout=0.5)
     assert not waiting.done()
     await call(services, made, b"second")
     assert (await waiting).body == b"second"
 
 
-async def test_a_wait_times_out_with_the_id_of_the_case(client, made):
+async def test_a_wait_times_out_with_the_id_of_the_case(connected, made):
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=f"{made.case_id} ended within 0.5 s"):
-        await client.wait_for_call(made.case_id, timeout=0.5)
+        await connected.wait_for_call(made.case_id, timeout=0.5)
     assert 0.5 <= time.monotonic() - began < 10
 
 
-async def test_a_closed_callback_has_no_call_to_wait_for(services, client, made):
+async def test_a_closed_callback_has_no_call_to_wait_for(services, connected, made):
     await call(services, made, b"first")
-    await client.close_callback(made.case_id)
-    assert (await client.wait_for_call(made.case_id, timeout=30)).body == b"first"
+    await connected.close_callback(made.case_id)
+    assert (await connected.wait_for_call(made.case_id, timeout=30)).body == b"first"
     with pytest.raises(CallbackClosedError) as caught:
-        await client.wait_for_call(made.case_id, after=1, timeout=math.inf)
+        await connected.wait_for_call(made.case_id, after=1, timeout=math.inf)
     assert caught.value.close_reason is CloseReason.CLOSED_BY_OWNER
     assert made.case_id in str(caught.value)
 
 
-async def test_a_wait_ends_when_the_callback_closes(client, made):
-    waiting = asyncio.create_task(client.wait_for_call(made.case_id, timeout=math.inf))
-    await client.close_callback(made.case_id)
+async def test_a_wait_ends_when_the_callback_closes(connected, made):
+    waiting = asyncio.create_task(connected.wait_for_call(made.case_id, timeout=math.inf))
+    await connected.close_callback(made.case_id)
     with pytest.raises(CallbackClosedError):
         await waiting
 
 
-async def test_waiting_for_an_unknown_callback_fails_at_once(client):
+async def test_waiting_for_an_unknown_callback_fails_at_once(connected):
     with pytest.raises(NotFoundError):
-        await client.wait_for_call(CASE, timeout=math.inf)
+        await connected.wait_for_call(CASE, timeout=math.inf)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
-async def test_a_wait_requires_a_positive_timeout(client, timeout):
+async def test_a_wait_requires_a_positive_timeout(connected, timeout):
     with pytest.raises(ValueError, match="positive"):
-        await client.wait_for_call(CASE, timeout=timeout)
+        await connected.wait_for_call(CASE, timeout=timeout)
 
 
 def running(**changes):
