@@ -153,7 +153,7 @@ async def main(options):
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         secret = directory / "secret"
-        secret.write_text("a secret of an operator that nobody knows")
+        secret.write_text("a secret of an operator")
         with running_store(directory / "store") as store:
             async with running_deployment(directory / "ours", store, config=PROFILES.format(secret=secret)) as ours:
                 (port,) = ours.ports

@@ -84,10 +84,12 @@ async def test_bytes_that_keep_coming_do_not_extend_the_time_for_a_head(plane):
         reader, writer = await edge.connect()
         writer.write(b"GET / HTTP/1.1\r\nX: ")
         rest = asyncio.create_task(reader.read())
-        async with asyncio.timeout(DEADLINE_S):
-            while not rest.done():
-                writer.write(b"x")
-                await asyncio.sleep(0.02)
+
+        def sends_a_byte_until_the_end():
+            writer.write(b"x")
+            return rest.done()
+
+        await wait_until(sends_a_byte_until_the_end, what="the end of the time for the head")
         assert_timed_out(await rest)
         writer.close()
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import httpx
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from support.wait import wait_until_sync
 
 READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)\n")
@@ -20,6 +22,18 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def serves_reflection(target):
+    """Return whether a server answers reflection requests, with its own services among them."""
+    with grpc.insecure_channel(target) as channel:
+        try:
+            names = ProtoReflectionDescriptorDatabase(channel).get_services()
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            return False
+    return "callback.v1.CallbacksService" in names
 
 
 class Up:

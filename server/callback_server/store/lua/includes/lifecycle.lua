@@ -82,8 +82,8 @@ local function erase_outcome(call_id)
     'delivery_response', 'delivery_body')
 end
 
--- Removes what is not recorded of a request that was kept whole while its call ran: whoever answers a held call needs
--- it until then, and so does the delivery after a fallback.
+-- Removes the parts of a request that are not recorded. They were kept while the call ran, for the person or program
+-- that answers a held call, or for the delivery after a fallback.
 local function trim_request(call_id)
   local call = redis.call('HMGET', call_key(call_id), 'recorded_request', 'request', 'request_body', 'drops_body')
   if not call[1] then return end
