@@ -177,6 +177,7 @@ class ControlPlane:
             state_key=files.state_key,
             default_time_to_live_s=settings.default_time_to_live_s,
             max_time_to_live_s=settings.max_time_to_live_s,
+            max_hold_time_s=settings.max_hold_time_s,
         )
         max_open = settings.max_open_cases_per_owner
         self._server = make_server(

@@ -109,7 +109,7 @@ class ActivitySettings(BaseModel):
     target: Annotated[str, AfterValidator(_grpc_target)] | None = None
     """The address of the handler: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float | None = Field(default=None, gt=0, le=300)
-    """The deadline of the handler, and of the answer to a held call, in seconds. None: 8, and 300 for a held call."""
+    """The deadline of the handler, in seconds. None: 8."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     """The longest wait for a connection, in seconds; after it the handler counts as not started."""
     tls: TlsSettings | None = None
@@ -179,6 +179,9 @@ class ServerSettings(ProcessSettings):
     max_time_to_live_s: int | None = Field(default=None, ge=1)
     """Longest time to live of a callback, in seconds; also for a callback that is generated without one. None: no
     limit."""
+    max_hold_time_s: int = Field(default=30 * 24 * 3600, ge=1, le=365 * 24 * 3600)
+    """Longest time that a held call may wait for its answer, in seconds: the maximum of the `hold_time` of a callback,
+    whose default is 300 seconds or this time if that is shorter."""
     max_open_cases_per_owner: int | None = Field(default=None, ge=1)
     """Maximum number of callbacks of an owner that are open or in progress. Further ones are not generated. Several
     servers together can exceed it by the number of callbacks that they generate within 10 seconds. None: no limit."""

@@ -11,10 +11,10 @@ import functools
 
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.domain.call import DeliveryStatus, Grant, Outcome
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.timeouts import LeaseEnded, Timeout
+from callback_server.domain.timeouts import HoldTimeEnded, LeaseEnded, Timeout
 
 log = get_logger()
 _calls = functools.cache(metrics.CALLS.labels)
@@ -32,6 +32,9 @@ def log_timeout(timeout: Timeout) -> None:
             activity=timeout.activity,
             **_effect_fields(timeout.effect),
         )
+    elif isinstance(timeout, HoldTimeEnded):
+        outcome = Outcome(CallStatus.FAILED, failure=CallFailure.DEADLINE_EXCEEDED)
+        log_call_ended(timeout.call_id, timeout.activity, outcome, timeout.effect)
     else:
         metrics.CASES_EXPIRED.inc()
         log.info("case_expired", case_id=timeout.case_id, activity=timeout.activity)

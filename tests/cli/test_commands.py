@@ -88,7 +88,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--ttl", "1h30m", "--label", "order=5", "--label", "a=b=c"),
         *("--verification-profile", "github", "--get-guard", "detect", "--answer-mode", "ack", "--ordered"),
         *("--answer-deadline", "2s500ms", "--fallback-body", "later", "--fallback-code", "202"),
-        *("--fallback-header", "x-b=3", "--json"),
+        *("--fallback-header", "x-b=3", "--hold-time", "2h", "--json"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -124,6 +124,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         ),
     )
     expected.answer_deadline.FromMilliseconds(2500)
+    expected.hold_time.FromSeconds(7200)
     expected.time_to_live.FromSeconds(5400)
     assert server.requests == [expected]
 

@@ -67,6 +67,7 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         get_guard=GetGuard.DETECT,
         answer_mode=AnswerMode.ACK,
         answer_deadline=timedelta(milliseconds=2500),
+        hold_time=timedelta(hours=1),
         fallback=Response(b"later", code=202),
         ordered=True,
     )
@@ -105,6 +106,7 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         ordered=True,
     )
     expected.answer_deadline.FromMilliseconds(2500)
+    expected.hold_time.FromSeconds(3600)
     expected.time_to_live.FromMilliseconds(3_600_500)
     assert server.requests == [expected]
 
@@ -243,15 +245,16 @@ async def test_a_case_has_its_answer_mode(server, client):
                 answer_deadline=timedelta(seconds=2.5),
                 fallback=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_code=202),
                 ordered=True,
+                hold_time=timedelta(days=2),
             )
         ),
     ]
     plain, held = await client.get_callback(CASE), await client.get_callback(CASE)
-    assert (plain.answer_mode, plain.answer_deadline, plain.fallback, plain.ordered) == (
-        AnswerMode.HANDLER, None, None, False,
+    assert (plain.answer_mode, plain.answer_deadline, plain.fallback, plain.ordered, plain.hold_time) == (
+        AnswerMode.HANDLER, None, None, False, None,
     )  # fmt: skip
-    assert (held.answer_mode, held.answer_deadline, held.fallback, held.ordered) == (
-        AnswerMode.HOLD, timedelta(seconds=2.5), Response(code=202), True,
+    assert (held.answer_mode, held.answer_deadline, held.fallback, held.ordered, held.hold_time) == (
+        AnswerMode.HOLD, timedelta(seconds=2.5), Response(code=202), True, timedelta(days=2),
     )  # fmt: skip
 
 

@@ -95,7 +95,8 @@ class ModelCase:
     calls: dict[str, ModelCall] = field(default_factory=dict)
     """The calls that are kept, oldest first."""
     due: list[tuple] = field(default_factory=list)
-    """The timeouts that were applied, in order: (`LEASE_ENDED`, call id, effect on the case), (`CASE_EXPIRED`,)."""
+    """The timeouts that were applied, in order: (`LEASE_ENDED` | `HOLD_TIME_ENDED`, call id, effect on the case),
+    (`CASE_EXPIRED`,)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
     """Deleted calls, which have tombstones."""
     profile: str = ""
@@ -108,6 +109,8 @@ class ModelCase:
     ordered: bool = False
     queue: list[str] = field(default_factory=list)
     """The calls of an ordered case that are to be delivered, in their order."""
+    most_held: int = 100
+    """How many of its calls are held at a time."""
     strips: bool = False
     """Whether a part of a request is not kept."""
     events: list[tuple] = field(default_factory=list)
@@ -155,7 +158,7 @@ class ModelCase:
             return "BUSY", None
         if intent == "HANDSHAKE":
             return "HANDSHAKE", None
-        if over or self.left == 0:
+        if over or self.left == 0 or len(self.held) >= self.most_held:
             return "LIMITED", None
         if self.left is not None:
             self.left -= 1
@@ -380,10 +383,13 @@ class ModelCase:
             call.delivery, call.due = PENDING, NOW
             self.tell("DELIVERY_CHANGED", call)
         else:
-            self.end(call, INTERRUPTED)
+            self.end(call, FAILED if self.answer_mode == HOLD else INTERRUPTED, at_lease=True)
 
-    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True):
-        """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows."""
+    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True, at_lease=False):
+        """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows.
+
+        `at_lease`: its lease has ended.
+        """
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
             effect = call.effect = LIFE[CallMode(self.mode)][end_of(status, keep_open=keep_open)]
@@ -393,8 +399,8 @@ class ModelCase:
             else:
                 self.status = effect.status
         self.tell("CALL_ENDED", call)
-        if status == INTERRUPTED:
-            self.due.append(("LEASE_ENDED", call.id, call.effect))
+        if at_lease:
+            self.due.append(("LEASE_ENDED" if status == INTERRUPTED else "HOLD_TIME_ENDED", call.id, call.effect))
         if call.delivery:
             self.end_delivery(call, DELIVERED if status == SUCCEEDED else DEAD, trims=trims)
         elif not has_delivery:
@@ -424,6 +430,10 @@ class ModelCase:
 
     def _close(self, reason):
         self.status, self.reason = CLOSED, reason
+
+    @property
+    def held(self):
+        return self.running if self.answer_mode == HOLD else []
 
     @property
     def running(self):

@@ -12,8 +12,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import LEASE_SLACK_MS, Activity
-from callback_server.settings import ActivitySettings
+from callback_server.domain.activity import Activity
 from callback_server.store import keys
 
 RESPONSE = {"callback_activity": "form", "response": response(response_code=201)}
@@ -56,8 +55,10 @@ def answer(services, call, **more):
 
 
 async def waiting(services):
-    page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
-    return [call.call_id for call in page.calls]
+    """Return the ids of the held calls, oldest first."""
+    asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, page_size=200)
+    page = await services.callbacks.ListOwnerCalls(asked)
+    return [call.call_id for call in reversed(page.calls)]
 
 
 async def test_a_held_call_can_be_answered_after_the_server_of_its_caller_has_gone(store_of):
@@ -209,27 +210,69 @@ async def test_the_caller_gets_the_whole_answer_although_it_is_not_recorded_or_w
             assert (await caller).response.response_body == b"secret"
 
 
-async def test_a_held_call_without_an_answer_fails_at_its_deadline(store_of):
-    async with running_services(store_of(), activities={"act": Activity("act", deadline_ms=300)}) as services:
-        made = await generate(services, callback_activity="act", answer_mode=pb.ANSWER_MODE_HOLD)
+HELD_BRIEFLY = {"hold_time": {"nanos": 300_000_000}}
+
+
+async def test_a_held_call_without_an_answer_fails_at_the_end_of_its_hold_time(store_of):
+    async with running_services(store_of()) as services:
+        made = await generate(services, **HELD_BRIEFLY)
         caller = invoke(services, made)
         call = await call_of(services, made)
         assert (await refusal(caller)).reason == "HANDLER_DEADLINE_EXCEEDED"
         ended = await call_of(services, made)
         assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
+        assert "hold_time" in ended.failure_detail
+        assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_FAILED
         said = await refusal(answer(services, call))
         assert (said.reason, said.metadata) == ("CALL_ANSWERED", {"status": "FAILED"})
 
 
-@pytest.mark.parametrize(("declared", "seconds"), [({}, 300), ({"deadline_s": 20}, 20)])
-async def test_the_declaration_of_an_activity_alone_does_not_shorten_the_time_for_an_answer(
-    store_of, declared, seconds
-):
+async def test_a_held_call_fails_at_the_end_of_its_hold_time_after_the_server_of_its_caller_has_gone(store_of):
     store = store_of()
-    activity = Activity("act", deadline_ms=ActivitySettings(**declared).deadline_ms)
-    async with running_services(store, activities={"act": activity}) as services:
-        held = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_HOLD}
+    async with running_services(store, sweeps=True) as other:
+        async with running_services(store, grace_s=0) as one:
+            made = await generate(one, hold_time={"seconds": 2}, retryable_after_error=True)
+            caller = invoke(one, made)
+            call = await call_of(other, made, held=True)
+        await asyncio.gather(caller, return_exceptions=True)
+
+        async def has_ended():
+            ended = await call_of(other, made)
+            return ended if ended.status != pb.CALL_STATUS_RUNNING else None
+
+        with capture_logs() as logs:
+            ended = await wait_until(has_ended, what="the end of the call")
+        assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
+        assert ended.end_time.ToMilliseconds() - call.start_time.ToMilliseconds() >= 2000
+        (told,) = [each for each in logs if each["event"] == "call_ended"]
+        assert (told["status"], told["failure"], told["case_status"]) == ("FAILED", "DEADLINE_EXCEEDED", "OPEN")
+
+
+async def test_at_most_100_calls_of_a_case_are_held_and_the_next_one_is_told_to_wait(services):
+    made = await generate(services, allow_multiple_calls=True)
+    callers = [invoke(services, made) for _ in range(100)]
+
+    async def all_wait():
+        return len(await waiting(services)) == 100
+
+    await wait_until(all_wait, what="100 held calls")
+    said = await refusal(invoke(services, made))
+    assert (said.reason, said.retry_after_s) == ("TOO_MANY_REQUESTS", 5)
+    await answer(services, await call_of(services, made))
+    callers.append(invoke(services, made))
+    await wait_until(all_wait, what="the call in the place of the answered one")
+    for call_id in await waiting(services):
+        await answer(services, pb.Call(call_id=call_id))
+    assert {(await caller).response.response_code for caller in callers} == {201}
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, 300), ({"hold_time": {"seconds": 20}}, 20)])
+async def test_the_time_for_an_answer_is_the_hold_time_whatever_deadline_the_activity_has(store_of, given, seconds):
+    store = store_of()
+    async with running_services(store, activities={"act": Activity("act", deadline_ms=1000)}) as services:
+        held = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_HOLD, **given}
         made = await generate(services, **held, **FALLBACK | {"answer_deadline": {"seconds": seconds}})
+        assert (await case_of(services, made)).hold_time.seconds == seconds
         too_late = FALLBACK | {"answer_deadline": {"seconds": seconds, "nanos": 1_000_000}}
         assert (await refusal(generate(services, **held, **too_late))).fields == ["answer_deadline"]
         caller = invoke(services, made)
@@ -237,7 +280,7 @@ async def test_the_declaration_of_an_activity_alone_does_not_shorten_the_time_fo
         async with redis.asyncio.from_url(store.url) as client:
             leases = keys.key(keys.partition_of(made.callback_case_id), "leases")
             lease_ms = await client.zscore(leases, call.call_id) - call.start_time.ToMilliseconds()
-        assert lease_ms == 1000 * seconds + LEASE_SLACK_MS
+        assert lease_ms == 1000 * seconds
         await answer(services, call)
         assert (await caller).response.response_code == 201
 

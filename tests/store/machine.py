@@ -50,7 +50,7 @@ from callback_server.domain.case import (
 from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response, ResponseType, complete
-from callback_server.domain.timeouts import CaseExpired, LeaseEnded
+from callback_server.domain.timeouts import CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.store import keys
 from callback_server.store.connection import client as connection
 from callback_server.store.connection import pipelined_connection
@@ -63,6 +63,7 @@ from callback_server.store.queries.list_owner_calls import CallFilter, list_owne
 from callback_server.store.queries.read import list_calls, read_call, read_case, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
+from callback_server.store.transitions import claim_call as claims
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import (
@@ -95,6 +96,7 @@ LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
 OVER_MS = 7
+MOST_HELD = 2
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
@@ -107,6 +109,7 @@ def machine_on(store):
         # that depends on more than what was drawn.
         for module in (connection, pipelined_connection):
             patch.setattr(module, "SOCKET_TIMEOUT_S", 60.0)
+        patch.setattr(claims, "MAX_HELD_CALLS", MOST_HELD)
         client = connect(store.url)
         due = []
         scripts = Scripts(client, due.append)
@@ -127,11 +130,13 @@ DIGESTS = ("", "a" * 64, "b" * 64)
 
 
 def _due(case_id, activity, word, call_id=None, effect=None):
-    return LeaseEnded(call_id, activity, effect) if word == "LEASE_ENDED" else CaseExpired(case_id, activity)
+    if word == "CASE_EXPIRED":
+        return CaseExpired(case_id, activity)
+    return (LeaseEnded if word == "LEASE_ENDED" else HoldTimeEnded)(call_id, activity, effect)
 
 
 def _case_of(told):
-    return ids.case_id_of_call(told.call_id) if isinstance(told, LeaseEnded) else told.case_id
+    return told.case_id if isinstance(told, CaseExpired) else ids.case_id_of_call(told.call_id)
 
 
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
@@ -271,7 +276,7 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model[case.id] = ModelCase(
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
-            strips=self.strips,
+            strips=self.strips, most_held=MOST_HELD,
         )  # fmt: skip
         model.tell("CASE_CREATED")
         if request_id:
@@ -931,6 +936,9 @@ class LifeMachine(RuleBasedStateMachine):
             assert (case.expires_ms is None) is (new.time_to_live_ms is None)
             assert (case.profile, case.guard) == (model.profile, model.guard)
             assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
+            assert case.hold_time_ms == (new.hold_time_ms if new.answer_mode is AnswerMode.HOLD else None)
+            held = await self.client.smembers(keys.key(partition, "held", case_id))
+            assert {member.decode() for member in held} == set(model.held)
             queue = await self.client.lrange(keys.key(partition, "queue", case_id), 0, -1)
             assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)

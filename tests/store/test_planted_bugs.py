@@ -108,7 +108,7 @@ BUGS = {
     "the recorded part of a held request outlives the erasure": (
         "'request_body', 'recorded_request', 'drops_body')\n    -- A", "'request_body')\n    -- A"),
     "a held call is cut before it is answered": (
-        "local is_kept_while_held = partial and case.answer_mode == 'HOLD'", "local is_kept_while_held = false"),
+        "local is_kept_while_held = partial and is_held", "local is_kept_while_held = false"),
     "a held request outlives its call": ("    trim_request(call_id)\n  end", "  end"),
     "the body of a held request outlives its call": (
         "    size = size - #call[3]\n    redis.call('HSET', call_key(call_id), 'request_body', '')", ""),
@@ -244,6 +244,12 @@ BUGS = {
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),
     "an erased call gets the present response of the case": ("and known[5] == case.version then", "then"),
     "the end of a lease is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
+    "a held call that nobody answers is interrupted": (
+        "if case.answer_mode == 'HOLD' then\n    redis.call('HSET'", "if false then\n    redis.call('HSET'"),
+    "the end of a hold time is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED'",
+                                               "local _ = {'HOLD_TIME_ENDED'"),
+    "a case holds any number of calls": (">= max_held_calls then", "< 0 then"),
+    "a call counts as held after its end": ("redis.call('SREM', held_key(case.id), call_id)", ""),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",

@@ -109,6 +109,12 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
     help="Send the fallback response to the caller after this time, while the call continues: 500ms, 5s.",
 )
 @fallback_options
+@click.option(
+    "--hold-time",
+    metavar="5m",
+    callback=options.duration,
+    help="With --answer-mode hold: let a call fail that is not answered within this time: 90s, 15m, 7d.  [default: 5m]",
+)
 @with_connection
 def generate(
     connection: Connection,
@@ -129,6 +135,7 @@ def generate(
     ordered: bool,
     answer_deadline: timedelta | None,
     fallback: Response | None,
+    hold_time: timedelta | None,
 ) -> None:
     """Generate a URL that an outside system can call.
 
@@ -152,6 +159,7 @@ def generate(
             ordered=ordered,
             answer_deadline=answer_deadline,
             fallback=fallback,
+            hold_time=hold_time,
         )
     )
     if connection.as_json:

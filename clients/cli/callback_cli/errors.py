@@ -40,6 +40,7 @@ _OPTIONS: Mapping[str, str] = {
     "answer_mode": "--answer-mode",
     "answer_deadline": "--answer-deadline",
     "ordered": "--ordered",
+    "hold_time": "--hold-time",
     "resume_token": "--resume-token",
     "fallback.response_redirect_url": "--fallback-redirect-url",
     "fallback.response_body": "--fallback-body",

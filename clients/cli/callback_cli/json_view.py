@@ -57,6 +57,7 @@ def callback(value: Callback) -> Json:
             "answerDeadline": None if value.answer_deadline is None else f"{value.answer_deadline.total_seconds():g}s",
             "fallback": None if value.fallback is None else response(value.fallback),
             "ordered": value.ordered,
+            "holdTime": None if value.hold_time is None else f"{value.hold_time.total_seconds():g}s",
         }
     )
 

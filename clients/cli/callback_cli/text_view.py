@@ -323,7 +323,8 @@ def _call_status(value: Call) -> str:
 def _answer_mode(value: Callback) -> str:
     if value.answer_mode is AnswerMode.HANDLER:
         return ""
-    return _words(value.answer_mode) + (", in order" if value.ordered else "")
+    held = "" if value.hold_time is None else f", for at most {_seconds(value.hold_time)}"
+    return _words(value.answer_mode) + (", in order" if value.ordered else "") + held
 
 
 def _delivery(value: Delivery | None) -> str | Text:

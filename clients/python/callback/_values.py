@@ -352,6 +352,8 @@ class Callback:
     delivery, and runs until the delivery ends. Without its body in a list."""
     ordered: bool = False
     """Whether the calls of an ACK case are handled one after the other, in their order."""
+    hold_time: timedelta | None = None
+    """How long a held call waits for its answer. None unless the answer mode is HOLD."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""Held calls: the caller waits on one process, and a person or program answers the call on any process.
+"""Held calls: the call waits in the store, its caller on one process, and any process can answer the call.
 
 The answer ends the call in the store. The caller's process is notified by a message between replicas, and also polls
 the store each second in case a message was lost. A held call therefore has exactly one end, even if two answers, the
-deadline, a close and a crash coincide.
+end of its hold time, a close and a crash coincide.
 
-If the process of the caller dies, the caller gets a 503. The call stays RUNNING until its lease ends, and can be
-answered until then: the answer is recorded, and decides about the case, although no caller receives it.
+The lease of a held call is the hold time of its case. No process owns it: if the process of the caller dies, the call
+waits on, and the first transition after the end of its hold time, on whichever process, ends it as FAILED.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain.call import CallStatus
 from callback_server.domain.case import Case
+from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import REJECTION, overlay
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Decision
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
+from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend_knowing
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import ResponseReplaced, finish_call
+from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.transition_log import log_call_ended
 
 log = get_logger()
@@ -68,30 +71,35 @@ class HeldCalls:
         """The replica id that the answer to a call held here is sent to."""
         return self._replica_bus.replica
 
-    async def wait(self, call_id: str, timeout_s: float) -> HeldCall | None:
-        """Wait until a call has ended. Return None if it has not ended after `timeout_s` seconds."""
-        end = time.monotonic() + timeout_s
+    async def wait(self, call_id: str, *, hold_time_left_s: float) -> HeldCall:
+        """Wait until a held call has ended, with an answer or at the end of its hold time.
+
+        Raises:
+            OutcomeUnknownError: The store was unreachable for so long that the call is no longer kept.
+        """
+        hold_end = time.monotonic() + hold_time_left_s
         answered = self._waiting[call_id] = asyncio.Event()
         try:
-            while (left_s := end - time.monotonic()) > 0:
+            while True:
+                left_s = hold_end - time.monotonic()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left_s, LOOK_INTERVAL_S)):
+                    async with asyncio.timeout(min(left_s, LOOK_INTERVAL_S) if left_s > 0 else LOOK_INTERVAL_S):
                         await answered.wait()
                 answered.clear()
-                if held := await self.ended(call_id):
+                try:
+                    if time.monotonic() >= hold_end:  # a sweep ends it, and the next one of all may be a second away
+                        partition = keys.partition_of(case_id_of_call(call_id))
+                        await sweep_partition(self._scripts, partition, recording=self._recording)
+                    held = await read_held(self._scripts, call_id)
+                except StoreError as error:
+                    log.warning("held_call_not_read", call_id=call_id, error=str(error))
+                    continue
+                if held is None:
+                    raise errors.OutcomeUnknownError(call_id)
+                if held.status is not CallStatus.RUNNING:
                     return held
         finally:
             del self._waiting[call_id]
-        return None
-
-    async def ended(self, call_id: str) -> HeldCall | None:
-        """Return how a held call ended, or None if it has not ended or the store does not reply."""
-        try:
-            held = await read_held(self._scripts, call_id)
-        except StoreError as error:
-            log.warning("held_call_not_read", call_id=call_id, error=str(error))
-            return None
-        return held if held is not None and held.status is not CallStatus.RUNNING else None
 
     async def answer(self, call_id: str, decision: Decision, case: Case) -> None:
         """Answer a held call of a case, on whichever process its caller waits.

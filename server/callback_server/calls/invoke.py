@@ -38,7 +38,7 @@ from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete, problems
-from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
@@ -462,23 +462,14 @@ class CallInvoker:
 
     async def _decide_and_finish(self, grant: Grant, request: Request) -> Outcome:
         """Wait for the decision on a call, and record it."""
-        lease_end = time.monotonic() + grant.lease_left_ms / 1000
         if grant.answer_mode is AnswerMode.HOLD:
-            if held := await self._held.wait(grant.call_id, self._dispatcher.timeout_s(grant, held=True)):
-                return _outcome_of_held(grant.call_id, held)
-            result = HandlerResult(
-                failed(CallFailure.DEADLINE_EXCEEDED, "the call was not answered before its deadline")
-            )
-        else:
-            with metrics.HANDLER_SECONDS.time():
-                result = await self._dispatcher.dispatch(grant, request)
-        try:
-            with metrics.FINISH_SECONDS.time():
-                return await self._finish(grant, result, lease_end)
-        except errors.OutcomeUnknownError:
-            if grant.answer_mode is AnswerMode.HOLD and (held := await self._held.ended(grant.call_id)):
-                return _outcome_of_held(grant.call_id, held)  # it was answered at the last moment
-            raise
+            held = await self._held.wait(grant.call_id, hold_time_left_s=grant.lease_left_ms / 1000)
+            return _outcome_of_held(grant.call_id, held)
+        lease_end = time.monotonic() + grant.lease_left_ms / 1000
+        with metrics.HANDLER_SECONDS.time():
+            result = await self._dispatcher.dispatch(grant, request)
+        with metrics.FINISH_SECONDS.time():
+            return await self._finish(grant, result, lease_end)
 
     async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
@@ -517,11 +508,10 @@ def _may_be_delivered(grant: Grant) -> bool:
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
-    # There is no answer if the lease ended first, or if the store was unreachable so long that the answer is no longer
-    # kept.
-    if held.answer is None:
+    # There is neither if the store was unreachable so long that the answer is no longer kept.
+    if held.answer is None and held.failure is None:
         raise errors.OutcomeUnknownError(call_id)
-    return Outcome(held.status, held.answer)
+    return Outcome(held.status, held.answer, failure=held.failure)
 
 
 def _answer_again(repeated: RepeatedMessage, cookie_host: str) -> CallAnswer:

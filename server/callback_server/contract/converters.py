@@ -125,6 +125,8 @@ def case_to(case: Case) -> callback_pb2.Callback:
     if case.fallback is not None:
         message.answer_deadline.FromMilliseconds(case.fallback.after_ms)
         message.fallback.CopyFrom(response_to(case.fallback.response))
+    if case.hold_time_ms is not None:
+        message.hold_time.FromMilliseconds(case.hold_time_ms)
     if case.close_reason is not None:
         message.close_reason = _CLOSE_REASON[case.close_reason]
     return message

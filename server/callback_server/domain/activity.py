@@ -12,8 +12,8 @@ LEASE_SLACK_MS: Final = 10_000
 """How much longer a lease is than the deadline of the handler, in milliseconds."""
 DEFAULT_DEADLINE_MS: Final = 8_000
 """The deadline of a handler whose activity declares none, in milliseconds."""
-HOLD_DEADLINE_MS: Final = 300_000
-"""How long a held call waits for its answer, where the activity declares no deadline, in milliseconds."""
+DEFAULT_HOLD_TIME_MS: Final = 300_000
+"""How long a held call waits for its answer, where its case does not say, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Activity:
 
     name: str
     deadline_ms: int | None = None
-    """None: the default, which is longer for a held call."""
+    """None: the default."""
     retries: Retries = DEFAULT_RETRIES
 
 
@@ -46,9 +46,9 @@ NONE_PAUSED: Final = PausedActivities()
 """The empty list before its first change. It never replaces another one."""
 
 
-def deadline_ms(activities: Mapping[str, Activity], name: str, *, held: bool) -> int:
-    """Return how long the handler of an activity, or the answer to a held call, may take, in milliseconds."""
+def deadline_ms(activities: Mapping[str, Activity], name: str) -> int:
+    """Return how long the handler of an activity may take, in milliseconds."""
     declared = activities.get(name)
     if declared is not None and declared.deadline_ms is not None:
         return declared.deadline_ms
-    return HOLD_DEADLINE_MS if held else DEFAULT_DEADLINE_MS
+    return DEFAULT_DEADLINE_MS

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS
 from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.errors import Violation
 
@@ -125,6 +126,8 @@ class NewCase(msgspec.Struct, frozen=True):
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
+    hold_time_ms: int = DEFAULT_HOLD_TIME_MS
+    """How long a held call waits for its answer."""
     pointer: str = ""
     """The name of the pointer to the case; empty for none, if it has no `request_id`."""
     nonce: bytes = b""
@@ -158,6 +161,8 @@ class Case(msgspec.Struct, frozen=True):
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
     """None also if the case was read without bodies."""
+    hold_time_ms: int | None = None
+    """How long a held call waits for its answer. None: the case holds no calls."""
 
 
 def response_problems(

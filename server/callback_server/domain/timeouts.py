@@ -18,6 +18,16 @@ class LeaseEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldTimeEnded:
+    """A held call FAILED, because it was not answered within the hold time of its case."""
+
+    call_id: str
+    activity: str
+    effect: CaseEffect | None
+    """The effect on the case. None: the case is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseExpired:
     """A case is closed, because its time to live has passed."""
 
@@ -25,4 +35,4 @@ class CaseExpired:
     activity: str
 
 
-Timeout = LeaseEnded | CaseExpired
+Timeout = LeaseEnded | HoldTimeEnded | CaseExpired

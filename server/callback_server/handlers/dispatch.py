@@ -69,9 +69,9 @@ class HandlerDispatcher:
         self._platform_url = platform_url
         self._cookie_domains = cookie_domains
 
-    def timeout_s(self, grant: Grant, *, held: bool = False) -> float:
-        """Return the seconds left for the decision; 0 or less if none are left."""
-        deadline = deadline_ms(self._activities, grant.activity, held=held)
+    def timeout_s(self, grant: Grant) -> float:
+        """Return the seconds left for the decision of a handler; 0 or less if none are left."""
+        deadline = deadline_ms(self._activities, grant.activity)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
     async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:

@@ -11,7 +11,7 @@ from callback.v1 import callbacks_service_pb2 as pb2
 from callback_server.contract import converters
 from callback_server.contract.validation import violations
 from callback_server.domain import ids
-from callback_server.domain.activity import Activity, deadline_ms
+from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS, Activity, deadline_ms
 from callback_server.domain.case import (
     FORM,
     RECORD,
@@ -47,10 +47,12 @@ class Policy:
     state_key: bytes | None = field(repr=False)
     default_time_to_live_s: int | None
     max_time_to_live_s: int | None
+    max_hold_time_s: int
 
-    def deadline_ms(self, activity: str, answer_mode: AnswerMode) -> int:
-        """Return how long the decision on a call of an activity may take, in milliseconds."""
-        return deadline_ms(self.activities, activity, held=answer_mode is AnswerMode.HOLD)
+    @property
+    def default_hold_time_ms(self) -> int:
+        """How long a held call waits for its answer where the request does not say, in milliseconds."""
+        return min(DEFAULT_HOLD_TIME_MS, self.max_hold_time_s * 1000)
 
 
 def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
@@ -75,6 +77,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         *_policy_problems(request, policy),
         *_domain_problems(domain, policy, owner),
         *_answer_problems(request, answer_mode),
+        *_hold_problems(request, answer_mode, policy),
         *_fallback_problems(request, fallback, answer_mode, policy),
     ]
     if fallback is not None:
@@ -90,7 +93,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     if request.request_id:
         new = new_pointed_state(_state_key(policy), owner=owner, request_id=request.request_id)
         pointer, nonce, state, state_sha256 = new.pointer, new.nonce, new.state, new.state_sha256
-        fingerprint = _fingerprint(request, answer_mode, domain)
+        fingerprint = _fingerprint(request, answer_mode, domain, policy)
     else:
         state = ids.new_state()
         state_sha256 = ids.state_hash(state)
@@ -115,6 +118,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         answer_mode=answer_mode,
         ordered=request.ordered,
         fallback=fallback,
+        hold_time_ms=_hold_time_ms(request, policy),
         pointer=pointer,
         nonce=nonce,
     ), state
@@ -180,6 +184,20 @@ def _answer_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: Answe
     return found
 
 
+def _hold_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode, policy: Policy) -> list[Violation]:
+    if not request.HasField("hold_time"):
+        return []
+    if answer_mode is not AnswerMode.HOLD:
+        return [Violation("hold_time", "answer_mode", "needs the answer_mode HOLD")]
+    if request.hold_time.ToMilliseconds() > policy.max_hold_time_s * 1000:
+        return [Violation("hold_time", "too_long", f"must be at most {policy.max_hold_time_s} s")]
+    return []
+
+
+def _hold_time_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> int:
+    return request.hold_time.ToMilliseconds() if request.HasField("hold_time") else policy.default_hold_time_ms
+
+
 def _fallback_problems(
     request: pb2.GenerateCallbackUrlRequest, fallback: Fallback | None, answer_mode: AnswerMode, policy: Policy
 ) -> list[Violation]:
@@ -193,18 +211,23 @@ def _fallback_problems(
         found.append(Violation(missing, "required", problem))
     if has_deadline:
         activity = request.callback_activity
-        longest_ms = policy.deadline_ms(activity, answer_mode)
+        if answer_mode is AnswerMode.HOLD:
+            longest_ms, what = _hold_time_ms(request, policy), "the hold_time"
+        else:
+            longest_ms, what = deadline_ms(policy.activities, activity), "the deadline of the activity"
+            if activity != RECORD:
+                what += f": deadline_s in [activities.{activity}] of the server's configuration"
         if request.answer_deadline.ToMilliseconds() > longest_ms:
-            problem = f"must be at most {longest_ms / 1000:g} s, the deadline of the activity"
-            if activity not in (RECORD, FORM):
-                problem += f": deadline_s in [activities.{activity}] of the server's configuration"
+            problem = f"must be at most {longest_ms / 1000:g} s, {what}"
             found.append(Violation("answer_deadline", "too_long", problem))
     if fallback is not None:
         found += in_field("fallback", problems(fallback.response, platform_url=policy.platform_url, needs_url=True))
     return found
 
 
-def _fingerprint(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode, domain: str) -> bytes:
+def _fingerprint(
+    request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode, domain: str, policy: Policy
+) -> bytes:
     """Return the hash that distinguishes a retried request from another request with the same `request_id`."""
     content = pb2.GenerateCallbackUrlRequest()
     content.CopyFrom(request)
@@ -215,6 +238,8 @@ def _fingerprint(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMod
         content.ClearField("get_guard")
     if answer_mode is _default_answer_mode(content.callback_activity):
         content.ClearField("answer_mode")
+    if _hold_time_ms(content, policy) == policy.default_hold_time_ms:
+        content.ClearField("hold_time")
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
 

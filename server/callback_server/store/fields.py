@@ -31,6 +31,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "guard": "the GetGuard; absent for OFF",
     "arrival": "the theoretical arrival time of the next call for the rate limit (GCRA), in microseconds",
     "answer_mode": "the AnswerMode; absent for HANDLER",
+    "hold_ms": "how long a held call waits for its answer; absent unless the AnswerMode is HOLD",
     "ordered": "flag: the calls are delivered in order, one after the other",
     "fallback": "flag: the case has a fallback, at a key of its own",
     "label_digests": "the first 12 digits of the digest of each label, concatenated, for events",
@@ -38,7 +39,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
 }
 """The fields of a case (key `case:ID`)."""
 
-NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer"})
+NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer", "hold_ms"})
 """The fields of a case that `load_case` of lifecycle.lua does not read."""
 
 CALL_FIELDS: Final[Mapping[str, str]] = {

@@ -48,6 +48,7 @@ LAYOUT: Final = {
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
     "fallback": "fallback:{}",  # string: the fallback of a case, packed; absent if it has none
     "answer": "answer:{}",  # string: the whole answer to a held call, packed, until its caller has it
+    "held": "held:{}",  # set: the held calls of a case
     "waiting": "waiting:{}",  # zset: the running held calls of an owner by start, in milliseconds
     "delivery_activities": "delivery_activities",  # set: the activities that have a delivery to run
     "due": "due:{}",  # zset: the calls of an activity with a delivery to run, by when something is due, in milliseconds

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from callback_server.domain.timeouts import CaseExpired, LeaseEnded, Timeout
+from callback_server.domain.timeouts import CaseExpired, HoldTimeEnded, LeaseEnded, Timeout
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
@@ -33,6 +33,10 @@ from callback_server.store.script_arguments import Argument, Kind, argument_bind
 MAX_CONCURRENT_BATCHES: Final = 8
 PARTITIONS_PER_BATCH: Final = 16
 """How many scripts are sent together to read all partitions. Calls must get in between."""
+_ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
+    b"LEASE_ENDED": LeaseEnded,
+    b"HOLD_TIME_ENDED": HoldTimeEnded,
+}
 _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
 
 ArgumentValue = str | bytes | int | bool | Sequence[str | bytes | int]
@@ -133,8 +137,8 @@ class Scripts:
         if script.applies_timeouts:
             timeouts, *reply = reply
             for word, name, activity, *effect in timeouts:
-                if word == b"LEASE_ENDED":
-                    self._on_timeout(LeaseEnded(name.decode(), activity.decode(), unpack_effect(effect[0])))
+                if word in _ENDS_OF_CALLS:
+                    self._on_timeout(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(effect[0])))
                 else:
                     self._on_timeout(CaseExpired(name.decode(), activity.decode()))
         return reply

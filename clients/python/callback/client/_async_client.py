@@ -147,6 +147,7 @@ class AsyncCallbackClient:
         answer_deadline: timedelta | None = None,
         fallback: Response | None = None,
         ordered: bool = False,
+        hold_time: timedelta | None = None,
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -182,6 +183,7 @@ class AsyncCallbackClient:
                 caller waits.
             fallback: The response at the answer deadline. Requires `answer_deadline`.
             ordered: Handles the calls of an ACK case one after the other, in their order.
+            hold_time: How long a held call waits for its answer, before it fails. Only for HOLD. Default: 5 minutes.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -208,6 +210,7 @@ class AsyncCallbackClient:
             answer_deadline=answer_deadline,
             fallback=fallback,
             ordered=ordered,
+            hold_time=hold_time,
         )
         backoff = self._backoff(timeout)
         try:

@@ -119,6 +119,7 @@ def generate_request(
     answer_deadline: timedelta | None,
     fallback: Response | None,
     ordered: bool,
+    hold_time: timedelta | None,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the request message of `generate_callback_url`.
 
@@ -146,6 +147,8 @@ def generate_request(
         request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}")
     if answer_deadline is not None:
         request.answer_deadline.FromTimedelta(answer_deadline)
+    if hold_time is not None:
+        request.hold_time.FromTimedelta(hold_time)
     if time_to_live is not None:
         request.time_to_live.FromTimedelta(time_to_live)
     if _member("get_guard", get_guard, GetGuard) is not GetGuard.OFF:

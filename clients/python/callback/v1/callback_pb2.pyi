@@ -32,8 +32,8 @@ class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode
     ANSWER_MODE_HANDLER: _AnswerMode.ValueType  # 1
     """ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits."""
     ANSWER_MODE_HOLD: _AnswerMode.ValueType  # 2
-    """ANSWER_MODE_HOLD: the caller waits for AnswerCall, by a person or another service. No handler runs. The caller
-    waits at most 300 seconds, or until the deadline that the activity declares.
+    """ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler runs. The
+    call fails if it is not answered within the `hold_time` of its case. At most 100 calls of a case are held at a time.
     """
     ANSWER_MODE_ACK: _AnswerMode.ValueType  # 3
     """ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
@@ -48,8 +48,8 @@ ANSWER_MODE_UNSPECIFIED: AnswerMode.ValueType  # 0
 ANSWER_MODE_HANDLER: AnswerMode.ValueType  # 1
 """ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits."""
 ANSWER_MODE_HOLD: AnswerMode.ValueType  # 2
-"""ANSWER_MODE_HOLD: the caller waits for AnswerCall, by a person or another service. No handler runs. The caller
-waits at most 300 seconds, or until the deadline that the activity declares.
+"""ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler runs. The
+call fails if it is not answered within the `hold_time` of its case. At most 100 calls of a case are held at a time.
 """
 ANSWER_MODE_ACK: AnswerMode.ValueType  # 3
 """ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
@@ -359,6 +359,7 @@ class Callback(_message.Message):
     ANSWER_DEADLINE_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
+    HOLD_TIME_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -425,6 +426,10 @@ class Callback(_message.Message):
         case has a delivery.
         """
 
+    @_builtins.property
+    def hold_time(self) -> _duration_pb2.Duration:
+        """hold_time is how long a call of a HOLD case waits for its answer. Unset for every other case."""
+
     def __init__(
         self,
         *,
@@ -450,10 +455,11 @@ class Callback(_message.Message):
         answer_deadline: _duration_pb2.Duration | None = ...,
         fallback: Global___Response | None = ...,
         ordered: _builtins.bool = ...,
+        hold_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "labels", b"labels", "ordered", b"ordered", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "ordered", b"ordered", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -142,6 +142,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     ANSWER_DEADLINE_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
+    HOLD_TIME_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -210,7 +211,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     def answer_deadline(self) -> _duration_pb2.Duration:
         """answer_deadline is the time after the start of a call at which a caller without a response gets `fallback`. The
         call continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default:
-        none. From 100 ms to the deadline of the activity. Needs a `fallback`.
+        none. From 100 ms to 300 s, and at most the deadline of the activity, or the `hold_time`. Needs a `fallback`.
         """
 
     @_builtins.property
@@ -218,6 +219,13 @@ class GenerateCallbackUrlRequest(_message.Message):
         """fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a
         `record` case must be. Needs an `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a HANDLER case
         then has a delivery, and ends when that is DELIVERED or DEAD.
+        """
+
+    @_builtins.property
+    def hold_time(self) -> _duration_pb2.Duration:
+        """hold_time is how long a call of a HOLD case waits for its answer. After that it is FAILED, and its caller gets a 504.
+        Default 300 seconds. At least 100 ms, at most the maximum in the configuration of the server (30 days by default).
+        Refused with any other `answer_mode`.
         """
 
     def __init__(
@@ -239,10 +247,11 @@ class GenerateCallbackUrlRequest(_message.Message):
         answer_deadline: _duration_pb2.Duration | None = ...,
         fallback: _callback_pb2.Response | None = ...,
         ordered: _builtins.bool = ...,
+        hold_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "fallback", b"fallback", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "fallback", b"fallback", "hold_time", b"hold_time", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "fallback", b"fallback", "get_guard", b"get_guard", "labels", b"labels", "ordered", b"ordered", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "ordered", b"ordered", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,8 @@
 --       profile (the verification profile that was passed, '' = none),
 --       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
 --       window_ms (how long a message with this id counts as the same one),
---       lease_ms, hold_lease_ms (of a held call), calls_per_minute (of a case; 0 = any number),
+--       lease_ms (of a call that is not held), max_held_calls (of a case),
+--       calls_per_minute (of a case; 0 = any number),
 --       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case,
 --       recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
@@ -37,6 +38,9 @@
 --             passed.
 -- @include lifecycle
 -- @arguments
+
+-- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.
+local HELD_WAIT_MS = 5000
 
 local case = load_case(case_id)
 local known = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
@@ -110,20 +114,25 @@ if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 for i = limited_owners_first, limited_owners_last, 2 do
   if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
 end
+local is_held = case.answer_mode == 'HOLD'
+if is_held and redis.call('SCARD', held_key(case_id)) >= max_held_calls then return reply('LIMITED', HELD_WAIT_MS) end
 local arrival, wait_ms
 if calls_per_minute > 0 then
   arrival, wait_ms = next_arrival(case, calls_per_minute)
   if wait_ms > 0 then return reply('LIMITED', wait_ms) end
 end
 
-if case.answer_mode == 'HOLD' then lease_ms = hold_lease_ms end
-for i = declared_leases_first, declared_leases_last, 2 do
-  if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
+if is_held then
+  lease_ms = tonumber(redis.call('HGET', case_key(case_id), 'hold_ms'))
+else
+  for i = declared_leases_first, declared_leases_last, 2 do
+    if ARGV[i] == case.activity then lease_ms = tonumber(ARGV[i + 1]) end
+  end
 end
 local partial = whole_request ~= ''
 if partial and case.answer_mode == 'ACK' then request, request_body, partial = whole_request, whole_body, false end
 local recorded_request, recorded_body = request, request_body
-local is_kept_while_held = partial and case.answer_mode == 'HOLD'
+local is_kept_while_held = partial and is_held
 if is_kept_while_held then request, request_body = whole_request, whole_body end
 local content = redis.call('GET', content_key(case_id))
 local body = redis.call('GET', body_key(case_id)) or ''
@@ -162,8 +171,9 @@ if ends_at_claim(case) then
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
 end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
-if case.answer_mode == 'HOLD' then
+if is_held then
   redis.call('HSET', call_key(call_id), 'replica', replica)
+  redis.call('SADD', held_key(case_id), call_id)
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end
 local status = status_during_call(case.mode)

@@ -6,7 +6,8 @@
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half),
 --       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
 --       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
---       pointer ('' = no request id), nonce (raw), needs_platform (the response is a redirect to /path), is_ordered
+--       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
+--       needs_platform (the response is a redirect to /path), is_ordered
 -- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
 --          CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
@@ -42,6 +43,7 @@ if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
 if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
+if hold_ms ~= '' then redis.call('HSET', case_key(case_id), 'hold_ms', hold_ms) end
 if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
 if fallback ~= '' then
   redis.call('HSET', case_key(case_id), 'fallback', '1')

@@ -23,7 +23,7 @@ _CALL_FIELDS: Final = (
     "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
     "delivery_detail", "delivery_response",
 )  # fmt: skip
-_HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest")
+_HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
 
 
@@ -38,6 +38,8 @@ class HeldCall:
     """A digest of the answer. Empty: there is no answer yet."""
     answer: Response | None
     """The whole answer, which is kept for a moment."""
+    failure: CallFailure | None
+    """Why the call failed."""
 
 
 async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool) -> list[Case | None]:
@@ -99,6 +101,7 @@ def _case(
         answer_mode=AnswerMode(fields.get(b"answer_mode", b"HANDLER").decode()),
         ordered=b"ordered" in fields,
         fallback=unpack_fallback(fallback) if fallback else None,
+        hold_time_ms=_number(fields.get(b"hold_ms")),
     )
 
 
@@ -179,7 +182,7 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     pipeline = scripts.client.pipeline(transaction=False)
     pipeline.hmget(keys.key(partition, "call", call_id), *_HELD_CALL_FIELDS)
     pipeline.get(keys.key(partition, "answer", call_id))
-    (status, replica, answer_digest), answer = await _replies(pipeline)
+    (status, replica, answer_digest, failure), answer = await _replies(pipeline)
     if status is None:
         return None
     return HeldCall(
@@ -187,6 +190,7 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
         replica=(replica or b"").decode(),
         answer_digest=(answer_digest or b"").decode(),
         answer=unpack_answer(answer) if answer else None,
+        failure=CallFailure(failure.decode()) if failure else None,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.domain.activity import DEFAULT_DEADLINE_MS, HOLD_DEADLINE_MS, LEASE_SLACK_MS, Activity
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode, CloseReason
 from callback_server.domain.guard import RequestIntent
@@ -24,7 +24,7 @@ SCRIPT: Final = Script(
     [
         *texts("case_id", "state_hash_half", "parameter", "call_id", "request", "request_body", "whole_request"),
         *texts("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "window_ms"),
-        *numbers("lease_ms", "hold_lease_ms", "calls_per_minute"),
+        *numbers("lease_ms", "max_held_calls", "calls_per_minute"),
         *flags("can_deliver"),
         *LIMITS,
         *lists("declared_leases", "limited_owners"),
@@ -32,7 +32,8 @@ SCRIPT: Final = Script(
     applies_timeouts=True,
 )
 DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
-HOLD_LEASE_MS: Final = HOLD_DEADLINE_MS + LEASE_SLACK_MS
+MAX_HELD_CALLS: Final = 100
+"""How many calls of a case are held at a time."""
 
 
 class ClaimRefusal(enum.Enum):
@@ -107,7 +108,7 @@ ClaimResult = Grant | CaseClosed | VerificationRequired | RateLimited | Repeated
 
 
 class Leases:
-    """The leases of calls: the default, and those that activities declare."""
+    """The leases of calls that handlers decide: the default, and those that activities declare."""
 
     def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
         self.default_ms = default_ms
@@ -180,7 +181,7 @@ async def claim_call(
         message_hash=verification.message_sha256,
         window_ms=verification.window_ms,
         lease_ms=leases.default_ms,
-        hold_lease_ms=HOLD_LEASE_MS,
+        max_held_calls=MAX_HELD_CALLS,
         limits=recording.limits,
         calls_per_minute=calls_per_minute or 0,
         can_deliver=can_deliver,

@@ -19,7 +19,7 @@ SCRIPT: Final = Script(
         *texts(
             "case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"
         ),
-        *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "pointer", "nonce"),
+        *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
         *flags("needs_platform", "is_ordered"),
     ],
 )
@@ -66,6 +66,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         guard="" if case.guard is GetGuard.OFF else case.guard,
         answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
         fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
+        hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
         pointer=case.pointer,
         nonce=case.nonce,
         needs_platform=needs_platform(case.response),
