@@ -121,8 +121,9 @@ class EdgeSettings(ProcessSettings):
     """Fraction of requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
     address, and never a path or a query."""
     templates_dir: Folder | None = None
-    """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `style.css` and
-    `texts.LANGUAGE.toml` replace the built-in files. The edge reads it at the start. None: only the built-in files."""
+    """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `answer.html`,
+    `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The edge reads it at the start. None: only the
+    built-in files."""
     log_level: LogLevel = "INFO"
     """Lowest level to log."""
 

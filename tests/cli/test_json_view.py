@@ -27,6 +27,10 @@ def test_the_names_are_exactly_those_of_the_contract():
         response_body=b"ok",
         response_code=200,
         response_headers=resources.ResponseHeaders(),
+        response_heading="Thank you",
+        response_text="",
+        response_link_label="Shop",
+        response_link_url="/",
     )
     callback = callback_message(
         response=response,

@@ -124,7 +124,9 @@ def test_parameters_that_carry_a_credential_are_masked_in_queries_forms_and_urls
             query=Query({name: "hunter2", "back": url}),
             query_string=f"a=1&{name}=hunter2&{name}=&back=https%3A%2F%2Fa.example%3Fb%26{name}%3Dhunter2%26c%3D1",
             body=f"{name}=hunter2&a=1".encode(),
-            response=Response(url, headers={"location": url}, redirect_url=url),
+            response=Response(
+                url, headers={"location": url}, redirect_url=url, heading=url, text=url, link_label=url, link_url=url
+            ),
             failure_detail=url,
         ),
         "",
@@ -134,7 +136,15 @@ def test_parameters_that_carry_a_credential_are_masked_in_queries_forms_and_urls
     assert call.query_string == (f"a=1&{name}=***&{name}=***&back=https%3A%2F%2Fa.example%3Fb%26{name}%3D***%26c%3D1")
     assert call.body == f"{name}=***&a=1".encode()
     assert call.headers["referer"] == call.failure_detail == hidden
-    assert call.response == Response(hidden, headers={"location": hidden}, redirect_url=hidden)
+    assert call.response == Response(
+        hidden,
+        headers={"location": hidden},
+        redirect_url=hidden,
+        heading=hidden,
+        text=hidden,
+        link_label=hidden,
+        link_url=hidden,
+    )
 
 
 @pytest.mark.parametrize("name", ["status_code", "country", "keyword", "id", "statement", "design", "monkey", "trxid"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clients import CASE, STATE
 
-from callback import Headers, IncomingCall, Pairs, Query, Redirect, Response, ResponseType
+from callback import Headers, IncomingCall, PageResponse, Pairs, Query, Redirect, Response, ResponseType
 from callback._converters import response_from_proto, response_to_proto
 
 TEXT = st.text(max_size=8)
@@ -87,6 +87,10 @@ def test_names_and_values_that_are_not_text_are_refused(pairs):
         ("code", True),
         ("redirect_url", b"/x"),
         ("type", "REDIRECT"),
+        ("heading", b"x"),
+        ("text", 5),
+        ("link_label", b"x"),
+        ("link_url", b"/x"),
     ],
 )
 def test_a_response_names_the_attribute_of_the_wrong_type(attribute, value):
@@ -106,6 +110,15 @@ def test_a_redirect_is_a_response_of_that_type():
     assert redirect != "/page/thankyou"
 
 
+def test_a_page_is_a_response_of_that_type():
+    page = PageResponse("Thank you", "Order 5", "Shop", "/shop", 201)
+    assert page == Response(
+        type=ResponseType.PAGE, code=201, heading="Thank you", text="Order 5", link_label="Shop", link_url="/shop"
+    )
+    assert dataclasses.replace(page, text="Order 6") == PageResponse("Thank you", "Order 6", "Shop", "/shop", 201)
+    assert page != PageResponse("Thank you", "Order 5", "Shop", "/shop")
+
+
 def test_values_are_immutable_and_work_with_replace_and_matching():
     redirect = Redirect("/x", headers={"x-a": "1"})
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -122,6 +135,10 @@ def test_values_are_immutable_and_work_with_replace_and_matching():
     code=st.none() | st.integers(0, 999),
     headers=st.none() | PAIRS,
     redirect_url=st.none() | TEXT,
+    heading=st.none() | TEXT,
+    text=st.none() | TEXT,
+    link_label=st.none() | TEXT,
+    link_url=st.none() | TEXT,
     type=st.none() | st.sampled_from(ResponseType),
 )
 def test_a_response_comes_back_as_it_was_sent(**attributes):

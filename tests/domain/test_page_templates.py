@@ -97,7 +97,7 @@ def folder(tmp_path):
         ({"texts__nl__toml": "busy = 'x'"}, "texts.nl.toml: must be a table: busy"),
         ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: missing: agent_detected.heading, "),
         ({"style__css": "</style><script>"}, "style.css: must not have </"),
-        ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, style.css or texts"),
+        ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, answer.html,"),
     ],
 )
 def test_broken_templates_are_refused_with_the_reason(folder, files, problem):

@@ -15,10 +15,11 @@ from callback_server.domain.response import (
 )
 
 PLATFORM = "https://shop.example"
-BASE = Response(ResponseType.RESPONSE, "/page", 201, (("x-a", "1"),), b"body")
+BASE = Response(ResponseType.RESPONSE, "/page", 201, (("x-a", "1"),), b"body", "heading", "text", "label", "/link")
 """A response with a value of every attribute."""
 NONE = Response()
 REDIRECT = Response(ResponseType.REDIRECT, "/page")
+PAGE = Response(ResponseType.PAGE, heading="heading")
 
 
 def test_an_override_replaces_the_attributes_that_it_gives():
@@ -40,12 +41,20 @@ def test_every_attribute_has_its_name_in_the_contract():
 
 
 @pytest.mark.parametrize(
-    ("response", "platform_url", "needs_url", "broken"),
+    ("response", "platform_url", "must_be_complete", "broken"),
     [
         (BASE, PLATFORM, True, []),
         (NONE, PLATFORM, True, ["response_type"]),
         (REDIRECT, PLATFORM, True, []),
         (REDIRECT, None, True, ["response_redirect_url"]),
+        (PAGE, None, True, []),
+        (Response(ResponseType.PAGE), None, True, ["response_heading"]),
+        (Response(ResponseType.PAGE), None, False, []),
+        (replace(PAGE, link_label="Shop"), None, True, ["response_link_url"]),
+        (replace(PAGE, link_url="https://shop.example"), None, False, ["response_link_label"]),
+        (replace(PAGE, link_label="", link_url="https://shop.example"), None, True, []),
+        (replace(PAGE, link_label="Shop", link_url="/shop"), None, True, ["response_link_url"]),
+        (replace(PAGE, link_label="Shop", link_url="/shop"), PLATFORM, True, []),
         (Response(ResponseType.REDIRECT), PLATFORM, True, ["response_redirect_url"]),
         (Response(ResponseType.REDIRECT), PLATFORM, False, []),
         (Response(ResponseType.REDIRECT, "https://shop.example"), None, True, []),
@@ -58,15 +67,19 @@ def test_every_attribute_has_its_name_in_the_contract():
         ),
     ],
 )
-def test_the_rules_between_attributes(response, platform_url, needs_url, broken):
-    found = problems(response, platform_url=platform_url, needs_url=needs_url)
+def test_the_rules_between_attributes(response, platform_url, must_be_complete, broken):
+    found = problems(response, platform_url=platform_url, must_be_complete=must_be_complete)
     assert [violation.field for violation in found] == broken
 
 
 @pytest.mark.parametrize(
     ("response", "answer"),
     [
-        (BASE, replace(BASE, redirect_url=None)),
+        (BASE, Response(ResponseType.RESPONSE, None, 201, (("x-a", "1"),), b"body")),
+        (replace(BASE, type=ResponseType.PAGE),
+         Response(ResponseType.PAGE, None, 201, None, None, "heading", "text", "label", f"{PLATFORM}/link")),
+        (replace(PAGE, link_label="", link_url="https://a.example"),
+         Response(ResponseType.PAGE, code=200, heading="heading", text="")),
         (Response(ResponseType.RESPONSE), Response(ResponseType.RESPONSE, None, 200, (), b"")),
         (Response(ResponseType.RESPONSE, code=204, body=b"x"), Response(ResponseType.RESPONSE, None, 204, (), b"")),
         (REDIRECT, Response(ResponseType.REDIRECT, f"{PLATFORM}/page")),

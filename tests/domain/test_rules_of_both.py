@@ -49,7 +49,7 @@ def test_headers_have_the_same_total_size_at_the_edge_and_at_the_server(excess):
     for value in values:
         answer.response_headers.headers.add(name=name, value=value)
     response = Response(type=ResponseType.RESPONSE, code=200, headers=tuple((name, value) for value in values))
-    found = problems(response, platform_url=None, needs_url=False)
+    found = problems(response, platform_url=None, must_be_complete=False)
     try:
         render(edge_pb2.InvokeResponse(response=answer), "GET")
         is_sent = True

@@ -7,12 +7,20 @@ from support.browser import chromium, site
 from support.edge import new_state, plain, redirect, refusing, running_edge
 
 from callback_edge import problems
+from callback_edge.pages.content import PageContent
 
 LANGUAGES = ("en", "nl")
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
 NAMED = {"agent_detected", "busy", "callback_closed", "call_in_progress", "confirmation_required", "internal",
          "state_unknown", "too_many_requests"}  # fmt: skip
 """Text keys that every run checks: each kind of page, and the longest texts. A soak checks all."""
+CONTENT = {
+    "/page": PageContent(
+        200, "Thank you for your order", "Order 5 has arrived.\nYou get a message.", "To the shop", "https://a.example/"
+    ),
+    "/page-of-an-error": PageContent(404, "W" * 200, "w" * 2000, "M" * 100, "https://a.example/"),
+}
+"""Pages with content of a callback, by path: a usual one, and the longest words."""
 AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
 """Axe's rules for WCAG 2.2 A and AA and good practices. The size of targets is off by default."""
 
@@ -25,12 +33,15 @@ async def browser():
 
 @pytest.fixture(scope="module")
 async def gallery():
-    """Serve every page at `/CODE` of its problem, with the headers of a real answer."""
+    """Serve every page with the headers of a real answer: at `/CODE` of its problem, or at its path in `CONTENT`."""
     by_path = {f"/{problem.code}": problem for problem in problems.ALL}
 
     async def app(scope, _receive, send):
         problem = by_path.get(scope["path"], problems.NOT_FOUND)
-        answer = edge.pages.answer(problem, scope["headers"])
+        if content := CONTENT.get(scope["path"]):
+            answer = await edge.pages.respond(content, scope["headers"])
+        else:
+            answer = edge.pages.answer(problem, scope["headers"])
         headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
@@ -52,15 +63,15 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, la
     page.on("console", lambda message: complaints.append(message.text))
     page.on("request", lambda request: asked.append(request.url))
     grounds = set()
-    entries = {problem.text_key: problem for problem in problems.ALL}
-    for entry in count(NAMED, entries):
-        problem = entries[entry]
-        url = f"{gallery}/{problem.code}"
+    entries = {problem.text_key: (f"/{problem.code}", problem.status) for problem in problems.ALL}
+    named = [*count(NAMED, entries), *CONTENT]
+    for path, status in [entries.get(each) or (each, CONTENT[each].status) for each in named]:
+        url = f"{gallery}{path}"
         answer = await page.goto(url)
-        assert answer.status == problem.status
+        assert answer.status == status
         found = (await Axe().run(page, options=AXE)).response
         assert found["passes"]
-        assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], problem.code
+        assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], path
         seen = await page.evaluate(
             """() => ({
                 language: document.documentElement.lang,

@@ -16,7 +16,9 @@ from callback import CallFilter, Response
 from callback.testing import running_system
 
 PAGE = (ROOT / "docs" / "answers.md").read_text()
-COMMANDS = re.search(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1].splitlines()
+SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PAGE_COMMANDS, HELD_COMMANDS = ([*block.replace("\\\n", "").splitlines()] for block in SHELL)
+"""Lines of the shell blocks about pages and about held calls."""
 PROGRAMS = {
     text.partition("\n")[0].removeprefix("# "): text
     for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -52,8 +54,16 @@ async def calling(system, url, **request):
     return reply, call
 
 
+def test_the_command_of_the_page_makes_a_callback_with_a_page(system):
+    (generate,) = PAGE_COMMANDS
+    url = re.search(r"URL +(\S+)", run(system, generate))[1]
+    assert system.send(url).text == (
+        "Thank you\n\nOrder 5 has arrived.\n\nTo the shop: https://shop.example/orders/5\n"
+    )
+
+
 async def test_the_commands_of_the_page_answer_a_held_call(system):
-    generate, waiting, answer = COMMANDS
+    generate, waiting, answer = HELD_COMMANDS
     url = re.search(r"URL +(\S+)", await asyncio.to_thread(run, system, generate))[1]
     reply, call = await calling(system, url)
     assert call in await asyncio.to_thread(run, system, waiting)

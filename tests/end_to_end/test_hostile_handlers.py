@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from soak.counts import count
 from support.edge import FIXED
 from support.handlers import answering
-from support.hostile import allowed_name, allowed_url, allowed_value, rendered, responses
+from support.hostile import allowed_name, allowed_page, allowed_url, allowed_value, rendered, responses
 
 from callback import CallFailure, CallStatus, Redirect, Response
 from callback.v1 import callback_handler_service_pb2 as messages
@@ -56,6 +56,15 @@ def model(own, answer, method):
     body = given_.response_body if given_.HasField("response_body") else body
     if given_.HasField("response_headers"):
         headers = [(field.name, field.value) for field in given_.response_headers.headers]
+    page = {
+        name: getattr(given_, name)
+        for name in ("response_heading", "response_text", "response_link_label", "response_link_url")
+        if given_.HasField(name)
+    }
+    if type_ == 3 and "response_link_url" in page and "response_link_label" not in page:
+        return None
+    if page.get("response_link_url", "").startswith("/"):
+        page["response_link_url"] = PLATFORM + page["response_link_url"]
     if answer.verdict == 2 and (type_, code, headers, body) == REJECTION[:1] + REJECTION[2:]:
         return BARE_REJECTION
     if sum(len(name) + len(value) for name, value in headers) > 8192 or (type_ == 1 and url is None):
@@ -66,7 +75,7 @@ def model(own, answer, method):
     return rendered(
         resources.Response(
             response_type=type_, response_redirect_url=url, response_code=code or 200, response_body=body,
-            response_headers=resources.ResponseHeaders(headers=fields),
+            response_headers=resources.ResponseHeaders(headers=fields), **page,
         ),
         method,
     )  # fmt: skip
@@ -76,7 +85,8 @@ def _allowed(response):
     """Return whether each present attribute is valid by itself."""
     code, fields = response.response_code, response.response_headers.headers
     return (
-        response.response_type in (0, 1, 2)
+        response.response_type in (0, 1, 2, 3)
+        and allowed_page(response)
         and (not response.HasField("response_redirect_url") or allowed_url(response.response_redirect_url))
         and (not response.HasField("response_code") or 200 <= code <= 299 or 400 <= code <= 599)
         and len(response.response_body) <= 1024 * 1024

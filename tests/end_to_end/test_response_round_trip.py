@@ -26,13 +26,21 @@ from callback_cli.errors import _OPTIONS as OPTIONS
 from callback_cli.text_view import TextView
 
 FIELDS = {field.name: field for field in resources.Response.DESCRIPTOR.fields}
-TYPES = [resources.RESPONSE_TYPE_RESPONSE, resources.RESPONSE_TYPE_REDIRECT]
+TYPES = [resources.RESPONSE_TYPE_RESPONSE, resources.RESPONSE_TYPE_REDIRECT, resources.RESPONSE_TYPE_PAGE]
 VALUES = {
     "response_redirect_url": "https://shop.example/thankyou",
+    "response_link_url": "https://shop.example/orders",
     "response_code": 201,
     "response_headers": resources.ResponseHeaders(headers=[resources.ResponseHeader(name="x-a", value="1")]),
 }
 """Values of fields whose rules do not accept the value of `SAMPLES`."""
+PAGE_FIELDS = {"response_heading", "response_text", "response_link_label", "response_link_url"}
+FALLBACK_FIELDS = {
+    resources.RESPONSE_TYPE_REDIRECT: {"response_redirect_url"},
+    resources.RESPONSE_TYPE_PAGE: {"response_code", *PAGE_FIELDS},
+    resources.RESPONSE_TYPE_RESPONSE: set(FIELDS) - {"response_type", "response_redirect_url", *PAGE_FIELDS},
+}
+"""Fields that an option of the command line sets in a fallback of each type."""
 SAMPLES = {
     FieldDescriptor.CPPTYPE_STRING: lambda kind: b"text" if kind == FieldDescriptor.TYPE_BYTES else "text",
     FieldDescriptor.CPPTYPE_BOOL: lambda _kind: True,
@@ -59,6 +67,14 @@ def without(message, name):
     fewer = type(message)()
     fewer.CopyFrom(message)
     fewer.ClearField(name)
+    return fewer
+
+
+def only(message, names):
+    fewer = type(message)()
+    fewer.CopyFrom(message)
+    for name in set_in(message) - names:
+        fewer.ClearField(name)
     return fewer
 
 
@@ -172,11 +188,9 @@ async def test_the_command_line_sets_shows_and_resets_every_field(command_line, 
 
 
 async def test_the_command_line_sets_every_field_of_a_fallback(command_line, stored):
-    response, redirect = (without(whole(kind), "response_type") for kind in TYPES)
-    response.ClearField("response_redirect_url")
-    url = resources.Response(response_redirect_url=redirect.response_redirect_url)
-    assert set_in(response) | set_in(url) == set(FIELDS) - {"response_type"}
-    for kind, fallback in zip(TYPES, (response, url), strict=True):
+    fallbacks = {kind: only(whole(kind), names) for kind, names in FALLBACK_FIELDS.items()}
+    assert set().union(*map(set_in, fallbacks.values())) == set(FIELDS) - {"response_type"}
+    for kind, fallback in fallbacks.items():
         ran = await command_line(
             "generate", "--activity=form", "--json", "--type=response", "--answer-deadline=5s",
             *options_of("fallback", fallback),

@@ -1,4 +1,4 @@
-"""The functions of Callback, in twenty-four short tests on one running system. Read them from top to bottom.
+"""The functions of Callback, in twenty-five short tests on one running system. Read them from top to bottom.
 
 The system is the real one, in `system`: a store, a server, an edge, and a worker with the handlers of this file.
 
@@ -29,6 +29,7 @@ from callback import (
     DeliveryStatus,
     GetGuard,
     Handlers,
+    PageResponse,
     Redirect,
     Reject,
     RequestIdReusedError,
@@ -152,6 +153,18 @@ def test_a_redirect_is_a_302_after_get_and_a_303_after_post(system, client):
     made = client.generate_callback_url("record", Redirect("/thankyou"), allow_multiple_calls=True)
     for reply, status in ((system.visit(made.url), 302), (system.send(made.url), 303)):
         assert (reply.status, reply.location) == (status, "https://shop.example/thankyou")
+
+
+def test_a_page_is_rendered_in_the_style_of_the_edge_and_a_program_gets_its_text(system, client):
+    response = PageResponse("Thank you", "Order 5 has arrived.", "To the shop", "/orders/5")
+    made = client.generate_callback_url("record", response, allow_multiple_calls=True)
+    page = system.visit(made.url)
+    assert page.status == 200
+    assert "<h1>Thank you</h1>" in page.text
+    assert 'href="https://shop.example/orders/5">To the shop</a>' in page.text
+    assert system.send(made.url).text == (
+        "Thank you\n\nOrder 5 has arrived.\n\nTo the shop: https://shop.example/orders/5\n"
+    )
 
 
 def test_the_secret_can_be_a_parameter_of_the_query_or_of_a_form_as_oauth_and_saml_need(system, client):

@@ -12,7 +12,7 @@ from google.rpc import status_pb2
 from protovalidate._gen.buf.validate import validate_pb
 from support.tree import ROOT
 
-from callback.v1 import callbacks_service_pb2
+from callback.v1 import callback_pb2, callbacks_service_pb2
 from callback_server.contract.validation import violations
 
 EXCERPT = "buf/validate/validate.proto"
@@ -111,11 +111,16 @@ def test_every_file_has_the_options_of_every_language():
 def test_each_shared_rule_reaches_the_generated_stubs():
     """Check that the stub of a field contains the rule of rules.proto that the field names."""
     rules = dict(re.findall(r"optional bool (\w+) = \d+ .*?message: \"(.*?)\"", RULES.read_text(), re.DOTALL))
+    response = callback_pb2.Response(response_heading="a\nb", response_text="a\tb", response_link_url="//a.example")
     fields = callbacks_service_pb2.GenerateCallbackUrlRequest(
-        callback_activity="a\nb", state_query_parameter="1", verification_profile="A", labels={"": "x" * 201}
+        callback_activity="a\nb",
+        state_query_parameter="1",
+        verification_profile="A",
+        labels={"": "x" * 201},
+        response=response,
     )
     found = {each.rule: each.message for each in violations(fields)}
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallRequest())}
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallbackRequest())}
-    assert len(rules) == 7
+    assert len(rules) == 10
     assert {name: found.get(name) for name in rules} == rules

@@ -25,6 +25,10 @@ def header(name, value="x"):
     return response(response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name=name, value=value)]))
 
 
+def page(**fields):
+    return pb.Response(response_type=pb.RESPONSE_TYPE_PAGE, **{"response_heading": "Thank you", **fields})
+
+
 async def test_the_url_is_the_base_the_form_and_the_state(services):
     made = await services.callbacks.GenerateCallbackUrl(request())
     assert re.fullmatch(STATE, made.callback_state)
@@ -96,6 +100,18 @@ async def test_no_other_response_contains_the_state(services):
         ({"response": response(response_code=199)}, "response.response_code"),
         ({"response": response(response_code=302)}, "response.response_code"),
         ({"response": response(response_code=600)}, "response.response_code"),
+        ({"response": page(response_heading=None)}, "response.response_heading"),
+        ({"response": page(response_heading="")}, "response.response_heading"),
+        ({"response": page(response_heading="a\nb")}, "response.response_heading"),
+        ({"response": page(response_heading="x" * 201)}, "response.response_heading"),
+        ({"response": page(response_text="a\tb")}, "response.response_text"),
+        ({"response": page(response_text="x" * 2001)}, "response.response_text"),
+        ({"response": page(response_link_label="Shop")}, "response.response_link_url"),
+        ({"response": page(response_link_url="/shop")}, "response.response_link_label"),
+        (
+            {"response": page(response_link_label="Shop", response_link_url="javascript:alert(1)")},
+            "response.response_link_url",
+        ),
         ({"response": header("bad name")}, "response.response_headers.headers[0].name"),
         ({"response": header("Location")}, "response.response_headers.headers[0].name"),
         ({"response": header("X-Accel-Redirect")}, "response.response_headers.headers[0].name"),

@@ -4,6 +4,7 @@ The model follows the specification and the proto's comments. It shares no code 
 """
 
 import re
+import unicodedata
 
 from hypothesis import strategies as st
 from support.edge import FIXED
@@ -84,6 +85,7 @@ urls = st.one_of(
     st.from_regex(r"https?://[a-z.]{1,10}(/[!-~]{0,20})?", fullmatch=True),
     hostile,
 )
+texts = st.one_of(st.text(max_size=20), st.sampled_from(["", "x" * 201, "<b>", "a\nb", "a\r\nb", "a\tb", "\x85"]))
 codes = st.one_of(
     st.sampled_from([200, 204, 205, 299, 300, 302, 304, 400, 500, 599, 600, 100, 101, 103, 0]),
     st.integers(-(2**31), 2**31 - 1),
@@ -94,7 +96,7 @@ codes = st.one_of(
 @st.composite
 def responses(draw):
     response = callback_pb2.Response()
-    response.response_type = draw(st.sampled_from([2, 2, 2, 2, 1, 1, 0, 3, -1]))
+    response.response_type = draw(st.sampled_from([2, 2, 2, 2, 1, 1, 3, 3, 0, 4, -1]))
     if draw(st.integers(0, 9)):
         response.response_code = draw(codes if draw(st.booleans()) else st.sampled_from([200, 201, 204, 205, 422, 500]))
     if draw(st.booleans()):
@@ -110,6 +112,12 @@ def responses(draw):
             response.response_headers.headers.add(
                 name=name, value=value if wild else value.strip().encode("latin-1", "replace").decode("latin-1")
             )
+    if response.response_type == 3 or not draw(st.integers(0, 9)):
+        for name in ("response_heading", "response_text", "response_link_label"):
+            if draw(st.booleans()):
+                setattr(response, name, draw(texts))
+        if draw(st.booleans()):
+            response.response_link_url = draw(urls)
     return response
 
 
@@ -129,6 +137,10 @@ def rendered(response, method):
         for name, value in fields
     ):
         return None
+    if not allowed_page(response):
+        return None
+    if response.response_type == 3:
+        return rendered_page(response)
     if response.response_type == 1:
         if not url.lower().startswith("http"):
             return None
@@ -148,6 +160,32 @@ def rendered(response, method):
         except UnicodeDecodeError:
             headers.append(("content-type", "application/octet-stream"))
     return code, headers, response.response_body
+
+
+def rendered_page(response):
+    """Return a page as a program gets it: as text."""
+    label, link = response.response_link_label, response.response_link_url
+    if not response.HasField("response_code") or not response.HasField("response_heading"):
+        return None
+    if label and not link.lower().startswith("http"):
+        return None
+    if response.response_code in (204, 205):
+        return response.response_code, [], b""
+    parts = [response.response_heading, response.response_text, f"{label}: {link}" if label else ""]
+    body = "\n\n".join(part for part in parts if part) + "\n"
+    return response.response_code, [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")], body.encode()
+
+
+def allowed_page(response):
+    """Return whether each present attribute of a page is valid by itself."""
+    heading, text, label = response.response_heading, response.response_text, response.response_link_label
+    return (
+        (not response.HasField("response_heading") or 0 < len(heading) <= 200)
+        and len(text) <= 2000
+        and len(label) <= 100
+        and not any(unicodedata.category(each) == "Cc" for each in heading + label + re.sub("[\r\n]", "", text))
+        and (not response.HasField("response_link_url") or allowed_url(response.response_link_url))
+    )
 
 
 def allowed_name(name):

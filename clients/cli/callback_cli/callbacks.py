@@ -28,7 +28,16 @@ from callback_cli.text_view import TextView
 DEFAULT_LIMIT = 1_000
 """The number of callbacks that `list` prints without --limit: the size of one page."""
 
-_RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "header": "headers"}
+_RESETS = {
+    "redirect-url": "redirect_url",
+    "body": "body",
+    "code": "code",
+    "header": "headers",
+    "heading": "heading",
+    "text": "text",
+    "link-label": "link_label",
+    "link-url": "link_url",
+}
 """The values of `--reset`, and the attribute of each."""
 
 
@@ -42,6 +51,7 @@ _RESETS = {"redirect-url": "redirect_url", "body": "body", "code": "code", "head
         "callback generate --activity confirmed --type response --get-guard confirm",
         "callback generate --activity record --type response --multiple --label order=5 --json",
         "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
+        "callback generate --activity record --type page --heading 'Thank you' --text 'Your order has arrived.'",
         "callback generate --activity form --type response --answer-deadline 20s --fallback-code 202",
         "callback generate --activity order-paid --type response --multiple --answer-mode ack --ordered",
     ),
@@ -297,7 +307,8 @@ def get(connection: Connection, *, case_id: str, show_secrets: bool | None) -> N
     "--reset",
     type=click.Choice(list(_RESETS)),
     multiple=True,
-    help="Reset an attribute to its default: no URL, an empty body, code 200, no headers. Can be repeated.",
+    help="Reset an attribute to its default: no URL, an empty body, code 200, no headers, no heading, no text, no "
+    "link. Can be repeated.",
 )
 @options.show_secrets
 @with_connection
@@ -311,7 +322,8 @@ def set_response(
     """
     if response == Response(type=None) and not reset:
         raise click.UsageError(
-            "Nothing to change. Give --type, --redirect-url, --body, --body-file, --code, --header or --reset."
+            "Nothing to change. Give --type, --redirect-url, --body, --body-file, --code, --header, --heading, --text,"
+            " --link-label, --link-url or --reset."
         )
     for name in reset:
         if getattr(response, _RESETS[name]) is not None:

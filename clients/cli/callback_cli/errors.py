@@ -46,12 +46,21 @@ _OPTIONS: Mapping[str, str] = {
     "fallback.response_body": "--fallback-body",
     "fallback.response_code": "--fallback-code",
     "fallback.response_headers": "--fallback-header",
-    "fallback": "--fallback-redirect-url, --fallback-body, --fallback-code or --fallback-header",
+    "fallback.response_heading": "--fallback-heading",
+    "fallback.response_text": "--fallback-text",
+    "fallback.response_link_label": "--fallback-link-label",
+    "fallback.response_link_url": "--fallback-link-url",
+    "fallback": "--fallback-redirect-url, --fallback-body, --fallback-code, --fallback-header, --fallback-heading, "
+    "--fallback-text, --fallback-link-label or --fallback-link-url",
     "response.response_type": "--type",
     "response.response_redirect_url": "--redirect-url",
     "response.response_body": "--body or --body-file",
     "response.response_code": "--code",
     "response.response_headers": "--header",
+    "response.response_heading": "--heading",
+    "response.response_text": "--text",
+    "response.response_link_label": "--link-label",
+    "response.response_link_url": "--link-url",
 }
 """The option or argument for each field of the contract."""
 

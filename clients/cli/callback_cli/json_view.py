@@ -132,6 +132,10 @@ def response(value: Response) -> Json:
             **_body("responseBody", value.body),
             "responseCode": value.code,
             "responseHeaders": None if value.headers is None else value.headers.as_json(),
+            "responseHeading": value.heading,
+            "responseText": value.text,
+            "responseLinkLabel": value.link_label,
+            "responseLinkUrl": value.link_url,
         }
     )
 

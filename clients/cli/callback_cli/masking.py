@@ -98,8 +98,16 @@ def masked_response(response: Response, hide: Callable[[str], str] | None = None
         response,
         body=None if response.body is None else hide(response.body.decode("latin-1")).encode("latin-1"),
         headers=None if response.headers is None else _hidden_headers(response.headers.pairs, hide),
-        redirect_url=None if response.redirect_url is None else hide(response.redirect_url),
+        redirect_url=_hidden_text(response.redirect_url, hide),
+        heading=_hidden_text(response.heading, hide),
+        text=_hidden_text(response.text, hide),
+        link_label=_hidden_text(response.link_label, hide),
+        link_url=_hidden_text(response.link_url, hide),
     )
+
+
+def _hidden_text(text: str | None, hide: Callable[[str], str]) -> str | None:
+    return None if text is None else hide(text)
 
 
 def _masked_delivery(delivery: Delivery, hide: Callable[[str], str]) -> Delivery:

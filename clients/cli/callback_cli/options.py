@@ -4,12 +4,13 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
 
 import click
 
-from callback import Redirect, Response, ResponseType
+from callback import PageResponse, Redirect, Response, ResponseType
 from callback.targets import target_problem
 
 
@@ -149,7 +150,7 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             "response_type",
             type=click.Choice([each.lower() for each in ResponseType], case_sensitive=False),
             required=required,
-            help="Whether calls get a redirect or a response.",
+            help="Whether calls get a redirect, a response, or a page in the style of the edge.",
         )
         @click.option("--redirect-url", metavar="URL", help="The target of a redirect: /path or http(s)://…")
         @click.option("--body", metavar="TEXT", type=os.fsencode, help="The body of a response.")
@@ -160,11 +161,15 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             "--code",
             metavar="N",
             type=click.IntRange(200, 599),
-            help="The HTTP status of a response: 200-299 or 400-599.",
+            help="The HTTP status of a response or a page: 200-299 or 400-599.",
         )
         @click.option(
             "--header", "headers", metavar="K=V", multiple=True, callback=pairs, help="A header field. Can be repeated."
         )
+        @click.option("--heading", metavar="TEXT", help="The heading of a page.")
+        @click.option("--text", metavar="TEXT", help="The text of a page.")
+        @click.option("--link-label", metavar="TEXT", help="The label of the link of a page.")
+        @click.option("--link-url", metavar="URL", help="The target of the link of a page: /path or http(s)://…")
         @functools.wraps(command)
         def with_response(
             *arguments: Any,
@@ -174,6 +179,10 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
             body_file: IO[bytes] | None,
             code: int | None,
             headers: tuple[tuple[str, str], ...],
+            heading: str | None,
+            text: str | None,
+            link_label: str | None,
+            link_url: str | None,
             **options: Any,
         ) -> None:
             if body is not None and body_file is not None:
@@ -184,6 +193,10 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
                 body=body if body_file is None else _read(body_file),
                 code=code,
                 headers=headers or None,
+                heading=heading,
+                text=text,
+                link_label=link_label,
+                link_url=link_url,
             )
             command(*arguments, response=response, **options)
 
@@ -207,6 +220,10 @@ def fallback_options(command: Callable[..., None]) -> Callable[..., None]:
         "--fallback-header", "fallback_headers", metavar="K=V", multiple=True, callback=pairs,
         help="A header field. Can be repeated.",
     )  # fmt: skip
+    @click.option("--fallback-heading", metavar="TEXT", help="The fallback is a page with this heading.")
+    @click.option("--fallback-text", metavar="TEXT", help="The text of this page.")
+    @click.option("--fallback-link-label", metavar="TEXT", help="The label of the link of this page.")
+    @click.option("--fallback-link-url", metavar="URL", help="The target of the link of this page.")
     @functools.wraps(command)
     def with_fallback(
         *arguments: Any,
@@ -214,9 +231,20 @@ def fallback_options(command: Callable[..., None]) -> Callable[..., None]:
         fallback_body: bytes | None,
         fallback_code: int | None,
         fallback_headers: tuple[tuple[str, str], ...],
+        fallback_heading: str | None,
+        fallback_text: str | None,
+        fallback_link_label: str | None,
+        fallback_link_url: str | None,
         **options: Any,
     ) -> None:
-        response = Response(fallback_body, fallback_code, fallback_headers or None)
+        content = Response(fallback_body, None, fallback_headers or None)
+        page = PageResponse(fallback_heading, fallback_text, fallback_link_label, fallback_link_url)
+        if page != PageResponse() and content != Response():
+            raise click.UsageError(
+                "--fallback-body and --fallback-header cannot be combined with the options of a page, such as"
+                " --fallback-heading."
+            )
+        response = replace(page if page != PageResponse() else content, code=fallback_code)
         given = response != Response()
         if fallback_redirect_url is not None and given:
             raise click.UsageError("--fallback-redirect-url cannot be combined with the other --fallback options.")

@@ -219,6 +219,14 @@ class TextView:
         if value.type is ResponseType.REDIRECT:
             self._line(f"  redirect to {value.redirect_url or '(the URL of the handler)'}")
             return
+        if value.type is ResponseType.PAGE:
+            self._line(f"  {value.code or 200}, a page")
+            self._line(f"  {value.heading or '(the heading of the handler)'}")
+            for line in plain(value.text or "", keep="\n").splitlines():
+                self._line(f"  {line}")
+            if value.link_label or value.link_url:
+                self._line(f"  link: {value.link_label or '(no label)'} to {value.link_url or '(no URL)'}")
+            return
         self._line(f"  {value.code or 200}")
         self._headers(value.headers or Headers())
         if value.body is not None:

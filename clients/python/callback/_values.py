@@ -94,6 +94,8 @@ class ResponseType(StrEnum):
     """A redirect to the redirect URL: 302 after GET, 303 after any other method."""
     RESPONSE = "RESPONSE"
     """The code, body and headers."""
+    PAGE = "PAGE"
+    """The code, and a page in the style of the operator: heading, text and link."""
 
 
 class GetGuard(StrEnum):
@@ -181,7 +183,10 @@ def require(name: str, value: object, expected: type, words: str) -> None:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Response:
-    """Response to a caller: code, body and headers. The type redirect (see `Redirect`) uses only the URL.
+    """Response to a caller: code, body and headers.
+
+    The type redirect (see `Redirect`) uses only the URL. The type page (see `PageResponse`) uses the code, heading,
+    text and link.
 
     An attribute that is None is not given: a new case uses its default, and `set_response` and handlers keep the value
     of the case.
@@ -193,6 +198,10 @@ class Response:
             (ISO-8859-1); white space around a value is trimmed.
         redirect_url: `/path` on your platform, or an absolute http(s) URL.
         type: None keeps the type of the case.
+        heading: See `PageResponse`.
+        text: See `PageResponse`.
+        link_label: See `PageResponse`.
+        link_url: See `PageResponse`.
 
     Raises:
         TypeError: An attribute has the wrong type. The server validates the values.
@@ -203,6 +212,10 @@ class Response:
     headers: Headers | None = field(repr=False)
     redirect_url: str | None
     type: ResponseType | None
+    heading: str | None
+    text: str | None
+    link_label: str | None
+    link_url: str | None
 
     def __init__(
         self,
@@ -211,12 +224,18 @@ class Response:
         headers: PairsLike | None = None,
         redirect_url: str | None = None,
         type: ResponseType | None = ResponseType.RESPONSE,  # noqa: A002  # the attribute's name in the contract
+        heading: str | None = None,
+        text: str | None = None,
+        link_label: str | None = None,
+        link_url: str | None = None,
     ) -> None:
         if isinstance(body, str):
             body = body.encode()
         require("body", body, bytes, "bytes or text")
         require("code", code, int, "a number")
-        require("redirect_url", redirect_url, str, "text")
+        page = {"heading": heading, "text": text, "link_label": link_label, "link_url": link_url}
+        for name, text_value in {"redirect_url": redirect_url, **page}.items():
+            require(name, text_value, str, "text")
         require("type", type, ResponseType, "a ResponseType")
         values = {
             "body": body,
@@ -224,6 +243,7 @@ class Response:
             "headers": None if headers is None else Headers(headers),
             "redirect_url": redirect_url,
             "type": type,
+            **page,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -264,7 +284,8 @@ class Response:
         return hash(self._values())
 
     def _values(self) -> tuple[object, ...]:
-        return (self.body, self.code, self.headers, self.redirect_url, self.type)
+        page = (self.heading, self.text, self.link_label, self.link_url)
+        return (self.body, self.code, self.headers, self.redirect_url, self.type, *page)
 
 
 def _typed(content_type: str, body: str, code: int | None, headers: PairsLike | None) -> Response:
@@ -287,8 +308,46 @@ class Redirect(Response):
         code: int | None = None,
         headers: PairsLike | None = None,
         type: ResponseType | None = ResponseType.REDIRECT,  # noqa: A002  # the attribute's name in the contract
+        heading: str | None = None,
+        text: str | None = None,
+        link_label: str | None = None,
+        link_url: str | None = None,
     ) -> None:
-        super().__init__(body, code, headers, redirect_url, type)
+        super().__init__(body, code, headers, redirect_url, type, heading, text, link_label, link_url)
+
+
+class PageResponse(Response):
+    """A response of the type page: `PageResponse("Thank you", "Your payment has arrived.")`.
+
+    The edge renders it in the style of its own pages. A caller that does not prefer HTML gets the same as text.
+
+    Args:
+        heading: The heading: text, not HTML. At most 200 characters. None: that of the case.
+        text: The text: text, not HTML. Line breaks are kept. At most 2,000 characters. None: that of the case.
+        link_label: The label of the link. An empty label removes the link. None: that of the case.
+        link_url: The target of the link: `/path` on your platform, or an absolute http(s) URL. None: that of the case.
+        code: See `Response`.
+        body: Used only if a handler chooses the type response.
+        headers: Used only if a handler chooses the type response.
+        redirect_url: Used only if a handler chooses the type redirect.
+        type: See `Response`.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        heading: str | None = None,
+        text: str | None = None,
+        link_label: str | None = None,
+        link_url: str | None = None,
+        code: int | None = None,
+        body: bytes | str | None = None,
+        headers: PairsLike | None = None,
+        redirect_url: str | None = None,
+        type: ResponseType | None = ResponseType.PAGE,  # noqa: A002  # the attribute's name in the contract
+    ) -> None:
+        super().__init__(body, code, headers, redirect_url, type, heading, text, link_label, link_url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Answer of a call: renders the server's response as HTTP. Pure.
+"""Answer of a call: renders the server's response as HTTP, or as the content of a page. Pure.
 
 A response is checked before its first byte is written: by the rules in the proto, and by the few rules between its
 fields. So a response is always complete and well-formed, and a response that cannot be rendered becomes a clean 502.
@@ -14,11 +14,13 @@ import protovalidate
 from callback.v1 import callback_pb2, edge_service_pb2
 from callback_edge import problems
 from callback_edge.http_answer import FIXED_HEADERS, HttpAnswer
+from callback_edge.pages.content import PageContent
 
 _COOKIE: Final = "set-cookie"
 _FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS)
 _UNSENT_NAMES: Final = _FIXED_NAMES | {_COOKIE}
 """Names of the fields that are left out of a response that may not set cookies."""
+_WITHOUT_BODY: Final = (204, 205)
 _MAX_HEADERS_BYTES: Final = 8192
 """Maximum number of bytes of names and values together. The proto states this rule in words, because it is between
 fields."""
@@ -32,8 +34,8 @@ cost several times as much as a digest. A digest reveals nothing of a response."
 
 def render(
     invoked: edge_service_pb2.InvokeResponse, method: str, request_headers: Sequence[tuple[bytes, bytes]] = ()
-) -> HttpAnswer:
-    """Render the server's response.
+) -> HttpAnswer | PageContent:
+    """Render the server's response. A response of the type page is its content, if its code allows a body.
 
     Args:
         invoked: The server's result.
@@ -51,27 +53,52 @@ def render(
         raise problems.ProblemError(problems.RESPONSE_INVALID, call_id=invoked.call_id)
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
         return HttpAnswer(302 if method == "GET" else 303, [("location", response.response_redirect_url)])
+    if response.response_type == callback_pb2.RESPONSE_TYPE_PAGE:
+        return _page(response)
     headers = [(field.name.lower(), field.value.strip(" \t")) for field in response.response_headers.headers]
     may_set_cookies = invoked.cookie_host and invoked.cookie_host == _host_of(request_headers)
     unsent = _FIXED_NAMES if may_set_cookies else _UNSENT_NAMES
     headers = [(name, value) for name, value in headers if name not in unsent]
-    if response.response_code in (204, 205):
+    if response.response_code in _WITHOUT_BODY:
         return HttpAnswer(response.response_code, headers)
     if not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", _default_content_type(response.response_body)))
     return HttpAnswer(response.response_code, headers, response.response_body)
 
 
+def _page(response: callback_pb2.Response) -> HttpAnswer | PageContent:
+    if response.response_code in _WITHOUT_BODY:
+        return HttpAnswer(response.response_code)
+    return PageContent(
+        response.response_code,
+        response.response_heading,
+        response.response_text,
+        response.response_link_label,
+        response.response_link_url,
+    )
+
+
 def _is_valid(response: callback_pb2.Response) -> bool:
     if not _follows_rules_of_fields(response):
         return False
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
-        # The proto allows this, `/path`, which the server has made absolute, or an empty text if there is no URL.
-        return response.response_redirect_url[:4].lower() == "http"
+        return _is_absolute(response.response_redirect_url)
+    if response.response_type == callback_pb2.RESPONSE_TYPE_PAGE:
+        has_link = bool(response.response_link_label)
+        return (
+            response.HasField("response_code")
+            and response.HasField("response_heading")
+            and (not has_link or _is_absolute(response.response_link_url))
+        )
     if response.response_type == callback_pb2.RESPONSE_TYPE_RESPONSE:
         size = sum(len(field.name) + len(field.value) for field in response.response_headers.headers)
         return response.HasField("response_code") and size <= _MAX_HEADERS_BYTES
     return False
+
+
+def _is_absolute(url: str) -> bool:
+    """Return whether a URL that the proto allows is absolute, not `/path`, and there is one."""
+    return url[:4].lower() == "http"
 
 
 def _host_of(headers: Sequence[tuple[bytes, bytes]]) -> str:

@@ -43,6 +43,7 @@ from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.body_pace import BodyPace
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
+from callback_edge.pages.content import PageContent
 from callback_edge.pages.views import ProblemResponse
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
@@ -155,7 +156,8 @@ class Exchange(ASGIHTTPConnection):
         try:
             invoked = await self._shared.upstream.invoke(await self._read_request(target), self._hand_over_body())
             self._record.call_id = invoked.call_id
-            return render(invoked, method, headers)
+            answer = render(invoked, method, headers)
+            return await self._pages.respond(answer, headers) if isinstance(answer, PageContent) else answer
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:
@@ -278,6 +280,6 @@ class Exchange(ASGIHTTPConnection):
 
 
 def _handshake_answer(invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:
-    answer = render(invoked, "OPTIONS")
+    answer = cast(HttpAnswer, render(invoked, "OPTIONS"))  # no handshake is answered with a page
     others = [(name, value) for name, value in answer.headers if name != "allow"]
     return replace(answer, headers=[*others, ("allow", ALLOW)])

@@ -1,7 +1,9 @@
-"""Checks of a rendered page: its style, which the page's policy allows by a hash, and its confirmation form."""
+"""Checks of a rendered page: its style, which its policy allows by a hash, its confirmation form and its content."""
 
 from html.parser import HTMLParser
 from typing import Final
+
+from callback_edge.pages.content import PageContent
 
 _CONFIRMATION: Final = ("callback_confirm", "1")
 _NOT_ON_FORM: Final = frozenset(("action", "enctype"))
@@ -31,12 +33,21 @@ def check_confirmation(page: str) -> None:
         )
 
 
+def has_content(page: str, content: PageContent) -> bool:
+    """Return whether a page shows the heading, the text and the link of its content."""
+    outline = _Outline(page)
+    shown = "".join(outline.texts)
+    return content.heading in shown and content.text in shown and content.link_url in outline.links
+
+
 class _Outline(HTMLParser):
-    """Styles and form fields of a page."""
+    """Texts, links, styles and form fields of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.styles: list[str] = []
+        self.links: list[str | None] = []
+        self.texts: list[str] = []
         self._open = ""
         self._forms: list[dict[str, str | None]] = []
         self._fields: list[tuple[str, str, dict[str, str | None]]] = []
@@ -66,6 +77,8 @@ class _Outline(HTMLParser):
             self._open = tag
         if tag == "style":
             self.styles.append("")
+        elif tag == "a":
+            self.links.append(dict(attrs).get("href"))
         elif tag == "form":
             self._forms.append(dict(attrs))
         elif tag in ("button", "input", "select", "textarea") and (tag == "button" or "name" in dict(attrs)):
@@ -77,6 +90,8 @@ class _Outline(HTMLParser):
             self._open = ""
 
     def handle_data(self, data: str) -> None:
-        """Record the text of a style."""
+        """Record the text of a style, or other text."""
         if self._open == "style":
             self.styles[-1] += data
+        else:
+            self.texts.append(data)

@@ -1,14 +1,16 @@
-"""Pages of problems: rendered at the start in every language, and answered from memory.
+"""Pages: those of problems are rendered at the start and answered from memory, those with content at each answer.
 
-The pages are Jinja templates in the one environment of the Quart application, `app.jinja_env`. `Pages` renders each of
-them once in each language when the edge starts, because an answer from memory costs a fraction of Quart's request and a
-rendering, and refusals must be cheap. The path of a call, the connection (for requests that no application sees) and
-Quart's error handlers in `views` all answer from here. For the same reason a broken template stops the start and not an
-answer, and nothing of a request can reach a page.
+The pages are Jinja templates in the one environment of the Quart application, `app.jinja_env`. `Pages` renders the page
+of each problem once in each language when the edge starts, because an answer from memory costs a fraction of Quart's
+request and a rendering, and refusals must be cheap. The path of a call, the connection (for requests that no
+application sees) and Quart's error handlers in `views` all answer from here. For the same reason a broken template
+stops the start and not an answer, and nothing of a request can reach a page of a problem.
 
 1. A file in the operator's folder replaces the built-in file of the same name. Texts are replaced one by one.
 2. A page is self-contained: no script, no external resource, and a policy that forbids both.
-3. A later page that depends on its request (such as a waiting page) is not one of these: it is a Quart view with
+3. A page with the content of one callback (`content.py`) is rendered when it is answered. Where a template of the
+   operator does not show the content, such as one from before there was such content, the built-in files are used.
+4. A later page that depends on its request (such as a waiting page) is not one of these: it is a Quart view with
    `render_template`, see `views`.
 """
 
@@ -31,11 +33,15 @@ from werkzeug.http import parse_accept_header
 
 from callback_edge import problems
 from callback_edge.http_answer import HttpAnswer
+from callback_edge.pages.content import SAMPLE, PageContent
 from callback_edge.pages.languages import DEFAULT, best_language
-from callback_edge.pages.page_checks import check_confirmation, check_style
+from callback_edge.pages.page_checks import check_confirmation, check_style, has_content
 from callback_edge.pages.template_errors import TemplatesError, template_errors
 from callback_edge.pages.texts import Texts, read_texts, source_of
 from callback_edge.problems import Problem
+from callback_process import logs
+
+log = logs.get_logger()
 
 JINJA_OPTIONS: Final[Mapping[str, Any]] = {
     "undefined": jinja2.StrictUndefined,  # a misspelt name is an error, not a gap on the page
@@ -47,8 +53,9 @@ LAYOUT: Final = "page.html"
 CONFIRMATION: Final = "confirmation.html"
 NOTICE: Final = "notice.html"
 ERROR: Final = "error.html"
+ANSWER: Final = "answer.html"
 _STYLE: Final = "style.css"
-_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, _STYLE)
+_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, _STYLE)
 BLUEPRINT: Final = "pages"
 """Name of the blueprint whose folder has the built-in files."""
 _EXTENSION: Final = "callback_pages"
@@ -68,10 +75,17 @@ _Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Pages:
-    """Answers to problems: pages for people, problem+json for programs. `render` makes it."""
+    """Answers to problems, and with content: pages for people, JSON or text for programs. `render` makes it."""
 
-    def __init__(self, pages: Mapping[tuple[Problem, str], bytes], texts: Mapping[str, Texts], style: str) -> None:
+    def __init__(
+        self,
+        pages: Mapping[tuple[Problem, str], bytes],
+        texts: Mapping[str, Texts],
+        style: str,
+        answer_template: jinja2.Template,
+    ) -> None:
         self._pages = pages
+        self._answer_template = answer_template
         self._languages = texts.keys()
         self._documents = {each: _document(each, texts[DEFAULT][f"{each.text_key}.text"]) for each in problems.ALL}
         self._style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -96,9 +110,10 @@ class Pages:
                     raise ValueError("must not have </")  # it would end the style
             environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
             rendered = {key: page async for key, page in _render_all(environment, texts, style)}
+            answer_template = await _answer_template(environment, loaders[0], style)
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style)
+        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style, answer_template)
         return pages
 
     @staticmethod
@@ -140,6 +155,22 @@ class Pages:
         own = [("content-type", _JSON), ("vary", "accept")]
         return HttpAnswer(problem.status, [*own, *headers], self._documents[problem])
 
+    async def respond(self, content: PageContent, request_headers: _Headers) -> HttpAnswer:
+        """Return the answer with this content: a page for a client that prefers HTML, text for the rest."""
+        if not _prefers_html(_joined(request_headers, b"accept")):
+            headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")]
+            return HttpAnswer(content.status, headers, content.as_text())
+        # The language of the content is unknown. A handler that knows its caller writes in the caller's language.
+        language = best_language(_joined(request_headers, b"accept-language"), self._languages)
+        headers = [
+            ("content-type", f"{_HTML}; charset=utf-8"),
+            ("vary", "accept, accept-language"),
+            ("content-security-policy", self._policy()),
+        ]
+        return HttpAnswer(
+            content.status, headers, (await _render_answer(self._answer_template, content, language)).encode()
+        )
+
     def page(self, problem: Problem, language: str) -> bytes:
         """Return the page of a problem."""
         return self._pages[problem, language]
@@ -151,13 +182,16 @@ class Pages:
         (`Cache-Control: no-store`, as on every answer). There is no token against cross-site requests: a site that
         makes a browser post needs the case's secret URL, and a caller who knows it needs no browser of another person.
         """
+        return self._policy(has_form=problem is problems.CONFIRMATION_REQUIRED)
+
+    def _policy(self, *, has_form: bool = False) -> str:
         directives = [
             "default-src 'none'",
             f"style-src 'sha256-{self._style_hash}'",
             "base-uri 'none'",
             "frame-ancestors 'none'",
         ]
-        if problem is not problems.CONFIRMATION_REQUIRED:
+        if not has_form:
             # Chromium applies form-action also to a redirect that answers a form. The button leads to its own address,
             # and from there to the case's redirect, which can be any: every restriction would stop it.
             directives.append("form-action 'none'")
@@ -193,6 +227,8 @@ async def _render_all(
                 heading=found[f"{problem.text_key}.heading"],
                 text=found[f"{problem.text_key}.text"],
                 button=found.get(f"{problem.text_key}.button", ""),
+                link_label="",
+                link_url="",
                 status=problem.status,
                 code=problem.code,
             )
@@ -201,6 +237,38 @@ async def _render_all(
         with template_errors(LAYOUT):
             check_style(page, style)
         yield (problem, language), page.encode()
+
+
+async def _answer_template(environment: jinja2.Environment, builtin: jinja2.BaseLoader, style: str) -> jinja2.Template:
+    """Return the template of an answer with content: the operator's if it shows the content, else the built-in one."""
+    with template_errors(ANSWER):
+        template = environment.get_template(ANSWER)
+        page = await _render_answer(template, SAMPLE, DEFAULT)
+        await _render_answer(template, PageContent(404, "A heading", ""), DEFAULT)
+    with template_errors(LAYOUT):
+        check_style(page, style)
+    if has_content(page, SAMPLE):
+        return template
+    log.warning(
+        "template_not_used",
+        template=ANSWER,
+        to_do=f"show heading, text and link in {LAYOUT} and {ANSWER}; until then the built-in files are used",
+    )
+    return environment.overlay(loader=builtin).get_template(ANSWER)
+
+
+async def _render_answer(template: jinja2.Template, content: PageContent, language: str) -> str:
+    return await template.render_async(
+        language=language,
+        kind="answer" if content.status < 400 else "refused",
+        heading=content.heading,
+        text=content.text,
+        button="",
+        link_label=content.link_label,
+        link_url=content.link_url if content.link_label else "",
+        status=content.status,
+        code="",
+    )
 
 
 def _template_of(problem: Problem) -> tuple[str, str]:

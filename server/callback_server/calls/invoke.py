@@ -517,7 +517,7 @@ def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
 def _answer_again(repeated: RepeatedMessage, cookie_host: str) -> CallAnswer:
     log.info("message_repeated", call_id=repeated.call_id, case_id=case_id_of_call(repeated.call_id))
     response, platform_url = repeated.response, repeated.platform_url or None
-    if problems(response, platform_url=platform_url, needs_url=True):
+    if problems(response, platform_url=platform_url, must_be_complete=True):
         # The response of the case alone cannot be rendered, for example a redirect whose URL its handler gives.
         response = Response(type=ResponseType.RESPONSE)
     return CallAnswer(repeated.call_id, complete(response, platform_url=platform_url), cookie_host)

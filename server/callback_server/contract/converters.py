@@ -45,13 +45,23 @@ def response_from(message: callback_pb2.Response) -> Response:
         if message.HasField("response_headers")
         else None,
         body=message.response_body if message.HasField("response_body") else None,
+        heading=message.response_heading if message.HasField("response_heading") else None,
+        text=message.response_text if message.HasField("response_text") else None,
+        link_label=message.response_link_label if message.HasField("response_link_label") else None,
+        link_url=message.response_link_url if message.HasField("response_link_url") else None,
     )
 
 
 def response_to(response: Response) -> callback_pb2.Response:
     """Convert a response. Only the attributes that it has are set in the message."""
     message = callback_pb2.Response(
-        response_redirect_url=response.redirect_url, response_body=response.body, response_code=response.code
+        response_redirect_url=response.redirect_url,
+        response_body=response.body,
+        response_code=response.code,
+        response_heading=response.heading,
+        response_text=response.text,
+        response_link_label=response.link_label,
+        response_link_url=response.link_url,
     )
     if response.type is not None:
         message.response_type = _RESPONSE_TYPE[response.type]

@@ -170,7 +170,7 @@ def response_problems(
 ) -> list[Violation]:
     """Return the violations in the response of a case.
 
-    Where the case itself answers, its response must be complete: no handler adds the URL of a redirect.
+    Where the case itself answers, its response must be complete: no handler adds to it.
     """
-    needs_url = activity == RECORD or answer_mode is AnswerMode.ACK
-    return in_field("response", problems(response, platform_url=platform_url, needs_url=needs_url))
+    must_be_complete = activity == RECORD or answer_mode is AnswerMode.ACK
+    return in_field("response", problems(response, platform_url=platform_url, must_be_complete=must_be_complete))

@@ -25,10 +25,12 @@ class ResponseType(enum.StrEnum):
     """A redirect to `redirect_url`."""
     RESPONSE = "RESPONSE"
     """An answer with code, headers and body."""
+    PAGE = "PAGE"
+    """A page in the style of the operator, with a code, a heading, a text and a link. The edge renders it."""
 
 
 class Response(msgspec.Struct, frozen=True, array_like=True):
-    """The five response attributes. None: not given, which is the default in a case, and no change in an override.
+    """The response attributes. None: not given, which is the default in a case, and no change in an override.
 
     Stored as an array: append fields at the end, with a default, and never reuse a position.
     """
@@ -38,6 +40,10 @@ class Response(msgspec.Struct, frozen=True, array_like=True):
     code: int | None = None
     headers: tuple[tuple[str, str], ...] | None = None
     body: bytes | None = None
+    heading: str | None = None
+    text: str | None = None
+    link_label: str | None = None
+    link_url: str | None = None
 
 
 REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422)
@@ -54,24 +60,38 @@ def overlay(base: Response, override: Response) -> Response:
     return msgspec.structs.replace(base, **given) if given else base
 
 
-def problems(response: Response, *, platform_url: str | None, needs_url: bool) -> list[Violation]:
+def problems(response: Response, *, platform_url: str | None, must_be_complete: bool) -> list[Violation]:
     """Return the violations that forbid `response` to be effective.
 
     Args:
         response: The whole response, after any overlay.
         platform_url: The base of a `/path`. None: none is configured.
-        needs_url: Whether a redirect must have its URL already. The redirect of a case may get it from its handler.
+        must_be_complete: Whether a redirect must have its URL already, and a page its heading. A case may get them from
+            its handler.
     """
     found = []
     if response.type is None:
-        found.append(Violation("response_type", "required", "must be redirect or response"))
-    if response.redirect_url is None:
-        if response.type is ResponseType.REDIRECT and needs_url:
-            found.append(Violation("response_redirect_url", "required", "a redirect needs a URL"))
-    elif needs_platform(response) and platform_url is None:
-        found.append(
-            Violation("response_redirect_url", "platform_url", "/path needs a platform_url, and none is configured")
-        )
+        found.append(Violation("response_type", "required", "must be redirect, response or page"))
+    if response.type is ResponseType.REDIRECT and response.redirect_url is None and must_be_complete:
+        found.append(Violation("response_redirect_url", "required", "a redirect needs a URL"))
+    if response.type is ResponseType.PAGE:
+        if response.heading is None and must_be_complete:
+            found.append(Violation("response_heading", "required", "a page needs a heading"))
+        if response.link_label and response.link_url is None:
+            found.append(Violation("response_link_url", "required", "a link needs a URL: response_link_label has none"))
+        if response.link_label is None and response.link_url is not None:
+            found.append(
+                Violation("response_link_label", "required", "a link needs a label: response_link_url has none")
+            )
+    if platform_url is None:
+        found += [
+            Violation(field, "platform_url", "/path needs a platform_url, and none is configured")
+            for field, url in (
+                ("response_redirect_url", response.redirect_url),
+                ("response_link_url", response.link_url),
+            )
+            if _is_path(url)
+        ]
     if sum(len(name) + len(value) for name, value in response.headers or ()) > MAX_HEADERS_BYTES:
         found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes"))
     return found
@@ -83,16 +103,28 @@ def in_field(field: str, found: Iterable[Violation]) -> list[Violation]:
 
 
 def needs_platform(response: Response) -> bool:
-    """Return whether the response redirects to a `/path`, which needs a platform."""
-    return response.redirect_url is not None and response.redirect_url.startswith("/")
+    """Return whether the response has a URL that is a `/path`, which needs a platform."""
+    return _is_path(response.redirect_url) or _is_path(response.link_url)
+
+
+def _is_path(url: str | None) -> bool:
+    return url is not None and url.startswith("/")
 
 
 def complete(response: Response, *, platform_url: str | None) -> Response:
-    """Return the answer as it is sent: with its code, and an absolute URL. `response` has no problems."""
+    """Return the answer as it is sent: with its code, and absolute URLs. `response` has no problems."""
+
+    def absolute(url: str | None) -> str | None:
+        return f"{platform_url}{url}" if _is_path(url) else url
+
     if response.type is ResponseType.REDIRECT:
-        url = f"{platform_url}{response.redirect_url}" if needs_platform(response) else response.redirect_url
-        return Response(type=ResponseType.REDIRECT, redirect_url=url)
+        return Response(type=ResponseType.REDIRECT, redirect_url=absolute(response.redirect_url))
     code = response.code or 200
+    if response.type is ResponseType.PAGE:
+        page = Response(type=ResponseType.PAGE, code=code, heading=response.heading, text=response.text or "")
+        if not response.link_label:
+            return page
+        return msgspec.structs.replace(page, link_label=response.link_label, link_url=absolute(response.link_url))
     body = b"" if code in (204, 205) else response.body or b""  # these have no body (RFC 9110, sections 15.3.5 and 6)
     return Response(type=ResponseType.RESPONSE, code=code, headers=response.headers or (), body=body)
 
@@ -103,6 +135,10 @@ FIELDS: Final = {
     "response_body": "body",
     "response_code": "code",
     "response_headers": "headers",
+    "response_heading": "heading",
+    "response_text": "text",
+    "response_link_label": "link_label",
+    "response_link_url": "link_url",
 }
 """The name of each attribute in the contract, and in `Response`."""
 

@@ -133,7 +133,7 @@ class HandlerDispatcher:
 
     def problems(self, response: Response) -> list[Violation]:
         """Return why an effective response cannot be rendered; empty if it can."""
-        return problems(response, platform_url=self._platform_url, needs_url=True)
+        return problems(response, platform_url=self._platform_url, must_be_complete=True)
 
     def complete(self, response: Response) -> Response:
         """Return the response as it is sent. It must have no problems."""

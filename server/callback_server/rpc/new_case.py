@@ -221,7 +221,9 @@ def _fallback_problems(
             problem = f"must be at most {longest_ms / 1000:g} s, {what}"
             found.append(Violation("answer_deadline", "too_long", problem))
     if fallback is not None:
-        found += in_field("fallback", problems(fallback.response, platform_url=policy.platform_url, needs_url=True))
+        found += in_field(
+            "fallback", problems(fallback.response, platform_url=policy.platform_url, must_be_complete=True)
+        )
     return found
 
 

@@ -45,4 +45,6 @@ class Recording:
         """Return what is recorded of an answer."""
         if not self.headers:
             answer = replace(answer, headers=None)
-        return answer if self.bodies else replace(answer, body=None)
+        if not self.bodies:
+            answer = replace(answer, body=None, heading=None, text=None, link_label=None)
+        return answer

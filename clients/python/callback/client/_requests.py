@@ -43,6 +43,10 @@ _RESPONSE_FIELDS = {
     "body": "response_body",
     "code": "response_code",
     "headers": "response_headers",
+    "heading": "response_heading",
+    "text": "response_text",
+    "link_label": "response_link_label",
+    "link_url": "response_link_url",
 }
 
 
@@ -168,7 +172,8 @@ def set_response_request(case_id: str, response: Response, reset: Collection[str
     given = {name for name in _RESPONSE_FIELDS if getattr(response, name) is not None}
     for name in reset:
         if name not in _RESPONSE_FIELDS or name == "type":
-            raise ValueError(f"reset cannot contain {name!r}: use redirect_url, body, code or headers")
+            others = ", ".join(each for each in _RESPONSE_FIELDS if each != "type")
+            raise ValueError(f"reset cannot contain {name!r}: use {others}")
         if name in given:
             raise ValueError(f"{name} is both set and reset: give it once")
     paths = [path for name, path in _RESPONSE_FIELDS.items() if name in given or name in reset]

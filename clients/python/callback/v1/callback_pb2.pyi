@@ -177,6 +177,10 @@ class _ResponseTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Response
     """RESPONSE_TYPE_REDIRECT redirects the browser to `response_redirect_url`: 302 after GET, 303 after any other method."""
     RESPONSE_TYPE_RESPONSE: _ResponseType.ValueType  # 2
     """RESPONSE_TYPE_RESPONSE sends `response_code`, `response_body` and `response_headers`."""
+    RESPONSE_TYPE_PAGE: _ResponseType.ValueType  # 3
+    """RESPONSE_TYPE_PAGE sends `response_code` with a page in the style of the operator: `response_heading`,
+    `response_text` and a link. A caller whose `Accept` does not prefer HTML gets the same as `text/plain`.
+    """
 
 class ResponseType(_ResponseType, metaclass=_ResponseTypeEnumTypeWrapper):
     """ResponseType is the kind of response that a caller gets."""
@@ -187,6 +191,10 @@ RESPONSE_TYPE_REDIRECT: ResponseType.ValueType  # 1
 """RESPONSE_TYPE_REDIRECT redirects the browser to `response_redirect_url`: 302 after GET, 303 after any other method."""
 RESPONSE_TYPE_RESPONSE: ResponseType.ValueType  # 2
 """RESPONSE_TYPE_RESPONSE sends `response_code`, `response_body` and `response_headers`."""
+RESPONSE_TYPE_PAGE: ResponseType.ValueType  # 3
+"""RESPONSE_TYPE_PAGE sends `response_code` with a page in the style of the operator: `response_heading`,
+`response_text` and a link. A caller whose `Accept` does not prefer HTML gets the same as `text/plain`.
+"""
 Global___ResponseType: _TypeAlias = ResponseType  # noqa: Y015
 
 class _DeliveryStatus:
@@ -468,8 +476,9 @@ Global___Callback: _TypeAlias = Callback  # noqa: Y015
 @_typing.final
 class Response(_message.Message):
     """Response is the response that a caller gets. In a case, a field that is not set has its default. In an override, it
-    keeps the value of the case. A redirect uses only the URL; body, code and headers belong to the type response. The
-    names and values of `response_headers` have together at most 8,192 bytes.
+    keeps the value of the case. A redirect uses only the URL; body and headers belong to the type response; heading, text
+    and link belong to the type page; response and page use the code. The names and values of `response_headers` have
+    together at most 8,192 bytes.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -479,8 +488,12 @@ class Response(_message.Message):
     RESPONSE_BODY_FIELD_NUMBER: _builtins.int
     RESPONSE_CODE_FIELD_NUMBER: _builtins.int
     RESPONSE_HEADERS_FIELD_NUMBER: _builtins.int
+    RESPONSE_HEADING_FIELD_NUMBER: _builtins.int
+    RESPONSE_TEXT_FIELD_NUMBER: _builtins.int
+    RESPONSE_LINK_LABEL_FIELD_NUMBER: _builtins.int
+    RESPONSE_LINK_URL_FIELD_NUMBER: _builtins.int
     response_type: Global___ResponseType.ValueType
-    """response_type is redirect or response. Required in a case."""
+    """response_type is redirect, response or page. Required in a case."""
     response_redirect_url: _builtins.str
     """response_redirect_url is the target of a redirect: `/path` on `platform_url` (refused where none is configured) or
     an absolute `http` or `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\\`, user info
@@ -491,6 +504,20 @@ class Response(_message.Message):
     """response_body is the body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 have no body."""
     response_code: _builtins.int
     """response_code is the HTTP status: 200–299 or 400–599. Default 200; after a rejection 422."""
+    response_heading: _builtins.str
+    """response_heading is the heading and title of a page: text, not HTML, 1–200 characters on one line. A page must have
+    a heading when it is sent; a case of the activity `record` must have it from the start.
+    """
+    response_text: _builtins.str
+    """response_text is the text of a page: text, not HTML, at most 2,000 characters. Line breaks are kept. Default empty."""
+    response_link_label: _builtins.str
+    """response_link_label is the label of the link of a page: text on one line, at most 100 characters. It needs
+    `response_link_url`. An empty label removes the link. Default: no link.
+    """
+    response_link_url: _builtins.str
+    """response_link_url is the target of the link of a page, by the rules of `response_redirect_url`. It needs
+    `response_link_label`.
+    """
     @_builtins.property
     def response_headers(self) -> Global___ResponseHeaders:
         """response_headers replace, as a whole, the headers that they override. Without a `content-type` the caller gets
@@ -505,10 +532,14 @@ class Response(_message.Message):
         response_body: _builtins.bytes | None = ...,
         response_code: _builtins.int | None = ...,
         response_headers: Global___ResponseHeaders | None = ...,
+        response_heading: _builtins.str | None = ...,
+        response_text: _builtins.str | None = ...,
+        response_link_label: _builtins.str | None = ...,
+        response_link_url: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_redirect_url", b"_response_redirect_url", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_redirect_url", b"response_redirect_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_heading", b"_response_heading", "_response_link_label", b"_response_link_label", "_response_link_url", b"_response_link_url", "_response_redirect_url", b"_response_redirect_url", "_response_text", b"_response_text", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_heading", b"response_heading", "response_link_label", b"response_link_label", "response_link_url", b"response_link_url", "response_redirect_url", b"response_redirect_url", "response_text", b"response_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_redirect_url", b"_response_redirect_url", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_redirect_url", b"response_redirect_url", "response_type", b"response_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_heading", b"_response_heading", "_response_link_label", b"_response_link_label", "_response_link_url", b"_response_link_url", "_response_redirect_url", b"_response_redirect_url", "_response_text", b"_response_text", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_heading", b"response_heading", "response_link_label", b"response_link_label", "response_link_url", b"response_link_url", "response_redirect_url", b"response_redirect_url", "response_text", b"response_text", "response_type", b"response_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__response_body: _TypeAlias = _typing.Literal["response_body"]  # noqa: Y015
     _WhichOneofArgType__response_body: _TypeAlias = _typing.Literal["_response_body", b"_response_body"]  # noqa: Y015
@@ -516,8 +547,16 @@ class Response(_message.Message):
     _WhichOneofArgType__response_code: _TypeAlias = _typing.Literal["_response_code", b"_response_code"]  # noqa: Y015
     _WhichOneofReturnType__response_headers: _TypeAlias = _typing.Literal["response_headers"]  # noqa: Y015
     _WhichOneofArgType__response_headers: _TypeAlias = _typing.Literal["_response_headers", b"_response_headers"]  # noqa: Y015
+    _WhichOneofReturnType__response_heading: _TypeAlias = _typing.Literal["response_heading"]  # noqa: Y015
+    _WhichOneofArgType__response_heading: _TypeAlias = _typing.Literal["_response_heading", b"_response_heading"]  # noqa: Y015
+    _WhichOneofReturnType__response_link_label: _TypeAlias = _typing.Literal["response_link_label"]  # noqa: Y015
+    _WhichOneofArgType__response_link_label: _TypeAlias = _typing.Literal["_response_link_label", b"_response_link_label"]  # noqa: Y015
+    _WhichOneofReturnType__response_link_url: _TypeAlias = _typing.Literal["response_link_url"]  # noqa: Y015
+    _WhichOneofArgType__response_link_url: _TypeAlias = _typing.Literal["_response_link_url", b"_response_link_url"]  # noqa: Y015
     _WhichOneofReturnType__response_redirect_url: _TypeAlias = _typing.Literal["response_redirect_url"]  # noqa: Y015
     _WhichOneofArgType__response_redirect_url: _TypeAlias = _typing.Literal["_response_redirect_url", b"_response_redirect_url"]  # noqa: Y015
+    _WhichOneofReturnType__response_text: _TypeAlias = _typing.Literal["response_text"]  # noqa: Y015
+    _WhichOneofArgType__response_text: _TypeAlias = _typing.Literal["_response_text", b"_response_text"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_body) -> _WhichOneofReturnType__response_body | None: ...
     @_typing.overload
@@ -525,7 +564,15 @@ class Response(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_headers) -> _WhichOneofReturnType__response_headers | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_heading) -> _WhichOneofReturnType__response_heading | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_link_label) -> _WhichOneofReturnType__response_link_label | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_link_url) -> _WhichOneofReturnType__response_link_url | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_redirect_url) -> _WhichOneofReturnType__response_redirect_url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_text) -> _WhichOneofReturnType__response_text | None: ...
 
 Global___Response: _TypeAlias = Response  # noqa: Y015
 

@@ -7,7 +7,7 @@
 --       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
 --       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
 --       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
---       needs_platform (the response is a redirect to /path), is_ordered
+--       needs_platform (the response has a URL that is a /path), is_ordered
 -- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
 --          CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN

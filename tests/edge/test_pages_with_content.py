@@ -1,0 +1,130 @@
+"""Pages with the content of one callback: responses of the type page."""
+
+import re
+
+import pytest
+from support.edge import EdgeProcess, answering, ask, http_request, new_state, parse_answers, running_edge, send_raw
+
+from callback.v1 import callback_pb2, edge_service_pb2
+
+BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
+
+
+def page(code=200, heading="Thank you", **fields):
+    """Return the server's answer for type page."""
+    return edge_service_pb2.InvokeResponse(
+        response=callback_pb2.Response(
+            response_type=callback_pb2.RESPONSE_TYPE_PAGE,
+            response_code=code,
+            response_heading=heading,
+            **{f"response_{name}": value for name, value in fields.items()},
+        )
+    )
+
+
+FULL = page(201, text="Your order\nhas arrived.", link_label="To the shop", link_url="https://shop.example/?a=b&c")
+
+
+async def test_a_browser_gets_heading_text_and_link_in_the_template(plane, edge):
+    plane.script = answering(FULL)
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, ("Accept-Language", "nl")])
+    shown = answer.body.decode()
+    assert (answer.status, answer["content-type"]) == (201, "text/html; charset=utf-8")
+    assert (answer["vary"], answer.all("content-language")) == ("accept, accept-language", [])
+    assert '<html lang="nl">' in shown
+    assert '<main class="answer">' in shown
+    assert "<title>Thank you</title>" in shown
+    assert "<h1>Thank you</h1>\n<p>Your order\nhas arrived.</p>" in shown
+    assert '<a class="action" href="https://shop.example/?a=b&amp;c">To the shop</a>' in shown
+    assert "form-action 'none'" in answer["content-security-policy"]
+    answer.assert_fixed_headers()
+
+
+async def test_a_program_gets_the_content_as_text(plane, edge):
+    plane.script = answering(FULL)
+    for accept in ([], [("Accept", "*/*")], [("Accept", "application/json")]):
+        answer = await ask(edge, f"/cb/{new_state()}", "POST", headers=accept)
+        assert (answer.status, answer["content-type"], answer["vary"]) == (201, "text/plain; charset=utf-8", "accept")
+        assert answer.body == b"Thank you\n\nYour order\nhas arrived.\n\nTo the shop: https://shop.example/?a=b&c\n"
+        answer.assert_fixed_headers()
+
+
+async def test_content_is_text_and_never_markup(plane, edge):
+    planted = "<script>alert('1')</script>\"><b>{{ 7 * 7 }}"
+    plane.script = answering(
+        page(heading=planted, text=planted, link_label=planted, link_url="https://a.example/?q='><script>")
+    )
+    shown = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+    assert "<script" not in shown
+    assert "<b>" not in shown
+    assert shown.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&#34;&gt;&lt;b&gt;{{ 7 * 7 }}") == 4
+    assert 'href="https://a.example/?q=&#39;&gt;&lt;script&gt;"' in shown
+
+
+async def test_a_page_without_a_link_has_none(plane, edge):
+    for fields in ({}, {"link_url": "https://shop.example"}):
+        plane.script = answering(page(**fields))
+        assert "<a" not in (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+        assert (await ask(edge, f"/cb/{new_state()}")).body == b"Thank you\n"
+
+
+async def test_a_page_with_an_error_code_looks_like_a_refusal(plane, edge):
+    plane.script = answering(page(404, text="We do not know this order."))
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
+    assert answer.status == 404
+    assert '<main class="refused">' in answer.body.decode()
+
+
+@pytest.mark.parametrize("code", [204, 205])
+async def test_a_code_without_a_body_has_no_page(plane, edge, code):
+    plane.script = answering(page(code))
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
+    assert (answer.status, answer.body, answer.all("content-type")) == (code, b"", [])
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        page(302),
+        page(heading=""),
+        page(heading="a\nb"),
+        page(link_label="Shop"),
+        page(link_label="Shop", link_url="/relative"),
+        page(link_label="Shop", link_url="javascript:alert(1)"),
+    ],
+)
+async def test_a_page_that_cannot_be_rendered_is_a_clean_502(plane, edge, response):
+    plane.script = answering(response)
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
+    assert answer.status == 502
+    assert "response_invalid" in answer.body.decode()
+
+
+async def test_templates_of_the_operator_show_the_content(plane, tmp_path):
+    (tmp_path / "page.html").write_text("<h1>Acme: {{ heading }}</h1>{{ text }}{% block more %}{% endblock %}")
+    (tmp_path / "answer.html").write_text(
+        '{% extends "page.html" %}{% block more %}{% if link_url %}'
+        '<a href="{{ link_url }}">&rarr; {{ link_label }}</a>{% endif %}{% endblock %}'
+    )
+    async with running_edge(plane.target, templates_dir=tmp_path) as edge:
+        plane.script = answering(FULL)
+        shown = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+    assert shown == (
+        "<h1>Acme: Thank you</h1>Your order\nhas arrived."
+        '<a href="https://shop.example/?a=b&amp;c">&rarr; To the shop</a>'
+    )
+
+
+async def test_a_template_of_the_operator_that_hides_the_content_is_not_used_for_it(plane, tmp_path):
+    """A template of before there was such content has no place for it."""
+    (tmp_path / "page.html").write_text(
+        '<h1>Acme</h1><form method="post"><button name="callback_confirm" value="1">{{ button }}</button></form>'
+    )
+    plane.script = answering(FULL)
+    async with EdgeProcess(plane.target, templates_dir=tmp_path) as edge:
+        request = http_request(f"/cb/{new_state()}", headers=[BROWSER])
+        (answer,) = parse_answers(await send_raw(await edge.port(), request))
+        shown = answer.body.decode()
+        assert (await edge.until_logged("template_not_used"))["template"] == "answer.html"
+    assert "<h1>Thank you</h1>" in shown
+    assert re.search("<style>.+</style>", shown, re.DOTALL)
