@@ -3,7 +3,8 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content),
---       needs_platform (the response has a URL that is a /path), limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       needs_platform (the response has a URL that is a /path),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
 --          CONFLICT (the response has another version).
 -- Transition: none. Timeouts are applied first.
